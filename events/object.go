@@ -1,0 +1,43 @@
+package events
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"time"
+)
+
+// Object names one stored object exactly as its S3 event announced it. Keys are unescaped.
+//
+// Everything that identifies an upload, and orders it among others, is derived from these fields alone, so an event
+// that is delivered twice, or run again a week later, gives the very same upload id and the very same versions.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+type Object struct {
+	Bucket    string    `json:"bucket"`
+	Key       string    `json:"key"`
+	VersionID string    `json:"versionId,omitempty"` // empty when the bucket is not versioned
+	ETag      string    `json:"etag"`                // without quotes
+	Sequencer string    `json:"sequencer"`           // hexadecimal; orders the events of one key
+	Size      int64     `json:"size"`                // bytes, as stored
+	Time      time.Time `json:"time"`                // when S3 finished the request; milliseconds count
+}
+
+// idAlphabet is Crockford's base32 in lower case: no letter that reads like a digit, and it sorts as bytes do.
+var idAlphabet = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// uploadIDLength is the number of characters of an upload id: 128 bits in base32.
+const uploadIDLength = 26
+
+// UploadID derives the id of the upload that this object is: 26 characters that are safe in URLs, keys and subjects.
+// Two PUTs of the same bytes under the same key are two uploads, because their sequencers differ.
+func (o Object) UploadID() string {
+	content := o.VersionID
+	if content == "" {
+		content = o.ETag
+	}
+	h := sha256.New()
+	for _, part := range []string{o.Bucket, o.Key, content, o.Sequencer} {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	return idAlphabet.EncodeToString(h.Sum(nil)[:16])
+}
