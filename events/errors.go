@@ -1,0 +1,17 @@
+package events
+
+import "errors"
+
+// What the parts of the house tell one another by. Adapters wrap these; callers use errors.Is.
+var (
+	// ErrNotFound: there is no such person or upload. Answer so; do not retry.
+	ErrNotFound = errors.New("not found")
+
+	// ErrVanished: the object that an event announced is not there any more as it was announced. The upload has
+	// failed; do not retry.
+	ErrVanished = errors.New("the object was deleted or overwritten before it was read")
+
+	// ErrPermanent: the request itself is at fault (too large, malformed, forbidden). Do not retry: what it carried
+	// belongs in the dead letters.
+	ErrPermanent = errors.New("permanent failure")
+)

@@ -1,0 +1,48 @@
+package events
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Fold leaves the last row of each person, sorted by person: within one upload the greater offset is the newer version.
+// The rows that are gone are superseded; their number is len(rows) - len(result). The result reuses the memory of rows.
+func Fold(rows []Update) []Update {
+	slices.SortFunc(rows, func(a, b Update) int {
+		if c := cmp.Compare(a.Person, b.Person); c != 0 {
+			return c
+		}
+		return cmp.Compare(b.Offset, a.Offset)
+	})
+	return slices.CompactFunc(rows, func(a, b Update) bool { return a.Person == b.Person })
+}
+
+// Outcome is what becomes of an accepted row when its batch is applied. (Rejected rows never reach a batch.)
+type Outcome int
+
+// Outcomes of a row in a batch.
+const (
+	Superseded Outcome = iota // something newer is stored
+	Applied                   // to be stored
+	Repeated                  // this very row is stored already: counts as applied, and nothing is to be written
+)
+
+// Decide is the rule of the table: an update is written only where nothing newer is stored. Stored is empty when nothing
+// is.
+func Decide(stored, mine Version) Outcome {
+	switch {
+	case stored < mine:
+		return Applied
+	case stored == mine:
+		return Repeated
+	}
+	return Superseded
+}
+
+// Tally is what became of one batch, as the ledger counts it.
+type Tally struct {
+	Applied    int64
+	Superseded int64
+	Duplicate  bool    // the batch had been applied and counted before; the figures are those of that time, or 0
+	Settled    *Upload // set for the one batch with which its upload became live or failed
+}
