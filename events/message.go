@@ -57,6 +57,11 @@ func appendEnvelope(dst []byte, source, typ, id, subject string, at time.Time) [
 // appendString appends s as a JSON string. Names are valid UTF-8 by construction; should one not be, it is mended with
 // U+FFFD rather than lost.
 func appendString(dst []byte, s string) []byte {
+	if plain(s) {
+		dst = append(dst, '"')
+		dst = append(dst, s...)
+		return append(dst, '"')
+	}
 	dst, _ = jsontext.AppendQuote(dst, s)
 	return dst
 }

@@ -62,14 +62,7 @@ func (e *RowError) Error() string { return e.Reason }
 // an é typed on one machine equals that of another. What comes back has 1 to MaxName bytes of UTF-8 and no control
 // characters. Field ("person" or "flavor") names the value in the error, and missing is the code for an empty one.
 func CleanName(s, field string, missing Code) (string, *RowError) {
-	ascii := true
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c >= utf8.RuneSelf || c < ' ' || c == 0x7f {
-			ascii = false
-			break
-		}
-	}
-	if ascii { // by far the most names
+	if plain(s) {
 		for len(s) > 0 && s[0] == ' ' {
 			s = s[1:]
 		}

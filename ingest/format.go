@@ -1,0 +1,121 @@
+package ingest
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Format is what a file is, by its name: how its rows are written, and how that is compressed.
+type Format struct {
+	Rows        string // "csv", "tsv", "json" or "ndjson"
+	Compression string // "", "gzip" or "zstd"
+}
+
+// String gives, for example, "csv" or "ndjson+gzip".
+func (f Format) String() string {
+	if f.Compression == "" {
+		return f.Rows
+	}
+	return f.Rows + "+" + f.Compression
+}
+
+// FormatOf tells the format by the suffix of a key or file name; letter case does not matter.
+func FormatOf(name string) (Format, error) {
+	var f Format
+	base := strings.ToLower(path.Base(name))
+	switch path.Ext(base) {
+	case ".gz":
+		f.Compression = "gzip"
+	case ".zst":
+		f.Compression = "zstd"
+	}
+	if f.Compression != "" {
+		base = strings.TrimSuffix(base, path.Ext(base))
+	}
+	switch path.Ext(base) {
+	case ".csv":
+		f.Rows = "csv"
+	case ".tsv":
+		f.Rows = "tsv"
+	case ".json":
+		f.Rows = "json"
+	case ".ndjson", ".jsonl":
+		f.Rows = "ndjson"
+	default:
+		return Format{}, failure(events.UnknownFormat, "the name does not tell the format; end it in .csv, .tsv, .json, .ndjson or .jsonl, and in .gz or .zst after that if it is compressed")
+	}
+	return f, nil
+}
+
+// FileError says why a file can't be read to its end. What was read before stands.
+type FileError struct{ Failure events.Failure }
+
+func (e *FileError) Error() string {
+	f := e.Failure
+	if f.Line == 0 {
+		return fmt.Sprintf("%s: %s", f.Code, f.Reason)
+	}
+	return fmt.Sprintf("line %d, column %d: %s: %s", f.Line, f.Column, f.Code, f.Reason)
+}
+
+func failure(code events.Code, format string, args ...any) *FileError {
+	return &FileError{events.Failure{Code: code, Reason: fmt.Sprintf(format, args...)}}
+}
+
+// signatures are the first bytes of things that people upload under a wrong name.
+var signatures = []struct{ prefix, name, mend string }{
+	{"\x1f\x8b", "gzip", "add .gz to its name"},
+	{"\x28\xb5\x2f\xfd", "zstd", "add .zst to its name"},
+	{"PK\x03\x04", "a ZIP archive or a spreadsheet", "export it as CSV"},
+	{"\xd0\xcf\x11\xe0", "an old Excel workbook", "export it as CSV"},
+	{"PAR1", "Parquet", "export it as CSV or NDJSON"},
+	{"BZh", "bzip2", "compress it with gzip or zstd"},
+	{"\xfd7zXZ\x00", "xz", "compress it with gzip or zstd"},
+	{"\xff\xfe", "UTF-16", "save it as UTF-8"},
+	{"\xfe\xff", "UTF-16", "save it as UTF-8"},
+}
+
+const byteOrderMark = "\xef\xbb\xbf"
+
+// mismatch holds the first bytes of the decompressed content against the format that the name promises. Head has as
+// much of the beginning as is at hand, without a byte order mark.
+func (f Format) mismatch(head []byte) *FileError {
+	for _, s := range signatures {
+		if bytes.HasPrefix(head, []byte(s.prefix)) {
+			return failure(events.FormatMismatch, "the name says %s, but the content is %s; %s", f, s.name, s.mend)
+		}
+	}
+	text := bytes.TrimLeft(head, " \t\r\n")
+	if len(text) == 0 {
+		return nil
+	}
+	first := text[0]
+	switch {
+	case f.Rows == "json" && first != '{' && first != '[':
+		return failure(events.FormatMismatch, "the name says JSON, but the content begins with %q; a JSON file holds one object or one array", first)
+	case f.Rows == "json" && first == '{' && isSequence(text):
+		return failure(events.FormatMismatch, "the name says JSON, but the content is one object after the other; name it .ndjson, with one object a line")
+	case f.Rows == "ndjson" && first == '[':
+		return failure(events.FormatMismatch, "the name says NDJSON, but the content is a JSON array; name it .json")
+	case (f.Rows == "csv" || f.Rows == "tsv") && (first == '{' || first == '['):
+		return failure(events.FormatMismatch, "the name says %s, but the content looks like JSON; name it .json or .ndjson", strings.ToUpper(f.Rows))
+	}
+	return nil
+}
+
+// isSequence tells whether a second object follows the first. Read as a map from person to flavor, NDJSON under a .json
+// name would bring people called "person" and "flavor" into the table.
+func isSequence(text []byte) bool {
+	d := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if err := d.SkipValue(); err != nil {
+		return false // longer than what is at hand, or broken: reading on will tell
+	}
+	rest := bytes.TrimLeft(text[d.InputOffset():], " \t\r\n")
+	return len(rest) > 0 && rest[0] == '{'
+}

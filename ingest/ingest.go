@@ -1,0 +1,201 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// objects reads uploads.
+type objects interface {
+	// Open reads exactly the object that was announced, and its metadata (names in lower case). The error is
+	// events.ErrVanished if it is not there any more.
+	Open(ctx context.Context, o events.Object) (body io.ReadCloser, metadata map[string]string, err error)
+}
+
+// reports keeps what is too long for the ledger.
+type reports interface {
+	// Put stores all that body gives, and tells where. An error of body leaves nothing behind.
+	Put(ctx context.Context, key string, body io.Reader) (location string, err error)
+}
+
+// ledger records how far each upload is.
+type ledger interface {
+	// Begin creates the record of an upload, or returns the one that is there.
+	Begin(ctx context.Context, o events.Object) (events.Upload, error)
+	// Seal records how the reading ended. If all batches have been applied by then, the upload is settled by that, and
+	// returned: to one caller, once.
+	Seal(ctx context.Context, id string, r events.Reading) (settled *events.Upload, err error)
+}
+
+// Config is what an Ingester works with.
+type Config struct {
+	Objects objects
+	Updates topic
+	Ledger  ledger
+	Reports reports
+	Clock   func() time.Time
+	Log     *slog.Logger
+}
+
+// Ingester turns uploaded files into batches of updates.
+type Ingester struct{ Config }
+
+// New returns an Ingester.
+func New(c Config) *Ingester { return &Ingester{c} }
+
+// abortOnError is the metadata with which an uploader asks for all or nothing.
+const abortName, abortValue = "on-error", "abort"
+
+// Ingest reads one uploaded object and publishes its rows. When it returns nil, the ledger knows the end of it: all
+// batches are published, or the file has failed. Any error means that nothing is decided and the event should come
+// again; everything it then does again has the same ids and versions as before.
+func (in *Ingester) Ingest(ctx context.Context, o events.Object) error {
+	origin, err := o.Origin()
+	if err != nil {
+		return fmt.Errorf("event of %s/%s: %w: %w", o.Bucket, o.Key, events.ErrPermanent, err)
+	}
+	log := in.Log.With("upload", origin.Upload(), "key", o.Key)
+	upload, err := in.Ledger.Begin(ctx, o)
+	if err != nil {
+		return fmt.Errorf("beginning upload %s: %w", origin.Upload(), err)
+	}
+	if upload.Status != events.Publishing {
+		log.InfoContext(ctx, "event repeated", "status", upload.Status)
+		return nil
+	}
+	reading, err := in.read(ctx, o, origin, log)
+	if err != nil {
+		return fmt.Errorf("ingesting upload %s: %w", origin.Upload(), err)
+	}
+	reading.At = in.Clock()
+	settled, err := in.Ledger.Seal(ctx, origin.Upload(), reading)
+	if err != nil {
+		return fmt.Errorf("sealing upload %s: %w", origin.Upload(), err)
+	}
+	log.InfoContext(ctx, "published", "format", reading.Format, "rows", reading.Rows, "rejected", reading.Rejected, "batches", reading.Batches)
+	if settled != nil {
+		logSettled(ctx, in.Log, settled)
+	}
+	return nil
+}
+
+func (in *Ingester) read(ctx context.Context, o events.Object, origin events.Origin, log *slog.Logger) (events.Reading, error) {
+	rejects := newRejectLog(ctx, in.Reports, origin.Upload())
+	defer rejects.discard()
+	body, metadata, err := in.Objects.Open(ctx, o)
+	if err != nil {
+		return vanished(err)
+	}
+	if metadata[abortName] == abortValue {
+		log.InfoContext(ctx, "reading it through first, as on-error=abort asks")
+		trial, err := in.pass(body, o, rejects, nil, nil)
+		if err != nil {
+			return events.Reading{}, err
+		}
+		if trial.Rejected > 0 || trial.Failure != nil {
+			return aborted(trial, rejects)
+		}
+		if body, _, err = in.Objects.Open(ctx, o); err != nil {
+			return vanished(err)
+		}
+	}
+	out := publisher{in.Updates, in.Log}.stream(ctx)
+	reading, err := in.pass(body, o, rejects, events.NewBatchWriter(origin), out)
+	if failed := out.close(); failed != nil {
+		return events.Reading{}, failed // before err: it may be but a consequence
+	}
+	if err != nil {
+		return events.Reading{}, err
+	}
+	reading.Rejects = rejects.first
+	reading.RejectsAt, err = rejects.close()
+	return reading, err
+}
+
+// pass reads body to its end, or to where it breaks. Rows go to out in batches; without out they are only counted.
+// It closes body. The error is one that may go away.
+func (in *Ingester) pass(body io.ReadCloser, o events.Object, rejects *rejectLog, batch *events.BatchWriter, out *stream) (events.Reading, error) {
+	defer body.Close() //nolint:errcheck // it was read only
+	var reading events.Reading
+	fail := func(err error) (events.Reading, error) {
+		if errors.Is(err, io.EOF) {
+			return reading, nil
+		}
+		var bad *FileError
+		if !errors.As(err, &bad) {
+			return events.Reading{}, err
+		}
+		reading.Failure = &bad.Failure
+		return reading, nil
+	}
+	rows, err := Open(body, o.Key)
+	if err != nil {
+		return fail(err)
+	}
+	defer rows.Close()
+	reading.Format = rows.Format().String()
+	cut := func() {
+		out.add(batch.Message())
+		reading.Batches++
+	}
+	for out == nil || !out.failed() {
+		var u events.Update
+		reject, err := rows.Next(&u)
+		if err != nil {
+			if batch != nil && batch.Rows() > 0 {
+				cut()
+			}
+			return fail(err)
+		}
+		reading.Rows++
+		switch {
+		case reject != nil:
+			reading.Rejected++
+			if err := rejects.add(reject); err != nil {
+				return events.Reading{}, err
+			}
+		case out != nil:
+			if batch.Add(u); batch.Size() >= messageTarget {
+				cut()
+			}
+		}
+	}
+	return reading, nil // out.close tells why
+}
+
+// vanished makes a lost object a failure of its upload, for all to see.
+func vanished(err error) (events.Reading, error) {
+	if !errors.Is(err, events.ErrVanished) {
+		return events.Reading{}, err
+	}
+	return events.Reading{Failure: &events.Failure{
+		Code: events.ObjectVanished, Reason: "the object was deleted or overwritten before it was read; upload it again",
+	}}, nil
+}
+
+// aborted refuses every row of a file that has a bad one, or that can't be read, as its uploader wished.
+func aborted(trial events.Reading, rejects *rejectLog) (events.Reading, error) {
+	bad := events.Failure{Code: events.Aborted, Reason: fmt.Sprintf(
+		"on-error=abort: %d of %d rows are bad, so none was applied; mend them and upload again", trial.Rejected, trial.Rows)}
+	if trial.Failure != nil {
+		bad = *trial.Failure
+		bad.Reason += " (on-error=abort: nothing was applied)"
+	} else if len(rejects.first) > 0 {
+		bad.Line, bad.Column, bad.Offset = rejects.first[0].Line, rejects.first[0].Column, rejects.first[0].Offset
+	}
+	trial.Failure, trial.Rejected, trial.Rejects = &bad, trial.Rows, rejects.first
+	var err error
+	trial.RejectsAt, err = rejects.close()
+	return trial, err
+}
+
+func logSettled(ctx context.Context, log *slog.Logger, u *events.Upload) {
+	log.InfoContext(ctx, "settled", "upload", u.ID, "key", u.Key, "status", u.Status, "rows", u.Counts.Rows, "applied", u.Counts.Applied,
+		"superseded", u.Counts.Superseded, "rejected", u.Counts.Rejected, "after", u.Settled.Sub(u.Uploaded))
+}

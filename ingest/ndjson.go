@@ -1,0 +1,91 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// ndjsonDecoder reads one JSON object a line (https://github.com/ndjson/ndjson-spec). Lines are independent: a broken one
+// is rejected and the next one read.
+type ndjsonDecoder struct {
+	src    *source
+	in     *bufio.Reader
+	object objectDecoder
+	next0  int64 // offset of the next line
+	line   int64 // number of the current line, from 1
+	long   []byte
+}
+
+func (d *ndjsonDecoder) position() (line, column, offset int64) { return d.line, 1, d.next0 }
+
+func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
+	for {
+		u.Offset = d.next0
+		line, err := d.readLine()
+		if errors.Is(err, errRecordTooLong) {
+			return d.reject(u.Offset, 1, line, &events.RowError{Code: events.RecordTooLong,
+				Reason: fmt.Sprintf("the line is longer than %d bytes; put one object on each line", MaxRecord)}), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		text := bytes.TrimLeft(line, " \t")
+		indent := int64(len(line) - len(text))
+		text = bytes.TrimRight(text, " \t\r\n")
+		if len(text) == 0 {
+			d.src.beginRecord()
+			continue
+		}
+		u.Offset += indent
+		if column, bad := d.object.decode(text, u); bad != nil {
+			return d.reject(u.Offset, indent+column, text, bad), nil
+		}
+		return nil, nil //nolint:nilnil // an accepted row
+	}
+}
+
+// readLine reads a line with its newline, if it has one. Of a line that is too long it returns the beginning, and skips
+// the rest.
+func (d *ndjsonDecoder) readLine() ([]byte, error) {
+	line, err := d.in.ReadSlice('\n')
+	d.line++
+	if errors.Is(err, bufio.ErrBufferFull) {
+		d.long = append(d.long[:0], line...)
+		for errors.Is(err, bufio.ErrBufferFull) && len(d.long) <= MaxRecord {
+			line, err = d.in.ReadSlice('\n')
+			d.long = append(d.long, line...)
+		}
+		line = d.long
+	}
+	d.next0 += int64(len(line))
+	if len(line) > MaxRecord {
+		return line, d.skipLine(err)
+	}
+	if errors.Is(err, io.EOF) && len(line) > 0 {
+		err = nil // the last line may lack its newline
+	}
+	return line, err
+}
+
+// skipLine reads on to the end of a line that is too long. How the line so far ended is in err.
+func (d *ndjsonDecoder) skipLine(err error) error {
+	for errors.Is(err, bufio.ErrBufferFull) {
+		d.src.beginRecord()
+		var more []byte
+		more, err = d.in.ReadSlice('\n')
+		d.next0 += int64(len(more))
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return errRecordTooLong
+}
+
+func (d *ndjsonDecoder) reject(offset, column int64, row []byte, bad *events.RowError) *events.Reject {
+	return &events.Reject{Line: d.line, Column: column, Offset: offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(row)}
+}

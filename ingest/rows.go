@@ -1,0 +1,179 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Rows reads a file row by row, in memory that does not grow with the file.
+type Rows struct {
+	src     *source
+	format  Format
+	decoder decoder
+	read    int64
+	err     error
+}
+
+// decoder reads one format. next fills u and returns nil, or returns why the row is rejected. The error is io.EOF at the
+// end, a *FileError when the file can't be read on, and any other when reading may succeed another time.
+type decoder interface {
+	next(u *events.Update) (*events.Reject, error)
+	// position gives line, column and offset up to which the file was read.
+	position() (line, column, offset int64)
+}
+
+// Open begins to read body, whose format its name tells. The error is a *FileError if the content is not that, and any
+// other error when the body itself can't be read. The caller closes both the body and the Rows.
+func Open(body io.Reader, name string) (*Rows, error) {
+	format, err := FormatOf(name)
+	if err != nil {
+		return nil, err
+	}
+	src, err := newSource(body, format)
+	if err != nil {
+		return nil, err
+	}
+	rows := &Rows{src: src, format: format}
+	if rows.decoder, err = newDecoder(src, format); err != nil {
+		src.Close()
+		return nil, err
+	}
+	return rows, nil
+}
+
+func newDecoder(src *source, format Format) (decoder, error) {
+	if format.Rows == "json" {
+		src.lines = &lineIndex{line: 1}
+	}
+	in := bufio.NewReaderSize(src, bufferSize)
+	head, err := in.Peek(4096)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	start := int64(0)
+	if bytes.HasPrefix(head, []byte(byteOrderMark)) {
+		head = head[len(byteOrderMark):]
+		n, _ := in.Discard(len(byteOrderMark)) // they are buffered
+		start = int64(n)
+	}
+	if bad := format.mismatch(head); bad != nil {
+		bad.Failure.Line, bad.Failure.Column = 1, 1
+		return nil, bad
+	}
+	switch format.Rows {
+	case "json":
+		return newJSON(src, in, start)
+	case "ndjson":
+		return &ndjsonDecoder{src: src, in: in, next0: start}, nil
+	default:
+		return newCSV(src, in, start, format)
+	}
+}
+
+// Format tells what is read.
+func (r *Rows) Format() Format { return r.format }
+
+// Read is the number of rows returned by Next so far.
+func (r *Rows) Read() int64 { return r.read }
+
+// Next reads a row into u, or returns why that row is rejected. At the end the error is io.EOF; a *FileError says that,
+// and where, the file can't be read on. Any other error comes from the body and may go away. Errors stay.
+func (r *Rows) Next(u *events.Update) (*events.Reject, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	r.src.beginRecord()
+	reject, err := r.decoder.next(u)
+	if err != nil {
+		r.err = r.explain(err)
+		return nil, r.err
+	}
+	r.read++
+	return reject, nil
+}
+
+// explain places a file's failure.
+func (r *Rows) explain(err error) error {
+	if err == io.EOF { //nolint:errorlint // decoders give it bare
+		return err
+	}
+	var bad *FileError
+	if !errors.As(err, &bad) {
+		if !errors.Is(err, errRecordTooLong) {
+			return err
+		}
+		bad = failure(events.RecordTooLong, "the record that begins here is longer than %d bytes; look for a quote that is not closed", MaxRecord)
+	}
+	if bad.Failure.Line == 0 {
+		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = r.decoder.position()
+	}
+	return bad
+}
+
+// Close frees what reading took.
+func (r *Rows) Close() { r.src.Close() }
+
+// update makes an Update of the three fields of a row. Flavor is nil where it is null or absent.
+func update(u *events.Update, person string, flavor *string, action string) (field string, bad *events.RowError) {
+	if u.Person, bad = events.CleanName(person, "person", events.MissingPerson); bad != nil {
+		return "person", bad
+	}
+	u.Flavor, u.Remove = "", false
+	switch action {
+	case "", "set":
+	case "remove":
+		u.Remove = true
+		return "", nil
+	default:
+		if u.Remove, bad = parseAction(action); bad != nil {
+			return "action", bad
+		}
+		if u.Remove {
+			return "", nil
+		}
+	}
+	if flavor == nil {
+		return "flavor", &events.RowError{Code: events.MissingFlavor, Reason: "flavor is missing; give one, or remove the person with action remove"}
+	}
+	if u.Flavor, bad = events.CleanName(*flavor, "flavor", events.MissingFlavor); bad != nil {
+		if bad.Code == events.MissingFlavor {
+			bad.Reason += ", or remove the person with action remove"
+		}
+		return "flavor", bad
+	}
+	return "", nil
+}
+
+func parseAction(action string) (remove bool, bad *events.RowError) {
+	switch strings.ToLower(strings.TrimSpace(action)) {
+	case "", "set":
+		return false, nil
+	case "remove":
+		return true, nil
+	}
+	return false, &events.RowError{Code: events.UnknownAction, Reason: fmt.Sprintf("action is %q; it can be set (or empty) or remove", truncate(action, 40))}
+}
+
+// raw is a row as it stands in the file, fit to be shown: at most MaxRaw bytes of valid UTF-8.
+func raw(row []byte) string {
+	return truncate(strings.TrimRight(string(row[:min(len(row), events.MaxRaw+1)]), "\r\n"), events.MaxRaw)
+}
+
+// truncate cuts to at most n bytes between two characters, replacing what is not UTF-8.
+func truncate(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	n -= len("…")
+	for n > 0 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return s[:n] + "…"
+}
