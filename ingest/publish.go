@@ -23,9 +23,9 @@ type topic interface {
 // that stay below 64 KiB each fill a request, at the price of one large message and with a smaller unit of failure.
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 const (
-	MaxRequest      = 256 << 10 // bytes
-	MaxMessage      = 64 << 10  // bytes
-	requestMessages = MaxRequest / MaxMessage
+	MaxRequest = 256 << 10 // bytes
+	MaxMessage = 64 << 10  // bytes
+	maxEntries = 10        // messages in a request
 
 	// messageTarget ends a batch: the row that crosses it is the batch's last. What remains up to MaxMessage has room for
 	// that row and the attributes. Batches end by this rule alone, so that they are the same on every run.
@@ -65,7 +65,7 @@ func (p publisher) stream(ctx context.Context) *stream {
 // add takes a message. It blocks while concurrentRequests are under way, and does nothing once one has failed.
 func (s *stream) add(m events.Message) {
 	size := m.Size()
-	if len(s.pending) == requestMessages*4 || s.size+size > MaxRequest || len(s.pending) > 0 && size > MaxMessage {
+	if len(s.pending) == maxEntries || s.size+size > MaxRequest || len(s.pending) > 0 && size > MaxMessage {
 		s.flush()
 	}
 	s.pending = append(s.pending, m)

@@ -1,0 +1,82 @@
+// Package aws connects the core to Amazon's services, or to what speaks their protocols: on one machine the bucket is an
+// embedded gateway, and the S3 client the same.
+package aws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Objects reads uploads from S3.
+type Objects struct{ Client *s3.Client }
+
+// Open reads exactly the object that was announced: its version, or else the object under its key as long as that has the
+// announced ETag. The error is events.ErrVanished if that is gone.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+func (s Objects) Open(ctx context.Context, o events.Object) (io.ReadCloser, map[string]string, error) {
+	in := &s3.GetObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key)}
+	if o.VersionID != "" {
+		in.VersionId = aws.String(o.VersionID)
+	} else {
+		in.IfMatch = aws.String(`"` + o.ETag + `"`)
+	}
+	out, err := s.Client.GetObject(ctx, in)
+	if err != nil {
+		if gone(err) {
+			err = fmt.Errorf("%w: %w", events.ErrVanished, err)
+		}
+		return nil, nil, fmt.Errorf("opening s3://%s/%s: %w", o.Bucket, o.Key, err)
+	}
+	return out.Body, out.Metadata, nil
+}
+
+// gone goes by the code where the service gives one that is modeled, and by the status otherwise: NoSuchVersion and
+// PreconditionFailed have no type in the SDK.
+func gone(err error) bool {
+	var noKey *types.NoSuchKey
+	if errors.As(err, &noKey) {
+		return true
+	}
+	var response *awshttp.ResponseError
+	if !errors.As(err, &response) {
+		return false
+	}
+	var noBucket *types.NoSuchBucket
+	status := response.HTTPStatusCode()
+	return status == http.StatusPreconditionFailed || status == http.StatusNotFound && !errors.As(err, &noBucket)
+}
+
+// Reports writes objects of any length to one bucket.
+type Reports struct {
+	Client *s3.Client
+	Bucket string
+}
+
+// reportPart is the least that S3 takes as a part; with one part at a time it bounds the memory of a report, in bytes.
+const reportPart = 5 << 20
+
+// Put stores all that body gives under key, and returns its s3:// address. It uploads in parts, so an error of body leaves
+// no object behind.
+func (r Reports) Put(ctx context.Context, key string, body io.Reader) (string, error) {
+	location := "s3://" + r.Bucket + "/" + key
+	_, err := transfermanager.New(r.Client, func(o *transfermanager.Options) {
+		o.PartSizeBytes, o.MultipartUploadThreshold, o.Concurrency = reportPart, reportPart, 1
+	}).UploadObject(ctx, &transfermanager.UploadObjectInput{
+		Bucket: aws.String(r.Bucket), Key: aws.String(key), Body: body, ContentType: aws.String("application/x-ndjson"),
+	})
+	if err != nil {
+		return "", fmt.Errorf("writing %s: %w", location, err)
+	}
+	return location, nil
+}
