@@ -19,7 +19,7 @@ type Announcer struct {
 func (a *Announcer) Announce(ctx context.Context, changes []events.Change) error {
 	out := publisher{a.Changes, a.Log}.stream(ctx)
 	for _, c := range changes {
-		if out.failed() {
+		if out.failure() != nil {
 			break
 		}
 		out.add(c.Message())

@@ -122,51 +122,60 @@ func (in *Ingester) read(ctx context.Context, o events.Object, origin events.Ori
 // It closes body. The error is one that may go away.
 func (in *Ingester) pass(body io.ReadCloser, o events.Object, rejects *rejectLog, batch *events.BatchWriter, out *stream) (events.Reading, error) {
 	defer body.Close() //nolint:errcheck // it was read only
-	var reading events.Reading
-	fail := func(err error) (events.Reading, error) {
-		if errors.Is(err, io.EOF) {
-			return reading, nil
-		}
-		var bad *FileError
-		if !errors.As(err, &bad) {
-			return events.Reading{}, err
-		}
-		reading.Failure = &bad.Failure
-		return reading, nil
+	if out == nil {
+		return Read(body, o.Key, func(events.Update) error { return nil }, rejects.add)
 	}
-	rows, err := Open(body, o.Key)
-	if err != nil {
-		return fail(err)
-	}
-	defer rows.Close()
-	reading.Format = rows.Format().String()
+	batches := int64(0)
 	cut := func() {
 		out.add(batch.Message())
-		reading.Batches++
+		batches++
 	}
-	for out == nil || !out.failed() {
+	reading, err := Read(body, o.Key, func(u events.Update) error {
+		if batch.Add(u); batch.Size() >= messageTarget {
+			cut()
+		}
+		return out.failure()
+	}, rejects.add)
+	if batch.Rows() > 0 {
+		cut()
+	}
+	reading.Batches = batches
+	return reading, err
+}
+
+// Read reads a file to its end, or to where it breaks; name tells the format. It hands on each row that is accepted and
+// each that is rejected, and returns what there was: format, rows, how many were rejected, and why reading broke, if it
+// did. The error is one of body, accept or reject.
+func Read(body io.Reader, name string, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
+	var reading events.Reading
+	rows, err := Open(body, name)
+	if err == nil {
+		defer rows.Close()
+		reading.Format = rows.Format().String()
+	}
+	for err == nil {
 		var u events.Update
-		reject, err := rows.Next(&u)
-		if err != nil {
-			if batch != nil && batch.Rows() > 0 {
-				cut()
-			}
-			return fail(err)
+		var bad *events.Reject
+		if bad, err = rows.Next(&u); err != nil {
+			break
 		}
 		reading.Rows++
-		switch {
-		case reject != nil:
+		if bad != nil {
 			reading.Rejected++
-			if err := rejects.add(reject); err != nil {
-				return events.Reading{}, err
-			}
-		case out != nil:
-			if batch.Add(u); batch.Size() >= messageTarget {
-				cut()
-			}
+			err = reject(bad)
+		} else {
+			err = accept(u)
 		}
 	}
-	return reading, nil // out.close tells why
+	var broken *FileError
+	switch {
+	case errors.Is(err, io.EOF):
+		return reading, nil
+	case errors.As(err, &broken):
+		reading.Failure = &broken.Failure
+		return reading, nil
+	}
+	return reading, err
 }
 
 // vanished makes a lost object a failure of its upload, for all to see.

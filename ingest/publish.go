@@ -81,8 +81,8 @@ func (s *stream) flush() {
 	s.group.Go(func() error { return s.publish(s.ctx, request) })
 }
 
-// failed tells that adding more is of no use.
-func (s *stream) failed() bool { return s.ctx.Err() != nil }
+// failure tells, by an error, that adding more is of no use. Close tells why.
+func (s *stream) failure() error { return s.ctx.Err() }
 
 // close publishes the rest, waits, and returns the first error.
 func (s *stream) close() error {
