@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -247,6 +249,73 @@ func TestAnUploadThatCannotBeAnnouncedFails(t *testing.T) {
 	put.Body = strings.NewReader("x")
 	if _, err := retrying.PutObject(t.Context(), put); err != nil {
 		t.Errorf("a client that retries gets %v", err)
+	}
+}
+
+// half sends the first half of a body, and closes or resets the connection.
+func (e *env) half(t *testing.T, signed string, reset bool) {
+	t.Helper()
+	c, err := net.Dial("tcp", e.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	path := strings.TrimPrefix(signed, "http://"+e.Addr())
+	if _, err := fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", path, e.Addr(), payload(50000)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond) // else a reset overtakes the data
+	if reset {
+		if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAnUploadCutShortIsNotStored(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for _, reset := range []bool{false, true} {
+		key := fmt.Sprintf("uploads/cut-%v.csv", reset)
+		signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.half(t, signed.URL, reset)
+	}
+	time.Sleep(200 * time.Millisecond)
+	if got, found := e.keys(), e.objects(t); len(got) != 0 || len(found) != 0 {
+		t.Errorf("announced %v, stored %v; want nothing", got, found)
+	}
+	mp := e.parts(t, "uploads/parts.csv")
+	part, err := s3.NewPresignClient(e.s3).PresignUploadPart(t.Context(), &s3.UploadPartInput{
+		Bucket: aws.String(bucket), Key: mp.Key, UploadId: mp.UploadId, PartNumber: aws.Int32(1),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.half(t, part.URL, false)
+	time.Sleep(100 * time.Millisecond)
+	parts, err := e.s3.ListParts(t.Context(), &s3.ListPartsInput{Bucket: aws.String(bucket), Key: mp.Key, UploadId: mp.UploadId})
+	if err != nil || len(parts.Parts) != 0 {
+		t.Errorf("parts %v, %v; want none", parts.Parts, err)
+	}
+	// The same request in full is accepted: it was not refused for another reason.
+	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/whole.csv")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, signed.URL, bytes.NewReader(payload(100000)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := e.last(t, "uploads/whole.csv").Size; resp.StatusCode != 200 || got != 100000 {
+		t.Errorf("status %d, announced size %d", resp.StatusCode, got)
 	}
 }
 

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -54,11 +56,16 @@ func (l *listener) cut(which func(*conn) bool) {
 	}
 }
 
-// Read marks the connection as used.
+// Read marks the connection as used. A connection that was reset or cut ends like one that was closed: in the midst of a
+// request the missing bytes fail it either way, and between requests versitygw would print the difference to stderr.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	if n > 0 {
 		c.used.Store(true)
+	}
+	var timeout net.Error
+	if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
+		err = io.EOF
 	}
 	return n, err //nolint:wrapcheck // a net.Conn's errors are its own
 }

@@ -17,15 +17,6 @@ func (s *store) CreateMultipartUpload(ctx context.Context, in s3response.CreateM
 	return out, s.fail(ctx, err)
 }
 
-// UploadPart stores a part.
-func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
-	ctx = context.WithoutCancel(ctx)
-	inner := *in
-	inner.Bucket = s.in(in.Bucket)
-	out, err := s.posix.UploadPart(ctx, &inner)
-	return out, s.fail(ctx, err)
-}
-
 // ListParts lists the parts of an upload.
 func (s *store) ListParts(ctx context.Context, in *s3.ListPartsInput) (s3response.ListPartsResult, error) {
 	inner := *in

@@ -25,8 +25,10 @@ type upload struct {
 	mtime       time.Time
 }
 
+// begin copies the names: the request's own lie in a buffer that the next request will overwrite, and what was announced
+// is kept by others.
 func (s *store) begin(bucket, key string) *upload {
-	return &upload{store: s, bucket: bucket, key: named(key)}
+	return &upload{store: s, bucket: strings.Clone(bucket), key: strings.Clone(named(key))}
 }
 
 // stage is called with the complete staged file, just before it is moved to its name.
@@ -82,7 +84,7 @@ func (u *upload) settle(ctx context.Context, etag string) error {
 	if !s.announces(u.bucket, u.key) {
 		return nil
 	}
-	o := object(u.bucket, u.key, etag, u.size, u.mtime)
+	o := object(u.bucket, u.key, strings.Clone(etag), u.size, u.mtime)
 	// Not the request's context: that one lives in a pool and ends with a graceful stop's beginning.
 	if err := s.stored(s.life, o); err != nil {
 		s.log.ErrorContext(ctx, "an object is stored but could not be announced", slog.String("upload", o.UploadID()),
@@ -113,8 +115,11 @@ func (u *upload) flush() error {
 
 // PutObject stores an object; form uploads come here as well.
 func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
 	u := s.begin(*in.Bucket, *in.Key)
+	if !isForm(ctx) {
+		in.Body = whole(in.Body, in.ContentLength)
+	}
+	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
 	in.Bucket = s.in(in.Bucket)
 	out, err := s.posix.PutObjectWithPostFunc(ctx, in, u.stage)
 	landed := err == nil || u.landed()
@@ -136,6 +141,15 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 	return out, s.fail(ctx, err)
 }
 
+// UploadPart stores a part.
+func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
+	inner := *in
+	inner.Bucket = s.in(in.Bucket)
+	inner.Body = whole(in.Body, in.ContentLength)
+	out, err := s.posix.UploadPart(context.WithoutCancel(ctx), &inner)
+	return out, s.fail(ctx, err)
+}
+
 // CompleteMultipartUpload assembles an object of its parts.
 //
 // A client that got no answer, or a 503 because of Stored, completes again. versitygw then finds the upload gone and the
@@ -151,14 +165,14 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
 	left := len(in.MultipartUpload.Parts)
-	out, version, err := s.posix.CompleteMultipartUploadWithCopy(ctx, &inner, func(part, whole *os.File) (bool, error) {
-		if err := appendPart(whole, part); err != nil {
+	out, version, err := s.posix.CompleteMultipartUploadWithCopy(ctx, &inner, func(part, object *os.File) (bool, error) {
+		if err := appendPart(object, part); err != nil {
 			return true, err
 		}
 		if left--; left > 0 {
 			return true, nil
 		}
-		return true, u.stage(whole)
+		return true, u.stage(object)
 	})
 	u.release()
 	if err != nil {
