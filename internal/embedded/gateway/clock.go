@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// tick is the least distance between two stamps. File systems keep nanoseconds or 100 of them, so a microsecond survives
+// being stored; time in a version counts milliseconds, which leaves the sequencer to order what falls into one.
+const tick = time.Microsecond
+
+// clock gives files modification times that never repeat nor go back.
+//
+// The wall clock steps back now and then, and a file system may keep coarser times than it is given. So each stamp is
+// later than the last one, is read back after being set, and is written to a small file, the mark, so that the next
+// process begins beyond it. A write without a sync suffices: it survives the process, and if the machine crashes too,
+// only a clock that was also set back could repeat a stamp.
+type clock struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	last int64 // ns since 1970, the latest stamp given
+	mark *os.File
+}
+
+// openClock continues where the mark left off. If there is none, or none that can be read, it begins after newest().
+func openClock(path string, now func() time.Time, newest func() (int64, error)) (*clock, error) {
+	c := &clock{now: now}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		c.last, err = strconv.ParseInt(strings.TrimSpace(string(text)), 16, 64)
+	}
+	var syntax *strconv.NumError
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, &syntax):
+		if c.last, err = newest(); err != nil {
+			return nil, fmt.Errorf("gateway: looking for the newest object: %w", err)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("gateway: reading the clock's mark: %w", err)
+	}
+	if c.mark, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+		return nil, fmt.Errorf("gateway: opening the clock's mark: %w", err)
+	}
+	return c, nil
+}
+
+func (c *clock) close() error { return c.mark.Close() }
+
+// stamp gives the named file a modification time later than any given before, and returns it as it is stored.
+func (c *clock) stamp(name string) (time.Time, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next := max(c.now().Truncate(tick).UnixNano(), c.last+int64(tick))
+	for step := tick; step <= 10*time.Second; step *= 10 {
+		if err := os.Chtimes(name, time.Time{}, time.Unix(0, next)); err != nil {
+			return time.Time{}, fmt.Errorf("stamping %s: %w", name, err)
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("stamping %s: %w", name, err)
+		}
+		got := info.ModTime().UnixNano()
+		if got <= c.last { // rounded down by the file system
+			next += int64(step)
+			continue
+		}
+		if _, err := c.mark.WriteAt([]byte(sequencer(info.ModTime())), 0); err != nil {
+			return time.Time{}, fmt.Errorf("writing the clock's mark: %w", err)
+		}
+		c.last = got
+		return info.ModTime(), nil
+	}
+	return time.Time{}, fmt.Errorf("stamping %s: the file system keeps no times later than %s", name, time.Unix(0, c.last))
+}
+
+// sequencer writes a file's time so that it sorts as text: 16 hexadecimal digits of nanoseconds since 1970.
+func sequencer(t time.Time) string { return fmt.Sprintf("%016x", t.UnixNano()) }

@@ -1,0 +1,175 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/versity/versitygw/backend/posix"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Config says what to serve, where, and whom to tell.
+type Config struct {
+	// Dir holds everything: the objects (buckets are directories below Dir/objects), the clock's mark, and the objects'
+	// metadata where the file system has no user attributes. It is created when missing.
+	Dir string
+	// Addr is the host:port to listen on. Empty means a free port on the loopback interface, as does 127.0.0.1:0.
+	Addr string
+	// AccessKey and SecretKey are the only credentials that are let in. Both are required.
+	AccessKey, SecretKey string
+	// Region is what clients have to sign for; us-east-1 if empty.
+	Region string
+	// Buckets are created at the start when missing.
+	Buckets []string
+	// Bucket and Prefix select what is announced: the objects of this bucket whose keys start with this prefix.
+	Bucket, Prefix string
+	// Stored is told of each object after it is stored and before its uploader gets an answer. It must be safe for
+	// concurrent use, and may be told of one object more than once. When it fails, the uploader gets a 503; the object
+	// stays, and is found by Objects. The context ends when Stop gives up waiting. Nil means that nobody is told.
+	Stored func(ctx context.Context, o events.Object) error
+	// NoSync leaves it to the operating system when data reaches the disk. Uploads still survive a crash of the process,
+	// but not one of the machine.
+	NoSync bool
+	// Now is the clock; time.Now if nil.
+	Now func() time.Time
+	// Logger gets what fails inside; slog.Default() if nil.
+	Logger *slog.Logger
+}
+
+// Gateway is a running S3 endpoint.
+type Gateway struct {
+	addr   string
+	store  *store
+	server *server
+	cancel context.CancelFunc // ends what Stored is given
+
+	stop    sync.Once
+	stopped error
+}
+
+// Start opens the directory and serves it; it is listening when it returns. If the address is taken, nothing is touched
+// and the error is syscall.EADDRINUSE (errors.Is).
+func Start(cfg Config) (*Gateway, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", cfg.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: listening on %s: %w", cfg.Addr, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	st, err := openStore(ctx, cfg)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, l.Close())
+	}
+	srv, err := serve(cfg, st, l)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, l.Close(), st.close())
+	}
+	return &Gateway{addr: l.Addr().String(), store: st, server: srv, cancel: cancel}, nil
+}
+
+func (cfg Config) withDefaults() (Config, error) {
+	if cfg.Dir == "" || cfg.AccessKey == "" || cfg.SecretKey == "" {
+		return cfg, errors.New("gateway: a directory, an access key and a secret key are needed")
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return cfg, fmt.Errorf("gateway: making %s absolute: %w", cfg.Dir, err)
+	}
+	cfg.Dir = dir
+	if cfg.Addr == "" {
+		cfg.Addr = "127.0.0.1:0"
+	}
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1"
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return cfg, nil
+}
+
+// Addr is the host:port that the gateway listens on.
+func (g *Gateway) Addr() string { return g.addr }
+
+// Stop ends the gateway: it stops accepting, lets the requests under way finish, and closes the directory. When ctx ends
+// first, connections are cut, Stored's context is cancelled, and the error is ctx's. Calling it again returns the first
+// call's result.
+func (g *Gateway) Stop(ctx context.Context) error {
+	g.stop.Do(func() {
+		err := g.server.stop(ctx)
+		g.cancel()
+		g.stopped = errors.Join(err, g.store.close())
+	})
+	return g.stopped
+}
+
+// openStore makes the directories, clears what a crash left, and creates the missing buckets.
+func openStore(ctx context.Context, cfg Config) (*store, error) {
+	s := &store{
+		root: filepath.Join(cfg.Dir, "objects"), bucket: cfg.Bucket, prefix: cfg.Prefix,
+		stored: cfg.Stored, sync: !cfg.NoSync, log: cfg.Logger, life: ctx,
+		keys: newStripes(), completions: newStripes(),
+	}
+	if err := os.MkdirAll(s.root, 0o755); err != nil {
+		return nil, fmt.Errorf("gateway: creating %s: %w", s.root, err)
+	}
+	var err error
+	if s.meta, err = openMetadata(cfg.Dir, s.root, cfg.Logger); err != nil {
+		return nil, err
+	}
+	// "." because posix.New changes the process's working directory to what it is given, which several gateways in one
+	// process could not share, nor could the rest of the program trust its relative paths: so it is told to stay where
+	// we are, and is given buckets as absolute paths instead (see store.at).
+	s.posix, err = posix.New(".", s.meta, posix.PosixOpts{
+		CopyObjectThreshold: copyLimit,
+		ForceNoTmpFile:      true, // staged under a name and renamed: no half-linked file among the objects after a crash
+		ForceNoObjLockFile:  true, // no other process writes here
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: opening %s: %w", s.root, err)
+	}
+	if err := s.recover(); err != nil {
+		s.posix.Shutdown()
+		return nil, err
+	}
+	s.clock, err = openClock(filepath.Join(cfg.Dir, "sequencer"), cfg.Now, s.newest)
+	if err != nil {
+		s.posix.Shutdown()
+		return nil, err
+	}
+	for _, bucket := range cfg.Buckets {
+		if err := s.ensureBucket(ctx, bucket, cfg.AccessKey); err != nil {
+			return nil, errors.Join(fmt.Errorf("gateway: creating bucket %s: %w", bucket, err), s.close())
+		}
+	}
+	return s, nil
+}
+
+// ensureBucket creates a bucket of the owner unless there is one.
+func (s *store) ensureBucket(ctx context.Context, bucket, owner string) error {
+	if _, err := os.Stat(s.at(bucket)); err == nil {
+		return nil
+	}
+	return s.CreateBucket(ctx, &s3.CreateBucketInput{
+		Bucket: &bucket, CreateBucketConfiguration: &types.CreateBucketConfiguration{},
+		ObjectOwnership: types.ObjectOwnershipBucketOwnerEnforced,
+	}, fmt.Appendf(nil, `{"Owner":%q,"Grantees":[]}`, owner))
+}

@@ -1,0 +1,243 @@
+package gateway_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+)
+
+func TestPutIsAnnouncedAsStored(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	before := time.Now().Truncate(time.Millisecond)
+	want := e.put(t, "uploads/people.csv", "person,flavor\nandy,cookie dough\n")
+	got := e.last(t, "uploads/people.csv")
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(events.Object{}, "Sequencer", "Time")); diff != "" {
+		t.Errorf("announced object (-want +got):\n%s", diff)
+	}
+	if got.Time.Before(before) || got.Time.After(time.Now()) {
+		t.Errorf("Time = %v, want between %v and now", got.Time, before)
+	}
+	if len(got.Sequencer) != 16 || strings.Trim(got.Sequencer, "0123456789abcdef") != "" {
+		t.Errorf("Sequencer = %q, want 16 lower-case hexadecimal digits", got.Sequencer)
+	}
+	info, err := os.Stat(filepath.Join(e.cfg.Dir, "objects", bucket, "uploads/people.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !info.ModTime().Truncate(time.Millisecond).Equal(got.Time) {
+		t.Errorf("the file's time is %v, announced was %v", info.ModTime(), got.Time)
+	}
+	if got := e.get(t, "uploads/people.csv"); got != "person,flavor\nandy,cookie dough\n" {
+		t.Errorf("GetObject = %q", got)
+	}
+}
+
+func TestKeysSurviveUnescaped(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	keys := []string{"uploads/a b.csv", "uploads/50%.csv", "uploads/50%25.csv", "uploads/grün/ü+ñ.json", "uploads/a/b/c/d.csv", "uploads/q?x=1&y#z.csv"}
+	for _, key := range keys {
+		e.put(t, key, key)
+	}
+	if diff := cmp.Diff(keys, e.keys()); diff != "" {
+		t.Errorf("announced keys (-want +got):\n%s", diff)
+	}
+	for _, key := range keys {
+		if got := e.get(t, key); got != key {
+			t.Errorf("GetObject(%q) = %q", key, got)
+		}
+	}
+	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
+		t.Errorf("rescan (-announced +found):\n%s", diff)
+	}
+}
+
+func TestOnlyThePrefixIsAnnounced(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "elsewhere/a.csv", "x")
+	e.put(t, "uploads.csv", "x")
+	e.put(t, "uploads/in.csv", "x")
+	e.put(t, "uploads/folder/", "")
+	if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: aws.String("uploads/r.csv"), Body: strings.NewReader("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"uploads/in.csv"}, e.keys()); diff != "" {
+		t.Errorf("announced keys (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
+		t.Errorf("rescan (-announced +found):\n%s", diff)
+	}
+}
+
+func TestAPrefixNeedNotEndAtASlash(t *testing.T) {
+	t.Parallel()
+	for _, prefix := range []string{"", "up", "uploads/d", "uploads/deep/"} {
+		e := start(t, func(c *gateway.Config) { c.Prefix = prefix })
+		for _, key := range []string{"up.csv", "uploads/a.csv", "uploads/d.csv", "uploads/deep/er/a.csv"} {
+			e.put(t, key, "x")
+		}
+		if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" || len(e.announced()) == 0 {
+			t.Errorf("prefix %q: rescan (-announced +found):\n%s", prefix, diff)
+		}
+	}
+}
+
+func TestAKeyIsAnnouncedAsItIsFound(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "uploads//twice.csv", "x")
+	if diff := cmp.Diff([]string{"uploads/twice.csv"}, e.keys()); diff != "" {
+		t.Errorf("announced keys (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
+		t.Errorf("rescan (-announced +found):\n%s", diff)
+	}
+}
+
+func TestMetadataAndConditionsAndRanges(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	key := aws.String("uploads/people.csv")
+	_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: aws.String(bucket), Key: key, Body: strings.NewReader("0123456789"), ContentType: aws.String("text/csv"),
+		Metadata: map[string]string{"on-error": "abort"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := e.last(t, *key)
+	match := aws.String(`"` + o.ETag + `"`)
+	out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, IfMatch: match, Range: aws.String("bytes=3-6")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, out.Body); got != "3456" {
+		t.Errorf("range = %q, want 3456", got)
+	}
+	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, out.Metadata); diff != "" {
+		t.Errorf("metadata (-want +got):\n%s", diff)
+	}
+	out, err = e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, Range: aws.String("bytes=7-")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, out.Body); got != "789" {
+		t.Errorf("open range = %q, want 789", got)
+	}
+	e.put(t, *key, "other")
+	_, err = e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, IfMatch: match})
+	if got := status(err); got != 412 {
+		t.Errorf("reading an overwritten object: status %d (%v), want 412", got, err)
+	}
+	_, err = e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/none.csv")})
+	var missing *types.NoSuchKey
+	if !errors.As(err, &missing) {
+		t.Errorf("reading a missing object: %v, want NoSuchKey", err)
+	}
+	_, err = e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("nowhere"), Key: key})
+	if got := status(err); got != 404 || strings.Contains(err.Error(), e.cfg.Dir) {
+		t.Errorf("reading a missing bucket: %v", err)
+	}
+}
+
+func TestWrongCredentialsAreRefused(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	_, err := client(e.Addr(), "wrong").PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")})
+	if got := status(err); got != 403 {
+		t.Errorf("wrong secret: status %d (%v), want 403", got, err)
+	}
+	if got := e.keys(); len(got) != 0 {
+		t.Errorf("announced %v, want nothing", got)
+	}
+}
+
+func TestLargeObjectsAreStreamed(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	const size = 64 << 20
+	_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: aws.String(bucket), Key: aws.String("uploads/large.csv"), Body: &zeros{size: size}, ContentLength: aws.Int64(size),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/large.csv")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Body.Close()
+	n, err := io.Copy(io.Discard, out.Body)
+	runtime.ReadMemStats(&after)
+	if n != size || err != nil {
+		t.Fatalf("read %d bytes, %v; want %d", n, err, size)
+	}
+	// Both ends of it live here. Other tests allocate meanwhile, but not as much as the object.
+	if got := after.TotalAlloc - before.TotalAlloc; got > size {
+		t.Errorf("reading %d bytes allocated %d", size, got)
+	}
+}
+
+// zeros is a seekable source that needs no memory.
+type zeros struct{ size, at int64 }
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.at == z.size {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), z.size-z.at)
+	clear(p[:n])
+	z.at += n
+	return int(n), nil
+}
+
+func (z *zeros) Seek(offset int64, whence int) (int64, error) {
+	z.at = offset + map[int]int64{io.SeekStart: 0, io.SeekCurrent: z.at, io.SeekEnd: z.size}[whence]
+	return z.at, nil
+}
+
+func TestATakenPort(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cfg := config(t, &recorder{})
+	cfg.Addr, cfg.Dir = l.Addr().String(), filepath.Join(cfg.Dir, "sub")
+	if _, err := gateway.Start(cfg); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("Start = %v, want EADDRINUSE", err)
+	}
+	if _, err := os.Stat(cfg.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory was touched: %v", err)
+	}
+}
+
+func TestMissingSettings(t *testing.T) {
+	t.Parallel()
+	for _, cfg := range []gateway.Config{{}, {Dir: t.TempDir()}, {Dir: t.TempDir(), AccessKey: "a"}} {
+		if _, err := gateway.Start(cfg); err == nil {
+			t.Errorf("Start(%+v) succeeded", cfg)
+		}
+	}
+}

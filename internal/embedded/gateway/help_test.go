@@ -1,0 +1,198 @@
+package gateway_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+)
+
+const bucket = "uploads"
+
+// recorder remembers what was announced, and fails when it is told to.
+type recorder struct {
+	mu   sync.Mutex
+	seen []events.Object
+	fail error
+}
+
+func (r *recorder) stored(_ context.Context, o events.Object) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, o)
+	return r.fail
+}
+
+func (r *recorder) failWith(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail = err
+}
+
+func (r *recorder) all() []events.Object {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.seen)
+}
+
+// last is the latest announcement of a key.
+func (r *recorder) last(t *testing.T, key string) events.Object {
+	t.Helper()
+	for _, o := range slices.Backward(r.all()) {
+		if o.Key == key {
+			return o
+		}
+	}
+	t.Fatalf("%q was not announced", key)
+	return events.Object{}
+}
+
+func (r *recorder) keys() []string {
+	var keys []string
+	for _, o := range r.all() {
+		keys = append(keys, o.Key)
+	}
+	return keys
+}
+
+type env struct {
+	*gateway.Gateway
+	*recorder
+	cfg gateway.Config
+	s3  *s3.Client
+}
+
+// config is a gateway's over a fresh directory, announcing uploads/uploads/.
+func config(t *testing.T, r *recorder) gateway.Config {
+	t.Helper()
+	return gateway.Config{
+		Dir: t.TempDir(), AccessKey: "local", SecretKey: "local-secret", NoSync: true,
+		Buckets: []string{bucket, "reports"}, Bucket: bucket, Prefix: "uploads/",
+		Stored: r.stored, Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+func start(t *testing.T, change ...func(*gateway.Config)) *env {
+	t.Helper()
+	r := &recorder{}
+	cfg := config(t, r)
+	for _, c := range change {
+		c(&cfg)
+	}
+	return open(t, cfg, r)
+}
+
+func open(t *testing.T, cfg gateway.Config, r *recorder) *env {
+	t.Helper()
+	g, err := gateway.Start(cfg)
+	if err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+	t.Cleanup(func() { stop(t, g) })
+	return &env{Gateway: g, recorder: r, cfg: cfg, s3: client(g.Addr(), cfg.SecretKey)}
+}
+
+func stop(t *testing.T, g *gateway.Gateway) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	if err := g.Stop(ctx); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+}
+
+func client(addr, secret string, change ...func(*s3.Options)) *s3.Client {
+	opts := s3.Options{
+		BaseEndpoint: aws.String("http://" + addr), Region: "us-east-1", UsePathStyle: true, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider("local", secret, ""),
+	}
+	return s3.New(opts, change...)
+}
+
+func (e *env) put(t *testing.T, key, body string) events.Object {
+	t.Helper()
+	out, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(body)})
+	if err != nil {
+		t.Fatalf("PutObject(%q): %v", key, err)
+	}
+	return events.Object{Bucket: bucket, Key: key, ETag: strings.Trim(*out.ETag, `"`), Size: int64(len(body))}
+}
+
+func (e *env) get(t *testing.T, key string) string {
+	t.Helper()
+	out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &key})
+	if err != nil {
+		t.Fatalf("GetObject(%q): %v", key, err)
+	}
+	return read(t, out.Body)
+}
+
+func read(t *testing.T, r io.ReadCloser) string {
+	t.Helper()
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatalf("reading: %v", err)
+	}
+	return string(b)
+}
+
+// objects is what a rescan finds, by key.
+func (e *env) objects(t *testing.T) map[string]events.Object {
+	t.Helper()
+	found := map[string]events.Object{}
+	err := e.Objects(t.Context(), func(o events.Object) error {
+		if _, twice := found[o.Key]; twice {
+			t.Errorf("%q was listed twice", o.Key)
+		}
+		found[o.Key] = o
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("Objects: %v", err)
+	}
+	return found
+}
+
+// announced is the latest announcement of each key.
+func (r *recorder) announced() map[string]events.Object {
+	last := map[string]events.Object{}
+	for _, o := range r.all() {
+		if o.Sequencer >= last[o.Key].Sequencer {
+			last[o.Key] = o
+		}
+	}
+	return last
+}
+
+// status is the HTTP status that an SDK error carries.
+func status(err error) int {
+	var re *awshttp.ResponseError
+	if errors.As(err, &re) {
+		return re.HTTPStatusCode()
+	}
+	return 0
+}
+
+func etag(b []byte) string {
+	sum := md5.Sum(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func payload(n int) []byte { return bytes.Repeat([]byte("andy,cookie dough\n"), n/18+1)[:n] }

@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pkg/xattr"
+	"github.com/versity/versitygw/backend/meta"
+)
+
+// etagAttribute is under which name versitygw keeps an object's ETag, with its quotes.
+const etagAttribute = "etag"
+
+// openMetadata chooses where metadata is kept: with the files themselves if their file system has user attributes (then
+// a file and its metadata replace one another in one step), else in a directory beside them. A choice made once stays,
+// for the objects' metadata would not move.
+func openMetadata(dir, root string, log *slog.Logger) (meta.MetadataStorer, error) {
+	aside := filepath.Join(dir, "metadata")
+	if _, err := os.Stat(aside); err != nil {
+		err := tryAttributes(root)
+		if err == nil {
+			return meta.XattrMeta{}, nil
+		}
+		log.Warn("the file system has no user attributes, metadata is kept beside the objects",
+			slog.String("dir", aside), slog.Any("error", err))
+		if err := os.Mkdir(aside, 0o755); err != nil {
+			return nil, fmt.Errorf("gateway: creating %s: %w", aside, err)
+		}
+	}
+	inner, err := meta.NewSideCar(aside)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: opening %s: %w", aside, err)
+	}
+	return sidecar{inner: inner, root: root}, nil
+}
+
+// tryAttributes sets one, for some file systems only tell then that they can't.
+func tryAttributes(dir string) error {
+	f, err := os.CreateTemp(dir, ".attributes-*")
+	if err != nil {
+		return fmt.Errorf("trying user attributes: %w", err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := xattr.FSet(f, "user."+etagAttribute, []byte("1")); err != nil {
+		return fmt.Errorf("trying user attributes: %w", err)
+	}
+	return nil
+}
+
+// sidecar keeps metadata in a directory beside the objects. It makes the absolute bucket paths that the backend is given
+// (see store.at) relative again, so that the directory as a whole can be moved.
+type sidecar struct {
+	inner meta.SideCar
+	root  string
+}
+
+func (s sidecar) rel(bucket string) string {
+	return strings.TrimPrefix(bucket, s.root+string(filepath.Separator))
+}
+
+func (s sidecar) RetrieveAttribute(f *os.File, bucket, object, attribute string) ([]byte, error) {
+	return s.inner.RetrieveAttribute(f, s.rel(bucket), object, attribute)
+}
+
+func (s sidecar) StoreAttribute(f *os.File, bucket, object, attribute string, value []byte) error {
+	return s.inner.StoreAttribute(f, s.rel(bucket), object, attribute, value)
+}
+
+func (s sidecar) DeleteAttribute(bucket, object, attribute string) error {
+	return s.inner.DeleteAttribute(s.rel(bucket), object, attribute)
+}
+
+func (s sidecar) ListAttributes(bucket, object string) ([]string, error) {
+	return s.inner.ListAttributes(s.rel(bucket), object)
+}
+
+func (s sidecar) DeleteAttributes(bucket, object string) error {
+	return s.inner.DeleteAttributes(s.rel(bucket), object)
+}
+
+func (s sidecar) RenameObject(bucket, oldObject, newObject string) error {
+	return s.inner.RenameObject(s.rel(bucket), oldObject, newObject)
+}

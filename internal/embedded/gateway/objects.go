@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/versity/versitygw/backend/meta"
+	"github.com/versity/versitygw/backend/posix"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// batch is how many directory entries are held at a time.
+const batch = 256
+
+// Objects yields every object that is announced when stored, under the identity it was announced with, in no order. It
+// may run while the gateway serves; it then yields some of what is stored meanwhile. Memory does not grow with the
+// number of objects. An error of yield ends it and is returned as it is.
+//
+// Files that were put into the directory by other means than this gateway have no ETag and are left out.
+func (g *Gateway) Objects(ctx context.Context, yield func(events.Object) error) error {
+	return g.store.objects(ctx, yield)
+}
+
+func (s *store) objects(ctx context.Context, yield func(events.Object) error) error {
+	if s.bucket == "" {
+		return nil
+	}
+	// The directory part of the prefix is where to look; the rest is compared name by name.
+	dir, _ := path.Split(s.prefix)
+	return s.walk(ctx, path.Clean(dir), yield)
+}
+
+// walk yields the objects below a folder, which is "." for the whole bucket.
+func (s *store) walk(ctx context.Context, folder string, yield func(events.Object) error) error {
+	dir, err := os.Open(filepath.Join(s.at(s.bucket), filepath.FromSlash(folder)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the last object in it was deleted
+	}
+	if err != nil {
+		return fmt.Errorf("listing %s: %w", folder, err)
+	}
+	defer dir.Close()
+	for {
+		entries, err := dir.ReadDir(batch)
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("listing %s: %w", folder, err)
+		}
+		for _, entry := range entries {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := s.visit(ctx, path.Join(folder, entry.Name()), entry.Type(), yield); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+func (s *store) visit(ctx context.Context, key string, mode fs.FileMode, yield func(events.Object) error) error {
+	switch {
+	case key == posix.MetaTmpDir:
+		return nil
+	case mode.IsDir():
+		return s.walk(ctx, key, yield)
+	case !mode.IsRegular() || !strings.HasPrefix(key, s.prefix):
+		return nil
+	}
+	o, err := s.identify(s.bucket, key)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, meta.ErrNoSuchKey) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return yield(o)
+}
+
+// identify reads an object's identity from its file. The file is opened first, so that what it says about itself is
+// about one content even while it is being replaced.
+func (s *store) identify(bucket, key string) (events.Object, error) {
+	f, err := os.Open(filepath.Join(s.at(bucket), filepath.FromSlash(key)))
+	if err != nil {
+		return events.Object{}, fmt.Errorf("identifying %s: %w", key, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return events.Object{}, fmt.Errorf("identifying %s: %w", key, err)
+	}
+	etag, err := s.meta.RetrieveAttribute(f, s.at(bucket), key, etagAttribute)
+	if err != nil {
+		return events.Object{}, fmt.Errorf("reading the ETag of %s: %w", key, err)
+	}
+	return object(bucket, key, string(etag), info.Size(), info.ModTime()), nil
+}
+
+// object is the one place that derives an identity.
+func object(bucket, key, etag string, size int64, mtime time.Time) events.Object {
+	return events.Object{
+		Bucket: bucket, Key: key, ETag: strings.Trim(etag, `"`), Size: size,
+		Sequencer: sequencer(mtime), Time: mtime.UTC().Truncate(time.Millisecond),
+	}
+}
+
+// newest finds the latest stamp among the announced objects, for a clock that has lost its mark.
+func (s *store) newest() (int64, error) {
+	var newest int64
+	err := s.objects(s.life, func(o events.Object) error {
+		var ns int64
+		if _, err := fmt.Sscanf(o.Sequencer, "%x", &ns); err != nil {
+			return fmt.Errorf("reading the sequencer of %s: %w", o.Key, err)
+		}
+		newest = max(newest, ns)
+		return nil
+	})
+	return newest, err
+}

@@ -1,0 +1,223 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+)
+
+func mkdir(t *testing.T, elem ...string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(elem...), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSequencersNeverRepeat(t *testing.T) {
+	t.Parallel()
+	frozen := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	e := start(t, func(c *gateway.Config) { c.Now = func() time.Time { return frozen } })
+	const n = 200
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			body := fmt.Sprintf("person,flavor\nandy,%d\n", i)
+			_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+				Bucket: aws.String(bucket), Key: aws.String(fmt.Sprintf("uploads/%d.csv", i%50)), Body: strings.NewReader(body),
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	seen := map[string]bool{}
+	for _, o := range e.all() {
+		if seen[o.Sequencer] {
+			t.Errorf("sequencer %s was given twice", o.Sequencer)
+		}
+		seen[o.Sequencer] = true
+	}
+	if len(seen) != n {
+		t.Errorf("%d announcements, want %d", len(seen), n)
+	}
+	// Four uploads raced on each key: what is on disk is the one with the latest sequencer.
+	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
+		t.Errorf("rescan (-announced +found):\n%s", diff)
+	}
+}
+
+func TestRestartContinuesTheOrder(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	cfg := config(t, r)
+	e := open(t, cfg, r)
+	e.put(t, "uploads/a.csv", "x")
+	e.put(t, "uploads/deleted.csv", "x")
+	last := e.last(t, "uploads/deleted.csv")
+	if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/deleted.csv")}); err != nil {
+		t.Fatal(err)
+	}
+	kept := e.objects(t)
+	stop(t, e.Gateway)
+
+	back := cfg
+	back.Now = func() time.Time { return time.Now().Add(-time.Hour) } // the clock was set back meanwhile
+	e = open(t, back, r)
+	if diff := cmp.Diff(kept, e.objects(t)); diff != "" {
+		t.Errorf("objects after a restart (-before +after):\n%s", diff)
+	}
+	e.put(t, "uploads/b.csv", "x")
+	next := e.last(t, "uploads/b.csv")
+	if next.Sequencer <= last.Sequencer || next.Time.Before(last.Time) {
+		t.Errorf("after a restart: %s at %v, want later than %s at %v", next.Sequencer, next.Time, last.Sequencer, last.Time)
+	}
+	stop(t, e.Gateway)
+
+	if err := os.WriteFile(filepath.Join(cfg.Dir, "sequencer"), nil, 0o644); err != nil { // lost
+		t.Fatal(err)
+	}
+	e = open(t, back, r)
+	e.put(t, "uploads/c.csv", "x")
+	if got := e.last(t, "uploads/c.csv"); got.Sequencer <= next.Sequencer {
+		t.Errorf("without the mark: %s, want later than %s", got.Sequencer, next.Sequencer)
+	}
+}
+
+func TestWhatACrashLeaves(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	cfg := config(t, r)
+	e := open(t, cfg, r)
+	complete := e.parts(t, "uploads/p.csv", payload(5<<20), payload(7))
+	e.put(t, "uploads/a.csv", "x")
+	stop(t, e.Gateway)
+
+	// A process killed while it took a PUT and completed a multipart upload.
+	staging := filepath.Join(cfg.Dir, "objects", bucket, ".sgwtmp")
+	partial := filepath.Join(staging, "0123.456")
+	if err := os.WriteFile(partial, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	uploads, err := filepath.Glob(filepath.Join(staging, "multipart", "*", *complete.UploadId))
+	if err != nil || len(uploads) != 1 {
+		t.Fatalf("uploads %v, %v", uploads, err)
+	}
+	if err := os.Rename(uploads[0], uploads[0]+".d41d8cd98f00b204e9800998ecf8427e-2.inprogress"); err != nil {
+		t.Fatal(err)
+	}
+
+	e = open(t, cfg, r)
+	if _, err := os.Stat(partial); !os.IsNotExist(err) {
+		t.Errorf("the partial file is still there: %v", err)
+	}
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.last(t, "uploads/p.csv").Size; got != 5<<20+7 {
+		t.Errorf("announced size %d", got)
+	}
+	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
+		t.Errorf("rescan (-announced +found):\n%s", diff)
+	}
+}
+
+func TestObjectsStopsWhenTold(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for i := range 3 {
+		e.put(t, fmt.Sprintf("uploads/%d.csv", i), "x")
+	}
+	enough := fmt.Errorf("enough")
+	calls := 0
+	err := e.Objects(t.Context(), func(events.Object) error { calls++; return enough })
+	if err != enough || calls != 1 {
+		t.Errorf("Objects = %v after %d calls, want its callback's error after one", err, calls)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Objects(ctx, func(events.Object) error { return nil }); err != context.Canceled {
+		t.Errorf("Objects = %v, want context.Canceled", err)
+	}
+}
+
+func TestStopLetsRequestsFinish(t *testing.T) {
+	t.Parallel()
+	entered, leave := make(chan struct{}), make(chan struct{})
+	e := start(t, func(c *gateway.Config) {
+		c.Stored = func(ctx context.Context, _ events.Object) error {
+			close(entered)
+			<-leave
+			return ctx.Err()
+		}
+	})
+	put := make(chan error, 1)
+	go func() {
+		_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")})
+		put <- err
+	}()
+	<-entered
+	stopped := make(chan struct{})
+	go func() { stop(t, e.Gateway); close(stopped) }()
+	select {
+	case <-stopped:
+		t.Error("Stop did not wait for the request")
+	case <-time.After(300 * time.Millisecond):
+	}
+	close(leave)
+	if err := <-put; err != nil {
+		t.Errorf("the request under way failed: %v", err)
+	}
+	<-stopped
+}
+
+// Not parallel: it counts goroutines, and looks at the working directory.
+func TestStopLeavesNothing(t *testing.T) {
+	cwd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config(t, &recorder{})
+	cycle := func() {
+		g, err := gateway.Start(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop(t, g)
+	}
+	cycle() // what versitygw's HTTP server starts once and never ends
+	before := goroutines()
+	for range 3 {
+		cycle()
+	}
+	for deadline := time.Now().Add(5 * time.Second); len(goroutines()) > len(before); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before:\n%s", len(goroutines()), len(before), strings.Join(goroutines(), "\n\n"))
+		}
+	}
+	if got, _ := os.Getwd(); got != cwd {
+		t.Errorf("working directory %s, was %s", got, cwd)
+	}
+}
+
+// goroutines are the stacks of those running, but for one of the HTTP server's that wakes up every ten seconds to see
+// whether it should end.
+func goroutines() []string {
+	buf := make([]byte, 1<<20)
+	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+	return slices.DeleteFunc(all, func(stack string) bool { return strings.Contains(stack, "fasthttp.(*workerPool).Start") })
+}

@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"net/http"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/backend/meta"
+	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/s3err"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// store is versitygw's posix backend with announcements. What creates objects is in upload.go and copy.go, the rest
+// (buckets.go, passing.go) only turns bucket names into absolute paths and back. What it does not mention (websites,
+// ownership, locks, versions) answers 501 Not Implemented.
+type store struct {
+	backend.BackendUnsupported
+
+	posix *posix.Posix
+	meta  meta.MetadataStorer
+	clock *clock
+	root  string // absolute; its directories are the buckets
+
+	bucket, prefix string // what is announced
+	stored         func(context.Context, events.Object) error
+	life           context.Context // ends when the gateway does
+	sync           bool
+	log            *slog.Logger
+
+	keys        stripes // held from an object's stamp until it has its name
+	completions stripes // held while a multipart upload is being completed
+}
+
+var _ backend.Backend = (*store)(nil)
+
+func (*store) String() string { return "gateway" }
+
+func (s *store) close() error {
+	s.posix.Shutdown()
+	return s.clock.close()
+}
+
+// at is a bucket's directory. The backend joins what it takes for a bucket's name with the key, and does not care that it
+// is a path: so it needs no working directory of its own.
+func (s *store) at(bucket string) string {
+	if !filepath.IsLocal(bucket) || strings.ContainsAny(bucket, `/\`) {
+		bucket = ".invalid" // the server has checked the name before; nothing is ever created under this one
+	}
+	return filepath.Join(s.root, bucket)
+}
+
+// in is at for the pointers in requests.
+func (s *store) in(bucket *string) *string {
+	if bucket == nil {
+		return nil
+	}
+	at := s.at(*bucket)
+	return &at
+}
+
+// announces tells whether Stored is told of an object.
+func (s *store) announces(bucket, key string) bool {
+	return s.stored != nil && bucket == s.bucket && strings.HasPrefix(key, s.prefix)
+}
+
+// named is the key under which an object is found on disk, whatever way it was written.
+func named(key string) string { return strings.TrimPrefix(path.Clean("/"+key), "/") }
+
+// fail makes an answer of an error: a client sees S3's errors, naming buckets as it did; what else goes wrong is logged
+// here (versitygw would print it) and is a plain 500 outside.
+func (s *store) fail(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	var bucket s3err.BucketError
+	if errors.As(err, &bucket) {
+		bucket.BucketName = filepath.Base(bucket.BucketName)
+		return bucket
+	}
+	var known s3err.S3Error
+	if errors.As(err, &known) {
+		return known
+	}
+	s.log.ErrorContext(ctx, "bucket request failed", slog.Any("error", err))
+	return s3err.GetAPIError(s3err.ErrInternalError)
+}
+
+// unavailable asks the client to try again.
+func unavailable(why string) error {
+	return s3err.APIError{Code: "ServiceUnavailable", Description: why, HTTPStatusCode: http.StatusServiceUnavailable}
+}
+
+// stripes are locks by name. Different names may share one, which costs a wait and nothing else.
+type stripes struct {
+	seed  maphash.Seed
+	locks [256]sync.Mutex
+}
+
+func newStripes() stripes { return stripes{seed: maphash.MakeSeed()} }
+
+// lock waits for its turn with a name, and returns what ends it.
+func (s *stripes) lock(name string) (unlock func()) {
+	l := &s.locks[maphash.String(s.seed, name)%uint64(len(s.locks))]
+	l.Lock()
+	return l.Unlock
+}

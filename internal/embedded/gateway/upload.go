@@ -1,0 +1,223 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/versity/versitygw/s3response"
+)
+
+// upload is one object on its way from its staging file to its announcement.
+type upload struct {
+	store       *store
+	bucket, key string
+	unlock      func() // set from the stamp on
+	size        int64
+	mtime       time.Time
+}
+
+// begin copies the names: the request's own lie in a buffer that the next request will overwrite, and what was announced
+// is kept by others.
+func (s *store) begin(bucket, key string) *upload {
+	return &upload{store: s, bucket: strings.Clone(bucket), key: strings.Clone(named(key))}
+}
+
+// stage is called with the complete staged file, just before it is moved to its name.
+func (u *upload) stage(f *os.File) error {
+	if u.store.sync { // else a crash of the machine could leave a name for bytes that never arrived
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("syncing %s: %w", u.key, err)
+		}
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("staging %s: %w", u.key, err)
+	}
+	unlock := u.store.keys.lock(u.bucket + "/" + u.key)
+	mtime, err := u.store.clock.stamp(f.Name())
+	if err != nil {
+		unlock()
+		return err
+	}
+	u.unlock, u.size, u.mtime = unlock, info.Size(), mtime
+	return nil
+}
+
+func (u *upload) staged() bool { return u.unlock != nil }
+
+// release lets the next writer of the key go on.
+func (u *upload) release() {
+	if u.unlock != nil {
+		u.unlock()
+	}
+}
+
+// path is where the object is once it has its name.
+func (u *upload) path() string {
+	return filepath.Join(u.store.at(u.bucket), filepath.FromSlash(u.key))
+}
+
+// landed tells whether the object got its name although the request failed later on, in setting its tags, say. Then it
+// is there for all to see, so it has to be announced as well.
+func (u *upload) landed() bool {
+	info, err := os.Stat(u.path())
+	return err == nil && u.staged() && info.ModTime().Equal(u.mtime)
+}
+
+// settle makes the object outlive a crash of the machine, and announces it. The error is the answer to the uploader.
+func (u *upload) settle(ctx context.Context, etag string) error {
+	s := u.store
+	if s.sync {
+		if err := u.flush(); err != nil {
+			return s.fail(ctx, err)
+		}
+	}
+	if !s.announces(u.bucket, u.key) {
+		return nil
+	}
+	o := object(u.bucket, u.key, strings.Clone(etag), u.size, u.mtime)
+	// Not the request's context: that one lives in a pool and ends with a graceful stop's beginning.
+	if err := s.stored(s.life, o); err != nil {
+		s.log.ErrorContext(ctx, "an object is stored but could not be announced", slog.String("upload", o.UploadID()),
+			slog.String("bucket", o.Bucket), slog.String("key", o.Key), slog.Any("error", err))
+		return unavailable("The object could not be handed on. Please try again.")
+	}
+	return nil
+}
+
+// flush writes the object's metadata, and the names that lead to it, to disk.
+func (u *upload) flush() error {
+	bucket := u.store.at(u.bucket)
+	for p := u.path(); strings.HasPrefix(p, bucket); p = filepath.Dir(p) {
+		f, err := os.Open(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("syncing %s: %w", u.key, err)
+		}
+		err = errors.Join(f.Sync(), f.Close())
+		if err != nil {
+			return fmt.Errorf("syncing %s: %w", u.key, err)
+		}
+	}
+	return nil
+}
+
+// PutObject stores an object; form uploads come here as well.
+func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	u := s.begin(*in.Bucket, *in.Key)
+	if !isForm(ctx) {
+		in.Body = whole(in.Body, in.ContentLength)
+	}
+	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
+	in.Bucket = s.in(in.Bucket)
+	out, err := s.posix.PutObjectWithPostFunc(ctx, in, u.stage)
+	landed := err == nil || u.landed()
+	u.release()
+	if !landed || !u.staged() { // failed, or a folder
+		return out, s.fail(ctx, err)
+	}
+	etag := out.ETag
+	if err != nil {
+		o, gone := s.identify(u.bucket, u.key)
+		if gone != nil {
+			return out, s.fail(ctx, err)
+		}
+		etag = o.ETag
+	}
+	if settled := u.settle(ctx, etag); settled != nil {
+		return s3response.PutObjectOutput{}, settled
+	}
+	return out, s.fail(ctx, err)
+}
+
+// UploadPart stores a part.
+func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
+	inner := *in
+	inner.Bucket = s.in(in.Bucket)
+	inner.Body = whole(in.Body, in.ContentLength)
+	out, err := s.posix.UploadPart(context.WithoutCancel(ctx), &inner)
+	return out, s.fail(ctx, err)
+}
+
+// CompleteMultipartUpload assembles an object of its parts.
+//
+// A client that got no answer, or a 503 because of Stored, completes again. versitygw then finds the upload gone and the
+// object there, and answers 200 without having done anything: what is there is announced once more in that case.
+// Completions of one upload take turns, for it would answer the second one while the first is still assembling.
+func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
+	ctx = context.WithoutCancel(ctx)
+	if in.Bucket == nil || in.Key == nil || in.UploadId == nil || in.MultipartUpload == nil {
+		return s.posix.CompleteMultipartUpload(ctx, in) // which says what is missing
+	}
+	defer s.completions.lock(*in.UploadId)()
+	u := s.begin(*in.Bucket, *in.Key)
+	inner := *in
+	inner.Bucket = s.in(in.Bucket)
+	left := len(in.MultipartUpload.Parts)
+	out, version, err := s.posix.CompleteMultipartUploadWithCopy(ctx, &inner, func(part, object *os.File) (bool, error) {
+		if err := appendPart(object, part); err != nil {
+			return true, err
+		}
+		if left--; left > 0 {
+			return true, nil
+		}
+		return true, u.stage(object)
+	})
+	u.release()
+	if err != nil {
+		return out, version, s.fail(ctx, err)
+	}
+	out.Bucket = in.Bucket
+	if !u.staged() {
+		if err := u.find(left < len(in.MultipartUpload.Parts)); err != nil {
+			return s3response.CompleteMultipartUploadResult{}, "", s.fail(ctx, err)
+		}
+	}
+	if err := u.settle(ctx, *out.ETag); err != nil {
+		return s3response.CompleteMultipartUploadResult{}, "", err
+	}
+	return out, version, nil
+}
+
+// appendPart copies a part to the end of the whole. After an error both are as before, because versitygw then tries by
+// other means.
+func appendPart(whole, part *os.File) error {
+	end, err := whole.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return fmt.Errorf("finding the end of the assembled object: %w", err)
+	}
+	if _, err := io.Copy(whole, part); err != nil {
+		_, back := part.Seek(0, io.SeekStart)
+		_, start := whole.Seek(end, io.SeekStart)
+		return errors.Join(fmt.Errorf("appending a part: %w", err), whole.Truncate(end), start, back)
+	}
+	return nil
+}
+
+// find takes the identity from the disk, for a completion that did not stamp a staged file: mostly a repeated one. If
+// this one assembled the object, by other means than ours, it is stamped where it is.
+func (u *upload) find(assembled bool) error {
+	defer u.store.keys.lock(u.bucket + "/" + u.key)()
+	if assembled {
+		if _, err := u.store.clock.stamp(u.path()); err != nil {
+			return err
+		}
+	}
+	info, err := os.Stat(u.path())
+	if err != nil {
+		return fmt.Errorf("looking for the completed object: %w", err)
+	}
+	u.size, u.mtime = info.Size(), info.ModTime()
+	return nil
+}
