@@ -51,7 +51,7 @@ type call struct {
 
 func newTopic(stream Stream, conn *nats.Conn) (*Topic, error) {
 	t := &Topic{
-		stream: stream, conn: conn, prefix: conn.NewRespInbox() + ".",
+		stream: stream, conn: conn, prefix: conn.NewInbox() + ".",
 		room: newRoom(maxInFlight, maxInFlightBytes), pending: map[uint64]waiting{},
 	}
 	sub, err := conn.Subscribe(t.prefix+"*", t.answered)
