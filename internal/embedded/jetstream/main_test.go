@@ -52,6 +52,11 @@ func consume(t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle 
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	consumeUntil(ctx, cancel, t, s, c, handle)
+}
+
+func consumeUntil(ctx context.Context, cancel func(), t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle func(group []jetstream.Delivery) (errs []error, enough bool)) {
+	t.Helper()
 	c.Stream = jetstream.Updates
 	err := s.Consume(ctx, c, func(_ context.Context, group []jetstream.Delivery) []error {
 		errs, enough := handle(group)
