@@ -1,0 +1,150 @@
+package jetstream_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// TestMain lets the test binary be the process that is killed.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("FLAVORLESS_CRASH_DIR"); dir != "" {
+		if err := child(dir, os.Getenv("FLAVORLESS_CRASH_HOW")); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// child publishes without end, telling what is acknowledged, or dies of each message that is not "fine".
+func child(dir, how string) error {
+	ctx := context.Background()
+	s, err := jetstream.Start(ctx, jetstream.Config{Dir: dir})
+	if err != nil {
+		return err
+	}
+	if how == "consume" {
+		return s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 3}, func(_ context.Context, group []jetstream.Delivery) []error {
+			for _, d := range group {
+				fmt.Println("in hand", d.ID, d.Tries)
+				if d.ID != "fine" {
+					die()
+				}
+			}
+			return nil
+		})
+	}
+	for call := 0; ; call++ {
+		var msgs []events.Message
+		for i := range 100 {
+			msgs = append(msgs, update(fmt.Sprintf("%d-%d", call, i)))
+		}
+		for i, err := range s.Topic(jetstream.Updates).Publish(ctx, msgs) {
+			if err == nil {
+				fmt.Println("stored", msgs[i].ID)
+			}
+		}
+	}
+}
+
+// die kills the process as the kernel would, out of memory.
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+func runChild(t *testing.T, dir, how string, line func(words []string, kill func())) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "FLAVORLESS_CRASH_DIR="+dir, "FLAVORLESS_CRASH_HOW="+how)
+	cmd.Stderr = t.Output()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		words := strings.Fields(lines.Text())
+		if words[0] == "error" {
+			t.Error(lines.Text())
+		}
+		line(words, func() { _ = cmd.Process.Kill() })
+	}
+	_ = cmd.Wait() // killed, by itself or by us
+}
+
+func TestKilledProcessLosesNothingItAcknowledged(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	stored := map[string]bool{}
+	runChild(t, dir, "publish", func(words []string, kill func()) {
+		if stored[words[1]] = true; len(stored) == 5000 {
+			kill()
+		}
+	})
+	if len(stored) < 5000 {
+		t.Fatalf("only %d were stored", len(stored))
+	}
+	s := start(t, dir)
+	consume(t, s, jetstream.QueueConfig{MaxMessages: 100}, func(group []jetstream.Delivery) ([]error, bool) {
+		for _, d := range group {
+			delete(stored, d.ID)
+		}
+		return nil, len(stored) == 0
+	})
+}
+
+func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	publish(t, s, jetstream.Updates, update("fine"), update("poison"))
+	s.Stop()
+	var tries []string
+	for range 3 {
+		runChild(t, dir, "consume", func(words []string, _ func()) {
+			if words[2] == "poison" {
+				tries = append(tries, words[3])
+			}
+		})
+	}
+	if diff := cmp.Diff([]string{"1", "2", "3"}, tries); diff != "" {
+		t.Errorf("tries of the poison (-want +got):\n%s", diff)
+	}
+	s = start(t, dir)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 3}, func(_ context.Context, group []jetstream.Delivery) []error {
+			for _, d := range group {
+				if d.ID != "fine" {
+					t.Errorf("%s was handed over at try %d", d.ID, d.Tries)
+				}
+			}
+			return nil
+		})
+	}()
+	await(t, "the poison is buried", func() bool { return len(deadLetters(t, s)) == 1 })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if d := deadLetters(t, s)[0]; d.ID != "poison" || d.Tries != 4 {
+		t.Errorf("got dead letter %+v", d)
+	}
+}

@@ -1,0 +1,123 @@
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// bury makes dead letters of all of the messages, which have to come with none in the queue.
+func bury(t *testing.T, s *jetstream.Server, c jetstream.QueueConfig, reason error, msgs ...events.Message) {
+	t.Helper()
+	publish(t, s, jetstream.Updates, msgs...)
+	c.Backoff = noWait
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	var consuming sync.WaitGroup
+	consuming.Go(func() {
+		consumeUntil(ctx, cancel, t, s, c, func(group []jetstream.Delivery) ([]error, bool) {
+			return slices.Repeat([]error{reason}, len(group)), false
+		})
+	})
+	await(t, "dead letters", func() bool { return len(deadLetters(t, s)) == len(msgs) })
+	cancel()
+	consuming.Wait()
+}
+
+func TestDeadLetterTellsWhatHappened(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	m := update("é")
+	m.Attributes["flavor"] = "crème brûlée"
+	begun := time.Now().Add(-time.Millisecond)
+	bury(t, s, jetstream.QueueConfig{MaxTries: 3}, errors.New("the table\nis closed \x00 "+strings.Repeat("é", 5000)), m)
+
+	got := deadLetters(t, s)
+	want := []jetstream.DeadLetter{{
+		Number: 1, Queue: jetstream.Updates,
+		Delivery: jetstream.Delivery{ID: m.ID, Subject: m.Subject, Attributes: m.Attributes, Body: m.Body, Tries: 3},
+	}}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(jetstream.DeadLetter{}, "Reason", "First", "Last")); diff != "" {
+		t.Fatalf("dead letters (-want +got):\n%s", diff)
+	}
+	if !strings.HasPrefix(got[0].Reason, "the table is closed ") || len(got[0].Reason) > 3000 {
+		t.Errorf("reason %q", got[0].Reason)
+	}
+	if d := got[0]; d.First.Before(begun) || d.Last.Before(d.First) || d.Last.After(time.Now()) {
+		t.Errorf("first %s, last %s", d.First, d.Last)
+	}
+	depths, err := s.Depths(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[jetstream.Stream]jetstream.Depth{jetstream.Uploads: {}, jetstream.Updates: {Dead: 1}}, depths); diff != "" {
+		t.Errorf("depths (-want +got):\n%s", diff)
+	}
+}
+
+func TestLargestMessageCanDie(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	m := update("large")
+	m.Attributes = nil
+	m.Body = make([]byte, jetstream.MaxMessage-len(m.ID)-len(m.Subject))
+	bury(t, s, jetstream.QueueConfig{}, fmt.Errorf("%s: %w", strings.Repeat("x", 10_000), events.ErrPermanent), m)
+	if got := deadLetters(t, s); len(got) != 1 || len(got[0].Body) != len(m.Body) {
+		t.Errorf("got %d dead letters", len(got))
+	}
+}
+
+func TestRedrive(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	bury(t, s, jetstream.QueueConfig{MaxTries: 2}, errors.New("no"), update("a"), update("b"), update("c"))
+	var numbers []uint64
+	for _, d := range deadLetters(t, s) {
+		numbers = append(numbers, d.Number)
+	}
+	if len(numbers) != 3 {
+		t.Fatalf("got %d dead letters, want 3", len(numbers))
+	}
+	if err := s.Redrive(t.Context(), numbers[1]); err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []uint64{numbers[1], 99} {
+		if err := s.Redrive(t.Context(), gone); !errors.Is(err, events.ErrNotFound) {
+			t.Errorf("redriving %d, which is gone: got %v, want events.ErrNotFound", gone, err)
+		}
+	}
+	if n, err := s.RedriveAll(t.Context()); n != 2 || err != nil {
+		t.Errorf("redriving all: got %d, %v, want 2", n, err)
+	}
+	if n, err := s.RedriveAll(t.Context()); n != 0 || err != nil {
+		t.Errorf("redriving all again: got %d, %v, want 0", n, err)
+	}
+	got := map[string]jetstream.Delivery{}
+	consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
+		for _, d := range group {
+			got[d.ID] = d
+		}
+		return nil, len(got) == 3
+	})
+	want := map[string]jetstream.Delivery{}
+	for _, id := range []string{"a", "b", "c"} {
+		m := update(id)
+		want[id] = jetstream.Delivery{ID: id, Subject: m.Subject, Attributes: m.Attributes, Body: m.Body, Tries: 1}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("redriven (-want +got):\n%s", diff)
+	}
+	if dead := deadLetters(t, s); len(dead) != 0 {
+		t.Errorf("got %d dead letters, want none", len(dead))
+	}
+}

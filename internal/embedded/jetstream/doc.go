@@ -1,0 +1,37 @@
+// Package jetstream holds the topics and queues of the one-machine home: a NATS server with JetStream's file store,
+// running inside the process, with the contracts that SNS and SQS give in the cloud.
+//
+// # Streams
+//
+//	UPLOADS   flavorless.upload       work queue: announced objects, for ingest
+//	UPDATES   flavorless.updates.v1   work queue: batches, for apply
+//	CHANGES   flavorless.change.>     a log of Config.ChangesAge, for subscribers outside
+//	DEAD      flavorless.dead.<queue> what could not be processed, until it is redriven
+//
+// A message is stored once Publish has returned nil for it: it has been handed to the operating system, so a crash of
+// the process, SIGKILL included, loses nothing. What a power failure can lose is bounded by Config.SyncInterval.
+//
+// # Queues
+//
+// Consume delivers at least once, in no promised order. A failed message comes back after a backoff, without holding up
+// its neighbours; after MaxTries, or at once if the failure is events.ErrPermanent, it moves to DEAD: stored there first
+// and acknowledged only then, so it may be in both places for a moment but never in neither. Every delivery counts as a
+// try, one cut off by the end of the process too: a message that kills the process ends in DEAD as well, and after a
+// crash each message that was in hand is tried alone, so that it takes no innocent ones along.
+//
+// There is no deduplication by the server. Its table of ids costs memory for every message, and, worse, it would swallow
+// a redriven message whose original it still remembers. Consumers are idempotent anyway.
+//
+// # Who may do what
+//
+// CHANGES lives in a NATS account of its own, apart from the rest. Subscribers log in to that account, may subscribe to
+// flavorless.change.> and create and read consumers of CHANGES; nothing else exists there. Permissions within one
+// account would not do: whoever may create a consumer chooses the subject it delivers to, and could so write into a work
+// queue.
+//
+// # On the wire
+//
+// The body is the CloudEvent in structured mode, the attributes are NATS headers under their plain names, as they are
+// message attributes on SNS. Beside them stand content-type (application/cloudevents+json) and ce-id, as in
+// https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md
+package jetstream

@@ -1,0 +1,62 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// serverLog carries the server's own lines to slog: what it calls a notice is chatter to an embedding process. It keeps
+// the warnings of the start, since the server tells only its log why it leaves a stored stream aside, and fatal errors,
+// which it doesn't return either.
+type serverLog struct {
+	log *slog.Logger
+
+	mu       sync.Mutex
+	starting bool
+	warnings []string
+	fatal    string
+}
+
+func (l *serverLog) line(level slog.Level, format string, v []any) {
+	text := strings.TrimSpace(fmt.Sprintf(format, v...))
+	if level == slog.LevelWarn && strings.HasPrefix(text, "Plaintext passwords") {
+		return // they live in memory only; hashing them would protect nothing
+	}
+	l.mu.Lock()
+	if l.starting && level >= slog.LevelWarn {
+		l.warnings = append(l.warnings, text)
+	}
+	l.mu.Unlock()
+	l.log.LogAttrs(context.Background(), level, "nats server", slog.String("line", text))
+}
+
+func (l *serverLog) Noticef(format string, v ...any) { l.line(slog.LevelDebug, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.line(slog.LevelWarn, format, v) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.line(slog.LevelError, format, v) }
+func (l *serverLog) Debugf(string, ...any)           {}
+func (l *serverLog) Tracef(string, ...any)           {}
+
+func (l *serverLog) Fatalf(format string, v ...any) {
+	l.mu.Lock()
+	if l.fatal == "" {
+		l.fatal = fmt.Sprintf(format, v...)
+	}
+	l.mu.Unlock()
+	l.line(slog.LevelError, format, v)
+}
+
+func (l *serverLog) started() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.starting, l.warnings = false, nil
+}
+
+// trouble gives what the server complained about since it was started.
+func (l *serverLog) trouble() (fatal string, warnings []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fatal, append([]string(nil), l.warnings...)
+}

@@ -1,0 +1,128 @@
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/test/conformance"
+)
+
+const patience = 30 * time.Second
+
+// start starts a server on a free port; change may alter its configuration.
+func start(t testing.TB, dir string, change ...func(*jetstream.Config)) *jetstream.Server {
+	t.Helper()
+	c := jetstream.Config{
+		Dir: dir, Addr: "127.0.0.1:0", Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Subscriber: jetstream.Credential{User: "subscriber", Password: "secret"},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	s, err := jetstream.Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func noWait(int) time.Duration { return 0 }
+
+func update(body string) events.Message {
+	return events.Message{
+		ID: body, Subject: events.UpdatesType, Attributes: map[string]string{"type": events.UpdatesType}, Body: []byte(body),
+	}
+}
+
+func publish(t testing.TB, s *jetstream.Server, stream jetstream.Stream, msgs ...events.Message) {
+	t.Helper()
+	if err := errors.Join(s.Topic(stream).Publish(t.Context(), msgs)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// consume consumes UPDATES until handle says that it is enough, or patience ends.
+func consume(t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle func(group []jetstream.Delivery) (errs []error, enough bool)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	consumeUntil(ctx, cancel, t, s, c, handle)
+}
+
+func consumeUntil(ctx context.Context, cancel func(), t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle func(group []jetstream.Delivery) (errs []error, enough bool)) {
+	t.Helper()
+	c.Stream = jetstream.Updates
+	err := s.Consume(ctx, c, func(_ context.Context, group []jetstream.Delivery) []error {
+		errs, enough := handle(group)
+		if enough {
+			cancel()
+		}
+		return errs
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		t.Errorf("what was awaited did not happen in %s", patience)
+	}
+}
+
+func deadLetters(t testing.TB, s *jetstream.Server) []jetstream.DeadLetter {
+	t.Helper()
+	var all []jetstream.DeadLetter
+	for d, err := range s.DeadLetters(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// await waits until the condition holds.
+func await(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	end := time.Now().Add(patience)
+	for !holds() {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not in %s", what, patience)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestConformance(t *testing.T) {
+	conformance.TestTopic(t, func(t *testing.T) conformance.Topic {
+		s := start(t, t.TempDir())
+		return conformance.Topic{
+			Subject: events.UpdatesType, TooLarge: jetstream.MaxMessage + 1, MaxTries: 3,
+			Publish: s.Topic(jetstream.Updates).Publish,
+			Consume: func(ctx context.Context, handle func(context.Context, []conformance.Received) []error) error {
+				c := jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 3, Backoff: noWait, Concurrency: 2}
+				return s.Consume(ctx, c, func(ctx context.Context, group []jetstream.Delivery) []error {
+					var received []conformance.Received
+					for _, d := range group {
+						received = append(received, conformance.Received{Attributes: d.Attributes, Body: d.Body, Tries: d.Tries})
+					}
+					return handle(ctx, received)
+				})
+			},
+			Dead: func(ctx context.Context) ([]conformance.Received, error) {
+				var dead []conformance.Received
+				for d, err := range s.DeadLetters(ctx) {
+					if err != nil {
+						return nil, err
+					}
+					dead = append(dead, conformance.Received{Attributes: d.Attributes, Body: d.Body, Tries: d.Tries})
+				}
+				return dead, nil
+			},
+		}
+	})
+}

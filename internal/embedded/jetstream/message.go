@@ -1,0 +1,105 @@
+package jetstream
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Headers beside those of the attributes.
+const (
+	headerID          = "ce-id"
+	headerContentType = "content-type"
+	contentType       = "application/cloudevents+json"
+)
+
+// encode makes a NATS message of m, or says why that can't be done; then no retry helps, and errors.Is finds
+// events.ErrPermanent.
+func encode(stream Stream, m events.Message) (*nats.Msg, error) {
+	refuse := func(format string, v ...any) (*nats.Msg, error) {
+		return nil, fmt.Errorf("message %q: %s: %w", m.ID, fmt.Sprintf(format, v...), events.ErrPermanent)
+	}
+	if !stream.takes(m.Subject) {
+		return refuse("subject %q is none of stream %s", m.Subject, stream)
+	}
+	if len(m.Body) == 0 { // SNS takes none either
+		return refuse("there is no body")
+	}
+	header := make(nats.Header, len(m.Attributes)+2)
+	header[headerContentType] = []string{contentType}
+	size := len(m.Subject) + len(m.ID) + len(m.Body)
+	if m.ID != "" {
+		if !validValue(m.ID) {
+			return refuse("its id can't be a header")
+		}
+		header[headerID] = []string{m.ID}
+	}
+	for name, value := range m.Attributes {
+		if !validName(name) || reserved(name) {
+			return refuse("%q can't be the name of an attribute", name)
+		}
+		if !validValue(value) {
+			return refuse("attribute %s: %q is empty, not UTF-8, or has control characters or outer white space", name, value)
+		}
+		header[name] = []string{value}
+		size += len(name) + len(value)
+	}
+	if size > MaxMessage {
+		return refuse("%d bytes are more than %d", size, MaxMessage)
+	}
+	return &nats.Msg{Subject: m.Subject, Header: header, Data: m.Body}, nil
+}
+
+// decode takes apart the headers of a stored message.
+func decode(header nats.Header) (id string, attributes map[string]string) {
+	for name, values := range header {
+		switch {
+		case len(values) == 0:
+		case name == headerID:
+			id = values[0]
+		case !reserved(name):
+			if attributes == nil {
+				attributes = make(map[string]string, len(header))
+			}
+			attributes[name] = values[0]
+		}
+	}
+	return id, attributes
+}
+
+// validName holds names to what SNS and NATS both take: letters, digits, hyphens and underscores.
+func validName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		c := name[i] | 0x20
+		if (c < 'a' || c > 'z') && (name[i] < '0' || name[i] > '9') && name[i] != '-' && name[i] != '_' {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// reserved keeps attributes off the headers that mean something to the server or to this package: a Nats-Rollup, for
+// example, would empty a stream.
+func reserved(name string) bool {
+	name = strings.ToLower(name)
+	return name == headerID || name == headerContentType ||
+		strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "flavorless-")
+}
+
+// validValue tells whether a header brings the value across unchanged.
+func validValue(value string) bool {
+	if value == "" || value[0] == ' ' || value[len(value)-1] == ' ' || !utf8.ValidString(value) {
+		return false
+	}
+	for _, r := range value {
+		if unicode.IsControl(r) {
+			return false
+		}
+	}
+	return true
+}

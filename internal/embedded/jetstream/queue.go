@@ -1,0 +1,127 @@
+package jetstream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// QueueConfig says how a queue is consumed. Zero values get the defaults named here.
+type QueueConfig struct {
+	Stream      Stream                      // Uploads or Updates
+	MaxTries    int                         // deliveries after which a message is a dead letter; 5
+	Backoff     func(try int) time.Duration // how long to wait after that many tries; 1 s, 2 s, 4 s … at most 1 minute
+	MaxMessages int                         // of a group; 10
+	MaxBytes    int                         // of a group, headers included; a larger message makes a group by itself; 4 MiB
+	Concurrency int                         // groups handled at the same time; 1
+
+	// AckWait is how long after a crash a message may stay out of reach that was in hand; 10 seconds. It does not limit
+	// the time that handling takes: what is in hand is kept by a heartbeat.
+	AckWait time.Duration
+}
+
+func (c QueueConfig) withDefaults() QueueConfig {
+	c.MaxTries = cmp.Or(c.MaxTries, 5)
+	c.MaxMessages = cmp.Or(c.MaxMessages, 10)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 4<<20)
+	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.AckWait = cmp.Or(c.AckWait, 10*time.Second)
+	if c.Backoff == nil {
+		c.Backoff = func(try int) time.Duration { return min(time.Second<<min(try-1, 6), time.Minute) }
+	}
+	return c
+}
+
+// Delivery is one message in hand.
+type Delivery struct {
+	ID         string // of the message; empty if it was published without
+	Subject    string
+	Attributes map[string]string
+	Body       []byte
+	Tries      int // deliveries so far, this one included; 1 at the first
+}
+
+// Handler handles a group of messages. It returns nil if all are done, or one error for each message: nil for those that
+// are done; another to have it delivered again after the backoff, or, with errors.Is(err, events.ErrPermanent), to make
+// it a dead letter at once. A panic counts as an error of all of them.
+type Handler func(ctx context.Context, group []Delivery) []error
+
+const consumerName = "flavorless"
+
+// maxOutstanding is how many messages of a queue may be delivered and not acknowledged, those waiting for their backoff
+// included: when so many fail, the rest waits.
+const maxOutstanding = 10_000
+
+// Consume hands the messages of a work queue to handle until ctx ends. A group is what is ready at once: the first
+// message is not kept waiting for others. When ctx ends, so does the context of handle; what handle returns then still
+// counts, and Consume returns nil when all of it is settled. A queue can be consumed once at a time.
+//
+// A delivery that the end of ctx or of the process cuts off counts as a try, as it does with SQS.
+func (s *Server) Consume(ctx context.Context, c QueueConfig, handle Handler) error {
+	c = c.withDefaults()
+	release, err := s.claim(c.Stream)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = s.js.CreateOrUpdateConsumer(ctx, string(c.Stream), jetstream.ConsumerConfig{
+		Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.AckWait,
+		MaxDeliver:    -1, // counted here: the server would just stop delivering
+		MaxAckPending: maxOutstanding, MaxWaiting: 2*c.Concurrency + 64,
+	})
+	if err != nil {
+		return fmt.Errorf("consuming %s: %w", c.Stream, err)
+	}
+	hand, err := openHand(s.config.Dir, c.Stream, c.Concurrency)
+	if err != nil {
+		return fmt.Errorf("consuming %s: %w", c.Stream, err)
+	}
+	defer hand.close()
+	// What a crash left in hand need not wait until AckWait is over.
+	for _, reply := range hand.replies() {
+		_ = s.house.Publish(reply, []byte("-NAK"))
+	}
+
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var workers sync.WaitGroup
+	for i := range c.Concurrency {
+		workers.Go(func() {
+			w := &worker{server: s, config: c, handle: handle, hand: hand, slot: i,
+				log: s.log.With(slog.String("queue", string(c.Stream)))}
+			if err := w.run(ctx); err != nil {
+				stop(fmt.Errorf("consuming %s: %w", c.Stream, err))
+			}
+		})
+	}
+	workers.Wait()
+	_ = s.house.FlushTimeout(5 * time.Second)
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// claim makes the caller the only one to consume the queue.
+func (s *Server) claim(q Stream) (release func(), err error) {
+	if q != Uploads && q != Updates {
+		return nil, fmt.Errorf("consuming %s: it is not a work queue", q)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.consuming[q] {
+		return nil, fmt.Errorf("consuming %s: it is being consumed already", q)
+	}
+	s.consuming[q] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.consuming, q)
+	}, nil
+}

@@ -1,0 +1,246 @@
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+func TestFailedMessageWaitsForItsBackoff(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Updates, update("fails"), update("a"), update("b"))
+	const unit = 100 * time.Millisecond
+	var at []time.Time
+	var tries []int
+	fine := map[string]int{}
+	consume(t, s, jetstream.QueueConfig{Backoff: func(try int) time.Duration { return time.Duration(try) * unit }},
+		func(group []jetstream.Delivery) ([]error, bool) {
+			errs := make([]error, len(group))
+			for i, d := range group {
+				if d.ID != "fails" {
+					fine[d.ID]++
+					continue
+				}
+				at, tries = append(at, time.Now()), append(tries, d.Tries)
+				if d.Tries < 4 {
+					errs[i] = errors.New("not yet")
+				}
+			}
+			return errs, len(tries) == 4
+		})
+	if diff := cmp.Diff([]int{1, 2, 3, 4}, tries); diff != "" {
+		t.Errorf("tries (-want +got):\n%s", diff)
+	}
+	for i := 1; i < len(at); i++ {
+		if got, want := at[i].Sub(at[i-1]), time.Duration(i)*unit; got < want {
+			t.Errorf("try %d came after %s, want at least %s", i+1, got, want)
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"a": 1, "b": 1}, fine); diff != "" {
+		t.Errorf("deliveries of its neighbours (-want +got):\n%s", diff)
+	}
+}
+
+func TestGroupIsWhatIsReadyUpToTheLimits(t *testing.T) {
+	t.Parallel()
+	big := string(make([]byte, 60_000))
+	for _, test := range []struct {
+		name   string
+		config jetstream.QueueConfig
+		bodies []string
+		want   []int
+	}{
+		{"all that is there", jetstream.QueueConfig{MaxMessages: 100}, []string{"1", "2", "3", "4", "5"}, []int{5}},
+		{"one at a time", jetstream.QueueConfig{MaxMessages: 1}, []string{"1", "2", "3"}, []int{1, 1, 1}},
+		{"so many messages", jetstream.QueueConfig{MaxMessages: 2}, []string{"1", "2", "3", "4", "5"}, []int{2, 2, 1}},
+		{"so many bytes", jetstream.QueueConfig{MaxMessages: 100, MaxBytes: 200_000}, []string{big, big, big, big, big}, []int{3, 2}},
+		{"a large one by itself", jetstream.QueueConfig{MaxMessages: 100, MaxBytes: 1000}, []string{big, "2", big}, []int{1, 1, 1}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, t.TempDir())
+			var msgs []events.Message
+			for i, body := range test.bodies {
+				msgs = append(msgs, events.Message{ID: fmt.Sprint(i), Subject: events.UpdatesType, Body: []byte(body)})
+			}
+			publish(t, s, jetstream.Updates, msgs...)
+			var got []int
+			n := 0
+			consume(t, s, test.config, func(group []jetstream.Delivery) ([]error, bool) {
+				got = append(got, len(group))
+				n += len(group)
+				return nil, n == len(msgs)
+			})
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("sizes of the groups (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestGroupsAreHandledConcurrently(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	const concurrency = 4
+	for i := range concurrency {
+		publish(t, s, jetstream.Updates, update(fmt.Sprint(i)))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var inside sync.WaitGroup
+	inside.Add(concurrency)
+	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxMessages: 1, Concurrency: concurrency},
+		func(context.Context, []jetstream.Delivery) []error {
+			inside.Done()
+			inside.Wait() // ends only when all are inside
+			cancel()
+			return nil
+		})
+	if err != nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		t.Errorf("%d groups were not handled together: %v", concurrency, err)
+	}
+}
+
+func TestHeartbeatKeepsASlowGroup(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Updates, update("slow"))
+	const ackWait = 150 * time.Millisecond
+	var deliveries atomic.Int32
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, AckWait: ackWait, Concurrency: 2},
+		func(ctx context.Context, _ []jetstream.Delivery) []error {
+			if deliveries.Add(1) > 1 {
+				cancel()
+				return nil
+			}
+			select { // the time that the test is about
+			case <-time.After(6 * ackWait):
+			case <-ctx.Done():
+			}
+			cancel()
+			return nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := deliveries.Load(); n != 1 {
+		t.Errorf("delivered %d times while it was in hand", n)
+	}
+}
+
+func TestStopWhileHandling(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Updates, update("done"), update("interrupted"))
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 1},
+		func(ctx context.Context, group []jetstream.Delivery) []error {
+			cancel()
+			<-ctx.Done()
+			errs := make([]error, len(group))
+			for i, d := range group {
+				if d.ID == "interrupted" {
+					errs[i] = ctx.Err()
+				}
+			}
+			return errs
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dead := deadLetters(t, s); len(dead) > 0 {
+		t.Errorf("being stopped made dead letters: %v", dead)
+	}
+	begun := time.Now()
+	consume(t, s, jetstream.QueueConfig{MaxTries: 2, AckWait: patience}, func(group []jetstream.Delivery) ([]error, bool) {
+		if len(group) != 1 || group[0].ID != "interrupted" || group[0].Tries != 2 {
+			t.Errorf("got %+v", group)
+		}
+		return nil, true
+	})
+	if took := time.Since(begun); took > patience/2 {
+		t.Errorf("it came back after %s only", took)
+	}
+}
+
+func TestRestartContinues(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	publish(t, s, jetstream.Updates, update("a"), update("b"), update("c"))
+	consume(t, s, jetstream.QueueConfig{MaxMessages: 1}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
+	s.Stop()
+
+	s = start(t, dir)
+	var got []string
+	consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
+		for _, d := range group {
+			got = append(got, d.ID)
+		}
+		return nil, len(got) == 2
+	})
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"b", "c"}, got); diff != "" {
+		t.Errorf("after the restart (-want +got):\n%s", diff)
+	}
+}
+
+func TestPanicOrWrongAnswerIsAFailure(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Updates, update("a"), update("b"))
+	calls := 0
+	done := map[string]int{}
+	consume(t, s, jetstream.QueueConfig{Backoff: noWait}, func(group []jetstream.Delivery) ([]error, bool) {
+		calls++
+		switch calls {
+		case 1:
+			panic("a bug")
+		case 2:
+			return make([]error, len(group)+1), false
+		}
+		for _, d := range group {
+			done[d.ID] = d.Tries
+		}
+		return nil, len(done) == 2
+	})
+	if len(done) != 2 {
+		t.Errorf("got %v", done)
+	}
+}
+
+func TestConsumeRefusals(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	for _, stream := range []jetstream.Stream{jetstream.Changes, jetstream.Dead, "X"} {
+		if err := s.Consume(t.Context(), jetstream.QueueConfig{Stream: stream}, nil); err == nil {
+			t.Errorf("%s can be consumed", stream)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	publish(t, s, jetstream.Updates, update("a"))
+	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates}, func(context.Context, []jetstream.Delivery) []error {
+		defer cancel()
+		if err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates}, nil); err == nil {
+			t.Error("consumed twice at a time")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

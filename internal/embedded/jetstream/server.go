@@ -1,0 +1,215 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Config says where and how the server runs. Zero values get the defaults named here.
+type Config struct {
+	Dir        string     // where everything is stored; created with mode 0700. No two processes may share it.
+	Addr       string     // host:port for clients outside; no host means loopback, port 0 a free one; empty: none can connect
+	Subscriber Credential // may read CHANGES; without a user there is no such credential
+	House      Credential // may do anything; without a user only this process has one
+
+	ChangesAge   time.Duration // how long CHANGES keeps a change; 7 days
+	ChangesBytes int64         // how many bytes of changes CHANGES keeps; 10 GiB
+	QueueBytes   int64         // most bytes waiting in each of UPLOADS and UPDATES; beyond, Publish fails. No limit.
+	MaxStore     int64         // most bytes of all streams together; three quarters of the free disk
+
+	// SyncInterval is how often what was written is forced to disk: a power failure can lose that much. 1 second.
+	// SyncAlways does so before each message is acknowledged, at the price of a disk flush a message.
+	SyncInterval time.Duration
+	SyncAlways   bool
+
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.ChangesAge == 0 {
+		c.ChangesAge = 7 * 24 * time.Hour
+	}
+	if c.ChangesBytes == 0 {
+		c.ChangesBytes = 10 << 30
+	}
+	if c.QueueBytes == 0 {
+		c.QueueBytes = -1
+	}
+	if c.SyncInterval == 0 {
+		c.SyncInterval = time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Server is a running NATS server with the streams of the house.
+type Server struct {
+	config  Config
+	log     *slog.Logger
+	nats    *server.Server
+	house   *nats.Conn // account FLAVORLESS
+	changes *nats.Conn // account SUBSCRIBERS
+	js      jetstream.JetStream
+	topics  map[Stream]*Topic
+
+	mu        sync.Mutex
+	consuming map[Stream]bool
+}
+
+// startTimeout bounds how long the server may take to recover its streams: they are indexed, so that a normal start
+// takes milliseconds, but after a crash the index may have to be rebuilt from the blocks.
+const startTimeout = 2 * time.Minute
+
+// Start starts the server, recovers what is stored in Dir, and returns when everything is ready. A port that is taken
+// gives an error for which errors.Is(err, syscall.EADDRINUSE) holds. It fails when a stored stream can't be recovered,
+// rather than go on with an empty one.
+func Start(ctx context.Context, c Config) (*Server, error) {
+	c = c.withDefaults()
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("starting the NATS server: %w", err)
+	}
+	c.Dir = dir
+	s := &Server{config: c, log: c.Logger, consuming: map[Stream]bool{}}
+	if err := s.start(ctx); err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("starting the NATS server: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context) error {
+	users := newCredentials(s.config.House)
+	opts, err := s.config.options(users)
+	if err != nil {
+		return err
+	}
+	if err := free(ctx, s.config.Addr); err != nil {
+		return err
+	}
+	if err := private(s.config.Dir); err != nil {
+		return err
+	}
+	stored, err := storedStreams(s.config.Dir)
+	if err != nil {
+		return err
+	}
+	if s.nats, err = server.NewServer(opts); err != nil {
+		return err
+	}
+	log := &serverLog{log: s.log, starting: true}
+	s.nats.SetLoggerV2(log, false, false, false)
+	s.nats.Start()
+	if fatal, _ := log.trouble(); fatal != "" {
+		// Somebody may have taken the port since it was looked at.
+		return errors.Join(free(ctx, s.config.Addr), errors.New(fatal))
+	}
+	if !s.nats.ReadyForConnections(startTimeout) {
+		return errors.New("it did not get ready")
+	}
+	for _, name := range []string{houseAccount, subscriberAccount} {
+		account, err := s.nats.LookupAccount(name)
+		if err == nil {
+			err = account.EnableJetStream(nil, nil)
+		}
+		if err != nil {
+			return fmt.Errorf("opening the streams of account %s: %w", name, err)
+		}
+	}
+	if s.house, err = s.connect(users.house, "house"); err != nil {
+		return err
+	}
+	if s.changes, err = s.connect(users.changes, "changes"); err != nil {
+		return err
+	}
+	if err := s.openStreams(ctx, stored, log); err != nil {
+		return err
+	}
+	log.started()
+	s.topics = map[Stream]*Topic{}
+	for stream, conn := range map[Stream]*nats.Conn{Uploads: s.house, Updates: s.house, Changes: s.changes} {
+		if s.topics[stream], err = newTopic(stream, conn); err != nil {
+			return err
+		}
+	}
+	s.log.InfoContext(ctx, "nats server ready", "addr", s.Addr(), "dir", s.config.Dir)
+	return nil
+}
+
+// free looks whether the address can be listened on: the server would only log that it can't.
+func free(ctx context.Context, addr string) error {
+	if addr == "" {
+		return nil
+	}
+	if strings.HasPrefix(addr, ":") {
+		addr = "127.0.0.1" + addr
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err // names the address
+	}
+	return l.Close()
+}
+
+// private makes the directory and keeps others out of it.
+func private(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}
+
+func (s *Server) connect(user Credential, name string) (*nats.Conn, error) {
+	conn, err := nats.Connect("",
+		nats.InProcessServer(s.nats),
+		nats.Name(name),
+		nats.UserInfo(user.User, user.Password),
+		// Subscribers may read _INBOX; what is delivered to the house must not pass there.
+		nats.CustomInboxPrefix("_HOUSE."+name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(50*time.Millisecond),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			s.log.Warn("nats connection", "name", name, "error", err)
+		}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connecting in process: %w", err)
+	}
+	return conn, nil
+}
+
+// Addr is the host:port at which clients can connect; empty when there is none.
+func (s *Server) Addr() string {
+	if s.config.Addr == "" || s.nats == nil || s.nats.Addr() == nil {
+		return ""
+	}
+	return s.nats.Addr().String()
+}
+
+// Stop writes everything to disk and ends the server. End what consumes and publishes first: it would fail from here on.
+func (s *Server) Stop() {
+	for _, conn := range []*nats.Conn{s.house, s.changes} {
+		if conn != nil {
+			_ = conn.FlushTimeout(5 * time.Second) // acknowledgements on their way; those lost are repeated
+			conn.Close()
+		}
+	}
+	if s.nats != nil {
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
+	}
+}

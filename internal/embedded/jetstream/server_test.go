@@ -1,0 +1,133 @@
+package jetstream_test
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir := t.TempDir()
+	_, err = jetstream.Start(t.Context(), jetstream.Config{Dir: dir, Addr: l.Addr().String()})
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), l.Addr().String()) {
+		t.Errorf("got %v, want %v and the address", err, syscall.EADDRINUSE)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("it left %v behind", left)
+	}
+}
+
+func TestAddress(t *testing.T) {
+	t.Parallel()
+	for addr, ok := range map[string]bool{"": true, ":0": true, "127.0.0.1:0": true, "localhost": false, "127.0.0.1:x": false, "127.0.0.1:70000": false} {
+		s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: t.TempDir(), Addr: addr})
+		if (err == nil) != ok {
+			t.Errorf("%q: got %v", addr, err)
+		}
+		if err != nil {
+			continue
+		}
+		host, _, _ := net.SplitHostPort(s.Addr())
+		if want := map[bool]string{true: "127.0.0.1"}[addr != ""]; host != want {
+			t.Errorf("%q: it listens on %q, want host %q", addr, s.Addr(), want)
+		}
+		publish(t, s, jetstream.Updates, update("works in any case"))
+		s.Stop()
+	}
+}
+
+func TestDirectoryIsPrivate(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "new")
+	start(t, dir)
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != 0o700 {
+		t.Errorf("mode %o, want 700", got)
+	}
+}
+
+func TestHouseCredential(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.House = jetstream.Credential{User: "house", Password: "key"} })
+	conn, err := nats.Connect("nats://"+s.Addr(), nats.UserInfo("house", "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Request(jetstream.UploadSubject, []byte("{}"), patience); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFullQueueRefusesAndRecovers(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.QueueBytes = 100_000 })
+	large := update("large")
+	large.Body = make([]byte, 60_000)
+	errs := s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large, large})
+	if errs[0] != nil || errs[1] == nil || errors.Is(errs[1], events.ErrPermanent) {
+		t.Fatalf("got %v, want the second to fail for now", errs)
+	}
+	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
+	publish(t, s, jetstream.Updates, large)
+}
+
+func TestDamagedStreamIsNotReplacedByAnEmptyOne(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(t *testing.T, stream string){
+		"description torn":    func(t *testing.T, stream string) { overwrite(t, filepath.Join(stream, "meta.inf"), "{") },
+		"description missing": func(t *testing.T, stream string) { remove(t, filepath.Join(stream, "meta.inf")) },
+		"checksum missing":    func(t *testing.T, stream string) { remove(t, filepath.Join(stream, "meta.sum")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s := start(t, dir)
+			publish(t, s, jetstream.Updates, update("precious"))
+			s.Stop()
+			damage(t, filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES"))
+			for range 2 { // and it must not look mended the next time
+				s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: dir})
+				if err == nil {
+					s.Stop()
+				}
+				if err == nil || !strings.Contains(err.Error(), "stream UPDATES can't be recovered") {
+					t.Errorf("got %v", err)
+				}
+				t.Log(err)
+			}
+		})
+	}
+}
+
+func overwrite(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+}

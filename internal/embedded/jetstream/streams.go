@@ -1,0 +1,173 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Stream names one of the streams.
+type Stream string
+
+// The streams of the house.
+const (
+	Uploads Stream = "UPLOADS" // a work queue
+	Updates Stream = "UPDATES" // a work queue
+	Changes Stream = "CHANGES" // a log for subscribers
+	Dead    Stream = "DEAD"    // dead letters of the work queues
+)
+
+// UploadSubject is the subject of messages to UPLOADS.
+const UploadSubject = "flavorless.upload"
+
+const (
+	changesSubject = "flavorless.change.>"
+	deadPrefix     = "flavorless.dead."
+)
+
+// queues are the streams that can be consumed.
+func queues() []Stream { return []Stream{Uploads, Updates} }
+
+// deadSubject is where the dead letters of a queue go.
+func (q Stream) deadSubject() string { return deadPrefix + strings.ToLower(string(q)) }
+
+// takes tells whether messages of that subject belong in the stream.
+func (q Stream) takes(subject string) bool {
+	switch q {
+	case Uploads:
+		return subject == UploadSubject
+	case Updates:
+		return subject == events.UpdatesType
+	case Changes:
+		rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(changesSubject, ">"))
+		return ok && !slices.Contains(strings.Split(rest, "."), "") && !strings.ContainsAny(rest, "*> \t\r\n")
+	}
+	return false
+}
+
+// minDedupe is the shortest memory for message ids that the server allows; none are sent.
+const minDedupe = 100 * time.Millisecond
+
+func (c Config) streams() []jetstream.StreamConfig {
+	queue := func(q Stream, subject string) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: string(q), Subjects: []string{subject}, Retention: jetstream.WorkQueuePolicy,
+			MaxBytes: c.QueueBytes, Discard: jetstream.DiscardNew,
+		}
+	}
+	all := []jetstream.StreamConfig{
+		queue(Uploads, UploadSubject),
+		queue(Updates, events.UpdatesType),
+		{
+			Name: string(Dead), Subjects: []string{deadPrefix + ">"}, Retention: jetstream.LimitsPolicy,
+			Discard: jetstream.DiscardNew, // never push out one dead letter for another
+		},
+		{
+			Name: string(Changes), Subjects: []string{changesSubject}, Retention: jetstream.LimitsPolicy,
+			MaxAge: c.ChangesAge, MaxBytes: c.ChangesBytes, Discard: jetstream.DiscardOld,
+			MaxConsumers: maxConsumers, DenyDelete: true, DenyPurge: true,
+			// A consumer that nobody asked for longer than changes are kept has missed some anyway.
+			ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge, MaxAckPending: 10_000},
+		},
+	}
+	for i := range all {
+		all[i].Storage, all[i].Replicas, all[i].Duplicates, all[i].AllowDirect = jetstream.FileStorage, 1, minDedupe, true
+	}
+	return all
+}
+
+// openStreams makes the streams, or brings stored ones to the configuration. Stored lists those that were there before
+// the server was started, by account.
+func (s *Server) openStreams(ctx context.Context, stored map[string][]string, log *serverLog) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	accounts := map[string]jetstream.JetStream{}
+	for account, conn := range map[string]*nats.Conn{houseAccount: s.house, subscriberAccount: s.changes} {
+		js, err := jetstream.New(conn)
+		if err != nil {
+			return err
+		}
+		accounts[account] = js
+		if err := recovered(ctx, js, streamsDir(s.config.Dir, account), stored[account], log); err != nil {
+			return err
+		}
+	}
+	s.js = accounts[houseAccount]
+	for _, config := range s.config.streams() {
+		js := s.js
+		if Stream(config.Name) == Changes {
+			js = accounts[subscriberAccount]
+		}
+		stream, err := js.CreateOrUpdateStream(ctx, config)
+		if err != nil {
+			return fmt.Errorf("opening stream %s: %w", config.Name, err)
+		}
+		// A torn end is what a power failure leaves behind: not the end of the world, but not to be passed over.
+		if lost := stream.CachedInfo().State.Lost; lost != nil && len(lost.Msgs) > 0 {
+			s.log.ErrorContext(ctx, "stored messages are damaged and lost", "stream", config.Name,
+				"messages", len(lost.Msgs), "bytes", lost.Bytes, "first", lost.Msgs[0])
+		}
+	}
+	return nil
+}
+
+func streamsDir(dir, account string) string {
+	return filepath.Join(dir, "jetstream", account, "streams")
+}
+
+// storedStreams lists the streams that have a directory, by account.
+func storedStreams(dir string) (map[string][]string, error) {
+	stored := map[string][]string{}
+	for _, account := range []string{houseAccount, subscriberAccount} {
+		entries, err := os.ReadDir(streamsDir(dir, account))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if e.IsDir() && !strings.HasPrefix(e.Name(), ".") { // a dot: about to be deleted
+				stored[account] = append(stored[account], e.Name())
+			}
+		}
+	}
+	return stored, nil
+}
+
+// recovered insists that every stored stream is there: the server leaves one that it can't read aside with a warning,
+// and it would be made anew, empty, on top of what is stored.
+func recovered(ctx context.Context, js jetstream.JetStream, dir string, streams []string, log *serverLog) error {
+	for _, stream := range streams {
+		_, err := js.Stream(ctx, stream)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			_, warnings := log.trouble()
+			return fmt.Errorf("stream %s can't be recovered; restore %s from a copy, or move it away to give up what is in it: %s",
+				stream, filepath.Join(dir, stream), strings.Join(warnings, "; "))
+		}
+		if err != nil {
+			return fmt.Errorf("opening stream %s: %w", stream, err)
+		}
+	}
+	return nil
+}
+
+// request sends one message and waits until the server has stored it.
+func request(ctx context.Context, conn *nats.Conn, m *nats.Msg) error {
+	answer, err := conn.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return err
+	}
+	return ackError(answer)
+}

@@ -1,0 +1,209 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// worker handles one group of a queue after the other.
+type worker struct {
+	server *Server
+	config QueueConfig
+	handle Handler
+	hand   *hand
+	slot   int
+	log    *slog.Logger
+}
+
+// inHand is a delivered message until it is settled.
+type inHand struct {
+	Delivery
+	seq     uint64 // in the stream
+	stored  time.Time
+	reply   string
+	header  nats.Header
+	crashed bool // it was in hand when the process died
+	settled bool // it will not be delivered again
+}
+
+// settleTimeout bounds how long a dead letter may take to be stored, also after the queue's context has ended.
+const settleTimeout = 10 * time.Second
+
+func (w *worker) run(ctx context.Context) error {
+	p, err := newPuller(w.server.house, w.config.Stream)
+	if err != nil {
+		return err
+	}
+	defer p.drain()
+	for ctx.Err() == nil {
+		msgs, err := p.group(ctx, w.config.MaxMessages, w.config.MaxBytes)
+		if err != nil {
+			return err
+		}
+		if len(msgs) == 0 {
+			continue
+		}
+		if err := w.settleGroup(ctx, w.take(msgs)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take makes deliveries of what came from the server.
+func (w *worker) take(msgs []*nats.Msg) []*inHand {
+	group := make([]*inHand, 0, len(msgs))
+	for _, m := range msgs {
+		meta, err := m.Metadata()
+		if err != nil { // not from the queue at all
+			w.log.Error("a message without metadata is left alone", "subject", m.Subject, "error", err)
+			continue
+		}
+		h := &inHand{seq: meta.Sequence.Stream, stored: meta.Timestamp, reply: m.Reply, header: m.Header}
+		h.ID, h.Attributes = decode(m.Header)
+		h.Subject, h.Body = m.Subject, m.Data
+		h.Tries, h.crashed = w.hand.tries(h.seq, int(meta.NumDelivered))
+		group = append(group, h)
+	}
+	return group
+}
+
+// settleGroup handles a group and acknowledges, gives back or buries each of its messages.
+func (w *worker) settleGroup(ctx context.Context, group []*inHand) error {
+	stop := w.heartbeat(group)
+	defer stop()
+	// What was in hand at a crash is tried alone: one of them may have caused it, and the others must not go down with it
+	// again.
+	var together []*inHand
+	for _, m := range group {
+		switch {
+		case m.Tries > w.config.MaxTries:
+			w.bury(ctx, m, errors.New("the last try ended without an answer: the process ended, or lost its connection"))
+		case m.crashed:
+			if err := w.try(ctx, []*inHand{m}); err != nil {
+				return err
+			}
+		default:
+			together = append(together, m)
+		}
+	}
+	return w.try(ctx, together)
+}
+
+// try hands the messages to the handler and settles each by its error.
+func (w *worker) try(ctx context.Context, group []*inHand) error {
+	if len(group) == 0 {
+		return nil
+	}
+	if err := w.hand.take(w.slot, group); err != nil {
+		return fmt.Errorf("noting what is in hand: %w", err)
+	}
+	errs := w.call(ctx, group)
+	var settled []uint64
+	for i, m := range group {
+		w.settle(ctx, m, errs[i])
+		if m.settled {
+			settled = append(settled, m.seq)
+		}
+	}
+	return w.hand.release(w.slot, settled)
+}
+
+// call calls the handler. It gives one error for each message, whatever the handler does.
+func (w *worker) call(ctx context.Context, group []*inHand) (errs []error) {
+	deliveries := make([]Delivery, len(group))
+	for i, m := range group {
+		deliveries[i] = m.Delivery
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			w.log.ErrorContext(ctx, "the handler panicked", "panic", r, "stack", string(debug.Stack()))
+			errs = slices.Repeat([]error{fmt.Errorf("the handler panicked: %v", r)}, len(group))
+		}
+	}()
+	errs = w.handle(ctx, deliveries)
+	switch len(errs) {
+	case len(group):
+		return errs
+	case 0:
+		return make([]error, len(group))
+	}
+	err := fmt.Errorf("the handler returned %d errors for %d messages", len(errs), len(group))
+	return slices.Repeat([]error{err}, len(group))
+}
+
+func (w *worker) settle(ctx context.Context, m *inHand, err error) {
+	switch {
+	case err == nil:
+		w.answer(m, "+ACK")
+		m.settled = true
+	case errors.Is(err, events.ErrPermanent):
+		w.bury(ctx, m, err)
+	case ctx.Err() != nil: // being stopped is no failure of the message: it waits for the next start
+		w.answer(m, "-NAK")
+	case m.Tries >= w.config.MaxTries:
+		w.bury(ctx, m, err)
+	default:
+		w.retry(ctx, m, err)
+	}
+}
+
+func (w *worker) retry(ctx context.Context, m *inHand, err error) {
+	wait := max(w.config.Backoff(m.Tries), 0)
+	w.log.WarnContext(ctx, "a message failed and will be retried", "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
+	if wait == 0 {
+		w.answer(m, "-NAK")
+		return
+	}
+	w.answer(m, fmt.Sprintf(`-NAK {"delay":%d}`, wait.Nanoseconds()))
+}
+
+// bury stores the message as a dead letter, and acknowledges it only then.
+func (w *worker) bury(ctx context.Context, m *inHand, reason error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	if err := request(ctx, w.server.house, deadMessage(w.config.Stream, m, reason)); err != nil {
+		w.retry(ctx, m, fmt.Errorf("storing it as a dead letter because of %w: %w", reason, err))
+		return
+	}
+	w.log.ErrorContext(ctx, "a message is a dead letter now", "id", m.ID, "tries", m.Tries, "error", reason)
+	w.answer(m, "+ACK")
+	m.settled = true
+}
+
+func (w *worker) answer(m *inHand, what string) {
+	if err := w.server.house.Publish(m.reply, []byte(what)); err != nil {
+		w.log.Warn("a message could not be answered and will be delivered again", "id", m.ID, "error", err)
+	}
+}
+
+// heartbeat keeps the group in hand until it is stopped.
+func (w *worker) heartbeat(group []*inHand) (stop func()) {
+	done := make(chan struct{})
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		tick := time.NewTicker(w.config.AckWait / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				for _, m := range group {
+					w.answer(m, "+WPI") // of a settled one the server takes no notice
+				}
+			}
+		}
+	})
+	return func() { close(done); beating.Wait() }
+}
