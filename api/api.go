@@ -1,0 +1,171 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/rs/cors"
+)
+
+// favorites is the table, as far as readers need it.
+type favorites interface {
+	// Team gives at most limit living people, sorted by the bytes of their names, from the first one after the given
+	// name on. An empty name is before all.
+	Team(ctx context.Context, after string, limit int) ([]events.Favorite, error)
+
+	// Lookup gives the favorite of a person, strongly consistent; events.ErrNotFound if there is none.
+	Lookup(ctx context.Context, person string) (events.Favorite, error)
+}
+
+// uploads is the upload ledger, as far as readers need it.
+type uploads interface {
+	// Uploads gives at most limit uploads, newest first, from the first one older than the upload of that id on. An
+	// empty id is before all; one that there is not is events.ErrNotFound.
+	Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error)
+
+	// Upload gives the upload of that id; events.ErrNotFound if there is none.
+	Upload(ctx context.Context, id string) (events.Upload, error)
+}
+
+// verifier decides who may read: a *Verifier.
+type verifier interface {
+	// Verify checks the value of an Authorization header. See Verifier.Verify for its errors.
+	Verify(ctx context.Context, authorization string) (Claims, error)
+}
+
+// Config of the API. Favorites, Uploads and Verifier are required.
+type Config struct {
+	Favorites favorites
+	Uploads   uploads
+	Verifier  verifier
+
+	// AllowedOrigins are the web origins whose pages may use the API, such as https://flavors.example; "*" allows all.
+	// Without any, browsers keep other origins' pages out.
+	AllowedOrigins []string
+
+	// BasePath is what precedes the routes in the URLs that clients see, such as /prod for a stage of API Gateway. Links
+	// begin with it. Default: nothing.
+	BasePath string
+
+	Health func(ctx context.Context) error // asked by GET /healthz; default: always well
+	Logger *slog.Logger                    // default: none
+}
+
+// handler holds what the endpoints need.
+type handler struct {
+	Config
+	mux *http.ServeMux
+}
+
+// route is one path of the API. All of them answer GET and HEAD, and nothing else.
+type route struct {
+	path     string
+	open     bool     // to all, without a token
+	compress bool     // answers can be long
+	params   []string // names of the query parameters
+	endpoint endpoint
+}
+
+// endpoint computes the reply to a request that may be answered. It writes nothing.
+type endpoint func(r *http.Request, q query) (reply, error)
+
+func (h *handler) routes() []route {
+	return []route{
+		{path: "/team", compress: true, params: []string{"after", "limit"}, endpoint: h.team},
+		{path: "/ice-cream/{person}", endpoint: h.lookup},
+		{path: "/uploads", compress: true, params: []string{"before", "limit"}, endpoint: h.list},
+		{path: "/uploads/{id}", compress: true, endpoint: h.upload},
+		{path: "/openapi.json", open: true, compress: true, endpoint: document()},
+		{path: "/healthz", open: true, endpoint: h.health},
+	}
+}
+
+// New returns the API. It refuses to be without a Verifier: nothing but the configuration would tell.
+func New(config Config) (http.Handler, error) {
+	switch {
+	case config.Favorites == nil:
+		return nil, errors.New("the API needs Favorites")
+	case config.Uploads == nil:
+		return nil, errors.New("the API needs Uploads")
+	case config.Verifier == nil:
+		return nil, errors.New("the API needs a Verifier")
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	config.BasePath = strings.TrimSuffix(config.BasePath, "/")
+	compress, err := gzhttp.NewWrapper(gzhttp.EnableZstd(false), gzhttp.SuffixETag(gzipSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("setting up compression: %w", err)
+	}
+
+	h := &handler{Config: config, mux: http.NewServeMux()}
+	for _, route := range h.routes() {
+		var serve http.Handler = h.serve(route)
+		if route.compress {
+			serve = compress(serve)
+		}
+		h.mux.Handle("GET "+route.path, serve) // and HEAD
+		h.mux.HandleFunc("OPTIONS "+route.path, options)
+		h.mux.HandleFunc(route.path, h.refuse(methodNotAllowed()))
+	}
+	h.mux.HandleFunc("/", h.refuse(noSuchRoute()))
+	return withCORS(h, config.AllowedOrigins)
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.Method == http.MethodHead {
+		w = headWriter{w}
+	}
+	// The mux would redirect an unclean path to the clean one. There is nothing at the unclean one, we say.
+	if escaped := r.URL.EscapedPath(); path.Clean(escaped) != escaped {
+		h.refuse(noSuchRoute())(w, r)
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// headWriter drops the body. net/http does so by itself; not every server is net/http (RFC 9110 section 9.3.2).
+type headWriter struct{ http.ResponseWriter }
+
+func (headWriter) Write(b []byte) (int, error) { return len(b), nil }
+
+// allow is what can be done with any of our routes.
+const allow = "GET, HEAD, OPTIONS"
+
+// options answers an OPTIONS request that is no CORS preflight: RFC 9110 section 9.3.7.
+func options(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", allow)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// withCORS lets pages of these origins in (https://fetch.spec.whatwg.org/#http-cors-protocol). Tokens come in a header that
+// the page sets itself, never by themselves as cookies do, so credentials are not allowed.
+func withCORS(next http.Handler, origins []string) (http.Handler, error) {
+	if len(origins) == 0 { // to rs/cors that would mean all
+		return next, nil
+	}
+	for _, origin := range origins {
+		u, err := url.Parse(origin)
+		if origin != "*" && (err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host) {
+			return nil, fmt.Errorf("%q is not an origin; write it like https://flavors.example", origin)
+		}
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodHead},
+		AllowedHeaders: []string{"Authorization", "If-None-Match"},
+		ExposedHeaders: []string{"ETag", "Link", "Retry-After", "WWW-Authenticate"},
+		MaxAge:         600,
+	}).Handler(next), nil
+}

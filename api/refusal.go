@@ -1,0 +1,61 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Codes of RFC 6750 section 3.1.
+const (
+	invalidRequest    = "invalid_request"
+	invalidToken      = "invalid_token"
+	insufficientScope = "insufficient_scope"
+)
+
+// Refusal is the error of a request whose token, or lack of one, does not permit it. Its texts are for whoever sent
+// the request; Unwrap gives what is for the log alone.
+type Refusal struct {
+	Code        string // of RFC 6750 section 3.1; empty when there were no credentials
+	Description string // for humans; fixed text, nothing of the token or of our configuration
+	Scope       string // the one that is missing, with insufficient_scope
+
+	cause error
+}
+
+func (r *Refusal) Error() string {
+	if r.cause == nil {
+		return r.Description
+	}
+	return r.Description + ": " + r.cause.Error()
+}
+
+// Unwrap gives the cause, which may hold internals.
+func (r *Refusal) Unwrap() error { return r.cause }
+
+// Status is 403 when the token is good but lacks the scope, otherwise 401. RFC 6750 would have 400 for a malformed
+// request; it is 401 here, because that is all that the authorizer of API Gateway can say, and both homes of flavorless
+// give the same statuses.
+func (r *Refusal) Status() int {
+	if r.Code == insufficientScope {
+		return http.StatusForbidden
+	}
+	return http.StatusUnauthorized
+}
+
+// Challenge is the value of the WWW-Authenticate header (RFC 6750 section 3). Without any credentials it holds no error.
+func (r *Refusal) Challenge() string {
+	var b strings.Builder
+	b.WriteString(`Bearer realm="flavorless"`)
+	if r.Code != "" {
+		b.WriteString(`, error="` + r.Code + `", error_description="` + r.Description + `"`)
+	}
+	if r.Scope != "" {
+		b.WriteString(`, scope="` + r.Scope + `"`)
+	}
+	return b.String()
+}
+
+// refuse makes the Refusal of a token that is not valid.
+func refuse(description string, cause error) *Refusal {
+	return &Refusal{Code: invalidToken, Description: description, cause: cause}
+}

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+)
+
+// serve answers the GET and HEAD requests of a route.
+func (h *handler) serve(route route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !route.open {
+			// What one token may read is not for the holder of another, whatever sits in between.
+			w.Header().Add("Vary", "Authorization")
+		}
+		reply, err := h.answer(route, r)
+		if err != nil {
+			h.writeProblem(w, r, h.problemOf(r, err))
+			return
+		}
+		reply.write(w, r)
+	}
+}
+
+// answer lets a request through to its endpoint. A panic on the way is an error: nothing has been written yet.
+func (h *handler) answer(route route, r *http.Request) (_ reply, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	if !route.open {
+		if err := h.authorize(r); err != nil {
+			return reply{}, err
+		}
+	}
+	q, err := parseQuery(r.URL.RawQuery, route.params)
+	if err != nil {
+		return reply{}, err
+	}
+	return route.endpoint(r, q)
+}
+
+// authorize lets only holders of a good token pass.
+func (h *handler) authorize(r *http.Request) error {
+	authorization := ""
+	switch values := r.Header["Authorization"]; len(values) {
+	case 0:
+	case 1:
+		authorization = values[0]
+	default: // which one a proxy before us looked at can't be known
+		return &Refusal{Code: invalidRequest, Description: "there is more than one Authorization header"}
+	}
+	_, err := h.Verifier.Verify(r.Context(), authorization)
+	return err
+}
+
+// health tells whether the service is of use. Why not is for the log.
+func (h *handler) health(r *http.Request, _ query) (reply, error) {
+	if h.Health != nil {
+		if err := h.Health(r.Context()); err != nil {
+			return reply{}, fmt.Errorf("%w: %w", errUnhealthy, err)
+		}
+	}
+	return reply{body: []byte(`{"status":"ok"}`), cache: noStore}, nil
+}
+
+// errUnhealthy is the error of a failed health check.
+var errUnhealthy = errors.New("unhealthy")
+
+// isUnavailable tells whether an error is of those that go away by themselves.
+func isUnavailable(err error) bool {
+	return errors.Is(err, ErrKeysUnavailable) || errors.Is(err, errUnhealthy) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}

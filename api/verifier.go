@@ -1,0 +1,190 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/go-jose/go-jose/v4"
+)
+
+// ErrKeysUnavailable: nothing can be said about the token, because the keys of its issuer can't be had. Answer 503 and
+// let the client try again: its token may be a good one.
+var ErrKeysUnavailable = jwks.ErrUnavailable
+
+// keySource is where a Verifier has its keys from: a jwks.Set.
+type keySource interface {
+	Key(ctx context.Context, id, alg string) (jwks.Key, error)
+}
+
+// VerifierConfig says which tokens are good.
+type VerifierConfig struct {
+	Issuer        string           // must equal "iss"
+	Audience      string           // must be, or be among, "aud"
+	Keys          keySource        // of the issuer: a *jwks.Set
+	RequiredScope string           // must be among the scopes of the token; empty: none is asked for
+	Leeway        time.Duration    // how far the issuer's clock may be off; default 30 s, at most 5 min
+	Clock         func() time.Time // default: time.Now
+}
+
+// Verifier checks access tokens: JWTs (RFC 7519) in the Authorization header (RFC 6750), signed by the one issuer for the
+// one audience. It follows the best current practices of RFC 8725. It is safe for concurrent use.
+type Verifier struct {
+	config VerifierConfig
+}
+
+// MaxToken is how long an Authorization header may be, in bytes. API Gateway's limit for all headers is 10,240.
+const MaxToken = 8 << 10
+
+const (
+	defaultLeeway = 30 * time.Second
+	maxLeeway     = 5 * time.Minute
+)
+
+// algorithms is the allow-list. "none" and the symmetric algorithms are not on it: with those, whoever knows the public
+// key could sign (RFC 8725 section 2.1).
+func algorithms() []jose.SignatureAlgorithm {
+	return []jose.SignatureAlgorithm{
+		jose.RS256, jose.RS384, jose.RS512,
+		jose.PS256, jose.PS384, jose.PS512,
+		jose.ES256, jose.ES384, jose.ES512,
+		jose.EdDSA,
+	}
+}
+
+// NewVerifier refuses a configuration under which any token of any issuer might pass.
+func NewVerifier(config VerifierConfig) (*Verifier, error) {
+	switch {
+	case config.Issuer == "":
+		return nil, errors.New("verifying tokens: the issuer is missing")
+	case config.Audience == "":
+		return nil, errors.New("verifying tokens: the audience is missing")
+	case config.Keys == nil:
+		return nil, errors.New("verifying tokens: the keys are missing")
+	case !isScope(config.RequiredScope):
+		return nil, fmt.Errorf("verifying tokens: %q is not a scope", config.RequiredScope)
+	case config.Leeway < 0 || config.Leeway > maxLeeway:
+		return nil, fmt.Errorf("verifying tokens: a leeway of %s; 0 to %s are accepted", config.Leeway, maxLeeway)
+	}
+	if config.Leeway == 0 {
+		config.Leeway = defaultLeeway
+	}
+	if config.Clock == nil {
+		config.Clock = time.Now
+	}
+	return &Verifier{config: config}, nil
+}
+
+// Verify checks the value of an Authorization header, empty if there was none, and returns the claims of its token.
+// It fails with a *Refusal, with ErrKeysUnavailable, or with the error of ctx if that ends while it waits for keys.
+func (v *Verifier) Verify(ctx context.Context, authorization string) (Claims, error) {
+	token, err := bearer(authorization)
+	if err != nil {
+		return Claims{}, err
+	}
+	payload, err := v.open(ctx, token)
+	if err != nil {
+		return Claims{}, err
+	}
+	// The claims come last: of what is not signed nothing is believed, and nothing told.
+	claims, err := parseClaims(payload)
+	if err != nil {
+		return Claims{}, err
+	}
+	return claims.Claims, claims.check(&v.config)
+}
+
+// bearer takes the token out of an Authorization header.
+func bearer(authorization string) (string, error) {
+	if len(authorization) > MaxToken {
+		return "", &Refusal{Code: invalidRequest, Description: "the Authorization header is too long"}
+	}
+	scheme, token, _ := strings.Cut(authorization, " ")
+	// The scheme is case-insensitive: RFC 9110 section 11.1. Another one counts as no credentials: RFC 6750 section 3.1.
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", &Refusal{Description: "a bearer token is required"}
+	}
+	token = strings.Trim(token, " ")
+	// The decoders below are more lenient: base64 ones skip line breaks.
+	dots := 0
+	for _, c := range []byte(token) {
+		switch {
+		case c == '.':
+			dots++
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return "", &Refusal{Code: invalidRequest, Description: "the Authorization header is malformed"}
+		}
+	}
+	if dots != 2 {
+		return "", refuse("the token is not a signed JWT", nil)
+	}
+	return token, nil
+}
+
+// open checks the signature and returns what was signed.
+func (v *Verifier) open(ctx context.Context, token string) ([]byte, error) {
+	signed, err := jose.ParseSignedCompact(token, algorithms())
+	if err != nil {
+		if unexpected := new(jose.ErrUnexpectedSignatureAlgorithm); errors.As(err, &unexpected) {
+			return nil, refuse("the token is signed with an algorithm that is not accepted", err)
+		}
+		return nil, refuse("the token is not a signed JWT", err)
+	}
+	header := signed.Signatures[0].Protected
+	if err := checkHeader(header); err != nil {
+		return nil, err
+	}
+	key, err := v.config.Keys.Key(ctx, header.KeyID, header.Algorithm)
+	switch {
+	case errors.Is(err, jwks.ErrUnknownKey):
+		return nil, refuse("the token is signed with an unknown key", err)
+	case errors.Is(err, jwks.ErrUnsuitable):
+		return nil, refuse("the token's algorithm does not match its key", err)
+	case errors.Is(err, jwks.ErrAmbiguous):
+		return nil, refuse("the token does not name its key", err)
+	case err != nil:
+		return nil, err
+	}
+	payload, err := signed.Verify(key.Public)
+	if err != nil {
+		return nil, refuse("the token's signature is wrong", err)
+	}
+	return payload, nil
+}
+
+// checkHeader refuses what would make the token mean something else than it seems to.
+func checkHeader(header jose.Header) error {
+	// RFC 7515 section 4.1.11: extensions marked as critical that are not understood make the token invalid. None is.
+	// RFC 7797 section 7: a JWT has no b64 header.
+	for _, name := range []jose.HeaderKey{"crit", "b64"} {
+		if _, ok := header.ExtraHeaders[name]; ok {
+			return refuse("the token needs an extension that is not supported", nil)
+		}
+	}
+	// RFC 8725 section 3.11: a type keeps tokens made for other ends, such as logout tokens, from passing as access
+	// tokens. RFC 7515 section 4.1.9: without regard to case, and "application/" may be left out.
+	typ, ok := header.ExtraHeaders[jose.HeaderType]
+	if !ok {
+		return nil
+	}
+	name, _ := typ.(string)
+	switch strings.TrimPrefix(strings.ToLower(name), "application/") {
+	case "jwt", "at+jwt":
+		return nil
+	}
+	return refuse("the token is not an access token", nil)
+}
+
+// isScope tells whether s is a scope-token of RFC 6749 section 3.3, or empty.
+func isScope(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}

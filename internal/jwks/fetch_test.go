@@ -1,0 +1,248 @@
+package jwks_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestBadAnswersKeepTheOldKeys(t *testing.T) {
+	good := `{"keys":[]}`
+	for name, change := range map[string]func(*issuer){
+		"garbage":              func(i *issuer) { i.body = []byte("<html>sorry</html>") },
+		"nothing":              func(i *issuer) { i.body = nil },
+		"truncated":            func(i *issuer) { i.body = []byte(`{"keys":[{"kty":"EC"`) },
+		"no keys":              func(i *issuer) { i.body = []byte(good) },
+		"another document":     func(i *issuer) { i.body = []byte(`{"issuer":"https://issuer.example"}`) },
+		"only unusable keys":   func(i *issuer) { i.body = []byte(`{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}`) },
+		"too many keys":        func(i *issuer) { i.body = []byte(`{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`) },
+		"huge":                 func(i *issuer) { i.body = append([]byte(`{"keys":[`), bytes.Repeat([]byte(" "), 256<<10)...) },
+		"huge but well formed": func(i *issuer) { i.body = append(i.body, bytes.Repeat([]byte(" "), 256<<10)...) },
+		"not 200":              func(i *issuer) { i.status = http.StatusNotFound },
+		"server error":         func(i *issuer) { i.status = http.StatusInternalServerError },
+		"down":                 func(i *issuer) { i.down = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				far := &issuer{}
+				far.publish(t, ecKey(t, "a"))
+				fetches := []jwks.Fetch{}
+				set := newSet(t, far, func(c *jwks.Config) { c.Observe = func(f jwks.Fetch) { fetches = append(fetches, f) } })
+				want(t, set, "a", "ES256", nil)
+				far.set(change)
+				time.Sleep(time.Hour)
+				want(t, set, "a", "ES256", nil)
+				synctest.Wait()
+				want(t, set, "a", "ES256", nil)
+				if len(fetches) != 2 || fetches[0].Err != nil || fetches[1].Err == nil {
+					t.Errorf("got fetches %+v, want a good one and a bad one", fetches)
+				}
+			})
+		})
+	}
+}
+
+func TestUnusableKeysAreSkipped(t *testing.T) {
+	rsaKey := func(bits int) any {
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key.Public()
+	}
+	ec := func(curve elliptic.Curve) any {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key.Public()
+	}
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// with gives the key as JSON with further members.
+	with := func(key any, more map[string]any) any {
+		body, err := jose.JSONWebKey{Key: key}.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		members := map[string]any{}
+		if err := json.Unmarshal(body, &members); err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(members, more)
+		return members
+	}
+	p256 := ec(elliptic.P256())
+	weak := &rsa.PublicKey{N: rsaKey(2048).(*rsa.PublicKey).N, E: 65537}
+	weak.N.Rsh(weak.N, 1)
+
+	tests := []struct {
+		name string
+		key  any
+		algs string // for which it serves
+	}{
+		{"RSA", with(rsaKey(2048), nil), "RS256 RS384 RS512 PS256 PS384 PS512"},
+		{"RSA for one algorithm", with(rsaKey(2048), map[string]any{"alg": "RS256"}), "RS256"},
+		{"RSA one bit too short", with(weak, nil), ""},
+		{"P-256", with(p256, nil), "ES256"},
+		{"P-384", with(ec(elliptic.P384()), nil), "ES384"},
+		{"P-521", with(ec(elliptic.P521()), nil), "ES512"},
+		{"Ed25519", with(ed, nil), "EdDSA"},
+		{"use sig", with(p256, map[string]any{"use": "sig"}), "ES256"},
+		{"use enc", with(p256, map[string]any{"use": "enc"}), ""},
+		{"key_ops verify", with(p256, map[string]any{"key_ops": []string{"verify"}}), "ES256"},
+		{"key_ops sign", with(p256, map[string]any{"key_ops": []string{"sign"}}), ""},
+		{"key_ops none", with(p256, map[string]any{"key_ops": []string{}}), ""},
+		{"alg that does not suit the key", with(p256, map[string]any{"alg": "RS256"}), ""},
+		{"alg HS256", with(p256, map[string]any{"alg": "HS256"}), ""},
+		{"private", with(private, nil), ""},
+		{"symmetric", map[string]any{"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"}, ""},
+		{"unknown type", map[string]any{"kty": "XYZ"}, ""},
+		{"unknown curve", map[string]any{"kty": "EC", "crv": "P-1", "x": "AA", "y": "AA"}, ""},
+		{"point off the curve", with(p256, map[string]any{"x": strings.Repeat("A", 43)}), ""},
+		{"not an object", "key", ""},
+		{"number as id", with(p256, map[string]any{"use": 1}), ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if members, ok := test.key.(map[string]any); ok {
+				members["kid"] = "it"
+			}
+			far := &issuer{}
+			far.publish(t, test.key, ecKey(t, "beside"))
+			set := newSet(t, far, nil)
+			want(t, set, "beside", "ES256", nil)
+			got := []string{}
+			for _, alg := range strings.Fields("none HS256 HS384 HS512 RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA") {
+				if _, err := set.Key(context.Background(), "it", alg); err == nil {
+					got = append(got, alg)
+				}
+			}
+			if diff := cmp.Diff(strings.Fields(test.algs), got); diff != "" {
+				t.Errorf("algorithms, -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNoKeyID(t *testing.T) {
+	t.Run("the only suitable key serves", func(t *testing.T) {
+		far := &issuer{}
+		ed, _, _ := ed25519.GenerateKey(rand.Reader)
+		far.publish(t, ecKey(t, "a"), jose.JSONWebKey{Key: ed, KeyID: "b"})
+		want(t, newSet(t, far, nil), "", "ES256", nil)
+	})
+	t.Run("among several none is chosen", func(t *testing.T) {
+		far := &issuer{}
+		far.publish(t, ecKey(t, "a"), ecKey(t, "b"))
+		want(t, newSet(t, far, nil), "", "ES256", jwks.ErrAmbiguous)
+	})
+	t.Run("none suits", func(t *testing.T) {
+		far := &issuer{}
+		far.publish(t, ecKey(t, "a"))
+		want(t, newSet(t, far, nil), "", "RS256", jwks.ErrUnknownKey)
+	})
+	t.Run("an id does not match a key without", func(t *testing.T) {
+		far := &issuer{}
+		far.publish(t, ecKey(t, ""))
+		want(t, newSet(t, far, nil), "a", "ES256", jwks.ErrUnknownKey)
+	})
+}
+
+func TestURI(t *testing.T) {
+	for uri, ok := range map[string]bool{
+		"https://issuer.example/keys":       true,
+		"http://127.0.0.1:8080/keys":        true,
+		"http://[::1]/keys":                 true,
+		"http://localhost:1/keys":           true,
+		"http://issuer.example/keys":        false,
+		"http://localhost.example/keys":     false,
+		"http://10.0.0.1/keys":              false,
+		"ftp://issuer.example/keys":         false,
+		"file:///etc/keys":                  false,
+		"/keys":                             false,
+		"":                                  false,
+		"https://user:pw@issuer.example/":   false,
+		"https://issuer.example/%zz":        false,
+		"http://127.0.0.1.issuer.example/k": false,
+	} {
+		t.Run(uri, func(t *testing.T) {
+			if _, err := jwks.New(jwks.Config{URI: uri}); (err == nil) != ok {
+				t.Errorf("got error %v, want one: %t", err, !ok)
+			}
+		})
+	}
+}
+
+func TestRedirects(t *testing.T) {
+	body, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{ecKey(t, "a")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(body) }
+	plain := httptest.NewServer(http.HandlerFunc(serve))
+	defer plain.Close()
+	target := ""
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/keys" {
+			serve(w, r)
+			return
+		}
+		http.Redirect(w, r, target, http.StatusFound)
+	}))
+	defer secure.Close()
+
+	for _, test := range []struct {
+		name, target string
+		want         error
+	}{
+		{"to https is followed", secure.URL + "/keys", nil},
+		{"to http is refused", plain.URL, jwks.ErrUnavailable},
+		{"in circles is refused", "/again", jwks.ErrUnavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			target = test.target
+			set, err := jwks.New(jwks.Config{URI: secure.URL, Client: secure.Client()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, set, "a", "ES256", test.want)
+		})
+	}
+}
+
+func TestConfig(t *testing.T) {
+	uri := "https://issuer.example/keys"
+	for name, config := range map[string]jwks.Config{
+		"negative duration":     {URI: uri, Timeout: -1},
+		"MaxStale below MaxAge": {URI: uri, MaxAge: time.Hour, MaxStale: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := jwks.New(config); err == nil {
+				t.Error("got no error")
+			}
+		})
+	}
+}
