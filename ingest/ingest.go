@@ -126,18 +126,19 @@ func (in *Ingester) pass(body io.ReadCloser, o events.Object, rejects *rejectLog
 		return Read(body, o.Key, func(events.Update) error { return nil }, rejects.add)
 	}
 	batches := int64(0)
-	cut := func() {
+	cut := func() error {
 		out.add(batch.Message())
 		batches++
+		return out.failure()
 	}
 	reading, err := Read(body, o.Key, func(u events.Update) error {
 		if batch.Add(u); batch.Size() >= messageTarget {
-			cut()
+			return cut()
 		}
-		return out.failure()
+		return nil
 	}, rejects.add)
-	if batch.Rows() > 0 {
-		cut()
+	if err == nil && batch.Rows() > 0 {
+		err = cut()
 	}
 	reading.Batches = batches
 	return reading, err

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+)
+
+const checkHelp = `Read files exactly as an upload would be read, without any server, and show every row that would be rejected: its line,
+column and code, why, and how to mend it. "-" is standard input; say with --as what it is.
+
+Exit codes: 0 every row is good, 3 some rows are rejected, 1 a file can't be read to its end, 2 there is no such file.`
+
+func newCheck(t *terminal) *cobra.Command {
+	var asJSON bool
+	var as string
+	c := &cobra.Command{
+		Use: "check FILE…", Short: "Read files as an upload would be read, without a server", Long: checkHelp,
+		Example: "  flavorless check favorites.csv\n  zcat big.csv.gz | flavorless check - --as big.csv",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			code := exitOK
+			for _, name := range args {
+				result, err := check(c.Context(), t, name, as, asJSON)
+				if err != nil {
+					return err
+				}
+				code = worse(code, result)
+			}
+			if code != exitOK {
+				return &exit{code: code}
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per rejected row, then one per file")
+	c.Flags().StringVar(&as, "as", "", `take standard input as a file of this name, such as "team.ndjson.gz" (default: by its first byte)`)
+	return c
+}
+
+// checked is the result for one file, as --json prints it.
+type checked struct {
+	File     string          `json:"file"`
+	Format   string          `json:"format,omitempty"`
+	Rows     int64           `json:"rows"`
+	Accepted int64           `json:"accepted"`
+	Rejected int64           `json:"rejected"`
+	Failure  *events.Failure `json:"failure,omitempty"`
+}
+
+func check(ctx context.Context, t *terminal, file, as string, asJSON bool) (int, error) {
+	in, name, size, err := openInput(t.in, file, as)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close() //nolint:errcheck // it was read only
+	bar := t.bar(size, file)
+	var header bool
+	reading, err := ingest.Read(&cancelable{ctx, io.TeeReader(in, bar)}, name, func(events.Update) error { return nil }, func(r *events.Reject) error {
+		if asJSON {
+			return t.json(struct {
+				File string `json:"file"`
+				*events.Reject
+			}{file, r})
+		}
+		if !header {
+			header = true
+			t.printf("%s\n", t.style(bold, file))
+		}
+		t.printf("  line %d, column %d: %s: %s\n    %s\n", r.Line, r.Column, t.style(yellow, string(r.Code)), r.Reason, t.style(dim, visible(r.Raw)))
+		return nil
+	})
+	_ = bar.Finish()
+	if err != nil {
+		return 0, fmt.Errorf("reading %s: %w", file, err)
+	}
+	result := checked{file, reading.Format, reading.Rows, reading.Rows - reading.Rejected, reading.Rejected, reading.Failure}
+	if asJSON {
+		err = t.json(result)
+	} else {
+		t.checked(result, header)
+	}
+	switch {
+	case reading.Failure != nil:
+		return exitFailed, err
+	case reading.Rejected > 0:
+		return exitRejected, err
+	}
+	return exitOK, err
+}
+
+func (t *terminal) checked(c checked, header bool) {
+	if !header {
+		t.printf("%s\n", t.style(bold, c.File))
+	}
+	if f := c.Failure; f != nil {
+		place := ""
+		if f.Line > 0 {
+			place = fmt.Sprintf("line %d, column %d: ", f.Line, f.Column)
+		}
+		t.printf("  %s%s: %s\n", place, t.style(red, string(f.Code)), visible(f.Reason))
+	}
+	verdict := t.style(green, "good")
+	switch {
+	case c.Failure != nil:
+		verdict = t.style(red, "can't be read to its end")
+	case c.Rejected > 0:
+		verdict = t.style(yellow, "has rows to mend")
+	}
+	t.printf("  %s: %d accepted, %d rejected; the file %s\n", count(c.Rows, "row"), c.Accepted, c.Rejected, map[bool]string{true: "is " + verdict, false: verdict}[c.Failure == nil && c.Rejected == 0])
+}
+
+// openInput opens a file, or standard input under the name that tells its format.
+func openInput(stdin io.Reader, file, as string) (in io.ReadCloser, name string, size int64, err error) {
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, "", 0, usage("%w", err)
+		}
+		info, err := f.Stat()
+		if err == nil && info.IsDir() {
+			err = fmt.Errorf("%s is a folder; name the files in it", file)
+		}
+		if err != nil {
+			return nil, "", 0, usage("%w", errors.Join(err, f.Close()))
+		}
+		return f, file, info.Size(), nil
+	}
+	buffered := bufio.NewReader(stdin)
+	if as == "" {
+		as = guess(buffered)
+	}
+	return io.NopCloser(buffered), as, -1, nil
+}
+
+// guess names standard input by how it begins.
+func guess(in *bufio.Reader) string {
+	head, _ := in.Peek(4096) // less is fine, too
+	text := strings.TrimLeft(strings.TrimPrefix(string(head), "\xef\xbb\xbf"), " \t\r\n")
+	switch {
+	case strings.HasPrefix(text, "\x1f\x8b"):
+		return "stdin.csv.gz"
+	case strings.HasPrefix(text, "\x28\xb5\x2f\xfd"):
+		return "stdin.csv.zst"
+	case strings.HasPrefix(text, "["):
+		return "stdin.json"
+	case strings.HasPrefix(text, "{"):
+		if first, rest, _ := strings.Cut(text, "\n"); strings.HasSuffix(strings.TrimSpace(first), "}") && strings.HasPrefix(strings.TrimSpace(rest), "{") {
+			return "stdin.ndjson"
+		}
+		return "stdin.json"
+	}
+	return "stdin.csv"
+}
+
+// cancelable ends reading when the program is told to stop.
+type cancelable struct {
+	ctx context.Context //nolint:containedctx // of the one reading that it is for
+	r   io.Reader
+}
+
+func (c *cancelable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}

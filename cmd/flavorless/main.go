@@ -1,0 +1,70 @@
+// Command flavorless runs the ingestion pipeline on one machine, and talks to it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], newTerminal(os.Stdin, os.Stdout, os.Stderr)))
+}
+
+// Exit codes, for scripts.
+const (
+	exitOK       = 0 // done; an upload is live with every row
+	exitFailed   = 1 // an upload failed, or there is no such thing, or the server could not answer
+	exitUsage    = 2 // the command line, or the surroundings, have to be mended first
+	exitRejected = 3 // live, but with rejected rows
+)
+
+// exit ends the program with a code. Its text, if any, has not been printed yet.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// usage makes an error whose mend is up to who typed the command.
+func usage(format string, args ...any) error {
+	return &exit{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// run runs one command line and returns its exit code.
+func run(ctx context.Context, args []string, t *terminal) int {
+	started := false
+	root := newRoot(t, &started)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitFailed
+	var e *exit
+	switch {
+	case errors.As(err, &e):
+		code = e.code
+		if e.err == nil {
+			return code
+		}
+	case !started: // the command line itself was not understood
+		code = exitUsage
+		err = fmt.Errorf("%w; see: flavorless --help", err)
+	}
+	t.errorf("%v", err)
+	return code
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+func newTeam(t *terminal) *cobra.Command {
+	var f clientFlags
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "team", Short: "Show everyone's favorite flavor",
+		Example: "  flavorless team\n  flavorless team --json | jq -r .andy",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			conn, err := f.connect(c.Flags().Changed("data"))
+			if err != nil {
+				return err
+			}
+			return team(c.Context(), t, conn, asJSON)
+		},
+	}
+	dataFlag(c, &f.data)
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object of person to flavor")
+	return c
+}
+
+// team prints page by page: the team may be larger than memory.
+func team(ctx context.Context, t *terminal, conn *connection, asJSON bool) error {
+	first := true
+	for route := "/team?limit=10000"; route != ""; {
+		page := map[string]string{}
+		next, err := conn.get(ctx, route, &page)
+		if err != nil {
+			return err
+		}
+		people := make([]string, 0, len(page))
+		for person := range page {
+			people = append(people, person)
+		}
+		slices.Sort(people)
+		for _, person := range people {
+			switch {
+			case !asJSON:
+				t.printf("%s  %s\n", t.style(bold, fmt.Sprintf("%-20s", visible(person))), visible(page[person]))
+			case first:
+				t.printf("{%s: %s", quoted(person), quoted(page[person]))
+			default:
+				t.printf(",\n %s: %s", quoted(person), quoted(page[person]))
+			}
+			first = false
+		}
+		route = next
+	}
+	switch {
+	case asJSON && first:
+		t.printf("{}\n")
+	case asJSON:
+		t.printf("}\n")
+	case first:
+		t.printf("nobody yet; upload a file of favorites: flavorless upload FILE\n")
+	}
+	return nil
+}
+
+func quoted(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return strconv.Quote(s) // not for any string
+	}
+	return string(b)
+}
+
+func newLookup(t *terminal) *cobra.Command {
+	var f clientFlags
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "lookup PERSON", Short: "Show one person's favorite flavor",
+		Long:    "Show one person's favorite flavor. The exit code is 1 if there is no such person.",
+		Example: "  flavorless lookup andy",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			conn, err := f.connect(c.Flags().Changed("data"))
+			if err != nil {
+				return err
+			}
+			return lookup(c.Context(), t, conn, args[0], asJSON)
+		},
+	}
+	dataFlag(c, &f.data)
+	c.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON object")
+	return c
+}
+
+func lookup(ctx context.Context, t *terminal, conn *connection, person string, asJSON bool) error {
+	var favorite struct {
+		Person  string `json:"person"`
+		Flavor  string `json:"flavor"`
+		Updated string `json:"updated"`
+	}
+	_, err := conn.get(ctx, "/ice-cream/"+url.PathEscape(person), &favorite)
+	if errors.Is(err, errNotFound) {
+		return fmt.Errorf("nobody called %q has a favorite flavor here", person)
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return t.json(favorite)
+	}
+	t.printf("%s  %s\n", visible(favorite.Flavor), t.style(dim, "since "+favorite.Updated))
+	return nil
+}
+
+func newUploads(t *terminal) *cobra.Command {
+	var f clientFlags
+	var asJSON bool
+	var limit int
+	c := &cobra.Command{
+		Use: "uploads [ID]", Short: "Show what became of uploads, the newest first, or of one with its rejected rows",
+		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if limit < 1 || limit > 500 {
+				return usage("--limit is %d; it can be 1 to 500", limit)
+			}
+			conn, err := f.connect(c.Flags().Changed("data"))
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return showUpload(c.Context(), t, conn, args[0], asJSON)
+			}
+			return listUploads(c.Context(), t, conn, limit, asJSON)
+		},
+	}
+	dataFlag(c, &f.data)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: an array, or one object for an ID")
+	c.Flags().IntVar(&limit, "limit", 20, "how many uploads to list")
+	return c
+}
+
+func showUpload(ctx context.Context, t *terminal, conn *connection, id string, asJSON bool) error {
+	var u events.Upload
+	_, err := conn.get(ctx, "/uploads/"+url.PathEscape(id), &u)
+	if errors.Is(err, errNotFound) {
+		return fmt.Errorf("there is no upload %q; see: flavorless uploads", id)
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return t.json(u)
+	}
+	t.report(u)
+	return nil
+}
+
+// recent gives the newest uploads.
+func (c *connection) recent(ctx context.Context, limit int) ([]events.Upload, error) {
+	var page struct {
+		Uploads []events.Upload `json:"uploads"`
+	}
+	_, err := c.get(ctx, fmt.Sprintf("/uploads?limit=%d", limit), &page)
+	return page.Uploads, err
+}
+
+func listUploads(ctx context.Context, t *terminal, conn *connection, limit int, asJSON bool) error {
+	uploads, err := conn.recent(ctx, limit)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return t.json(uploads)
+	}
+	if len(uploads) == 0 {
+		t.printf("no uploads yet; make one: flavorless upload FILE\n")
+		return nil
+	}
+	rows := make([][]string, 0, len(uploads))
+	for _, u := range uploads {
+		n := func(i int64) string { return strconv.FormatInt(i, 10) }
+		rows = append(rows, []string{u.Uploaded.Local().Format(time.DateTime), string(u.Status), n(u.Counts.Rows), n(u.Counts.Applied),
+			n(u.Counts.Superseded), n(u.Counts.Rejected), u.ID, visible(u.Key)})
+	}
+	t.table("", []string{"UPLOADED", "STATUS", "ROWS", "APPLIED", "SUPERSEDED", "REJECTED", "ID", "KEY"}, rows)
+	return nil
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// report prints what became of an upload.
+func (t *terminal) report(u events.Upload) {
+	status := string(u.Status)
+	switch u.Status {
+	case events.Live:
+		status = t.style(green, fmt.Sprintf("live after %s", u.Settled.Sub(u.Uploaded).Round(time.Millisecond)))
+	case events.Failed:
+		status = t.style(red, "failed")
+	}
+	t.printf("%s  %s\n", t.style(bold, visible(u.Key)), status)
+	c := u.Counts
+	if u.Published.IsZero() {
+		t.printf("  being read; %d rows applied so far\n", c.Applied)
+	} else {
+		t.printf("  %s: %d applied, %d superseded, %d rejected\n", count(c.Rows, "row"), c.Applied, c.Superseded, c.Rejected)
+	}
+	if f := u.Failure; f != nil {
+		place := ""
+		if f.Line > 0 {
+			place = fmt.Sprintf("line %d, column %d: ", f.Line, f.Column)
+		}
+		t.printf("  %s%s: %s\n", place, t.style(red, string(f.Code)), visible(f.Reason))
+	}
+	t.rejects(u.Rejects)
+	if more := c.Rejected - int64(len(u.Rejects)); more > 0 && len(u.Rejects) > 0 {
+		t.printf("  … and %d more", more)
+	}
+	if u.RejectsAt != "" {
+		t.printf("  %s\n", t.style(dim, "every rejected row: "+u.RejectsAt))
+	}
+	t.printf("  %s\n", t.style(dim, "upload "+u.ID))
+}
+
+// rejects prints rejected rows, each with the way to mend it.
+func (t *terminal) rejects(rejects []events.Reject) {
+	if len(rejects) == 0 {
+		return
+	}
+	rows := make([][]string, 0, len(rejects))
+	for _, r := range rejects {
+		rows = append(rows, []string{strconv.FormatInt(r.Line, 10), strconv.FormatInt(r.Column, 10), string(r.Code), visible(r.Raw), visible(r.Reason)})
+	}
+	t.table("  ", []string{"LINE", "COLUMN", "CODE", "ROW", "WHY, AND HOW TO MEND IT"}, rows)
+}
+
+func count(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// exitCode is what a settled upload ends the program with.
+func exitCode(u events.Upload) int {
+	switch {
+	case u.Status == events.Failed:
+		return exitFailed
+	case u.Counts.Rejected > 0:
+		return exitRejected
+	}
+	return exitOK
+}
+
+// worse tells which of two exit codes weighs more: failed before rejected before fine.
+func worse(a, b int) int {
+	if a == exitFailed || b == exitFailed {
+		return exitFailed
+	}
+	return max(a, b)
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+const rootHelp = `Drop a CSV or JSON file of people's favorite ice-cream flavors into a bucket. Seconds later an authorized HTTP API
+serves the new favorites, subscribers have been told what changed, and you can see what became of every row.
+
+First steps:
+  flavorless demo                          see all of it, in a temporary folder
+  flavorless serve                         run it here, with ./data as its data folder
+  flavorless upload favorites.csv          upload, and follow the file until it is live
+  flavorless team                          read everyone's favorite
+
+With other tools:
+  eval "$(flavorless env)"
+  aws s3 cp favorites.csv "s3://$FLAVORLESS_BUCKET/uploads/"
+  curl -H "Authorization: Bearer $FLAVORLESS_TOKEN" "$FLAVORLESS_URL/team"
+
+Exit codes: 0 done, 1 failed, 2 mend the command line or its surroundings first, 3 live with rejected rows.`
+
+func newRoot(t *terminal, started *bool) *cobra.Command {
+	root := &cobra.Command{
+		Use:               "flavorless",
+		Short:             "An event-driven ingestion pipeline for favorite ice-cream flavors",
+		Long:              rootHelp,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
+	}
+	root.SetOut(t.out)
+	root.SetErr(t.err)
+	root.AddCommand(
+		newDemo(t), newServe(t), newEnv(t), newUpload(t), newCheck(t), newTeam(t), newLookup(t), newUploads(t), newToken(t),
+	)
+	return root
+}
+
+// dataFlag is on every command that needs to know the data folder.
+func dataFlag(c *cobra.Command, dir *string) {
+	c.Flags().StringVar(dir, "data", defaultData, "data folder of the server")
+}
+
+const defaultData = "./data"

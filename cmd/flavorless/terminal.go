@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// terminal is where a command reads and writes. Colours and progress bars appear only where a person looks.
+type terminal struct {
+	in       io.Reader
+	out, err io.Writer
+	colors   bool // out is a terminal, and NO_COLOR is not set (https://no-color.org)
+	progress bool // err is a terminal
+}
+
+func newTerminal(in, out, err *os.File) *terminal {
+	return &terminal{
+		in: in, out: out, err: err,
+		colors:   term.IsTerminal(int(out.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		progress: term.IsTerminal(int(err.Fd())) && os.Getenv("TERM") != "dumb",
+	}
+}
+
+func (t *terminal) printf(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
+
+func (t *terminal) errorf(format string, args ...any) {
+	fmt.Fprintf(t.err, "flavorless: "+format+"\n", args...)
+}
+
+// Styles, as ANSI codes.
+const (
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	cyan   = "36"
+)
+
+func (t *terminal) style(code, text string) string {
+	if !t.colors || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// table prints rows in columns.
+func (t *terminal) table(indent string, header []string, rows [][]string) {
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, indent+strings.Join(header, "\t"))
+	for _, row := range rows {
+		fmt.Fprintln(w, indent+strings.Join(row, "\t"))
+	}
+	w.Flush() //nolint:errcheck // like any print to the terminal
+}
+
+// json prints one value on one line.
+func (t *terminal) json(v any) error {
+	e := json.NewEncoder(t.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// bar shows progress towards max bytes. Where nobody looks it shows nothing.
+func (t *terminal) bar(max int64, description string) *progressbar.ProgressBar {
+	w := t.err
+	if !t.progress {
+		w = io.Discard
+	}
+	return progressbar.NewOptions64(max,
+		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(description), progressbar.OptionShowBytes(true),
+		progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true),
+	)
+}
+
+// visible makes text from a file safe to print: no control character can move the cursor.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return '⏎'
+		case r == '\t':
+			return ' '
+		case r < ' ' || r >= 0x7f && r < 0xa0:
+			return '�'
+		}
+		return r
+	}, s)
+}

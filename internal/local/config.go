@@ -1,0 +1,89 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+)
+
+// Config of a Server. Dir and Log are required.
+type Config struct {
+	Dir  string // data folder; made if it is missing
+	API  string // host:port of the read API; port 0 is any free one, and an empty address a free one of this machine
+	S3   string // of the bucket
+	NATS string // of the changes
+
+	// The identity provider whose tokens the API takes: all three or none. With none it takes those of a development
+	// issuer that lives in the data folder.
+	Issuer, Audience, JWKSURI string
+	RequiredScope             string // may be empty
+
+	Clock func() time.Time // time.Now
+	Log   *slog.Logger
+}
+
+// ErrConfig: the configuration makes no sense. The text says what to change.
+var ErrConfig = errors.New("bad configuration")
+
+// Names that do not depend on the data folder.
+const (
+	uploadsBucket = "flavorless-uploads"
+	reportsBucket = "flavorless-reports"
+	uploadsPrefix = "uploads/" // only keys that begin so are ingested
+	region        = "us-east-1"
+	audience      = "flavorless" // of the development issuer's tokens
+)
+
+// IssuerDir is where the development issuer of a data folder lives.
+func IssuerDir(dir string) string { return filepath.Join(dir, "issuer") }
+
+func (c Config) checked() (Config, error) {
+	given := 0
+	for _, s := range []string{c.Issuer, c.Audience, c.JWKSURI} {
+		if s != "" {
+			given++
+		}
+	}
+	if given != 0 && given != 3 {
+		return c, fmt.Errorf("%w: issuer, audience and JWKS URI go together; give all three, or none for the development issuer", ErrConfig)
+	}
+	for _, address := range []struct {
+		name  string
+		value *string
+	}{{"API", &c.API}, {"S3", &c.S3}, {"NATS", &c.NATS}} {
+		if *address.value == "" {
+			*address.value = "127.0.0.1:0"
+		}
+		host, port, err := net.SplitHostPort(*address.value)
+		if err == nil {
+			_, err = net.LookupPort("tcp", port)
+		}
+		if err != nil {
+			return c, fmt.Errorf("%w: the %s address %q is not host:port, such as 127.0.0.1:8080: %w", ErrConfig, address.name, *address.value, err)
+		}
+		if host == "" { // loopback unless told
+			*address.value = net.JoinHostPort("127.0.0.1", port)
+		}
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	return c, nil
+}
+
+func (c Config) development() bool { return c.Issuer == "" }
+
+// reachable is a URL at which this machine reaches a server that listens on address.
+func reachable(scheme, address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return scheme + "://" + address
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}

@@ -1,0 +1,99 @@
+package local
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrInUse: another process works on the data folder.
+var ErrInUse = errors.New("another flavorless is using it")
+
+const lockFile = "lock"
+
+// folder is a data folder that this process alone works on.
+type folder struct {
+	dir  string // absolute
+	lock *os.File
+}
+
+// openFolder makes the folder if it is missing, and locks it for as long as the process lives or until close.
+func openFolder(dir string) (*folder, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", dir, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrInUse
+		}
+		return nil, errors.Join(fmt.Errorf("data folder %s: %w", dir, err), f.Close())
+	}
+	return &folder{dir: dir, lock: f}, nil
+}
+
+func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f *folder) close() error { return f.lock.Close() }
+
+// unlocked tells whether no process works on the folder.
+func unlocked(dir string) (bool, error) {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() //nolint:errcheck // it gives back the lock, too
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// credentials are made when a data folder is new, and stay with it: what was handed out goes on working after a restart.
+type credentials struct {
+	AccessKey    string `json:"accessKey"`
+	SecretKey    string `json:"secretKey"`
+	NATSUser     string `json:"natsUser"`
+	NATSPassword string `json:"natsPassword"`
+}
+
+func (f *folder) credentials() (credentials, error) {
+	var c credentials
+	path := f.path("credentials.json")
+	b, err := os.ReadFile(path)
+	if err == nil {
+		if err := json.Unmarshal(b, &c); err != nil {
+			return c, fmt.Errorf("reading %s: %w", path, err)
+		}
+		return c, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return c, err
+	}
+	c = credentials{AccessKey: "FLAVORLESS" + rand.Text()[:10], SecretKey: rand.Text() + rand.Text()[:14], NATSUser: "subscriber", NATSPassword: rand.Text()}
+	b, err = json.MarshalIndent(c, "", "  ")
+	if err == nil {
+		err = writePrivate(path, b)
+	}
+	if err != nil {
+		return c, fmt.Errorf("data folder %s: %w", f.dir, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,211 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+	"github.com/flavorless/flavorless/internal/issuer"
+	"github.com/flavorless/flavorless/internal/jwks"
+)
+
+// Server is the running house.
+type Server struct {
+	cfg    Config
+	info   Info
+	folder *folder
+	creds  credentials
+
+	listener net.Listener
+	http     *http.Server
+	db       *sqlite.DB
+	streams  *jetstream.Server
+	gateway  *gateway.Gateway
+
+	stages     sync.WaitGroup
+	stopStages context.CancelFunc
+	failed     chan error
+	stop       sync.Once
+	stopErr    error
+}
+
+// Start starts everything, in the order in which it is needed, and returns when all is ready. What it could not finish in
+// an earlier life, it goes on with. The errors that only the user can mend are ErrInUse, ErrConfig, and those of the
+// operating system about the folder and the addresses.
+func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
+	if cfg, err = cfg.checked(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, failed: make(chan error, 8), stopStages: func() {}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+		}
+	}()
+	if s.folder, err = openFolder(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if s.creds, err = s.folder.credentials(); err != nil {
+		return nil, err
+	}
+	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.API); err != nil {
+		return nil, fmt.Errorf("the API's address %s: %w", cfg.API, err)
+	}
+	if s.db, err = sqlite.Open(sqlite.Config{Path: s.folder.path("flavorless.db"), Clock: cfg.Clock, Logger: cfg.Log}); err != nil {
+		return nil, err
+	}
+	if s.streams, err = jetstream.Start(ctx, jetstream.Config{
+		Dir: s.folder.path("streams"), Addr: cfg.NATS, Logger: cfg.Log,
+		Subscriber: jetstream.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
+	}); err != nil {
+		return nil, err
+	}
+	if s.gateway, err = gateway.Start(gateway.Config{
+		Dir: s.folder.path("bucket"), Addr: cfg.S3, AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, Region: region,
+		Buckets: []string{uploadsBucket, reportsBucket}, Bucket: uploadsBucket, Prefix: uploadsPrefix,
+		Stored: s.stored, Now: cfg.Clock, Logger: cfg.Log,
+	}); err != nil {
+		return nil, err
+	}
+	if err = s.serveAPI(); err != nil {
+		return nil, err
+	}
+	s.startStages(context.WithoutCancel(ctx))
+	s.info = Info{
+		PID: os.Getpid(), API: reachable("http", s.listener.Addr().String()), S3: reachable("http", s.gateway.Addr()),
+		NATS: reachable("nats", s.streams.Addr()), Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
+		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
+		Audience: cfg.Audience, Scope: cfg.RequiredScope, Development: cfg.development(),
+	}
+	if cfg.development() {
+		s.info.Audience = audience
+	}
+	if err = writeInfo(s.folder.dir, s.info); err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", s.folder.dir, err)
+	}
+	return s, nil
+}
+
+// Info tells how to reach the server.
+func (s *Server) Info() Info { return s.info }
+
+// Failed gives an error when a part of the house ended by itself. The others go on until Stop.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// S3 is a client of the house's own bucket.
+func (s *Server) S3() *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint: aws.String(reachable("http", s.gateway.Addr())), Region: region, UsePathStyle: true,
+		Credentials: awscredentials.NewStaticCredentialsProvider(s.creds.AccessKey, s.creds.SecretKey, ""),
+	})
+}
+
+func (s *Server) serveAPI() error {
+	verifier, keys, err := s.verifier()
+	if err != nil {
+		return err
+	}
+	handler, err := api.New(api.Config{Favorites: s.db, Uploads: s.db, Verifier: verifier, Health: s.health, Logger: s.cfg.Log})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	if keys != nil {
+		mux.Handle(issuer.JWKSPath, keys)
+	}
+	s.http = &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+	go func() {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("the API ended: %w", err)
+		}
+	}()
+	return nil
+}
+
+// verifier checks tokens of the identity provider, or else of the development issuer, whose keys it then returns to be
+// served. Those are fetched from there like any others: there is one way to verify a token.
+func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
+	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log}
+	config := api.VerifierConfig{Issuer: s.cfg.Issuer, Audience: s.cfg.Audience, RequiredScope: s.cfg.RequiredScope, Clock: s.cfg.Clock}
+	var served http.Handler
+	if s.cfg.development() {
+		is, err := issuer.Open(issuer.Config{Dir: IssuerDir(s.folder.dir), Clock: s.cfg.Clock})
+		if err != nil {
+			return nil, nil, err
+		}
+		served, config.Issuer, config.Audience = is, is.Name(), audience
+		set.URI = "http://localhost" + issuer.JWKSPath
+		set.Client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, s.listener.Addr().String())
+		}}}
+	}
+	keys, err := jwks.New(set)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	config.Keys = keys
+	verifier, err := api.NewVerifier(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return verifier, served, nil
+}
+
+func (s *Server) health(ctx context.Context) error {
+	if _, err := s.db.Uploads(ctx, "", 1); err != nil {
+		return fmt.Errorf("table: %w", err)
+	}
+	if _, err := s.streams.Depths(ctx); err != nil {
+		return fmt.Errorf("queues: %w", err)
+	}
+	return nil
+}
+
+// Stop ends everything in the order in which work flows, so that each part can still hand on what it has: first no more
+// uploads, then the stages, then what they work on. Calling it again returns the first call's result.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stop.Do(func() { s.stopErr = s.stopAll(ctx) })
+	return s.stopErr
+}
+
+func (s *Server) stopAll(ctx context.Context) error {
+	var errs []error
+	if s.gateway != nil {
+		errs = append(errs, s.gateway.Stop(ctx))
+	}
+	s.stopStages()
+	s.stages.Wait()
+	if s.http != nil {
+		errs = append(errs, s.http.Shutdown(ctx))
+	}
+	if s.listener != nil {
+		_ = s.listener.Close() // again, if the API had it
+	}
+	if s.streams != nil {
+		s.streams.Stop()
+	}
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.folder != nil {
+		errs = append(errs, removeInfo(s.folder.dir), s.folder.close())
+	}
+	return errors.Join(errs...)
+}
