@@ -87,23 +87,41 @@ func (s *store) visit(ctx context.Context, key string, mode fs.FileMode, yield f
 	return yield(o)
 }
 
-// identify reads an object's identity from its file. The file is opened first, so that what it says about itself is
-// about one content even while it is being replaced.
+// identify reads an object's identity from its file.
 func (s *store) identify(bucket, key string) (events.Object, error) {
+	st, err := s.look(bucket, key)
+	if err != nil {
+		return events.Object{}, err
+	}
+	return object(bucket, key, st.etag, st.size, st.mtime), nil
+}
+
+// state is what one stored content says about itself.
+type state struct {
+	etag  string // without quotes
+	size  int64
+	mtime time.Time
+}
+
+// look opens the file first, so that all of it is about one content even while it is being replaced.
+func (s *store) look(bucket, key string) (state, error) {
 	f, err := os.Open(filepath.Join(s.at(bucket), filepath.FromSlash(key)))
 	if err != nil {
-		return events.Object{}, fmt.Errorf("identifying %s: %w", key, err)
+		return state{}, fmt.Errorf("identifying %s: %w", key, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return events.Object{}, fmt.Errorf("identifying %s: %w", key, err)
+		return state{}, fmt.Errorf("identifying %s: %w", key, err)
+	}
+	if !info.Mode().IsRegular() {
+		return state{}, fmt.Errorf("identifying %s: %w", key, fs.ErrInvalid)
 	}
 	etag, err := s.meta.RetrieveAttribute(f, s.at(bucket), key, etagAttribute)
 	if err != nil {
-		return events.Object{}, fmt.Errorf("reading the ETag of %s: %w", key, err)
+		return state{}, fmt.Errorf("reading the ETag of %s: %w", key, err)
 	}
-	return object(bucket, key, string(etag), info.Size(), info.ModTime()), nil
+	return state{etag: strings.Trim(string(etag), `"`), size: info.Size(), mtime: info.ModTime()}, nil
 }
 
 // object is the one place that derives an identity.

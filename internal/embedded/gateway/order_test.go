@@ -221,3 +221,35 @@ func goroutines() []string {
 	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
 	return slices.DeleteFunc(all, func(stack string) bool { return strings.Contains(stack, "fasthttp.(*workerPool).Start") })
 }
+
+func TestReadersNeverGetOtherBytesThanTheETagSays(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "uploads/a.csv", "first")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 400 {
+			_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+				Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader(fmt.Sprint("content ", i)),
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		default:
+		}
+		out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body := read(t, out.Body); etag([]byte(body)) != strings.Trim(*out.ETag, `"`) {
+			t.Fatalf("read %q under the ETag %s", body, *out.ETag)
+		}
+	}
+}

@@ -43,14 +43,6 @@ func (s *store) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.Hea
 	return out, s.fail(ctx, err)
 }
 
-// GetObject opens an object.
-func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
-	inner := *in
-	inner.Bucket = s.in(in.Bucket)
-	out, err := s.posix.GetObject(ctx, &inner)
-	return out, s.fail(ctx, err)
-}
-
 // GetObjectAttributes describes an object otherwise.
 func (s *store) GetObjectAttributes(ctx context.Context, in *s3.GetObjectAttributesInput) (s3response.GetObjectAttributesResponse, error) {
 	inner := *in
