@@ -41,15 +41,24 @@ type Config struct {
 	Reports reports
 	Clock   func() time.Time
 	Log     *slog.Logger
+
+	// BatchBytes is the size of a message's body at which a batch ends, in bytes; by default as much as MaxMessage allows.
+	// Change it only while nothing is being ingested: batches are cut alike on every run only with the same value.
+	BatchBytes int
 }
 
 // Ingester turns uploaded files into batches of updates.
-type Ingester struct{ Config }
+type Ingester struct{ cfg Config }
 
 // New returns an Ingester.
-func New(c Config) *Ingester { return &Ingester{c} }
+func New(c Config) *Ingester {
+	if c.BatchBytes <= 0 || c.BatchBytes > messageTarget {
+		c.BatchBytes = messageTarget
+	}
+	return &Ingester{c}
+}
 
-// abortOnError is the metadata with which an uploader asks for all or nothing.
+// abortName and abortValue are the metadata with which an uploader asks for all or nothing.
 const abortName, abortValue = "on-error", "abort"
 
 // Ingest reads one uploaded object and publishes its rows. When it returns nil, the ledger knows the end of it: all
@@ -60,8 +69,8 @@ func (in *Ingester) Ingest(ctx context.Context, o events.Object) error {
 	if err != nil {
 		return fmt.Errorf("event of %s/%s: %w: %w", o.Bucket, o.Key, events.ErrPermanent, err)
 	}
-	log := in.Log.With("upload", origin.Upload(), "key", o.Key)
-	upload, err := in.Ledger.Begin(ctx, o)
+	log := in.cfg.Log.With("upload", origin.Upload(), "key", o.Key)
+	upload, err := in.cfg.Ledger.Begin(ctx, o)
 	if err != nil {
 		return fmt.Errorf("beginning upload %s: %w", origin.Upload(), err)
 	}
@@ -73,22 +82,22 @@ func (in *Ingester) Ingest(ctx context.Context, o events.Object) error {
 	if err != nil {
 		return fmt.Errorf("ingesting upload %s: %w", origin.Upload(), err)
 	}
-	reading.At = in.Clock()
-	settled, err := in.Ledger.Seal(ctx, origin.Upload(), reading)
+	reading.At = in.cfg.Clock()
+	settled, err := in.cfg.Ledger.Seal(ctx, origin.Upload(), reading)
 	if err != nil {
 		return fmt.Errorf("sealing upload %s: %w", origin.Upload(), err)
 	}
 	log.InfoContext(ctx, "published", "format", reading.Format, "rows", reading.Rows, "rejected", reading.Rejected, "batches", reading.Batches)
 	if settled != nil {
-		logSettled(ctx, in.Log, settled)
+		logSettled(ctx, in.cfg.Log, settled)
 	}
 	return nil
 }
 
 func (in *Ingester) read(ctx context.Context, o events.Object, origin events.Origin, log *slog.Logger) (events.Reading, error) {
-	rejects := newRejectLog(ctx, in.Reports, origin.Upload())
+	rejects := newRejectLog(ctx, in.cfg.Reports, origin.Upload())
 	defer rejects.discard()
-	body, metadata, err := in.Objects.Open(ctx, o)
+	body, metadata, err := in.cfg.Objects.Open(ctx, o)
 	if err != nil {
 		return vanished(err)
 	}
@@ -101,11 +110,11 @@ func (in *Ingester) read(ctx context.Context, o events.Object, origin events.Ori
 		if trial.Rejected > 0 || trial.Failure != nil {
 			return aborted(trial, rejects)
 		}
-		if body, _, err = in.Objects.Open(ctx, o); err != nil {
+		if body, _, err = in.cfg.Objects.Open(ctx, o); err != nil {
 			return vanished(err)
 		}
 	}
-	out := publisher{in.Updates, in.Log}.stream(ctx)
+	out := publisher{in.cfg.Updates, in.cfg.Log}.stream(ctx)
 	reading, err := in.pass(body, o, rejects, events.NewBatchWriter(origin), out)
 	if failed := out.close(); failed != nil {
 		return events.Reading{}, failed // before err: it may be but a consequence
@@ -121,7 +130,7 @@ func (in *Ingester) read(ctx context.Context, o events.Object, origin events.Ori
 // pass reads body to its end, or to where it breaks. Rows go to out in batches; without out they are only counted.
 // It closes body. The error is one that may go away.
 func (in *Ingester) pass(body io.ReadCloser, o events.Object, rejects *rejectLog, batch *events.BatchWriter, out *stream) (events.Reading, error) {
-	defer body.Close() //nolint:errcheck // it was read only
+	defer body.Close()
 	if out == nil {
 		return Read(body, o.Key, func(events.Update) error { return nil }, rejects.add)
 	}
@@ -132,7 +141,7 @@ func (in *Ingester) pass(body io.ReadCloser, o events.Object, rejects *rejectLog
 		return out.failure()
 	}
 	reading, err := Read(body, o.Key, func(u events.Update) error {
-		if batch.Add(u); batch.Size() >= messageTarget {
+		if batch.Add(u); batch.Size() >= in.cfg.BatchBytes {
 			return cut()
 		}
 		return nil

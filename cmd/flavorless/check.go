@@ -62,7 +62,7 @@ func check(ctx context.Context, t *terminal, file, as string, asJSON bool) (int,
 	if err != nil {
 		return 0, err
 	}
-	defer in.Close() //nolint:errcheck // it was read only
+	defer in.Close()
 	bar := t.bar(size, file)
 	var header bool
 	reading, err := ingest.Read(&cancelable{ctx, io.TeeReader(in, bar)}, name, func(events.Update) error { return nil }, func(r *events.Reject) error {

@@ -80,7 +80,7 @@ func (c *connection) get(ctx context.Context, route string, v any) (next string,
 	if err != nil {
 		return "", err
 	}
-	defer res.Body.Close() //nolint:errcheck // it was read only
+	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		return "", problem(res)
 	}
@@ -110,7 +110,7 @@ func (c *connection) raw(ctx context.Context, route string) (status, body string
 	if err != nil {
 		return "", "", err
 	}
-	defer res.Body.Close() //nolint:errcheck // it was read only
+	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	return res.Status, string(b), err
 }

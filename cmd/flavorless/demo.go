@@ -35,7 +35,7 @@ func newDemo(t *terminal) *cobra.Command {
 			if err != nil {
 				return usage("%w", err)
 			}
-			defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+			defer os.RemoveAll(dir)
 			return demo(c.Context(), t, dir, keep)
 		},
 	}

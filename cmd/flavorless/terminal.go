@@ -12,7 +12,7 @@ import (
 	"golang.org/x/term"
 )
 
-// terminal is where a command reads and writes. Colours and progress bars appear only where a person looks.
+// terminal is where a command reads and writes. Colors and progress bars appear only where a person looks.
 type terminal struct {
 	in       io.Reader
 	out, err io.Writer

@@ -171,7 +171,7 @@ func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, fi
 	if err != nil {
 		return "", usage("%w", err)
 	}
-	defer in.Close() //nolint:errcheck // it was read only
+	defer in.Close()
 	info, err := in.Stat()
 	if err != nil {
 		return "", usage("%w", err)

@@ -64,6 +64,10 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.API); err != nil {
 		return nil, fmt.Errorf("the API's address %s: %w", cfg.API, err)
 	}
+	verifier, keys, err := s.verifier()
+	if err != nil {
+		return nil, err
+	}
 	if s.db, err = sqlite.Open(sqlite.Config{Path: s.folder.path("flavorless.db"), Clock: cfg.Clock, Logger: cfg.Log}); err != nil {
 		return nil, err
 	}
@@ -80,7 +84,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	if err = s.serveAPI(); err != nil {
+	if err = s.serveAPI(verifier, keys); err != nil {
 		return nil, err
 	}
 	s.startStages(context.WithoutCancel(ctx))
@@ -113,11 +117,7 @@ func (s *Server) S3() *s3.Client {
 	})
 }
 
-func (s *Server) serveAPI() error {
-	verifier, keys, err := s.verifier()
-	if err != nil {
-		return err
-	}
+func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	handler, err := api.New(api.Config{Favorites: s.db, Uploads: s.db, Verifier: verifier, Health: s.health, Logger: s.cfg.Log})
 	if err != nil {
 		return err

@@ -146,7 +146,7 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s.log.InfoContext(ctx, "nats server ready", "addr", s.Addr(), "dir", s.config.Dir)
+	s.log.DebugContext(ctx, "nats server ready", "addr", s.Addr(), "dir", s.config.Dir)
 	return nil
 }
 

@@ -1,0 +1,48 @@
+# Everything that a developer types. `make` alone lists it.
+
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs a C compiler; without one the tests run all the same.
+RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## run the whole pipeline here, with ./data as its data folder
+	go run ./cmd/flavorless serve
+
+.PHONY: demo
+demo: ## see all of it at work, in a temporary folder
+	go run ./cmd/flavorless demo
+
+.PHONY: build
+build: ## build bin/flavorless
+	go build -trimpath -o bin/flavorless ./cmd/flavorless
+
+.PHONY: test
+test: vet ## install what tests need, and run them all
+	@test/tools.sh
+	PATH="$$PWD/.venv/bin:$$PATH" FLAVORLESS_TEST_TOOLS="$$(test/tools.sh -q)" go test $(RACE) -shuffle=on $(TESTFLAGS) ./...
+
+.PHONY: vet
+vet:
+	go vet ./...
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || echo .))"; [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
+
+.PHONY: bench
+bench: ## measure: reading, the table, and upload to live, each beside a bare reference
+	go run ./test/bench
+
+.PHONY: lint
+lint: .bin/golangci-lint ## check style and the rule of who may import whom
+	.bin/golangci-lint run ./...
+
+.bin/golangci-lint: Makefile
+	GOBIN="$$PWD/.bin" go install $(GOLANGCI_LINT)
+	@touch $@
+
+.PHONY: clean
+clean: ## remove what was built and installed here (not ./data)
+	rm -rf bin .bin .venv

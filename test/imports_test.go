@@ -1,0 +1,102 @@
+// Package test has what needs several parts of the house.
+package test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/flavorless/flavorless/"
+
+// TestImports holds the rule of who may import whom (DESIGN, section 2). Tests are left out:
+// they may use what they like to prove their point.
+func TestImports(t *testing.T) {
+	vendors := []string{"github.com/aws/", "github.com/nats-io/", "zombiezen.com/", "modernc.org/", "database/sql", "github.com/versity/",
+		module + "internal/aws", module + "internal/embedded", module + "internal/local", module + "cmd"}
+	rules := []struct {
+		folder    string
+		forbidden []string
+		allowed   []string // if set, besides the standard library only these
+	}{
+		{folder: "events", allowed: []string{"golang.org/x/text/", "github.com/go-json-experiment/json"}},
+		{folder: "ingest", forbidden: append([]string{module + "api"}, vendors...)},
+		{folder: "api", forbidden: append([]string{module + "ingest"}, vendors...)},
+		{folder: "internal/aws", forbidden: []string{module + "ingest", module + "api", module + "internal/embedded", module + "internal/local"}},
+		{folder: "internal/embedded", forbidden: []string{module + "ingest", module + "api", module + "internal/aws", module + "internal/local"}},
+		{folder: "internal/jwks", forbidden: vendors},
+		{folder: "internal/issuer", forbidden: vendors},
+	}
+	for _, rule := range rules {
+		t.Run(rule.folder, func(t *testing.T) {
+			files := 0
+			for file, path := range imports(t, filepath.Join("..", rule.folder)) {
+				files++
+				for _, p := range path {
+					for _, bad := range rule.forbidden {
+						if strings.HasPrefix(p, bad) {
+							t.Errorf("%s imports %s", file, p)
+						}
+					}
+					if rule.allowed != nil && isExternal(p) && !hasAnyPrefix(p, rule.allowed) {
+						t.Errorf("%s imports %s; only %v are allowed", file, p, rule.allowed)
+					}
+				}
+			}
+			if files == 0 {
+				t.Fatal("there is no Go file")
+			}
+		})
+	}
+}
+
+func isExternal(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return strings.Contains(first, ".")
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// imports gives what each file of a folder imports, tests left out.
+func imports(t *testing.T, folder string) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, src, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		found[path] = nil
+		for _, i := range f.Imports {
+			p, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[path] = append(found[path], p)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
