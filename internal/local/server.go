@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
@@ -208,4 +209,15 @@ func (s *Server) stopAll(ctx context.Context) error {
 		errs = append(errs, removeInfo(s.folder.dir), s.folder.close())
 	}
 	return errors.Join(errs...)
+}
+
+// Uploads lists the newest uploads of the ledger, without asking the API.
+func (s *Server) Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error) {
+	return s.db.Uploads(ctx, before, limit)
+}
+
+// Unannounced gives how many records of changes wait in the outbox: 0 or more than 0 is all that can be told from it.
+func (s *Server) Unannounced(ctx context.Context) (int, error) {
+	records, err := s.db.Pending(ctx, 1)
+	return len(records), err
 }

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/local"
+)
+
+// live measures upload to live: from the first byte of the PUT until readers see the last row. Beside it, the least that
+// the table alone could cost: a bare SQLite upsert of the same rows, in transactions as large as ours, from memory.
+// A first load of people in random order, then a reload in which 1 % have another flavor.
+func live(ctx context.Context, people, rounds int) error {
+	first, second := favorites(people, 0), favorites(people, people/100)
+	fmt.Printf("\nUpload to live, %d people in random order (%d MB of CSV); rows per second\n\n", people, len(first)>>20)
+	fmt.Printf("  %-24s %12s %12s %8s\n", "", "flavorless", "bare upsert", "ratio")
+	var loads, reloads []ratio
+	for range rounds {
+		ours, err := ourLoads(ctx, first, second)
+		if err != nil {
+			return err
+		}
+		bare, err := bareLoads(first, second)
+		if err != nil {
+			return err
+		}
+		n := float64(people)
+		loads = append(loads, ratio{n / ours[0].Seconds(), n / bare[0].Seconds()})
+		reloads = append(reloads, ratio{n / ours[1].Seconds(), n / bare[1].Seconds()})
+		fmt.Printf("  %-24s %12.0f %12.0f %7.0f%%\n", "first load", loads[len(loads)-1].ours, loads[len(loads)-1].bare, loads[len(loads)-1].percent())
+		fmt.Printf("  %-24s %12.0f %12.0f %7.0f%%\n", "reload, 1 % changed", reloads[len(reloads)-1].ours, reloads[len(reloads)-1].bare, reloads[len(reloads)-1].percent())
+	}
+	fmt.Printf("  %-24s %33.0f%%\n  %-24s %33.0f%%\n", "median, first load", median(loads), "median, reload", median(reloads))
+	return nil
+}
+
+// favorites makes a CSV of people in random order, the same each time, of whom some have another flavor.
+func favorites(people, changed int) []byte {
+	random := rand.New(rand.NewPCG(1, 2))
+	flavors := []string{"mint chocolate chip", "cookie dough", "rocky road", "pistachio", "crème brûlée"}
+	var b bytes.Buffer
+	b.WriteString("person,flavor\n")
+	for i, n := range random.Perm(people) {
+		flavor := flavors[n%len(flavors)]
+		if i < changed {
+			flavor = "vanilla"
+		}
+		fmt.Fprintf(&b, "person %07d,%s\n", n, flavor)
+	}
+	return b.Bytes()
+}
+
+// ourLoads uploads the files one after the other to a new house, and gives how long each took to be live.
+func ourLoads(ctx context.Context, files ...[]byte) (took []time.Duration, err error) {
+	dir, err := os.MkdirTemp("", "flavorless-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	server, err := local.Start(ctx, local.Config{Dir: filepath.Join(dir, "data"), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, server.Stop(ctx)) }()
+	for i, file := range files {
+		start := time.Now()
+		if _, err := server.S3().PutObject(ctx, &s3.PutObjectInput{
+			Bucket: aws.String(server.Info().Bucket), Key: aws.String(fmt.Sprintf("uploads/%d.csv", i)), Body: bytes.NewReader(file),
+		}); err != nil {
+			return nil, err
+		}
+		u, err := settled(ctx, server, i+1)
+		if err != nil {
+			return nil, err
+		}
+		if u.Status != events.Live || u.Counts.Applied != u.Counts.Rows {
+			return nil, fmt.Errorf("the upload is not what it should be: %+v", u)
+		}
+		took = append(took, time.Since(start))
+		if err := announced(ctx, server); err != nil { // so that the next load does not share the machine with it
+			return nil, err
+		}
+	}
+	return took, nil
+}
+
+// settled waits until the newest of n uploads has its end.
+func settled(ctx context.Context, server *local.Server, n int) (events.Upload, error) {
+	for ; ctx.Err() == nil; time.Sleep(2 * time.Millisecond) {
+		uploads, err := server.Uploads(ctx, "", n)
+		if err != nil {
+			return events.Upload{}, err
+		}
+		if len(uploads) == n && uploads[0].Status.Settled() {
+			return uploads[0], nil
+		}
+	}
+	return events.Upload{}, ctx.Err()
+}
+
+// announced waits until the outbox is empty.
+func announced(ctx context.Context, server *local.Server) error {
+	for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+		if n, err := server.Unannounced(ctx); err != nil || n == 0 {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// rowsPerTransaction is as many rows as ours puts into one, with batches of 64 KB.
+const rowsPerTransaction = 20_000
+
+func bareLoads(files ...[]byte) (took []time.Duration, err error) {
+	dir, err := os.MkdirTemp("", "flavorless-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	conn, err := sqlite.OpenConn(filepath.Join(dir, "bare.db"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	for _, statement := range []string{
+		"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA cache_size = -65536",
+		"CREATE TABLE favorites (person TEXT PRIMARY KEY, flavor TEXT, version INTEGER) WITHOUT ROWID",
+	} {
+		if err := sqlitex.ExecuteTransient(conn, statement, nil); err != nil {
+			return nil, err
+		}
+	}
+	version := int64(0)
+	for _, file := range files {
+		rows, err := csv.NewReader(bytes.NewReader(file)).ReadAll()
+		if err != nil {
+			return nil, err
+		}
+		start := time.Now()
+		for rows = rows[1:]; len(rows) > 0; {
+			n := min(rowsPerTransaction, len(rows))
+			if err := bareUpsert(conn, rows[:n], &version); err != nil {
+				return nil, err
+			}
+			rows = rows[n:]
+		}
+		took = append(took, time.Since(start))
+	}
+	return took, nil
+}
+
+func bareUpsert(conn *sqlite.Conn, rows [][]string, version *int64) (err error) {
+	end, err := sqlitex.ImmediateTransaction(conn)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
+	stmt, err := conn.Prepare(`INSERT INTO favorites (person, flavor, version) VALUES (?, ?, ?)
+		ON CONFLICT (person) DO UPDATE SET flavor = excluded.flavor, version = excluded.version WHERE excluded.version > version`)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		*version++
+		stmt.BindText(1, row[0])
+		stmt.BindText(2, row[1])
+		stmt.BindInt64(3, *version)
+		if _, err := stmt.Step(); err != nil {
+			return err
+		}
+		if err := stmt.Reset(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
