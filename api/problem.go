@@ -70,11 +70,6 @@ func (h *handler) problemOf(r *http.Request, err error) *problem {
 	return p
 }
 
-// refuse answers every request with the problem.
-func (h *handler) refuse(p *problem) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { h.writeProblem(w, r, p) }
-}
-
 func (h *handler) writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	body, err := json.Marshal(p)
 	if err != nil { // five plain members
