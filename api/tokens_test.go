@@ -63,7 +63,11 @@ type issuer struct {
 func newIssuer(t testing.TB, clock *clock) *issuer {
 	t.Helper()
 	i := &issuer{clock: clock, private: map[string]crypto.Signer{}}
-	i.add(t, "rsa", rsaKey(t, 2048), nil)
+	key, err := sharedRSA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.add(t, "rsa", key, nil)
 	i.add(t, "ec", ecKey(t), nil)
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -72,6 +76,9 @@ func newIssuer(t testing.TB, clock *clock) *issuer {
 	i.add(t, "ed", ed, nil)
 	return i
 }
+
+// sharedRSA is the same for all: making one takes a tenth of a second.
+var sharedRSA = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 func rsaKey(t testing.TB, bits int) crypto.Signer {
 	t.Helper()
@@ -107,14 +114,6 @@ func (i *issuer) add(t testing.TB, id string, key crypto.Signer, members map[str
 	defer i.mu.Unlock()
 	i.private[id] = key
 	i.published = append(i.published, jwk)
-}
-
-func (i *issuer) jwks(t testing.TB) []byte {
-	body, err := json.Marshal(map[string]any{"keys": i.published})
-	if err != nil {
-		t.Error(err)
-	}
-	return body
 }
 
 // answers replaces how the issuer answers; nil: with its keys.
@@ -173,7 +172,8 @@ func (i *issuer) sign(t testing.TB, alg, id string, header, claims map[string]an
 	return sign(t, key, alg, id, header, claims)
 }
 
-func sign(t testing.TB, key any, alg, id string, header, claims map[string]any) string {
+// sign makes a token of these claims, or of the raw payload if there is one.
+func sign(t testing.TB, key any, alg, id string, header, claims map[string]any, raw ...string) string {
 	t.Helper()
 	options := new(jose.SignerOptions)
 	if id != "" {
@@ -189,6 +189,9 @@ func sign(t testing.TB, key any, alg, id string, header, claims map[string]any) 
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(raw) > 0 {
+		payload = []byte(raw[0])
 	}
 	signed, err := signer.Sign(payload)
 	if err != nil {
