@@ -99,6 +99,8 @@ func New(config Config) (http.Handler, error) {
 		return nil, errors.New("the API needs Uploads")
 	case config.Verifier == nil:
 		return nil, errors.New("the API needs a Verifier")
+	case config.BasePath != "" && config.BasePath[0] != '/':
+		return nil, fmt.Errorf("the base path %q does not begin with a slash", config.BasePath)
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)

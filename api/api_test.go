@@ -27,6 +27,7 @@ func TestNew(t *testing.T) {
 		"without a verifier":  func(c *api.Config) { c.Verifier = nil },
 		"without favorites":   func(c *api.Config) { c.Favorites = nil },
 		"without uploads":     func(c *api.Config) { c.Uploads = nil },
+		"odd base path":       func(c *api.Config) { c.BasePath = "prod" },
 		"origin with a slash": func(c *api.Config) { c.AllowedOrigins = []string{"https://a.example/"} },
 		"origin as a host":    func(c *api.Config) { c.AllowedOrigins = []string{"a.example"} },
 	} {

@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"maps"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -97,6 +98,7 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 	p256 := ec(elliptic.P256())
 	weak := &rsa.PublicKey{N: rsaKey(2048).(*rsa.PublicKey).N, E: 65537}
 	weak.N.Rsh(weak.N, 1)
+	heavy := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 8192, 1), E: 65537}
 
 	tests := []struct {
 		name string
@@ -106,6 +108,7 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 		{"RSA", with(rsaKey(2048), nil), "RS256 RS384 RS512 PS256 PS384 PS512"},
 		{"RSA for one algorithm", with(rsaKey(2048), map[string]any{"alg": "RS256"}), "RS256"},
 		{"RSA one bit too short", with(weak, nil), ""},
+		{"RSA one bit too long", with(heavy, nil), ""},
 		{"P-256", with(p256, nil), "ES256"},
 		{"P-384", with(ec(elliptic.P384()), nil), "ES384"},
 		{"P-521", with(ec(elliptic.P521()), nil), "ES512"},
