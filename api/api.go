@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 
 	"github.com/flavorless/flavorless/events"
@@ -62,17 +61,20 @@ type Config struct {
 // handler holds what the endpoints need.
 type handler struct {
 	Config
-	mux *http.ServeMux
+	routed map[string]http.Handler // by escaped path, up to where a parameter begins
 }
 
 // route is one path of the API. All of them answer GET and HEAD, and nothing else.
 type route struct {
-	path     string
+	path     string   // the last segment may be a {parameter}
 	open     bool     // to all, without a token
 	compress bool     // answers can be long
 	params   []string // names of the query parameters
 	endpoint endpoint
 }
+
+// parameter is the name under which endpoints find the parameter of their path, if it has one: r.PathValue(parameter).
+const parameter = "parameter"
 
 // endpoint computes the reply to a request that may be answered. It writes nothing.
 type endpoint func(r *http.Request, q query) (reply, error)
@@ -97,6 +99,8 @@ func New(config Config) (http.Handler, error) {
 		return nil, errors.New("the API needs Uploads")
 	case config.Verifier == nil:
 		return nil, errors.New("the API needs a Verifier")
+	case config.BasePath != "" && config.BasePath[0] != '/':
+		return nil, fmt.Errorf("the base path %q does not begin with a slash", config.BasePath)
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -107,47 +111,55 @@ func New(config Config) (http.Handler, error) {
 		return nil, fmt.Errorf("setting up compression: %w", err)
 	}
 
-	h := &handler{Config: config, mux: http.NewServeMux()}
+	h := &handler{Config: config, routed: map[string]http.Handler{}}
 	for _, route := range h.routes() {
 		var serve http.Handler = h.serve(route)
 		if route.compress {
 			serve = compress(serve)
 		}
-		h.mux.Handle("GET "+route.path, serve) // and HEAD
-		h.mux.HandleFunc("OPTIONS "+route.path, options)
-		h.mux.HandleFunc(route.path, h.refuse(methodNotAllowed()))
+		prefix, _, _ := strings.Cut(route.path, "{")
+		h.routed[prefix] = serve
 	}
-	h.mux.HandleFunc("/", h.refuse(noSuchRoute()))
 	return withCORS(h, config.AllowedOrigins)
 }
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements http.Handler. It routes by itself, because http.ServeMux redirects unclean paths, where a name may
+// be anything, and can't tell a last segment of %2F from none.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method == http.MethodHead {
 		w = headWriter{w}
 	}
-	// The mux would redirect an unclean path to the clean one. There is nothing at the unclean one, we say.
-	if escaped := r.URL.EscapedPath(); path.Clean(escaped) != escaped {
-		h.refuse(noSuchRoute())(w, r)
-		return
+	escaped := r.URL.EscapedPath()
+	serve, ok := h.routed[escaped]
+	if last := strings.LastIndexByte(escaped, '/') + 1; last == len(escaped) {
+		ok = false // a parameter is never empty
+	} else if !ok {
+		serve, ok = h.routed[escaped[:last]]
+		// It was unescaped once when the request was parsed, so it can be.
+		segment, _ := url.PathUnescape(escaped[last:])
+		r.SetPathValue(parameter, segment)
 	}
-	h.mux.ServeHTTP(w, r)
+	switch {
+	case !ok:
+		h.writeProblem(w, r, noSuchRoute())
+	case r.Method == http.MethodGet, r.Method == http.MethodHead:
+		serve.ServeHTTP(w, r)
+	case r.Method == http.MethodOptions: // no CORS preflight: RFC 9110 section 9.3.7
+		w.Header().Set("Allow", allow)
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		h.writeProblem(w, r, methodNotAllowed())
+	}
 }
+
+// allow is what can be done with any of our routes.
+const allow = "GET, HEAD, OPTIONS"
 
 // headWriter drops the body. net/http does so by itself; not every server is net/http (RFC 9110 section 9.3.2).
 type headWriter struct{ http.ResponseWriter }
 
 func (headWriter) Write(b []byte) (int, error) { return len(b), nil }
-
-// allow is what can be done with any of our routes.
-const allow = "GET, HEAD, OPTIONS"
-
-// options answers an OPTIONS request that is no CORS preflight: RFC 9110 section 9.3.7.
-func options(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Allow", allow)
-	w.WriteHeader(http.StatusNoContent)
-}
 
 // withCORS lets pages of these origins in (https://fetch.spec.whatwg.org/#http-cors-protocol). Tokens come in a header that
 // the page sets itself, never by themselves as cookies do, so credentials are not allowed.

@@ -57,7 +57,7 @@ func (h *handler) team(r *http.Request, q query) (reply, error) {
 
 // lookup answers with one person's favorite.
 func (h *handler) lookup(r *http.Request, _ query) (reply, error) {
-	person, err := cleanPerson(r.PathValue("person"), "person")
+	person, err := cleanPerson(r.PathValue(parameter), "person")
 	if err != nil {
 		return reply{}, err
 	}

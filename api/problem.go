@@ -64,15 +64,13 @@ func (h *handler) problemOf(r *http.Request, err error) *problem {
 		p, level = newProblem(http.StatusServiceUnavailable, "the service can't answer at the moment; try again"), slog.LevelWarn
 		p = p.with("Retry-After", strconv.Itoa(retryAfter))
 	}
+	if r.Context().Err() != nil { // the client has gone: nobody's fault, and nobody reads this
+		level = slog.LevelDebug
+	}
 	id := rand.Text()
 	p.Instance = "urn:flavorless:request:" + id
 	h.Logger.Log(r.Context(), level, "request failed", "request", id, "method", r.Method, "path", r.URL.Path, "error", err)
 	return p
-}
-
-// refuse answers every request with the problem.
-func (h *handler) refuse(p *problem) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { h.writeProblem(w, r, p) }
 }
 
 func (h *handler) writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {

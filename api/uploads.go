@@ -61,7 +61,7 @@ func (h *handler) list(r *http.Request, q query) (reply, error) {
 
 // upload answers with the report on one upload.
 func (h *handler) upload(r *http.Request, _ query) (reply, error) {
-	id := r.PathValue("id")
+	id := r.PathValue(parameter)
 	if !events.ValidUploadID(id) {
 		return reply{}, badRequest("that is not the id of an upload: 26 digits and lower-case letters")
 	}

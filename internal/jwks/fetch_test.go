@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"maps"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -97,6 +98,7 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 	p256 := ec(elliptic.P256())
 	weak := &rsa.PublicKey{N: rsaKey(2048).(*rsa.PublicKey).N, E: 65537}
 	weak.N.Rsh(weak.N, 1)
+	heavy := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 8192, 1), E: 65537}
 
 	tests := []struct {
 		name string
@@ -106,6 +108,7 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 		{"RSA", with(rsaKey(2048), nil), "RS256 RS384 RS512 PS256 PS384 PS512"},
 		{"RSA for one algorithm", with(rsaKey(2048), map[string]any{"alg": "RS256"}), "RS256"},
 		{"RSA one bit too short", with(weak, nil), ""},
+		{"RSA one bit too long", with(heavy, nil), ""},
 		{"P-256", with(p256, nil), "ES256"},
 		{"P-384", with(ec(elliptic.P384()), nil), "ES384"},
 		{"P-521", with(ec(elliptic.P521()), nil), "ES512"},
@@ -204,8 +207,9 @@ func TestRedirects(t *testing.T) {
 	serve := func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(body) }
 	plain := httptest.NewServer(http.HandlerFunc(serve))
 	defer plain.Close()
-	target := ""
+	target, requests := "", 0
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests++
 		if r.URL.Path == "/keys" {
 			serve(w, r)
 			return
@@ -223,14 +227,35 @@ func TestRedirects(t *testing.T) {
 		{"in circles is refused", "/again", jwks.ErrUnavailable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			target = test.target
+			target, requests = test.target, 0
 			set, err := jwks.New(jwks.Config{URI: secure.URL, Client: secure.Client()})
 			if err != nil {
 				t.Fatal(err)
 			}
 			want(t, set, "a", "ES256", test.want)
+			if requests > 4 {
+				t.Errorf("%d requests were made", requests)
+			}
 		})
 	}
+}
+
+// FuzzKeySet: whatever comes back, nothing breaks, and only what suits is given out.
+func FuzzKeySet(f *testing.F) {
+	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-256","kid":"a","x":"AA","y":"AA"},{"kty":"RSA","n":"AQAB","e":"AQAB"}]}`))
+	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
+	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AA"},{"kty":"EC","x5c":["AA"]},null,1]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		set, err := jwks.New(jwks.Config{URI: "https://issuer.example/keys", Client: &http.Client{Transport: &issuer{body: body}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, alg := range []string{"ES256", "RS256", "EdDSA", "HS256", "none"} {
+			if key, err := set.Key(context.Background(), "", alg); err == nil && (!key.Suits(alg) || alg == "HS256" || alg == "none") {
+				t.Errorf("key %+v for %s", key, alg)
+			}
+		}
+	})
 }
 
 func TestConfig(t *testing.T) {

@@ -70,12 +70,6 @@ type Set struct {
 	failed    error     // how the last fetch failed; nil when it succeeded
 }
 
-// snapshot is a key set as it was fetched. A nil one has no keys and is endlessly old.
-type snapshot struct {
-	fetched time.Time
-	keys    []Key
-}
-
 // fetch is one that is running; err may be read once done is closed.
 type fetch struct {
 	done chan struct{}
@@ -269,35 +263,4 @@ func (s *Set) run(f *fetch, started time.Time) {
 	}
 	s.running = nil
 	close(f.done)
-}
-
-// within tells whether the keys are at most that old.
-func (s *snapshot) within(age time.Duration, now time.Time) bool {
-	return s != nil && now.Sub(s.fetched) < age
-}
-
-func (s *snapshot) find(id, alg string) (Key, error) {
-	var found Key
-	named, suitable := false, 0
-	for _, key := range s.keys {
-		if id != "" && key.ID != id {
-			continue
-		}
-		named = id != ""
-		if !key.Suits(alg) {
-			continue
-		}
-		if suitable++; suitable == 1 {
-			found = key
-		}
-	}
-	switch {
-	case suitable == 1 || suitable > 1 && named: // ids are unique; should they not be, the first is as good as any
-		return found, nil
-	case suitable > 1:
-		return Key{}, ErrAmbiguous
-	case named:
-		return Key{}, ErrUnsuitable
-	}
-	return Key{}, ErrUnknownKey
 }

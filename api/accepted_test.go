@@ -1,0 +1,132 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flavorless/flavorless/api"
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestAccepted keeps TestRefusals honest: what is refused there is close to what is accepted here.
+func TestAccepted(t *testing.T) {
+	clock := newClock()
+	i := newIssuer(t, clock)
+	now := clock.Now()
+	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
+	with := func(changes map[string]any) string {
+		return "Bearer " + i.sign(t, "ES256", "ec", nil, i.claims(changes))
+	}
+	headed := func(header map[string]any) string { return "Bearer " + i.sign(t, "ES256", "ec", header, i.claims(nil)) }
+	verifier := i.newVerifier(t, nil)
+	tests := map[string]string{
+		"scheme in lower case":      "b" + strings.TrimPrefix(with(nil), "B"),
+		"scheme in upper case":      "BEARER" + strings.TrimPrefix(with(nil), "Bearer"),
+		"more spaces":               "Bearer   " + strings.TrimPrefix(with(nil), "Bearer ") + " ",
+		"expired within the leeway": with(map[string]any{"exp": at(-29 * time.Second)}),
+		"not yet within the leeway": with(map[string]any{"nbf": at(30 * time.Second)}),
+		"issued within the leeway":  with(map[string]any{"iat": at(30 * time.Second)}),
+		"nbf zero":                  with(map[string]any{"nbf": 0}),
+		"exp with a fraction":       with(map[string]any{"exp": float64(at(time.Minute)) + 0.5}),
+		"no iat":                    with(map[string]any{"iat": nil}),
+		"several audiences":         with(map[string]any{"aud": []string{"other", audience}}),
+		"typ JWT":                   headed(map[string]any{"typ": "JWT"}),
+		"typ at+jwt":                headed(map[string]any{"typ": "at+jwt"}),
+		"typ as a media type":       headed(map[string]any{"typ": "application/at+JWT"}),
+		"no key id, one key suits":  "Bearer " + sign(t, i.private["ed"], "EdDSA", "", nil, i.claims(nil)),
+	}
+	for _, alg := range strings.Fields("RS256 RS384 RS512 PS256 PS384 PS512") {
+		tests[alg] = "Bearer " + i.sign(t, alg, "rsa", nil, i.claims(nil))
+	}
+	tests["EdDSA"] = "Bearer " + i.sign(t, "EdDSA", "ed", nil, i.claims(nil))
+	for name, header := range tests {
+		t.Run(name, func(t *testing.T) {
+			claims, err := verifier.Verify(context.Background(), header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if claims.Subject != "liz" {
+				t.Errorf("got subject %q, want liz", claims.Subject)
+			}
+		})
+	}
+}
+
+func TestScope(t *testing.T) {
+	h := newHome(t, nil)
+	h.require(t, "flavors.read")
+	for _, test := range []struct {
+		name   string
+		claims map[string]any
+		status int
+	}{
+		{"scope", map[string]any{"scope": "a flavors.read b"}, 200},
+		{"scope alone", map[string]any{"scope": "flavors.read"}, 200},
+		{"scope as a list", map[string]any{"scope": []string{"a", "flavors.read"}}, 200},
+		{"scp", map[string]any{"scp": "flavors.read"}, 200},
+		{"scp as a list", map[string]any{"scp": []string{"flavors.read"}}, 200},
+		{"missing scope", nil, 403},
+		{"empty scope", map[string]any{"scope": ""}, 403},
+		{"other scopes", map[string]any{"scope": "flavors.read.all xflavors.read"}, 403},
+		{"another case", map[string]any{"scope": "Flavors.Read"}, 403},
+		{"scope of the wrong type", map[string]any{"scope": 1}, 401},
+		{"expired as well", map[string]any{"exp": 1}, 401},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			token := h.issuer.sign(t, "ES256", "ec", nil, h.issuer.claims(test.claims))
+			a := h.do(t, http.MethodGet, "/team", "Authorization", "Bearer "+token).wantStatus(t, test.status)
+			if test.status == http.StatusForbidden {
+				a.wantHeader(t, "WWW-Authenticate", challenge("insufficient_scope", "the token lacks a scope")+`, scope="flavors.read"`)
+			}
+		})
+	}
+}
+
+func TestNewVerifier(t *testing.T) {
+	good := api.VerifierConfig{Issuer: "i", Audience: "a", Keys: noKeys{}}
+	if _, err := api.NewVerifier(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*api.VerifierConfig){
+		"no issuer":       func(c *api.VerifierConfig) { c.Issuer = "" },
+		"no audience":     func(c *api.VerifierConfig) { c.Audience = "" },
+		"no keys":         func(c *api.VerifierConfig) { c.Keys = nil },
+		"two scopes":      func(c *api.VerifierConfig) { c.RequiredScope = "a b" },
+		"a quoted scope":  func(c *api.VerifierConfig) { c.RequiredScope = `"a"` },
+		"negative leeway": func(c *api.VerifierConfig) { c.Leeway = -time.Second },
+		"endless leeway":  func(c *api.VerifierConfig) { c.Leeway = time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := good
+			change(&config)
+			if _, err := api.NewVerifier(config); err == nil {
+				t.Error("got no error")
+			}
+		})
+	}
+}
+
+func TestClaims(t *testing.T) {
+	clock := newClock()
+	i := newIssuer(t, clock)
+	header := "Bearer " + i.sign(t, "RS256", "rsa", nil, i.claims(map[string]any{"scope": "a b", "scp": []string{"c"}}))
+	got, err := i.newVerifier(t, nil).Verify(context.Background(), header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := api.Claims{Subject: "liz", Scopes: []string{"a", "b", "c"}, Expires: clock.Now().Add(time.Hour)}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("claims, -want +got:\n%s", diff)
+	}
+	got, err = i.newVerifier(t, nil).Verify(context.Background(), "Bearer x")
+	if diff := cmp.Diff(api.Claims{}, got); diff != "" {
+		t.Errorf("claims of a refused token:\n%s", diff)
+	}
+	if refusal := new(api.Refusal); !errors.As(err, &refusal) || refusal.Status() != http.StatusUnauthorized {
+		t.Errorf("got error %v, want a Refusal with 401", err)
+	}
+}

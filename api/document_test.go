@@ -1,0 +1,194 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/flavorless/flavorless/api"
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write openapi.json from openapi.yaml")
+
+func TestDocumentIsGenerated(t *testing.T) {
+	source, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	converted, err := yaml.YAMLToJSON(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := jsontext.Value(bytes.TrimSpace(converted))
+	if err := want.Indent(jsontext.WithIndent("  ")); err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, '\n')
+	if *update {
+		if err := os.WriteFile("openapi.json", want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile("openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("openapi.json is not what openapi.yaml says; run go generate ./api (-want +got):\n%s", diff)
+	}
+}
+
+// document is openapi.json, loaded and validated once.
+var document = sync.OnceValues(func() (*openapi3.T, error) {
+	doc, err := openapi3.NewLoader().LoadFromFile("openapi.json")
+	if err != nil {
+		return nil, err
+	}
+	return doc, doc.Validate(context.Background())
+})
+
+func loadDocument(t testing.TB) *openapi3.T {
+	t.Helper()
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// validate holds an answer against the document: its status, headers and body must be described.
+func validate(t testing.TB, r *http.Request, a answer) {
+	t.Helper()
+	doc := loadDocument(t)
+	item := pathItem(doc, r.URL.EscapedPath())
+	operation := &openapi3.Operation{Responses: openapi3.NewResponsesWithCapacity(1)}
+	switch {
+	case r.Method == http.MethodOptions:
+		return
+	case item == nil: // no such route
+		operation.Responses.Set("404", doc.Components.Responses["NotFound"])
+	case r.Method == http.MethodGet, r.Method == http.MethodHead:
+		operation = item.Get
+	default:
+		operation.Responses.Set("405", doc.Components.Responses["MethodNotAllowed"])
+	}
+	if operation.Responses.Status(a.status) == nil { // the filter takes 304 and HEAD for granted
+		t.Errorf("%s %s: status %d is not documented", r.Method, r.URL, a.status)
+		return
+	}
+	input := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{
+			Request: r, Route: &routers.Route{Spec: doc, PathItem: item, Method: r.Method, Operation: operation},
+		},
+		Status: a.status, Header: a.header,
+		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+	}
+	input.SetBodyBytes([]byte(a.body))
+	if err := openapi3filter.ValidateResponse(context.Background(), input); err != nil {
+		t.Errorf("%s %s: status %d is not as documented: %v", r.Method, r.URL, a.status, err)
+	}
+}
+
+func pathItem(doc *openapi3.T, escaped string) *openapi3.PathItem {
+	segments := strings.Split(escaped, "/")
+	for path, item := range doc.Paths.Map() {
+		template := strings.Split(path, "/")
+		if slices.EqualFunc(template, segments, func(want, got string) bool {
+			return want == got || strings.HasPrefix(want, "{") && got != ""
+		}) {
+			return item
+		}
+	}
+	return nil
+}
+
+func TestDocumentDescribesTheRoutes(t *testing.T) {
+	documented := map[string]bool{}
+	for path, item := range loadDocument(t).Paths.Map() {
+		for method, operation := range item.Operations() {
+			if method != http.MethodGet {
+				t.Errorf("%s %s is documented; routes are for reading", method, path)
+			}
+			documented[path] = operation.Security != nil && len(*operation.Security) == 0
+		}
+	}
+	if diff := cmp.Diff(api.Paths(), documented); diff != "" {
+		t.Errorf("routes and whether they are open to all, -handlers +document:\n%s", diff)
+	}
+}
+
+// TestEveryDocumentedStatus makes each one happen; home.do compares the answers with the document.
+func TestEveryDocumentedStatus(t *testing.T) {
+	seen := map[string]bool{}
+	// ask notes which documented status the answer was an example of.
+	ask := func(t *testing.T, h *home, path, target string, headers ...string) answer {
+		t.Helper()
+		a := h.do(t, http.MethodGet, target, headers...)
+		seen[path+" "+strconv.Itoa(a.status)] = true
+		return a
+	}
+	targets := map[string]string{
+		"/team": "/team?limit=2", "/ice-cream/{person}": "/ice-cream/andy", "/uploads": "/uploads?limit=2",
+		"/uploads/{id}": "/uploads/" + uploadID(1), "/openapi.json": "/openapi.json", "/healthz": "/healthz",
+	}
+	for path, open := range api.Paths() {
+		t.Run(path, func(t *testing.T) {
+			target := targets[path]
+			h := newHome(t, nil)
+			h.addUploads(3)
+			token := []string{"Authorization", h.issuer.bearer(t)}
+			a := ask(t, h, path, target, token...)
+			if tag := a.header.Get("ETag"); tag != "" {
+				ask(t, h, path, target, append(token, "If-None-Match", tag)...)
+			}
+			ask(t, h, path, strings.Split(target, "?")[0]+"?flavour=x", token...)
+			h.store.err = context.DeadlineExceeded
+			ask(t, h, path, target, token...)
+			h.store.err, h.store.panics = nil, "ouch"
+			ask(t, h, path, target, token...)
+
+			sick := newHome(t, func(c *api.Config) {
+				c.Health = func(context.Context) error { return context.DeadlineExceeded }
+			})
+			mad := newHome(t, func(c *api.Config) { c.Health = func(context.Context) error { panic("ouch") } })
+			ask(t, sick, path, target, "Authorization", sick.issuer.bearer(t))
+			ask(t, mad, path, target, "Authorization", mad.issuer.bearer(t))
+			if open {
+				return
+			}
+			ask(t, h, path, target)
+			scoped := newHome(t, nil)
+			scoped.require(t, "flavors.read")
+			ask(t, scoped, path, target, "Authorization", scoped.issuer.bearer(t))
+		})
+	}
+	h := newHome(t, nil)
+	token := h.issuer.bearer(t)
+	ask(t, h, "/ice-cream/{person}", "/ice-cream/nobody", "Authorization", token)
+	ask(t, h, "/uploads", "/uploads?before="+uploadID(9), "Authorization", token)
+	ask(t, h, "/uploads/{id}", "/uploads/"+uploadID(9), "Authorization", token)
+
+	documented := map[string]bool{}
+	for path, item := range loadDocument(t).Paths.Map() {
+		for status := range item.Get.Responses.Map() {
+			documented[path+" "+status] = true
+		}
+	}
+	if diff := cmp.Diff(documented, seen); diff != "" {
+		t.Errorf("statuses, -documented +seen:\n%s", diff)
+	}
+}

@@ -1,0 +1,194 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/flavorless/flavorless/api"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTeam(t *testing.T) {
+	t.Run("is the talk's to the byte", func(t *testing.T) {
+		want, err := os.ReadFile("testdata/team.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newHome(t, nil).get(t, "/team").wantStatus(t, http.StatusOK)
+		if diff := cmp.Diff(string(want), a.body); diff != "" {
+			t.Errorf("body, -want +got:\n%s", diff)
+		}
+		a.wantHeader(t, "Content-Type", "application/json").wantHeader(t, "Cache-Control", "private, no-cache").
+			wantHeader(t, "X-Content-Type-Options", "nosniff").wantHeader(t, "Link", "")
+		if got := strings.Join(a.header.Values("Vary"), ", "); got != "Accept-Encoding, Authorization" {
+			t.Errorf("got Vary %q", got)
+		}
+	})
+	t.Run("of nobody is empty", func(t *testing.T) {
+		h := newHome(t, nil)
+		clear(h.store.favorites)
+		if a := h.get(t, "/team").wantStatus(t, http.StatusOK); a.body != "{}\n" {
+			t.Errorf("got %q", a.body)
+		}
+	})
+	t.Run("is not escaped for HTML", func(t *testing.T) {
+		h := newHome(t, nil)
+		clear(h.store.favorites)
+		h.store.set(t, `a<b>&"c\`, "crème brûlée 🍨\u2009")
+		want := `{"a<b>&\"c\\":"crème brûlée 🍨` + "\u2009" + `"}` + "\n"
+		if diff := cmp.Diff(want, h.get(t, "/team").body); diff != "" {
+			t.Errorf("body, -want +got:\n%s", diff)
+		}
+	})
+	t.Run("comes in pages", func(t *testing.T) {
+		for _, test := range []struct {
+			limit int
+			base  string
+			pages int
+		}{{1, "", 8}, {3, "", 3}, {4, "/prod", 2}, {7, "/prod/", 2}, {8, "", 1}, {1000, "", 1}} {
+			t.Run(fmt.Sprint(test.limit), func(t *testing.T) {
+				h := newHome(t, func(c *api.Config) { c.BasePath = test.base })
+				got, pages := map[string]string{}, 0
+				for target := fmt.Sprintf("/team?limit=%d", test.limit); target != ""; pages++ {
+					a := h.get(t, target).wantStatus(t, http.StatusOK)
+					page := map[string]string{}
+					if err := json.Unmarshal([]byte(a.body), &page); err != nil {
+						t.Fatal(err)
+					}
+					for person, flavor := range page {
+						got[person] = flavor
+					}
+					target = next(t, a, strings.TrimSuffix(test.base, "/"))
+				}
+				if len(got) != 8 || pages != test.pages {
+					t.Errorf("got %d people on %d pages, want 8 on %d", len(got), pages, test.pages)
+				}
+			})
+		}
+	})
+	t.Run("links keep odd names", func(t *testing.T) {
+		h := newHome(t, nil)
+		h.store.set(t, "a&b=c;ü/>\"+%", "x")
+		a := h.get(t, "/team?limit=1").wantStatus(t, http.StatusOK)
+		a.wantHeader(t, "Link", `</team?after=a%26b%3Dc%3B%C3%BC%2F%3E%22%2B%25&limit=1>; rel="next"`)
+		if b := h.get(t, next(t, a, "")).wantStatus(t, http.StatusOK); b.body != `{"andy":"cookie dough"}`+"\n" {
+			t.Errorf("the next page is %q", b.body)
+		}
+	})
+	t.Run("ends a page that would be too long", func(t *testing.T) {
+		h := newHome(t, nil)
+		clear(h.store.favorites)
+		const people = 10000
+		for n := range people {
+			h.store.set(t, fmt.Sprintf("%05d%s", n, strings.Repeat(`"`, 250)), strings.Repeat(`\`, 256))
+		}
+		got, pages := 0, 0
+		for target := "/team?limit=10000"; target != ""; pages++ {
+			a := h.get(t, target).wantStatus(t, http.StatusOK)
+			if len(a.body) > 5<<20 {
+				t.Errorf("a page has %d bytes", len(a.body))
+			}
+			page := map[string]string{}
+			if err := json.Unmarshal([]byte(a.body), &page); err != nil {
+				t.Fatal(err)
+			}
+			got += len(page)
+			target = next(t, a, "")
+		}
+		if got != people || pages < 2 {
+			t.Errorf("got %d people on %d pages, want %d on several", got, pages, people)
+		}
+	})
+}
+
+// next gives the target of the next page, empty on the last one.
+func next(t *testing.T, a answer, base string) string {
+	t.Helper()
+	link := a.header.Get("Link")
+	if link == "" {
+		return ""
+	}
+	target, ok := strings.CutPrefix(link, "<"+base+"/")
+	target, ok2 := strings.CutSuffix(target, `>; rel="next"`)
+	if !ok || !ok2 {
+		t.Fatalf("got Link %s", link)
+	}
+	return "/" + target
+}
+
+func TestLookup(t *testing.T) {
+	h := newHome(t, nil)
+	h.store.set(t, "josé maría", "crème", "a/b", "slash", "a+b", "plus", "李", "lychee", "50% off", "percent", `"`, "quote", "/", "root", "..", "up")
+	for _, test := range []struct{ name, path, want string }{
+		{"plain", "andy", `{"person":"andy","flavor":"cookie dough","updated":"2026-11-23T08:19:00.123Z"}` + "\n"},
+		{"NFC, escaped", "jos%C3%A9%20mar%C3%ADa", "josé maría"},
+		{"NFD", url.PathEscape("jose\u0301 mari\u0301a"), "josé maría"},
+		{"white space around", "%20%C2%A0andy%20", "andy"},
+		{"a slash", "a%2Fb", "a/b"},
+		{"a plus is no space", "a+b", "a+b"},
+		{"Chinese", "%E6%9D%8E", "李"},
+		{"a percent sign", "50%25%20off", "50% off"},
+		{"a quote", "%22", `"`},
+		{"nothing but a slash", "%2F", "/"},
+		{"nothing but dots", "..", ".."},
+		{"escaped dots", "%2E%2E", ".."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := h.get(t, "/ice-cream/"+test.path).wantStatus(t, http.StatusOK)
+			got := struct{ Person string }{}
+			if err := json.Unmarshal([]byte(a.body), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Person != test.want && a.body != test.want {
+				t.Errorf("got %s, want %s", a.body, test.want)
+			}
+		})
+	}
+	for _, test := range []struct {
+		name, path string
+		status     int
+		detail     string
+	}{
+		{"unknown", "nobody", 404, "nobody of that name has a favorite flavor"},
+		{"case counts", "Andy", 404, "nobody of that name has a favorite flavor"},
+		{"only white space", "%20", 400, "person is empty; give 1 to 256 bytes of text"},
+		{"too long", strings.Repeat("x", 257), 400, "person has 257 bytes, 256 are allowed; shorten it"},
+		{"not UTF-8", "%FF", 400, "person is not valid UTF-8 once percent-decoded"},
+		{"a control character", "a%00b", 400, "person has the control character U+0000 inside; remove it"},
+		{"nothing", "", 404, "there is no such route; GET /openapi.json describes those there are"},
+		{"two segments", "a/b", 404, "there is no such route; GET /openapi.json describes those there are"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := h.get(t, "/ice-cream/"+test.path).wantStatus(t, test.status)
+			if got := problemOf(t, a).Detail; got != test.detail {
+				t.Errorf("got detail %q, want %q", got, test.detail)
+			}
+		})
+	}
+}
+
+// problem is an RFC 9457 document.
+type problem struct {
+	Type, Title, Detail, Instance string
+	Status                        int
+}
+
+// problemOf reads the problem that an answer is.
+func problemOf(t *testing.T, a answer) problem {
+	t.Helper()
+	a.wantHeader(t, "Content-Type", "application/problem+json").wantHeader(t, "Cache-Control", "no-store").
+		wantHeader(t, "X-Content-Type-Options", "nosniff")
+	var p problem
+	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
+		t.Fatal(err)
+	}
+	if p.Status != a.status || p.Title != http.StatusText(a.status) || p.Type != "about:blank" {
+		t.Errorf("got problem %+v with status %d", p, a.status)
+	}
+	return p
+}

@@ -1,0 +1,131 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/internal/jwks"
+)
+
+// noKeys is a key set that can't be had.
+type noKeys struct{ err error }
+
+func (n noKeys) Key(context.Context, string, string) (jwks.Key, error) { return jwks.Key{}, n.err }
+
+// TestKeySet is what becomes of requests while the issuer's keys change, or can't be had.
+func TestKeySet(t *testing.T) {
+	t.Run("200 unknown key ids cause one fetch and delay no valid token", func(t *testing.T) {
+		h := newHome(t, nil)
+		h.get(t, "/team").wantStatus(t, http.StatusOK)
+		asked, release := make(chan struct{}), make(chan struct{})
+		h.issuer.answers(func(keys []byte) (*http.Response, error) {
+			close(asked) // a second time: panic
+			<-release
+			return ok(keys), nil
+		})
+		bad := make([]string, 200)
+		for n := range bad {
+			bad[n] = "Bearer " + sign(t, h.issuer.private["ec"], "ES256", fmt.Sprint("x", n), nil, h.issuer.claims(nil))
+		}
+		good := h.issuer.bearer(t)
+		var all sync.WaitGroup
+		for _, token := range bad {
+			all.Go(func() {
+				h.do(t, http.MethodGet, "/team", "Authorization", token).wantStatus(t, http.StatusUnauthorized)
+			})
+		}
+		<-asked
+		for range 10 { // while the fetch hangs
+			h.do(t, http.MethodGet, "/team", "Authorization", good).wantStatus(t, http.StatusOK)
+		}
+		close(release)
+		all.Wait()
+		if got := h.issuer.count(); got != 2 {
+			t.Errorf("got %d fetches, want 2", got)
+		}
+	})
+	t.Run("a rotated key is accepted", func(t *testing.T) {
+		h := newHome(t, nil)
+		h.get(t, "/team").wantStatus(t, http.StatusOK)
+		h.issuer.add(t, "new", ecKey(t), nil)
+		token := h.issuer.sign(t, "ES256", "new", nil, h.issuer.claims(nil))
+		h.do(t, http.MethodGet, "/team", "Authorization", "Bearer "+token).wantStatus(t, http.StatusOK)
+	})
+	for name, answer := range map[string]func([]byte) (*http.Response, error){
+		"down":    down,
+		"garbage": func([]byte) (*http.Response, error) { return ok([]byte("<html>")), nil },
+		"huge": func(keys []byte) (*http.Response, error) {
+			return ok(append(keys, bytes.Repeat([]byte(" "), 1<<20)...)), nil
+		},
+		"slow": func([]byte) (*http.Response, error) { return nil, context.DeadlineExceeded },
+		"an error": func([]byte) (*http.Response, error) {
+			r := ok(nil)
+			r.StatusCode = http.StatusBadGateway
+			return r, nil
+		},
+	} {
+		t.Run("JWKS "+name+": stale keys serve, for a time", func(t *testing.T) {
+			h := newHome(t, nil)
+			h.get(t, "/team").wantStatus(t, http.StatusOK)
+			h.issuer.answers(answer)
+			h.clock.advance(24*time.Hour - time.Second)
+			h.get(t, "/team").wantStatus(t, http.StatusOK)
+			h.clock.advance(time.Minute)
+			a := h.get(t, "/team").wantStatus(t, http.StatusServiceUnavailable)
+			wantUnavailable(t, h, a)
+		})
+		t.Run("JWKS "+name+" from the start", func(t *testing.T) {
+			h := newHome(t, nil)
+			h.issuer.answers(answer)
+			wantUnavailable(t, h, h.get(t, "/team").wantStatus(t, http.StatusServiceUnavailable))
+			h.do(t, http.MethodGet, "/team").wantStatus(t, http.StatusUnauthorized) // needs no keys
+			h.issuer.answers(nil)
+			h.clock.advance(time.Second)
+			h.get(t, "/team").wantStatus(t, http.StatusOK)
+		})
+	}
+	t.Run("an unknown key id while JWKS is down may be a new key", func(t *testing.T) {
+		h := newHome(t, nil)
+		h.get(t, "/team").wantStatus(t, http.StatusOK)
+		h.issuer.add(t, "new", ecKey(t), nil)
+		h.issuer.answers(down)
+		token := "Bearer " + h.issuer.sign(t, "ES256", "new", nil, h.issuer.claims(nil))
+		h.do(t, http.MethodGet, "/team", "Authorization", token).wantStatus(t, http.StatusServiceUnavailable)
+		h.get(t, "/team").wantStatus(t, http.StatusOK)
+		h.issuer.answers(nil)
+		h.clock.advance(time.Minute)
+		h.do(t, http.MethodGet, "/team", "Authorization", token).wantStatus(t, http.StatusOK)
+	})
+	t.Run("the verifier says which it is", func(t *testing.T) {
+		clock := newClock()
+		i := newIssuer(t, clock)
+		verifier := i.newVerifier(t, func(c *api.VerifierConfig) { c.Keys = noKeys{jwks.ErrUnavailable} })
+		if _, err := verifier.Verify(context.Background(), i.bearer(t)); !errors.Is(err, api.ErrKeysUnavailable) {
+			t.Errorf("got error %v, want %v", err, api.ErrKeysUnavailable)
+		}
+	})
+}
+
+// wantUnavailable checks a 503: it says when to come again and nothing of what is wrong.
+func wantUnavailable(t *testing.T, h *home, a answer) {
+	t.Helper()
+	a.wantHeader(t, "Retry-After", fmt.Sprint(api.RetryAfter)).wantHeader(t, "WWW-Authenticate", "")
+	p := problemOf(t, a)
+	if p.Detail != "the service can't answer at the moment; try again" {
+		t.Errorf("got detail %q", p.Detail)
+	}
+	if !strings.HasPrefix(p.Instance, "urn:flavorless:request:") {
+		t.Fatalf("got instance %q", p.Instance)
+	}
+	if id := strings.TrimPrefix(p.Instance, "urn:flavorless:request:"); !strings.Contains(h.log.String(), id) {
+		t.Errorf("the log does not mention %s:\n%s", id, h.log)
+	}
+}

@@ -1,0 +1,83 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/events"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// TestWhoeverWasUploadedCanBeRead: any names that ingest lets in are found one by one, and all of them by paging.
+func TestWhoeverWasUploadedCanBeRead(t *testing.T) {
+	h := newHome(t, nil)
+	name := rapid.Custom(func(r *rapid.T) string {
+		raw := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ ./%+?#&;=a\\"é]{1,8}`)).Draw(r, "raw")
+		clean, bad := events.CleanName(raw, "person", events.MissingPerson)
+		if bad != nil {
+			return "andy"
+		}
+		return clean
+	})
+	rapid.Check(t, func(r *rapid.T) {
+		want := map[string]string{}
+		clear(h.store.favorites)
+		for range rapid.IntRange(1, 12).Draw(r, "people") {
+			person, flavor := name.Draw(r, "person"), name.Draw(r, "flavor")
+			want[person] = flavor
+			h.store.set(t, person, flavor)
+		}
+		for person, flavor := range want {
+			a := h.get(t, "/ice-cream/"+url.PathEscape(person)).wantStatus(t, http.StatusOK)
+			var got struct{ Person, Flavor string }
+			if err := json.Unmarshal([]byte(a.body), &got); err != nil || got.Person != person || got.Flavor != flavor {
+				r.Fatalf("got %s (error %v), want %q and %q", a.body, err, person, flavor)
+			}
+		}
+		got := map[string]string{}
+		for target := "/team?limit=" + rapid.StringMatching(`[1-9]`).Draw(r, "limit"); target != ""; {
+			a := h.get(t, target).wantStatus(t, http.StatusOK)
+			if err := json.Unmarshal([]byte(a.body), &got); err != nil {
+				r.Fatal(err)
+			}
+			target = next(t, a, "")
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			r.Fatalf("team, -want +got:\n%s", diff)
+		}
+	})
+}
+
+// FuzzVerify: whatever the header, the answer is a refusal in well-formed words, or the header holds a good token.
+func FuzzVerify(f *testing.F) {
+	i := newIssuer(f, newClock())
+	verifier := i.newVerifier(f, nil)
+	f.Add(i.bearer(f))
+	f.Add("Bearer " + i.sign(f, "RS256", "rsa", map[string]any{"crit": []string{"x"}, "x": 1}, i.claims(nil)))
+	f.Add("Bearer eyJhbGciOiJub25lIn0.e30.")
+	f.Add("basic x")
+	f.Fuzz(func(t *testing.T, header string) {
+		claims, err := verifier.Verify(context.Background(), header)
+		if err == nil {
+			if claims.Subject != "liz" {
+				t.Errorf("%q was accepted: %+v", header, claims)
+			}
+			return
+		}
+		refusal := new(api.Refusal)
+		if !errors.As(err, &refusal) {
+			t.Fatalf("got error %v, want a Refusal", err)
+		}
+		for _, c := range []byte(refusal.Description) { // RFC 6750 section 3
+			if c < ' ' || c > '~' || c == '"' || c == '\\' {
+				t.Errorf("description %q", refusal.Description)
+			}
+		}
+	})
+}

@@ -1,0 +1,241 @@
+package api_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/go-jose/go-jose/v4"
+)
+
+const (
+	issuerName = "https://issuer.example/"
+	audience   = "flavorless"
+)
+
+// clock is a time that passes when told to.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// issuer signs tokens and publishes its keys: it is the http.RoundTripper of the key set's client.
+type issuer struct {
+	clock *clock
+
+	mu        sync.Mutex
+	private   map[string]crypto.Signer
+	published []any // what marshals to a JWK
+	answer    func(keys []byte) (*http.Response, error)
+	requests  int
+}
+
+// newIssuer has an RSA key "rsa", a P-256 key "ec" and an Ed25519 key "ed".
+func newIssuer(t testing.TB, clock *clock) *issuer {
+	t.Helper()
+	i := &issuer{clock: clock, private: map[string]crypto.Signer{}}
+	key, err := sharedRSA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.add(t, "rsa", key, nil)
+	i.add(t, "ec", ecKey(t), nil)
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.add(t, "ed", ed, nil)
+	return i
+}
+
+// sharedRSA is the same for all: making one takes a tenth of a second.
+var sharedRSA = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
+func rsaKey(t testing.TB, bits int) crypto.Signer {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func ecKey(t testing.TB) crypto.Signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// add publishes a key, its JWK having these further members.
+func (i *issuer) add(t testing.TB, id string, key crypto.Signer, members map[string]any) {
+	t.Helper()
+	body, err := jose.JSONWebKey{Key: key.Public(), KeyID: id}.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk := map[string]any{}
+	if err := json.Unmarshal(body, &jwk); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(jwk, members)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.private[id] = key
+	i.published = append(i.published, jwk)
+}
+
+// answers replaces how the issuer answers; nil: with its keys.
+func (i *issuer) answers(answer func(keys []byte) (*http.Response, error)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.answer = answer
+}
+
+func (i *issuer) count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.requests
+}
+
+// RoundTrip implements http.RoundTripper.
+func (i *issuer) RoundTrip(*http.Request) (*http.Response, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.requests++
+	keys, err := json.Marshal(map[string]any{"keys": i.published})
+	if err != nil {
+		return nil, err
+	}
+	if i.answer != nil {
+		return i.answer(keys)
+	}
+	return ok(keys), nil
+}
+
+func ok(body []byte) *http.Response {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}
+}
+
+func down([]byte) (*http.Response, error) {
+	return nil, errors.New("dial tcp 192.0.2.1:443: connection refused")
+}
+
+// claims are those of a good token, changed; a nil value takes one away.
+func (i *issuer) claims(changes map[string]any) map[string]any {
+	now := i.clock.Now()
+	claims := map[string]any{
+		"iss": issuerName, "aud": audience, "sub": "liz", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	}
+	maps.Copy(claims, changes)
+	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
+	return claims
+}
+
+// sign makes a token with these claims and further headers, signed with the key of that id.
+func (i *issuer) sign(t testing.TB, alg, id string, header, claims map[string]any) string {
+	t.Helper()
+	i.mu.Lock()
+	key := i.private[id]
+	i.mu.Unlock()
+	return sign(t, key, alg, id, header, claims)
+}
+
+// sign makes a token of these claims, or of the raw payload if there is one.
+func sign(t testing.TB, key any, alg, id string, header, claims map[string]any, raw ...string) string {
+	t.Helper()
+	options := new(jose.SignerOptions)
+	if id != "" {
+		options.WithHeader("kid", id)
+	}
+	for name, value := range header {
+		options.WithHeader(jose.HeaderKey(name), value)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: key}, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(raw) > 0 {
+		payload = []byte(raw[0])
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// bearer gives the header of a good token.
+func (i *issuer) bearer(t testing.TB) string {
+	t.Helper()
+	return "Bearer " + i.sign(t, "ES256", "ec", nil, i.claims(nil))
+}
+
+// encode makes the part of a token.
+func encode(t testing.TB, v any) string {
+	t.Helper()
+	body, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(body)
+}
+
+// newVerifier accepts the issuer's tokens.
+func (i *issuer) newVerifier(t testing.TB, change func(*api.VerifierConfig)) *api.Verifier {
+	t.Helper()
+	keys, err := jwks.New(jwks.Config{
+		URI: issuerName + "keys", Client: &http.Client{Transport: i}, Clock: i.clock.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := api.VerifierConfig{Issuer: issuerName, Audience: audience, Keys: keys, Clock: i.clock.Now}
+	if change != nil {
+		change(&config)
+	}
+	verifier, err := api.NewVerifier(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return verifier
+}
