@@ -108,14 +108,18 @@ func (h *hand) take(worker int, group []*inHand) error {
 	return err
 }
 
-// release notes that a worker has nothing in hand, and that these messages will not come again.
-func (h *hand) release(worker int, settled []uint64) error {
+// release notes that a worker has nothing in hand.
+func (h *hand) release(worker int) error { return h.files[worker].Truncate(0) }
+
+// forget drops what will not come again.
+func (h *hand) forget(group ...*inHand) {
 	h.mu.Lock()
-	for _, seq := range settled {
-		delete(h.left, seq)
+	defer h.mu.Unlock()
+	for _, m := range group {
+		if m.settled {
+			delete(h.left, m.seq)
+		}
 	}
-	h.mu.Unlock()
-	return h.files[worker].Truncate(0)
 }
 
 // close forgets what a clean end has settled, and the files of workers that there are no more.

@@ -25,6 +25,9 @@ func (l *serverLog) line(level slog.Level, format string, v []any) {
 	if level == slog.LevelWarn && strings.HasPrefix(text, "Plaintext passwords") {
 		return // they live in memory only; hashing them would protect nothing
 	}
+	if level == slog.LevelError && strings.Contains(text, " cid:") {
+		level = slog.LevelWarn // a client did something wrong, not the server
+	}
 	l.mu.Lock()
 	if l.starting && level >= slog.LevelWarn {
 		l.warnings = append(l.warnings, text)

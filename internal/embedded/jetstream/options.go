@@ -68,6 +68,15 @@ func subscriberPermissions() *server.Permissions {
 	}
 }
 
+// accountLimits bounds what a consumer may leave unacknowledged, which the server keeps in memory. (As a limit of the
+// stream it would forbid consumers that don't acknowledge at all.)
+func accountLimits() map[string]server.JetStreamAccountLimits {
+	return map[string]server.JetStreamAccountLimits{"": {
+		MaxMemory: -1, MaxStore: -1, MaxStreams: -1, MaxConsumers: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
+		MaxAckPending: maxOutstanding,
+	}}
+}
+
 func (c Config) options(users credentials) (*server.Options, error) {
 	house, subscribers := server.NewAccount(houseAccount), server.NewAccount(subscriberAccount)
 	o := &server.Options{

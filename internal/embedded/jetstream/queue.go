@@ -76,6 +76,9 @@ func (s *Server) Consume(ctx context.Context, c QueueConfig, handle Handler) err
 		MaxAckPending: maxOutstanding, MaxWaiting: 2*c.Concurrency + 64,
 	})
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fmt.Errorf("consuming %s: %w", c.Stream, err)
 	}
 	hand, err := openHand(s.config.Dir, c.Stream, c.Concurrency)
@@ -83,10 +86,7 @@ func (s *Server) Consume(ctx context.Context, c QueueConfig, handle Handler) err
 		return fmt.Errorf("consuming %s: %w", c.Stream, err)
 	}
 	defer hand.close()
-	// What a crash left in hand need not wait until AckWait is over.
-	for _, reply := range hand.replies() {
-		_ = s.house.Publish(reply, []byte("-NAK"))
-	}
+	s.giveBack(ctx, hand.replies())
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -101,11 +101,27 @@ func (s *Server) Consume(ctx context.Context, c QueueConfig, handle Handler) err
 		})
 	}
 	workers.Wait()
-	_ = s.house.FlushTimeout(5 * time.Second)
+	_ = s.house.FlushTimeout(closeTimeout)
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return nil
+}
+
+// giveBack makes ready what a crash left in hand, so that it need not wait until AckWait is over. It returns when the
+// server has done so: later, it would make messages ready that have just been delivered.
+func (s *Server) giveBack(ctx context.Context, replies []string) {
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, reply := range replies {
+		all.Go(func() {
+			if _, err := s.house.RequestWithContext(ctx, reply, []byte("-NAK")); err != nil {
+				s.log.WarnContext(ctx, "a message that was in hand will come back late", "error", err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // claim makes the caller the only one to consume the queue.

@@ -65,10 +65,16 @@ type Server struct {
 	changes *nats.Conn // account SUBSCRIBERS
 	js      jetstream.JetStream
 	topics  map[Stream]*Topic
+	ready   bool
+
+	stop sync.Once
 
 	mu        sync.Mutex
 	consuming map[Stream]bool
 }
+
+// closeTimeout bounds how long the last acknowledgements may take to reach the server.
+const closeTimeout = 5 * time.Second
 
 // startTimeout bounds how long the server may take to recover its streams: they are indexed, so that a normal start
 // takes milliseconds, but after a crash the index may have to be rebuilt from the blocks.
@@ -104,6 +110,9 @@ func (s *Server) start(ctx context.Context) error {
 	if err := private(s.config.Dir); err != nil {
 		return err
 	}
+	if err := checkSeal(s.config.Dir); err != nil {
+		return err
+	}
 	stored, err := storedStreams(s.config.Dir)
 	if err != nil {
 		return err
@@ -124,7 +133,7 @@ func (s *Server) start(ctx context.Context) error {
 	for _, name := range []string{houseAccount, subscriberAccount} {
 		account, err := s.nats.LookupAccount(name)
 		if err == nil {
-			err = account.EnableJetStream(nil, nil)
+			err = account.EnableJetStream(accountLimits(), nil)
 		}
 		if err != nil {
 			return fmt.Errorf("opening the streams of account %s: %w", name, err)
@@ -139,6 +148,9 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.openStreams(ctx, stored, log); err != nil {
 		return err
 	}
+	if err := breakSeal(s.config.Dir); err != nil {
+		return err
+	}
 	log.started()
 	s.topics = map[Stream]*Topic{}
 	for stream, conn := range map[Stream]*nats.Conn{Uploads: s.house, Updates: s.house, Changes: s.changes} {
@@ -146,6 +158,7 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
+	s.ready = true
 	s.log.DebugContext(ctx, "nats server ready", "addr", s.Addr(), "dir", s.config.Dir)
 	return nil
 }
@@ -201,15 +214,27 @@ func (s *Server) Addr() string {
 }
 
 // Stop writes everything to disk and ends the server. End what consumes and publishes first: it would fail from here on.
-func (s *Server) Stop() {
+// A second Stop does nothing.
+func (s *Server) Stop() { s.stop.Do(s.shutdown) }
+
+func (s *Server) shutdown() {
 	for _, conn := range []*nats.Conn{s.house, s.changes} {
 		if conn != nil {
-			_ = conn.FlushTimeout(5 * time.Second) // acknowledgements on their way; those lost are repeated
+			_ = conn.FlushTimeout(closeTimeout) // acknowledgements on their way; those lost are repeated
+		}
+	}
+	for _, conn := range []*nats.Conn{s.house, s.changes} {
+		if conn != nil {
 			conn.Close()
 		}
 	}
 	if s.nats != nil {
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
+	}
+	if s.ready {
+		if err := writeSeal(s.config.Dir); err != nil {
+			s.log.Warn("the next start can't check that nothing is missing", "error", err)
+		}
 	}
 }

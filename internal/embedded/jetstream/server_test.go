@@ -87,7 +87,9 @@ func TestFullQueueRefusesAndRecovers(t *testing.T) {
 		t.Fatalf("got %v, want the second to fail for now", errs)
 	}
 	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
-	publish(t, s, jetstream.Updates, large)
+	await(t, "there is room again", func() bool {
+		return s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large})[0] == nil
+	})
 }
 
 func TestDamagedStreamIsNotReplacedByAnEmptyOne(t *testing.T) {
@@ -116,6 +118,32 @@ func TestDamagedStreamIsNotReplacedByAnEmptyOne(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestMissingMessagesAreNoticed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	publish(t, s, jetstream.Updates, update("a"), update("b"), update("c"))
+	s.Stop()
+	msgs := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
+	content, err := os.ReadFile(filepath.Join(msgs, "1.blk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, filepath.Join(msgs, "1.blk"), string(content[:len(content)/2]))
+	for range 2 {
+		s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: dir})
+		if err == nil {
+			s.Stop()
+		}
+		if err == nil || !strings.Contains(err.Error(), "stored messages are missing") {
+			t.Errorf("got %v", err)
+		}
+	}
+	remove(t, filepath.Join(dir, "seal.json")) // as the error says
+	s = start(t, dir)
+	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
 }
 
 func overwrite(t *testing.T, name, content string) {

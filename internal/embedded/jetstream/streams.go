@@ -78,7 +78,7 @@ func (c Config) streams() []jetstream.StreamConfig {
 			MaxAge: c.ChangesAge, MaxBytes: c.ChangesBytes, Discard: jetstream.DiscardOld,
 			MaxConsumers: maxConsumers, DenyDelete: true, DenyPurge: true,
 			// A consumer that nobody asked for longer than changes are kept has missed some anyway.
-			ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge, MaxAckPending: 10_000},
+			ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge},
 		},
 	}
 	for i := range all {

@@ -23,17 +23,20 @@ type worker struct {
 	hand   *hand
 	slot   int
 	log    *slog.Logger
+
+	mu sync.Mutex // orders heartbeats before the answers
 }
 
 // inHand is a delivered message until it is settled.
 type inHand struct {
 	Delivery
-	seq     uint64 // in the stream
-	stored  time.Time
-	reply   string
-	header  nats.Header
-	crashed bool // it was in hand when the process died
-	settled bool // it will not be delivered again
+	seq      uint64 // in the stream
+	stored   time.Time
+	reply    string
+	header   nats.Header
+	crashed  bool // it was in hand when the process died
+	settled  bool // it will not be delivered again
+	answered bool // guarded by worker.mu
 }
 
 // settleTimeout bounds how long a dead letter may take to be stored, also after the queue's context has ended.
@@ -89,6 +92,7 @@ func (w *worker) settleGroup(ctx context.Context, group []*inHand) error {
 		switch {
 		case m.Tries > w.config.MaxTries:
 			w.bury(ctx, m, errors.New("the last try ended without an answer: the process ended, or lost its connection"))
+			w.hand.forget(m)
 		case m.crashed:
 			if err := w.try(ctx, []*inHand{m}); err != nil {
 				return err
@@ -109,14 +113,11 @@ func (w *worker) try(ctx context.Context, group []*inHand) error {
 		return fmt.Errorf("noting what is in hand: %w", err)
 	}
 	errs := w.call(ctx, group)
-	var settled []uint64
 	for i, m := range group {
 		w.settle(ctx, m, errs[i])
-		if m.settled {
-			settled = append(settled, m.seq)
-		}
 	}
-	return w.hand.release(w.slot, settled)
+	w.hand.forget(group...)
+	return w.hand.release(w.slot)
 }
 
 // call calls the handler. It gives one error for each message, whatever the handler does.
@@ -182,8 +183,23 @@ func (w *worker) bury(ctx context.Context, m *inHand, reason error) {
 }
 
 func (w *worker) answer(m *inHand, what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m.answered = true
 	if err := w.server.house.Publish(m.reply, []byte(what)); err != nil {
 		w.log.Warn("a message could not be answered and will be delivered again", "id", m.ID, "error", err)
+	}
+}
+
+// beat tells the server that messages are still in hand. One that was given back must not be told of: it would lose its
+// backoff.
+func (w *worker) beat(group []*inHand) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range group {
+		if !m.answered {
+			_ = w.server.house.Publish(m.reply, []byte("+WPI")) // one may be lost, there are three in AckWait
+		}
 	}
 }
 
@@ -199,9 +215,7 @@ func (w *worker) heartbeat(group []*inHand) (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				for _, m := range group {
-					w.answer(m, "+WPI") // of a settled one the server takes no notice
-				}
+				w.beat(group)
 			}
 		}
 	})
