@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/flavorless/flavorless/api"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/api"
 )
 
 // TestAccepted keeps TestRefusals honest: what is refused there is close to what is accepted here.

@@ -9,9 +9,10 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/flavorless/flavorless/events"
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/rs/cors"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // favorites is the table, as far as readers need it.

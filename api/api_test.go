@@ -11,8 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/flavorless/flavorless/api"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/api"
 )
 
 func TestNew(t *testing.T) {

@@ -12,13 +12,14 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/flavorless/flavorless/api"
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/api"
 )
 
 var update = flag.Bool("update", false, "write openapi.json from openapi.yaml")

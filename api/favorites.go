@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/flavorless/flavorless/events"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // How many people a page of the team has.

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/flavorless/flavorless/api"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/api"
 )
 
 func TestTeam(t *testing.T) {

@@ -8,10 +8,11 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/flavorless/flavorless/api"
-	"github.com/flavorless/flavorless/events"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/events"
 )
 
 // TestWhoeverWasUploadedCanBeRead: any names that ingest lets in are found one by one, and all of them by paging.

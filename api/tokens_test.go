@@ -18,9 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/internal/jwks"
-	"github.com/go-jose/go-jose/v4"
 )
 
 const (

@@ -6,10 +6,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/flavorless/flavorless/events"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // How many uploads a page has.

@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
-	"github.com/google/go-cmp/cmp"
 )
 
 // uploadID gives the id of the n-th upload of these tests.

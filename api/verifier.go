@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/flavorless/flavorless/internal/jwks"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/flavorless/flavorless/internal/jwks"
 )
 
 // ErrKeysUnavailable: nothing can be said about the token, because the keys of its issuer can't be had. Answer 503 and

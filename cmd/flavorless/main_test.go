@@ -344,7 +344,7 @@ func TestUpload(t *testing.T) {
 				}
 				continue
 			}
-			p.connection.token = strings.TrimSpace(got.out)
+			p.token = strings.TrimSpace(got.out)
 			if status, _, err := p.raw(t.Context(), "/team"); err != nil || !strings.HasPrefix(status, "200") {
 				t.Errorf("ttl %s: %s, %v", ttl, status, err)
 			}

@@ -58,7 +58,7 @@ func (t *terminal) table(indent string, header []string, rows [][]string) {
 	for _, row := range rows {
 		fmt.Fprintln(w, indent+strings.Join(row, "\t"))
 	}
-	w.Flush() //nolint:errcheck // like any print to the terminal
+	w.Flush()
 }
 
 // json prints one value on one line.

@@ -12,9 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/internal/issuer"
 )
 
 func open(t *testing.T, dir string) *issuer.Issuer {

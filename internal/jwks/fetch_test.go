@@ -18,9 +18,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/flavorless/flavorless/internal/jwks"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/internal/jwks"
 )
 
 func TestBadAnswersKeepTheOldKeys(t *testing.T) {

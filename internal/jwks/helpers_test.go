@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/flavorless/flavorless/internal/jwks"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/flavorless/flavorless/internal/jwks"
 )
 
 // issuer is the far end: an http.RoundTripper, so that synctest sees everything that waits.

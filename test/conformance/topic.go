@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -250,7 +251,7 @@ func cancelled(t *testing.T, topic Topic) {
 	cancel()
 	msgs := make([]events.Message, 100)
 	for i := range msgs {
-		msgs[i] = message(topic, fmt.Sprint(i))
+		msgs[i] = message(topic, strconv.Itoa(i))
 	}
 	stored := 0
 	for _, err := range topic.Publish(ctx, msgs) {

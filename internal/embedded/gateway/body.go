@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/valyala/fasthttp"
@@ -40,7 +41,7 @@ func whole(r io.Reader, length *int64) io.Reader {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	b.left -= int64(n)
-	if err == io.EOF && b.left > 0 {
+	if errors.Is(err, io.EOF) && b.left > 0 {
 		err = s3err.GetAPIError(s3err.ErrIncompleteBody)
 	}
 	return n, err //nolint:wrapcheck // the backend looks at what kind it is

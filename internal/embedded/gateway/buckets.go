@@ -51,6 +51,8 @@ func (s *store) DeleteBucket(ctx context.Context, bucket string) error {
 }
 
 // GetBucketAcl is who may use a bucket.
+//
+//nolint:revive // the name is the interface's
 func (s *store) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]byte, error) {
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)

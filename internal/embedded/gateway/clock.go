@@ -45,7 +45,7 @@ func openClock(path string, now func() time.Time, newest func() (int64, error)) 
 	case err != nil:
 		return nil, fmt.Errorf("gateway: reading the clock's mark: %w", err)
 	}
-	if c.mark, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+	if c.mark, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, fmt.Errorf("gateway: opening the clock's mark: %w", err)
 	}
 	return c, nil

@@ -314,7 +314,7 @@ func TestAnUploadCutShortIsNotStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if got := e.last(t, "uploads/whole.csv").Size; resp.StatusCode != 200 || got != 100000 {
+	if got := e.last(t, "uploads/whole.csv").Size; resp.StatusCode != http.StatusOK || got != 100000 {
 		t.Errorf("status %d, announced size %d", resp.StatusCode, got)
 	}
 }

@@ -128,7 +128,7 @@ func openStore(ctx context.Context, cfg Config) (*store, error) {
 		stored: cfg.Stored, sync: !cfg.NoSync, log: cfg.Logger, life: ctx,
 		keys: newStripes(), completions: newStripes(),
 	}
-	if err := os.MkdirAll(s.root, 0o755); err != nil {
+	if err := os.MkdirAll(s.root, 0o700); err != nil {
 		return nil, fmt.Errorf("gateway: creating %s: %w", s.root, err)
 	}
 	var err error

@@ -64,7 +64,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.used.Store(true)
 	}
 	var timeout net.Error
-	if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
+	if err != nil && (!errors.As(err, &timeout) || !timeout.Timeout()) {
 		err = io.EOF
 	}
 	return n, err //nolint:wrapcheck // a net.Conn's errors are its own

@@ -26,7 +26,7 @@ func openMetadata(dir, root string, log *slog.Logger) (meta.MetadataStorer, erro
 		}
 		log.Warn("the file system has no user attributes, metadata is kept beside the objects",
 			slog.String("dir", aside), slog.Any("error", err))
-		if err := os.Mkdir(aside, 0o755); err != nil {
+		if err := os.Mkdir(aside, 0o700); err != nil {
 			return nil, fmt.Errorf("gateway: creating %s: %w", aside, err)
 		}
 	}

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -145,12 +146,12 @@ func TestObjectsStopsWhenTold(t *testing.T) {
 	enough := fmt.Errorf("enough")
 	calls := 0
 	err := e.Objects(t.Context(), func(events.Object) error { calls++; return enough })
-	if err != enough || calls != 1 {
+	if !errors.Is(err, enough) || calls != 1 {
 		t.Errorf("Objects = %v after %d calls, want its callback's error after one", err, calls)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := e.Objects(ctx, func(events.Object) error { return nil }); err != context.Canceled {
+	if err := e.Objects(ctx, func(events.Object) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("Objects = %v, want context.Canceled", err)
 	}
 }

@@ -74,7 +74,7 @@ func decode(header nats.Header) (id string, attributes map[string]string) {
 
 // validName holds names to what SNS and NATS both take: letters, digits, hyphens and underscores.
 func validName(name string) bool {
-	for i := 0; i < len(name); i++ {
+	for i := range len(name) {
 		c := name[i] | 0x20
 		if (c < 'a' || c > 'z') && (name[i] < '0' || name[i] > '9') && name[i] != '-' && name[i] != '_' {
 			return false

@@ -62,7 +62,7 @@ func (p *puller) group(ctx context.Context, maxMessages, maxBytes int) ([]*nats.
 	}
 	reply, err := p.request(pull{Batch: maxMessages - 1, MaxBytes: bytes, NoWait: true})
 	if err != nil {
-		return group, nil //nolint:nilerr // the first one is in hand; the next call will see the error
+		return group, nil
 	}
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullGrace)
 	defer cancel()

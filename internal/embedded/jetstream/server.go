@@ -183,7 +183,7 @@ func private(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return os.Chmod(dir, 0o700)
+	return os.Chmod(dir, 0o700) //nolint:gosec // it is a folder
 }
 
 func (s *Server) connect(user Credential, name string) (*nats.Conn, error) {
