@@ -190,9 +190,13 @@ func listUploads(ctx context.Context, t *terminal, conn *connection, limit int, 
 	rows := make([][]string, 0, len(uploads))
 	for _, u := range uploads {
 		n := func(i int64) string { return strconv.FormatInt(i, 10) }
+		why := ""
+		if u.Failure != nil {
+			why = string(u.Failure.Code)
+		}
 		rows = append(rows, []string{u.Uploaded.Local().Format(time.DateTime), string(u.Status), n(u.Counts.Rows), n(u.Counts.Applied),
-			n(u.Counts.Superseded), n(u.Counts.Rejected), u.ID, visible(u.Key)})
+			n(u.Counts.Superseded), n(u.Counts.Rejected), u.ID, visible(u.Key), why})
 	}
-	t.table("", []string{"UPLOADED", "STATUS", "ROWS", "APPLIED", "SUPERSEDED", "REJECTED", "ID", "KEY"}, rows)
+	t.table("", []string{"UPLOADED", "STATUS", "ROWS", "APPLIED", "SUPERSEDED", "REJECTED", "ID", "KEY", "WHY"}, rows)
 	return nil
 }
