@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -34,6 +35,18 @@ func child(dir, how string) error {
 	s, err := jetstream.Start(ctx, jetstream.Config{Dir: dir})
 	if err != nil {
 		return err
+	}
+	if how == "work" {
+		var n atomic.Int32
+		return s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, Concurrency: 3, MaxTries: 10}, func(_ context.Context, group []jetstream.Delivery) []error {
+			for _, d := range group {
+				if n.Add(1) > 500 {
+					die()
+				}
+				fmt.Println("done", d.ID)
+			}
+			return nil
+		})
 	}
 	if how == "consume" {
 		return s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 3}, func(_ context.Context, group []jetstream.Delivery) []error {
@@ -106,6 +119,38 @@ func TestKilledProcessLosesNothingItAcknowledged(t *testing.T) {
 		}
 		return nil, len(stored) == 0
 	})
+}
+
+func TestKilledConsumerMissesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	missing := map[string]bool{}
+	var msgs []events.Message
+	for i := range 3000 {
+		msgs = append(msgs, update(fmt.Sprint(i)))
+		missing[msgs[i].ID] = true
+	}
+	publish(t, s, jetstream.Updates, msgs...)
+	s.Stop()
+	for range 4 {
+		runChild(t, dir, "work", func(words []string, _ func()) { delete(missing, words[1]) })
+	}
+	s = start(t, dir)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates}, func(_ context.Context, group []jetstream.Delivery) []error {
+		for _, d := range group {
+			delete(missing, d.ID)
+		}
+		if len(missing) == 0 {
+			cancel()
+		}
+		return nil
+	})
+	if err != nil || len(missing) > 0 {
+		t.Errorf("%d messages were never handled: %v", len(missing), err)
+	}
 }
 
 func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {

@@ -73,7 +73,7 @@ func (s *Server) Consume(ctx context.Context, c QueueConfig, handle Handler) err
 	_, err = s.js.CreateOrUpdateConsumer(ctx, string(c.Stream), jetstream.ConsumerConfig{
 		Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.AckWait,
 		MaxDeliver:    -1, // counted here: the server would just stop delivering
-		MaxAckPending: maxOutstanding, MaxWaiting: 2*c.Concurrency + 64,
+		MaxAckPending: maxOutstanding,
 	})
 	if err != nil {
 		if ctx.Err() != nil {
