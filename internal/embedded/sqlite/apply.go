@@ -1,0 +1,292 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Apply writes batches to the table and counts them, in one transaction: after an error nothing of it happened, and the
+// same call may be repeated. It leaves the batches as they are. The tallies are in the order of the batches.
+//
+// A batch that was applied before, also earlier in the same call, is a duplicate: nothing is written or counted. Where
+// several batches of a call name one person, the newest row is written and the others are superseded.
+//
+// Large calls pay: 20,000 rows cost half as much a row as 2,000 do. When ctx ends, Apply ends without having done
+// anything.
+func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error) {
+	if len(batches) == 0 {
+		return nil, nil
+	}
+	for _, b := range batches {
+		if b.Upload() == "" {
+			return nil, fmt.Errorf("applying a batch: origin %q: %w", b.Origin, events.ErrPermanent)
+		}
+	}
+	var tallies []events.Tally
+	announce := false
+	err := db.write(ctx, "applying batches", func(w *writer) error {
+		a := application{ctx: ctx, writer: w, now: db.now(), batches: batches, parts: make([]part, len(batches))}
+		a.expires = a.now + db.cfg.TombstoneRetention.Milliseconds()
+		var err error
+		if err = a.record(); err != nil {
+			return err
+		}
+		if err = a.rows(); err != nil {
+			return err
+		}
+		if announce, err = a.outbox(); err != nil {
+			return err
+		}
+		tallies, err = a.count()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if announce {
+		db.arrived.send()
+	}
+	for _, t := range tallies {
+		if t.Settled != nil {
+			db.logSettled(ctx, t.Settled)
+		}
+	}
+	return tallies, nil
+}
+
+// application is one call of Apply.
+type application struct {
+	*writer
+	ctx     context.Context
+	now     int64 // ms
+	expires int64 // ms; of the tombstones of this call
+	batches []events.Batch
+	parts   []part // one a batch
+}
+
+type part struct {
+	upload  int64 // uploads.id
+	origin  int64 // origins.id
+	tally   events.Tally
+	changes []byte // encoded
+}
+
+// record marks the batches as applied, and finds those that are already.
+func (a *application) record() error {
+	for i, b := range a.batches {
+		p := &a.parts[i]
+		var err error
+		if p.origin, err = a.origins.number(b.Origin); err != nil {
+			return err
+		}
+		if p.upload, err = a.uploadOf(b.Origin); err != nil {
+			return err
+		}
+		err = sqlitex.Execute(a.conn, `INSERT INTO batches (upload, first) VALUES (?, ?) ON CONFLICT DO NOTHING`,
+			&sqlitex.ExecOptions{Args: []any{p.upload, b.First}})
+		if err != nil {
+			return fmt.Errorf("recording batch %s: %w", b.ID(), err)
+		}
+		p.tally.Duplicate = a.conn.Changes() == 0
+	}
+	return nil
+}
+
+// uploadOf gives the number of the upload's record. Where Begin has not been, it makes one that holds only what the
+// origin says; Begin will fill it in.
+func (a *application) uploadOf(origin events.Origin) (id int64, err error) {
+	err = sqlitex.Execute(a.conn,
+		`INSERT INTO uploads (upload, origin, uploaded, started) VALUES (?, ?, ?, ?)
+		ON CONFLICT (upload) DO UPDATE SET upload = upload RETURNING id`,
+		&sqlitex.ExecOptions{
+			Args: []any{origin.Upload(), string(origin), toMillis(origin.Time()), a.now},
+			ResultFunc: func(stmt *sqlite.Stmt) error {
+				id = stmt.ColumnInt64(0)
+				return nil
+			},
+		})
+	if err != nil {
+		err = fmt.Errorf("finding the record of upload %s: %w", origin.Upload(), err)
+	}
+	return id, err
+}
+
+// candidate is a row of one of the batches.
+type candidate struct {
+	person string
+	batch  int
+	row    int
+}
+
+// rows writes the newest row of each person, sorted by person, where nothing newer is stored.
+//
+// events.Fold is not used: it works in the memory of the batch, which must stay whole for a second try, and one sort over
+// all batches does the folding of each and of all together.
+func (a *application) rows() error {
+	total := 0
+	for i, b := range a.batches {
+		if !a.parts[i].tally.Duplicate {
+			total += len(b.Rows)
+		}
+	}
+	candidates := make([]candidate, 0, total)
+	for i, b := range a.batches {
+		if a.parts[i].tally.Duplicate {
+			continue
+		}
+		for j := range b.Rows {
+			candidates = append(candidates, candidate{b.Rows[j].Person, i, j})
+		}
+	}
+	slices.SortFunc(candidates, func(x, y candidate) int {
+		if c := cmp.Compare(x.person, y.person); c != 0 {
+			return c
+		}
+		return a.compareVersions(y, x)
+	})
+	var newest candidate
+	var outcome events.Outcome
+	for i, c := range candidates {
+		if i%1024 == 0 && a.ctx.Err() != nil {
+			return a.ctx.Err()
+		}
+		switch {
+		case i == 0 || c.person != newest.person:
+			newest = c
+			var err error
+			if outcome, err = a.settleRow(c); err != nil {
+				return fmt.Errorf("writing %q: %w", c.person, err)
+			}
+		case a.compareVersions(c, newest) < 0:
+			outcome = events.Superseded
+		} // else the very same row again: it has the same outcome
+		if outcome == events.Superseded {
+			a.parts[c.batch].tally.Superseded++
+		} else {
+			a.parts[c.batch].tally.Applied++
+		}
+	}
+	return nil
+}
+
+func (a *application) compareVersions(x, y candidate) int {
+	if c := cmp.Compare(a.batches[x.batch].Origin, a.batches[y.batch].Origin); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.batches[x.batch].Rows[x.row].Offset, a.batches[y.batch].Rows[y.row].Offset)
+}
+
+// settleRow holds one row against the table, writes it if it is newer, and keeps what changed.
+func (a *application) settleRow(c candidate) (events.Outcome, error) {
+	p, row := &a.parts[c.batch], a.batches[c.batch].Rows[c.row]
+	stmt, err := a.conn.Prepare(
+		`INSERT INTO favorites (person, origin, "offset", flavor, expires) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (person) DO UPDATE
+		SET origin = excluded.origin, "offset" = excluded."offset", flavor = excluded.flavor, expires = excluded.expires
+		WHERE newer(favorites.origin, favorites."offset", favorites.flavor)`)
+	if err != nil {
+		return 0, err
+	}
+	a.match = match{origin: p.origin, offset: row.Offset, outcome: events.Applied}
+	stmt.BindText(1, row.Person)
+	stmt.BindInt64(2, p.origin)
+	stmt.BindInt64(3, row.Offset)
+	has := row.Flavor
+	if row.Remove {
+		has = ""
+		stmt.BindNull(4)
+		stmt.BindInt64(5, a.expires)
+	} else {
+		stmt.BindText(4, row.Flavor)
+		stmt.BindNull(5)
+	}
+	if _, err := stmt.Step(); err != nil {
+		return 0, err
+	}
+	if err := stmt.Reset(); err != nil {
+		return 0, err
+	}
+	if a.match.outcome == events.Applied {
+		// The version is left out: making its text costs more than comparing does, and the decoder has the parts.
+		if change, changed := events.NewChange(row.Person, a.match.had, has, ""); changed {
+			if p.changes == nil {
+				p.changes = appendOrigin(nil, a.batches[c.batch].Origin)
+			}
+			p.changes = appendChange(p.changes, row.Offset, change)
+		}
+	}
+	return a.match.outcome, nil
+}
+
+// match is a row that is being written, and what it met. The upsert calls newer if and only if the person is stored, so
+// it starts as what it is otherwise: applied, where there was nothing.
+type match struct {
+	origin, offset int64 // mine
+	outcome        events.Outcome
+	had            string // the flavor that was stored; empty for a tombstone
+}
+
+// newer is the SQL function that decides whether a stored row gives way. It spares reading each row before it is
+// written: a fifth of the time of a first load.
+func (w *writer) newer(_ sqlite.Context, stored []sqlite.Value) (sqlite.Value, error) {
+	m := &w.match
+	origin, offset := stored[0].Int64(), stored[1].Int64()
+	mine, err := w.origins.text(m.origin)
+	if err != nil {
+		return sqlite.Value{}, err
+	}
+	if origin == m.origin {
+		m.outcome = events.Decide(mine.At(offset), mine.At(m.offset))
+	} else {
+		theirs, err := w.origins.text(origin)
+		if err != nil {
+			return sqlite.Value{}, err
+		}
+		// Versions begin with the origin, which has a fixed width: where origins differ, they decide.
+		m.outcome = events.Decide(events.Version(theirs), events.Version(mine))
+	}
+	if m.outcome != events.Applied {
+		return sqlite.IntegerValue(0), nil
+	}
+	m.had = stored[2].Text()
+	return sqlite.IntegerValue(1), nil
+}
+
+// count moves the counters of the uploads and settles those that are complete.
+func (a *application) count() ([]events.Tally, error) {
+	tallies := make([]events.Tally, len(a.parts))
+	type sum struct{ applied, superseded, batches int64 }
+	sums := map[int64]sum{}
+	last := map[int64]int{} // the last batch of each upload
+	for i, p := range a.parts {
+		tallies[i] = p.tally
+		if p.tally.Duplicate {
+			continue
+		}
+		s := sums[p.upload]
+		sums[p.upload] = sum{s.applied + p.tally.Applied, s.superseded + p.tally.Superseded, s.batches + 1}
+		last[p.upload] = i
+	}
+	for upload, s := range sums {
+		// A failed upload may meet batches after it was settled, or more than it knows of: see settle.
+		err := sqlitex.Execute(a.conn,
+			`UPDATE uploads SET applied = applied + ?2, superseded = superseded + ?3, batches_applied = batches_applied + ?4,
+			rows = rows + iif(status = 'failed', ?2 + ?3, 0), batches = batches + iif(status = 'failed', ?4, 0)
+			WHERE id = ?1`,
+			&sqlitex.ExecOptions{Args: []any{upload, s.applied, s.superseded, s.batches}})
+		if err != nil {
+			return nil, fmt.Errorf("counting: %w", err)
+		}
+		if tallies[last[upload]].Settled, err = a.settle(upload, a.now); err != nil {
+			return nil, err
+		}
+	}
+	return tallies, nil
+}
