@@ -57,6 +57,7 @@ func Table(t *testing.T, open func(t *testing.T) TableUnderTest) {
 		{"only a changed flavor is a change", announcesChangesOnly},
 		{"a batch counts once", countsOnce},
 		{"a batch counts once when many apply it at the same time", countsOnceConcurrently},
+		{"a stored row that comes in another batch is applied, not written", repeatsRows},
 		{"apply leaves the batches as they are", leavesBatches},
 		{"nothing happens in a context that has ended", endedContext},
 		{"begin opens a record once", beginsOnce},

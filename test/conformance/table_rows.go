@@ -214,6 +214,24 @@ func countsOnceConcurrently(t *testing.T, h *harness) {
 	}
 }
 
+// repeatsRows: the rows come again in batches that are cut elsewhere, as after a change of their size. To see whether the
+// stored row was left alone, the second has another flavor, which no row of the same version can have in truth.
+func repeatsRows(t *testing.T, h *harness) {
+	o := h.object(0)
+	h.apply(t, batch(t, o, 0, "andy=1", "ben=1", "cleo"))
+	h.changes(t)
+	same(t, "tallies", h.apply(t, batch(t, o, 20, "ben=forged", "cleo=forged")), []events.Tally{{Applied: 2}})
+	same(t, "team", h.flavors(t, ""), map[string]string{"andy": "1", "ben": "1"})
+	if changes := h.changes(t); len(changes) > 0 {
+		t.Errorf("announced %v", changes)
+	}
+	for _, tally := range h.apply(t, batch(t, o, 60, "dan=1"), batch(t, o, 40, "cleo", "dan=1")) {
+		if tally.Superseded > 0 {
+			t.Errorf("got %+v, want all applied", tally)
+		}
+	}
+}
+
 // leavesBatches matters to a caller that tries again after an error: events.Fold works in the memory of the batch.
 func leavesBatches(t *testing.T, h *harness) {
 	o := h.object(0)
