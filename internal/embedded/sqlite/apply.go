@@ -103,10 +103,10 @@ func (a *application) record() error {
 // origin says; Begin will fill it in.
 func (a *application) uploadOf(origin events.Origin) (id int64, err error) {
 	err = sqlitex.Execute(a.conn,
-		`INSERT INTO uploads (upload, origin, uploaded) VALUES (?, ?, ?)
+		`INSERT INTO uploads (upload, origin, uploaded, started) VALUES (?, ?, ?, ?)
 		ON CONFLICT (upload) DO UPDATE SET upload = upload RETURNING id`,
 		&sqlitex.ExecOptions{
-			Args: []any{origin.Upload(), string(origin), toMillis(origin.Time())},
+			Args: []any{origin.Upload(), string(origin), toMillis(origin.Time()), a.now},
 			ResultFunc: func(stmt *sqlite.Stmt) error {
 				id = stmt.ColumnInt64(0)
 				return nil

@@ -192,22 +192,22 @@ func (w *writer) transaction(do func(*writer) error) (err error) {
 // read runs do on a connection of its own; ctx ends long statements.
 func (db *DB) read(ctx context.Context, doing string, do func(*sqlite.Conn) error) error {
 	conn, err := db.readers.Take(ctx)
-	if err != nil {
-		select {
-		case <-db.closed:
-			err = errClosed
-		default:
-		}
-		return fmt.Errorf("%s: %w", doing, err)
+	if err == nil {
+		defer db.readers.Put(conn)
+		err = do(conn)
 	}
-	defer db.readers.Put(conn)
-	if err := do(conn); err != nil {
-		if ctx.Err() != nil {
-			err = errors.Join(ctx.Err(), err)
-		}
+	if err == nil {
+		return nil
+	}
+	if cause := ctx.Err(); cause != nil { // SQLite only says that it was interrupted
+		return fmt.Errorf("%s: %w", doing, cause)
+	}
+	select {
+	case <-db.closed:
+		return fmt.Errorf("%s: %w", doing, errClosed)
+	default:
 		return db.explain(doing, err)
 	}
-	return nil
 }
 
 var errClosed = errors.New("the table is closed")

@@ -26,8 +26,8 @@ func (db *DB) Begin(ctx context.Context, o events.Object) (events.Upload, error)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (upload) DO UPDATE SET
 				bucket = excluded.bucket, key = excluded.key, version_id = excluded.version_id, etag = excluded.etag,
-				size = excluded.size, uploaded = excluded.uploaded, started = excluded.started
-			WHERE started = 0 -- made by Apply`,
+				size = excluded.size, uploaded = excluded.uploaded
+			WHERE key = '' -- made by Apply: no object has an empty key`,
 			&sqlitex.ExecOptions{Args: []any{
 				id, string(origin), o.Bucket, o.Key, o.VersionID, o.ETag, o.Size, toMillis(o.Time), db.now(),
 			}})

@@ -34,7 +34,7 @@ CREATE TABLE uploads (
 	upload         TEXT NOT NULL UNIQUE,
 	origin         TEXT NOT NULL UNIQUE, -- the order of uploads among each other
 	bucket         TEXT NOT NULL DEFAULT '',
-	key            TEXT NOT NULL DEFAULT '',
+	key            TEXT NOT NULL DEFAULT '', -- empty: batches came, Begin did not yet
 	version_id     TEXT NOT NULL DEFAULT '',
 	etag           TEXT NOT NULL DEFAULT '',
 	size           INTEGER NOT NULL DEFAULT 0,
@@ -49,7 +49,7 @@ CREATE TABLE uploads (
 	batches        INTEGER NOT NULL DEFAULT 0,
 	batches_applied INTEGER NOT NULL DEFAULT 0,
 	uploaded       INTEGER NOT NULL,
-	started        INTEGER NOT NULL DEFAULT 0, -- 0: batches came before Begin
+	started        INTEGER NOT NULL,
 	published      INTEGER NOT NULL DEFAULT 0,
 	settled        INTEGER NOT NULL DEFAULT 0
 ) STRICT;

@@ -62,6 +62,7 @@ func uploadNumber(conn *sqlite.Conn, id string) (int64, error) {
 	return n, err
 }
 
+// readUpload reads a record with its rejects, in one statement: so they fit each other outside of a transaction, too.
 func readUpload(conn *sqlite.Conn, id string) (events.Upload, error) {
 	n, err := uploadNumber(conn, id)
 	if err != nil {
@@ -70,33 +71,31 @@ func readUpload(conn *sqlite.Conn, id string) (events.Upload, error) {
 	return readUploadNumber(conn, n)
 }
 
-// readUploadNumber reads a record with its rejects. Outside of a transaction a rejects list that is written in between
-// can be seen without its status; it never changes afterwards.
-func readUploadNumber(conn *sqlite.Conn, n int64) (events.Upload, error) {
-	var u events.Upload
-	err := sqlitex.Execute(conn, selectUpload+` WHERE id = ?`,
+func readUploadNumber(conn *sqlite.Conn, n int64) (u events.Upload, err error) {
+	err = sqlitex.Execute(conn,
+		`SELECT `+uploadColumns+`, (SELECT list FROM rejects WHERE upload = ?1) FROM uploads WHERE id = ?1`,
 		&sqlitex.ExecOptions{Args: []any{n}, ResultFunc: func(stmt *sqlite.Stmt) (err error) {
-			u, err = scanUpload(stmt)
-			return err
+			if u, err = scanUpload(stmt); err != nil {
+				return err
+			}
+			u.Rejects = []events.Reject{}
+			if list := stmt.ColumnText(stmt.ColumnCount() - 1); list != "" {
+				if err := json.Unmarshal([]byte(list), &u.Rejects); err != nil {
+					return fmt.Errorf("rejects of upload %s: %w", u.ID, err)
+				}
+			}
+			return nil
 		}})
-	if err != nil {
-		return events.Upload{}, err
-	}
-	u.Rejects = []events.Reject{}
-	err = sqlitex.Execute(conn, `SELECT list FROM rejects WHERE upload = ?`,
-		&sqlitex.ExecOptions{Args: []any{n}, ResultFunc: func(stmt *sqlite.Stmt) error {
-			return json.Unmarshal([]byte(stmt.ColumnText(0)), &u.Rejects)
-		}})
-	if err != nil {
-		return events.Upload{}, fmt.Errorf("rejects of upload %s: %w", u.ID, err)
-	}
-	return u, nil
+	return u, err
 }
 
-const selectUpload = `SELECT upload, bucket, key, version_id, etag, size, status, failure, format, rejects_at,
-	rows, applied, superseded, rejected, batches, batches_applied, uploaded, started, published, settled FROM uploads`
+const (
+	uploadColumns = `upload, bucket, key, version_id, etag, size, status, failure, format, rejects_at,
+		rows, applied, superseded, rejected, batches, batches_applied, uploaded, started, published, settled`
+	selectUpload = `SELECT ` + uploadColumns + ` FROM uploads`
+)
 
-// scanUpload reads a row of selectUpload.
+// scanUpload reads uploadColumns.
 func scanUpload(stmt *sqlite.Stmt) (events.Upload, error) {
 	col := -1
 	next := func() int { col++; return col }

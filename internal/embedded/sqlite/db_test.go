@@ -1,0 +1,296 @@
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	zombiezen "zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+)
+
+// rows makes a batch of an upload that was made so many milliseconds after some day; "andy" alone is a removal.
+func rows(t testing.TB, ms int64, rows ...string) events.Batch {
+	t.Helper()
+	o := events.Object{Bucket: "b", Key: "k", VersionID: fmt.Sprint(ms), Sequencer: "0055", Time: time.UnixMilli(1_795_000_000_000 + ms)}
+	origin, err := o.Origin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := events.Batch{Origin: origin}
+	for i, row := range rows {
+		person, flavor, set := strings.Cut(row, "=")
+		b.Rows = append(b.Rows, events.Update{Offset: int64(i), Person: person, Flavor: flavor, Remove: !set})
+	}
+	return b
+}
+
+func mustApply(t testing.TB, db *sqlite.DB, batches ...events.Batch) []events.Tally {
+	t.Helper()
+	tallies, err := db.Apply(t.Context(), batches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tallies
+}
+
+func TestSurvivesRestart(t *testing.T) {
+	cfg := sqlite.Config{Path: filepath.Join(t.TempDir(), "a %3f?b#.db")}
+	db := mustOpen(t, cfg)
+	b := rows(t, 1, "andy=mint", "ben=nut")
+	mustApply(t, db, b)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(cfg.Path + "-wal"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log is still there after Close: %v", err)
+	}
+	db = mustOpen(t, cfg)
+	// The first row meets one whose origin has not been seen since the start.
+	if diff := cmp.Diff([]events.Tally{{Applied: 1}}, mustApply(t, db, rows(t, 2, "andy=fig"))); diff != "" {
+		t.Errorf("newer (-want +got):\n%s", diff)
+	}
+	sqlite.ForgetOrigins(db)
+	if diff := cmp.Diff([]events.Tally{{Superseded: 1}}, mustApply(t, db, rows(t, 0, "ben=late"))); diff != "" {
+		t.Errorf("older (-want +got):\n%s", diff)
+	}
+	if !mustApply(t, db, b)[0].Duplicate {
+		t.Error("a batch from before the restart is no duplicate")
+	}
+	changes, err := drain(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range changes {
+		got = append(got, fmt.Sprintf("%s %s %s", c.Kind, c.Person, c.Flavor))
+	}
+	if diff := cmp.Diff([]string{"created andy mint", "created ben nut", "changed andy fig"}, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(text, []byte(strings.Repeat("This is no database. ", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ path, want string }{
+		"no folder":      {filepath.Join(dir, "missing", "table.db"), "the folder is missing or not accessible"},
+		"a folder":       {dir, "the folder is missing or not accessible"},
+		"another format": {text, "not an SQLite database"},
+		"another schema": {sqliteFile(t, "CREATE TABLE notes (text)"), "not one of flavorless"},
+		"from a newer":   {sqliteFile(t, "PRAGMA user_version = 99"), "written by a newer flavorless (schema 99; this one knows 1)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := sqlite.Open(sqlite.Config{Path: test.path})
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), test.path) {
+				t.Errorf("got %v, want it to say %q and the path", err, test.want)
+			}
+		})
+	}
+}
+
+// sqliteFile makes a file with another program's content.
+func sqliteFile(t *testing.T, statement string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "other.db")
+	conn, err := zombiezen.OpenConn(path, zombiezen.OpenReadWrite|zombiezen.OpenCreate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(sqlitex.ExecuteTransient(conn, statement, nil), conn.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestReadOnlyFolder(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Open(sqlite.Config{Path: filepath.Join(dir, "table.db")}); err == nil {
+		t.Error("opened")
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	mustApply(t, db, rows(t, 0, "andy=mint"))
+	if err := sqlite.LimitPages(db, 20); err != nil {
+		t.Fatal(err)
+	}
+	var people []string
+	for i := range 5000 {
+		people = append(people, fmt.Sprintf("person %d=fig", i))
+	}
+	b := rows(t, 1, people...)
+	_, err := db.Apply(t.Context(), []events.Batch{b})
+	if err == nil || !strings.Contains(err.Error(), "the disk is full") || zombiezen.ErrCode(err) != zombiezen.ResultFull {
+		t.Fatalf("got %v, want it to say that the disk is full", err)
+	}
+	team, err := db.Team(t.Context(), "", 10)
+	if err != nil || len(team) != 1 {
+		t.Errorf("the team is %v, %v; want what it was before", team, err)
+	}
+	if _, err := db.Upload(t.Context(), b.Upload()); !errors.Is(err, events.ErrNotFound) {
+		t.Errorf("the upload's record: %v, want none", err)
+	}
+	if err := sqlite.LimitPages(db, 1_000_000); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]events.Tally{{Applied: 5000}}, mustApply(t, db, b)); diff != "" {
+		t.Errorf("with room again (-want +got):\n%s", diff)
+	}
+	// Its origin had a number in the transaction that was rolled back.
+	if f, err := db.Lookup(t.Context(), "person 7"); err != nil || f.Version != b.Origin.At(7) {
+		t.Errorf("got %v, %v; want version %s", f, err, b.Origin.At(7))
+	}
+}
+
+func TestReadersDoNotWaitForTheWriter(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	mustApply(t, db, rows(t, 0, "andy=mint"))
+	release, err := sqlite.Hold(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for range 10 { // more than there are connections
+		if f, err := db.Lookup(ctx, "andy"); err != nil || f.Flavor != "mint" {
+			t.Errorf("Lookup gave %v, %v; want what is committed", f, err)
+		}
+	}
+	waiting, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer stop()
+	if _, err := db.Apply(waiting, []events.Batch{rows(t, 1, "andy=fig")}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second writer got %v, want context.DeadlineExceeded", err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWaitPending(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := db.WaitPending(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without changes: got %v, want context.DeadlineExceeded", err)
+	}
+	waits := make(chan error, 2)
+	for range cap(waits) {
+		go func() { waits <- db.WaitPending(t.Context()) }()
+	}
+	mustApply(t, db, rows(t, 0, "nobody")) // changes nothing, so it wakes nobody for good
+	select {
+	case err := <-waits:
+		t.Fatalf("woken without a change: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	mustApply(t, db, rows(t, 1, "andy=mint"))
+	for range cap(waits) {
+		if err := <-waits; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := db.WaitPending(t.Context()); err != nil {
+		t.Errorf("with changes: %v", err)
+	}
+}
+
+func TestOutboxNumbersNeverComeAgain(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	mustApply(t, db, rows(t, 0, "andy=mint"))
+	first, err := db.Pending(t.Context(), 10)
+	if err != nil || len(first) != 1 {
+		t.Fatalf("got %v, %v", first, err)
+	}
+	again, err := db.Pending(t.Context(), 10)
+	if diff := cmp.Diff(first, again); err != nil || diff != "" {
+		t.Errorf("not announced yet, %v (-want +got):\n%s", err, diff)
+	}
+	if err := db.Announced(t.Context(), first[0].Seq); err != nil {
+		t.Fatal(err)
+	}
+	mustApply(t, db, rows(t, 1, "andy=fig"))
+	if err := db.Announced(t.Context(), first[0].Seq); err != nil { // late, a second time
+		t.Fatal(err)
+	}
+	next, err := db.Pending(t.Context(), 10)
+	if err != nil || len(next) != 1 || next[0].Seq <= first[0].Seq {
+		t.Errorf("got %v, %v; want one record after %d", next, err, first[0].Seq)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	now := time.UnixMilli(1_795_000_000_000)
+	db := mustOpen(t, sqlite.Config{Clock: func() time.Time { return now }, TombstoneRetention: time.Hour})
+	prune := func(want int) {
+		t.Helper()
+		if n, err := db.Prune(t.Context()); n != want || err != nil {
+			t.Errorf("Prune gave %d, %v; want %d", n, err, want)
+		}
+	}
+	mustApply(t, db, rows(t, 1, "andy=mint", "ben=mint", "cleo=mint"))
+	mustApply(t, db, rows(t, 2, "andy", "ben", "cleo"))
+	now = now.Add(30 * time.Minute)
+	mustApply(t, db, rows(t, 3, "ben=back"))
+	mustApply(t, db, rows(t, 4, "cleo")) // a new removal lasts from now
+	prune(0)
+	now = now.Add(30 * time.Minute)
+	prune(1)
+	if diff := cmp.Diff([]events.Tally{{Applied: 1, Superseded: 1}}, mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
+		t.Errorf("older than the tombstones (-want +got):\n%s", diff)
+	}
+	now = now.Add(30 * time.Minute)
+	prune(1)
+	team, err := db.Team(t.Context(), "", 10)
+	if err != nil || len(team) != 2 || team[1].Flavor != "back" {
+		t.Errorf("the team is %v, %v", team, err)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	waiting := make(chan error)
+	go func() { waiting <- db.WaitPending(context.Background()) }()
+	time.Sleep(10 * time.Millisecond)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waiting; err == nil {
+		t.Error("WaitPending went well")
+	}
+	if _, err := db.Apply(t.Context(), []events.Batch{rows(t, 0, "andy=mint")}); err == nil {
+		t.Error("Apply went well")
+	}
+	if _, err := db.Lookup(t.Context(), "andy"); err == nil || errors.Is(err, events.ErrNotFound) {
+		t.Errorf("Lookup gave %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Errorf("closing again: %v", err)
+	}
+}
+
+func FuzzOutboxRecord(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{76, 'x'})
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Fuzz(func(_ *testing.T, blob []byte) { _ = sqlite.DecodeChanges(blob) })
+}

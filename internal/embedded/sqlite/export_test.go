@@ -1,0 +1,41 @@
+package sqlite
+
+import (
+	"fmt"
+
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// LimitPages makes the disk full as soon as the file has so many pages.
+func LimitPages(db *DB, pages int) error {
+	w := <-db.writer
+	defer func() { db.writer <- w }()
+	return sqlitex.ExecuteTransient(w.conn, fmt.Sprintf("PRAGMA max_page_count = %d", pages), nil)
+}
+
+// Hold opens a transaction that writes, and keeps it open until it is released.
+func Hold(db *DB) (release func() error, err error) {
+	w := <-db.writer
+	for _, q := range []string{"BEGIN IMMEDIATE", "UPDATE favorites SET flavor = 'uncommitted'"} {
+		if err := sqlitex.ExecuteTransient(w.conn, q, nil); err != nil {
+			return nil, err
+		}
+	}
+	return func() error {
+		defer func() { db.writer <- w }()
+		return sqlitex.ExecuteTransient(w.conn, "ROLLBACK", nil)
+	}, nil
+}
+
+// ForgetOrigins empties the cache, as a restart does.
+func ForgetOrigins(db *DB) {
+	w := <-db.writer
+	w.origins.forget()
+	db.writer <- w
+}
+
+// DecodeChanges is what Pending does with a record.
+func DecodeChanges(blob []byte) error {
+	_, err := decodeChanges(blob)
+	return err
+}

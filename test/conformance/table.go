@@ -1,0 +1,199 @@
+// Package conformance holds what every adapter of a port has to do, as tests that its own tests call: one suite a port,
+// run on SQLite and on DynamoDB alike.
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// TableUnderTest is an adapter of the table, the upload ledger and the change feed.
+type TableUnderTest struct {
+	Store
+
+	// Changes waits until the feed has the changes of every Apply that has returned, and takes them out: each is given
+	// once, or more often, but never later than by the first call after it was stored.
+	Changes func(context.Context) ([]events.Change, error)
+}
+
+// Store is what the write side and the read side, taken together, want of the table and the ledger.
+type Store interface {
+	// Begin opens an upload's record or gives the one that exists.
+	Begin(context.Context, events.Object) (events.Upload, error)
+	// Seal says how the reading ended; the record comes back from the one call with which the upload is settled.
+	Seal(ctx context.Context, id string, r events.Reading) (*events.Upload, error)
+	// Apply writes, counts and records batches; a tally for each, in their order.
+	Apply(context.Context, []events.Batch) ([]events.Tally, error)
+
+	Team(ctx context.Context, after string, limit int) ([]events.Favorite, error)
+	Lookup(ctx context.Context, person string) (events.Favorite, error)
+	Upload(ctx context.Context, id string) (events.Upload, error)
+	Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error)
+}
+
+// Table runs the suite. Open gives an empty table to each test and closes it with t.Cleanup.
+func Table(t *testing.T, open func(t *testing.T) TableUnderTest) {
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T, h *harness)
+	}{
+		{"a row is stored with its version", storesRows},
+		{"unknown people are not found", unknownPerson},
+		{"the team is sorted by bytes and comes in pages", teamPages},
+		{"the newer upload wins in any order", newerWins},
+		{"the newer upload wins inside one call", newerWinsInOneCall},
+		{"the later row of a file wins", laterRowWins},
+		{"a removed person is gone", removes},
+		{"a late older update brings nobody back", tombstones},
+		{"a removal of nobody is applied and announced to nobody", removesNobody},
+		{"only a changed flavor is a change", announcesChangesOnly},
+		{"a batch counts once", countsOnce},
+		{"a batch counts once when many apply it at the same time", countsOnceConcurrently},
+		{"a stored row that comes in another batch is applied, not written", repeatsRows},
+		{"apply leaves the batches as they are", leavesBatches},
+		{"nothing happens in a context that has ended", endedContext},
+		{"begin opens a record once", beginsOnce},
+		{"begin refuses an object without an origin", refusesSequencer},
+		{"an upload goes from publishing to applying to live", lifeOfAnUpload},
+		{"an upload without batches is live when sealed", sealsEmpty},
+		{"seal counts once", sealsOnce},
+		{"seal of an unknown upload is not found", sealsUnknown},
+		{"the upload becomes live with seal when that comes last", sealsLast},
+		{"batches may come before begin", appliesBeforeBegin},
+		{"a file that breaks off fails after its batches are applied", failsLate},
+		{"a failed upload counts what an earlier run published", failsWithMore},
+		{"the first rejects are kept", keepsRejects},
+		{"uploads are listed from the newest", listsUploads},
+		{"any interleaving ends in the same table", anyInterleaving},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, &harness{TableUnderTest: open(t)}) })
+	}
+}
+
+// harness makes uploads, and shortens the calls that must not fail.
+type harness struct {
+	TableUnderTest
+	keys atomic.Int64
+}
+
+// failer is what *testing.T and *rapid.T have in common.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// epoch is when the uploads of the tests were made, give or take milliseconds.
+func epoch() time.Time { return time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC) }
+
+// object gives a new object that was uploaded so many milliseconds after epoch.
+func (h *harness) object(ms int) events.Object {
+	n := h.keys.Add(1)
+	return events.Object{
+		Bucket: "favorites", Key: fmt.Sprintf("team %d.csv", n), VersionID: "v1", ETag: fmt.Sprintf("%032x", n),
+		Sequencer: fmt.Sprintf("0055aed6dc%08x", n), Size: 4711, Time: epoch().Add(time.Duration(ms) * time.Millisecond),
+	}
+}
+
+// batch makes a batch of rows such as "andy=vanilla", or "andy" for a removal, 20 bytes each, from byte first on.
+func batch(f failer, o events.Object, first int64, rows ...string) events.Batch {
+	f.Helper()
+	origin, err := o.Origin()
+	if err != nil {
+		f.Fatalf("origin: %v", err)
+	}
+	b := events.Batch{Origin: origin, First: first}
+	for i, row := range rows {
+		person, flavor, set := strings.Cut(row, "=")
+		b.Rows = append(b.Rows, events.Update{Offset: first + int64(i)*20, Person: person, Flavor: flavor, Remove: !set})
+	}
+	return b
+}
+
+func (h *harness) apply(f failer, batches ...events.Batch) []events.Tally {
+	f.Helper()
+	tallies, err := h.Apply(context.Background(), batches)
+	if err != nil {
+		f.Fatalf("Apply: %v", err)
+	}
+	if len(tallies) != len(batches) {
+		f.Fatalf("Apply gave %d tallies for %d batches", len(tallies), len(batches))
+	}
+	return tallies
+}
+
+func (h *harness) begin(f failer, o events.Object) events.Upload {
+	f.Helper()
+	u, err := h.Begin(context.Background(), o)
+	if err != nil {
+		f.Fatalf("Begin: %v", err)
+	}
+	return u
+}
+
+func (h *harness) seal(f failer, id string, r events.Reading) *events.Upload {
+	f.Helper()
+	settled, err := h.Seal(context.Background(), id, r)
+	if err != nil {
+		f.Fatalf("Seal: %v", err)
+	}
+	return settled
+}
+
+func (h *harness) upload(f failer, id string) events.Upload {
+	f.Helper()
+	u, err := h.Upload(context.Background(), id)
+	if err != nil {
+		f.Fatalf("Upload: %v", err)
+	}
+	return u
+}
+
+// flavors gives the whole team as person → flavor, without those whose name does not begin with prefix.
+func (h *harness) flavors(f failer, prefix string) map[string]string {
+	f.Helper()
+	team, err := h.Team(context.Background(), prefix, 1000)
+	if err != nil {
+		f.Fatalf("Team: %v", err)
+	}
+	flavors := map[string]string{}
+	for _, favorite := range team {
+		if strings.HasPrefix(favorite.Person, prefix) {
+			flavors[favorite.Person] = favorite.Flavor
+		}
+	}
+	return flavors
+}
+
+// changes drains the feed and removes repeated deliveries.
+func (h *harness) changes(f failer) []events.Change {
+	f.Helper()
+	all, err := h.Changes(context.Background())
+	if err != nil {
+		f.Fatalf("Changes: %v", err)
+	}
+	seen := map[string]bool{}
+	var once []events.Change
+	for _, c := range all {
+		if !seen[c.ID()] {
+			once = append(once, c)
+		}
+		seen[c.ID()] = true
+	}
+	return once
+}
+
+func same(f failer, what string, got, want any, opts ...cmp.Option) {
+	f.Helper()
+	if diff := cmp.Diff(want, got, opts...); diff != "" {
+		f.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
