@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// process is a server in a process of its own.
+type process struct {
+	*exec.Cmd
+	*connection
+	t   *testing.T
+	dir string
+}
+
+// startServe starts serve on a data folder and free ports, and returns once it is ready.
+func startServe(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, dir: dir}
+	p.Cmd = exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], append([]string{
+		"serve", "--data", dir, "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)...)
+	p.Env = append(os.Environ(), asProgram+"=1")
+	var log bytes.Buffer
+	p.Stderr = &log
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "flavorless is ready") {
+			go io.Copy(io.Discard, out) //nolint:errcheck // only to keep it from blocking
+			if p.connection, err = (clientFlags{dir}).connect(true); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+	}
+	p.kill()
+	t.Fatalf("serve did not become ready:\n%s", log.String())
+	return nil
+}
+
+// kill ends the process as a crash does: at once.
+func (p *process) kill() {
+	if p.ProcessState == nil {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+	}
+}
+
+// stopped asks the process to end, and gives its exit code.
+func (p *process) stopped() int {
+	p.t.Helper()
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	var failed *exec.ExitError
+	if err := p.Wait(); err != nil && !errors.As(err, &failed) {
+		p.t.Fatal(err)
+	}
+	return p.ProcessState.ExitCode()
+}
+
+func (p *process) put(key, text string) {
+	p.t.Helper()
+	_, err := p.s3().PutObject(p.t.Context(), &s3.PutObjectInput{Bucket: aws.String(p.info.Bucket), Key: aws.String(key), Body: strings.NewReader(text)})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// settled waits until the newest upload of a key has its end, and makes sure that its rows add up.
+func (p *process) settled(key string) events.Upload {
+	p.t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for time.Now().Before(deadline) {
+		uploads, err := p.recent(p.t.Context(), 500)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for _, u := range uploads {
+			if u.Key != key {
+				continue
+			}
+			if !u.Status.Settled() {
+				break
+			}
+			if c := u.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows {
+				p.t.Fatalf("the rows of %s do not add up: %+v", key, c)
+			}
+			return u
+		}
+		time.Sleep(10 * time.Millisecond) // between two looks; the condition is the ledger's
+	}
+	p.t.Fatalf("%s is not settled after a minute", key)
+	return events.Upload{}
+}
+
+func (p *process) team() map[string]string {
+	p.t.Helper()
+	team := map[string]string{}
+	if _, err := p.get(p.t.Context(), "/team", &team); err != nil {
+		p.t.Fatal(err)
+	}
+	return team
+}
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+func TestUpload(t *testing.T) {
+	p := startServe(t, filepath.Join(t.TempDir(), "data"))
+	run := func(t *testing.T, args ...string) result {
+		return command(t, "", append(args, "--data", p.dir)...)
+	}
+	tests := []struct {
+		name, file, text string
+		args             []string
+		code             int
+		want             []string // in the output
+	}{
+		{"live", "a.csv", "person,flavor\nandy,vanilla\n", nil, exitOK, []string{"live after", "1 row: 1 applied, 0 superseded, 0 rejected"}},
+		{"live with rejects", "b.csv", "person,flavor\nandy,mint\nbill,\n", nil, exitRejected, []string{"1 applied, 0 superseded, 1 rejected", "missing_flavor", "bill,", "remove the person"}},
+		{"failed", "c.json", `{"andy": "fudge", "bill"`, nil, exitFailed, []string{"failed", "malformed_json", "line 1", "1 applied"}},
+		{"all or nothing", "d.csv", "person,flavor\nandy,lemon\nbill,\n", []string{"--on-error-abort"}, exitFailed, []string{"aborted", "0 applied", "2 rejected"}},
+		{"empty", "e.csv", "", nil, exitOK, []string{"0 rows: 0 applied"}},
+		{"JSON", "f.csv", "person,flavor\nzoë,vanilla\n", []string{"--json"}, exitOK, []string{`"status":"live"`, `"applied":1`}},
+		{"detached", "g.csv", "person,flavor\nzoë,mint\n", []string{"--detach"}, exitOK, []string{"is uploaded as uploads/g.csv"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := run(t, append([]string{"upload", writeFile(t, test.file, test.text)}, test.args...)...)
+			if got.code != test.code || got.err != "" {
+				t.Errorf("exit code %d (want %d), stderr %q", got.code, test.code, got.err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(got.out, want) {
+					t.Errorf("the output lacks %q:\n%s", want, got.out)
+				}
+			}
+			p.settled("uploads/" + test.file)
+		})
+	}
+
+	t.Run("the same file twice is two uploads", func(t *testing.T) {
+		file := writeFile(t, "twice.csv", "person,flavor\nann,vanilla\n")
+		var ids [2]string
+		for i := range ids {
+			var u events.Upload
+			if got := run(t, "upload", "--json", file); got.code != exitOK || json.Unmarshal([]byte(got.out), &u) != nil {
+				t.Fatalf("%+v", got)
+			}
+			ids[i] = u.ID
+		}
+		if ids[0] == ids[1] {
+			t.Errorf("both are %s", ids[0])
+		}
+	})
+	t.Run("team", func(t *testing.T) {
+		var team map[string]string
+		got := run(t, "team", "--json")
+		if got.code != exitOK || json.Unmarshal([]byte(got.out), &team) != nil {
+			t.Fatalf("%+v", got)
+		}
+		if team["andy"] != "fudge" || team["zoë"] != "mint" || len(team) != 3 {
+			t.Errorf("team = %v", team)
+		}
+	})
+	t.Run("lookup", func(t *testing.T) {
+		if got := run(t, "lookup", "andy"); got.code != exitOK || !strings.HasPrefix(got.out, "fudge") {
+			t.Errorf("%+v", got)
+		}
+		if got := run(t, "lookup", "nobody"); got.code != exitFailed || !strings.Contains(got.err, "nobody") {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("uploads", func(t *testing.T) {
+		got := run(t, "uploads")
+		if got.code != exitOK || !strings.Contains(got.out, "uploads/b.csv") || !strings.Contains(got.out, "failed") {
+			t.Errorf("%+v", got)
+		}
+		id := p.settled("uploads/b.csv").ID
+		if got := run(t, "uploads", id); got.code != exitOK || !strings.Contains(got.out, "missing_flavor") || !strings.Contains(got.out, "rejects.ndjson") {
+			t.Errorf("%+v", got)
+		}
+		if got := run(t, "uploads", "nonsense"); got.code == exitOK {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("rejects in the reports bucket", func(t *testing.T) {
+		id := p.settled("uploads/b.csv").ID
+		out, err := p.s3().GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(p.info.ReportsBucket), Key: aws.String(id + "/rejects.ndjson")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r events.Reject
+		if err := json.NewDecoder(out.Body).Decode(&r); err != nil || r.Code != events.MissingFlavor || r.Line != 3 || r.Column != 6 || r.Offset != 24 {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+	t.Run("token", func(t *testing.T) {
+		for ttl, want := range map[string]int{"1h": http.StatusOK, "0s": 0} {
+			got := run(t, "token", "--ttl", ttl)
+			if want == 0 {
+				if got.code != exitUsage {
+					t.Errorf("ttl %s: %+v", ttl, got)
+				}
+				continue
+			}
+			p.token = strings.TrimSpace(got.out)
+			if status, _, err := p.raw(t.Context(), "/team"); err != nil || !strings.HasPrefix(status, "200") {
+				t.Errorf("ttl %s: %s, %v", ttl, status, err)
+			}
+		}
+	})
+	t.Run("env", func(t *testing.T) {
+		sh := exec.CommandContext(t.Context(), "sh", "-c", `eval "$("$0" env --data "$1")" && "$0" team --json`, os.Args[0], p.dir)
+		sh.Env = append(os.Environ(), asProgram+"=1")
+		out, err := sh.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), `"andy": "fudge"`) {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestBadUsage is acceptance 7: one clear line that says what to do, and exit code 2.
+func TestBadUsage(t *testing.T) {
+	p := startServe(t, filepath.Join(t.TempDir(), "data"))
+	file := writeFile(t, "plain", "x")
+	csv := writeFile(t, "a.csv", "person,flavor\n")
+	missing := filepath.Join(t.TempDir(), "missing")
+	other := func() string { return filepath.Join(t.TempDir(), "other") }
+	host := func(url string) string { return url[strings.LastIndex(url, "/")+1:] }
+	free := []string{"--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0"}
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"API port taken", append([]string{"serve", "--data", other()}, "--api", host(p.info.API), "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0"), "--api"},
+		{"S3 port taken", append([]string{"serve", "--data", other()}, "--api", "127.0.0.1:0", "--s3", host(p.info.S3), "--nats", "127.0.0.1:0"), host(p.info.S3)},
+		{"NATS port taken", append([]string{"serve", "--data", other()}, "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", host(p.info.NATS)), host(p.info.NATS)},
+		{"folder is a file", append([]string{"serve", "--data", file}, free...), "--data"},
+		{"folder not writable", append([]string{"serve", "--data", "/proc/flavorless"}, free...), "--data"},
+		{"folder in use", append([]string{"serve", "--data", p.dir}, free...), "another flavorless is using it"},
+		{"half an identity provider", append([]string{"serve", "--data", other(), "--issuer", "https://id.example.com/"}, free...), "JWKS URI"},
+		{"insecure JWKS URI", append([]string{"serve", "--data", other(), "--issuer", "i", "--audience", "a", "--jwks-uri", "http://id.example.com/"}, free...), "https"},
+		{"bad address", []string{"serve", "--data", other(), "--api", "nonsense"}, "host:port"},
+		{"unknown command", []string{"frobnicate"}, "--help"},
+		{"unknown flag", []string{"team", "--frobnicate"}, "--help"},
+		{"missing argument", []string{"lookup"}, "--help"},
+		{"no server", []string{"team", "--data", missing}, "flavorless serve"},
+		{"no server to upload to", []string{"upload", csv, "--data", missing}, "flavorless serve"},
+		{"no server for env", []string{"env", "--data", missing}, "flavorless serve"},
+		{"no server for a token", []string{"token", "--data", missing}, "flavorless serve"},
+		{"no such file to upload", []string{"upload", missing, "--data", p.dir}, "missing"},
+		{"unknown format to upload", []string{"upload", file, "--data", p.dir}, ".csv"},
+		{"no such file to check", []string{"check", missing}, "missing"},
+		{"folder to check", []string{"check", t.TempDir()}, "folder"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // should it start after all
+			defer cancel()
+			var out, stderr bytes.Buffer
+			code := run(ctx, test.args, &terminal{in: strings.NewReader(""), out: &out, err: &stderr})
+			text := strings.TrimSpace(stderr.String())
+			if code != exitUsage || !strings.Contains(text, test.want) {
+				t.Errorf("exit code %d, stderr:\n%s", code, text)
+			}
+			if lines := strings.Split(text, "\n"); len(lines) != 1 || !strings.HasPrefix(text, "flavorless: ") {
+				t.Errorf("not one line:\n%s", text)
+			}
+		})
+	}
+}
+
+func TestCheck(t *testing.T) {
+	const bad = "person,flavor\nandy,vanilla\nbill,\n"
+	tests := []struct {
+		name, stdin string
+		args        []string
+		code        int
+		want        []string
+	}{
+		{"good", "", []string{writeFile(t, "a.csv", "person,flavor\nandy,vanilla\n")}, exitOK, []string{"1 row: 1 accepted, 0 rejected", "good"}},
+		{"rejected", "", []string{writeFile(t, "b.csv", bad)}, exitRejected, []string{"line 3, column 6: missing_flavor", "bill,"}},
+		{"broken", "", []string{writeFile(t, "c.json", `{"a":`)}, exitFailed, []string{"malformed_json", "cut off"}},
+		{"unknown", "", []string{writeFile(t, "c.txt", `{"a":`)}, exitFailed, []string{"unknown_format", ".csv"}},
+		{"several", "", []string{writeFile(t, "a.csv", bad), writeFile(t, "c.json", `{"a":`)}, exitFailed, []string{"missing_flavor", "malformed_json"}},
+		{"stdin CSV", bad, []string{"-"}, exitRejected, []string{"missing_flavor"}},
+		{"stdin JSON", `{"a": 1}`, []string{"-"}, exitRejected, []string{"not_a_string"}},
+		{"stdin NDJSON", "{\"person\":\"a\",\"flavor\":\"b\"}\n{\"person\":\"a\"}", []string{"-"}, exitRejected, []string{"2 rows", "missing_flavor"}},
+		{"stdin under a name", "person\tflavor\na\tb\n", []string{"-", "--as", "x.tsv"}, exitOK, []string{"1 accepted"}},
+		{"JSON", bad, []string{"-", "--json"}, exitRejected, []string{`"code":"missing_flavor"`, `"file":"-","format":"csv","rows":2,"accepted":1,"rejected":1`}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := command(t, test.stdin, append([]string{"check"}, test.args...)...)
+			if got.code != test.code || got.err != "" {
+				t.Errorf("exit code %d (want %d), stderr %q", got.code, test.code, got.err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(got.out, want) {
+					t.Errorf("the output lacks %q:\n%s", want, got.out)
+				}
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, name := range []string{"", "demo", "serve", "env", "upload", "check", "team", "lookup", "uploads", "token"} {
+		args := []string{name, "--help"}
+		if name == "" {
+			args = args[1:]
+		}
+		if got := command(t, "", args...); got.code != exitOK || !strings.Contains(got.out, "Usage:") || got.err != "" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
