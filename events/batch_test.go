@@ -193,6 +193,8 @@ func badBatches() map[string]edit {
 		"person with spaces":       {`"andy"`, `" andy"`, `row 1: person " andy" is not normalised`, true},
 		"person decomposed":        {`"zoë"`, `"zoe\u0308"`, `row 2: person "zoe\u0308" is not normalised`, false},
 		"person with a line end":   {`"andy"`, `"an\ndy"`, "row 1: person has the control character U+000A inside", true},
+		"person a noncharacter":    {`"andy"`, `"\uffff"`, "row 1: person has the control character U+FFFF inside", true},
+		"flavor turned around":     {`"cookie dough"`, `"a\u202eb"`, "row 1: flavor has the control character U+202E inside", true},
 		"person too long":          {`"andy"`, `"` + strings.Repeat("a", 257) + `"`, "row 1: person has 257 bytes, 256 are allowed", true},
 		"person far too long":      {`"andy"`, `"` + strings.Repeat("é", 257) + `"`, "row 1: person has 514 bytes", true},
 		"person a long blank":      {`"andy"`, `"andy` + strings.Repeat(" ", 10000) + `"`, "is not normalised", true},

@@ -13,7 +13,7 @@ import (
 // DecodeBatch reads the body of a message of type UpdatesType. Members that it doesn't know are skipped; the columns are
 // those of this version, in their order. An error means that the message can never be applied: retrying is of no use.
 //
-// It reads token by token, because a batch has some thousand rows and the time of decoding is the time of apply.
+// It reads token by token, straight into the rows: a batch has a thousand of them and more.
 func DecodeBatch(body []byte) (Batch, error) {
 	d := batchDecoder{in: jsontext.NewDecoder(bytes.NewReader(body))}
 	d.batch.First = -1

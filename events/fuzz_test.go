@@ -20,7 +20,7 @@ func seed(f *testing.F, golden string, edits map[string]edit) {
 	}
 }
 
-// What decodes is what encodes: the encoder makes a body of it that decodes to the same, and the second body is the first.
+// What decodes has an encoding, which decodes to the same.
 func FuzzDecodeBatch(f *testing.F) {
 	seed(f, "batch.json", badBatches())
 	f.Add(readGolden(f, "batch-removal.json"))

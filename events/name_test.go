@@ -1,6 +1,7 @@
 package events_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -98,6 +99,28 @@ func TestCleanName(t *testing.T) {
 				t.Errorf("CleanName(%+q) = %+q, %q, want %+q, %q", tt.in, got, code, tt.want, tt.code)
 			}
 		})
+	}
+}
+
+func TestForbiddenCharacters(t *testing.T) {
+	all := []rune{'\x7f', '\u2028', '\u2029', '\u202a', '\u202b', '\u202c', '\u202d', '\u202e', '\u2066', '\u2067', '\u2068', '\u2069'}
+	for r := rune(0); r < 0x20; r++ {
+		all = append(all, r, r+0x80)
+	}
+	for r := rune(0xfdd0); r <= 0xfdef; r++ {
+		all = append(all, r)
+	}
+	for plane := rune(0); plane <= 0x100000; plane += 0x10000 {
+		all = append(all, plane+0xfffe, plane+0xffff)
+	}
+	for r := range rune(unicode.MaxRune + 1) {
+		if !utf8.ValidRune(r) {
+			continue
+		}
+		_, bad := events.CleanName("a"+string(r)+"b", "person", events.MissingPerson)
+		if want := slices.Contains(all, r); want != (bad != nil) || bad != nil && bad.Code != events.ControlCharacter {
+			t.Errorf("%U inside: %v, want it refused: %v", r, bad, want)
+		}
 	}
 }
 

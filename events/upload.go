@@ -29,7 +29,7 @@ type Upload struct {
 	Failure   *Failure  `json:"failure,omitempty"` // why the file could not be read to its end; final with status failed
 	Format    string    `json:"format,omitempty"`  // such as "csv" or "ndjson+gzip"
 	Counts    Counts    `json:"counts"`
-	Rejects   []Reject  `json:"rejects"`             // the first MaxRejects
+	Rejects   []Reject  `json:"rejects"`             // the first MaxRejects; always there, [] without any
 	RejectsAt string    `json:"rejectsAt,omitempty"` // s3://… of the object with every reject, one JSON object a line
 	Uploaded  time.Time `json:"uploaded"`            // when the object was stored
 	Started   time.Time `json:"started"`             // when ingest first saw it
