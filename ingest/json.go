@@ -150,6 +150,8 @@ func (d *jsonDecoder) explain(err error) error {
 	}
 	var syntax *jsontext.SyntacticError
 	switch {
+	case errors.Is(err, errRecordTooLong):
+		return errRecordTooLong
 	case errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF: //nolint:errorlint // bare only at the end
 		return d.failure(d.src.read, "the JSON ends in the middle; it was cut off, so make and upload it again")
 	case errors.As(err, &syntax):

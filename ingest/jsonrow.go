@@ -55,19 +55,19 @@ func (d *objectDecoder) object(length int64, u *events.Update) (column int64, ba
 	if _, err := d.in.ReadToken(); err != nil {
 		return d.broken(err)
 	}
-	var person, flavor, action field
+	person, flavor, action := field{name: "person"}, field{name: "flavor"}, field{name: "action"}
 	for d.in.PeekKind() == jsontext.KindString {
 		name, err := d.in.ReadValue()
 		if err != nil {
 			return d.broken(err)
 		}
 		var f *field
-		switch string(name) {
-		case `"person"`:
+		switch string(unquoted(name)) {
+		case person.name:
 			f = &person
-		case `"flavor"`:
+		case flavor.name:
 			f = &flavor
-		case `"action"`:
+		case action.name:
 			f = &action
 		default:
 			if err := d.in.SkipValue(); err != nil {
@@ -76,7 +76,7 @@ func (d *objectDecoder) object(length int64, u *events.Update) (column int64, ba
 			continue
 		}
 		if f.at != 0 {
-			return d.at() - int64(len(name)) + 1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf("the row has two members %s; keep one", name)}
+			return d.at() - int64(len(name)) + 1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf("the row has two members %q; keep one", f.name)}
 		}
 		value, err := d.in.ReadValue()
 		if err != nil {
@@ -91,7 +91,7 @@ func (d *objectDecoder) object(length int64, u *events.Update) (column int64, ba
 				return f.at, bad
 			}
 		default:
-			return f.at, notAString(string(name[1:len(name)-1]), value)
+			return f.at, notAString(f.name, value)
 		}
 	}
 	if _, err := d.in.ReadToken(); err != nil {
@@ -105,6 +105,7 @@ func (d *objectDecoder) object(length int64, u *events.Update) (column int64, ba
 
 // field is a member of a row: where its value stands (0: nowhere), and what it is.
 type field struct {
+	name string
 	at   int64
 	text string
 	null bool
