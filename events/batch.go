@@ -1,6 +1,9 @@
 package events
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Batch is a run of consecutive accepted rows of one upload, in file order. It travels as one Message and is applied
 // and counted once, however often it is delivered.
@@ -85,13 +88,14 @@ func (w *BatchWriter) Size() int {
 // Message ends the batch and returns it. The writer is then ready for the next one. It needs at least one row.
 func (w *BatchWriter) Message() Message {
 	upload := w.origin.Upload()
+	w.buf = append(w.buf, batchEnd...)
 	m := Message{
 		ID:         batchID(upload, w.first),
 		Subject:    UpdatesType,
 		Attributes: map[string]string{"type": UpdatesType, "upload": upload},
-		Body:       append(w.buf, batchEnd...),
+		Body:       bytes.Clone(w.buf),
 	}
-	w.buf = make([]byte, 0, cap(m.Body))
+	w.buf = w.buf[:0]
 	w.rows = 0
 	return m
 }

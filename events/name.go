@@ -55,7 +55,7 @@ func cleanUnicode(s, field string) (string, *RowError) {
 		return "", &RowError{InvalidUTF8, fmt.Sprintf("%s is not valid UTF-8; save the file as UTF-8", field)}
 	}
 	s = strings.TrimFunc(s, isSpace)
-	if !norm.NFC.IsNormalString(s) {
+	if !belowMarks(s) && !norm.NFC.IsNormalString(s) {
 		s = norm.NFC.String(s)
 	}
 	for _, r := range s {
@@ -64,6 +64,18 @@ func cleanUnicode(s, field string) (string, *RowError) {
 		}
 	}
 	return s, nil
+}
+
+// belowMarks tells whether s has no character from U+0300 on, where the combining marks begin. Such text is in NFC: so it
+// is with most names that are written in Latin letters, and to know is faster than to ask.
+// https://www.unicode.org/reports/tr15/#Detecting_Normalization_Forms
+func belowMarks(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0xcc { // the first byte of U+0300
+			return false
+		}
+	}
+	return true
 }
 
 // isSpace tells what is trimmed. It includes what spreadsheets and web pages leave behind: no-break spaces are white

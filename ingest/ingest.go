@@ -159,30 +159,37 @@ func (in *Ingester) pass(body io.ReadCloser, o events.Object, rejects *rejectLog
 func Read(body io.Reader, name string, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
 	var reading events.Reading
 	rows, err := Open(body, name)
-	if err == nil {
-		defer rows.Close()
-		reading.Format = rows.Format().String()
+	if err != nil {
+		return broken(reading, err)
 	}
-	for err == nil {
-		var u events.Update
-		var bad *events.Reject
-		if bad, err = rows.Next(&u); err != nil {
-			break
+	defer rows.Close()
+	reading.Format = rows.Format().String()
+	for u := new(events.Update); ; {
+		bad, err := rows.Next(u)
+		if err == io.EOF { //nolint:errorlint // Next gives it bare
+			return reading, nil
+		}
+		if err != nil {
+			return broken(reading, err)
 		}
 		reading.Rows++
 		if bad != nil {
 			reading.Rejected++
 			err = reject(bad)
 		} else {
-			err = accept(u)
+			err = accept(*u)
+		}
+		if err != nil {
+			return reading, err
 		}
 	}
-	var broken *FileError
-	switch {
-	case errors.Is(err, io.EOF):
-		return reading, nil
-	case errors.As(err, &broken):
-		reading.Failure = &broken.Failure
+}
+
+// broken makes a file's own fault part of what was read; any other error remains one.
+func broken(reading events.Reading, err error) (events.Reading, error) {
+	var bad *FileError
+	if errors.As(err, &bad) {
+		reading.Failure = &bad.Failure
 		return reading, nil
 	}
 	return reading, err

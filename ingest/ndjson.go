@@ -16,16 +16,17 @@ type ndjsonDecoder struct {
 	src    *source
 	in     *bufio.Reader
 	object objectDecoder
-	next0  int64 // offset of the next line
+	at     int64 // offset up to which lines were read
 	line   int64 // number of the current line, from 1
 	long   []byte
 }
 
-func (d *ndjsonDecoder) position() (line, column, offset int64) { return d.line, 1, d.next0 }
+func (d *ndjsonDecoder) position() (line, column, offset int64) { return d.line, 1, d.src.record }
 
 func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 	for {
-		u.Offset = d.next0
+		d.src.begin(d.at)
+		u.Offset = d.at
 		line, err := d.readLine()
 		if errors.Is(err, errRecordTooLong) {
 			return d.reject(u.Offset, 1, line, &events.RowError{Code: events.RecordTooLong,
@@ -38,7 +39,6 @@ func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 		indent := int64(len(line) - len(text))
 		text = bytes.TrimRight(text, " \t\r\n")
 		if len(text) == 0 {
-			d.src.beginRecord()
 			continue
 		}
 		u.Offset += indent
@@ -62,7 +62,7 @@ func (d *ndjsonDecoder) readLine() ([]byte, error) {
 		}
 		line = d.long
 	}
-	d.next0 += int64(len(line))
+	d.at += int64(len(line))
 	if len(line) > MaxRecord {
 		return line, d.skipLine(err)
 	}
@@ -75,10 +75,10 @@ func (d *ndjsonDecoder) readLine() ([]byte, error) {
 // skipLine reads on to the end of a line that is too long. How the line so far ended is in err.
 func (d *ndjsonDecoder) skipLine(err error) error {
 	for errors.Is(err, bufio.ErrBufferFull) {
-		d.src.beginRecord()
+		d.src.begin(d.src.record)
 		var more []byte
 		more, err = d.in.ReadSlice('\n')
-		d.next0 += int64(len(more))
+		d.at += int64(len(more))
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err

@@ -24,7 +24,7 @@ type Rows struct {
 // end, a *FileError when the file can't be read on, and any other when reading may succeed another time.
 type decoder interface {
 	next(u *events.Update) (*events.Reject, error)
-	// position gives line, column and offset up to which the file was read.
+	// position gives line, column and offset of the record that is being read.
 	position() (line, column, offset int64)
 }
 
@@ -48,11 +48,11 @@ func Open(body io.Reader, name string) (*Rows, error) {
 }
 
 func newDecoder(src *source, format Format) (decoder, error) {
-	if format.Rows == "json" {
-		src.lines = &lineIndex{line: 1}
+	if format.Rows != "ndjson" {
+		src.window = &window{line: 1}
 	}
 	in := bufio.NewReaderSize(src, bufferSize)
-	head, err := in.Peek(4096)
+	head, err := in.Peek(headSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func newDecoder(src *source, format Format) (decoder, error) {
 	case "json":
 		return newJSON(src, in, start)
 	case "ndjson":
-		return &ndjsonDecoder{src: src, in: in, next0: start}, nil
+		return &ndjsonDecoder{src: src, in: in, at: start}, nil
 	default:
 		return newCSV(src, in, start, format)
 	}
@@ -88,7 +88,6 @@ func (r *Rows) Next(u *events.Update) (*events.Reject, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	r.src.beginRecord()
 	reject, err := r.decoder.next(u)
 	if err != nil {
 		r.err = r.explain(err)
