@@ -1,12 +1,14 @@
 package ingest_test
 
 import (
-	"bytes"
+	"errors"
 	"io"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
 )
 
 // endless gives start, then pattern over and over until there were size bytes. On its way it watches the heap.
@@ -34,12 +36,15 @@ func (e *endless) Read(p []byte) (int, error) {
 		n, at = n+c, at+int64(c)
 	}
 	e.read += int64(n)
-	if e.read-e.checked > min(8<<20, 64<<10+e.read/8) { // often at first: that is as far as most come
-		e.checked = e.read
-		h := heap()
-		e.growth = max(e.growth, h-min(e.before, h))
+	if e.read-e.checked > min(8<<20, 16<<10+e.read/8) { // often at first: that is as far as most come
+		e.check()
 	}
 	return n, nil
+}
+
+func (e *endless) check() {
+	h := heap()
+	e.checked, e.growth = e.read, max(e.growth, h-min(e.before, h))
 }
 
 // heap is what is alive, in bytes.
@@ -53,8 +58,7 @@ func heap() uint64 {
 // TestMemory reads hundreds of megabytes of the worst, and holds the live heap to a bound that has nothing to do with
 // the length. Without the limits of source, one unclosed quote of this size takes over a gigabyte.
 func TestMemory(t *testing.T) {
-	const size, bound = 300 << 20, 16 << 20
-	line := func(s string, n int) []byte { return bytes.Repeat([]byte(s), n) }
+	const size = 300 << 20
 	for _, c := range []struct {
 		name, file     string
 		start, pattern string
@@ -79,24 +83,41 @@ func TestMemory(t *testing.T) {
 		{"rows of an array", "a.json", "[", "{\"person\":\"dan\",\"flavor\":\"mint\"},\n", size / 10, 5e5, events.MalformedJSON},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			body := &endless{start: []byte(c.start), pattern: line(c.pattern, 1+1000/len(c.pattern)), size: c.size}
-			got, err := tally(body, c.file)
-			if err != nil {
-				t.Fatal(err)
+			body := &endless{start: []byte(c.start), pattern: []byte(strings.Repeat(c.pattern, 1+1000/len(c.pattern))), size: c.size}
+			rows, code := exhaust(t, body, c.file)
+			if code != c.code || rows < c.rows {
+				t.Errorf("%d rows, failure %q; want %d and %q", rows, code, c.rows, c.code)
 			}
-			if code := codeOf(got); code != c.code || got.Rows < c.rows {
-				t.Errorf("%d rows, failure %q; want %d and %q", got.Rows, code, c.rows, c.code)
+			bound := uint64(16 << 20)
+			if c.name == "endless fields" { // encoding/csv keeps 40 bytes of each, and here a field is one byte
+				bound = 64 << 20
 			}
-			if body.checked == 0 || body.growth > bound {
+			t.Logf("at most %.1f MiB", float64(body.growth)/(1<<20))
+			if body.growth > bound {
 				t.Errorf("the heap grew by %d MiB over %d MiB, want at most %d", body.growth>>20, body.read>>20, bound>>20)
 			}
 		})
 	}
 }
 
-func codeOf(r events.Reading) events.Code {
-	if r.Failure == nil {
-		return ""
+func exhaust(t *testing.T, body *endless, file string) (rows int64, code events.Code) {
+	t.Helper()
+	r, err := ingest.Open(body, file)
+	if err == nil {
+		for err == nil {
+			_, err = r.Next(new(events.Update))
+		}
+		rows = r.Read()
+		defer r.Close()
 	}
-	return r.Failure.Code
+	body.check() // while the reader is alive with all that it keeps
+	runtime.KeepAlive(r)
+	var bad *ingest.FileError
+	switch {
+	case errors.As(err, &bad):
+		code = bad.Failure.Code
+	case !errors.Is(err, io.EOF):
+		t.Errorf("reading: %v", err)
+	}
+	return rows, code
 }
