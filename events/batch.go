@@ -30,6 +30,9 @@ type BatchWriter struct {
 	buf    []byte
 	first  int64
 	rows   int
+
+	thousands     int64 // of the last offset
+	thousandsText []byte
 }
 
 // NewBatchWriter returns a writer for the upload of that origin.
@@ -60,7 +63,7 @@ func (w *BatchWriter) Add(u Update) {
 	} else {
 		b = append(b, ",["...)
 	}
-	b = strconv.AppendInt(b, u.Offset, 10)
+	b = w.appendOffset(b, u.Offset)
 	b = append(b, ',')
 	b = appendString(b, u.Person)
 	if u.Remove {
@@ -72,6 +75,19 @@ func (w *BatchWriter) Add(u Update) {
 	}
 	w.buf = b
 	w.rows++
+}
+
+// appendOffset appends an offset. Those of neighbours have all but the last digits in common.
+func (w *BatchWriter) appendOffset(dst []byte, offset int64) []byte {
+	if offset < 1000 {
+		return strconv.AppendInt(dst, offset, 10)
+	}
+	if high := offset / 1000; high != w.thousands {
+		w.thousands, w.thousandsText = high, strconv.AppendInt(w.thousandsText[:0], high, 10)
+	}
+	low := int(offset % 1000)
+	dst = append(dst, w.thousandsText...)
+	return append(dst, byte('0'+low/100), byte('0'+low/10%10), byte('0'+low%10))
 }
 
 // Rows is the number of rows added since the last Message.

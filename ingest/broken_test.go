@@ -18,7 +18,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-func compress(t testing.TB, suffix string, plain []byte) []byte {
+func compress(t reporter, suffix string, plain []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := io.WriteCloser(nopCloser{&b})
@@ -29,10 +29,10 @@ func compress(t testing.TB, suffix string, plain []byte) []byte {
 		w, _ = zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1))
 	}
 	if _, err := w.Write(plain); err != nil {
-		t.Fatal(err)
+		t.Fatalf("compressing: %v", err)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("compressing: %v", err)
 	}
 	return b.Bytes()
 }

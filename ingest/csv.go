@@ -30,13 +30,10 @@ type csvDecoder struct {
 
 func newCSV(src *source, in *bufio.Reader, start int64, format Format) (decoder, error) {
 	d := &csvDecoder{src: src, in: in, skipped: start, at: start, action: -1}
-	if err := d.begin(); err != nil {
-		if err == io.EOF { //nolint:errorlint // the source gives it bare
-			return d, nil // an empty file; next will say so again
-		}
-		return nil, err
-	}
 	header, err := d.header(format)
+	if err == io.EOF { //nolint:errorlint // the source and csv give it bare
+		return d, nil // an empty file; next will say so again
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -44,16 +41,16 @@ func newCSV(src *source, in *bufio.Reader, start int64, format Format) (decoder,
 	return d, nil
 }
 
-// header reads the row that names the columns.
+// header reads the row that names the columns. The error is io.EOF if there is nothing.
 func (d *csvDecoder) header(format Format) ([]string, error) {
 	place := func(bad *FileError) error {
 		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = d.position()
 		return bad
 	}
-	head, err := d.in.Peek(headSize)
-	if len(head) == 0 {
+	if err := d.begin(); err != nil {
 		return nil, err
 	}
+	head, _ := d.in.Peek(headSize)
 	comma, bad := delimiter(head, format)
 	if bad != nil {
 		return nil, place(bad)

@@ -124,6 +124,7 @@ func TestNothing(t *testing.T) {
 		{"csv of blank lines", "a.csv", "\n\r\n\n"},
 		{"json of blank lines", "a.json", " \n\r\n\t"},
 		{"ndjson of blank lines", "a.ndjson", " \n\r\n\t"},
+		{"csv of a CR", "a.csv", "\n\r"},
 		{"header", "a.csv", "person,flavor"},
 		{"header with newline", "a.tsv", "person\tflavor\r\n"},
 		{"header and blank lines", "a.csv", "person,flavor\n\n\r\n"},

@@ -25,8 +25,15 @@ var withoutReasons = cmp.Options{
 	cmpopts.IgnoreFields(events.Failure{}, "Reason"),
 }
 
+// reporter is a test, or one run of a property.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // readAll reads a file and holds it to what is true of every file.
-func readAll(t testing.TB, body io.Reader, name string) outcome {
+func readAll(t reporter, body io.Reader, name string) outcome {
 	t.Helper()
 	got, err := tryRead(t, body, name)
 	if err != nil {
@@ -35,7 +42,7 @@ func readAll(t testing.TB, body io.Reader, name string) outcome {
 	return got
 }
 
-func tryRead(t testing.TB, body io.Reader, name string) (outcome, error) {
+func tryRead(t reporter, body io.Reader, name string) (outcome, error) {
 	t.Helper()
 	var got outcome
 	last := int64(-1)
