@@ -28,7 +28,7 @@ type csvDecoder struct {
 	at      int64 // offset up to which rows were read
 }
 
-func newCSV(src *source, in *bufio.Reader, start int64, format Format) (decoder, error) {
+func newCSV(src *source, in *bufio.Reader, start, offset int64, format Format) (decoder, error) {
 	d := &csvDecoder{src: src, in: in, skipped: start, at: start, action: -1}
 	header, err := d.header(format)
 	if err == io.EOF { //nolint:errorlint // the source and csv give it bare
@@ -38,6 +38,13 @@ func newCSV(src *source, in *bufio.Reader, start int64, format Format) (decoder,
 		return nil, err
 	}
 	d.width, d.at = len(header), d.skipped+d.csv.InputOffset()
+	if offset > d.at {
+		if err := skip(src, in, d.at, offset, nil); err != nil {
+			return nil, err
+		}
+		d.skipped += offset - d.at
+		d.at = offset
+	}
 	return d, nil
 }
 

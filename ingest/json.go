@@ -29,8 +29,23 @@ func lenient() []jsontext.Options {
 	return []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 }
 
-func newJSON(src *source, in *bufio.Reader, start int64) (decoder, error) {
-	d := &jsonDecoder{src: src, in: jsontext.NewDecoder(in, lenient()...), skip: start}
+func newJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, error) {
+	d := &jsonDecoder{src: src, skip: start}
+	if offset > start {
+		// A row in the middle is the first of a value that opens right before it.
+		head, err := in.Peek(headSize)
+		if err != nil && err != io.EOF { //nolint:errorlint // the source gives it bare
+			return nil, err
+		}
+		open := bytes.TrimLeft(head, " \t\r\n")
+		if err := skip(src, in, start, offset, nil); err != nil {
+			return nil, err
+		}
+		d.skip = offset - 1
+		d.in = jsontext.NewDecoder(io.MultiReader(bytes.NewReader(open[:1]), in), lenient()...)
+	} else {
+		d.in = jsontext.NewDecoder(in, lenient()...)
+	}
 	t, err := d.in.ReadToken()
 	switch {
 	case err == io.EOF: //nolint:errorlint // jsontext gives it bare

@@ -18,7 +18,23 @@ type ndjsonDecoder struct {
 	object objectDecoder
 	at     int64 // offset up to which lines were read
 	line   int64 // number of the current line, from 1
+	indent int64 // what precedes at on its line, where reading began in the middle of one
 	long   []byte
+}
+
+func newNDJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, error) {
+	d := &ndjsonDecoder{src: src, in: in, at: start}
+	if offset <= start {
+		return d, nil
+	}
+	d.at = offset
+	return d, skip(src, in, start, offset, func(piece []byte) {
+		d.line += int64(bytes.Count(piece, []byte("\n")))
+		if last := bytes.LastIndexByte(piece, '\n'); last >= 0 {
+			d.indent, piece = 0, piece[last+1:]
+		}
+		d.indent += int64(len(piece))
+	})
 }
 
 func (d *ndjsonDecoder) position() (line, column, offset int64) { return d.line, 1, d.src.record }
@@ -36,14 +52,16 @@ func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 			return nil, err
 		}
 		text := bytes.TrimLeft(line, " \t")
-		indent := int64(len(line) - len(text))
+		lead := int64(len(line) - len(text))
+		before := d.indent + lead
+		d.indent = 0
 		text = bytes.TrimRight(text, " \t\r\n")
 		if len(text) == 0 {
 			continue
 		}
-		u.Offset += indent
+		u.Offset += lead
 		if column, bad := d.object.decode(text, u); bad != nil {
-			return d.reject(u.Offset, indent+column, text, bad), nil
+			return d.reject(u.Offset, before+column, text, bad), nil
 		}
 		return nil, nil //nolint:nilnil // an accepted row
 	}
