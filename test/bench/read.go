@@ -177,7 +177,9 @@ func file(name string, n int) []byte {
 		write = func(person, flavor string) { fmt.Fprintf(&b, "%s: %s", quote(person), quote(flavor)) }
 		between, after = ",\n  ", "\n}\n"
 	default:
-		write = func(person, flavor string) { fmt.Fprintf(&b, `{"person":%s,"flavor":%s}`, quote(person), quote(flavor)) }
+		write = func(person, flavor string) {
+			fmt.Fprintf(&b, `{"person":%s,"flavor":%s}`, quote(person), quote(flavor))
+		}
 		between, after = "\n", "\n"
 		if name == "array.json" {
 			b.WriteString("[\n")
