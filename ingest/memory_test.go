@@ -77,10 +77,10 @@ func TestMemory(t *testing.T) {
 		{"endless object in an array", "a.json", `[{"a":1`, `,"a":1`, size, 0, events.RecordTooLong},
 		{"endless blanks", "a.json", `[`, " ", size, 0, events.RecordTooLong},
 		{"endless NDJSON line", "a.ndjson", `{"person":"`, "x", size, 1, ""},
-		{"endless blank lines", "a.csv", "person,flavor\n", "\n", size / 10, 0, ""},
-		{"rejected rows", "a.csv", "person,flavor\n", "dan,mint,vanilla\nx\n", size / 10, 1e6, ""},
-		{"rejected members", "a.json", "{", "\"dan\": 5,\n", size / 10, 1e6, events.MalformedJSON},
-		{"rows of an array", "a.json", "[", "{\"person\":\"dan\",\"flavor\":\"mint\"},\n", size / 10, 5e5, events.MalformedJSON},
+		{"endless blank lines", "a.csv", "person,flavor\n", "\n", size / 60, 0, ""},
+		{"rejected rows", "a.csv", "person,flavor\n", "dan,mint,vanilla\nx\n", size / 60, 2e5, ""},
+		{"rejected members", "a.json", "{", "\"dan\": 5,\n", size / 60, 2e5, events.MalformedJSON},
+		{"rows of an array", "a.json", "[", "{\"person\":\"dan\",\"flavor\":\"mint\"},\n", size / 60, 1e5, events.MalformedJSON},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			body := &endless{start: []byte(c.start), pattern: []byte(strings.Repeat(c.pattern, 1+1000/len(c.pattern))), size: c.size}

@@ -167,7 +167,7 @@ func TestChunksOfLongFiles(t *testing.T) {
 		t.Run(g.String(), func(t *testing.T) {
 			var b bytes.Buffer
 			b.WriteString(g.start)
-			for i := range 9000 {
+			for i := range 5000 {
 				if i > 0 {
 					b.WriteString(g.between[i%len(g.between)])
 				}
@@ -175,8 +175,8 @@ func TestChunksOfLongFiles(t *testing.T) {
 			}
 			fmt.Fprint(&b, g.lastBetween, g.end)
 			want := readAll(t, bytes.NewReader(b.Bytes()), g.file)
-			if n := len(want.Rows) + len(want.Rejects); n != 9000 || want.Failure != nil {
-				t.Fatalf("%d rows, %+v; want 9000", n, want.Failure)
+			if n := len(want.Rows) + len(want.Rejects); n != 5000 || want.Failure != nil {
+				t.Fatalf("%d rows, %+v; want 5000", n, want.Failure)
 			}
 			for how, chunk := range chunkings {
 				got := readAll(t, chunk(bytes.NewReader(b.Bytes())), g.file)
