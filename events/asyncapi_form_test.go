@@ -226,7 +226,7 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 			sent[m] = sent[m] || o["action"] == "send"
 		}
 	})
-	if len(sent) != 2 || slices.Contains(slices.Collect(maps.Values(sent)), false) {
+	if len(sent) != 3 || slices.Contains(slices.Collect(maps.Values(sent)), false) {
 		t.Errorf("messages sent: %v, want one on each channel", sent)
 	}
 	components := fields("/components", root["components"], "messages schemas")

@@ -197,6 +197,13 @@ func TestDocumentExamples(t *testing.T) {
 			}
 			return encode(b), nil
 		},
+		events.SpanType: func(body []byte) (events.Message, error) {
+			s, err := events.DecodeSpan(body)
+			if err != nil {
+				return events.Message{}, err
+			}
+			return s.Message()
+		},
 		events.ChangeType: func(body []byte) (events.Message, error) {
 			c, err := events.DecodeChange(body)
 			return c.Message(), err

@@ -75,6 +75,41 @@ func goldenChanges(t fataler) map[string]events.Change {
 	}
 }
 
+func goldenSpan() events.Span {
+	return events.Span{
+		Object: events.Object{
+			Bucket: "flavorless-uploads", Key: "uploads/a long file.csv.gz", VersionID: "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", ETag: "d41d8cd98f00b204e9800998ecf8427e",
+			Sequencer: "0055aed6dcd90281e5", Size: 1 << 30, Time: time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC),
+		},
+		Offset: 5_000_000_123, Rows: 170_000_000, Rejected: 3, Batches: 100_000, RejectsBytes: 512,
+	}
+}
+
+func TestGoldenSpanDecodes(t *testing.T) {
+	got, err := events.DecodeSpan(readGolden(t, "span.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(goldenSpan(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for what, edit := range map[string][2]string{
+		"another type":      {`"flavorless.span.v1"`, `"flavorless.span.v2"`},
+		"no offset":         {`"offset":5000000123`, `"offset":0`},
+		"more rejects":      {`"rejected":3`, `"rejected":170000001`},
+		"no sequencer":      {`"0055aed6dcd90281e5"`, `""`},
+		"something behind":  {"}}\n", "}}x"},
+		"no object at all":  {`"object":`, `"other":`},
+		"negative batches":  {`"batches":100000`, `"batches":-1`},
+		"an offset of text": {`"offset":5000000123`, `"offset":"x"`},
+	} {
+		body := bytes.Replace(readGolden(t, "span.json"), []byte(edit[0]), []byte(edit[1]), 1)
+		if _, err := events.DecodeSpan(body); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+}
+
 // goldenMessages are the messages of these, under their names.
 func goldenMessages(t fataler) map[string]events.Message {
 	messages := map[string]events.Message{}
@@ -84,6 +119,11 @@ func goldenMessages(t fataler) map[string]events.Message {
 	for name, c := range goldenChanges(t) {
 		messages[name] = c.Message()
 	}
+	span, err := goldenSpan().Message()
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages["span"] = span
 	return messages
 }
 

@@ -19,7 +19,9 @@ const MaxName = 256
 // error, and missing is the code for an empty one.
 func CleanName(s, field string, missing Code) (string, *RowError) {
 	if plain(s) {
-		s = strings.Trim(s, " ")
+		if s != "" && (s[0] == ' ' || s[len(s)-1] == ' ') {
+			s = strings.Trim(s, " ")
+		}
 	} else {
 		var bad *RowError
 		if s, bad = cleanUnicode(s, field); bad != nil {
@@ -94,6 +96,9 @@ func isSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '
 // the zero-width space between Khmer or Thai words, direction marks where Hebrew meets digits. So two names can look
 // the same and differ; to refuse these would not help, since "а" can be Cyrillic, too.
 func forbidden(r rune) bool {
+	if r < '\u2028' { // most are
+		return r < ' ' || r >= 0x7f && r < 0xa0
+	}
 	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' ||
 		r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' ||
 		unicode.Is(unicode.Noncharacter_Code_Point, r)

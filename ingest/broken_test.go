@@ -207,8 +207,8 @@ func TestErrorsStay(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		_, first := r.Next(&events.Update{})
-		_, second := r.Next(&events.Update{})
+		_, _, first := r.Next()
+		_, _, second := r.Next()
 		if first == nil || !errors.Is(second, first) || r.Read() != 0 {
 			t.Errorf("%s: %v, then %v, after %d rows", name, first, second, r.Read())
 		}

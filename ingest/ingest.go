@@ -195,8 +195,8 @@ func readAt(body io.Reader, name string, offset int64, accept func(events.Update
 	}
 	defer rows.Close()
 	reading.Format = rows.Format().String()
-	for u := new(events.Update); ; {
-		bad, err := rows.Next(u)
+	for {
+		u, bad, err := rows.Next()
 		if err == io.EOF { //nolint:errorlint // Next gives it bare
 			return reading, nil
 		}
@@ -208,7 +208,7 @@ func readAt(body io.Reader, name string, offset int64, accept func(events.Update
 			reading.Rejected++
 			err = reject(bad)
 		} else {
-			err = accept(*u)
+			err = accept(u)
 		}
 		if err != nil {
 			return reading, err

@@ -69,37 +69,37 @@ func (d *jsonDecoder) position() (line, column, offset int64) {
 	return line, column, offset
 }
 
-func (d *jsonDecoder) next(u *events.Update) (*events.Reject, error) {
+func (d *jsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 	if d.done {
-		return nil, io.EOF
+		return u, nil, io.EOF
 	}
 	d.src.begin(d.at())
 	switch d.in.PeekKind() {
 	case jsontext.KindEndObject, jsontext.KindEndArray:
-		return nil, d.end()
+		return u, nil, d.end()
 	}
 	value, err := d.in.ReadValue()
 	if err != nil {
-		return nil, d.explain(err)
+		return u, nil, d.explain(err)
 	}
 	u.Offset = d.at() - int64(len(value))
 	var fault int64
 	var bad *events.RowError
 	if d.open == jsontext.KindBeginArray {
-		fault, bad = d.object.decode(value, u)
+		fault, bad = d.object.decode(value, &u)
 		fault += u.Offset - 1
 	} else {
-		fault, bad, err = d.member(u, value)
+		fault, bad, err = d.member(&u, value)
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return u, nil, err
 	case d.at()-u.Offset > MaxRecord:
-		return nil, errRecordTooLong
+		return u, nil, errRecordTooLong
 	case bad != nil:
-		return d.reject(u.Offset, fault, bad), nil
+		return u, d.reject(u.Offset, fault, bad), nil
 	}
-	return nil, nil //nolint:nilnil // an accepted row
+	return u, nil, nil
 }
 
 // member reads a member of the object, whose name is the person. Fault is an offset.

@@ -105,7 +105,7 @@ func exhaust(t *testing.T, body *endless, file string) (rows int64, code events.
 	r, err := ingest.Open(body, file)
 	if err == nil {
 		for err == nil {
-			_, err = r.Next(new(events.Update))
+			_, _, err = r.Next()
 		}
 		rows = r.Read()
 		defer r.Close()

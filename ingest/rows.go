@@ -20,10 +20,10 @@ type Rows struct {
 	err     error
 }
 
-// decoder reads one format. next fills u and returns nil, or returns why the row is rejected. The error is io.EOF at the
+// decoder reads one format. next returns a row, or why it is rejected. The error is io.EOF at the
 // end, a *FileError when the file can't be read on, and any other when reading may succeed another time.
 type decoder interface {
-	next(u *events.Update) (*events.Reject, error)
+	next() (events.Update, *events.Reject, error)
 	// position gives line, column and offset of the record that is being read.
 	position() (line, column, offset int64)
 }
@@ -108,19 +108,19 @@ func (r *Rows) Format() Format { return r.format }
 // Read is the number of rows returned by Next so far.
 func (r *Rows) Read() int64 { return r.read }
 
-// Next reads a row into u, or returns why that row is rejected. At the end the error is io.EOF; a *FileError says that,
+// Next returns the next row, or why that row is rejected. At the end the error is io.EOF; a *FileError says that,
 // and where, the file can't be read on. Any other error comes from the body and may go away. Errors stay.
-func (r *Rows) Next(u *events.Update) (*events.Reject, error) {
+func (r *Rows) Next() (events.Update, *events.Reject, error) {
 	if r.err != nil {
-		return nil, r.err
+		return events.Update{}, nil, r.err
 	}
-	reject, err := r.decoder.next(u)
+	u, reject, err := r.decoder.next()
 	if err != nil {
 		r.err = r.explain(err)
-		return nil, r.err
+		return events.Update{}, nil, r.err
 	}
 	r.read++
-	return reject, nil
+	return u, reject, nil
 }
 
 // explain places a file's failure.
