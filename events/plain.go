@@ -1,5 +1,9 @@
 package events
 
+// Plain tells whether s is printable ASCII without a quote or backslash. CleanName does no more to any part of such text
+// than to trim its spaces and to look at its length.
+func Plain(s string) bool { return plain(s) }
+
 // plain tells whether s is printable ASCII without a quote or backslash: text that needs neither normalisation nor
 // escaping. By far the most names are, so both CleanName and the encoders ask this first. It looks at eight bytes at a
 // time, the last of which may overlap: names are short and of any length, and a loop over the rest costs more than that.

@@ -161,7 +161,7 @@ func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 		return u, nil, err
 	}
 	u.Offset = d.at
-	fields, plain := d.plainLine()
+	fields, plain, ascii := d.plainLine()
 	var err error
 	if !plain {
 		fields, err = d.csv.Read()
@@ -181,6 +181,10 @@ func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 	action := ""
 	if d.action >= 0 {
 		action = fields[d.action]
+	}
+	if ascii && action == "" && tidy(fields[d.person]) && tidy(fields[d.flavor]) { // as most rows are
+		u.Person, u.Flavor = fields[d.person], fields[d.flavor]
+		return u, nil, nil
 	}
 	column, bad := update(&u, fields[d.person], &fields[d.flavor], action)
 	if bad == nil {
@@ -204,18 +208,21 @@ func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 }
 
 // plainLine reads a line that the buffer has as a whole and that has no quotes: its fields are what stands between the
-// commas. Most lines are such, and looking for commas costs half of what a parser does.
-func (d *csvDecoder) plainLine() (fields []string, ok bool) {
+// commas. Most lines are such, and looking for commas costs half of what a parser does. Ascii is events.Plain of them all.
+func (d *csvDecoder) plainLine() (fields []string, ok, ascii bool) {
 	buffered, _ := d.in.Peek(d.in.Buffered())
 	end := bytes.IndexByte(buffered, '\n')
-	if end < 0 || bytes.IndexByte(buffered[:end], '"') >= 0 {
-		return nil, false
+	if end < 0 {
+		return nil, false, false
 	}
 	line := buffered[:end]
 	if end > 0 && line[end-1] == '\r' {
 		line = line[:end-1]
 	}
 	rest := d.line.copy(line)
+	if ascii = events.Plain(rest); !ascii && strings.IndexByte(rest, '"') >= 0 {
+		return nil, false, false
+	}
 	n, _ := d.in.Discard(end + 1) // they are buffered
 	d.skipped += int64(n)
 	fields = d.fields[:0]
@@ -223,11 +230,16 @@ func (d *csvDecoder) plainLine() (fields []string, ok bool) {
 		i := strings.IndexByte(rest, comma)
 		if i < 0 {
 			d.fields = append(fields, rest)
-			return d.fields, true
+			return d.fields, true, ascii
 		}
 		fields = append(fields, rest[:i])
 		rest = rest[i+1:]
 	}
+}
+
+// tidy tells that of plain text CleanName would change nothing.
+func tidy(s string) bool {
+	return s != "" && len(s) <= events.MaxName && s[0] != ' ' && s[len(s)-1] != ' '
 }
 
 // column is that of a fault, if it lies on the line on which the row begins, or else the beginning of the row.
