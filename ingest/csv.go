@@ -27,7 +27,7 @@ type csvDecoder struct {
 	line    text     // memory of lines that csv never saw
 	fields  []string // of such a line
 	skipped int64    // bytes that csv never saw
-	at      int64 // offset up to which rows were read
+	at      int64    // offset up to which rows were read
 }
 
 func newCSV(src *source, in *bufio.Reader, start, offset int64, format Format) (decoder, error) {
@@ -285,7 +285,7 @@ func (d *csvDecoder) explain(err error) (*events.Reject, error) {
 // unclosed tells a quote that is open at the end of the file from one that is closed in the wrong place. Both are
 // csv.ErrQuote, but only the former is noticed behind the last byte.
 func (d *csvDecoder) unclosed(row []byte, parse *csv.ParseError) bool {
-	if _, err := d.in.Peek(1); err != io.EOF { //nolint:errorlint // the source gives it bare
+	if _, err := d.in.Peek(1); err != io.EOF { // the source gives it bare
 		return false
 	}
 	line := row[bytes.LastIndexByte(row[:len(row)-1], '\n')+1:]

@@ -34,7 +34,7 @@ func newJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, error
 	if offset > start {
 		// A row in the middle is the first of a value that opens right before it.
 		head, err := in.Peek(headSize)
-		if err != nil && err != io.EOF { //nolint:errorlint // the source gives it bare
+		if err != nil && err != io.EOF { // the source gives it bare
 			return nil, err
 		}
 		open := bytes.TrimLeft(head, " \t\r\n")

@@ -110,7 +110,7 @@ func (e *exactly) Read(p []byte) (int, error) {
 	}
 	n, err := e.r.Read(p[:min(int64(len(p)), e.n)])
 	e.n -= int64(n)
-	if err == io.EOF { //nolint:errorlint // readers give it bare
+	if err == io.EOF { // readers give it bare
 		if e.n > 0 {
 			return n, io.ErrUnexpectedEOF
 		}

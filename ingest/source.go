@@ -60,7 +60,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	}
 	n, err := b.r.Read(p)
 	b.read += int64(n)
-	if err != nil && err != io.EOF { //nolint:errorlint // only a bare one is the end; a wrapped one is a connection that broke
+	if err != nil && err != io.EOF { // only a bare one is the end; a wrapped one is a connection that broke
 		b.err = err
 	}
 	return n, err
@@ -122,7 +122,7 @@ func (s *source) Read(p []byte) (int, error) {
 	switch {
 	case s.format.Compression != "" && s.read > bombFloor && s.read/maxExpansion > s.body.read:
 		s.err = failure(events.DecompressionBomb, "%d bytes expand to more than %d; upload it in parts, or with less padding", s.body.read, s.read)
-	case err == io.EOF && s.body.err == nil: //nolint:errorlint // readers give it bare; zstd does for a body that broke, too
+	case err == io.EOF && s.body.err == nil: // readers give it bare; zstd does for a body that broke, too
 		s.err = err
 	case err != nil:
 		s.err = s.explain(err)
