@@ -1,0 +1,59 @@
+package faultproxy
+
+import (
+	"net/http"
+	"time"
+)
+
+// Rule does a fault to some calls.
+type Rule struct {
+	Operation string  // such as "BatchGetItem" or "PublishBatch"; empty: every one
+	Chance    float64 // of a call; or of each entry of it, if the fault is a partial one. 0 is always.
+	Times     int     // how many calls it hits at most; 0 is any number
+	Fault     Fault
+}
+
+// Fault is what happens to a call.
+type Fault struct {
+	kind   kind
+	status int
+	code   string
+	delay  time.Duration
+}
+
+type kind int
+
+const (
+	refuse  kind = iota // answer with an error; nothing happens
+	before              // reset the connection; nothing happens
+	after               // reset the connection after it has happened
+	slow                // later
+	partial             // some entries of a batch fail; nothing happens with them
+	pretend             // some entries of a batch are said to have failed, though they have not
+)
+
+// Throttle refuses the call as DynamoDB does when a partition is too busy.
+func Throttle() Fault { return Refuse(http.StatusBadRequest, "ProvisionedThroughputExceededException") }
+
+// Break refuses the call with an internal error.
+func Break() Fault { return Refuse(http.StatusInternalServerError, "InternalServerError") }
+
+// Refuse answers with an error of that code; the call does not reach the judge.
+func Refuse(status int, code string) Fault { return Fault{kind: refuse, status: status, code: code} }
+
+// ResetBefore resets the connection before the judge has the call.
+func ResetBefore() Fault { return Fault{kind: before} }
+
+// ResetAfter resets the connection after the judge has answered: it has happened, and the caller does not know.
+func ResetAfter() Fault { return Fault{kind: after} }
+
+// Slow holds the call up.
+func Slow(delay time.Duration) Fault { return Fault{kind: slow, delay: delay} }
+
+// Partial fails single entries under HTTP 200, which never reach the judge: keys of BatchGetItem come back as
+// UnprocessedKeys; statements of BatchExecuteStatement and entries of PublishBatch, SendMessageBatch and their like fail
+// with the code. TransactWriteItems is cancelled as a whole, with the code as the reason of those entries.
+func Partial(code string) Fault { return Fault{kind: partial, code: code} }
+
+// Pretend says that single statements of BatchExecuteStatement failed with the code, after they have been done.
+func Pretend(code string) Fault { return Fault{kind: pretend, code: code} }
