@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -51,6 +52,14 @@ func (a Access) SNS() *sns.Client { return sns.NewFromConfig(a.Config("SNS")) }
 
 // SQS is a client of the queues.
 func (a Access) SQS() *sqs.Client { return sqs.NewFromConfig(a.Config("SQS")) }
+
+// DynamoDB is a client of the tables.
+func (a Access) DynamoDB() *dynamodb.Client {
+	return dynamodb.NewFromConfig(a.Config("DYNAMODB"), func(o *dynamodb.Options) { o.RetryMaxAttempts = tableTries })
+}
+
+// tableTries is more than the SDK's 3: a table that is scaling up throttles for seconds, and then serves.
+const tableTries = 8
 
 // Bounds of a single request. A service that does not answer within these will not answer at all; the SDK's own bounds
 // would spend most of a function's time on one attempt. There is none for the whole of a request: bodies may be long.
