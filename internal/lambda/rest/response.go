@@ -1,0 +1,78 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/aws/aws-lambda-go/events"
+)
+
+// recorder is the http.ResponseWriter.
+type recorder struct {
+	header http.Header
+	sent   http.Header // as it was when the status was written: later changes don't count, as with net/http
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (w *recorder) Header() http.Header { return w.header }
+
+// WriteHeader implements http.ResponseWriter. Only the first final status counts.
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= http.StatusOK {
+		w.status, w.sent = status, maps.Clone(w.header)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (w *recorder) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(b)
+}
+
+// problem answers with an RFC 9457 problem.
+func (w *recorder) problem(status int, detail string) {
+	w.header.Set("Content-Type", "application/problem+json")
+	w.header.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d,"detail":%q}`+"\n", http.StatusText(status), status, detail)
+}
+
+// text tells whether the body can travel as it is.
+func (w *recorder) text() bool {
+	return w.sent.Get("Content-Encoding") == "" && utf8.Valid(w.body.Bytes())
+}
+
+// maxPayload is how long an answer of a function may be, in bytes, less room for its headers.
+// https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+const maxPayload = 6<<20 - 64<<10
+
+// tooLarge tells whether Lambda would refuse the answer, which has the body as a JSON string.
+func (w *recorder) tooLarge() bool {
+	n := w.body.Len()
+	switch {
+	case n*6 <= maxPayload: // every byte escaped
+		return false
+	case !w.text():
+		return base64.StdEncoding.EncodedLen(n) > maxPayload
+	}
+	encoded, err := json.Marshal(w.body.String()) // as it will be: the encoder escapes <, > and &, too
+	return err != nil || len(encoded) > maxPayload
+}
+
+func (w *recorder) response() events.APIGatewayProxyResponse {
+	w.WriteHeader(http.StatusOK)
+	response := events.APIGatewayProxyResponse{StatusCode: w.status, MultiValueHeaders: w.sent}
+	if w.text() {
+		response.Body = w.body.String()
+	} else {
+		response.Body, response.IsBase64Encoded = base64.StdEncoding.EncodeToString(w.body.Bytes()), true
+	}
+	return response
+}
