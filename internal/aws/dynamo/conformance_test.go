@@ -1,0 +1,79 @@
+package dynamo_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/test/conformance"
+	"github.com/flavorless/flavorless/test/dynamolocal"
+)
+
+// judge is the one server of this test binary; see its type.
+var judge dynamolocal.Server
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	judge.Stop()
+	os.Exit(code)
+}
+
+func TestConformance(t *testing.T) {
+	endpoint := judge.Endpoint(t)
+	conformance.Table(t, func(t *testing.T) conformance.TableUnderTest { return open(t, endpoint, endpoint) })
+}
+
+// names tells the tables of the tests apart.
+var names atomic.Int64
+
+// open makes an empty table for the adapter, which talks to endpoint; tables and stream are managed at direct.
+func open(t testing.TB, endpoint, direct string, options ...func(*dynamodb.Options)) conformance.TableUnderTest {
+	t.Helper()
+	tables := dynamolocal.Create(t, dynamodb.New(dynamolocal.Options(direct)), fmt.Sprintf("t%d", names.Add(1)))
+	table := dynamo.New(dynamo.Config{
+		Client: dynamodb.New(dynamolocal.Options(endpoint), options...), Favorites: tables.Favorites, Uploads: tables.Uploads,
+	})
+	stream := dynamolocal.NewStream(direct, tables.Favorites)
+	return conformance.TableUnderTest{Store: table, Changes: func(ctx context.Context) ([]events.Change, error) {
+		records, err := stream.Drain(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return changes(records)
+	}}
+}
+
+// changes is what a function that hears the stream does.
+func changes(records []streamtypes.StreamRecord) ([]events.Change, error) {
+	var all []events.Change
+	for _, r := range records {
+		change, changed, err := dynamo.Record{Old: image(r.OldImage), New: image(r.NewImage)}.Change()
+		if err != nil {
+			return nil, err
+		}
+		if changed {
+			all = append(all, change)
+		}
+	}
+	return all, nil
+}
+
+func image(attributes map[string]streamtypes.AttributeValue) dynamo.Image {
+	if attributes == nil {
+		return nil
+	}
+	texts := dynamo.Image{}
+	for name, v := range attributes {
+		if s, ok := v.(*streamtypes.AttributeValueMemberS); ok {
+			texts[name] = s.Value
+		}
+	}
+	return texts
+}

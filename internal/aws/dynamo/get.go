@@ -1,0 +1,52 @@
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// mostKeys is how many items one BatchGetItem gives at most.
+// https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+const mostKeys = 100
+
+var errUnprocessed = errors.New("DynamoDB left keys unprocessed")
+
+// getSome reads up to mostKeys items, strongly consistent, and calls each with those that exist, in any order. Without
+// attributes it gives all of them.
+func (t *Table) getSome(ctx context.Context, table string, keys []item, each func(item) error, attributes ...string) error {
+	want := types.KeysAndAttributes{Keys: keys, ConsistentRead: aws.Bool(true)}
+	if len(attributes) > 0 {
+		want.ExpressionAttributeNames = map[string]string{}
+		projection := ""
+		for _, a := range attributes {
+			want.ExpressionAttributeNames["#"+a] = a
+			projection += ",#" + a
+		}
+		want.ProjectionExpression = aws.String(projection[1:])
+	}
+	for again := t.backoff(); len(want.Keys) > 0; {
+		out, err := t.cfg.Client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
+			RequestItems: map[string]types.KeysAndAttributes{table: want},
+		})
+		if err != nil {
+			return fmt.Errorf("reading %d items of %s: %w", len(want.Keys), table, err)
+		}
+		for _, found := range out.Responses[table] {
+			if err := each(found); err != nil {
+				return err
+			}
+		}
+		want.Keys = out.UnprocessedKeys[table].Keys
+		if n := len(want.Keys); n > 0 {
+			if err := again.wait(ctx, n, errUnprocessed); err != nil {
+				return fmt.Errorf("reading %d items of %s: %w", n, table, err)
+			}
+		}
+	}
+	return nil
+}

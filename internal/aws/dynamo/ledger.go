@@ -1,0 +1,174 @@
+package dynamo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Begin opens the upload's record, with the status publishing, or returns the one that exists, unchanged: then the event
+// was delivered before. An object that no origin can be made of is events.ErrPermanent.
+func (t *Table) Begin(ctx context.Context, o events.Object) (events.Upload, error) {
+	id := o.UploadID()
+	origin, err := o.Origin()
+	if err != nil {
+		return events.Upload{}, fmt.Errorf("beginning upload %s of %s: %w: %w", id, o.Key, events.ErrPermanent, err)
+	}
+	e := newExpression()
+	update := t.opening(e, origin) + ", " + e.set("bucket", text(o.Bucket)) + ", " + e.set("key", text(o.Key)) +
+		", " + e.set("versionId", text(o.VersionID)) + ", " + e.set("etag", text(o.ETag)) + ", " + e.set("size", number(o.Size))
+	condition := "attribute_not_exists(" + e.name("key") + ")" // it may have been made by Apply
+	out, err := t.cfg.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &t.cfg.Uploads, Key: item{"id": text(id)},
+		UpdateExpression: &update, ConditionExpression: &condition,
+		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values, ReturnValues: types.ReturnValueAllNew,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	var exists *types.ConditionalCheckFailedException
+	var record item
+	switch {
+	case errors.As(err, &exists):
+		record = exists.Item
+	case err != nil:
+		return events.Upload{}, fmt.Errorf("beginning upload %s: %w", id, err)
+	default:
+		record = out.Attributes
+	}
+	return t.decode(ctx, record)
+}
+
+// Seal records how the reading of the upload's file ended; the first time counts, later ones change nothing. If every
+// batch has been applied by then, the upload becomes live or failed here, and settled is its record. Of all calls of
+// Seal and Apply at most one tells so; none does if the process dies that should. Without Begin or Apply before, it is
+// events.ErrNotFound.
+func (t *Table) Seal(ctx context.Context, id string, r events.Reading) (settled *events.Upload, err error) {
+	in, err := t.sealing(id, r)
+	if err != nil {
+		return nil, fmt.Errorf("sealing upload %s: %w", id, err)
+	}
+	for again := t.backoff(); ; {
+		_, err = t.cfg.Client.TransactWriteItems(ctx, in)
+		if err == nil {
+			break
+		}
+		reasons, err := cancelled(err)
+		if err != nil {
+			return nil, fmt.Errorf("sealing upload %s: %w", id, err)
+		}
+		if reasons[0].fault == lost {
+			if reasons[0].item == nil {
+				return nil, fmt.Errorf("sealing upload %s: %w", id, events.ErrNotFound)
+			}
+			break // it was sealed before; settling it may still be open
+		}
+		in.ClientRequestToken = nil // another transaction
+		for _, r := range reasons {
+			if r.error != nil {
+				err = r.error
+			}
+		}
+		if err := again.wait(ctx, 1, err); err != nil {
+			return nil, fmt.Errorf("sealing upload %s: %w", id, err)
+		}
+	}
+	return t.settle(ctx, id)
+}
+
+// sealing is the transaction that seals a record, and writes the rejects if there are any.
+func (t *Table) sealing(id string, r events.Reading) (*dynamodb.TransactWriteItemsInput, error) {
+	e := newExpression()
+	update := "SET " + e.set("status", text(string(events.Applying))) +
+		", " + e.set("format", text(r.Format)) + ", " + e.set("rejectsAt", text(r.RejectsAt)) +
+		", " + e.set("rows", number(r.Rows)) + ", " + e.set("rejected", number(r.Rejected)) +
+		", " + e.set("batches", number(r.Batches)) + ", " + e.set("published", millis(r.At))
+	in := &dynamodb.TransactWriteItemsInput{}
+	if r.Failure != nil {
+		failure, err := encodeFailure(r.Failure)
+		if err != nil {
+			return nil, err
+		}
+		update += ", " + e.set("failure", failure)
+	}
+	if len(r.Rejects) > 0 {
+		kept := r.Rejects[:min(len(r.Rejects), events.MaxRejects)]
+		update += ", " + e.set("rejects", number(int64(len(kept))))
+		packed, err := packRejects(kept)
+		if err != nil {
+			return nil, err
+		}
+		in.TransactItems = []types.TransactWriteItem{{}, {Put: &types.Put{
+			TableName: &t.cfg.Uploads, Item: item{"id": text(rejectsID(id)), "rejects": packed},
+		}}}
+	} else {
+		in.TransactItems = []types.TransactWriteItem{{}}
+	}
+	condition := e.name("status") + " = " + e.value(text(string(events.Publishing)))
+	in.TransactItems[0].Update = &types.Update{
+		TableName: &t.cfg.Uploads, Key: item{"id": text(id)}, UpdateExpression: &update, ConditionExpression: &condition,
+		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
+	return in, nil
+}
+
+// settle makes a sealed upload whose batches have all been applied live, or failed, and returns its record if it did.
+//
+// The record is read first, strongly consistent, because a failed condition costs more than a read. No upload is missed:
+// of the transactions that seal it and count its batches one is the last, and whoever made it reads after it.
+//
+// The token tells whose settling it was even if the answer was lost and the SDK has tried again.
+func (t *Table) settle(ctx context.Context, id string) (*events.Upload, error) {
+	u, err := t.readUpload(ctx, id)
+	if errors.Is(err, events.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("settling: %w", err)
+	}
+	if u.Status != events.Applying || u.Counts.BatchesApplied < u.Counts.Batches {
+		return nil, nil
+	}
+	end := events.Live
+	if u.Failure != nil {
+		end = events.Failed
+	}
+	token := rand.Text()
+	e := newExpression()
+	update := "SET " + e.set("status", text(string(end))) + ", " + e.set("settled", millis(t.now())) + ", " + e.set("settledBy", text(token))
+	condition := e.name("status") + " = " + e.value(text(string(events.Applying)))
+	out, err := t.cfg.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &t.cfg.Uploads, Key: item{"id": text(id)},
+		UpdateExpression: &update, ConditionExpression: aws.String(condition),
+		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values, ReturnValues: types.ReturnValueAllNew,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	var failed *types.ConditionalCheckFailedException
+	var record item
+	switch {
+	case errors.As(err, &failed):
+		if textOf(failed.Item["settledBy"]) != token {
+			return nil, nil // another one did
+		}
+		record = failed.Item
+	case err != nil:
+		return nil, fmt.Errorf("settling upload %s: %w", id, err)
+	default:
+		record = out.Attributes
+	}
+	if u, err = t.decode(ctx, record); err != nil {
+		return nil, fmt.Errorf("settling: %w", err)
+	}
+	if c := u.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.BatchesApplied != c.Batches {
+		// Only a reading that did not count what it published can do that.
+		t.cfg.Logger.ErrorContext(ctx, "the counts of an upload do not add up", slog.String("upload", u.ID), slog.Any("counts", c))
+	}
+	return &u, nil
+}

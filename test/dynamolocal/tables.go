@@ -1,0 +1,73 @@
+package dynamolocal
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// Options make a client that talks to the endpoint.
+func Options(endpoint string) dynamodb.Options {
+	return dynamodb.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}
+}
+
+// Tables are the names of a pair of tables.
+type Tables struct{ Favorites, Uploads string }
+
+// Create makes a pair of empty tables, as the deployment does, and deletes them when the test ends. Time to live is left
+// out: what expires does so years after the tests.
+func Create(t testing.TB, client *dynamodb.Client, name string) Tables {
+	t.Helper()
+	tables := Tables{Favorites: name + "-favorites", Uploads: name + "-uploads"}
+	create(t, client, &dynamodb.CreateTableInput{
+		TableName: &tables.Favorites,
+		AttributeDefinitions: []types.AttributeDefinition{
+			{AttributeName: aws.String("shard"), AttributeType: types.ScalarAttributeTypeN},
+			{AttributeName: aws.String("person"), AttributeType: types.ScalarAttributeTypeS},
+		},
+		KeySchema: []types.KeySchemaElement{
+			{AttributeName: aws.String("shard"), KeyType: types.KeyTypeHash},
+			{AttributeName: aws.String("person"), KeyType: types.KeyTypeRange},
+		},
+		StreamSpecification: &types.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewAndOldImages},
+	})
+	create(t, client, &dynamodb.CreateTableInput{
+		TableName: &tables.Uploads,
+		AttributeDefinitions: []types.AttributeDefinition{
+			{AttributeName: aws.String("id"), AttributeType: types.ScalarAttributeTypeS},
+			{AttributeName: aws.String("list"), AttributeType: types.ScalarAttributeTypeS},
+			{AttributeName: aws.String("origin"), AttributeType: types.ScalarAttributeTypeS},
+		},
+		KeySchema: []types.KeySchemaElement{{AttributeName: aws.String("id"), KeyType: types.KeyTypeHash}},
+		GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{{
+			IndexName: aws.String("newest"),
+			KeySchema: []types.KeySchemaElement{
+				{AttributeName: aws.String("list"), KeyType: types.KeyTypeHash},
+				{AttributeName: aws.String("origin"), KeyType: types.KeyTypeRange},
+			},
+			Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+		}},
+	})
+	return tables
+}
+
+func create(t testing.TB, client *dynamodb.Client, in *dynamodb.CreateTableInput) {
+	t.Helper()
+	in.BillingMode = types.BillingModePayPerRequest
+	if _, err := client.CreateTable(context.Background(), in); err != nil {
+		t.Fatal(fmt.Errorf("creating table %s: %w", *in.TableName, err))
+	}
+	t.Cleanup(func() {
+		if _, err := client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: in.TableName}); err != nil {
+			t.Errorf("deleting table %s: %v", *in.TableName, err)
+		}
+	})
+}
