@@ -12,8 +12,36 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
+	"github.com/flavorless/flavorless/api"
+	stored "github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/metrics"
 )
+
+// table is what the API reads.
+type table interface {
+	Team(ctx context.Context, after string, limit int) ([]stored.Favorite, error)
+	Lookup(ctx context.Context, person string) (stored.Favorite, error)
+	Uploads(ctx context.Context, before string, limit int) ([]stored.Upload, error)
+	Upload(ctx context.Context, id string) (stored.Upload, error)
+}
+
+// Config of the API behind a gateway.
+type Config struct {
+	Table    table
+	BasePath string   // what precedes the routes in URLs that clients see: the stage, or nothing behind a domain of one's own
+	Origins  []string // web origins whose pages may read
+	Metrics  metrics.Recorder
+	Log      *slog.Logger
+}
+
+// New returns the API behind a gateway that has an authorizer. It is all of the API, in each function: which routes lead
+// where is the gateway's affair.
+func New(c Config) (Gateway, error) {
+	handler, err := api.New(api.Config{
+		Favorites: c.Table, Uploads: c.Table, Verifier: Verifier{Clock: time.Now}, BasePath: c.BasePath, AllowedOrigins: c.Origins, Logger: c.Log,
+	})
+	return Gateway{Handler: handler, Metrics: c.Metrics, Clock: time.Now, Log: c.Log}, err
+}
 
 // Gateway answers the requests that API Gateway hands over.
 type Gateway struct {
