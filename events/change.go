@@ -82,8 +82,17 @@ func (c Change) Message() Message {
 	return Message{ID: c.ID(), Subject: ChangeType + "." + string(c.Kind), Attributes: attributes, Body: b}
 }
 
-// DecodeChange reads the body of a message of type ChangeType. Members that it doesn't know are skipped.
+// DecodeChange reads the body of a message of type ChangeType. Members that it doesn't know are skipped. What it returns
+// is what NewChange gives: kind and flavors agree, and the names are as CleanName gives them.
 func DecodeChange(body []byte) (Change, error) {
+	c, err := decodeChange(body)
+	if err != nil {
+		return Change{}, fmt.Errorf("decoding a change: %w", err)
+	}
+	return c, nil
+}
+
+func decodeChange(body []byte) (c Change, err error) {
 	var event struct {
 		Type string `json:"type"`
 		Data struct {
@@ -95,24 +104,38 @@ func DecodeChange(body []byte) (Change, error) {
 		} `json:"data"`
 	}
 	if err := json.Unmarshal(body, &event); err != nil {
-		return Change{}, fmt.Errorf("decoding a change: %w", err)
+		return c, err
 	}
 	if event.Type != ChangeType {
-		return Change{}, fmt.Errorf("decoding a change: its type is %q, not %q", event.Type, ChangeType)
+		return c, fmt.Errorf("its type is %.80q, not %q", event.Type, ChangeType)
 	}
-	version, err := ParseVersion(event.Data.Version)
+	data := event.Data
+	version, err := ParseVersion(data.Version)
 	if err != nil {
-		return Change{}, fmt.Errorf("decoding a change: %w", err)
+		return c, err
 	}
-	text := func(s *string) string {
-		if s == nil {
-			return ""
-		}
-		return *s
+	if err := checkName(data.Person, "person", MissingPerson); err != nil {
+		return c, err
 	}
-	c, changed := NewChange(event.Data.Person, text(event.Data.Previous), text(event.Data.Flavor), version)
-	if !changed || c.Kind != event.Data.Kind || c.Person == "" {
-		return Change{}, fmt.Errorf("decoding a change: %q does not agree with its flavors", event.Data.Kind)
+	previous, err := optionalName(data.Previous, "previous")
+	if err != nil {
+		return c, err
+	}
+	flavor, err := optionalName(data.Flavor, "flavor")
+	if err != nil {
+		return c, err
+	}
+	c, changed := NewChange(data.Person, previous, flavor, version)
+	if !changed || c.Kind != data.Kind {
+		return c, fmt.Errorf("from %q to %q is not %.80q", previous, flavor, data.Kind)
 	}
 	return c, nil
+}
+
+// optionalName gives the empty text for null.
+func optionalName(s *string, field string) (string, error) {
+	if s == nil {
+		return "", nil
+	}
+	return *s, checkName(*s, field, MissingFlavor)
 }

@@ -3,6 +3,8 @@ package events
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -22,7 +24,9 @@ type Object struct {
 }
 
 // idAlphabet is Crockford's base32 in lower case: no letter that reads like a digit, and it sorts as bytes do.
-var idAlphabet = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+var idEncoding = base32.NewEncoding(idAlphabet).WithPadding(base32.NoPadding)
 
 // uploadIDLength is the number of characters of an upload id: 128 bits in base32.
 const uploadIDLength = 26
@@ -36,8 +40,12 @@ func (o Object) UploadID() string {
 	}
 	h := sha256.New()
 	for _, part := range []string{o.Bucket, o.Key, content, o.Sequencer} {
-		h.Write([]byte(part))
-		h.Write([]byte{0})
+		fmt.Fprintf(h, "%d:%s", len(part), part) // lengths, so that no part can run into the next
 	}
-	return idAlphabet.EncodeToString(h.Sum(nil)[:16])
+	return idEncoding.EncodeToString(h.Sum(nil)[:16])
+}
+
+// ValidUploadID tells whether s has the form of an upload id.
+func ValidUploadID(s string) bool {
+	return len(s) == uploadIDLength && strings.Trim(s, idAlphabet) == ""
 }

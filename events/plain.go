@@ -2,27 +2,38 @@ package events
 
 // plain tells whether s is printable ASCII without a quote or backslash: text that needs neither normalisation nor
 // escaping. By far the most names are, so both CleanName and the encoders ask this first. It looks at eight bytes at a
-// time: "Determine if a word has a byte less than n", https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
+// time, the last of which may overlap: names are short and of any length, and a loop over the rest costs more than that.
 func plain(s string) bool {
-	const (
-		ones  = 0x0101010101010101
-		highs = 0x8080808080808080
-	)
-	odd := uint64(0)
-	for len(s) >= 8 {
-		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		quote, backslash, del := w^ones*'"', w^ones*'\\', w^ones*0x7f
-		odd |= w | (w - ones*' ') | (quote - ones) | (backslash - ones) | (del - ones)
-		s = s[8:]
-	}
-	if odd&highs != 0 {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return false
+	switch n := len(s); {
+	case n >= 8:
+		odd := unplain(word(s[n-8:]))
+		for ; len(s) > 8; s = s[8:] {
+			odd |= unplain(word(s))
 		}
+		return odd&highs == 0
+	case n >= 4:
+		return unplain(half(s)|half(s[n-4:])<<32)&highs == 0
+	case n > 0:
+		const spaces = 0x2020202020000000
+		return unplain(uint64(s[0])|uint64(s[n/2])<<8|uint64(s[n-1])<<16|spaces)&highs == 0
 	}
 	return true
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// unplain has a high bit set if, and only if, one of eight bytes is not plain. "Determine if a word has a byte less than
+// n", https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
+func unplain(w uint64) uint64 {
+	quote, backslash, del := w^ones*'"', w^ones*'\\', w^ones*0x7f
+	return w | (w - ones*' ') | (quote - ones) | (backslash - ones) | (del - ones)
+}
+
+func word(s string) uint64 { return half(s) | half(s[4:])<<32 }
+
+func half(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
 }

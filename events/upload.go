@@ -29,7 +29,7 @@ type Upload struct {
 	Failure   *Failure  `json:"failure,omitempty"` // why the file could not be read to its end; final with status failed
 	Format    string    `json:"format,omitempty"`  // such as "csv" or "ndjson+gzip"
 	Counts    Counts    `json:"counts"`
-	Rejects   []Reject  `json:"rejects"`             // the first MaxRejects
+	Rejects   []Reject  `json:"rejects"`             // the first MaxRejects; always there, [] without any
 	RejectsAt string    `json:"rejectsAt,omitempty"` // s3://… of the object with every reject, one JSON object a line
 	Uploaded  time.Time `json:"uploaded"`            // when the object was stored
 	Started   time.Time `json:"started"`             // when ingest first saw it
@@ -50,28 +50,6 @@ type Counts struct {
 	BatchesApplied int64 `json:"batchesApplied"` // of these, how many have their outcome
 }
 
-// Failure says why a file could not be read to its end.
-type Failure struct {
-	Code   Code   `json:"code"`
-	Reason string `json:"reason"`           // what is wrong, and how to mend it
-	Line   int64  `json:"line,omitempty"`   // 1-based line of the decompressed file where it was noticed
-	Column int64  `json:"column,omitempty"` // 1-based byte within the line
-	Offset int64  `json:"offset"`           // byte of the decompressed file up to which rows were read
-}
-
-// Reject is a row that was not accepted.
-type Reject struct {
-	Line   int64  `json:"line"`             // 1-based line of the decompressed file on which the row starts
-	Column int64  `json:"column,omitempty"` // 1-based byte within the line at which the fault lies
-	Offset int64  `json:"offset"`           // byte of the decompressed file at which the row starts
-	Code   Code   `json:"code"`
-	Reason string `json:"reason"` // what is wrong, and how to mend it
-	Raw    string `json:"raw"`    // the row as it stands in the file, at most MaxRaw bytes, invalid UTF-8 replaced
-}
-
-// MaxRaw is how much of a rejected row is kept, in bytes.
-const MaxRaw = 512
-
 // Reading is what ingest found out by reading a file to its end, or to the break.
 type Reading struct {
 	Format    string
@@ -82,11 +60,4 @@ type Reading struct {
 	RejectsAt string   // empty when nothing was rejected
 	Failure   *Failure // nil when the file was read to its end
 	At        time.Time
-}
-
-// Favorite is what the table holds of one person. The zero Flavor of a removed person never leaves the table's adapter.
-type Favorite struct {
-	Person  string
-	Flavor  string
-	Version Version
 }

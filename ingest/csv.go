@@ -24,50 +24,62 @@ type csvDecoder struct {
 	flavor int
 	action int // -1 without that column
 
-	skipped      int64 // bytes that csv never saw: a byte order mark, blank lines
-	skippedLines int64
-	line         int64  // on which the row that is read begins
-	head         []byte // its first bytes
-	copied       []byte
+	skipped int64 // bytes that csv never saw: a byte order mark, blank lines
+	at      int64 // offset up to which rows were read
 }
 
-func newCSV(src *source, in *bufio.Reader, start int64, format Format) (decoder, error) {
-	d := &csvDecoder{src: src, in: in, skipped: start, action: -1}
-	if err := d.skipBlankLines(); err != nil {
-		if errors.Is(err, io.EOF) {
-			return d, nil // an empty file; next will say so again
-		}
+func newCSV(src *source, in *bufio.Reader, start, offset int64, format Format) (decoder, error) {
+	d := &csvDecoder{src: src, in: in, skipped: start, at: start, action: -1}
+	header, err := d.header(format)
+	if err == io.EOF { //nolint:errorlint // the source and csv give it bare
+		return d, nil // an empty file; next will say so again
+	}
+	if err != nil {
 		return nil, err
 	}
-	comma, bad := delimiter(d.head, format)
-	if bad != nil {
-		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = d.position()
-		return nil, bad
-	}
-	d.csv = csv.NewReader(in) // in is large enough to be used as it is
-	d.csv.Comma = comma
-	d.csv.FieldsPerRecord = -1 // ragged rows are rejected below, with a better reason
-	d.csv.ReuseRecord = true
-	header, err := d.csv.Read()
-	if err != nil {
-		return nil, d.headerError(err)
-	}
-	d.width = len(header)
-	if bad := d.columns(header); bad != nil {
-		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = 1+d.skippedLines, 1, start
-		return nil, bad
+	d.width, d.at = len(header), d.skipped+d.csv.InputOffset()
+	if offset > d.at {
+		if err := skip(src, in, d.at, offset, nil); err != nil {
+			return nil, err
+		}
+		d.skipped += offset - d.at
+		d.at = offset
 	}
 	return d, nil
 }
 
-func (d *csvDecoder) headerError(err error) error {
-	var parse *csv.ParseError
-	if !errors.As(err, &parse) && !errors.Is(err, errRecordTooLong) {
-		return err
+// header reads the row that names the columns. The error is io.EOF if there is nothing.
+func (d *csvDecoder) header(format Format) ([]string, error) {
+	place := func(bad *FileError) error {
+		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = d.position()
+		return bad
 	}
-	bad := failure(events.BadHeader, "the header can't be read (%v); the first line names the columns: person,flavor", err)
-	bad.Failure.Line, bad.Failure.Column = 1+d.skippedLines, 1
-	return bad
+	if err := d.begin(); err != nil {
+		return nil, err
+	}
+	head, _ := d.in.Peek(headSize)
+	comma, bad := delimiter(head, format)
+	if bad != nil {
+		return nil, place(bad)
+	}
+	d.csv = csv.NewReader(d.in) // which is large enough to be used as it is
+	d.csv.Comma = comma
+	d.csv.FieldsPerRecord = -1 // ragged rows are rejected below, with a better reason
+	d.csv.ReuseRecord = true
+	header, err := d.csv.Read()
+	var parse *csv.ParseError
+	switch {
+	case err != nil && d.src.broken() != nil:
+		return nil, d.src.broken()
+	case errors.As(err, &parse) || errors.Is(err, errRecordTooLong):
+		return nil, place(failure(events.BadHeader, "the header can't be read (%v); the first line names the columns: person,flavor", err))
+	case err != nil:
+		return nil, err
+	}
+	if bad := d.columns(header); bad != nil {
+		return nil, place(bad)
+	}
+	return header, nil
 }
 
 // delimiter finds out what separates the fields: spreadsheets write semicolons where the comma is the decimal sign.
@@ -79,7 +91,7 @@ func delimiter(head []byte, format Format) (rune, *FileError) {
 	if format.Rows == "tsv" {
 		return '\t', nil
 	}
-	if found || len(line) < events.MaxRaw {
+	if found || len(head) < headSize {
 		for _, comma := range []rune{',', ';', '\t'} {
 			r := csv.NewReader(bytes.NewReader(line))
 			r.Comma = comma
@@ -111,68 +123,53 @@ func indexOf(header []string, name string) int {
 	return slices.IndexFunc(header, func(s string) bool { return columnName(s) == name })
 }
 
-// skipBlankLines moves to the first byte of the next row.
-func (d *csvDecoder) skipBlankLines() error {
+// begin moves to the first byte of the next row, over blank lines.
+func (d *csvDecoder) begin() error {
 	for {
-		head, err := d.in.Peek(events.MaxRaw + 1)
-		n := 0
-		switch {
-		case len(head) == 0:
+		head, err := d.in.Peek(1)
+		if len(head) == 0 {
 			return err
-		case head[0] == '\n':
-			n = 1
-		case head[0] == '\r' && len(head) > 1 && head[1] == '\n':
-			n = 2
-		default:
-			d.keep(head)
+		}
+		blank := 0
+		switch head[0] {
+		case '\n':
+			blank = 1
+		case '\r':
+			if head, _ := d.in.Peek(2); string(head) == "\r\n" {
+				blank = 2
+			}
+		}
+		d.src.begin(d.at)
+		if blank == 0 {
 			return nil
 		}
-		if _, err := d.in.Discard(n); err != nil {
-			return err
-		}
+		n, _ := d.in.Discard(blank) // they are buffered
 		d.skipped += int64(n)
-		d.skippedLines++
-		d.src.beginRecord()
+		d.at += int64(n)
 	}
-}
-
-// keep remembers how a row begins. The buffer may move on while the row is read, unless the row is a line that the
-// buffer has already, without quotes that could make it longer.
-func (d *csvDecoder) keep(head []byte) {
-	if n := bytes.IndexByte(head, '\n'); n >= 0 && bytes.IndexByte(head[:n], '"') < 0 {
-		d.head = head
-		return
-	}
-	d.copied = append(d.copied[:0], head...)
-	d.head = d.copied
-}
-
-func (d *csvDecoder) offset() int64 {
-	if d.csv == nil {
-		return d.skipped
-	}
-	return d.skipped + d.csv.InputOffset()
 }
 
 func (d *csvDecoder) position() (line, column, offset int64) {
-	return max(d.line, 1+d.skippedLines), 1, d.offset()
+	line, column = d.src.window.place(d.src.record)
+	return line, column, d.src.record
 }
 
 func (d *csvDecoder) next(u *events.Update) (*events.Reject, error) {
-	if err := d.skipBlankLines(); err != nil {
+	if err := d.begin(); err != nil {
 		return nil, err
 	}
-	u.Offset = d.offset()
+	u.Offset = d.at
 	fields, err := d.csv.Read()
+	d.at = d.skipped + d.csv.InputOffset()
 	if err != nil {
-		return d.explain(u.Offset, err)
+		return d.explain(err)
 	}
-	if d.offset()-u.Offset > MaxRecord {
-		d.line, _ = d.fieldPosition(0)
+	if d.at-u.Offset > MaxRecord {
 		return nil, errRecordTooLong
 	}
 	if len(fields) != d.width {
-		return d.ragged(u.Offset, len(fields)), nil
+		return d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
+			"the row has %d fields, the header %d; put a field that contains %q in double quotes", len(fields), d.width, d.csv.Comma)}), nil
 	}
 	action := ""
 	if d.action >= 0 {
@@ -189,59 +186,55 @@ func (d *csvDecoder) next(u *events.Update) (*events.Reject, error) {
 	case "action":
 		index = d.action
 	}
-	r := d.reject(u.Offset, bad)
-	_, r.Column = d.fieldPosition(index)
-	return r, nil
+	return d.reject(d.column(d.csv.FieldPos(index)), bad), nil
 }
 
-// fieldPosition is only good after a successful csv.Read.
-func (d *csvDecoder) fieldPosition(field int) (line, column int64) {
-	l, c := d.csv.FieldPos(field)
-	return int64(l) + d.skippedLines, int64(c)
+// column is that of a fault, if it lies on the line on which the row begins, or else the beginning of the row.
+func (d *csvDecoder) column(line, column int) int64 {
+	if first, _ := d.csv.FieldPos(0); line > first {
+		return 1
+	}
+	return int64(column)
 }
 
-func (d *csvDecoder) ragged(offset int64, fields int) *events.Reject {
-	r := d.reject(offset, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
-		"the row has %d fields, the header %d; put a field that contains %q in double quotes", fields, d.width, d.csv.Comma)})
-	r.Column = 1
-	return r
-}
-
-func (d *csvDecoder) reject(offset int64, bad *events.RowError) *events.Reject {
-	line, _ := d.fieldPosition(0)
-	return &events.Reject{Line: line, Offset: offset, Code: bad.Code, Reason: bad.Reason, Raw: d.raw(offset)}
-}
-
-func (d *csvDecoder) raw(offset int64) string {
-	return raw(d.head[:min(int64(len(d.head)), d.offset()-offset)])
+func (d *csvDecoder) reject(column int64, bad *events.RowError) *events.Reject {
+	row := d.src.record
+	d.src.window.count(row)
+	line, _ := d.src.window.place(row)
+	return &events.Reject{Line: line, Column: column, Offset: row, Code: bad.Code, Reason: bad.Reason, Raw: raw(d.src.window.bytes(row, d.at))}
 }
 
 // explain turns an error of encoding/csv into a rejected row where reading can go on with the next line, and into a
 // failure of the file where it can't.
-func (d *csvDecoder) explain(offset int64, err error) (*events.Reject, error) {
+func (d *csvDecoder) explain(err error) (*events.Reject, error) {
+	row := d.src.window.bytes(d.src.record, d.at)
+	if broken := d.src.broken(); broken != nil && !bytes.HasSuffix(row, []byte("\n")) {
+		return nil, broken // what seems to be wrong with the row is but that the rest of it is missing
+	}
 	var parse *csv.ParseError
 	if !errors.As(err, &parse) {
 		return nil, err
 	}
-	line, column := int64(parse.StartLine)+d.skippedLines, int64(parse.Column)
-	if errors.Is(err, csv.ErrQuote) && d.unclosed(parse) {
-		bad := failure(events.UnclosedQuote, "a quote is opened in the row that begins here, and never closed; close it, or write a quote inside of a field twice")
-		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = line, 1, offset
-		return nil, bad
+	if errors.Is(err, csv.ErrQuote) && d.unclosed(row, parse) {
+		return nil, failure(events.UnclosedQuote, "a quote is opened in the row that begins here, and never closed; close it, or write a quote inside of a field twice")
 	}
 	reason := `a quote stands inside a field that does not begin with one; put the whole field in double quotes, and write the quote inside twice`
 	if errors.Is(err, csv.ErrQuote) {
 		reason = `something stands between a closing quote and the end of the field; write a quote inside a quoted field twice`
 	}
-	return &events.Reject{Line: line, Column: column, Offset: offset, Code: events.MalformedRow, Reason: reason, Raw: d.raw(offset)}, nil
+	column := int64(parse.Column)
+	if parse.Line > parse.StartLine {
+		column = 1
+	}
+	return d.reject(column, &events.RowError{Code: events.MalformedRow, Reason: reason}), nil
 }
 
 // unclosed tells a quote that is open at the end of the file from one that is closed in the wrong place. Both are
 // csv.ErrQuote, but only the former is noticed behind the last byte.
-func (d *csvDecoder) unclosed(parse *csv.ParseError) bool {
-	if _, err := d.in.Peek(1); !errors.Is(err, io.EOF) {
+func (d *csvDecoder) unclosed(row []byte, parse *csv.ParseError) bool {
+	if _, err := d.in.Peek(1); err != io.EOF { //nolint:errorlint // the source gives it bare
 		return false
 	}
-	// A CRLF counts as one byte in a column.
-	return d.src.lastLine()+int64(parse.Column)-1 >= d.src.read-1
+	line := row[bytes.LastIndexByte(row[:len(row)-1], '\n')+1:]
+	return parse.Column-1 >= len(line)-1 // a CRLF counts as one byte in a column
 }

@@ -22,6 +22,8 @@ type objects interface {
 type reports interface {
 	// Put stores all that body gives, and tells where. An error of body leaves nothing behind.
 	Put(ctx context.Context, key string, body io.Reader) (location string, err error)
+	// Get reads what was stored.
+	Get(ctx context.Context, key string) (io.ReadCloser, error)
 }
 
 // ledger records how far each upload is.
@@ -45,6 +47,18 @@ type Config struct {
 	// BatchBytes is the size of a message's body at which a batch ends, in bytes; by default as much as MaxMessage allows.
 	// Change it only while nothing is being ingested: batches are cut alike on every run only with the same value.
 	BatchBytes int
+
+	// Pause is asked between batches whether to stop reading, such as BeforeDeadline. The rest of the file is then published
+	// to Updates as a span, and whoever gets that goes on with Resume. Nil never stops.
+	Pause func(ctx context.Context) bool
+}
+
+// BeforeDeadline is a Pause for where ctx ends at a fixed time: it stops so long before.
+func BeforeDeadline(margin time.Duration) func(ctx context.Context) bool {
+	return func(ctx context.Context) bool {
+		deadline, ok := ctx.Deadline()
+		return ok && time.Until(deadline) < margin
+	}
 }
 
 // Ingester turns uploaded files into batches of updates.
@@ -61,10 +75,16 @@ func New(c Config) *Ingester {
 // abortName and abortValue are the metadata with which an uploader asks for all or nothing.
 const abortName, abortValue = "on-error", "abort"
 
-// Ingest reads one uploaded object and publishes its rows. When it returns nil, the ledger knows the end of it: all
-// batches are published, or the file has failed. Any error means that nothing is decided and the event should come
-// again; everything it then does again has the same ids and versions as before.
+// Ingest reads one uploaded object and publishes its rows. When it returns nil, the ledger knows the end of it (all
+// batches are published, or the file has failed), or the rest is published as a span. Any error means that nothing is
+// decided and the event should come again; everything it then does again has the same ids and versions as before.
 func (in *Ingester) Ingest(ctx context.Context, o events.Object) error {
+	return in.Resume(ctx, events.Span{Object: o})
+}
+
+// Resume is Ingest for the rest of an object.
+func (in *Ingester) Resume(ctx context.Context, from events.Span) error {
+	o := from.Object
 	origin, err := o.Origin()
 	if err != nil {
 		return fmt.Errorf("event of %s/%s: %w: %w", o.Bucket, o.Key, events.ErrPermanent, err)
@@ -78,9 +98,15 @@ func (in *Ingester) Ingest(ctx context.Context, o events.Object) error {
 		log.InfoContext(ctx, "event repeated", "status", upload.Status)
 		return nil
 	}
-	reading, err := in.read(ctx, o, origin, log)
+	reading, rest, err := in.read(ctx, from, origin, log)
+	if err == nil && rest != nil {
+		err = in.handOn(ctx, *rest, log)
+		if err == nil {
+			return nil
+		}
+	}
 	if err != nil {
-		return fmt.Errorf("ingesting upload %s: %w", origin.Upload(), err)
+		return fmt.Errorf("ingesting upload %s from %d on: %w", origin.Upload(), from.Offset, err)
 	}
 	reading.At = in.cfg.Clock()
 	settled, err := in.cfg.Ledger.Seal(ctx, origin.Upload(), reading)
@@ -94,108 +120,120 @@ func (in *Ingester) Ingest(ctx context.Context, o events.Object) error {
 	return nil
 }
 
-func (in *Ingester) read(ctx context.Context, o events.Object, origin events.Origin, log *slog.Logger) (events.Reading, error) {
-	rejects := newRejectLog(ctx, in.cfg.Reports, origin.Upload())
-	defer rejects.discard()
-	body, metadata, err := in.cfg.Objects.Open(ctx, o)
+// handOn publishes what is left to do, once all before it is published.
+func (in *Ingester) handOn(ctx context.Context, rest events.Span, log *slog.Logger) error {
+	m, err := rest.Message()
 	if err != nil {
-		return vanished(err)
+		return err
 	}
-	if metadata[abortName] == abortValue {
-		log.InfoContext(ctx, "reading it through first, as on-error=abort asks")
-		trial, err := in.pass(body, o, rejects, nil, nil)
-		if err != nil {
-			return events.Reading{}, err
-		}
-		if trial.Rejected > 0 || trial.Failure != nil {
-			return aborted(trial, rejects)
-		}
-		if body, _, err = in.cfg.Objects.Open(ctx, o); err != nil {
-			return vanished(err)
-		}
+	if err := (publisher{in.cfg.Updates, in.cfg.Log}).publish(ctx, []events.Message{m}); err != nil {
+		return err
 	}
-	out := publisher{in.cfg.Updates, in.cfg.Log}.stream(ctx)
-	reading, err := in.pass(body, o, rejects, events.NewBatchWriter(origin), out)
-	if failed := out.close(); failed != nil {
-		return events.Reading{}, failed // before err: it may be but a consequence
-	}
-	if err != nil {
-		return events.Reading{}, err
-	}
-	reading.Rejects = rejects.first
-	reading.RejectsAt, err = rejects.close()
-	return reading, err
+	log.InfoContext(ctx, "handed on", "offset", rest.Offset, "rows", rest.Rows, "batches", rest.Batches)
+	return nil
 }
 
-// pass reads body to its end, or to where it breaks. Rows go to out in batches; without out they are only counted.
-// It closes body. The error is one that may go away.
-func (in *Ingester) pass(body io.ReadCloser, o events.Object, rejects *rejectLog, batch *events.BatchWriter, out *stream) (events.Reading, error) {
-	defer body.Close()
-	if out == nil {
-		return Read(body, o.Key, func(events.Update) error { return nil }, rejects.add)
+// read publishes the object from an offset on. It returns what was read of the whole file, or the rest if it stopped
+// before the end.
+func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Origin, log *slog.Logger) (events.Reading, *events.Span, error) {
+	o := from.Object
+	body, metadata, err := in.cfg.Objects.Open(ctx, o)
+	if err != nil {
+		return vanished(from, err)
 	}
-	batches := int64(0)
-	cut := func() error {
-		out.add(batch.Message())
-		batches++
-		return out.failure()
+	rejects, err := openRejectLog(ctx, in.cfg.Reports, origin.Upload(), from.RejectsBytes)
+	if err != nil {
+		return events.Reading{}, nil, errors.Join(err, body.Close())
 	}
-	reading, err := Read(body, o.Key, func(u events.Update) error {
-		if batch.Add(u); batch.Size() >= in.cfg.BatchBytes {
-			return cut()
+	defer rejects.discard()
+	if metadata[abortName] == abortValue && from.Offset == 0 {
+		log.InfoContext(ctx, "reading it through first, as on-error=abort asks")
+		trial, err := Read(body, o.Key, func(events.Update) error { return nil }, rejects.add)
+		if err = errors.Join(err, body.Close()); err != nil {
+			return events.Reading{}, nil, err
 		}
-		return nil
-	}, rejects.add)
-	if err == nil && batch.Rows() > 0 {
-		err = cut()
+		if trial.Rejected > 0 || trial.Failure != nil {
+			reading, err := aborted(trial, rejects)
+			return reading, nil, err
+		}
+		if body, _, err = in.cfg.Objects.Open(ctx, o); err != nil {
+			return vanished(from, err)
+		}
 	}
-	reading.Batches = batches
-	return reading, err
+	defer body.Close()
+	out := publisher{in.cfg.Updates, in.cfg.Log}.stream(ctx)
+	p := &pass{Ingester: in, ctx: ctx, from: from, rejects: rejects, batch: events.NewBatchWriter(origin), out: out}
+	reading, rest, err := p.run(body)
+	if failed := out.close(); failed != nil {
+		return events.Reading{}, nil, failed // before err: it may be but a consequence
+	}
+	if err != nil {
+		return events.Reading{}, nil, err
+	}
+	reading.Rejects = rejects.first
+	if reading.RejectsAt, err = rejects.close(); err != nil {
+		return events.Reading{}, nil, err
+	}
+	if rest != nil {
+		rest.RejectsBytes = rejects.bytes
+	}
+	return reading, rest, nil
 }
 
 // Read reads a file to its end, or to where it breaks; name tells the format. It hands on each row that is accepted and
 // each that is rejected, and returns what there was: format, rows, how many were rejected, and why reading broke, if it
 // did. The error is one of body, accept or reject.
 func Read(body io.Reader, name string, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
+	return readAt(body, name, 0, accept, reject)
+}
+
+func readAt(body io.Reader, name string, offset int64, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
 	var reading events.Reading
-	rows, err := Open(body, name)
-	if err == nil {
-		defer rows.Close()
-		reading.Format = rows.Format().String()
+	rows, err := OpenAt(body, name, offset)
+	if err != nil {
+		return broken(reading, err)
 	}
-	for err == nil {
-		var u events.Update
-		var bad *events.Reject
-		if bad, err = rows.Next(&u); err != nil {
-			break
+	defer rows.Close()
+	reading.Format = rows.Format().String()
+	for u := new(events.Update); ; {
+		bad, err := rows.Next(u)
+		if err == io.EOF { //nolint:errorlint // Next gives it bare
+			return reading, nil
+		}
+		if err != nil {
+			return broken(reading, err)
 		}
 		reading.Rows++
 		if bad != nil {
 			reading.Rejected++
 			err = reject(bad)
 		} else {
-			err = accept(u)
+			err = accept(*u)
+		}
+		if err != nil {
+			return reading, err
 		}
 	}
-	var broken *FileError
-	switch {
-	case errors.Is(err, io.EOF):
-		return reading, nil
-	case errors.As(err, &broken):
-		reading.Failure = &broken.Failure
+}
+
+// broken makes a file's own fault part of what was read; any other error remains one.
+func broken(reading events.Reading, err error) (events.Reading, error) {
+	var bad *FileError
+	if errors.As(err, &bad) {
+		reading.Failure = &bad.Failure
 		return reading, nil
 	}
 	return reading, err
 }
 
 // vanished makes a lost object a failure of its upload, for all to see.
-func vanished(err error) (events.Reading, error) {
+func vanished(from events.Span, err error) (events.Reading, *events.Span, error) {
 	if !errors.Is(err, events.ErrVanished) {
-		return events.Reading{}, err
+		return events.Reading{}, nil, err
 	}
-	return events.Reading{Failure: &events.Failure{
-		Code: events.ObjectVanished, Reason: "the object was deleted or overwritten before it was read; upload it again",
-	}}, nil
+	return events.Reading{Rows: from.Rows, Rejected: from.Rejected, Batches: from.Batches, Failure: &events.Failure{
+		Code: events.ObjectVanished, Reason: "the object was deleted or overwritten before it was read; upload it again", Offset: from.Offset,
+	}}, nil, nil
 }
 
 // aborted refuses every row of a file that has a bad one, or that can't be read, as its uploader wished.

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -14,14 +12,14 @@ import (
 )
 
 // jsonDecoder reads one big JSON value: an object of person to flavor, or an array of objects. It goes by whole values
-// rather than tokens, so that a bad row can be shown as it stands, and so that what is not UTF-8 is seen before it is
-// replaced.
+// rather than tokens, so that what is not UTF-8 is seen before it is replaced.
 type jsonDecoder struct {
 	src    *source
 	in     *jsontext.Decoder
 	skip   int64 // bytes before the first that in saw
 	open   jsontext.Kind
 	object objectDecoder
+	text   text
 	done   bool
 }
 
@@ -31,8 +29,23 @@ func lenient() []jsontext.Options {
 	return []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 }
 
-func newJSON(src *source, in *bufio.Reader, start int64) (decoder, error) {
-	d := &jsonDecoder{src: src, in: jsontext.NewDecoder(in, lenient()...), skip: start}
+func newJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, error) {
+	d := &jsonDecoder{src: src, skip: start}
+	if offset > start {
+		// A row in the middle is the first of a value that opens right before it.
+		head, err := in.Peek(headSize)
+		if err != nil && err != io.EOF { //nolint:errorlint // the source gives it bare
+			return nil, err
+		}
+		open := bytes.TrimLeft(head, " \t\r\n")
+		if err := skip(src, in, start, offset, nil); err != nil {
+			return nil, err
+		}
+		d.skip = offset - 1
+		d.in = jsontext.NewDecoder(io.MultiReader(bytes.NewReader(open[:1]), in), lenient()...)
+	} else {
+		d.in = jsontext.NewDecoder(in, lenient()...)
+	}
 	t, err := d.in.ReadToken()
 	switch {
 	case err == io.EOF: //nolint:errorlint // jsontext gives it bare
@@ -45,9 +58,14 @@ func newJSON(src *source, in *bufio.Reader, start int64) (decoder, error) {
 	return d, nil
 }
 
+// at is the offset up to which in has read.
+func (d *jsonDecoder) at() int64 { return d.skip + d.in.InputOffset() }
+
 func (d *jsonDecoder) position() (line, column, offset int64) {
-	offset = d.skip + d.in.InputOffset()
-	line, column = d.src.lines.position(offset)
+	offset = d.src.record
+	between := d.src.window.rest(offset)
+	offset += int64(len(between) - len(bytes.TrimLeft(between, " \t\r\n,")))
+	line, column = d.src.window.place(offset)
 	return line, column, offset
 }
 
@@ -55,6 +73,7 @@ func (d *jsonDecoder) next(u *events.Update) (*events.Reject, error) {
 	if d.done {
 		return nil, io.EOF
 	}
+	d.src.begin(d.at())
 	switch d.in.PeekKind() {
 	case jsontext.KindEndObject, jsontext.KindEndArray:
 		return nil, d.end()
@@ -63,54 +82,63 @@ func (d *jsonDecoder) next(u *events.Update) (*events.Reject, error) {
 	if err != nil {
 		return nil, d.explain(err)
 	}
-	u.Offset = d.skip + d.in.InputOffset() - int64(len(value))
-	line, column := d.src.lines.position(u.Offset)
-	if len(value) > MaxRecord {
-		return nil, errRecordTooLong
-	}
+	u.Offset = d.at() - int64(len(value))
+	var fault int64
+	var bad *events.RowError
 	if d.open == jsontext.KindBeginArray {
-		if at, bad := d.object.decode(value, u); bad != nil {
-			return &events.Reject{Line: line, Column: column + at - 1, Offset: u.Offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(value)}, nil
-		}
-		return nil, nil //nolint:nilnil // an accepted row
+		fault, bad = d.object.decode(value, u)
+		fault += u.Offset - 1
+	} else {
+		fault, bad, err = d.member(u, value)
 	}
-	return d.member(u, line, column, value)
-}
-
-// member reads a member of the object, whose name is the person.
-func (d *jsonDecoder) member(u *events.Update, line, column int64, name jsontext.Value) (*events.Reject, error) {
-	person, badName := text(name)
-	raw0 := append(make([]byte, 0, events.MaxRaw+64), name[:min(len(name), events.MaxRaw)]...) // name is gone with the next read
-	value, err := d.in.ReadValue()
-	if err != nil {
-		return nil, d.explain(err)
-	}
-	if len(raw0)+len(value) > MaxRecord {
+	switch {
+	case err != nil:
+		return nil, err
+	case d.at()-u.Offset > MaxRecord:
 		return nil, errRecordTooLong
+	case bad != nil:
+		return d.reject(u.Offset, fault, bad), nil
 	}
-	bad := badName
-	if bad == nil {
-		_, bad = d.set(u, person, value)
-	}
-	if bad == nil {
-		return nil, nil //nolint:nilnil // an accepted row
-	}
-	raw0 = append(append(raw0, ": "...), value[:min(len(value), events.MaxRaw)]...)
-	return &events.Reject{Line: line, Column: column, Offset: u.Offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(raw0)}, nil
+	return nil, nil //nolint:nilnil // an accepted row
 }
 
-func (d *jsonDecoder) set(u *events.Update, person string, value jsontext.Value) (string, *events.RowError) {
-	if value.Kind() == jsontext.KindNull {
-		return update(u, person, nil, "remove")
+// member reads a member of the object, whose name is the person. Fault is an offset.
+func (d *jsonDecoder) member(u *events.Update, name jsontext.Value) (fault int64, bad *events.RowError, err error) {
+	person, bad := d.text.of(name) // which is gone with the next read
+	value, err := d.in.ReadValue()
+	switch {
+	case err != nil:
+		return 0, nil, d.explain(err)
+	case bad != nil:
+		return u.Offset, bad, nil
 	}
-	if value.Kind() != jsontext.KindString {
-		return "flavor", notAString("flavor", value)
+	field := "flavor"
+	switch value.Kind() {
+	case jsontext.KindNull:
+		field, bad = update(u, person, nil, "remove")
+	case jsontext.KindString:
+		var flavor string
+		if flavor, bad = d.text.of(value); bad == nil {
+			field, bad = update(u, person, &flavor, "")
+		}
+	default:
+		bad = notAString(field, value)
 	}
-	flavor, bad := text(value)
-	if bad != nil {
-		return "flavor", bad
+	if field == "person" {
+		return u.Offset, bad, nil
 	}
-	return update(u, person, &flavor, "")
+	return d.at() - int64(len(value)), bad, nil
+}
+
+// reject is told where the row begins and where its fault lies. The column is that of the fault, if both are on one line.
+func (d *jsonDecoder) reject(offset, fault int64, bad *events.RowError) *events.Reject {
+	w := d.src.window
+	w.count(offset)
+	line, column := w.place(offset)
+	if at, c := w.place(fault); at == line {
+		column = c
+	}
+	return &events.Reject{Line: line, Column: column, Offset: offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(w.bytes(offset, d.at()))}
 }
 
 // end reads the closing bracket and makes sure that nothing follows.
@@ -118,6 +146,7 @@ func (d *jsonDecoder) end() error {
 	if _, err := d.in.ReadToken(); err != nil {
 		return d.explain(err)
 	}
+	d.src.begin(d.at())
 	_, err := d.in.ReadToken()
 	if err == io.EOF { //nolint:errorlint // jsontext gives it bare
 		d.done = true
@@ -131,158 +160,25 @@ func (d *jsonDecoder) end() error {
 
 // explain places an error of jsontext.
 func (d *jsonDecoder) explain(err error) error {
+	if broken := d.src.broken(); broken != nil && !errors.Is(err, errRecordTooLong) {
+		return broken // the JSON does not really end there
+	}
 	var syntax *jsontext.SyntacticError
 	switch {
-	case errors.As(err, &syntax):
-		bad := failure(events.MalformedJSON, "this is not valid JSON (%v); mend it there", syntax.Err)
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			bad.Failure.Reason = "the JSON ends in the middle; it was cut off, so make and upload it again"
-		}
-		_, _, bad.Failure.Offset = d.position()
-		bad.Failure.Line, bad.Failure.Column = d.src.lines.position(max(d.skip+syntax.ByteOffset, bad.Failure.Offset))
-		return bad
+	case errors.Is(err, errRecordTooLong):
+		return errRecordTooLong
 	case errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF: //nolint:errorlint // bare only at the end
-		return failure(events.MalformedJSON, "the JSON ends in the middle; it was cut off, so make and upload it again")
+		return d.failure(d.src.read, "the JSON ends in the middle; it was cut off, so make and upload it again")
+	case errors.As(err, &syntax):
+		return d.failure(d.skip+syntax.ByteOffset, "this is not valid JSON (%v); mend it there", syntax.Err)
 	}
 	return err
 }
 
-// objectDecoder reads the row that one JSON object is.
-type objectDecoder struct {
-	buf bytes.Buffer
-	in  *jsontext.Decoder
-}
-
-// decode reads {"person": …, "flavor": …, "action": …}; other members are skipped. It returns the 1-based byte of the
-// fault within row.
-func (d *objectDecoder) decode(row []byte, u *events.Update) (column int64, bad *events.RowError) {
-	d.buf = *bytes.NewBuffer(row) // which jsontext reads in place
-	if d.in == nil {
-		d.in = jsontext.NewDecoder(&d.buf, lenient()...)
-	} else {
-		d.in.Reset(&d.buf, lenient()...)
-	}
-	if d.in.PeekKind() != jsontext.KindBeginObject {
-		return 1, &events.RowError{Code: events.MalformedRow, Reason: `the row is not a JSON object; write {"person": "…", "flavor": "…"}`}
-	}
-	if _, err := d.in.ReadToken(); err != nil {
-		return d.broken(err)
-	}
-	var person, flavor, action field
-	for d.in.PeekKind() == jsontext.KindString {
-		name, err := d.in.ReadValue()
-		if err != nil {
-			return d.broken(err)
-		}
-		var f *field
-		switch string(name) {
-		case `"person"`:
-			f = &person
-		case `"flavor"`:
-			f = &flavor
-		case `"action"`:
-			f = &action
-		default:
-			if err := d.in.SkipValue(); err != nil {
-				return d.broken(err)
-			}
-			continue
-		}
-		if f.at != 0 {
-			return d.in.InputOffset() - int64(len(name)) + 1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf("the row has two members %s; keep one", name)}
-		}
-		value, err := d.in.ReadValue()
-		if err != nil {
-			return d.broken(err)
-		}
-		f.at = d.in.InputOffset() - int64(len(value)) + 1
-		switch value.Kind() {
-		case jsontext.KindNull:
-			f.null = true
-		case jsontext.KindString:
-			if f.text, bad = text(value); bad != nil {
-				return f.at, bad
-			}
-		default:
-			return f.at, notAString(string(name[1:len(name)-1]), value)
-		}
-	}
-	if _, err := d.in.ReadToken(); err != nil {
-		return d.broken(err)
-	}
-	if d.in.InputOffset() < int64(len(row)) {
-		return d.in.InputOffset() + 1, &events.RowError{Code: events.MalformedRow, Reason: "something follows the object; put one object on each line"}
-	}
-	return finish(u, person, flavor, action)
-}
-
-// field is a member of a row: where its value stands (0: nowhere), and what it is.
-type field struct {
-	at   int64
-	text string
-	null bool
-}
-
-func finish(u *events.Update, person, flavor, action field) (int64, *events.RowError) {
-	if person.at == 0 {
-		return 1, &events.RowError{Code: events.MissingPerson, Reason: `the row has no member "person"; add it`}
-	}
-	given := &flavor.text
-	if flavor.null && action.text == "" { // null removes
-		action.text = "remove"
-	}
-	if flavor.null || flavor.at == 0 {
-		given = nil
-	}
-	which, bad := update(u, person.text, given, action.text)
-	switch {
-	case bad == nil:
-		return 0, nil
-	case which == "person":
-		return person.at, bad
-	case which == "action":
-		return action.at, bad
-	}
-	return max(flavor.at, 1), bad
-}
-
-func (d *objectDecoder) broken(err error) (int64, *events.RowError) {
-	at := d.in.InputOffset()
-	reason := "the row is not a whole JSON object; put one whole object on each line"
-	var syntax *jsontext.SyntacticError
-	if errors.As(err, &syntax) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		at = syntax.ByteOffset
-		reason = fmt.Sprintf("the row is not valid JSON (%v); mend it there", syntax.Err)
-	}
-	return at + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
-}
-
-// text gives what a JSON string says.
-func text(quoted jsontext.Value) (string, *events.RowError) {
-	if !utf8.Valid(quoted) {
-		return "", &events.RowError{Code: events.InvalidUTF8, Reason: "the text is not valid UTF-8; save the file as UTF-8"}
-	}
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1]), nil
-	}
-	s, err := jsontext.AppendUnquote(nil, quoted)
-	if err != nil { // half a surrogate pair
-		return "", &events.RowError{Code: events.InvalidUTF8, Reason: `a \u escape is half a surrogate pair; write both halves, or the character itself`}
-	}
-	return string(s), nil
-}
-
-func notAString(field string, value jsontext.Value) *events.RowError {
-	kind := value.Kind().String()
-	switch value.Kind() {
-	case jsontext.KindBeginObject:
-		kind = "an object"
-	case jsontext.KindBeginArray:
-		kind = "an array"
-	case jsontext.KindTrue, jsontext.KindFalse:
-		kind = "a boolean"
-	case jsontext.KindNumber:
-		kind = "a number"
-	}
-	return &events.RowError{Code: events.NotAString, Reason: fmt.Sprintf("%s is %s, not a string; put it in double quotes", field, kind)}
+// failure says that the JSON can't be read on from the offset at.
+func (d *jsonDecoder) failure(at int64, format string, args ...any) *FileError {
+	bad := failure(events.MalformedJSON, format, args...)
+	_, _, bad.Failure.Offset = d.position()
+	bad.Failure.Line, bad.Failure.Column = d.src.window.place(max(at, d.src.record))
+	return bad
 }

@@ -16,16 +16,33 @@ type ndjsonDecoder struct {
 	src    *source
 	in     *bufio.Reader
 	object objectDecoder
-	next0  int64 // offset of the next line
+	at     int64 // offset up to which lines were read
 	line   int64 // number of the current line, from 1
+	indent int64 // what precedes at on its line, where reading began in the middle of one
 	long   []byte
 }
 
-func (d *ndjsonDecoder) position() (line, column, offset int64) { return d.line, 1, d.next0 }
+func newNDJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, error) {
+	d := &ndjsonDecoder{src: src, in: in, at: start}
+	if offset <= start {
+		return d, nil
+	}
+	d.at = offset
+	return d, skip(src, in, start, offset, func(piece []byte) {
+		d.line += int64(bytes.Count(piece, []byte("\n")))
+		if last := bytes.LastIndexByte(piece, '\n'); last >= 0 {
+			d.indent, piece = 0, piece[last+1:]
+		}
+		d.indent += int64(len(piece))
+	})
+}
+
+func (d *ndjsonDecoder) position() (line, column, offset int64) { return d.line, 1, d.src.record }
 
 func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 	for {
-		u.Offset = d.next0
+		d.src.begin(d.at)
+		u.Offset = d.at
 		line, err := d.readLine()
 		if errors.Is(err, errRecordTooLong) {
 			return d.reject(u.Offset, 1, line, &events.RowError{Code: events.RecordTooLong,
@@ -35,15 +52,16 @@ func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 			return nil, err
 		}
 		text := bytes.TrimLeft(line, " \t")
-		indent := int64(len(line) - len(text))
+		lead := int64(len(line) - len(text))
+		before := d.indent + lead
+		d.indent = 0
 		text = bytes.TrimRight(text, " \t\r\n")
 		if len(text) == 0 {
-			d.src.beginRecord()
 			continue
 		}
-		u.Offset += indent
+		u.Offset += lead
 		if column, bad := d.object.decode(text, u); bad != nil {
-			return d.reject(u.Offset, indent+column, text, bad), nil
+			return d.reject(u.Offset, before+column, text, bad), nil
 		}
 		return nil, nil //nolint:nilnil // an accepted row
 	}
@@ -62,7 +80,7 @@ func (d *ndjsonDecoder) readLine() ([]byte, error) {
 		}
 		line = d.long
 	}
-	d.next0 += int64(len(line))
+	d.at += int64(len(line))
 	if len(line) > MaxRecord {
 		return line, d.skipLine(err)
 	}
@@ -75,10 +93,10 @@ func (d *ndjsonDecoder) readLine() ([]byte, error) {
 // skipLine reads on to the end of a line that is too long. How the line so far ended is in err.
 func (d *ndjsonDecoder) skipLine(err error) error {
 	for errors.Is(err, bufio.ErrBufferFull) {
-		d.src.beginRecord()
+		d.src.begin(d.src.record)
 		var more []byte
 		more, err = d.in.ReadSlice('\n')
-		d.next0 += int64(len(more))
+		d.at += int64(len(more))
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err

@@ -24,13 +24,17 @@ type Rows struct {
 // end, a *FileError when the file can't be read on, and any other when reading may succeed another time.
 type decoder interface {
 	next(u *events.Update) (*events.Reject, error)
-	// position gives line, column and offset up to which the file was read.
+	// position gives line, column and offset of the record that is being read.
 	position() (line, column, offset int64)
 }
 
 // Open begins to read body, whose format its name tells. The error is a *FileError if the content is not that, and any
 // other error when the body itself can't be read. The caller closes both the body and the Rows.
-func Open(body io.Reader, name string) (*Rows, error) {
+func Open(body io.Reader, name string) (*Rows, error) { return OpenAt(body, name, 0) }
+
+// OpenAt is Open for a reader that goes on where another one stopped: at the offset of a row that the other one would have
+// read next. Body is the whole file all the same. Offsets and lines are those of the whole file.
+func OpenAt(body io.Reader, name string, offset int64) (*Rows, error) {
 	format, err := FormatOf(name)
 	if err != nil {
 		return nil, err
@@ -40,19 +44,19 @@ func Open(body io.Reader, name string) (*Rows, error) {
 		return nil, err
 	}
 	rows := &Rows{src: src, format: format}
-	if rows.decoder, err = newDecoder(src, format); err != nil {
+	if rows.decoder, err = newDecoder(src, format, offset); err != nil {
 		src.Close()
 		return nil, err
 	}
 	return rows, nil
 }
 
-func newDecoder(src *source, format Format) (decoder, error) {
-	if format.Rows == "json" {
-		src.lines = &lineIndex{line: 1}
+func newDecoder(src *source, format Format, offset int64) (decoder, error) {
+	if format.Rows != "ndjson" {
+		src.window = &window{line: 1}
 	}
 	in := bufio.NewReaderSize(src, bufferSize)
-	head, err := in.Peek(4096)
+	head, err := in.Peek(headSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -68,12 +72,34 @@ func newDecoder(src *source, format Format) (decoder, error) {
 	}
 	switch format.Rows {
 	case "json":
-		return newJSON(src, in, start)
+		return newJSON(src, in, start, offset)
 	case "ndjson":
-		return &ndjsonDecoder{src: src, in: in, next0: start}, nil
+		return newNDJSON(src, in, start, offset)
 	default:
-		return newCSV(src, in, start, format)
+		return newCSV(src, in, start, offset, format)
 	}
+}
+
+// skip moves in from an offset to a later one. The pieces are shorter than a record may be, and each is passed on as it is
+// skipped.
+func skip(src *source, in *bufio.Reader, from, to int64, passed func(piece []byte)) error {
+	for from < to {
+		src.begin(from)
+		piece, err := in.Peek(int(min(to-from, bufferSize)))
+		if len(piece) == 0 {
+			if err == io.EOF { //nolint:errorlint // the source gives it bare
+				err = fmt.Errorf("there is no offset %d in this file: %w", to, events.ErrPermanent)
+			}
+			return err
+		}
+		if passed != nil {
+			passed(piece)
+		}
+		n, _ := in.Discard(len(piece)) // they are buffered
+		from += int64(n)
+	}
+	src.begin(to)
+	return nil
 }
 
 // Format tells what is read.
@@ -88,7 +114,6 @@ func (r *Rows) Next(u *events.Update) (*events.Reject, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	r.src.beginRecord()
 	reject, err := r.decoder.next(u)
 	if err != nil {
 		r.err = r.explain(err)

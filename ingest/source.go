@@ -27,6 +27,7 @@ const (
 	maxExpansion = 500
 
 	bufferSize = 64 << 10
+	headSize   = 4096 // bytes of the beginning that tell what a file is
 )
 
 var errRecordTooLong = errors.New("record too long")
@@ -40,9 +41,10 @@ type source struct {
 	format  Format
 	read    int64 // bytes of plain handed out
 	allowed int64 // bytes of plain that may be handed out until the next record begins
-	lines   *lineIndex
+	err     error // why reading ended; readers above may lose it over data that came with it
 
-	newline, newlineBefore int64 // offsets of the last two newlines handed out, -1 without
+	record int64   // offset of the record that is being read
+	window *window // the file from there on; nil where the decoder has each record at hand as it stands
 }
 
 // bodyReader counts the stored bytes and remembers if it was they that could not be read.
@@ -53,18 +55,19 @@ type bodyReader struct {
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err // it may come once only, and be lost with the decompressor
+	}
 	n, err := b.r.Read(p)
 	b.read += int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && err != io.EOF { //nolint:errorlint // only a bare one is the end; a wrapped one is a connection that broke
 		b.err = err
-	} else if err != nil && err != io.EOF { // wrapped: still the end
-		err = io.EOF
 	}
 	return n, err
 }
 
 func newSource(body io.Reader, format Format) (*source, error) {
-	s := &source{body: &bodyReader{r: body}, close: func() {}, format: format, newline: -1, newlineBefore: -1}
+	s := &source{body: &bodyReader{r: body}, close: func() {}, format: format}
 	var err error
 	switch format.Compression {
 	case "gzip":
@@ -81,7 +84,7 @@ func newSource(body io.Reader, format Format) (*source, error) {
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	s.beginRecord()
+	s.begin(0)
 	return s, nil
 }
 
@@ -94,10 +97,17 @@ func newGzip(r io.Reader) (io.Reader, error) {
 	return z, err
 }
 
-// beginRecord opens the budget for the next record. What the decoder has buffered already does not count twice.
-func (s *source) beginRecord() { s.allowed = s.read + MaxRecord + bufferSize }
+// begin tells at which offset the next record begins, and opens the budget for it. What the decoder has buffered already
+// does not count twice.
+func (s *source) begin(offset int64) {
+	s.record = offset
+	s.allowed = s.read + MaxRecord + bufferSize
+}
 
 func (s *source) Read(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
 	if s.read >= s.allowed {
 		return 0, errRecordTooLong
 	}
@@ -105,37 +115,27 @@ func (s *source) Read(p []byte) (int, error) {
 		p = p[:room]
 	}
 	n, err := s.plain.Read(p)
-	if s.lines != nil {
-		s.lines.add(p[:n], s.read)
+	if s.window != nil {
+		s.window.add(p[:n], s.record)
 	}
-	s.noteNewlines(p[:n])
 	s.read += int64(n)
-	if s.format.Compression != "" && s.read > bombFloor && s.read/maxExpansion > s.body.read {
-		return n, failure(events.DecompressionBomb, "%d bytes expand to more than %d; upload it in parts, or with less padding", s.body.read, s.read)
+	switch {
+	case s.format.Compression != "" && s.read > bombFloor && s.read/maxExpansion > s.body.read:
+		s.err = failure(events.DecompressionBomb, "%d bytes expand to more than %d; upload it in parts, or with less padding", s.body.read, s.read)
+	case err == io.EOF && s.body.err == nil: //nolint:errorlint // readers give it bare; zstd does for a body that broke, too
+		s.err = err
+	case err != nil:
+		s.err = s.explain(err)
 	}
-	if err != nil && err != io.EOF { //nolint:errorlint // readers give it bare
-		err = s.explain(err)
-	}
-	return n, err
+	return n, s.err
 }
 
-func (s *source) noteNewlines(p []byte) {
-	last := bytes.LastIndexByte(p, '\n')
-	if last < 0 {
-		return
+// broken gives the error, other than the end of the file, with which reading ended.
+func (s *source) broken() error {
+	if s.err == io.EOF { //nolint:errorlint // it is kept bare
+		return nil
 	}
-	s.newlineBefore, s.newline = s.newline, s.read+int64(last)
-	if before := bytes.LastIndexByte(p[:last], '\n'); before >= 0 {
-		s.newlineBefore = s.read + int64(before)
-	}
-}
-
-// lastLine gives the offset at which the last line begins that was read. A final newline belongs to the line it ends.
-func (s *source) lastLine() int64 {
-	if s.newline == s.read-1 {
-		return s.newlineBefore + 1
-	}
-	return s.newline + 1
+	return s.err
 }
 
 // explain tells the uploader's fault from the network's.
@@ -154,34 +154,3 @@ func (s *source) explain(err error) error {
 
 // Close frees the decompressor. The body is its opener's to close.
 func (s *source) Close() { s.close() }
-
-// lineIndex tells on which line and column an offset lies, for decoders that do not count lines themselves. It holds the
-// newlines between what was read and what was consumed, so its memory is bounded by the decoder's buffer.
-type lineIndex struct {
-	newlines []int64 // offsets of newlines not yet passed
-	line     int64   // number of the line that the last position was on, from 1
-	start    int64   // offset of that line's first byte
-}
-
-func (x *lineIndex) add(p []byte, base int64) {
-	for at := 0; ; at++ {
-		i := bytes.IndexByte(p[at:], '\n')
-		if i < 0 {
-			return
-		}
-		at += i
-		x.newlines = append(x.newlines, base+int64(at))
-	}
-}
-
-// position gives the 1-based line, and byte within it, of an offset. Offsets must not decrease from call to call.
-func (x *lineIndex) position(offset int64) (line, column int64) {
-	passed := 0
-	for passed < len(x.newlines) && x.newlines[passed] < offset {
-		x.start = x.newlines[passed] + 1
-		passed++
-	}
-	x.line += int64(passed)
-	x.newlines = x.newlines[passed:]
-	return x.line, offset - x.start + 1
-}

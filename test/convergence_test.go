@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +39,7 @@ func TestConvergence(t *testing.T) {
 		for range rapid.IntRange(1, 4).Draw(t, "uploads") {
 			h.upload()
 		}
-		for len(h.events)+len(h.queue) > 0 {
+		for len(h.events)+len(h.spans)+len(h.queue) > 0 {
 			switch rapid.IntRange(0, 9).Draw(t, "step") {
 			case 0:
 				h.crash()
@@ -62,7 +64,9 @@ type house struct {
 	db   *sqlite.DB
 
 	objects map[string]upload // by key
+	reports map[string][]byte
 	events  []events.Object
+	spans   []events.Message
 	queue   []events.Message // of updates
 	heard   []events.Change  // by a subscriber
 
@@ -88,7 +92,7 @@ func newHouse(t *rapid.T, path string) *house {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	h := &house{T: t, path: path, objects: map[string]upload{}, model: map[string]stored{}, want: map[string]*events.Counts{}, seen: map[string]bool{}}
+	h := &house{T: t, path: path, objects: map[string]upload{}, reports: map[string][]byte{}, model: map[string]stored{}, want: map[string]*events.Counts{}, seen: map[string]bool{}}
 	h.open()
 	return h
 }
@@ -114,63 +118,104 @@ func (h *house) draw(label string, most int) int { return rapid.IntRange(0, most
 
 // upload makes a file of few people, so that they meet often, and announces it once or more.
 func (h *house) upload() {
-	key := fmt.Sprintf("uploads/%d.csv", len(h.objects))
+	format := formats[h.draw("format", len(formats)-1)]
+	key := fmt.Sprintf("uploads/%d%s", len(h.objects), format.suffix)
 	o := events.Object{
 		Bucket: "b", Key: key, ETag: fmt.Sprintf("%032x", len(h.objects)),
 		Time:      time.UnixMilli(1_700_000_000_000 + int64(h.draw("ms", 2))), // they tie, too
 		Sequencer: fmt.Sprintf("%x", 16+h.draw("sequencer", 300)),
 	}
 	u := upload{object: o}
-	text := "person,flavor,action\n"
-	for range h.draw("rows", 12) {
+	text := format.begin
+	for i := range h.draw("rows", 12) {
+		if i > 0 {
+			text += format.between
+		}
 		row := events.Update{Offset: int64(len(text)), Person: string(rune('a' + h.draw("person", 4)))}
 		switch h.draw("kind", 6) {
 		case 0:
 			row.Remove = true
-			text += row.Person + ",,remove\n"
+			text += format.remove(row.Person)
 		case 1:
 			u.rejected++
-			text += row.Person + ",,\n"
+			text += format.set(row.Person, "")
 			continue
 		default:
 			row.Flavor = []string{"vanilla", "mint", "fudge"}[h.draw("flavor", 2)]
-			text += row.Person + "," + row.Flavor + ",\n"
+			text += format.set(row.Person, row.Flavor)
 		}
 		u.accepted = append(u.accepted, row)
 	}
-	u.text = text
+	u.text = text + format.end
 	h.objects[key] = u
 	for range 1 + h.draw("events", 2) {
 		h.events = append(h.events, o)
 	}
 }
 
+var formats = []struct {
+	suffix, begin, between, end string
+	set                         func(person, flavor string) string
+	remove                      func(person string) string
+}{
+	{
+		".csv", "person,flavor,action\n", "\n", "\n",
+		func(p, f string) string { return p + "," + f + "," }, func(p string) string { return p + ",,remove" },
+	},
+	{
+		".ndjson", "", "\n", "",
+		func(p, f string) string { return fmt.Sprintf(`{"person":%q,"flavor":%q}`, p, f) },
+		func(p string) string { return fmt.Sprintf(`{"person":%q,"action":"remove"}`, p) },
+	},
+	{
+		".json", "{ ", ",\n  ", "}",
+		func(p, f string) string { return fmt.Sprintf("%q : %q", p, f) }, func(p string) string { return fmt.Sprintf("%q:null", p) },
+	},
+	{
+		".json", "[", " ,", "\n]",
+		func(p, f string) string { return fmt.Sprintf(`{"person":%q,"flavor":%q}`, p, f) },
+		func(p string) string { return fmt.Sprintf(`{"person":%q,"flavor":null}`, p) },
+	},
+}
+
 // pick takes one of n at random, since no order is promised.
 func (h *house) pick(n int) int { return rapid.IntRange(0, n-1).Draw(h.T, "pick") }
 
-// ingest handles one event; or dies in the middle of publishing, and will have it again.
+// ingest handles one event, or the rest of a file that was handed on; or dies in the middle of publishing, and will have
+// it again. It hands on the rest whenever the test feels like it.
 func (h *house) ingest() {
-	if len(h.events) == 0 {
+	if len(h.events)+len(h.spans) == 0 {
 		return
 	}
-	i := h.pick(len(h.events))
-	o := h.events[i]
 	topic := &queueTopic{house: h, left: 1000}
 	if h.draw("break", 3) == 0 {
 		topic.left = h.draw("published", 3)
 	}
 	in := ingest.New(ingest.Config{
-		Objects: h, Updates: topic, Ledger: h.db, Reports: discard{}, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		Objects: h, Updates: topic, Ledger: h.db, Reports: reports{h.reports}, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
 		BatchBytes: 460, // two rows or three
+		Pause:      func(context.Context) bool { return h.draw("pause", 3) == 0 },
 	})
-	err := in.Ingest(context.Background(), o)
+	lost := h.draw("acknowledgement lost", 4) == 0
+	i := h.pick(len(h.events) + len(h.spans))
+	var err error
+	if i < len(h.events) {
+		if err = in.Ingest(context.Background(), h.events[i]); err == nil && !lost {
+			h.events = slices.Delete(h.events, i, i+1)
+		}
+	} else {
+		i -= len(h.events)
+		span, bad := events.DecodeSpan(h.spans[i].Body)
+		h.must(bad)
+		if err = in.Resume(context.Background(), span); err == nil && !lost {
+			h.spans = slices.Delete(h.spans, i, i+1)
+		}
+	}
 	switch {
 	case topic.left < 0 && err == nil:
 		h.Fatal("ingest was told that a batch was not published, and is content")
 	case topic.left >= 0 && err != nil:
 		h.Fatal(err)
-	case err == nil && h.draw("acknowledgement lost", 4) > 0:
-		h.events = slices.Delete(h.events, i, i+1)
 	}
 }
 
@@ -179,27 +224,46 @@ func (h *house) Open(_ context.Context, o events.Object) (io.ReadCloser, map[str
 	return io.NopCloser(strings.NewReader(h.objects[o.Key].text)), nil, nil
 }
 
-type discard struct{}
+// reports implements the reports port of ingest.
+type reports struct{ stored map[string][]byte }
 
-func (discard) Put(_ context.Context, key string, body io.Reader) (string, error) {
-	_, err := io.Copy(io.Discard, body)
+func (r reports) Put(_ context.Context, key string, body io.Reader) (string, error) {
+	b, err := io.ReadAll(body)
+	if err == nil {
+		r.stored[key] = b
+	}
 	return "s3://reports/" + key, err
 }
 
-// queueTopic is a topic with a queue behind it, which fails for good after some messages.
+func (r reports) Get(_ context.Context, key string) (io.ReadCloser, error) {
+	b, found := r.stored[key]
+	if !found {
+		return nil, fs.ErrNotExist
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+// queueTopic is a topic with queues behind it, which fails for good after some messages.
 type queueTopic struct {
 	*house
+	mu   sync.Mutex // several requests are under way
 	left int
 }
 
 func (q *queueTopic) Publish(_ context.Context, messages []events.Message) []error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	errs := make([]error, len(messages))
 	for i, m := range messages {
 		if q.left--; q.left < 0 {
 			errs[i] = fmt.Errorf("%w: the test stops here", events.ErrPermanent)
 			continue
 		}
-		q.queue = append(q.queue, m)
+		if m.Subject == events.SpanType {
+			q.spans = append(q.spans, m)
+		} else {
+			q.queue = append(q.queue, m)
+		}
 	}
 	return errs
 }
@@ -364,6 +428,9 @@ func (h *house) check() {
 		}
 		want := *h.counts(got.ID)
 		want.Rows, want.Rejected, want.Batches = int64(len(u.accepted))+u.rejected, u.rejected, want.BatchesApplied
+		if n := bytes.Count(h.reports[got.ID+"/rejects.ndjson"], []byte("\n")); int64(n) != u.rejected || int64(len(got.Rejects)) != u.rejected {
+			h.Fatalf("upload %s: %d rows are in the report and %d in the ledger of %d that were rejected", u.object.Key, n, len(got.Rejects), u.rejected)
+		}
 		if diff := gocmp.Diff(want, c); diff != "" {
 			h.Fatalf("counts of %s (-want +got):\n%s", u.object.Key, diff)
 		}

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/go-json-experiment/json"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 )
@@ -63,9 +63,12 @@ func (t *terminal) table(indent string, header []string, rows [][]string) {
 
 // json prints one value on one line.
 func (t *terminal) json(v any) error {
-	e := json.NewEncoder(t.out)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = t.out.Write(append(b, '\n'))
+	return err
 }
 
 // bar shows progress towards max bytes. Where nobody looks it shows nothing.

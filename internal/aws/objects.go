@@ -80,3 +80,12 @@ func (r Reports) Put(ctx context.Context, key string, body io.Reader) (string, e
 	}
 	return location, nil
 }
+
+// Get reads what Put stored under key.
+func (r Reports) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	out, err := r.Client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(r.Bucket), Key: aws.String(key)})
+	if err != nil {
+		return nil, fmt.Errorf("opening s3://%s/%s: %w", r.Bucket, key, err)
+	}
+	return out.Body, nil
+}

@@ -65,6 +65,7 @@ func (s *Server) startStages(ctx context.Context) {
 		})
 	})
 	s.stage("announce", func() error { return s.announce(ctx) })
+	s.stage("prune", func() error { return s.prune(ctx) })
 }
 
 func (s *Server) stage(name string, run func() error) {
@@ -132,4 +133,25 @@ func (s *Server) announcePending(ctx context.Context, announcer *ingest.Announce
 		}
 	}
 	return nil
+}
+
+// pruneInterval is how often the table forgets people who were removed long ago.
+const pruneInterval = time.Hour
+
+func (s *Server) prune(ctx context.Context) error {
+	tick := time.NewTicker(pruneInterval)
+	defer tick.Stop()
+	for {
+		for n := 1; n > 0; {
+			var err error
+			if n, err = s.db.Prune(ctx); err != nil && ctx.Err() == nil {
+				s.cfg.Log.Error("pruning", "error", err) // the next time may do better
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }

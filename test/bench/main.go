@@ -1,50 +1,59 @@
 // Command bench measures flavorless beside bare references, in one run on one machine: the ratios are what counts.
 //
-//	go run ./test/bench           all of it
-//	go run ./test/bench live      only upload to live
+//	go run ./test/bench          all of it
+//	go run ./test/bench read     reading, validating and packing rows, beside the bare parsers
+//	go run ./test/bench live     upload to live, beside a bare SQLite upsert
+//
+// Each takes flags after its name, such as -rows and -repeat. A promise that is not kept makes the exit code 1.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
 )
 
+// benchmarks print a table each, and return an error when a promise is not kept.
+var benchmarks = []struct {
+	name string
+	run  func(ctx context.Context, out io.Writer, args []string) error
+}{
+	{"read", read},
+	{"live", live},
+}
+
 func main() {
-	people := flag.Int("people", 1_000_000, "how many people the table is to hold")
-	rounds := flag.Int("rounds", 3, "how often everything is measured; the median counts")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: bench [read | live] [flags of that one; -h lists them]")
+	}
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, flag.Args(), *people, *rounds); err != nil {
+	var errs []error
+	known := flag.NArg() == 0
+	for _, b := range benchmarks {
+		if flag.NArg() > 0 && flag.Arg(0) != b.name {
+			continue
+		}
+		known = true
+		errs = append(errs, b.run(ctx, os.Stdout, flag.Args()[min(1, flag.NArg()):]))
+	}
+	if !known {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := errors.Join(errs...); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, which []string, people, rounds int) error {
-	all := len(which) == 0
-	if all || slices.Contains(which, "live") {
-		if err := live(ctx, people, rounds); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ratio is one measurement of ours and of what it is held against, in the same unit.
-type ratio struct{ ours, bare float64 }
-
-func (r ratio) percent() float64 { return 100 * r.ours / r.bare }
-
-func median(rs []ratio) float64 {
-	percents := make([]float64, len(rs))
-	for i, r := range rs {
-		percents[i] = r.percent()
-	}
-	slices.Sort(percents)
-	return percents[len(percents)/2]
+func median(s []float64) float64 {
+	s = slices.Sorted(slices.Values(s))
+	return s[len(s)/2]
 }

@@ -221,7 +221,7 @@ func (db *DB) explain(doing string, err error) error {
 	case sqlite.ResultReadOnly:
 		hint = ": the file or its folder is not writable"
 	case sqlite.ResultCantOpen:
-		hint = ": the folder is missing or not accessible"
+		hint = ": the folder is missing or not writable"
 	case sqlite.ResultNotADB:
 		hint = ": the file is not an SQLite database"
 	case sqlite.ResultCorrupt:

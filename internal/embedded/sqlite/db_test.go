@@ -86,8 +86,8 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct{ path, want string }{
-		"no folder":      {filepath.Join(dir, "missing", "table.db"), "the folder is missing or not accessible"},
-		"a folder":       {dir, "the folder is missing or not accessible"},
+		"no folder":      {filepath.Join(dir, "missing", "table.db"), "the folder is missing or not writable"},
+		"a folder":       {dir, "the folder is missing or not writable"},
 		"another format": {text, "not an SQLite database"},
 		"another schema": {sqliteFile(t, "CREATE TABLE notes (text)"), "not one of flavorless"},
 		"from a newer":   {sqliteFile(t, "PRAGMA user_version = 99"), "written by a newer flavorless (schema 99; this one knows 1)"},
@@ -115,16 +115,23 @@ func sqliteFile(t *testing.T, statement string) string {
 	return path
 }
 
-func TestReadOnlyFolder(t *testing.T) {
+func TestOpenWithoutPermission(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may write everywhere")
 	}
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
+	existing := sqliteFile(t, "PRAGMA user_version = 1")
+	empty := t.TempDir()
+	for _, err := range []error{os.Chmod(existing, 0o400), os.Chmod(empty, 0o500)} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := sqlite.Open(sqlite.Config{Path: filepath.Join(dir, "table.db")}); err == nil {
-		t.Error("opened")
+	for path, want := range map[string]string{
+		existing: "not writable", filepath.Join(empty, "table.db"): "the folder is missing or not writable",
+	} {
+		if _, err := sqlite.Open(sqlite.Config{Path: path}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to say %q", err, want)
+		}
 	}
 }
 
@@ -162,6 +169,37 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// patience is a context that ends when it has been asked so many times.
+type patience struct {
+	context.Context
+	left int
+}
+
+func (p *patience) Err() error {
+	if p.left--; p.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestApplyEndsWithItsContext(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	var people []string
+	for i := range 5000 {
+		people = append(people, fmt.Sprintf("person %d=fig", i))
+	}
+	b := rows(t, 1, people...)
+	if _, err := db.Apply(&patience{t.Context(), 3}, []events.Batch{b}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want context.Canceled", err)
+	}
+	if team, err := db.Team(t.Context(), "", 10); err != nil || len(team) > 0 {
+		t.Errorf("the team is %v, %v; want nobody", team, err)
+	}
+	if diff := cmp.Diff([]events.Tally{{Applied: 5000}}, mustApply(t, db, b)); diff != "" {
+		t.Errorf("again (-want +got):\n%s", diff)
+	}
+}
+
 func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 	db := mustOpen(t, sqlite.Config{})
 	mustApply(t, db, rows(t, 0, "andy=mint"))
@@ -186,86 +224,6 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 	}
 }
 
-func TestWaitPending(t *testing.T) {
-	db := mustOpen(t, sqlite.Config{})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	if err := db.WaitPending(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("without changes: got %v, want context.DeadlineExceeded", err)
-	}
-	waits := make(chan error, 2)
-	for range cap(waits) {
-		go func() { waits <- db.WaitPending(t.Context()) }()
-	}
-	mustApply(t, db, rows(t, 0, "nobody")) // changes nothing, so it wakes nobody for good
-	select {
-	case err := <-waits:
-		t.Fatalf("woken without a change: %v", err)
-	case <-time.After(20 * time.Millisecond):
-	}
-	mustApply(t, db, rows(t, 1, "andy=mint"))
-	for range cap(waits) {
-		if err := <-waits; err != nil {
-			t.Error(err)
-		}
-	}
-	if err := db.WaitPending(t.Context()); err != nil {
-		t.Errorf("with changes: %v", err)
-	}
-}
-
-func TestOutboxNumbersNeverComeAgain(t *testing.T) {
-	db := mustOpen(t, sqlite.Config{})
-	mustApply(t, db, rows(t, 0, "andy=mint"))
-	first, err := db.Pending(t.Context(), 10)
-	if err != nil || len(first) != 1 {
-		t.Fatalf("got %v, %v", first, err)
-	}
-	again, err := db.Pending(t.Context(), 10)
-	if diff := cmp.Diff(first, again); err != nil || diff != "" {
-		t.Errorf("not announced yet, %v (-want +got):\n%s", err, diff)
-	}
-	if err := db.Announced(t.Context(), first[0].Seq); err != nil {
-		t.Fatal(err)
-	}
-	mustApply(t, db, rows(t, 1, "andy=fig"))
-	if err := db.Announced(t.Context(), first[0].Seq); err != nil { // late, a second time
-		t.Fatal(err)
-	}
-	next, err := db.Pending(t.Context(), 10)
-	if err != nil || len(next) != 1 || next[0].Seq <= first[0].Seq {
-		t.Errorf("got %v, %v; want one record after %d", next, err, first[0].Seq)
-	}
-}
-
-func TestPrune(t *testing.T) {
-	now := time.UnixMilli(1_795_000_000_000)
-	db := mustOpen(t, sqlite.Config{Clock: func() time.Time { return now }, TombstoneRetention: time.Hour})
-	prune := func(want int) {
-		t.Helper()
-		if n, err := db.Prune(t.Context()); n != want || err != nil {
-			t.Errorf("Prune gave %d, %v; want %d", n, err, want)
-		}
-	}
-	mustApply(t, db, rows(t, 1, "andy=mint", "ben=mint", "cleo=mint"))
-	mustApply(t, db, rows(t, 2, "andy", "ben", "cleo"))
-	now = now.Add(30 * time.Minute)
-	mustApply(t, db, rows(t, 3, "ben=back"))
-	mustApply(t, db, rows(t, 4, "cleo")) // a new removal lasts from now
-	prune(0)
-	now = now.Add(30 * time.Minute)
-	prune(1)
-	if diff := cmp.Diff([]events.Tally{{Applied: 1, Superseded: 1}}, mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
-		t.Errorf("older than the tombstones (-want +got):\n%s", diff)
-	}
-	now = now.Add(30 * time.Minute)
-	prune(1)
-	team, err := db.Team(t.Context(), "", 10)
-	if err != nil || len(team) != 2 || team[1].Flavor != "back" {
-		t.Errorf("the team is %v, %v", team, err)
-	}
-}
-
 func TestClosed(t *testing.T) {
 	db := mustOpen(t, sqlite.Config{})
 	waiting := make(chan error)
@@ -286,11 +244,4 @@ func TestClosed(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Errorf("closing again: %v", err)
 	}
-}
-
-func FuzzOutboxRecord(f *testing.F) {
-	f.Add([]byte{})
-	f.Add([]byte{76, 'x'})
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
-	f.Fuzz(func(_ *testing.T, blob []byte) { _ = sqlite.DecodeChanges(blob) })
 }

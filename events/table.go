@@ -1,20 +1,10 @@
 package events
 
-import (
-	"cmp"
-	"slices"
-)
-
-// Fold leaves the last row of each person, sorted by person: within one upload the greater offset is the newer version.
-// The rows that are gone are superseded; their number is len(rows) - len(result). The result reuses the memory of rows.
-func Fold(rows []Update) []Update {
-	slices.SortFunc(rows, func(a, b Update) int {
-		if c := cmp.Compare(a.Person, b.Person); c != 0 {
-			return c
-		}
-		return cmp.Compare(b.Offset, a.Offset)
-	})
-	return slices.CompactFunc(rows, func(a, b Update) bool { return a.Person == b.Person })
+// Favorite is what the table holds of one person. The zero Flavor of a removed person never leaves the table's adapter.
+type Favorite struct {
+	Person  string
+	Flavor  string
+	Version Version
 }
 
 // Outcome is what becomes of an accepted row when its batch is applied. (Rejected rows never reach a batch.)

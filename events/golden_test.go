@@ -1,0 +1,207 @@
+package events_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Golden files under testdata pin what is on the wire. A difference that was not meant breaks readers that run already;
+// one that was meant is written with: go test ./events -update
+var update = flag.Bool("update", false, "write the golden files")
+
+// golden holds got against the file of that name.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(string(readGolden(t, name)), string(got)); diff != "" {
+		t.Errorf("%s, -want +got:\n%s", file, diff)
+	}
+}
+
+func readGolden(t testing.TB, name string) []byte {
+	t.Helper()
+	want, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return want
+}
+
+// goldenObject is the upload that all golden files speak of.
+func goldenObject() events.Object {
+	return events.Object{
+		Bucket: "favorites", Key: "teams/équipe 7.csv", ETag: "9b2cf535f27731c974343645a3985328", Sequencer: "0055AED6DCD90281E5",
+		Size: 179, Time: time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC),
+	}
+}
+
+func goldenBatches(t fataler) map[string]events.Batch {
+	origin := mustOrigin(t, goldenObject())
+	return map[string]events.Batch{
+		"batch": {Origin: origin, First: 14, Rows: []events.Update{
+			{Offset: 14, Person: "andy", Flavor: "cookie dough"},
+			{Offset: 32, Person: "zoë", Flavor: "crème brûlée"},
+			{Offset: 56, Person: `"Big" Al`, Flavor: `rocky\road`},
+			{Offset: 81, Person: "יעל", Flavor: "🍦"},
+			{Offset: 93, Person: "bill", Remove: true},
+			{Offset: events.MaxOffset, Person: "<liz> & 'co'", Flavor: "a/b"},
+		}},
+		"batch-removal": {Origin: origin, First: 0, Rows: []events.Update{{Offset: 0, Person: "bill", Remove: true}}},
+	}
+}
+
+func goldenChanges(t fataler) map[string]events.Change {
+	origin := mustOrigin(t, goldenObject())
+	return map[string]events.Change{
+		"change-created": {Kind: events.Created, Person: `"Big" Al`, Flavor: `rocky\road`, Version: origin.At(56)},
+		"change-changed": {Kind: events.Changed, Person: "zoë", Flavor: "crème brûlée", Previous: "🍦", Version: origin.At(32)},
+		"change-removed": {Kind: events.Removed, Person: "bill", Previous: "mint chocolate chip", Version: origin.At(93)},
+	}
+}
+
+// goldenMessages are the messages of these, under their names.
+func goldenMessages(t fataler) map[string]events.Message {
+	messages := map[string]events.Message{}
+	for name, b := range goldenBatches(t) {
+		messages[name] = encode(b)
+	}
+	for name, c := range goldenChanges(t) {
+		messages[name] = c.Message()
+	}
+	return messages
+}
+
+func TestGoldenMessages(t *testing.T) {
+	for name, m := range goldenMessages(t) {
+		t.Run(name, func(t *testing.T) {
+			golden(t, name+".json", append(bytes.Clone(m.Body), '\n'))
+			about := struct {
+				ID         string            `json:"id"`
+				Subject    string            `json:"subject"`
+				Attributes map[string]string `json:"attributes"`
+			}{m.ID, m.Subject, m.Attributes}
+			golden(t, name+".message.json", indented(t, about))
+		})
+	}
+}
+
+func TestGoldenMessagesDecode(t *testing.T) {
+	for name, want := range goldenBatches(t) {
+		t.Run(name, func(t *testing.T) {
+			got, err := events.DecodeBatch(readGolden(t, name+".json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+	for name, want := range goldenChanges(t) {
+		t.Run(name, func(t *testing.T) {
+			got, err := events.DecodeChange(readGolden(t, name+".json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func goldenRejects() []events.Reject {
+	return []events.Reject{
+		{Line: 3, Offset: 40, Code: events.MissingFlavor, Reason: "flavor is empty; give 1 to 256 bytes of text", Raw: "dan,"},
+		{Line: 7, Column: 5, Offset: 101, Code: events.MalformedRow, Reason: "a quote inside an unquoted field", Raw: "zo\"ë,\t\"vanilla\"\ufffd"},
+	}
+}
+
+func goldenUploads() map[string]events.Upload {
+	o := goldenObject()
+	u := events.Upload{ID: o.UploadID(), Bucket: o.Bucket, Key: o.Key, ETag: o.ETag, Size: o.Size, Uploaded: o.Time}
+	u.Started = u.Uploaded.Add(1500 * time.Millisecond)
+
+	publishing := u
+	publishing.Status = events.Publishing
+
+	o.VersionID = "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"
+	live := u
+	live.ID, live.VersionID, live.Status, live.Format = o.UploadID(), o.VersionID, events.Live, "csv"
+	live.Counts = events.Counts{Rows: 9, Applied: 6, Superseded: 1, Rejected: 2, Batches: 1, BatchesApplied: 1}
+	live.Rejects, live.RejectsAt = goldenRejects(), "s3://reports/"+live.ID+"/rejects.ndjson"
+	live.Published, live.Settled = u.Uploaded.Add(2*time.Second), u.Uploaded.Add(2250*time.Millisecond)
+
+	failed := u
+	failed.Status, failed.Format, failed.Rejects = events.Failed, "ndjson+gzip", []events.Reject{}
+	failed.Failure = &events.Failure{Code: events.CorruptCompression, Reason: "the gzip data ends early; upload the file again", Line: 8, Column: 1, Offset: 120}
+	failed.Counts = events.Counts{Rows: 7, Applied: 7, Batches: 1, BatchesApplied: 1}
+	failed.Published, failed.Settled = live.Published, live.Settled
+	return map[string]events.Upload{"upload-publishing": publishing, "upload-live": live, "upload-failed": failed}
+}
+
+func TestGoldenUploads(t *testing.T) {
+	for name, want := range goldenUploads() {
+		t.Run(name, func(t *testing.T) {
+			golden(t, name+".json", indented(t, want))
+			var got events.Upload
+			if err := json.Unmarshal(readGolden(t, name+".json"), &got); err != nil {
+				t.Fatal(err)
+			}
+			if want.Rejects == nil {
+				want.Rejects = []events.Reject{} // there is always a list, so that readers need not ask
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestGoldenRejects(t *testing.T) {
+	var lines []byte
+	for _, r := range goldenRejects() {
+		line, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	golden(t, "rejects.ndjson", lines)
+	var got []events.Reject
+	for line := range strings.Lines(string(readGolden(t, "rejects.ndjson"))) {
+		var r events.Reject
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, r)
+	}
+	if diff := cmp.Diff(goldenRejects(), got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func indented(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v, jsontext.WithIndent("  "), json.Deterministic(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(b, '\n')
+}

@@ -1,0 +1,219 @@
+package ingest_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+)
+
+func compress(t reporter, suffix string, plain []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := io.WriteCloser(nopCloser{&b})
+	switch suffix {
+	case ".gz":
+		w = gzip.NewWriter(&b)
+	case ".zst":
+		w, _ = zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1))
+	}
+	if _, err := w.Write(plain); err != nil {
+		t.Fatalf("compressing: %v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatalf("compressing: %v", err)
+	}
+	return b.Bytes()
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// manyRows makes a CSV file of n rows that hardly compresses.
+func manyRows(n int) []byte {
+	random := rand.New(rand.NewPCG(1, 1))
+	b := []byte(header)
+	for range n {
+		b = fmt.Appendf(b, "%016x,%016x\n", random.Uint64(), random.Uint64())
+	}
+	return b
+}
+
+func TestCompression(t *testing.T) {
+	file := manyRows(20000)
+	for _, suffix := range []string{".gz", ".zst"} {
+		whole := compress(t, suffix, file)
+		t.Run("members"+suffix, func(t *testing.T) {
+			parts := slicesOf(file, 100_001)
+			var b []byte
+			for _, p := range parts {
+				b = append(b, compress(t, suffix, p)...)
+			}
+			got := readAll(t, bytes.NewReader(b), "a.csv"+suffix)
+			if len(got.Rows) != 20000 || got.Failure != nil {
+				t.Errorf("%d rows, %+v; want all 20000", len(got.Rows), got.Failure)
+			}
+		})
+		t.Run("truncated"+suffix, func(t *testing.T) {
+			for _, n := range []int{1, 5, 12, 100, len(whole) / 2, len(whole) - 5, len(whole) - 1} {
+				got := readAll(t, bytes.NewReader(whole[:n]), "a.csv"+suffix)
+				if got.Failure == nil || got.Failure.Code != events.CorruptCompression {
+					t.Errorf("%d of %d bytes: failure = %+v, want %s", n, len(whole), got.Failure, events.CorruptCompression)
+				}
+				if len(got.Rejects) > 0 {
+					t.Errorf("%d of %d bytes: the row that was cut off is rejected: %+v", n, len(whole), got.Rejects[0])
+				}
+			}
+		})
+		t.Run("corrupt"+suffix, func(t *testing.T) {
+			broken := bytes.Clone(whole)
+			broken[len(broken)/2] ^= 0xff
+			broken[len(broken)-1] ^= 0xff
+			got := readAll(t, bytes.NewReader(broken), "a.csv"+suffix)
+			if got.Failure == nil || got.Failure.Code != events.CorruptCompression {
+				t.Errorf("failure = %+v, want %s", got.Failure, events.CorruptCompression)
+			}
+		})
+		t.Run("garbage behind"+suffix, func(t *testing.T) {
+			got := readAll(t, strings.NewReader(string(whole)+"garbage"), "a.csv"+suffix)
+			if got.Failure == nil || got.Failure.Code != events.CorruptCompression || len(got.Rows) != 20000 {
+				t.Errorf("%d rows, failure = %+v; want 20000 and %s", len(got.Rows), got.Failure, events.CorruptCompression)
+			}
+		})
+		t.Run("bomb"+suffix, func(t *testing.T) {
+			row := "andy,vanilla," + strings.Repeat("x", 1e6) + "\n"
+			bomb := compress(t, suffix, []byte("person,flavor,note\n"+strings.Repeat(row, 80)))
+			got, err := tally(bytes.NewReader(bomb), "a.csv"+suffix)
+			if err != nil || got.Failure == nil || got.Failure.Code != events.DecompressionBomb {
+				t.Errorf("%d bytes: failure = %+v, %v; want %s", len(bomb), got.Failure, err, events.DecompressionBomb)
+			}
+		})
+	}
+	t.Run("zstd window", func(t *testing.T) {
+		var b bytes.Buffer
+		w, err := zstd.NewWriter(&b, zstd.WithWindowSize(16<<20), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(bytes.Repeat(file, 30)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := readAll(t, &b, "a.csv.zst")
+		if got.Failure == nil || got.Failure.Code != events.CorruptCompression || !strings.Contains(got.Failure.Reason, "--long") {
+			t.Errorf("failure = %+v, want one that speaks of --long", got.Failure)
+		}
+	})
+}
+
+func slicesOf(b []byte, n int) (parts [][]byte) {
+	for len(b) > n {
+		parts, b = append(parts, b[:n]), b[n:]
+	}
+	return append(parts, b)
+}
+
+// tally reads without keeping the rows.
+func tally(body io.Reader, name string) (events.Reading, error) {
+	return ingest.Read(body, name, func(events.Update) error { return nil }, func(*events.Reject) error { return nil })
+}
+
+// TestConnectionBreaks reads bodies whose connection breaks at any point. That is never the file's fault, whatever the
+// error is and however the file looks up to there: it would be recorded as failed for good.
+func TestConnectionBreaks(t *testing.T) {
+	contents := map[string]string{
+		"a.csv":        header + "andy,vanilla\ndan,\"mint\"\n\"x\"y,z\na\"b,c\nliz,\"pista\nchio\"\n",
+		"a.json":       `{"andy": "vanilla", "dan": "mint", "liz": 5}` + "\n",
+		"a.array.json": `[{"person":"andy","flavor":"vanilla"}, 5, {"person":"dan","flavor":"mint"}]`,
+		"a.ndjson":     "{\"person\":\"andy\",\"flavor\":\"vanilla\"}\n{\n{\"person\":\"dan\",\"flavor\":\"mint\"}\n",
+	}
+	failures := map[string]error{
+		"reset":          errors.New("connection reset by peer"),
+		"unexpected EOF": io.ErrUnexpectedEOF,
+		"wrapped EOF":    fmt.Errorf("read tcp: %w", io.EOF),
+		"no progress":    io.ErrNoProgress,
+		"timeout":        iotest.ErrTimeout,
+	}
+	for name, content := range contents {
+		for _, suffix := range []string{"", ".gz", ".zst"} {
+			for what, failure := range failures {
+				t.Run(name+suffix+" "+what, func(t *testing.T) {
+					stored := compress(t, suffix, []byte(content))
+					for n := range len(stored) + 1 {
+						for _, once := range []bool{false, true} { // once: later reads seem to come to the end
+							body := io.MultiReader(bytes.NewReader(stored[:n]), iotest.ErrReader(failure))
+							if once {
+								body = iotest.DataErrReader(&failingOnce{Reader: bytes.NewReader(stored[:n]), err: failure})
+							}
+							got, err := tryRead(t, body, name+suffix)
+							if !errors.Is(err, failure) || got.Failure != nil {
+								t.Fatalf("%d of %d bytes: %v, %+v; want the error %v", n, len(stored), err, got.Failure, failure)
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+type failingOnce struct {
+	io.Reader
+	err error
+}
+
+func (f *failingOnce) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	if err == io.EOF {
+		err, f.err = f.err, io.EOF
+	}
+	return n, err
+}
+
+// TestCallerStops checks that Read returns the error of whom it hands the rows to, even if it looks like the end.
+func TestCallerStops(t *testing.T) {
+	for _, want := range []error{errors.New("enough"), io.EOF} {
+		ok := func(events.Update) error { return nil }
+		reading, err := ingest.Read(strings.NewReader(header+"a,b\nc,d\n"), "a.csv", func(events.Update) error { return want }, nil)
+		if !errors.Is(err, want) || reading.Rows != 1 {
+			t.Errorf("accept: %d rows, %v; want 1 and %v", reading.Rows, err, want)
+		}
+		_, err = ingest.Read(strings.NewReader(header+"a\nc,d\n"), "a.csv", ok, func(*events.Reject) error { return want })
+		if !errors.Is(err, want) {
+			t.Errorf("reject: %v, want %v", err, want)
+		}
+	}
+}
+
+// TestErrorsStay goes on after the end and after a failure.
+func TestErrorsStay(t *testing.T) {
+	for name, content := range map[string]string{"a.csv": header, "a.json": "{,", "a.ndjson": ""} {
+		r, err := ingest.Open(strings.NewReader(content), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		_, first := r.Next(&events.Update{})
+		_, second := r.Next(&events.Update{})
+		if first == nil || !errors.Is(second, first) || r.Read() != 0 {
+			t.Errorf("%s: %v, then %v, after %d rows", name, first, second, r.Read())
+		}
+		if diff := cmp.Diff(strings.TrimPrefix(name, "a."), r.Format().String()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

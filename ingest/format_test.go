@@ -1,0 +1,141 @@
+package ingest_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+)
+
+func TestFormatOf(t *testing.T) {
+	for name, want := range map[string]string{
+		"team.csv":                    "csv",
+		"TEAM.CSV":                    "csv",
+		"a/b.json/team.tsv":           "tsv",
+		"team.json":                   "json",
+		"team.ndjson":                 "ndjson",
+		"team.jsonl":                  "ndjson",
+		"team.csv.gz":                 "csv+gzip",
+		"team.v2.Json.Zst":            "json+zstd",
+		"2026/über uns/team.jsonl.gz": "ndjson+gzip",
+		".csv":                        "csv",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := ingest.FormatOf(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := f.String(); got != want {
+				t.Errorf("FormatOf = %s, want %s", got, want)
+			}
+		})
+	}
+	for _, name := range []string{"", "team", "team.xlsx", "team.csv.bz2", "team.gz", "team.csv.gz.gz", "team.csv ", "csv"} {
+		t.Run("unknown "+name, func(t *testing.T) {
+			f, err := ingest.FormatOf(name)
+			var bad *ingest.FileError
+			if !errors.As(err, &bad) || bad.Failure.Code != events.UnknownFormat {
+				t.Errorf("FormatOf(%q) = %v, %v; want %s", name, f, err, events.UnknownFormat)
+			}
+		})
+	}
+}
+
+// TestTeam reads the talk's team from every kind of file. What comes out differs in nothing but the offsets.
+func TestTeam(t *testing.T) {
+	want := []events.Update{
+		{Person: "dan", Flavor: "mint chocolate chip"},
+		{Person: "bill", Flavor: "mint chocolate chip"},
+		{Person: "marija", Flavor: "mint chocolate chip"},
+		{Person: "liz", Flavor: "pistachio"},
+		{Person: "shane", Flavor: "rocky road"},
+		{Person: "andy", Flavor: "cookie dough"},
+		{Person: "cedric", Flavor: "cookie dough"},
+		{Person: "eileen", Flavor: "cookie dough"},
+	}
+	for _, rows := range []string{"team.csv", "team.tsv", "team.json", "team.array.json", "team.ndjson"} {
+		for _, compression := range []string{"", ".gz", ".zst"} {
+			t.Run(rows+compression, func(t *testing.T) {
+				f, err := os.Open("testdata/" + rows + compression)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				got := readAll(t, f, f.Name())
+				if diff := cmp.Diff(outcome{Rows: want}, got, withoutReasons, cmpopts.IgnoreFields(events.Update{}, "Offset")); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// TestMismatch holds content against what the name promises.
+func TestMismatch(t *testing.T) {
+	for _, c := range []struct{ name, file, content, reason string }{
+		{"gzip", "a.csv", "\x1f\x8b\x08\x00", ".gz"},
+		{"zstd", "a.ndjson", "\x28\xb5\x2f\xfd\x00", ".zst"},
+		{"spreadsheet", "a.csv", "PK\x03\x04", "export it as CSV"},
+		{"old spreadsheet", "a.csv", "\xd0\xcf\x11\xe0\xa1", "export it as CSV"},
+		{"Parquet", "a.json", "PAR1\x15", "Parquet"},
+		{"bzip2", "a.csv", "BZh91AY", "bzip2"},
+		{"xz", "a.json", "\xfd7zXZ\x00\x00", "xz"},
+		{"UTF-16 little endian", "a.csv", "\xff\xfep\x00e\x00", "UTF-8"},
+		{"UTF-16 big endian", "a.json", "\xfe\xff\x00{\x00}", "UTF-8"},
+		{"JSON as CSV", "a.csv", "\n{\"andy\": \"vanilla\"}", ".json"},
+		{"array as TSV", "a.tsv", "[]", "TSV"},
+		{"CSV as JSON", "a.json", "person,flavor\n", "one object or one array"},
+		{"a JSON string", "a.json", `"andy"`, "one object or one array"},
+		{"NDJSON as JSON", "a.json", "{\"person\":\"andy\"}\n{\"person\":\"dan\"}\n", ".ndjson"},
+		{"array as NDJSON", "a.ndjson", "[{}]", ".json"},
+		{"CR line ends", "a.csv", "person,flavor\randy,vanilla\r", "LF or CRLF"},
+		{"not gzip", "a.csv.gz", "person,flavor\n", "not gzip"},
+		{"not zstd", "a.csv.zst", "person,flavor\n", "not zstd"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := readAll(t, strings.NewReader(c.content), c.file)
+			if got.Failure == nil || got.Failure.Code != events.FormatMismatch || !strings.Contains(got.Failure.Reason, c.reason) {
+				t.Errorf("failure = %+v, want %s that speaks of %q", got.Failure, events.FormatMismatch, c.reason)
+			}
+		})
+	}
+}
+
+// TestNothing reads files without rows: nothing is wrong with those.
+func TestNothing(t *testing.T) {
+	empty := map[string]string{"gzip": "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00", "zstd": "\x28\xb5\x2f\xfd\x24\x00\x01\x00\x00\x99\xe9\xd8\x51"}
+	for _, c := range []struct{ name, file, content string }{
+		{"csv of 0 bytes", "a.csv", ""},
+		{"tsv of 0 bytes", "a.tsv", ""},
+		{"json of 0 bytes", "a.json", ""},
+		{"ndjson of 0 bytes", "a.ndjson", ""},
+		{"gz of 0 bytes", "a.csv.gz", ""},
+		{"zst of 0 bytes", "a.csv.zst", ""},
+		{"gzip of nothing", "a.json.gz", empty["gzip"]},
+		{"zstd of nothing", "a.ndjson.zst", empty["zstd"]},
+		{"csv of a byte order mark", "a.csv", "\ufeff"},
+		{"json of a byte order mark", "a.json", "\ufeff"},
+		{"csv of blank lines", "a.csv", "\n\r\n\n"},
+		{"json of blank lines", "a.json", " \n\r\n\t"},
+		{"ndjson of blank lines", "a.ndjson", " \n\r\n\t"},
+		{"csv of a CR", "a.csv", "\n\r"},
+		{"header", "a.csv", "person,flavor"},
+		{"header with newline", "a.tsv", "person\tflavor\r\n"},
+		{"header and blank lines", "a.csv", "person,flavor\n\n\r\n"},
+		{"empty object", "a.json", "{}"},
+		{"empty array", "a.json", " [ ] \n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := readAll(t, strings.NewReader(c.content), c.file)
+			if diff := cmp.Diff(outcome{}, got, withoutReasons); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

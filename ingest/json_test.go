@@ -1,0 +1,104 @@
+package ingest_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+)
+
+func TestJSONObject(t *testing.T) {
+	long := strings.Repeat("x", events.MaxName)
+	runCases(t, "a.json", []readCase{
+		{"rows", `{"andy": "vanilla", "dan":"mint"}`, rows(set(1, "andy", "vanilla"), set(20, "dan", "mint"))},
+		{"lines, byte order mark, CRLF", "\ufeff{\r\n  \"andy\": \"vanilla\",\r\n\"dan\"\r\n:\r\n\"mint\"\r\n}\r\n",
+			rows(set(8, "andy", "vanilla"), set(28, "dan", "mint"))},
+		{"null removes", `{"andy": null}`, rows(remove(1, "andy"))},
+		{"repeated people", `{"andy": "vanilla", "andy": "mint"}`, rows(set(1, "andy", "vanilla"), set(20, "andy", "mint"))},
+		{"escapes", `{"\u0061ndy": "salt, \"caramel\" \ud83c\udf66"}`, rows(set(1, "andy", `salt, "caramel" 🍦`))},
+		{"number", "{\n\"andy\": 5, \"dan\": \"mint\"}", rows(set(13, "dan", "mint")).reject(2, 9, 2, events.NotAString)},
+		{"boolean", `{"andy": true, "dan": "mint"}`, rows(set(15, "dan", "mint")).reject(1, 10, 1, events.NotAString)},
+		{"object", `{"andy": {"a": [1]}, "dan": "mint"}`, rows(set(21, "dan", "mint")).reject(1, 10, 1, events.NotAString)},
+		{"array", "{\"andy\":\n[\"a\"], \"dan\": \"mint\"}", rows(set(16, "dan", "mint")).reject(1, 2, 1, events.NotAString)},
+		{"missing person", `{" ": "mint"}`, rows().reject(1, 2, 1, events.MissingPerson)},
+		{"missing person to remove", `{"": null}`, rows().reject(1, 2, 1, events.MissingPerson)},
+		{"missing flavor", `{"andy": ""}`, rows().reject(1, 10, 1, events.MissingFlavor)},
+		{"longest names", `{"` + long + `":"` + long + `"}`, rows(set(1, long, long))},
+		{"too long names", `{"x` + long + `":"x", "a":"x` + long + `"}`, rows().reject(1, 2, 1, events.TooLong).reject(1, 271, 266, events.TooLong)},
+		{"control character", `{"andy":"van\nilla"}`, rows().reject(1, 9, 1, events.ControlCharacter)},
+		{"half a surrogate pair", `{"\ud83c":"mint", "andy":"\udf66", "dan":"\ud83cx"}`,
+			rows().reject(1, 2, 1, events.InvalidUTF8).reject(1, 26, 18, events.InvalidUTF8).reject(1, 42, 35, events.InvalidUTF8)},
+		{"invalid UTF-8 rejects one row", "{\"andy\":\"vanill\xe4\",\"d\xe4n\":\"mint\",\"dan\":\"m\\n\xe4\",\"x\":\"y\"}",
+			rows(set(44, "x", "y")).reject(1, 9, 1, events.InvalidUTF8).reject(1, 19, 18, events.InvalidUTF8).reject(1, 38, 31, events.InvalidUTF8)},
+
+		{"cut off", "{\"andy\": \"vanilla\",\n \"dan\": \"mi", rows(set(1, "andy", "vanilla")).fail(2, 12, 21, events.MalformedJSON)},
+		{"cut off behind a row", `{"andy": "vanilla"`, rows(set(1, "andy", "vanilla")).fail(1, 19, 18, events.MalformedJSON)},
+		{"cut off behind a comma", `{"andy": "vanilla", `, rows(set(1, "andy", "vanilla")).fail(1, 21, 20, events.MalformedJSON)},
+		{"no colon", "{\"andy\": \"vanilla\",\n\"dan\" \"mint\"}", rows(set(1, "andy", "vanilla")).fail(2, 7, 20, events.MalformedJSON)},
+		{"no comma", "{\"andy\": \"vanilla\"\n\"dan\": \"mint\"}", rows(set(1, "andy", "vanilla")).fail(2, 1, 19, events.MalformedJSON)},
+		{"comma before the end", `{"andy": "vanilla",}`, rows(set(1, "andy", "vanilla")).fail(1, 19, 19, events.MalformedJSON)},
+		{"single quotes", `{'andy': 'vanilla'}`, rows().fail(1, 2, 1, events.MalformedJSON)},
+		{"newline in a string", "{\"an\ndy\": \"vanilla\"}", rows().fail(1, 5, 1, events.MalformedJSON)},
+		{"wrong bracket", `{"andy": "vanilla"]`, rows(set(1, "andy", "vanilla")).fail(1, 19, 18, events.MalformedJSON)},
+		{"something behind", "{\"andy\": \"vanilla\"}\n [1]", rows(set(1, "andy", "vanilla")).fail(2, 2, 21, events.MalformedJSON)},
+		{"garbage behind", "{\"andy\": \"vanilla\"}\nx", rows(set(1, "andy", "vanilla")).fail(2, 1, 20, events.MalformedJSON)},
+	})
+}
+
+func TestJSONArray(t *testing.T) {
+	runCases(t, "a.json", []readCase{
+		{"rows", "[{\"person\":\"andy\",\"flavor\":\"vanilla\"},\n {\"flavor\":\"mint\",\"x\":[{}],\"person\":\"dan\"}]",
+			rows(set(1, "andy", "vanilla"), set(40, "dan", "mint"))},
+		{"null removes", `[{"person":"andy","flavor":null}]`, rows(remove(1, "andy"))},
+		{"actions", `[{"person":"a","action":"remove"},{"person":"b","flavor":"x","action":"SET"},{"person":"c","flavor":"x","action":"drop"},{"person":"d","flavor":null,"action":"set"},{"person":"e","flavor":"x","action":null}]`,
+			rows(remove(1, "a"), set(34, "b", "x"), set(165, "e", "x")).reject(1, 114, 77, events.UnknownAction).reject(1, 145, 121, events.MissingFlavor)},
+		{"escaped member names", `[{"p\u0065rson":"andy","flavor":"x"}]`, rows(set(1, "andy", "x"))},
+		{"no person", `[{"name":"andy","flavor":"x"}]`, rows().reject(1, 2, 1, events.MissingPerson)},
+		{"person is null", `[{"person":null,"flavor":"x"}]`, rows().reject(1, 12, 1, events.MissingPerson)},
+		{"no flavor", `[{"person":"andy"}]`, rows().reject(1, 2, 1, events.MissingFlavor)},
+		{"numbers", `[{"person":1,"flavor":"x"},{"person":"andy","flavor":2.5}]`, rows().reject(1, 12, 1, events.NotAString).reject(1, 54, 27, events.NotAString)},
+		{"a member twice", `[{"person":"a","person":"b","flavor":"x"}]`, rows().reject(1, 16, 1, events.MalformedRow)},
+		{"another member twice", `[{"person":"a","x":1,"x":2,"flavor":"x"}]`, rows(set(1, "a", "x"))},
+		{"not objects", "[1,\n\"andy\",null,[],{\"person\":\"a\",\"flavor\":\"x\"}]",
+			rows(set(19, "a", "x")).reject(1, 2, 1, events.MalformedRow).reject(2, 1, 4, events.MalformedRow).reject(2, 8, 11, events.MalformedRow).reject(2, 13, 16, events.MalformedRow)},
+		{"fault on a later line", "[\n {\n\"person\": 5}]", rows().reject(2, 2, 3, events.NotAString)},
+		{"invalid UTF-8", "[{\"person\":\"\xe4\",\"flavor\":\"x\"},{\"person\":\"a\",\"flavor\":\"x\",\"\xe4\":\"\xe4\"}]",
+			rows(set(29, "a", "x")).reject(1, 12, 1, events.InvalidUTF8)},
+		{"half a surrogate pair", `[{"person":"a","flavor":"\ud83c"}]`, rows().reject(1, 25, 1, events.InvalidUTF8)},
+		{"cut off", `[{"person":"a","flavor":"x"},{"person":"b"`, rows(set(1, "a", "x")).fail(1, 43, 29, events.MalformedJSON)},
+		{"broken", "[{\"person\":\"a\",\"flavor\":\"x\"},\n{\"person\":b}]", rows(set(1, "a", "x")).fail(2, 11, 30, events.MalformedJSON)},
+	})
+}
+
+// TestJSONLimit draws the line exactly: a row is its bytes from the first to the last of its value.
+func TestJSONLimit(t *testing.T) {
+	member := func(size int) string { return `"` + strings.Repeat("x", size-5) + `":""` }
+	object := func(size int) string {
+		return `{"person":"a","flavor":"x","note":"` + strings.Repeat("x", size-37) + `"}`
+	}
+	runCases(t, "a.json", []readCase{
+		{"member at the limit", "{" + member(ingest.MaxRecord) + `,"dan":"mint"}`, rows(set(2+ingest.MaxRecord, "dan", "mint")).reject(1, 2, 1, events.TooLong)},
+		{"member over the limit", "{\"dan\":\"mint\",\n " + member(ingest.MaxRecord+1) + "}", rows(set(1, "dan", "mint")).fail(2, 2, 16, events.RecordTooLong)},
+		{"object at the limit", "[" + object(ingest.MaxRecord) + "]", rows(set(1, "a", "x"))},
+		{"object over the limit", "[\n" + object(ingest.MaxRecord+1) + "]", rows().fail(2, 1, 2, events.RecordTooLong)},
+		{"far over the limit", "[\n" + object(60) + ",\n\n " + object(3*ingest.MaxRecord) + "]", rows(set(2, "a", "x")).fail(4, 2, 66, events.RecordTooLong)},
+	})
+}
+
+func TestJSONRaw(t *testing.T) {
+	for _, c := range []struct{ name, content, want string }{
+		{"member", `{ "andy" :  5 , "dan": "mint"}`, `"andy" :  5`},
+		{"object", "[ {\"person\":\n\"andy\"} ,{}]", "{\"person\":\n\"andy\"}"},
+		{"invalid UTF-8", "{\"\xff\":\"x\"}", "\"\ufffd\":\"x\""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, blanks := range []int{0, 65530, 200000} {
+				got := readAll(t, strings.NewReader(strings.Repeat(" ", blanks)+c.content), "a.json")
+				if len(got.Rejects) == 0 || got.Rejects[0].Raw != c.want {
+					t.Errorf("behind %d blanks: rejects = %+v, want the first with raw %q", blanks, got.Rejects, c.want)
+				}
+			}
+		})
+	}
+}

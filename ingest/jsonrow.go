@@ -1,0 +1,146 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// objectDecoder reads rows that are JSON objects. Its jsontext decoder lives on from row to row, which costs less than
+// to reset it; each row is all that there is to read until the next.
+type objectDecoder struct {
+	in   *jsontext.Decoder // nil after a fault, when it may stand in the middle of a row
+	row  row
+	base int64 // offset in all that in has read at which the row begins
+	text text
+}
+
+// row is a reader that ends where the row does.
+type row struct{ rest []byte }
+
+func (r *row) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// decode reads {"person": …, "flavor": …, "action": …}; other members are skipped. There is no white space around row.
+// It returns the 1-based byte of the fault within row.
+func (d *objectDecoder) decode(row []byte, u *events.Update) (column int64, bad *events.RowError) {
+	if d.in == nil {
+		d.in = jsontext.NewDecoder(&d.row, lenient()...)
+	}
+	d.row.rest = row
+	d.base = d.in.InputOffset()
+	if column, bad = d.object(int64(len(row)), u); bad != nil {
+		d.in = nil
+	}
+	return column, bad
+}
+
+// at gives the number of bytes of the row that were read.
+func (d *objectDecoder) at() int64 { return d.in.InputOffset() - d.base }
+
+func (d *objectDecoder) object(length int64, u *events.Update) (column int64, bad *events.RowError) {
+	if d.in.PeekKind() != jsontext.KindBeginObject {
+		return 1, &events.RowError{Code: events.MalformedRow, Reason: `the row is not a JSON object; write {"person": "…", "flavor": "…"}`}
+	}
+	if _, err := d.in.ReadToken(); err != nil {
+		return d.broken(err)
+	}
+	person, flavor, action := field{name: "person"}, field{name: "flavor"}, field{name: "action"}
+	for d.in.PeekKind() == jsontext.KindString {
+		name, err := d.in.ReadValue()
+		if err != nil {
+			return d.broken(err)
+		}
+		var f *field
+		switch string(unquoted(name)) {
+		case person.name:
+			f = &person
+		case flavor.name:
+			f = &flavor
+		case action.name:
+			f = &action
+		default:
+			if err := d.in.SkipValue(); err != nil {
+				return d.broken(err)
+			}
+			continue
+		}
+		if f.at != 0 {
+			return d.at() - int64(len(name)) + 1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf("the row has two members %q; keep one", f.name)}
+		}
+		value, err := d.in.ReadValue()
+		if err != nil {
+			return d.broken(err)
+		}
+		f.at = d.at() - int64(len(value)) + 1
+		switch value.Kind() {
+		case jsontext.KindNull:
+			f.null = true
+		case jsontext.KindString:
+			if f.text, bad = d.text.of(value); bad != nil {
+				return f.at, bad
+			}
+		default:
+			return f.at, notAString(f.name, value)
+		}
+	}
+	if _, err := d.in.ReadToken(); err != nil {
+		return d.broken(err)
+	}
+	if d.at() < length {
+		return d.at() + 1, &events.RowError{Code: events.MalformedRow, Reason: "something follows the object; put one object on each line"}
+	}
+	return finish(u, person, flavor, action)
+}
+
+// field is a member of a row: where its value stands (0: nowhere), and what it is.
+type field struct {
+	name string
+	at   int64
+	text string
+	null bool
+}
+
+func finish(u *events.Update, person, flavor, action field) (int64, *events.RowError) {
+	if person.at == 0 {
+		return 1, &events.RowError{Code: events.MissingPerson, Reason: `the row has no member "person"; add it`}
+	}
+	given := &flavor.text
+	if flavor.null && action.text == "" { // null removes
+		action.text = "remove"
+	}
+	if flavor.null || flavor.at == 0 {
+		given = nil
+	}
+	which, bad := update(u, person.text, given, action.text)
+	switch {
+	case bad == nil:
+		return 0, nil
+	case which == "person":
+		return person.at, bad
+	case which == "action":
+		return action.at, bad
+	}
+	return max(flavor.at, 1), bad
+}
+
+func (d *objectDecoder) broken(err error) (int64, *events.RowError) {
+	at := d.at()
+	reason := "the row is not a whole JSON object; put one whole object on each line"
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		at = syntax.ByteOffset - d.base
+		reason = fmt.Sprintf("the row is not valid JSON (%v); mend it there", syntax.Err)
+	}
+	return at + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
+}

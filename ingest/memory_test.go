@@ -1,0 +1,123 @@
+package ingest_test
+
+import (
+	"errors"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+)
+
+// endless gives start, then pattern over and over until there were size bytes. On its way it watches the heap.
+type endless struct {
+	start, pattern []byte
+	size           int64
+
+	read, checked  int64
+	before, growth uint64
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.read == 0 {
+		e.before = heap()
+	}
+	if e.read >= e.size {
+		return 0, io.EOF
+	}
+	n := 0
+	if e.read < int64(len(e.start)) {
+		n = copy(p, e.start[e.read:])
+	}
+	for at := e.read + int64(n) - int64(len(e.start)); n < len(p); {
+		c := copy(p[n:], e.pattern[at%int64(len(e.pattern)):])
+		n, at = n+c, at+int64(c)
+	}
+	e.read += int64(n)
+	if e.read-e.checked > min(8<<20, 16<<10+e.read/8) { // often at first: that is as far as most come
+		e.check()
+	}
+	return n, nil
+}
+
+func (e *endless) check() {
+	h := heap()
+	e.checked, e.growth = e.read, max(e.growth, h-min(e.before, h))
+}
+
+// heap is what is alive, in bytes.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// TestMemory reads hundreds of megabytes of the worst, and holds the live heap to a bound that has nothing to do with
+// the length. Without the limits of source, one unclosed quote of this size takes over a gigabyte.
+func TestMemory(t *testing.T) {
+	const size = 300 << 20
+	for _, c := range []struct {
+		name, file     string
+		start, pattern string
+		size           int64
+		rows           int64 // at least
+		code           events.Code
+	}{
+		{"unclosed quote", "a.csv", "person,flavor\nandy,\"", "dan,mint\n", size, 0, events.RecordTooLong},
+		{"unclosed quote in the header", "a.csv", "person,flavor,\"", "dan,mint\n", size, 0, events.BadHeader},
+		{"endless line", "a.tsv", "person\tflavor\n", "x", size, 0, events.RecordTooLong},
+		{"endless fields", "a.csv", "person,flavor\n", ",", size, 0, events.RecordTooLong},
+		{"endless string", "a.json", `{"andy":"`, "x", size, 0, events.RecordTooLong},
+		{"endless name", "a.json", `{"`, "x", size, 0, events.RecordTooLong},
+		{"endless string in an array", "a.json", `[{"person":"`, `\n`, size, 0, events.RecordTooLong},
+		{"endless nesting", "a.json", `[`, "[", size, 0, events.MalformedJSON},
+		{"endless object in an array", "a.json", `[{"a":1`, `,"a":1`, size, 0, events.RecordTooLong},
+		{"endless blanks", "a.json", `[`, " ", size, 0, events.RecordTooLong},
+		{"endless NDJSON line", "a.ndjson", `{"person":"`, "x", size, 1, ""},
+		{"endless blank lines", "a.csv", "person,flavor\n", "\n", size / 60, 0, ""},
+		{"rejected rows", "a.csv", "person,flavor\n", "dan,mint,vanilla\nx\n", size / 60, 2e5, ""},
+		{"rejected members", "a.json", "{", "\"dan\": 5,\n", size / 60, 2e5, events.MalformedJSON},
+		{"rows of an array", "a.json", "[", "{\"person\":\"dan\",\"flavor\":\"mint\"},\n", size / 60, 1e5, events.MalformedJSON},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			body := &endless{start: []byte(c.start), pattern: []byte(strings.Repeat(c.pattern, 1+1000/len(c.pattern))), size: c.size}
+			rows, code := exhaust(t, body, c.file)
+			if code != c.code || rows < c.rows {
+				t.Errorf("%d rows, failure %q; want %d and %q", rows, code, c.rows, c.code)
+			}
+			bound := uint64(16 << 20)
+			if c.name == "endless fields" { // encoding/csv keeps 40 bytes of each, and here a field is one byte
+				bound = 64 << 20
+			}
+			t.Logf("at most %.1f MiB", float64(body.growth)/(1<<20))
+			if body.growth > bound {
+				t.Errorf("the heap grew by %d MiB over %d MiB, want at most %d", body.growth>>20, body.read>>20, bound>>20)
+			}
+		})
+	}
+}
+
+func exhaust(t *testing.T, body *endless, file string) (rows int64, code events.Code) {
+	t.Helper()
+	r, err := ingest.Open(body, file)
+	if err == nil {
+		for err == nil {
+			_, err = r.Next(new(events.Update))
+		}
+		rows = r.Read()
+		defer r.Close()
+	}
+	body.check() // while the reader is alive with all that it keeps
+	runtime.KeepAlive(r)
+	var bad *ingest.FileError
+	switch {
+	case errors.As(err, &bad):
+		code = bad.Failure.Code
+	case !errors.Is(err, io.EOF):
+		t.Errorf("reading: %v", err)
+	}
+	return rows, code
+}

@@ -1,0 +1,56 @@
+package ingest_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+)
+
+// TestRowsReachTheOtherSide packs what was read as an upload is packed, and unpacks it again. Among the offsets are those
+// around every power of ten up to a million.
+func TestRowsReachTheOtherSide(t *testing.T) {
+	origin, err := events.Object{Bucket: "b", Key: "a.csv", ETag: "e", Sequencer: "0a", Time: time.UnixMilli(1)}.Origin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := []byte("flavor,person,action\n,x,remove\nv,\"salt, \"\"caramel\"\"\",\ncrème,René,set\n🍦,b\\c,\n")
+	for i := range 80_000 {
+		file = append(file, "v,"...)
+		file = append(file, "abcdefghijkl"[:1+i%12]...)
+		file = append(file, ",\n"...)
+	}
+	var want, got []events.Update
+	unpack := func(m events.Message) {
+		b, err := events.DecodeBatch(m.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Size() > ingest.MaxMessage {
+			t.Errorf("message %s has %d bytes, more than %d", m.ID, m.Size(), ingest.MaxMessage)
+		}
+		got = append(got, b.Rows...)
+	}
+	batch := events.NewBatchWriter(origin)
+	var kept []events.Message // messages are on their way while the next is packed
+	reading, err := ingest.Read(bytes.NewReader(file), "a.csv", func(u events.Update) error {
+		want = append(want, u)
+		if batch.Add(u); batch.Size() > ingest.MaxMessage-2*events.MaxRow {
+			kept = append(kept, batch.Message())
+		}
+		return nil
+	}, nil)
+	if err != nil || reading.Rows != 80_004 || reading.Rejected != 0 {
+		t.Fatalf("%+v, %v", reading, err)
+	}
+	for _, m := range append(kept, batch.Message()) {
+		unpack(m)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-read +unpacked):\n%s", diff)
+	}
+}

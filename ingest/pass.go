@@ -1,0 +1,86 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// pass is one reading of a file, from an offset on: rows into batches, batches to the topic, rejected rows to the report.
+type pass struct {
+	*Ingester
+	ctx     context.Context //nolint:containedctx // of this one reading
+	from    events.Span
+	rejects *rejectLog
+	batch   *events.BatchWriter
+	out     *stream
+
+	batches  int64
+	rejected int          // since the batch began
+	pause    bool         // stop at the next row
+	rest     *events.Span // from that row on, once reading has stopped
+}
+
+// batchRejects ends a batch that has become no longer for so many rejected rows: a file of nothing else would otherwise
+// never come to a place at which to stop.
+const batchRejects = 10_000
+
+var errPaused = errors.New("paused")
+
+// run returns what was read of the whole file, and if it stopped before the end, the rest of it.
+func (p *pass) run(body io.Reader) (events.Reading, *events.Span, error) {
+	reading, err := readAt(body, p.from.Object.Key, p.from.Offset, p.accept, p.reject)
+	if err == nil && p.batch.Rows() > 0 {
+		err = p.cut()
+	}
+	if err != nil && !errors.Is(err, errPaused) {
+		return events.Reading{}, nil, err
+	}
+	reading.Rows += p.from.Rows
+	reading.Rejected += p.from.Rejected
+	reading.Batches = p.from.Batches + p.batches
+	if p.rest != nil { // its first row was counted, but is still to be read
+		p.rest.Rows += reading.Rows
+		p.rest.Rejected += reading.Rejected
+		p.rest.Batches = reading.Batches
+	}
+	return reading, p.rest, nil
+}
+
+func (p *pass) accept(u events.Update) error {
+	if p.pause {
+		p.rest = &events.Span{Object: p.from.Object, Offset: u.Offset, Rows: -1}
+		return errPaused
+	}
+	if p.batch.Add(u); p.batch.Size() >= p.cfg.BatchBytes {
+		return p.cut()
+	}
+	return nil
+}
+
+func (p *pass) reject(r *events.Reject) error {
+	if p.pause {
+		p.rest = &events.Span{Object: p.from.Object, Offset: r.Offset, Rows: -1, Rejected: -1}
+		return errPaused
+	}
+	if err := p.rejects.add(r); err != nil {
+		return err
+	}
+	if p.rejected++; p.rejected >= batchRejects {
+		return p.cut()
+	}
+	return nil
+}
+
+// cut ends the batch: the one place at which reading may stop.
+func (p *pass) cut() error {
+	if p.batch.Rows() > 0 {
+		p.out.add(p.batch.Message())
+		p.batches++
+	}
+	p.rejected = 0
+	p.pause = p.cfg.Pause != nil && p.cfg.Pause(p.ctx)
+	return p.out.failure()
+}

@@ -1,0 +1,112 @@
+package ingest_test
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+)
+
+// outcome is all that reading a file gives. Reasons are for people to read, so tests of their own look at those.
+type outcome struct {
+	Rows    []events.Update
+	Rejects []events.Reject
+	Failure *events.Failure
+}
+
+var withoutReasons = cmp.Options{
+	cmpopts.EquateEmpty(),
+	cmpopts.IgnoreFields(events.Reject{}, "Reason", "Raw"),
+	cmpopts.IgnoreFields(events.Failure{}, "Reason"),
+}
+
+// reporter is a test, or one run of a property.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// readAll reads a file and holds it to what is true of every file.
+func readAll(t reporter, body io.Reader, name string) outcome {
+	t.Helper()
+	got, err := tryRead(t, body, name)
+	if err != nil {
+		t.Fatalf("Read(%s): %v", name, err)
+	}
+	return got
+}
+
+func tryRead(t reporter, body io.Reader, name string) (outcome, error) {
+	t.Helper()
+	var got outcome
+	last := int64(-1)
+	forward := func(offset int64) {
+		if offset <= last {
+			t.Errorf("%s: offset %d does not come after %d", name, offset, last)
+		}
+		last = offset
+	}
+	reading, err := ingest.Read(body, name, func(u events.Update) error {
+		forward(u.Offset)
+		got.Rows = append(got.Rows, u)
+		return nil
+	}, func(r *events.Reject) error {
+		forward(r.Offset)
+		if r.Code == "" || r.Reason == "" || len(r.Raw) > events.MaxRaw || r.Line < 1 || r.Column < 1 {
+			t.Errorf("%s: reject %+v is incomplete", name, r)
+		}
+		got.Rejects = append(got.Rejects, *r)
+		return nil
+	})
+	got.Failure = reading.Failure
+	if a, r := len(got.Rows), len(got.Rejects); reading.Rows != int64(a+r) || reading.Rejected != int64(r) {
+		t.Errorf("%s: %d rows, %d rejected; but %d were accepted and %d rejected", name, reading.Rows, reading.Rejected, a, r)
+	}
+	return got, err
+}
+
+// readCase is a file, and what is to become of it.
+type readCase struct {
+	name, content string
+	want          outcome
+}
+
+func runCases(t *testing.T, file string, cases []readCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got := readAll(t, strings.NewReader(c.content), file)
+			if diff := cmp.Diff(c.want, got, withoutReasons); diff != "" {
+				t.Errorf("reading %q (-want +got):\n%s", c.content, diff)
+			}
+		})
+	}
+}
+
+// These make the tables short. Figures stand in the order of a Reject: line, column, offset.
+
+func rows(u ...events.Update) outcome { return outcome{Rows: u} }
+
+func (o outcome) reject(line, column, offset int64, code events.Code) outcome {
+	o.Rejects = append(o.Rejects, events.Reject{Line: line, Column: column, Offset: offset, Code: code})
+	return o
+}
+
+func (o outcome) fail(line, column, offset int64, code events.Code) outcome {
+	o.Failure = &events.Failure{Code: code, Line: line, Column: column, Offset: offset}
+	return o
+}
+
+func set(offset int64, person, flavor string) events.Update {
+	return events.Update{Offset: offset, Person: person, Flavor: flavor}
+}
+
+func remove(offset int64, person string) events.Update {
+	return events.Update{Offset: offset, Person: person, Remove: true}
+}

@@ -1,0 +1,100 @@
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+)
+
+func TestWaitPending(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := db.WaitPending(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without changes: got %v, want context.DeadlineExceeded", err)
+	}
+	waits := make(chan error, 2)
+	for range cap(waits) {
+		go func() { waits <- db.WaitPending(t.Context()) }()
+	}
+	mustApply(t, db, rows(t, 0, "nobody")) // changes nothing, so it wakes nobody for good
+	select {
+	case err := <-waits:
+		t.Fatalf("woken without a change: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	mustApply(t, db, rows(t, 1, "andy=mint"))
+	for range cap(waits) {
+		if err := <-waits; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := db.WaitPending(t.Context()); err != nil {
+		t.Errorf("with changes: %v", err)
+	}
+}
+
+func TestOutboxNumbersNeverComeAgain(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	mustApply(t, db, rows(t, 0, "andy=mint"))
+	first, err := db.Pending(t.Context(), 10)
+	if err != nil || len(first) != 1 {
+		t.Fatalf("got %v, %v", first, err)
+	}
+	again, err := db.Pending(t.Context(), 10)
+	if diff := cmp.Diff(first, again); err != nil || diff != "" {
+		t.Errorf("not announced yet, %v (-want +got):\n%s", err, diff)
+	}
+	if err := db.Announced(t.Context(), first[0].Seq); err != nil {
+		t.Fatal(err)
+	}
+	mustApply(t, db, rows(t, 1, "andy=fig"))
+	if err := db.Announced(t.Context(), first[0].Seq); err != nil { // late, a second time
+		t.Fatal(err)
+	}
+	next, err := db.Pending(t.Context(), 10)
+	if err != nil || len(next) != 1 || next[0].Seq <= first[0].Seq {
+		t.Errorf("got %v, %v; want one record after %d", next, err, first[0].Seq)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	now := time.UnixMilli(1_795_000_000_000)
+	db := mustOpen(t, sqlite.Config{Clock: func() time.Time { return now }, TombstoneRetention: time.Hour})
+	prune := func(want int) {
+		t.Helper()
+		if n, err := db.Prune(t.Context()); n != want || err != nil {
+			t.Errorf("Prune gave %d, %v; want %d", n, err, want)
+		}
+	}
+	mustApply(t, db, rows(t, 1, "andy=mint", "ben=mint", "cleo=mint"))
+	mustApply(t, db, rows(t, 2, "andy", "ben", "cleo"))
+	now = now.Add(30 * time.Minute)
+	mustApply(t, db, rows(t, 3, "ben=back"))
+	mustApply(t, db, rows(t, 4, "cleo")) // a new removal lasts from now
+	prune(0)
+	now = now.Add(30 * time.Minute)
+	prune(1)
+	if diff := cmp.Diff([]events.Tally{{Applied: 1, Superseded: 1}}, mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
+		t.Errorf("older than the tombstones (-want +got):\n%s", diff)
+	}
+	now = now.Add(30 * time.Minute)
+	prune(1)
+	team, err := db.Team(t.Context(), "", 10)
+	if err != nil || len(team) != 2 || team[1].Flavor != "back" {
+		t.Errorf("the team is %v, %v", team, err)
+	}
+}
+
+func FuzzOutboxRecord(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{76, 'x'})
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Fuzz(func(_ *testing.T, blob []byte) { _ = sqlite.DecodeChanges(blob) })
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+)
+
+// The promise: reading, validating and packing rows for the topic together reach this share of the rate of the bare
+// parser, per second of CPU.
+const promisedRatio = 0.6
+
+// reading is one format to measure. Bare does nothing but parse, and returns how many rows there were.
+type reading struct {
+	name     string // of a file
+	bare     func(body []byte) (rows int, err error)
+	promised bool
+}
+
+var readings = []reading{
+	{"team.csv", bareCSV, true},
+	{"team.ndjson", bareObjects, true},
+	{"object.json", bareMembers, true},
+	{"array.json", bareObjects, false},
+}
+
+// read compares, in one run and taking turns, so that both see the same machine.
+func read(_ context.Context, out io.Writer, args []string) error {
+	flags := flag.NewFlagSet("read", flag.ContinueOnError)
+	rows := flags.Int("rows", 500_000, "rows of each file")
+	repeat := flags.Int("repeat", 9, "times that each is measured; medians are shown")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "file\tread, validate, pack: rows/CPU-s\tbare parser: rows/CPU-s\tratio\tpromised\t")
+	var missed []error
+	for _, r := range readings {
+		if flags.NArg() > 0 && !slices.Contains(flags.Args(), r.name) {
+			continue
+		}
+		body := file(r.name, *rows)
+		var ours, bare, ratios []float64
+		for range *repeat {
+			o, err := rate(*rows, func() (int, error) { return pack(body, r.name) })
+			if err != nil {
+				return fmt.Errorf("reading %s: %w", r.name, err)
+			}
+			b, err := rate(*rows, func() (int, error) { return r.bare(body) })
+			if err != nil {
+				return fmt.Errorf("parsing %s: %w", r.name, err)
+			}
+			ours, bare, ratios = append(ours, o), append(bare, b), append(ratios, o/b)
+		}
+		promised := ""
+		if r.promised {
+			promised = fmt.Sprintf("%.0f %%", 100*promisedRatio)
+			if ratio := median(ratios); ratio < promisedRatio {
+				missed = append(missed, fmt.Errorf("%s is read at %.0f %% of the bare parser's rate, less than %s", r.name, 100*ratio, promised))
+			}
+		}
+		fmt.Fprintf(table, "%s\t%.2f M\t%.2f M\t%.0f %%\t%s\t\n", r.name, median(ours)/1e6, median(bare)/1e6, 100*median(ratios), promised)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return errors.Join(missed...)
+}
+
+// rate gives rows per second of CPU time, garbage collection included.
+func rate(want int, run func() (int, error)) (float64, error) {
+	runtime.GC()
+	start := cpuTime()
+	rows, err := run()
+	if err == nil && rows != want {
+		err = fmt.Errorf("%d rows of %d", rows, want)
+	}
+	return float64(rows) / (cpuTime() - start).Seconds(), err
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err) // never fails with these arguments
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// pack does what an upload goes through up to the topic.
+func pack(body []byte, name string) (rows int, err error) {
+	origin, err := events.Object{Bucket: "bench", Key: name, ETag: "e", Sequencer: "55aed6dcd90281e5", Time: time.UnixMilli(1)}.Origin()
+	if err != nil {
+		return 0, err
+	}
+	batch := events.NewBatchWriter(origin)
+	published := 0
+	reading, err := ingest.Read(bytes.NewReader(body), name, func(u events.Update) error {
+		if batch.Add(u); batch.Size() >= ingest.MaxMessage-events.MaxRow-256 {
+			published += len(batch.Message().Body)
+		}
+		return nil
+	}, func(r *events.Reject) error { return fmt.Errorf("line %d: %s", r.Line, r.Reason) })
+	if reading.Failure != nil {
+		return 0, errors.New(reading.Failure.Reason)
+	}
+	return int(reading.Rows), err
+}
+
+func bareCSV(body []byte) (rows int, err error) {
+	r := csv.NewReader(bytes.NewReader(body))
+	r.ReuseRecord = true
+	for rows = -1; ; rows++ { // the header is none
+		if _, err := r.Read(); err != nil {
+			return rows, end(err)
+		}
+	}
+}
+
+var sink string
+
+func bareObjects(body []byte) (rows int, err error) { return bareJSON(body, 4) }
+func bareMembers(body []byte) (rows int, err error) { return bareJSON(body, 2) }
+
+// bareJSON takes each string as whoever makes use of it has to.
+func bareJSON(body []byte, perRow int) (rows int, err error) {
+	strs := 0
+	d := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true))
+	for {
+		t, err := d.ReadToken()
+		if err != nil {
+			return strs / perRow, end(err)
+		}
+		if t.Kind() == jsontext.KindString {
+			sink = t.String()
+			strs++
+		}
+	}
+}
+
+func end(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// file makes one of n rows: 30 bytes each as CSV, a tenth of them with quotes or beyond ASCII.
+func file(name string, n int) []byte {
+	var b bytes.Buffer
+	write, between, after := func(person, flavor string) {}, "", ""
+	switch name {
+	case "team.csv":
+		b.WriteString("person,flavor\n")
+		write = func(person, flavor string) { b.WriteString(csvField(person) + "," + csvField(flavor) + "\n") }
+	case "object.json":
+		b.WriteString("{\n  ")
+		write = func(person, flavor string) { fmt.Fprintf(&b, "%s: %s", quote(person), quote(flavor)) }
+		between, after = ",\n  ", "\n}\n"
+	default:
+		write = func(person, flavor string) {
+			fmt.Fprintf(&b, `{"person":%s,"flavor":%s}`, quote(person), quote(flavor))
+		}
+		between, after = "\n", "\n"
+		if name == "array.json" {
+			b.WriteString("[\n")
+			between, after = ",\n", "\n]\n"
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2)) // the same file every time
+	for i := range n {
+		if i > 0 {
+			b.WriteString(between)
+		}
+		write(row(random))
+	}
+	b.WriteString(after)
+	return b.Bytes()
+}
+
+var (
+	givenNames = []string{"andy", "bill", "cedric", "dan", "eileen", "liz", "marija", "shane", "alexandra", "jo"}
+	flavors    = []string{"mint chocolate chip", "cookie dough", "pistachio", "rocky road", "vanilla", "butter pecan", "strawberry", "dulce de leche"}
+	oddFlavors = []string{"crème brûlée", `salt, "caramel"`, "straciatella, double", "抹茶"}
+)
+
+// row draws names of all lengths in no order, as those of people are: parsers live by what the processor can foresee.
+func row(random *rand.Rand) (person, flavor string) {
+	person = fmt.Sprintf("%s.%c-%d", givenNames[random.IntN(len(givenNames))], 'a'+rune(random.IntN(26)), random.IntN(100_000_000))
+	if random.IntN(10) == 0 {
+		return person, oddFlavors[random.IntN(len(oddFlavors))]
+	}
+	return person, flavors[random.IntN(len(flavors))]
+}
+
+func csvField(s string) string {
+	if strings.ContainsAny(s, `",`) {
+		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
+	}
+	return s
+}
+
+func quote(s string) string {
+	b, _ := jsontext.AppendQuote(nil, s)
+	return string(b)
+}
