@@ -17,6 +17,10 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
+// pause is how long before its end an invocation stops reading. It is for what is still to be published, with retries, and
+// for the report of rejected rows.
+const pause = 20 * time.Second
+
 func main() { shell.Main(build) }
 
 func build(env *config.Env) (lambda.Handler, error) {
@@ -34,6 +38,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 		Reports: aws.Reports{Client: buckets, Bucket: cfg.ReportsBucket},
 		Clock:   time.Now,
 		Log:     tools.Log,
+		Pause:   ingest.BeforeDeadline(pause),
 	})
 	common := stages.Common{Dead: aws.DeadLetters{Client: access.SQS(), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
 	return shell.Handler(tools, stages.Ingest{Common: common, Ingester: ingester}.Handle), nil

@@ -17,6 +17,7 @@ import (
 // ingester is an *ingest.Ingester.
 type ingester interface {
 	Ingest(ctx context.Context, o events.Object) error
+	Resume(ctx context.Context, from events.Span) error
 }
 
 // Ingest reads uploaded files.
@@ -56,42 +57,22 @@ func (in Ingest) announced(ctx context.Context, event jsontext.Value) error {
 	for _, o := range objects {
 		err := in.Ingester.Ingest(ctx, o)
 		errs = append(errs, in.settle(ctx, err, ingestSource, o.UploadID(), func() aws.DeadLetter {
-			body, _ := json.Marshal(span{Object: o}) // plain members
-			return aws.DeadLetter{Body: body}
+			return aws.DeadLetter{Body: event} // whole: to those of its objects that are done, it says nothing new
 		}))
 	}
 	return errors.Join(errs...)
-}
-
-// span is what is left to do of an upload: its object, from a row on. Put into the resume queue, it is done.
-type span struct {
-	events.Object `json:",inline"`
-	Offset        int64 `json:"offset"` // of the first row left, in the decompressed file
 }
 
 // resume goes on with uploads that an earlier invocation had no time to finish.
 func (in Ingest) resume(ctx context.Context, batch lambdaevents.SQSEvent) (lambdaevents.SQSEventResponse, error) {
 	errs := make([]error, len(batch.Records))
 	for i, m := range batch.Records {
-		errs[i] = in.ingestSpan(ctx, []byte(m.Body))
+		span, err := events.DecodeSpan([]byte(m.Body))
+		if err != nil {
+			errs[i] = fmt.Errorf("%w: %w", events.ErrPermanent, err)
+			continue
+		}
+		errs[i] = in.Ingester.Resume(ctx, span)
 	}
 	return in.answer(ctx, ingestSource, batch.Records, errs)
-}
-
-// errOffset: the core can't yet begin in the middle of a file. The span waits in the queue, and then in its dead letters.
-var errOffset = errors.New("resuming from an offset is not possible yet")
-
-// ingestSpan is the seam to the core's resuming: here a span of the whole file is all that is understood.
-func (in Ingest) ingestSpan(ctx context.Context, body []byte) error {
-	var s span
-	if err := json.Unmarshal(body, &s); err != nil {
-		return fmt.Errorf("%w: decoding a span: %w", events.ErrPermanent, err)
-	}
-	switch {
-	case s.Bucket == "" || s.Key == "" || s.Offset < 0:
-		return fmt.Errorf("%w: decoding a span: it lacks the bucket or the key, or its offset is negative", events.ErrPermanent)
-	case s.Offset > 0:
-		return fmt.Errorf("upload %s from byte %d on: %w", s.UploadID(), s.Offset, errOffset)
-	}
-	return in.Ingester.Ingest(ctx, s.Object)
 }
