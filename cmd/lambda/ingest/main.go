@@ -1,0 +1,45 @@
+// Command ingest is the Lambda function that reads uploaded files: from an S3 event, or a span of the resume queue, to
+// batches on the updates topic.
+package main
+
+import (
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/config"
+	"github.com/flavorless/flavorless/internal/lambda/clients"
+	"github.com/flavorless/flavorless/internal/lambda/shell"
+	"github.com/flavorless/flavorless/internal/lambda/stages"
+	"github.com/flavorless/flavorless/internal/metrics"
+)
+
+// pause is how long before its end an invocation stops reading. It is for what is still to be published, with retries, and
+// for the report of rejected rows.
+const pause = 20 * time.Second
+
+func main() { shell.Main(build) }
+
+func build(env *config.Env) (lambda.Handler, error) {
+	function, account, cfg := env.Function("ingest"), env.AWS(), env.Ingest()
+	if err := env.Err(); err != nil {
+		return nil, err
+	}
+	tools, access := shell.NewTools(function), clients.For(account)
+	buckets := access.S3()
+	ledger := dynamo.New(dynamo.Config{Client: access.DynamoDB(), Uploads: cfg.UploadsTable, Logger: tools.Log})
+	ingester := ingest.New(ingest.Config{
+		Objects: aws.Objects{Client: buckets},
+		Updates: aws.Topic{Client: access.SNS(), ARN: cfg.UpdatesTopic},
+		Ledger:  metrics.Ledger{Next: ledger, To: tools.Metrics},
+		Reports: aws.Reports{Client: buckets, Bucket: cfg.ReportsBucket},
+		Clock:   time.Now,
+		Log:     tools.Log,
+		Pause:   ingest.BeforeDeadline(pause),
+	})
+	common := stages.Common{Dead: aws.DeadLetters{Client: access.SQS(), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
+	return shell.Handler(tools, stages.Ingest{Common: common, Ingester: ingester}.Handle), nil
+}

@@ -1,0 +1,79 @@
+package aws
+
+import (
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+)
+
+// Access says how a Lambda function reaches the services. Its credentials come with the environment and stay for as long
+// as that lives, so nothing is looked up: config.LoadDefaultConfig would take a quarter of the time until the function is
+// ready, and ask the instance metadata service in vain.
+// https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+type Access struct {
+	Region, KeyID, Secret, Token string
+
+	// Endpoint gives the URL of a service by its SDK name ("S3", "DYNAMODB"); empty or nil: Amazon's own. Tests point it
+	// at what speaks the protocol.
+	Endpoint func(service string) string
+}
+
+// Config is for the clients of one service.
+func (a Access) Config(service string) aws.Config {
+	c := aws.Config{
+		Region:      a.Region,
+		Credentials: credentials.NewStaticCredentialsProvider(a.KeyID, a.Secret, a.Token),
+		HTTPClient:  httpClient(),
+	}
+	if a.Endpoint != nil {
+		if url := a.Endpoint(service); url != "" {
+			c.BaseEndpoint = aws.String(url)
+		}
+	}
+	return c
+}
+
+// S3 is a client of the buckets.
+func (a Access) S3() *s3.Client {
+	c := a.Config("S3")
+	return s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = c.BaseEndpoint != nil })
+}
+
+// SNS is a client of the topics.
+func (a Access) SNS() *sns.Client { return sns.NewFromConfig(a.Config("SNS")) }
+
+// SQS is a client of the queues.
+func (a Access) SQS() *sqs.Client { return sqs.NewFromConfig(a.Config("SQS")) }
+
+// DynamoDB is a client of the tables.
+func (a Access) DynamoDB() *dynamodb.Client {
+	return dynamodb.NewFromConfig(a.Config("DYNAMODB"), func(o *dynamodb.Options) { o.RetryMaxAttempts = tableTries })
+}
+
+// tableTries is more than the SDK's 3: a table that is scaling up throttles for seconds, and then serves.
+const tableTries = 8
+
+// Bounds of a single request. A service that does not answer within these will not answer at all; the SDK's own bounds
+// would spend most of a function's time on one attempt. There is none for the whole of a request: bodies may be long.
+const (
+	dialTimeout     = 2 * time.Second
+	responseTimeout = 10 * time.Second
+	connections     = 64 // kept per service: more than any adapter uses at a time
+)
+
+func httpClient() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.TLSHandshakeTimeout, t.ResponseHeaderTimeout = dialTimeout, responseTimeout
+			t.MaxIdleConns, t.MaxIdleConnsPerHost = connections, connections
+		})
+}

@@ -1,0 +1,152 @@
+package aws_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/test/conformance"
+)
+
+// TestTopicConformance holds topic, queue and dead letters to the contract of their port, wired as the deployment wires
+// them: raw delivery, a redrive policy behind. What Lambda's event source does is done here by consume.
+func TestTopicConformance(t *testing.T) {
+	access := moto(t)
+	client := queues{access.SQS()}
+	var names atomic.Int32
+	conformance.TestTopic(t, func(t *testing.T) conformance.Topic {
+		const maxTries = 3
+		name := fmt.Sprint("t", names.Add(1))
+		ctx := t.Context()
+		dead, deadARN := client.create(t, name+"-dead", map[string]string{"VisibilityTimeout": "0"})
+		policy := fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":"%d"}`, deadARN, maxTries)
+		queue, queueARN := client.create(t, name, map[string]string{"RedrivePolicy": policy})
+		topics := access.SNS()
+		topic, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		protocol := "sqs"
+		_, err = topics.Subscribe(ctx, &sns.SubscribeInput{TopicArn: topic.TopicArn, Protocol: &protocol, Endpoint: &queueARN,
+			Attributes: map[string]string{"RawMessageDelivery": "true"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		letters := aws.DeadLetters{Client: access.SQS(), URL: dead}
+		return conformance.Topic{
+			Subject: events.UpdatesType, TooLarge: 256<<10 + 1, TextOnly: true, MaxTries: maxTries,
+			Publish: aws.Topic{Client: topics, ARN: *topic.TopicArn}.Publish,
+			Consume: func(ctx context.Context, handle func(context.Context, []conformance.Received) []error) error {
+				return client.consume(ctx, queue, letters, handle)
+			},
+			Dead: func(ctx context.Context) ([]conformance.Received, error) { return client.dead(ctx, dead) },
+		}
+	})
+}
+
+type queues struct{ *sqs.Client }
+
+func (q queues) create(t *testing.T, name string, attributes map[string]string) (url, arn string) {
+	t.Helper()
+	out, err := q.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := q.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: out.QueueUrl,
+		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *out.QueueUrl, got.Attributes["QueueArn"]
+}
+
+// consume hands over what is in the queue until ctx ends. A failed message comes again at once, a permanent failure goes
+// to the dead letters.
+func (q queues) consume(ctx context.Context, url string, letters aws.DeadLetters, handle func(context.Context, []conformance.Received) []error) error {
+	for ctx.Err() == nil {
+		messages, err := q.receive(ctx, url, 1)
+		if err != nil {
+			return ignoreEnd(ctx, err)
+		}
+		if len(messages) == 0 {
+			continue
+		}
+		received := make([]conformance.Received, len(messages))
+		for i, m := range messages {
+			received[i] = asReceived(m)
+		}
+		errs := handle(ctx, received)
+		ctx := context.WithoutCancel(ctx)
+		for i, m := range messages {
+			if errors.Is(errs[i], events.ErrPermanent) {
+				errs[i] = letters.Put(ctx, aws.DeadLetter{Body: received[i].Body, Attributes: received[i].Attributes, Reason: errs[i], ID: *m.MessageId})
+			}
+			if errs[i] == nil {
+				_, err = q.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle})
+			} else {
+				_, err = q.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle})
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dead lists dead letters; the queue shows them again at once.
+func (q queues) dead(ctx context.Context, url string) ([]conformance.Received, error) {
+	messages, err := q.receive(ctx, url, 0)
+	received := make([]conformance.Received, len(messages))
+	for i, m := range messages {
+		received[i] = asReceived(m)
+		for name := range received[i].Attributes {
+			if strings.HasPrefix(name, "dead-") {
+				delete(received[i].Attributes, name)
+			}
+		}
+	}
+	return received, err
+}
+
+// receive takes what is there for so long as the queue says, or for an hour if it is to wait for it.
+func (q queues) receive(ctx context.Context, url string, wait int32) ([]types.Message, error) {
+	in := &sqs.ReceiveMessageInput{
+		QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: wait, MessageAttributeNames: []string{"All"},
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
+	}
+	if wait > 0 {
+		in.VisibilityTimeout = 3600
+	}
+	out, err := q.ReceiveMessage(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return out.Messages, nil
+}
+
+func asReceived(m types.Message) conformance.Received {
+	r := conformance.Received{Body: []byte(*m.Body), Attributes: map[string]string{}}
+	_ = json.Unmarshal([]byte(m.Attributes["ApproximateReceiveCount"]), &r.Tries)
+	for name, value := range m.MessageAttributes {
+		r.Attributes[name] = *value.StringValue
+	}
+	return r
+}
+
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

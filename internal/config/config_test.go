@@ -1,0 +1,100 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/internal/config"
+)
+
+func env(pairs ...string) *config.Env {
+	variables := map[string]string{}
+	for _, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		variables[name] = value
+	}
+	return config.FromEnv(func(name string) (string, bool) {
+		value, ok := variables[name]
+		return value, ok
+	})
+}
+
+func TestEverythingWrongIsToldAtOnce(t *testing.T) {
+	e := env("LOG_LEVEL=loud", "AWS_REGION=eu-west-1", "AWS_SECRET_ACCESS_KEY=hush", "AWS_ENDPOINT_URL_SNS=https://user:hush@",
+		"UPDATES_TOPIC_ARN=arn:aws:sqs:eu-west-1:1:t", "REPORTS_BUCKET= reports", "DEAD_LETTER_QUEUE_URL=dead")
+	e.Function("ingest")
+	e.AWS()
+	e.Ingest()
+	want := "bad configuration: STAGE is missing; LOG_LEVEL is \"loud\"; debug, info, warn and error are possible; " +
+		"AWS_ACCESS_KEY_ID is missing; AWS_ENDPOINT_URL_SNS is not an absolute URL; " +
+		"UPDATES_TOPIC_ARN is \"arn:aws:sqs:eu-west-1:1:t\", which is not the ARN of something in sns; UPLOADS_TABLE is missing; " +
+		"REPORTS_BUCKET has white space around it; DEAD_LETTER_QUEUE_URL is not an absolute URL"
+	err := e.Err()
+	if !errors.Is(err, config.ErrInvalid) {
+		t.Fatalf("got %v, want config.ErrInvalid", err)
+	}
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Errorf("message (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsThereIsRead(t *testing.T) {
+	e := env("STAGE=dev", "LOG_LEVEL=debug", "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=hush",
+		"AWS_SESSION_TOKEN=hush", "AWS_ENDPOINT_URL=http://localhost:1", "AWS_ENDPOINT_URL_DYNAMODB=http://localhost:2",
+		"FAVORITES_TABLE=f", "UPLOADS_TABLE=u", "DEAD_LETTER_QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1/dead",
+		"CHANGES_TOPIC_ARN=arn:aws:sns:eu-west-1:1:changes", "BASE_PATH=/dev", "ALLOWED_ORIGIN=https://a.example, https://b.example:8443",
+		"TOKEN_ISSUER=https://issuer.example/", "AUDIENCE=api", "JWKS_URI=https://issuer.example/keys")
+	access := e.AWS()
+	got := []any{e.Function("apply"), e.Apply(), e.Announce(), e.Favorites(), e.Uploads(), e.Authorizer(),
+		access.Endpoint("SNS"), access.Endpoint("DYNAMODB"), access.Secret.Reveal()}
+	if err := e.Err(); err != nil {
+		t.Fatal(err)
+	}
+	origins := []string{"https://a.example", "https://b.example:8443"}
+	want := []any{
+		config.Function{Name: "apply", Stage: "dev", Level: slog.LevelDebug},
+		config.Apply{FavoritesTable: "f", UploadsTable: "u", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
+		config.Announce{ChangesTopic: "arn:aws:sns:eu-west-1:1:changes", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
+		config.Reader{FavoritesTable: "f", BasePath: "/dev", Origins: origins},
+		config.Reader{UploadsTable: "u", BasePath: "/dev", Origins: origins},
+		config.Authorizer{Issuer: "https://issuer.example/", Audience: "api", JWKSURI: "https://issuer.example/keys"},
+		"http://localhost:1", "http://localhost:2", "hush",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("read (-want +got):\n%s", diff)
+	}
+}
+
+func TestReaderRefusesWhatClientsCouldNotUse(t *testing.T) {
+	for _, bad := range []string{"BASE_PATH=prod", "BASE_PATH=/p?", "ALLOWED_ORIGIN=flavors.example", "ALLOWED_ORIGIN=https://a.example/", "ALLOWED_ORIGIN=*, x"} {
+		t.Run(bad, func(t *testing.T) {
+			e := env("FAVORITES_TABLE=f", bad)
+			e.Favorites()
+			if e.Err() == nil {
+				t.Error("got no error")
+			}
+		})
+	}
+}
+
+func TestSecretsStaySecret(t *testing.T) {
+	e := env("AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=hush", "AWS_SESSION_TOKEN=hush")
+	access := e.AWS()
+	var logged strings.Builder
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("configured", "aws", access, "secret", access.Secret)
+	body, err := json.Marshal(access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{logged.String(), string(body), fmt.Sprintf("%v %+v %#v %s %q", access, access, access, access.Secret, access.Secret)} {
+		if strings.Contains(s, "hush") {
+			t.Errorf("the secret is in %s", s)
+		}
+	}
+}

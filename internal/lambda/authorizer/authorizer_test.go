@@ -1,0 +1,174 @@
+package authorizer_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/go-cmp/cmp"
+)
+
+func golden(t *testing.T, file string, response events.APIGatewayCustomAuthorizerResponse) {
+	t.Helper()
+	want, err := os.ReadFile("testdata/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(response)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(bytes.TrimSpace(want)), string(got)); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+}
+
+func TestGoodTokenIsAllowed(t *testing.T) {
+	i := newIssuer(t)
+	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.ES256} {
+		t.Run(string(alg), func(t *testing.T) {
+			response, err := i.ask(t, "Bearer "+i.token(t, alg, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, "allow.json", response)
+		})
+	}
+}
+
+func TestTokenWithoutTheScopeIsDenied(t *testing.T) {
+	i := newIssuer(t)
+	response, err := i.ask(t, "Bearer "+i.token(t, jose.ES256, map[string]any{"scope": "profile"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "deny.json", response)
+}
+
+func TestTokenWithoutSubjectHasAPrincipal(t *testing.T) {
+	i := newIssuer(t)
+	response, err := i.ask(t, "Bearer "+i.token(t, jose.ES256, map[string]any{"sub": nil}))
+	if err != nil || response.PrincipalID != "-" || response.Context["sub"] != nil {
+		t.Errorf("got principal %q, context %v, error %v", response.PrincipalID, response.Context, err)
+	}
+}
+
+// TestUnauthorized: the text of the error is what makes the gateway answer 401.
+func TestUnauthorized(t *testing.T) {
+	i := newIssuer(t)
+	stranger := newIssuer(t)
+	hour := time.Hour
+	with := func(altered map[string]any) string { return "Bearer " + i.token(t, jose.ES256, altered) }
+	good := i.token(t, jose.ES256, nil)
+	parts := strings.Split(good, ".")
+	rsaAsSecret := i.keys[jose.RS256].Public()
+	public, err := rsaAsSecret.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, authorization := range map[string]string{
+		"nothing":                       "",
+		"another scheme":                "Basic YW5keTpjb29raWU=",
+		"a token without scheme":        good,
+		"no token":                      "Bearer ",
+		"no JWT":                        "Bearer secret",
+		"three empty parts":             "Bearer ..",
+		"two tokens":                    "Bearer " + good + " " + good,
+		"too long":                      "Bearer " + strings.Repeat("a", 10_000),
+		"not signed":                    "Bearer " + parts[0] + "." + parts[1] + ".",
+		"alg none":                      "Bearer eyJhbGciOiJub25lIn0." + parts[1] + ".",
+		"signature of another token":    "Bearer " + parts[0] + "." + parts[1] + "." + strings.Split(i.token(t, jose.ES256, map[string]any{"sub": "bob"}), ".")[2],
+		"another issuer's ES256 key":    "Bearer " + stranger.token(t, jose.ES256, nil),
+		"another issuer's RS256 key":    "Bearer " + stranger.token(t, jose.RS256, nil),
+		"HS256 with our public key":     "Bearer " + sign(t, jose.HS256, public, map[string]any{"sub": "mallory"}),
+		"unknown key":                   "Bearer " + sign(t, jose.ES256, jose.JSONWebKey{Key: i.keys[jose.ES256].Key, KeyID: "other"}, map[string]any{}),
+		"another issuer":                with(map[string]any{"iss": "https://other.example/"}),
+		"no issuer":                     with(map[string]any{"iss": nil}),
+		"another audience":              with(map[string]any{"aud": "other"}),
+		"no audience":                   with(map[string]any{"aud": nil}),
+		"expired":                       with(map[string]any{"exp": now().Add(-hour).Unix()}),
+		"no expiry":                     with(map[string]any{"exp": nil}),
+		"not valid yet":                 with(map[string]any{"nbf": now().Add(hour).Unix()}),
+		"issued in the future":          with(map[string]any{"iat": now().Add(hour).Unix()}),
+		"expired and without the scope": with(map[string]any{"exp": now().Add(-hour).Unix(), "scope": ""}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, err := i.ask(t, authorization)
+			if err == nil || err.Error() != "Unauthorized" {
+				t.Errorf("got %+v, error %v, want the error Unauthorized", response, err)
+			}
+		})
+	}
+}
+
+// TestKeysUnavailable: a token of which nothing can be said is neither refused nor let pass. The gateway makes a 5xx of it.
+func TestKeysUnavailable(t *testing.T) {
+	i := newIssuer(t)
+	i.down.Store(true)
+	response, err := i.ask(t, "Bearer "+i.token(t, jose.ES256, nil))
+	if err == nil || err.Error() == "Unauthorized" || response.PrincipalID != "" {
+		t.Errorf("got %+v, error %v, want another error than Unauthorized", response, err)
+	}
+}
+
+// TestCachedPolicyIsGoodForEveryRoute goes on as the gateway does: it asks once for a token, and then judges the requests
+// to other routes by the policy it has.
+func TestCachedPolicyIsGoodForEveryRoute(t *testing.T) {
+	i := newIssuer(t)
+	const stage = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/prod"
+	routes := []string{"/GET/team", "/GET/ice-cream/andy", "/GET/ice-cream/a%2Fb", "/GET/uploads", "/GET/uploads/5v2k", "/HEAD/team"}
+	for effect, altered := range map[string]map[string]any{"Allow": nil, "Deny": {"scope": "profile"}} {
+		t.Run(effect, func(t *testing.T) {
+			cached, err := i.ask(t, "Bearer "+i.token(t, jose.RS256, altered))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, route := range routes {
+				if got := evaluate(cached.PolicyDocument, stage+route); got != effect {
+					t.Errorf("%s: %q, want %s", route, got, effect)
+				}
+			}
+			for _, other := range []string{
+				stage + "/POST/team", strings.Replace(stage, "/prod", "/dev", 1) + "/GET/team", strings.Replace(stage, "a1b2", "b1b2", 1) + "/GET/team",
+			} {
+				if got := evaluate(cached.PolicyDocument, other); got != "" {
+					t.Errorf("%s: %q, want no word of it", other, got)
+				}
+			}
+		})
+	}
+}
+
+// evaluate gives the effect on a method; "" for none. In resources, * matches slashes, too.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
+func evaluate(policy events.APIGatewayCustomAuthorizerPolicy, method string) string {
+	for _, s := range policy.Statement {
+		for _, resource := range s.Resource {
+			flat := func(s string) string { return strings.ReplaceAll(s, "/", ":") }
+			if ok, err := path.Match(flat(resource), flat(method)); ok && err == nil {
+				return s.Effect
+			}
+		}
+	}
+	return ""
+}
+
+func TestRequestThatIsNoneOfTheGateway(t *testing.T) {
+	i := newIssuer(t)
+	for _, arn := range []string{"", "team", "arn:aws:execute-api:eu-west-1:1:api", "arn:aws:execute-api:eu-west-1:1:api//GET/team",
+		"arn:aws:execute-api:eu-west-1:1:*/prod/GET/team", "arn:aws:s3:::bucket/prod/GET/team"} {
+		t.Run(arn, func(t *testing.T) {
+			response, err := i.Handle(t.Context(), events.APIGatewayCustomAuthorizerRequest{
+				MethodArn: arn, AuthorizationToken: "Bearer " + i.token(t, jose.ES256, nil)})
+			if err == nil || err.Error() == "Unauthorized" {
+				t.Errorf("got %+v, error %v", response, err)
+			}
+		})
+	}
+}

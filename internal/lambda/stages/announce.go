@@ -1,0 +1,125 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	lambdaevents "github.com/aws/aws-lambda-go/events"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/metrics"
+)
+
+// announcer is an *ingest.Announcer.
+type announcer interface {
+	Announce(ctx context.Context, changes []events.Change) error
+}
+
+// Announce tells subscribers what changed in the table.
+type Announce struct {
+	Common
+	Announcer announcer
+}
+
+const announceSource = "announce"
+
+// Handle takes a batch of the favorites' stream. Lambda goes on behind what is reported as failed only when that has
+// succeeded, so a record that never can must not be reported: it would hold up all the others of its shard until it is
+// given up, and what then reaches the function's failure queue is not the record but its place in a stream that forgets
+// after a day. https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+func (a Announce) Handle(ctx context.Context, event lambdaevents.DynamoDBEvent) (lambdaevents.DynamoDBEventResponse, error) {
+	done := lambdaevents.DynamoDBEventResponse{BatchItemFailures: []lambdaevents.DynamoDBBatchItemFailure{}}
+	records := make([]record, len(event.Records))
+	for i, r := range event.Records {
+		records[i] = decode(r)
+	}
+	all := a.announce(ctx, records)
+	if all == nil {
+		return done, nil
+	}
+	// If it is nobody's fault, all come again. Otherwise it shows one by one whose it is; the first that has to come again
+	// ends that, since Lambda repeats all behind it, too.
+	for i, r := range event.Records {
+		err := all
+		if errors.Is(all, events.ErrPermanent) {
+			err = a.announce(ctx, records[i:i+1])
+		}
+		err = a.settle(ctx, err, announceSource, r.EventID, func() aws.DeadLetter { return records[i].letter(r) })
+		if err == nil {
+			continue
+		}
+		number := r.Change.SequenceNumber
+		if number == "" {
+			return done, errors.Join(errNoID, err)
+		}
+		done.BatchItemFailures = append(done.BatchItemFailures, lambdaevents.DynamoDBBatchItemFailure{ItemIdentifier: number})
+		return done, nil
+	}
+	return done, nil
+}
+
+// announce publishes what these records changed, or returns the first error that one of them has.
+func (a Announce) announce(ctx context.Context, records []record) error {
+	changes := make([]events.Change, 0, len(records))
+	for _, r := range records {
+		if r.err != nil {
+			return r.err
+		}
+		if r.changed {
+			changes = append(changes, r.change)
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := a.Announcer.Announce(ctx, changes); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		a.Metrics.Count(metrics.Changes, 1, metrics.Label{Name: "kind", Value: string(c.Kind)})
+	}
+	return nil
+}
+
+// record is what a stream record says.
+type record struct {
+	change  events.Change
+	changed bool
+	err     error
+}
+
+func decode(r lambdaevents.DynamoDBEventRecord) record {
+	change, changed, err := dynamo.Record{Old: image(r.Change.OldImage), New: image(r.Change.NewImage)}.Change()
+	if err != nil {
+		err = fmt.Errorf("%w: %w", events.ErrPermanent, err)
+	}
+	return record{change, changed, err}
+}
+
+// image gives the text attributes of an item; nil if there is none.
+func image(item map[string]lambdaevents.DynamoDBAttributeValue) dynamo.Image {
+	if item == nil {
+		return nil
+	}
+	texts := dynamo.Image{}
+	for name, value := range item {
+		if value.DataType() == lambdaevents.DataTypeString {
+			texts[name] = value.String()
+		}
+	}
+	return texts
+}
+
+// letter keeps the change as it would have been published, so that redriving it is publishing it; or else the record.
+func (r record) letter(raw lambdaevents.DynamoDBEventRecord) aws.DeadLetter {
+	if r.changed {
+		m := r.change.Message()
+		return aws.DeadLetter{Body: m.Body, Attributes: m.Attributes}
+	}
+	body, _ := json.Marshal(raw) // came from JSON
+	return aws.DeadLetter{Body: body}
+}

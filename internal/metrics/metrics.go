@@ -1,0 +1,32 @@
+// Package metrics says how much of what happened. Whoever measures knows a Recorder; where the measurements go is its
+// implementation's affair: EMF writes them as log lines that CloudWatch makes metrics of, without a call in anybody's way.
+//
+// What is measured of the core is measured around it: Table, Ledger and HTTP wrap what it works with.
+package metrics
+
+import "time"
+
+// Recorder takes measurements. It is safe for concurrent use.
+type Recorder interface {
+	// Count adds n to a counter.
+	Count(name string, n int64, labels ...Label)
+	// Observe adds one duration to a distribution.
+	Observe(name string, d time.Duration, labels ...Label)
+}
+
+// Label tells counters and distributions of one name apart. Its values must be few: each is a metric to pay for.
+type Label struct{ Name, Value string }
+
+// Names of what is measured. Each has its labels beside it.
+const (
+	Rows           = "rows"           // outcome: applied, superseded, rejected
+	Batches        = "batches"        // outcome: applied, duplicate
+	Uploads        = "uploads"        // status: live, failed
+	UploadToLive   = "upload_to_live" // duration, of uploads that became live; no labels
+	Changes        = "changes"        // kind: created, changed, removed
+	DeadLetters    = "dead_letters"   // no labels
+	Requests       = "http_requests"  // route, status
+	Latency        = "http_latency"   // duration; route
+	Authorizations = "authorizations" // result: allowed, unauthorized, forbidden, unavailable
+	KeyFetches     = "jwks_fetches"   // result: ok, failed
+)

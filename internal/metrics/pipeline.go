@@ -1,0 +1,85 @@
+package metrics
+
+import (
+	"context"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// table is where batches are applied.
+type table interface {
+	Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error)
+}
+
+// Table measures what becomes of the batches that Next applies.
+type Table struct {
+	Next table
+	To   Recorder
+}
+
+// Apply counts each batch once, as the ledger does: a duplicate adds no rows.
+func (t Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error) {
+	tallies, err := t.Next.Apply(ctx, batches)
+	if err != nil {
+		return tallies, err
+	}
+	var applied, superseded, duplicates int64
+	for _, tally := range tallies {
+		if tally.Duplicate {
+			duplicates++
+		} else {
+			applied, superseded = applied+tally.Applied, superseded+tally.Superseded
+		}
+		settled(t.To, tally.Settled)
+	}
+	count(t.To, Rows, applied, "outcome", "applied")
+	count(t.To, Rows, superseded, "outcome", "superseded")
+	count(t.To, Batches, int64(len(tallies))-duplicates, "outcome", "applied")
+	count(t.To, Batches, duplicates, "outcome", "duplicate")
+	return tallies, nil
+}
+
+// ledger records how far uploads are.
+type ledger interface {
+	Begin(ctx context.Context, o events.Object) (events.Upload, error)
+	Seal(ctx context.Context, id string, r events.Reading) (*events.Upload, error)
+}
+
+// Ledger measures what reading files ends in.
+type Ledger struct {
+	Next ledger
+	To   Recorder
+}
+
+// Begin measures nothing: an upload that has begun is not yet anything.
+func (l Ledger) Begin(ctx context.Context, o events.Object) (events.Upload, error) {
+	return l.Next.Begin(ctx, o)
+}
+
+// Seal counts rejected rows, which no batch has.
+func (l Ledger) Seal(ctx context.Context, id string, r events.Reading) (*events.Upload, error) {
+	upload, err := l.Next.Seal(ctx, id, r)
+	if err != nil {
+		return upload, err
+	}
+	count(l.To, Rows, r.Rejected, "outcome", "rejected")
+	settled(l.To, upload)
+	return upload, nil
+}
+
+// settled takes the one report of an upload's becoming live or failed.
+func settled(to Recorder, u *events.Upload) {
+	if u == nil {
+		return
+	}
+	to.Count(Uploads, 1, Label{"status", string(u.Status)})
+	if u.Status == events.Live {
+		to.Observe(UploadToLive, u.Settled.Sub(u.Uploaded))
+	}
+}
+
+func count(to Recorder, name string, n int64, label, value string) {
+	if n > 0 {
+		to.Count(name, n, Label{label, value})
+	}
+}
