@@ -4,6 +4,7 @@ const queuesOfTheDead = ['ApplyDead', 'ResumeDead', 'UpdatesUndelivered', 'Inges
 
 const capitalized = (name) => name[0].toUpperCase() + name.slice(1);
 const functionName = (name) => ({ Ref: `${capitalized(name)}LambdaFunction` });
+const dimensionList = (dimensions) => Object.entries(dimensions).map(([Name, Value]) => ({ Name, Value }));
 const queueName = (id) => ({ 'Fn::GetAtt': [id, 'QueueName'] });
 
 module.exports = async ({ resolveVariable }) => {
@@ -17,7 +18,7 @@ module.exports = async ({ resolveVariable }) => {
       AlarmDescription: `${service} ${stage}: ${description}`,
       Namespace,
       MetricName,
-      Dimensions: Object.entries(dimensions).map(([Name, Value]) => ({ Name, Value })),
+      Dimensions: dimensionList(dimensions),
       Statistic: 'Maximum',
       Period: 60,
       EvaluationPeriods: 1,
@@ -39,7 +40,31 @@ module.exports = async ({ resolveVariable }) => {
     IngestDestinationAlarm: alarm('an object event could be neither handled nor put aside: it is lost unless the object is uploaded again', ['AWS/Lambda', 'DestinationDeliveryFailures', { FunctionName: functionName('ingest') }], 0, sum),
     UpdatesRedriveAlarm: alarm('a message could be neither delivered nor put aside', ['AWS/SNS', 'NumberOfNotificationsFailedToRedriveToDlq', { TopicName: { 'Fn::GetAtt': ['UpdatesTopic', 'TopicName'] } }], 0, sum),
     Api5xxAlarm: alarm('the API fails', ['AWS/ApiGateway', '5XXError', { ApiName: `${service}-${stage}`, Stage: stage }], 0, { ...sum, ...lasting }),
-    UploadsFailedAlarm: alarm('an upload failed: GET /uploads tells which and why', ['flavorless', 'UploadsFailed', { Stage: stage }], 0, sum),
+    AuthorizerUnavailableAlarm: alarm("tokens can't be checked: the issuer's keys can't be had", ['flavorless', 'authorizations', { function: 'authorizer', stage, result: 'unavailable' }], 0, { ...sum, ...lasting }),
+    // Whoever does the last step of an upload reports it.
+    UploadsFailedAlarm: {
+      Type: 'AWS::CloudWatch::Alarm',
+      Properties: {
+        AlarmDescription: `${service} ${stage}: an upload failed: GET /uploads tells which and why`,
+        Metrics: [
+          { Id: 'failed', Expression: 'SUM(METRICS())', ReturnData: true },
+          ...['ingest', 'apply'].map((name) => ({
+            Id: name,
+            ReturnData: false,
+            MetricStat: {
+              Metric: { Namespace: 'flavorless', MetricName: 'uploads', Dimensions: dimensionList({ function: name, stage, status: 'failed' }) },
+              Period: 60,
+              Stat: 'Sum',
+            },
+          })),
+        ],
+        EvaluationPeriods: 1,
+        Threshold: 0,
+        ComparisonOperator: 'GreaterThanThreshold',
+        TreatMissingData: 'notBreaching',
+        AlarmActions: [{ Ref: 'AlarmTopic' }],
+      },
+    },
   };
   for (const id of queuesOfTheDead) {
     alarms[`${id}Alarm`] = alarm(`something waits in ${id}`, ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', { QueueName: queueName(id) }], 0);
@@ -47,7 +72,7 @@ module.exports = async ({ resolveVariable }) => {
   for (const name of functions) {
     const dimensions = { FunctionName: functionName(name) };
     // To refuse a token, an authorizer has to fail with "Unauthorized". Many of those are news, a few are not; where it truly
-    // fails, the API answers 503, which Api5xxAlarm sees.
+    // fails, the API answers 503: Api5xxAlarm.
     const [description, above] = name === 'authorizer' ? ['many tokens are refused', 500] : [`${name} fails`, 0];
     alarms[`${capitalized(name)}ErrorsAlarm`] = alarm(description, ['AWS/Lambda', 'Errors', dimensions], above, { ...sum, Period: 300 });
     alarms[`${capitalized(name)}ThrottlesAlarm`] = alarm(`${name} is throttled`, ['AWS/Lambda', 'Throttles', dimensions], 0, { ...sum, ...lasting });

@@ -8,7 +8,7 @@ module.exports = async ({ resolveVariable }) => {
   const topic = (id) => ['TopicName', `\${${id}.TopicName}`];
   const table = (id) => ['TableName', `\${${id}}`];
   const api = ['ApiName', `${service}-${stage}`, 'Stage', stage];
-  const ours = ['Stage', stage];
+  const ours = (name, label, value) => ['function', name, 'stage', stage, label, value];
   const as = (label, stat = 'Sum', rest = {}) => ({ label, stat, ...rest });
 
   const rows = [
@@ -30,14 +30,17 @@ module.exports = async ({ resolveVariable }) => {
     ],
     [
       ['Uploads', [
-        ['flavorless', 'UploadsLive', ...ours, as('live')],
-        ['flavorless', 'UploadsFailed', ...ours, as('failed')],
+        ...['live', 'failed'].flatMap((status) => [
+          [{ expression: `SUM([${status}1, ${status}2])`, label: status }], // by whoever does the last step
+          ['flavorless', 'uploads', ...ours('apply', 'status', status), as(status, 'Sum', { id: `${status}1`, visible: false })],
+          ['flavorless', 'uploads', ...ours('ingest', 'status', status), as(status, 'Sum', { id: `${status}2`, visible: false })],
+        ]),
         ['AWS/Lambda', 'Invocations', ...lambda('Ingest'), as('runs of ingest')],
       ]],
       ['Rows', [
-        ['flavorless', 'RowsApplied', ...ours, as('applied')],
-        ['flavorless', 'RowsSuperseded', ...ours, as('superseded')],
-        ['flavorless', 'RowsRejected', ...ours, as('rejected')],
+        ['flavorless', 'rows', ...ours('apply', 'outcome', 'applied'), as('applied')],
+        ['flavorless', 'rows', ...ours('apply', 'outcome', 'superseded'), as('superseded')],
+        ['flavorless', 'rows', ...ours('ingest', 'outcome', 'rejected'), as('rejected')],
       ]],
       ['Messages', [
         ['AWS/SNS', 'NumberOfMessagesPublished', ...topic('UpdatesTopic'), as('updates published')],
@@ -70,8 +73,7 @@ module.exports = async ({ resolveVariable }) => {
         ['AWS/ApiGateway', 'Latency', ...api, as('99 of 100', 'p99')],
       ]],
       ['Tokens', [
-        ['AWS/Lambda', 'Invocations', ...lambda('Authorizer'), as('checked')],
-        ['AWS/Lambda', 'Errors', ...lambda('Authorizer'), as('refused')],
+        ...['allowed', 'unauthorized', 'forbidden', 'unavailable'].map((result) => ['flavorless', 'authorizations', ...ours('authorizer', 'result', result), as(result)]),
       ]],
     ],
   ];
