@@ -2,6 +2,8 @@
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+OSLS := node node_modules/osls/bin/serverless.js
+
 # The race detector needs a C compiler; without one the tests run all the same.
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 
@@ -43,6 +45,21 @@ lint: .bin/golangci-lint ## check style and the rule of who may import whom
 	GOBIN="$$PWD/.bin" go install $(GOLANGCI_LINT)
 	@touch $@
 
+.PHONY: package
+package: node_modules ## build the deployment on AWS into .build and .serverless, offline; STAGE=test unless told
+	go run ./tools/lambdazip -o .build -limit 15 -limit authorizer=8 ./cmd/lambda/...
+	$(OSLS) package --stage "$(or $(STAGE),test)" $(OSLSFLAGS)
+
+.PHONY: deploy
+deploy: ## bring it to AWS: make deploy STAGE=dev OSLSFLAGS='--region eu-west-1'; see docs/operations.md
+	@case "$(STAGE)" in ''|test) echo "say which stage: make deploy STAGE=dev; docs/operations.md tells how to make one" >&2; exit 2;; esac
+	@$(MAKE) package
+	$(OSLS) deploy --stage "$(STAGE)" $(OSLSFLAGS)
+
+node_modules: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
 .PHONY: clean
 clean: ## remove what was built and installed here (not ./data)
-	rm -rf bin .bin .venv
+	rm -rf bin .bin .build .serverless .venv node_modules

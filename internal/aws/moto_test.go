@@ -13,14 +13,14 @@ import (
 )
 
 // moto starts a judge that speaks the protocols of Amazon's services (https://docs.getmoto.org), for as long as the test
-// runs, and returns how to reach it. Without it the test is left out, unless FLAVORLESS_TEST_TOOLS says that all tools are
+// runs, and returns how to reach it. Without it the test is left out, unless FLAVORLESS_TEST_CLOUD says that all tools are
 // there.
 func moto(t *testing.T) aws.Access {
 	t.Helper()
 	program, err := exec.LookPath("moto_server")
 	if err != nil {
-		if os.Getenv("FLAVORLESS_TEST_TOOLS") != "" {
-			t.Fatal("moto_server is not here, although FLAVORLESS_TEST_TOOLS is set")
+		if os.Getenv("FLAVORLESS_TEST_CLOUD") != "" {
+			t.Fatal("moto_server is not here, although FLAVORLESS_TEST_CLOUD is set")
 		}
 		t.Skip("moto_server is not here: pip install 'moto[server]', or make test")
 	}

@@ -1,0 +1,58 @@
+// The API's stage as a resource of the stack. osls would set logs, limits and tracing by calls after the deployment, where no
+// template check sees them and a failure leaves them out.
+//
+// It is JavaScript because a deployment gets another random id each time: what is said of it must compute its name.
+module.exports = async ({ resolveVariable }) => {
+  const deployment = `ApiGatewayDeployment${await resolveVariable('sls:instanceId')}`;
+  const format = {
+    requestId: '$context.requestId',
+    time: '$context.requestTime',
+    ip: '$context.identity.sourceIp',
+    method: '$context.httpMethod',
+    path: '$context.path',
+    route: '$context.resourcePath',
+    status: '$context.status',
+    milliseconds: '$context.responseLatency',
+    bytes: '$context.responseLength',
+    principal: '$context.authorizer.principalId',
+    authorizer: '$context.authorizer.status',
+    authorizerError: '$context.authorizer.error',
+    error: '$context.error.responseType',
+    trace: '$context.xrayTraceId',
+  };
+  return {
+    Resources: {
+      ApiStage: {
+        Type: 'AWS::ApiGateway::Stage',
+        Properties: {
+          RestApiId: { Ref: 'ApiGatewayRestApi' },
+          DeploymentId: { Ref: deployment },
+          StageName: await resolveVariable('sls:stage'),
+          TracingEnabled: true,
+          AccessLogSetting: { DestinationArn: { 'Fn::GetAtt': ['AccessLog', 'Arn'] }, Format: JSON.stringify(format) },
+          MethodSettings: [
+            {
+              HttpMethod: '*',
+              ResourcePath: '/*',
+              MetricsEnabled: true,
+              LoggingLevel: 'ERROR',
+              DataTraceEnabled: false, // it would log tokens
+              ThrottlingRateLimit: await resolveVariable('param:requestsPerSecond'),
+              ThrottlingBurstLimit: await resolveVariable('param:requestBurst'),
+            },
+          ],
+        },
+      },
+    },
+    extensions: {
+      [deployment]: {
+        // A deployment is a snapshot: what comes later is not in it.
+        DependsOn: [
+          'GatewayUnauthorized', 'GatewayForbidden', 'GatewayNoRoute', 'GatewayNotFound', 'GatewayNotSigned', 'GatewayThrottled',
+          'GatewayAuthorizerFailure', 'GatewayAuthorizerConfiguration', 'GatewayTimeout', 'Gateway4xx', 'Gateway5xx',
+        ],
+        Properties: { StageName: { Ref: 'AWS::NoValue' } }, // else it would make the stage itself
+      },
+    },
+  };
+};

@@ -1,0 +1,185 @@
+package template_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// root is the repository.
+const root = "../.."
+
+// needTools skips a test that needs more than Go, unless `make test` has seen to it that all is there.
+func needTools(t testing.TB) {
+	t.Helper()
+	if os.Getenv("FLAVORLESS_TEST_CLOUD") == "" {
+		t.Skip("this test needs osls, cfn-lint and more that test/tools.sh installs; run it with: make test")
+	}
+}
+
+// compiled is the template of the stage that serverless.yml brings for tests. It is made once, and read by all tests.
+var compiled = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "flavorless-template-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	return osls(context.Background(), dir)
+})
+
+// compiledTemplate gives a template of the test's own to break.
+func compiledTemplate(t testing.TB) *template {
+	t.Helper()
+	needTools(t)
+	src, err := compiled()
+	if err != nil {
+		t.Fatalf("serverless.yml does not package: %v", err)
+	}
+	return parse(t, src)
+}
+
+// osls packages a copy of the deployment in dir, with something for each function's zip: what is in them is lambdazip's
+// affair. It gives the template. An error has what osls said.
+func osls(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	repository, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.CopyFS(filepath.Join(dir, "resources"), os.DirFS(filepath.Join(repository, "resources"))); err != nil {
+		return nil, err
+	}
+	service, err := os.ReadFile(filepath.Join(repository, "serverless.yml"))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "serverless.yml"), service, 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(filepath.Join(dir, ".build"), 0o700); err != nil {
+		return nil, err
+	}
+	for _, m := range artifact.FindAllSubmatch(service, -1) {
+		if err := os.WriteFile(filepath.Join(dir, string(m[1])), []byte("a zip"), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	cmd := exec.CommandContext(ctx, "node", append([]string{filepath.Join(repository, "node_modules/osls/bin/serverless.js"), "package"}, args...)...)
+	cmd.Dir = dir
+	// Nothing of the developer's own: neither credentials nor a configuration.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "NO_COLOR=1", "AWS_EC2_METADATA_DISABLED=true"}
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Run(); err != nil {
+		return nil, &oslsError{said: said.String(), err: err}
+	}
+	return os.ReadFile(filepath.Join(dir, ".serverless", "cloudformation-template-update-stack.json"))
+}
+
+var artifact = regexp.MustCompile(`artifact: (\.build/[a-z]+\.zip)`)
+
+type oslsError struct {
+	said string
+	err  error
+}
+
+func (e *oslsError) Error() string { return e.err.Error() + "\n" + e.said }
+
+func (e *oslsError) Unwrap() error { return e.err }
+
+// TestIdentityProviderMustBeStated: a stage that forgets one of them must not be deployed with another's.
+func TestIdentityProviderMustBeStated(t *testing.T) {
+	needTools(t)
+	stated := map[string]string{"tokenIssuer": "https://id.example/", "audience": "flavors", "jwksUri": "https://id.example/keys"}
+	for _, missing := range []string{"tokenIssuer", "audience", "jwksUri", ""} {
+		name := "without " + missing
+		if missing == "" {
+			name = "with all three"
+		}
+		t.Run(name, func(t *testing.T) {
+			args := []string{"--stage", "unheardof"}
+			for param, value := range stated {
+				if param != missing {
+					args = append(args, "--param", param+"="+value)
+				}
+			}
+			src, err := osls(t.Context(), t.TempDir(), args...)
+			switch {
+			case missing == "" && err != nil:
+				t.Errorf("a stage that states all does not package: %v", err)
+			case missing != "" && err == nil:
+				t.Errorf("a stage without %s packages", missing)
+			case missing != "" && !strings.Contains(err.Error(), missing):
+				t.Errorf("what osls says does not name %s: %v", missing, err)
+			}
+			if missing == "" {
+				for _, complaint := range judge(parse(t, src), rules...) {
+					t.Error(complaint)
+				}
+			}
+		})
+	}
+}
+
+// varying is what differs between two packagings: the deployment's id, and the folder of the zips.
+var varying = regexp.MustCompile(`ApiGatewayDeployment\d+|serverless/flavorless/test/[^/"]+/`)
+
+func TestPackagedTwiceIsTheSame(t *testing.T) {
+	needTools(t)
+	first, err := compiled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := osls(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(varying.ReplaceAll(first, nil)), string(varying.ReplaceAll(second, nil))); diff != "" {
+		t.Errorf("two packagings differ (-first +second):\n%s", diff)
+	}
+}
+
+func TestLinters(t *testing.T) {
+	for _, linter := range []struct {
+		name    string
+		command []string
+		plant   string // something that it must find, to prove that it looks
+	}{
+		// W3005: osls writes DependsOn beside GetAtt.
+		{"cfn-lint", []string{"cfn-lint", "--regions", "us-east-1", "--ignore-checks", "W3005", "--template"}, `"VisibilityTimeout":"soon"`},
+		{"cloudformation-validate", []string{"node", filepath.Join(root, "tools", "cfnvalidate.mjs")}, `"VisibilityTimeout":"soon"`},
+	} {
+		t.Run(linter.name, func(t *testing.T) {
+			needTools(t)
+			src, err := compiled()
+			if err != nil {
+				t.Fatal(err)
+			}
+			lint := func(src []byte) (string, error) {
+				file := filepath.Join(t.TempDir(), "template.json")
+				if err := os.WriteFile(file, src, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				said, err := exec.CommandContext(t.Context(), linter.command[0], append(linter.command[1:], file)...).CombinedOutput()
+				return string(said), err
+			}
+			if said, err := lint(src); err != nil {
+				t.Errorf("%v:\n%s", err, said)
+			}
+			broken := regexp.MustCompile(`"VisibilityTimeout": ?180`).ReplaceAll(src, []byte(linter.plant))
+			if bytes.Equal(src, broken) {
+				t.Fatal("nothing was broken")
+			}
+			if said, err := lint(broken); err == nil || !strings.Contains(said, "VisibilityTimeout") {
+				t.Errorf("it does not see a broken template: %v\n%s", err, said)
+			}
+		})
+	}
+}
