@@ -66,7 +66,6 @@ func startSandbox(arn, program, dir string, env []string, line func(string)) (*s
 		w.WriteHeader(http.StatusAccepted)
 	})
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: initLimit}
-	go s.server.Serve(listener) //nolint:errcheck // it ends when the process has ended
 
 	s.cmd = exec.Command(program)
 	s.cmd.Dir = dir
@@ -89,8 +88,9 @@ func startSandbox(arn, program, dir string, env []string, line func(string)) (*s
 	})
 	if err := s.cmd.Start(); err != nil {
 		_ = input.Close()
-		return nil, errors.Join(err, s.server.Close())
+		return nil, errors.Join(err, listener.Close())
 	}
+	go s.server.Serve(listener) //nolint:errcheck // it ends when the process has ended
 	go func() {
 		_ = s.cmd.Wait() // how it ended is told by whoever waits for its answer
 		_ = input.Close()
