@@ -127,8 +127,8 @@ func tables(t *template) (c complaints) {
 			c.add("%s: goes with the stack", id)
 		}
 		for _, must := range []struct {
-			path []string
-			want any
+			path      []string
+			want      any
 			otherwise string
 		}{
 			{[]string{"DeletionProtectionEnabled"}, true, "may be deleted by a slip"},
