@@ -13,38 +13,94 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/flavorless/flavorless/internal/aws/stack"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// connection is how to reach a server: from the environment that `flavorless env` sets, or else from a data folder.
+// connection is how to reach a home of the pipeline: a server on this machine, or a deployed stack.
 type connection struct {
-	info  local.Info
+	info  local.Info // of a stack only API and Bucket are known
 	token string
 	http  *http.Client
+	stack *stack.Stack // nil for a server on this machine
 }
 
-// clientFlags are those of every command that talks to a server.
-type clientFlags struct{ data string }
+// clientFlags are those of every command that talks to a server or a stack.
+type clientFlags struct {
+	data, token            string
+	stack, profile, region string
+}
 
-// connect finds the server. A data folder that was named wins over the environment, and that over the default folder.
-func (f clientFlags) connect(named bool) (*connection, error) {
-	c := &connection{http: &http.Client{Timeout: 30 * time.Second}}
+// add puts the flags on a command that reads from the API.
+func (f *clientFlags) add(c *cobra.Command) {
+	f.addHome(c)
+	c.Flags().StringVar(&f.token, "token", "", "bearer token for the API (default: FLAVORLESS_TOKEN, or one of the data folder's development issuer)")
+}
+
+// addHome puts those on a command that say which home is meant.
+func (f *clientFlags) addHome(c *cobra.Command) {
+	dataFlag(c, &f.data)
+	c.Flags().StringVar(&f.stack, "stack", "", "talk to this deployed stack instead, such as flavorless-dev (default: FLAVORLESS_STACK)")
+	c.Flags().StringVar(&f.profile, "profile", "", "profile of the shared AWS configuration, for --stack (default: AWS_PROFILE)")
+	c.Flags().StringVar(&f.region, "region", "", "AWS region, for --stack (default: AWS_REGION, or the profile's)")
+}
+
+// locate finds the home. What the command line names, a stack or a data folder, wins over the environment, and that over
+// the default folder.
+func (f clientFlags) locate(ctx context.Context, named bool) (*connection, error) {
+	c := &connection{http: &http.Client{Timeout: 30 * time.Second}, token: cmp.Or(f.token, os.Getenv("FLAVORLESS_TOKEN"))}
+	if f.stack != "" && named {
+		return nil, usage("--stack and --data are two homes; choose one")
+	}
+	name := f.stack
+	if name == "" && !named {
+		name = os.Getenv("FLAVORLESS_STACK")
+	}
+	if name != "" {
+		return c, c.open(ctx, stack.Config{Name: name, Profile: f.profile, Region: f.region})
+	}
+	if f.profile != "" || f.region != "" {
+		return nil, usage("--profile and --region are about a deployed stack; say which with --stack")
+	}
 	if env := os.Getenv("FLAVORLESS_URL"); env != "" && !named {
 		c.info = local.Info{
 			API: strings.TrimRight(env, "/"), S3: os.Getenv("AWS_ENDPOINT_URL_S3"), Bucket: os.Getenv("FLAVORLESS_BUCKET"),
 			Region:    cmp.Or(os.Getenv("AWS_REGION"), "us-east-1"),
 			AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"), SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
+			NATS: os.Getenv("FLAVORLESS_NATS_URL"),
 		}
-		c.token = os.Getenv("FLAVORLESS_TOKEN")
 		return c, nil
 	}
 	var err error
-	if c.info, err = readInfo(f.data); err != nil {
-		return nil, err
+	c.info, err = readInfo(f.data)
+	return c, err
+}
+
+// open finds a deployed stack.
+func (c *connection) open(ctx context.Context, config stack.Config) error {
+	var err error
+	if c.stack, err = stack.Open(ctx, config); err == nil {
+		c.info.API, err = c.stack.API()
 	}
-	c.token = os.Getenv("FLAVORLESS_TOKEN")
-	if c.info.Development {
+	if err == nil {
+		c.info.Bucket, err = c.stack.UploadsBucket()
+	}
+	if err != nil && ctx.Err() == nil {
+		return usage("%w", err)
+	}
+	return err
+}
+
+// connect finds the home, and a token for its API.
+func (f clientFlags) connect(ctx context.Context, named bool) (*connection, error) {
+	c, err := f.locate(ctx, named)
+	if err != nil || c.stack != nil || c.info.PID == 0 { // only a data folder has an issuer, and can tell that it has none
+		return c, err
+	}
+	if c.info.Development && f.token == "" {
 		c.token, err = developmentToken(f.data, c.info, "cli", time.Hour)
 	} else if c.token == "" {
 		err = usage("the server takes the tokens of its own identity provider; put one into FLAVORLESS_TOKEN")
@@ -82,15 +138,18 @@ func (c *connection) get(ctx context.Context, route string, v any) (next string,
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return "", problem(res)
+		return "", c.problem(res)
 	}
 	if err := json.NewDecoder(res.Body).Decode(v); err != nil {
 		return "", fmt.Errorf("reading the answer of %s: %w", route, err)
 	}
-	return nextPage(res.Header.Get("Link")), nil
+	return c.nextPage(res)
 }
 
 func (c *connection) do(ctx context.Context, route string) (*http.Response, error) {
+	if c.stack != nil && c.token == "" {
+		return nil, usage("reading from the stack %s needs a token of its identity provider; put one into FLAVORLESS_TOKEN", c.stack.Name())
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.info.API+route, nil)
 	if err != nil {
 		return nil, usage("%w", err)
@@ -99,9 +158,17 @@ func (c *connection) do(ctx context.Context, route string) (*http.Response, erro
 	res, err := c.http.Do(req)
 	var broken *url.Error
 	if errors.As(err, &broken) && ctx.Err() == nil {
-		return nil, usage("nothing answers at %s (%w); is the server running? start one with: flavorless serve", c.info.API, broken.Err)
+		return nil, c.silent(c.info.API, broken.Err)
 	}
 	return res, err
+}
+
+// silent is the error when nothing answers where the home should be.
+func (c *connection) silent(where string, err error) error {
+	if c.stack != nil {
+		return usage("nothing answers at %s (%w); is there a network?", where, err)
+	}
+	return usage("nothing answers at %s (%w); is the server running? start one with: flavorless serve", where, err)
 }
 
 // raw reads a route of the API as it stands.
@@ -116,7 +183,7 @@ func (c *connection) raw(ctx context.Context, route string) (status, body string
 }
 
 // problem turns a problem document (RFC 9457) into an error.
-func problem(res *http.Response) error {
+func (c *connection) problem(res *http.Response) error {
 	var p struct {
 		Title  string `json:"title"`
 		Detail string `json:"detail"`
@@ -133,16 +200,32 @@ func problem(res *http.Response) error {
 	case http.StatusNotFound:
 		return fmt.Errorf("%w: %s", errNotFound, text)
 	case http.StatusUnauthorized, http.StatusForbidden:
+		if c.stack != nil {
+			return usage("the stack %s refuses the token (%s); put a new one of its identity provider into FLAVORLESS_TOKEN", c.stack.Name(), text)
+		}
 		return usage("the server refuses the token (%s); for a new one: eval \"$(flavorless env)\"", text)
 	}
 	return errors.New(text)
 }
 
-// nextPage reads the target of rel="next" out of a Link header (RFC 8288), of the one form that the API writes.
-func nextPage(link string) string {
-	target, params, found := strings.Cut(strings.TrimPrefix(link, "<"), ">")
+// nextPage gives the route that a Link header (RFC 8288) names with rel="next", in the one form that the API writes; none
+// if there is none. The link has the path that precedes the routes in URLs, and the token goes to no other place.
+func (c *connection) nextPage(res *http.Response) (string, error) {
+	target, params, found := strings.Cut(strings.TrimPrefix(res.Header.Get("Link"), "<"), ">")
 	if !found || !strings.Contains(params, `rel="next"`) {
-		return ""
+		return "", nil
 	}
-	return target
+	base, err := url.Parse(c.info.API)
+	if err != nil {
+		return "", err
+	}
+	next, err := res.Request.URL.Parse(target)
+	if err != nil {
+		return "", fmt.Errorf("reading the link to the next page: %w", err)
+	}
+	route, ok := strings.CutPrefix(next.RequestURI(), strings.TrimRight(base.EscapedPath(), "/"))
+	if !ok || next.Host != base.Host {
+		return "", fmt.Errorf("the link to the next page, %s, leads out of %s", target, c.info.API)
+	}
+	return route, nil
 }

@@ -80,7 +80,7 @@ type story struct {
 
 func (d *story) tell(ctx context.Context, info local.Info) error {
 	var err error
-	if d.conn, err = (clientFlags{d.data}).connect(true); err != nil {
+	if d.conn, err = (clientFlags{data: d.data}).connect(ctx, true); err != nil {
 		return err
 	}
 	nc, err := nats.Connect(info.NATS, nats.UserInfo(info.NATSUser, info.NATSPassword), nats.Name("flavorless demo"))
@@ -181,14 +181,7 @@ func (d *story) announced(ctx context.Context, want int) error {
 		if err != nil {
 			return err
 		}
-		switch c.Kind {
-		case events.Created:
-			lines = append(lines, fmt.Sprintf("  %s  %s: %s", d.style(green, "created"), c.Person, c.Flavor))
-		case events.Changed:
-			lines = append(lines, fmt.Sprintf("  %s  %s: %s, no longer %s", d.style(yellow, "changed"), c.Person, c.Flavor, c.Previous))
-		case events.Removed:
-			lines = append(lines, fmt.Sprintf("  %s  %s, whose favorite was %s", d.style(red, "removed"), c.Person, c.Previous))
-		}
+		lines = append(lines, "  "+d.change(c))
 	}
 	slices.Sort(lines)
 	d.printf("%s\n", strings.Join(lines, "\n"))

@@ -49,7 +49,7 @@ func startServe(t *testing.T, dir string, args ...string) *process {
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), "flavorless is ready") {
 			go io.Copy(io.Discard, out) //nolint:errcheck // only to keep it from blocking
-			if p.connection, err = (clientFlags{dir}).connect(true); err != nil {
+			if p.connection, err = (clientFlags{data: dir}).connect(t.Context(), true); err != nil {
 				t.Fatal(err)
 			}
 			return p

@@ -20,17 +20,17 @@ func newTeam(t *terminal) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "team", Short: "Show everyone's favorite flavor",
-		Example: "  flavorless team\n  flavorless team --json | jq -r .andy",
+		Example: "  flavorless team\n  flavorless team --json | jq -r .andy\n  FLAVORLESS_TOKEN=… flavorless team --stack flavorless-dev --profile work",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conn, err := f.connect(c.Flags().Changed("data"))
+			conn, err := f.connect(c.Context(), c.Flags().Changed("data"))
 			if err != nil {
 				return err
 			}
 			return team(c.Context(), t, conn, asJSON)
 		},
 	}
-	dataFlag(c, &f.data)
+	f.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object of person to flavor")
 	return c
 }
@@ -87,17 +87,17 @@ func newLookup(t *terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use: "lookup PERSON", Short: "Show one person's favorite flavor",
 		Long:    "Show one person's favorite flavor. The exit code is 1 if there is no such person.",
-		Example: "  flavorless lookup andy",
+		Example: "  flavorless lookup andy\n  FLAVORLESS_TOKEN=… flavorless lookup andy --stack flavorless-dev",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			conn, err := f.connect(c.Flags().Changed("data"))
+			conn, err := f.connect(c.Context(), c.Flags().Changed("data"))
 			if err != nil {
 				return err
 			}
 			return lookup(c.Context(), t, conn, args[0], asJSON)
 		},
 	}
-	dataFlag(c, &f.data)
+	f.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON object")
 	return c
 }
@@ -128,13 +128,13 @@ func newUploads(t *terminal) *cobra.Command {
 	var limit int
 	c := &cobra.Command{
 		Use: "uploads [ID]", Short: "Show what became of uploads, the newest first, or of one with its rejected rows",
-		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…",
+		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…\n  FLAVORLESS_TOKEN=… flavorless uploads --stack flavorless-dev",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if limit < 1 || limit > 500 {
 				return usage("--limit is %d; it can be 1 to 500", limit)
 			}
-			conn, err := f.connect(c.Flags().Changed("data"))
+			conn, err := f.connect(c.Context(), c.Flags().Changed("data"))
 			if err != nil {
 				return err
 			}
@@ -144,7 +144,7 @@ func newUploads(t *terminal) *cobra.Command {
 			return listUploads(c.Context(), t, conn, limit, asJSON)
 		},
 	}
-	dataFlag(c, &f.data)
+	f.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: an array, or one object for an ID")
 	c.Flags().IntVar(&limit, "limit", 20, "how many uploads to list")
 	return c

@@ -53,6 +53,19 @@ func (t *terminal) rejects(rejects []events.Reject) {
 	t.table("  ", []string{"LINE", "COLUMN", "CODE", "ROW", "WHY, AND HOW TO MEND IT"}, rows)
 }
 
+// change tells on one line what changed.
+func (t *terminal) change(c events.Change) string {
+	person, flavor, previous := visible(c.Person), visible(c.Flavor), visible(c.Previous)
+	switch c.Kind {
+	case events.Created:
+		return fmt.Sprintf("%s  %s: %s", t.style(green, "created"), person, flavor)
+	case events.Changed:
+		return fmt.Sprintf("%s  %s: %s, no longer %s", t.style(yellow, "changed"), person, flavor, previous)
+	default:
+		return fmt.Sprintf("%s  %s, whose favorite was %s", t.style(red, "removed"), person, previous)
+	}
+}
+
 func count(n int64, what string) string {
 	if n == 1 {
 		return "1 " + what

@@ -13,6 +13,12 @@ First steps:
   flavorless upload favorites.csv          upload, and follow the file until it is live
   flavorless team                          read everyone's favorite
 
+Deployed on AWS, with your AWS credentials, and a token of the stack's identity provider to read from the API:
+  flavorless upload --stack flavorless-dev favorites.csv
+  FLAVORLESS_TOKEN=… flavorless team --stack flavorless-dev
+  flavorless watch --stack flavorless-dev  see changes as they are announced
+  flavorless redrive --stack flavorless-dev  see what could not be processed, and put it back
+
 With other tools:
   eval "$(flavorless env)"
   aws s3 cp favorites.csv "s3://$FLAVORLESS_BUCKET/uploads/"
@@ -33,7 +39,8 @@ func newRoot(t *terminal, started *bool) *cobra.Command {
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	root.AddCommand(
-		newDemo(t), newServe(t), newEnv(t), newUpload(t), newCheck(t), newTeam(t), newLookup(t), newUploads(t), newToken(t),
+		newDemo(t), newServe(t), newEnv(t), newUpload(t), newCheck(t), newTeam(t), newLookup(t), newUploads(t), newWatch(t), newRedrive(t),
+		newToken(t),
 	)
 	return root
 }

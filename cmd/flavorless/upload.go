@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ import (
 const uploadHelp = `Upload files, and follow each until it is live; then print what became of its rows.
 Formats: CSV, TSV, JSON (an object or an array) and NDJSON, each plain, .gz or .zst. Try them first with: flavorless check
 
+To a deployed stack it uploads with your AWS credentials; following takes a token of the stack's identity provider, too.
+Without one the file is uploaded all the same.
+
 Exit codes: 0 live, 3 live with rejected rows, 1 an upload failed, 2 a file or the server is not there.`
 
 type uploadFlags struct {
@@ -38,13 +42,13 @@ func newUpload(t *terminal) *cobra.Command {
 	var f uploadFlags
 	c := &cobra.Command{
 		Use: "upload FILE…", Short: "Upload files, and follow each until it is live", Long: uploadHelp,
-		Example: "  flavorless upload favorites.csv\n  flavorless upload --on-error-abort team.ndjson.gz",
+		Example: "  flavorless upload favorites.csv\n  flavorless upload --on-error-abort team.ndjson.gz\n  FLAVORLESS_TOKEN=… flavorless upload --stack flavorless-dev --profile work favorites.csv",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.run(c.Context(), t, args, c.Flags().Changed("data"))
 		},
 	}
-	dataFlag(c, &f.data)
+	f.add(c)
 	c.Flags().StringVar(&f.key, "key", "", "key to upload to, under uploads/ (for a single file; default: its name)")
 	c.Flags().BoolVar(&f.abort, "on-error-abort", false, "all or nothing: apply no row if one is bad")
 	c.Flags().BoolVar(&f.detach, "detach", false, "do not follow; the server goes on by itself")
@@ -58,7 +62,7 @@ func (f *uploadFlags) run(ctx context.Context, t *terminal, files []string, name
 	if err != nil {
 		return err
 	}
-	conn, err := f.connect(named)
+	conn, err := f.connect(ctx, named)
 	if err != nil {
 		return err
 	}
@@ -80,17 +84,24 @@ func (f *uploadFlags) run(ctx context.Context, t *terminal, files []string, name
 
 // upload uploads one file, follows it and prints its report. The error is a bare exit code if not all is well with it.
 func (f *uploadFlags) upload(ctx context.Context, t *terminal, conn *connection, file, key string) error {
-	known, err := conn.known(ctx, key)
-	if err != nil {
-		return err
+	follow := !f.detach && (conn.stack == nil || conn.token != "")
+	var known map[string]bool
+	if follow {
+		var err error
+		if known, err = conn.known(ctx, key); err != nil {
+			return err
+		}
 	}
 	etag, err := f.put(ctx, t, conn, file, key)
 	if err != nil {
 		return err
 	}
-	if f.detach {
+	if !follow {
 		if !f.asJSON {
 			t.printf("%s is uploaded as %s\n", file, key)
+		}
+		if !f.detach {
+			t.errorf("it can't be followed without a token; see what became of it with: FLAVORLESS_TOKEN=… flavorless uploads --stack %s", conn.stack.Name())
 		}
 		return nil
 	}
@@ -157,8 +168,11 @@ func (c *connection) known(ctx context.Context, key string) (map[string]bool, er
 	return ids, nil
 }
 
-// s3 is a client of the server's bucket.
+// s3 is a client of the home's bucket.
 func (c *connection) s3() *s3.Client {
+	if c.stack != nil {
+		return c.stack.S3()
+	}
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(c.info.S3), Region: c.info.Region, UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(c.info.AccessKey, c.info.SecretKey, ""),
@@ -189,7 +203,7 @@ func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, fi
 	var refused *net.OpError
 	switch {
 	case errors.As(err, &refused) && ctx.Err() == nil:
-		return "", usage("nothing answers at %s (%w); is the server running? start one with: flavorless serve", conn.info.S3, refused)
+		return "", conn.silent(cmp.Or(conn.info.S3, "S3"), refused)
 	case err != nil:
 		return "", fmt.Errorf("uploading %s: %w", file, err)
 	}
@@ -263,15 +277,21 @@ func (c *connection) find(ctx context.Context, key, etag string, known map[strin
 type statusLine struct{ shown bool }
 
 func (l *statusLine) show(t *terminal, u events.Upload) {
-	if !t.progress || u.ID == "" {
+	if u.ID == "" {
 		return
 	}
-	l.shown = true
 	text := fmt.Sprintf("%s: %d rows applied", u.Status, u.Counts.Applied+u.Counts.Superseded)
 	if c := u.Counts; c.Batches > 0 {
 		text += fmt.Sprintf(" of %d (%d%%)", c.Rows-c.Rejected, 100*c.BatchesApplied/c.Batches)
 	}
-	fmt.Fprintf(t.err, "\r\x1b[K%s", text)
+	l.text(t, text)
+}
+
+func (l *statusLine) text(t *terminal, text string) {
+	if t.progress {
+		l.shown = true
+		fmt.Fprintf(t.err, "\r\x1b[K%s", text)
+	}
 }
 
 func (l *statusLine) clear(t *terminal) {

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/flavorless/flavorless/internal/aws/stack"
+)
+
+const redriveHelp = `Without a queue, list what could not be processed and why; with queues, or --all, put it back into the pipeline, where it has
+all its tries again. Nothing is deleted before it is back, and what can't be put back stays, with an error. Doing it twice
+does no harm.
+
+  apply-dead, resume-dead   SQS moves the messages back to the queue that they came from
+  updates-undelivered       messages are published again to the updates topic
+  ingest-dead               ingest is invoked again with the object events
+  announce-dead             changes are published again; stretches of the change stream are read again and given to announce
+
+It takes leave for sqs:GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, DeleteMessage, StartMessageMoveTask,
+ListMessageMoveTasks, ListDeadLetterSourceQueues and SendMessage, sns:Publish, lambda:InvokeFunction, and
+dynamodb:GetShardIterator and GetRecords, of what the queue at hand needs.
+
+Exit codes: 0 done; 1 something could not be put back; 2 the command line, or the stack is not there.`
+
+type redriveFlags struct {
+	clientFlags
+	all, asJSON bool
+	show        int
+}
+
+func newRedrive(t *terminal) *cobra.Command {
+	var f redriveFlags
+	c := &cobra.Command{
+		Use: "redrive [QUEUE…]", Short: "List dead letters with their reasons, or put them back", Long: redriveHelp,
+		Example:   "  flavorless redrive --stack flavorless-dev\n  flavorless redrive --stack flavorless-dev apply-dead\n  flavorless redrive --stack flavorless-dev --all",
+		ValidArgs: stack.DeadQueues(),
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.run(c.Context(), t, args, c.Flags().Changed("data"))
+		},
+	}
+	f.addHome(c)
+	c.Flags().BoolVar(&f.all, "all", false, "put back what is in every queue")
+	c.Flags().IntVar(&f.show, "show", 10, "how many messages of each queue to list")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print one line of JSON a queue")
+	return c
+}
+
+func (f *redriveFlags) run(ctx context.Context, t *terminal, queues []string, named bool) error {
+	for _, q := range queues {
+		if !slices.Contains(stack.DeadQueues(), q) {
+			return usage("there is no dead-letter queue %q; there are %s", q, strings.Join(stack.DeadQueues(), ", "))
+		}
+	}
+	switch {
+	case f.all && len(queues) > 0:
+		return usage("--all is every queue; name some, or say --all")
+	case f.show < 0:
+		return usage("--show is %d; it can't be negative", f.show)
+	}
+	conn, err := f.locate(ctx, named)
+	if err != nil {
+		return err
+	}
+	if conn.stack == nil {
+		return usage("redrive is for a deployed stack; say which with --stack")
+	}
+	if f.all {
+		queues = stack.DeadQueues()
+	}
+	if len(queues) > 0 {
+		return f.redrive(ctx, t, conn.stack, queues)
+	}
+	return f.list(ctx, t, conn.stack)
+}
+
+// list shows what is in the queues, and leaves it there.
+func (f *redriveFlags) list(ctx context.Context, t *terminal, s *stack.Stack) error {
+	var depths, letters [][]string
+	for _, name := range stack.DeadQueues() {
+		d, err := s.Dead(ctx, name, f.show)
+		if err != nil {
+			return err
+		}
+		if f.asJSON {
+			if err := t.json(d); err != nil {
+				return err
+			}
+			continue
+		}
+		depths = append(depths, []string{d.Queue, strconv.FormatInt(d.Waiting, 10)})
+		for _, l := range d.Letters {
+			letters = append(letters, []string{d.Queue, l.Sent.Local().Format(time.DateTime), visible(l.Subject), visible(l.Reason)})
+		}
+	}
+	if f.asJSON {
+		return nil
+	}
+	t.table("", []string{"QUEUE", "WAITING"}, depths)
+	if len(letters) > 0 {
+		t.printf("\n")
+		t.table("", []string{"QUEUE", "SINCE", "WHAT", "WHY"}, letters)
+		t.printf("\nOnce the cause is gone, put them back: flavorless redrive --stack %s --all\n", s.Name())
+	}
+	return nil
+}
+
+// redrive puts back what is in these queues. What goes wrong in one does not keep it from the next.
+func (f *redriveFlags) redrive(ctx context.Context, t *terminal, s *stack.Stack, queues []string) error {
+	code := exitOK
+	for _, name := range queues {
+		var line statusLine
+		r, err := s.Redrive(ctx, name, func(n int64) { line.text(t, fmt.Sprintf("%s: %d put back", name, n)) })
+		line.clear(t)
+		if err != nil {
+			r.Failures = append(r.Failures, err)
+		}
+		if len(r.Failures) > 0 {
+			code = exitFailed
+		}
+		if err := f.redriven(t, r); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if code != exitOK {
+		return &exit{code: code}
+	}
+	return nil
+}
+
+func (f *redriveFlags) redriven(t *terminal, r stack.Redriven) error {
+	if f.asJSON {
+		failures := make([]string, len(r.Failures))
+		for i, err := range r.Failures {
+			failures[i] = err.Error()
+		}
+		return t.json(struct {
+			Queue    string   `json:"queue"`
+			Restored int64    `json:"restored"`
+			Failures []string `json:"failures"`
+		}{r.Queue, r.Restored, failures})
+	}
+	t.printf("%s: %d put back\n", r.Queue, r.Restored)
+	for _, err := range r.Failures {
+		t.errorf("%s: %s", r.Queue, visible(err.Error()))
+	}
+	return nil
+}
