@@ -81,9 +81,6 @@ func (f *watchFlags) filter() (filter stack.Filter, err error) {
 	return filter, err
 }
 
-// errEnough ends watching when there were as many changes as were asked for.
-var errEnough = errors.New("enough")
-
 func (f *watchFlags) run(ctx context.Context, t *terminal, named bool) error {
 	filter, err := f.filter()
 	if err != nil {
@@ -101,33 +98,25 @@ func (f *watchFlags) run(ctx context.Context, t *terminal, named bool) error {
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
 	known := &recently[string]{}
 	shown := 0
 	each := func(c events.Change) error {
-		if !known.add(c.ID()) {
+		if f.count > 0 && shown == f.count || !known.add(c.ID()) {
 			return nil
 		}
-		if err := t.showChange(c, f.asJSON); err != nil {
-			return err
-		}
 		if shown++; shown == f.count {
-			return errEnough
+			enough()
 		}
-		return nil
+		return t.showChange(c, f.asJSON)
 	}
 	if conn.stack != nil {
 		err = conn.stack.Watch(ctx, filter, func() { t.errorf("watching the changes of %s; stop with Ctrl-C", conn.stack.Name()) }, each)
 	} else {
 		err = conn.watch(ctx, t, filter, f.since, each)
 	}
-	switch {
-	case errors.Is(err, errEnough):
-		var rest interface{ Unwrap() []error } // what could not be removed
-		if errors.As(err, &rest) {
-			return err
-		}
-		return nil
-	case err == nil && f.count > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded):
+	if err == nil && shown < f.count && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%s within %s, not %d", count(int64(shown), "change"), f.timeout, f.count)
 	}
 	return err
