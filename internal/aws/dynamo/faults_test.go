@@ -64,7 +64,7 @@ func TestLostAnswerThenConflict(t *testing.T) {
 	endpoint := judge.Endpoint(t)
 	faulty := proxy(t, endpoint,
 		faultproxy.Rule{Operation: "TransactWriteItems", Times: 1, Fault: faultproxy.ResetAfter()},
-		faultproxy.Rule{Operation: "TransactWriteItems", Times: 1, Fault: faultproxy.Partial("TransactionConflict")},
+		faultproxy.Rule{Operation: "TransactWriteItems", Skip: 1, Times: 1, Fault: faultproxy.Partial("TransactionConflict")},
 	)
 	table := open(t, faulty.URL, endpoint, patient)
 	origin, err := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_700_000_000_000)}.Origin()
