@@ -28,11 +28,6 @@ test: vet ## install what tests need, and run them all
 	@test/tools.sh
 	PATH="$$PWD/.venv/bin:$$PATH" FLAVORLESS_TEST_TOOLS="$$(test/tools.sh -q)" go test $(RACE) -shuffle=on $(TESTFLAGS) ./...
 
-.PHONY: test-cloud
-test-cloud: vet ## the tests of the AWS home, against moto and DynamoDB Local; being built, and not yet part of `make test`
-	@test/cloud-tools.sh
-	PATH="$$PWD/.venv/bin:$$PATH" FLAVORLESS_TEST_CLOUD="$$(test/cloud-tools.sh -q)" go test $(TESTFLAGS) ./internal/aws/... ./internal/lambda/... ./test/template ./test/cloud
-
 .PHONY: vet
 vet:
 	go vet ./...

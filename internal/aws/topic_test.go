@@ -16,12 +16,13 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/test/conformance"
+	"github.com/flavorless/flavorless/test/moto"
 )
 
 // TestTopicConformance holds topic, queue and dead letters to the contract of their port, wired as the deployment wires
 // them: raw delivery, a redrive policy behind. What Lambda's event source does is done here by consume.
 func TestTopicConformance(t *testing.T) {
-	access := moto(t)
+	access := moto.Access(judge.URL(t))
 	client := queues{access.SQS()}
 	var names atomic.Int32
 	conformance.TestTopic(t, func(t *testing.T) conformance.Topic {

@@ -32,14 +32,14 @@ type Server struct {
 	wait     func() error
 }
 
-// Endpoint gives the server's URL. Without Java or the jar it skips the test, or fails it if FLAVORLESS_TEST_CLOUD is set.
+// Endpoint gives the server's URL. Without Java or the jar it skips the test, or fails it if FLAVORLESS_TEST_TOOLS is set.
 func (s *Server) Endpoint(t testing.TB) string {
 	t.Helper()
 	s.once.Do(s.start)
 	switch {
 	case s.failed != nil:
 		t.Fatalf("DynamoDB Local does not start: %v", s.failed)
-	case s.missing != nil && os.Getenv("FLAVORLESS_TEST_CLOUD") != "":
+	case s.missing != nil && os.Getenv("FLAVORLESS_TEST_TOOLS") != "":
 		t.Fatalf("no DynamoDB Local: %v", s.missing)
 	case s.missing != nil:
 		t.Skipf("no DynamoDB Local: %v", s.missing)

@@ -9,6 +9,7 @@ import (
 type Rule struct {
 	Operation string  // such as "BatchGetItem" or "PublishBatch"; empty: every one
 	Chance    float64 // of a call; or of each entry of it, if the fault is a partial one. 0 is always.
+	Skip      int     // how many calls it lets pass first
 	Times     int     // how many calls it hits at most; 0 is any number
 	Fault     Fault
 }

@@ -134,6 +134,10 @@ func (p *Proxy) fate(c *call) fate {
 		if rule.Operation != "" && rule.Operation != c.operation || rule.Times < 0 {
 			continue
 		}
+		if rule.Skip > 0 {
+			rule.Skip--
+			continue
+		}
 		hit := false
 		switch rule.Fault.kind {
 		case partial, pretend:

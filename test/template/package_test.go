@@ -20,7 +20,7 @@ const root = "../.."
 // needTools skips a test that needs more than Go, unless `make test` has seen to it that all is there.
 func needTools(t testing.TB) {
 	t.Helper()
-	if os.Getenv("FLAVORLESS_TEST_CLOUD") == "" {
+	if os.Getenv("FLAVORLESS_TEST_TOOLS") == "" {
 		t.Skip("this test needs osls, cfn-lint and more that test/tools.sh installs; run it with: make test")
 	}
 }

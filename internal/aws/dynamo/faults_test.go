@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/test/conformance"
 	"github.com/flavorless/flavorless/test/faultproxy"
 )
@@ -55,4 +56,32 @@ func patient(o *dynamodb.Options) {
 		o.RateLimiter = ratelimit.None
 		o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return time.Millisecond, nil })
 	})
+}
+
+// TestLostAnswerThenConflict: a transaction happens, its answer is lost, and the next try of it is cancelled. The batch was
+// applied by this call and no other, which has to say so: nobody else will.
+func TestLostAnswerThenConflict(t *testing.T) {
+	endpoint := judge.Endpoint(t)
+	faulty := proxy(t, endpoint,
+		faultproxy.Rule{Operation: "TransactWriteItems", Times: 1, Fault: faultproxy.ResetAfter()},
+		faultproxy.Rule{Operation: "TransactWriteItems", Skip: 1, Times: 1, Fault: faultproxy.Partial("TransactionConflict")},
+	)
+	table := open(t, faulty.URL, endpoint, patient)
+	origin, err := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_700_000_000_000)}.Origin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := events.Batch{Origin: origin, First: 1, Rows: []events.Update{{Offset: 1, Person: "andy", Flavor: "mint"}}}
+	for _, want := range []events.Tally{{Applied: 1}, {Duplicate: true}} {
+		got, err := table.Apply(t.Context(), []events.Batch{batch})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0] != want {
+			t.Errorf("the tally is %+v, want %+v", got[0], want)
+		}
+	}
+	if n := faulty.proxy.Counts()["TransactWriteItems"].Faults; n != 2 {
+		t.Errorf("%d faults were injected, want 2", n)
+	}
 }

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,16 +51,19 @@ func (t *Table) record(ctx context.Context, parts []part) error {
 }
 
 // recordSome puts the markers of batches of one upload and moves its counters, in one transaction. A batch that another
-// call marks meanwhile becomes a duplicate. The SDK names the transaction, so that one whose answer was lost is not done
-// again when the SDK tries again.
-// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-apis-txwriteitems
+// call marks meanwhile becomes a duplicate.
+//
+// The markers tell whose they are: a transaction whose answer was lost, and that is then tried again, meets its own ones. It
+// put all of them or none.
 func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*part) error {
+	mine := rand.Text()
 	for again := t.backoff(); len(fresh) > 0; {
 		in := &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{{Update: t.counting(origin, fresh)}}}
 		for _, p := range fresh {
 			in.TransactItems = append(in.TransactItems, types.TransactWriteItem{Put: &types.Put{
-				TableName: &t.cfg.Uploads, Item: item{"id": text(p.id), "expires": t.expiry()},
-				ConditionExpression: aws.String("attribute_not_exists(id)"),
+				TableName: &t.cfg.Uploads, Item: item{"id": text(p.id), "by": text(mine), "expires": t.expiry()},
+				ConditionExpression:                 aws.String("attribute_not_exists(id)"),
+				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 			}})
 		}
 		_, err := t.cfg.Client.TransactWriteItems(ctx, in)
@@ -74,6 +78,8 @@ func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*p
 		left := fresh[:0:0]
 		for i, r := range reasons {
 			switch {
+			case r.fault == lost && textOf(r.item["by"]) == mine:
+				return nil
 			case r.fault == lost && i > 0:
 				fresh[i-1].tally = events.Tally{Duplicate: true}
 				continue
