@@ -15,10 +15,12 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	for _, v := range []string{"FLAVORLESS_URL", "FLAVORLESS_TOKEN", "AWS_CA_BUNDLE"} {
+	for _, v := range []string{"FLAVORLESS_URL", "FLAVORLESS_TOKEN", "FLAVORLESS_STACK", "AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"} {
 		os.Unsetenv(v)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	judge.Stop()
+	os.Exit(code)
 }
 
 // result is what one run of the program left.

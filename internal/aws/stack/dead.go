@@ -83,12 +83,8 @@ func (s *Stack) Dead(ctx context.Context, name string, most int) (Dead, error) {
 	if err != nil {
 		return fail(err)
 	}
-	for _, attribute := range []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible} {
-		n, err := strconv.ParseInt(attributes[string(attribute)], 10, 64)
-		if err != nil {
-			return fail(err)
-		}
-		d.Waiting += n
+	if d.Waiting, err = depth(attributes); err != nil {
+		return fail(err)
 	}
 	var seen []letter
 	defer func() { s.release(context.WithoutCancel(ctx), url, seen) }()
@@ -110,7 +106,20 @@ func (s *Stack) Dead(ctx context.Context, name string, most int) (Dead, error) {
 	return d, nil
 }
 
-// attributes gives those of a queue, and the service's own time, rounded up to a second.
+// depth gives how many messages a queue has, about, by its attributes: those that can be received, and those that somebody
+// has received and not deleted yet.
+func depth(attributes map[string]string) (n int64, err error) {
+	for _, name := range []types.QueueAttributeName{types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible} {
+		some, err := strconv.ParseInt(attributes[string(name)], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("its attribute %s: %w", name, err)
+		}
+		n += some
+	}
+	return n, nil
+}
+
+// attributes gives those of a queue, and what time it was at the service then.
 func (s *Stack) attributes(ctx context.Context, url string) (map[string]string, time.Time, error) {
 	out, err := s.sqs().GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
 	if err != nil {
@@ -120,7 +129,7 @@ func (s *Stack) attributes(ctx context.Context, url string) (map[string]string, 
 	if !ok {
 		now = time.Now()
 	}
-	return out.Attributes, now.Add(time.Second), nil
+	return out.Attributes, now, nil
 }
 
 // letter is a message in a dead-letter queue.

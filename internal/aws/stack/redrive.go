@@ -43,11 +43,15 @@ func (s *Stack) Redrive(ctx context.Context, name string, progress func(restored
 	return r, nil
 }
 
-// restoreAll takes one message after the other. Those that come while it runs may be some that failed once more: they are
-// for the next time.
+// restoreAll takes one message after the other, and ends with what waits at the beginning: what comes while it runs may be
+// what has just been put back, and failed once more.
 func (s *Stack) restoreAll(ctx context.Context, q deadQueue, url string, r *Redriven, progress func(int64)) error {
 	client := s.sqs()
-	_, began, err := s.attributes(ctx, url)
+	attributes, began, err := s.attributes(ctx, url)
+	if err != nil {
+		return err
+	}
+	waiting, err := depth(attributes) // about; so what came before goes along, too
 	if err != nil {
 		return err
 	}
@@ -60,7 +64,7 @@ func (s *Stack) restoreAll(ctx context.Context, q deadQueue, url string, r *Redr
 		}
 		news := 0
 		for i, l := range letters {
-			if l.sent.After(began) {
+			if r.Restored+int64(len(r.Failures)) >= waiting && l.sent.After(began) {
 				news++
 				left = append(left, l)
 				continue

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/internal/aws/stack"
+)
+
+// watcher is `flavorless watch` in a process of its own.
+type watcher struct {
+	*exec.Cmd
+	t         *testing.T
+	out, errs *bufio.Scanner
+	pipe      io.Closer
+}
+
+// startWatch starts it, and returns once it misses nothing any more.
+func startWatch(t *testing.T, args ...string) *watcher {
+	t.Helper()
+	w := &watcher{t: t, Cmd: exec.CommandContext(t.Context(), os.Args[0], append([]string{"watch"}, args...)...)}
+	w.Env = append(os.Environ(), asProgram+"=1", "TZ=UTC")
+	out, err := w.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs, err := w.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.out, w.errs, w.pipe = bufio.NewScanner(out), bufio.NewScanner(errs), out
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if w.ProcessState == nil {
+			_ = w.Process.Kill()
+			_ = w.Wait()
+		}
+	})
+	if !w.errs.Scan() || !strings.Contains(w.errs.Text(), "watching the changes") {
+		t.Fatalf("it does not watch: %s", w.errs.Text())
+	}
+	return w
+}
+
+func (w *watcher) line() string {
+	w.t.Helper()
+	if !w.out.Scan() {
+		w.t.Fatalf("it shows nothing more: %v", w.out.Err())
+	}
+	return w.out.Text()
+}
+
+// end waits until it has ended, and gives what else it wrote to either side.
+func (w *watcher) end(signal os.Signal) (code int, rest string) {
+	w.t.Helper()
+	if signal != nil {
+		if err := w.Process.Signal(signal); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for w.out.Scan() {
+		rest += w.out.Text() + "\n"
+	}
+	for w.errs.Scan() {
+		rest += w.errs.Text() + "\n"
+	}
+	_ = w.Wait() // its code says it
+	return w.ProcessState.ExitCode(), rest
+}
+
+// watching gives the attributes of the queues that watchers have, and the filter policies of the topic's subscriptions.
+func (c *cloud) watching() (queues []map[string]string, filters []string) {
+	c.t.Helper()
+	prefix := stack.WatchPrefix
+	client, topics := c.access.SQS(), c.access.SNS()
+	list, err := client.ListQueues(c.t.Context(), &sqs.ListQueuesInput{QueueNamePrefix: &prefix})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, url := range list.QueueUrls {
+		out, err := client.GetQueueAttributes(c.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []sqsAttribute{"All"}})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		queues = append(queues, out.Attributes)
+	}
+	topic := c.outputs["ChangesTopicArn"]
+	subscriptions, err := topics.ListSubscriptionsByTopic(c.t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &topic})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, s := range subscriptions.Subscriptions {
+		out, err := topics.GetSubscriptionAttributes(c.t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if out.Attributes["RawMessageDelivery"] != "true" {
+			c.t.Errorf("a subscription is not raw: %v", out.Attributes)
+		}
+		filters = append(filters, out.Attributes["FilterPolicy"])
+	}
+	return queues, filters
+}
+
+func TestWatchStack(t *testing.T) {
+	c := deployed(t, nil)
+	created, changed := change(t, "andy", "", "vanilla", 1), change(t, "andy", "vanilla", "mint", 2)
+	removed := change(t, "andy", "mint", "", 3)
+	const andyRemoved = "2026-11-23 09:00:00  removed  andy, whose favorite was mint"
+
+	w := startWatch(t, "--stack", c.stack, "--person", "andy", "--person", "Zoë", "--kind", "changed,removed")
+	queues, filters := c.watching()
+	if len(queues) != 1 || queues[0]["SqsManagedSseEnabled"] != "true" || queues[0]["MessageRetentionPeriod"] != "300" {
+		t.Errorf("queues: %v", queues)
+	}
+	var policy struct {
+		Statement []struct {
+			Effect, Action, Resource string
+			Principal                map[string]string
+			Condition                map[string]map[string]string
+		}
+	}
+	if err := json.Unmarshal([]byte(queues[0]["Policy"]), &policy); err != nil || len(policy.Statement) != 1 {
+		t.Fatalf("the queue's policy: %v, %s", err, queues[0]["Policy"])
+	}
+	if s := policy.Statement[0]; s.Effect != "Allow" || s.Action != "sqs:SendMessage" || s.Resource != queues[0]["QueueArn"] ||
+		s.Principal["Service"] != "sns.amazonaws.com" || s.Condition["ArnEquals"]["aws:SourceArn"] != c.outputs["ChangesTopicArn"] {
+		t.Errorf("the queue's policy: %+v", s)
+	}
+	if diff := cmp.Diff([]string{`{"type":["flavorless.change.v1"],"person":["andy","Zoë"],"kind":["changed","removed"]}`}, filters); diff != "" {
+		t.Errorf("filter policies (-want +got):\n%s", diff)
+	}
+	c.publish(created, changed, change(t, "bill", "vanilla", "lemon", 4), changed, removed)
+	lines := []string{w.line(), w.line()} // SNS keeps no order
+	slices.Sort(lines)
+	if diff := cmp.Diff([]string{"2026-11-23 09:00:00  changed  andy: mint, no longer vanilla", andyRemoved}, lines); diff != "" {
+		t.Errorf("shown (-want +got):\n%s", diff)
+	}
+	if code, rest := w.end(syscall.SIGINT); code != exitOK || rest != "" {
+		t.Errorf("exit code %d, and more: %s", code, rest)
+	}
+
+	t.Run("JSON, so many", func(t *testing.T) {
+		w := startWatch(t, "--stack", c.stack, "--json", "--count", "1", "--flavor", "mint")
+		c.publish(created, changed)
+		want := `{"kind":"changed","person":"andy","flavor":"mint","previous":"vanilla","version":"` + string(changed.Version) + `","upload":"` + changed.Upload() + `"}`
+		if diff := cmp.Diff(want, w.line()); diff != "" {
+			t.Errorf("shown (-want +got):\n%s", diff)
+		}
+		if code, rest := w.end(nil); code != exitOK || rest != "" {
+			t.Errorf("exit code %d, and more: %s", code, rest)
+		}
+	})
+	t.Run("so long", func(t *testing.T) {
+		w := startWatch(t, "--stack", c.stack, "--count", "1", "--timeout", "1s")
+		if code, rest := w.end(nil); code != exitFailed || !strings.Contains(rest, "0 changes within 1s") {
+			t.Errorf("exit code %d, and %s", code, rest)
+		}
+	})
+	t.Run("terminated", func(t *testing.T) {
+		w := startWatch(t, "--stack", c.stack)
+		if code, rest := w.end(syscall.SIGTERM); code != exitOK || rest != "" {
+			t.Errorf("exit code %d, and more: %s", code, rest)
+		}
+	})
+	t.Run("what is no change", func(t *testing.T) {
+		w := startWatch(t, "--stack", c.stack)
+		topic, text, typ := c.outputs["ChangesTopicArn"], "nonsense", "flavorless.change.v1"
+		_, err := c.access.SNS().Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: &text, MessageAttributes: snsAttributes("type", typ)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, rest := w.end(nil); code != exitFailed || !strings.Contains(rest, "decoding a change") {
+			t.Errorf("exit code %d, and %s", code, rest)
+		}
+	})
+	t.Run("half-way", func(t *testing.T) {
+		topic := c.outputs["ChangesTopicArn"]
+		if _, err := c.access.SNS().DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &topic}); err != nil {
+			t.Fatal(err)
+		}
+		if got := command(t, "", "watch", "--stack", c.stack); got.code != exitFailed || !strings.Contains(got.err, "subscribing to the changes") {
+			t.Errorf("%+v", got)
+		}
+		if _, err := c.access.SNS().CreateTopic(t.Context(), &sns.CreateTopicInput{Name: ptr(c.stack + "-changes")}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if queues, filters := c.watching(); len(queues)+len(filters) > 0 {
+		t.Errorf("left behind: %v, %v", queues, filters)
+	}
+}
+
+func TestWatchHere(t *testing.T) {
+	p := startServe(t, filepath.Join(t.TempDir(), "data"))
+	w := startWatch(t, "--data", p.dir, "--person", "andy")
+	p.put("uploads/a.csv", "person,flavor\nandy,vanilla\nbill,lemon\n")
+	if line := w.line(); !strings.HasSuffix(line, "created  andy: vanilla") {
+		t.Errorf("shown: %s", line)
+	}
+	p.put("uploads/b.csv", "person,flavor,action\nandy,,remove\nbill,mint,\n")
+	if line := w.line(); !strings.HasSuffix(line, "removed  andy, whose favorite was vanilla") {
+		t.Errorf("shown: %s", line)
+	}
+	if code, rest := w.end(syscall.SIGTERM); code != exitOK || rest != "" {
+		t.Errorf("exit code %d, and more: %s", code, rest)
+	}
+	t.Run("since", func(t *testing.T) {
+		w := startWatch(t, "--data", p.dir, "--since", "1h", "--kind", "removed,changed", "--count", "2", "--json")
+		for range 2 {
+			line := w.line()
+			if !strings.Contains(line, `"kind":"removed","person":"andy","flavor":null`) && !strings.Contains(line, `"kind":"changed","person":"bill","flavor":"mint"`) {
+				t.Errorf("shown: %s", line)
+			}
+		}
+		if code, rest := w.end(nil); code != exitOK || rest != "" {
+			t.Errorf("exit code %d, and more: %s", code, rest)
+		}
+	})
+	t.Run("by the environment", func(t *testing.T) {
+		var vars map[string]string
+		if err := json.Unmarshal([]byte(command(t, "", "env", "--json", "--data", p.dir).out), &vars); err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range vars {
+			t.Setenv(name, value)
+		}
+		if code, rest := startWatch(t, "--since", "1h", "--kind", "created", "--count", "2").end(nil); code != exitOK || strings.Count(rest, "created") != 2 {
+			t.Errorf("exit code %d, and %s", code, rest)
+		}
+		t.Setenv("FLAVORLESS_NATS_URL", "")
+		if got := command(t, "", "watch"); got.code != exitUsage || !strings.Contains(got.err, "FLAVORLESS_NATS_URL") {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("nothing comes", func(t *testing.T) {
+		start := time.Now()
+		if code, rest := startWatch(t, "--data", p.dir, "--timeout", "300ms").end(nil); code != exitOK || rest != "" || time.Since(start) < 300*time.Millisecond {
+			t.Errorf("exit code %d after %s, and %s", code, time.Since(start), rest)
+		}
+	})
+}
+
+func TestRecently(t *testing.T) {
+	var r recently[int]
+	for i := range 3 * generation {
+		if !r.add(i) || r.add(i) || i > 0 && r.add(max(0, i-generation+1)) {
+			t.Fatalf("at %d", i)
+		}
+	}
+	if n := len(r.young) + len(r.old); n > 2*generation {
+		t.Errorf("it remembers %d", n)
+	}
+}
