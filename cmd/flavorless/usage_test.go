@@ -96,7 +96,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"", "demo", "serve", "env", "upload", "check", "team", "lookup", "uploads", "token"} {
+	for _, name := range []string{"", "demo", "serve", "env", "upload", "check", "team", "lookup", "uploads", "watch", "redrive", "token"} {
 		args := []string{name, "--help"}
 		if name == "" {
 			args = args[1:]

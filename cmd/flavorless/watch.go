@@ -192,7 +192,7 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter stack.Filter
 	for {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop
+			return nil // told to stop
 		}
 		if err != nil {
 			return fmt.Errorf("waiting for changes: %w", err)

@@ -88,7 +88,7 @@ func (s *Stack) Dead(ctx context.Context, name string, most int) (Dead, error) {
 	}
 	var seen []letter
 	defer func() { s.release(context.WithoutCancel(ctx), url, seen) }()
-	for len(d.Letters) < most {
+	for most = min(most, int(d.Waiting)); len(d.Letters) < most; {
 		letters, err := s.receiveDead(ctx, url, min(10, most-len(d.Letters)), peekTime)
 		if err != nil {
 			return fail(err)
@@ -102,7 +102,6 @@ func (s *Stack) Dead(ctx context.Context, name string, most int) (Dead, error) {
 			d.Letters = append(d.Letters, Letter{Sent: l.sent, Subject: subject, Reason: cmp.Or(reason, q.unsaid)})
 		}
 	}
-	d.Waiting = max(d.Waiting, int64(len(d.Letters)))
 	return d, nil
 }
 

@@ -48,7 +48,7 @@ func (s *Stack) Watch(ctx context.Context, f Filter, ready func(), each func(eve
 	for {
 		changes, handles, err := t.receive(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop
+			return nil // told to stop
 		}
 		if err != nil {
 			return fmt.Errorf("waiting for changes: %w", err)
