@@ -17,6 +17,8 @@ const redriveHelp = `Without a queue, list what could not be processed and why; 
 all its tries again. Nothing is deleted before it is back, and what can't be put back stays, with an error. Doing it twice
 does no harm.
 
+The server on this machine has ingest-dead and apply-dead. A deployed stack has
+
   apply-dead, resume-dead   SQS moves the messages back to the queue that they came from
   updates-undelivered       messages are published again to the updates topic
   ingest-dead               ingest is invoked again with the object events
@@ -26,7 +28,7 @@ It takes leave for sqs:GetQueueAttributes, ReceiveMessage, ChangeMessageVisibili
 ListMessageMoveTasks, ListDeadLetterSourceQueues and SendMessage, sns:Publish, lambda:InvokeFunction, and
 dynamodb:GetShardIterator and GetRecords, of what the queue at hand needs.
 
-Exit codes: 0 done; 1 something could not be put back; 2 the command line, or the stack is not there.`
+Exit codes: 0 done; 1 something could not be put back; 2 the command line, or the home is not there.`
 
 type redriveFlags struct {
 	clientFlags
@@ -38,8 +40,7 @@ func newRedrive(t *terminal) *cobra.Command {
 	var f redriveFlags
 	c := &cobra.Command{
 		Use: "redrive [QUEUE…]", Short: "List dead letters with their reasons, or put them back", Long: redriveHelp,
-		Example:   "  flavorless redrive --stack flavorless-dev\n  flavorless redrive --stack flavorless-dev apply-dead\n  flavorless redrive --stack flavorless-dev --all",
-		ValidArgs: stack.DeadQueues(),
+		Example: "  flavorless redrive\n  flavorless redrive --all\n  flavorless redrive --stack flavorless-dev\n  flavorless redrive --stack flavorless-dev --profile work apply-dead ingest-dead",
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.run(c.Context(), t, args, c.Flags().Changed("data"))
 		},
@@ -52,11 +53,6 @@ func newRedrive(t *terminal) *cobra.Command {
 }
 
 func (f *redriveFlags) run(ctx context.Context, t *terminal, queues []string, named bool) error {
-	for _, q := range queues {
-		if !slices.Contains(stack.DeadQueues(), q) {
-			return usage("there is no dead-letter queue %q; there are %s", q, strings.Join(stack.DeadQueues(), ", "))
-		}
-	}
 	switch {
 	case f.all && len(queues) > 0:
 		return usage("--all is every queue; name some, or say --all")
@@ -67,23 +63,39 @@ func (f *redriveFlags) run(ctx context.Context, t *terminal, queues []string, na
 	if err != nil {
 		return err
 	}
+	var dead deadLetters = conn.stack
 	if conn.stack == nil {
-		return usage("redrive is for a deployed stack; say which with --stack")
+		if conn.info.Control == "" {
+			return usage("redriving needs the data folder of the server, not only its URL; say which with --data")
+		}
+		dead = deadLettersHere{conn}
+	}
+	for _, q := range queues {
+		if !slices.Contains(dead.DeadQueues(), q) {
+			return usage("there is no dead-letter queue %q; there are %s", q, strings.Join(dead.DeadQueues(), ", "))
+		}
 	}
 	if f.all {
-		queues = stack.DeadQueues()
+		queues = dead.DeadQueues()
 	}
 	if len(queues) > 0 {
-		return f.redrive(ctx, t, conn.stack, queues)
+		return f.redrive(ctx, t, dead, queues)
 	}
-	return f.list(ctx, t, conn.stack)
+	return f.list(ctx, t, conn, dead)
+}
+
+// deadLetters is where messages wait that could not be processed: a *stack.Stack, or the server on this machine.
+type deadLetters interface {
+	DeadQueues() []string
+	Dead(ctx context.Context, queue string, most int) (stack.Dead, error)
+	Redrive(ctx context.Context, queue string, progress func(restored int64)) (stack.Redriven, error)
 }
 
 // list shows what is in the queues, and leaves it there.
-func (f *redriveFlags) list(ctx context.Context, t *terminal, s *stack.Stack) error {
+func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, dead deadLetters) error {
 	var depths, letters [][]string
-	for _, name := range stack.DeadQueues() {
-		d, err := s.Dead(ctx, name, f.show)
+	for _, name := range dead.DeadQueues() {
+		d, err := dead.Dead(ctx, name, f.show)
 		if err != nil {
 			return err
 		}
@@ -105,17 +117,23 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, s *stack.Stack) er
 	if len(letters) > 0 {
 		t.printf("\n")
 		t.table("", []string{"QUEUE", "SINCE", "WHAT", "WHY"}, letters)
-		t.printf("\nOnce the cause is gone, put them back: flavorless redrive --stack %s --all\n", s.Name())
+		home := ""
+		if conn.stack != nil {
+			home = " --stack " + conn.stack.Name()
+		} else if f.data != defaultData {
+			home = " --data " + f.data
+		}
+		t.printf("\nOnce the cause is gone, put them back: flavorless redrive%s --all\n", home)
 	}
 	return nil
 }
 
 // redrive puts back what is in these queues. What goes wrong in one does not keep it from the next.
-func (f *redriveFlags) redrive(ctx context.Context, t *terminal, s *stack.Stack, queues []string) error {
+func (f *redriveFlags) redrive(ctx context.Context, t *terminal, dead deadLetters, queues []string) error {
 	code := exitOK
 	for _, name := range queues {
 		var line statusLine
-		r, err := s.Redrive(ctx, name, func(n int64) { line.text(t, fmt.Sprintf("%s: %d put back", name, n)) })
+		r, err := dead.Redrive(ctx, name, func(n int64) { line.text(t, fmt.Sprintf("%s: %d put back", name, n)) })
 		line.clear(t)
 		if err != nil {
 			r.Failures = append(r.Failures, err)

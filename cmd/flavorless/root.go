@@ -12,12 +12,13 @@ First steps:
   flavorless serve                         run it here, with ./data as its data folder
   flavorless upload favorites.csv          upload, and follow the file until it is live
   flavorless team                          read everyone's favorite
+  flavorless watch                         see changes as they are announced
+  flavorless redrive                       see what could not be processed, and put it back
 
 Deployed on AWS, with your AWS credentials, and a token of the stack's identity provider to read from the API:
   flavorless upload --stack flavorless-dev favorites.csv
   FLAVORLESS_TOKEN=… flavorless team --stack flavorless-dev
-  flavorless watch --stack flavorless-dev  see changes as they are announced
-  flavorless redrive --stack flavorless-dev  see what could not be processed, and put it back
+  flavorless watch --stack flavorless-dev
 
 With other tools:
   eval "$(flavorless env)"

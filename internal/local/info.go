@@ -26,6 +26,7 @@ type Info struct {
 	Audience      string `json:"audience"`
 	Scope         string `json:"scope"`             // required; may be empty
 	Development   bool   `json:"developmentIssuer"` // tokens come from the data folder's own issuer
+	Control       string `json:"control"`           // secret for DeadLettersPath; another at each start
 }
 
 const infoFile = "server.json"

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -25,10 +26,11 @@ import (
 
 // Server is the running house.
 type Server struct {
-	cfg    Config
-	info   Info
-	folder *folder
-	creds  credentials
+	cfg     Config
+	info    Info
+	folder  *folder
+	creds   credentials
+	control string
 
 	listener net.Listener
 	http     *http.Server
@@ -50,7 +52,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg, err = cfg.checked(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, failed: make(chan error, 8), stopStages: func() {}}
+	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 8), stopStages: func() {}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
@@ -93,7 +95,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		PID: os.Getpid(), API: reachable("http", s.listener.Addr().String()), S3: reachable("http", s.gateway.Addr()),
 		NATS: reachable("nats", s.streams.Addr()), Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
 		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
-		Audience: cfg.Audience, Scope: cfg.RequiredScope, Development: cfg.development(),
+		Audience: cfg.Audience, Scope: cfg.RequiredScope, Development: cfg.development(), Control: s.control,
 	}
 	if cfg.development() {
 		s.info.Audience = audience
@@ -125,6 +127,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", handler)
+	mux.HandleFunc(DeadLettersPath, s.serveDeadLetters)
 	if keys != nil {
 		mux.Handle(issuer.JWKSPath, keys)
 	}

@@ -35,8 +35,8 @@ var deadQueues = []deadQueue{
 	{"announce-dead", outputAnnounceDead, "announce set it aside; its log tells why", (*Stack).announceAgain},
 }
 
-// DeadQueues gives the names of the dead-letter queues, as they end in the account: "apply-dead".
-func DeadQueues() []string {
+// DeadQueues gives the names of the dead-letter queues. Those in the account begin with the stack's: "flavorless-dev-apply-dead".
+func (*Stack) DeadQueues() []string {
 	names := make([]string, len(deadQueues))
 	for i, q := range deadQueues {
 		names[i] = q.name
@@ -51,7 +51,7 @@ func (s *Stack) deadQueue(name string) (q deadQueue, url string, err error) {
 			return q, url, err
 		}
 	}
-	return q, "", fmt.Errorf("there is no dead-letter queue %q; there are %s", name, strings.Join(DeadQueues(), ", "))
+	return q, "", fmt.Errorf("there is no dead-letter queue %q; there are %s", name, strings.Join(s.DeadQueues(), ", "))
 }
 
 // Dead is what waits in a dead-letter queue.

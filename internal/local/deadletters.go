@@ -1,0 +1,154 @@
+package local
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// DeadLettersPath is where whoever has the data folder, and with it Info.Control as a bearer token, looks at the dead
+// letters (GET) and puts those of a queue back (POST, ?queue=). It is next to the API, and no part of it.
+const DeadLettersPath = "/_control/dead-letters"
+
+// DeadQueue is what waits of one queue.
+type DeadQueue struct {
+	Queue   string       `json:"queue"`
+	Waiting int64        `json:"waiting"`
+	Letters []DeadLetter `json:"letters"` // the oldest
+}
+
+// DeadLetter says of one message what it was and why it is dead.
+type DeadLetter struct {
+	Sent    time.Time `json:"sent"` // when it was given up
+	Subject string    `json:"subject"`
+	Reason  string    `json:"reason"`
+}
+
+// Redriven is what became of the dead letters of a queue.
+type Redriven struct {
+	Queue    string   `json:"queue"`
+	Restored int64    `json:"restored"`
+	Failures []string `json:"failures"` // of letters that stay
+}
+
+// mostLetters is how many letters of a queue are shown.
+const mostLetters = 100
+
+// deadQueues are the names of the queues' dead letters, as they are on AWS.
+var deadQueues = []struct {
+	name   string
+	stream jetstream.Stream
+}{{"ingest-dead", jetstream.Uploads}, {"apply-dead", jetstream.Updates}}
+
+func (s *Server) serveDeadLetters(w http.ResponseWriter, r *http.Request) {
+	secret, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if subtle.ConstantTimeCompare([]byte(secret), []byte(s.control)) != 1 {
+		http.Error(w, "only who has the data folder may do this", http.StatusUnauthorized)
+		return
+	}
+	// Many letters take their time; the server's limit is for readers.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	var answer any
+	var err error
+	switch r.Method {
+	case http.MethodGet:
+		answer, err = s.deadLetters(r.Context())
+	case http.MethodPost:
+		answer, err = s.redrive(r.Context(), r.URL.Query().Get("queue"))
+	default:
+		w.Header().Set("Allow", "GET, POST")
+		http.Error(w, "GET or POST", http.StatusMethodNotAllowed)
+		return
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		s.cfg.Log.WarnContext(r.Context(), "dead letters not shown", "error", err)
+	}
+}
+
+func (s *Server) deadLetters(ctx context.Context) ([]DeadQueue, error) {
+	depths, err := s.streams.Depths(ctx)
+	if err != nil {
+		return nil, err
+	}
+	queues := make([]DeadQueue, len(deadQueues))
+	places := map[jetstream.Stream]*DeadQueue{}
+	left := 0 // to be shown
+	for i, q := range deadQueues {
+		queues[i] = DeadQueue{Queue: q.name, Waiting: int64(depths[q.stream].Dead), Letters: []DeadLetter{}}
+		places[q.stream] = &queues[i]
+		left += int(min(queues[i].Waiting, mostLetters))
+	}
+	if left == 0 {
+		return queues, nil
+	}
+	for d, err := range s.streams.DeadLetters(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if q := places[d.Queue]; q != nil && len(q.Letters) < mostLetters {
+			q.Letters = append(q.Letters, DeadLetter{Sent: d.Last, Subject: subject(d), Reason: d.Reason})
+			if left--; left == 0 {
+				break
+			}
+		}
+	}
+	return queues, nil
+}
+
+// subject says what a dead letter is about.
+func subject(d jetstream.DeadLetter) string {
+	if d.Queue == jetstream.Uploads {
+		var o events.Object
+		if json.Unmarshal(d.Body, &o) == nil && o.Key != "" {
+			return o.Key
+		}
+	}
+	if upload := d.Attributes["upload"]; upload != "" {
+		return "upload " + upload
+	}
+	return fmt.Sprintf("message %d", d.Number)
+}
+
+func (s *Server) redrive(ctx context.Context, queue string) (Redriven, error) {
+	r := Redriven{Queue: queue, Failures: []string{}}
+	var stream jetstream.Stream
+	for _, q := range deadQueues {
+		if q.name == queue {
+			stream = q.stream
+		}
+	}
+	if stream == "" {
+		return r, fmt.Errorf("there is no dead-letter queue %q", queue)
+	}
+	for d, err := range s.streams.DeadLetters(ctx) {
+		if err == nil && d.Queue != stream {
+			continue
+		}
+		if err == nil {
+			err = s.streams.Redrive(ctx, d.Number)
+		}
+		switch {
+		case err == nil:
+			r.Restored++
+		case !errors.Is(err, events.ErrNotFound): // not found: somebody else was faster
+			r.Failures = append(r.Failures, err.Error())
+		}
+		if len(r.Failures) == mostLetters {
+			break
+		}
+	}
+	return r, ctx.Err()
+}
