@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -98,6 +100,14 @@ func (f *watchFlags) run(ctx context.Context, t *terminal, named bool) error {
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
+	// Nothing may stay behind because the terminal is closed, or the pipe that the changes go into: the one is as good as
+	// Ctrl-C, the other shows when the next change is printed.
+	signal.Ignore(syscall.SIGPIPE)
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+		defer stop()
+	}
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
 	known := &recently[string]{}
@@ -109,7 +119,12 @@ func (f *watchFlags) run(ctx context.Context, t *terminal, named bool) error {
 		if shown++; shown == f.count {
 			enough()
 		}
-		return t.showChange(c, f.asJSON)
+		err := t.showChange(c, f.asJSON)
+		if errors.Is(err, syscall.EPIPE) { // who reads has seen enough
+			enough()
+			return nil
+		}
+		return err
 	}
 	if conn.stack != nil {
 		err = conn.stack.Watch(ctx, filter, func() { t.errorf("watching the changes of %s; stop with Ctrl-C", conn.stack.Name()) }, each)

@@ -6,12 +6,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -178,6 +176,22 @@ func TestWatchStack(t *testing.T) {
 			t.Errorf("exit code %d, and more: %s", code, rest)
 		}
 	})
+	t.Run("the terminal is closed", func(t *testing.T) {
+		w := startWatch(t, "--stack", c.stack)
+		if code, rest := w.end(syscall.SIGHUP); code != exitOK || rest != "" {
+			t.Errorf("exit code %d, and more: %s", code, rest)
+		}
+	})
+	t.Run("nobody reads any more", func(t *testing.T) {
+		w := startWatch(t, "--stack", c.stack)
+		if err := w.pipe.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c.publish(created)
+		if code, rest := w.end(nil); code != exitOK || rest != "" {
+			t.Errorf("exit code %d, and more: %s", code, rest)
+		}
+	})
 	t.Run("what is no change", func(t *testing.T) {
 		w := startWatch(t, "--stack", c.stack)
 		topic, text, typ := c.outputs["ChangesTopicArn"], "nonsense", "flavorless.change.v1"
@@ -203,67 +217,5 @@ func TestWatchStack(t *testing.T) {
 	})
 	if queues, filters := c.watching(); len(queues)+len(filters) > 0 {
 		t.Errorf("left behind: %v, %v", queues, filters)
-	}
-}
-
-func TestWatchHere(t *testing.T) {
-	p := startServe(t, filepath.Join(t.TempDir(), "data"))
-	w := startWatch(t, "--data", p.dir, "--person", "andy")
-	p.put("uploads/a.csv", "person,flavor\nandy,vanilla\nbill,lemon\n")
-	if line := w.line(); !strings.HasSuffix(line, "created  andy: vanilla") {
-		t.Errorf("shown: %s", line)
-	}
-	p.put("uploads/b.csv", "person,flavor,action\nandy,,remove\nbill,mint,\n")
-	if line := w.line(); !strings.HasSuffix(line, "removed  andy, whose favorite was vanilla") {
-		t.Errorf("shown: %s", line)
-	}
-	if code, rest := w.end(syscall.SIGTERM); code != exitOK || rest != "" {
-		t.Errorf("exit code %d, and more: %s", code, rest)
-	}
-	t.Run("since", func(t *testing.T) {
-		w := startWatch(t, "--data", p.dir, "--since", "1h", "--kind", "removed,changed", "--count", "2", "--json")
-		for range 2 {
-			line := w.line()
-			if !strings.Contains(line, `"kind":"removed","person":"andy","flavor":null`) && !strings.Contains(line, `"kind":"changed","person":"bill","flavor":"mint"`) {
-				t.Errorf("shown: %s", line)
-			}
-		}
-		if code, rest := w.end(nil); code != exitOK || rest != "" {
-			t.Errorf("exit code %d, and more: %s", code, rest)
-		}
-	})
-	t.Run("by the environment", func(t *testing.T) {
-		var vars map[string]string
-		if err := json.Unmarshal([]byte(command(t, "", "env", "--json", "--data", p.dir).out), &vars); err != nil {
-			t.Fatal(err)
-		}
-		for name, value := range vars {
-			t.Setenv(name, value)
-		}
-		if code, rest := startWatch(t, "--since", "1h", "--kind", "created", "--count", "2").end(nil); code != exitOK || strings.Count(rest, "created") != 2 {
-			t.Errorf("exit code %d, and %s", code, rest)
-		}
-		t.Setenv("FLAVORLESS_NATS_URL", "")
-		if got := command(t, "", "watch"); got.code != exitUsage || !strings.Contains(got.err, "FLAVORLESS_NATS_URL") {
-			t.Errorf("%+v", got)
-		}
-	})
-	t.Run("nothing comes", func(t *testing.T) {
-		start := time.Now()
-		if code, rest := startWatch(t, "--data", p.dir, "--timeout", "300ms").end(nil); code != exitOK || rest != "" || time.Since(start) < 300*time.Millisecond {
-			t.Errorf("exit code %d after %s, and %s", code, time.Since(start), rest)
-		}
-	})
-}
-
-func TestRecently(t *testing.T) {
-	var r recently[int]
-	for i := range 3 * generation {
-		if !r.add(i) || r.add(i) || i > 0 && r.add(max(0, i-generation+1)) {
-			t.Fatalf("at %d", i)
-		}
-	}
-	if n := len(r.young) + len(r.old); n > 2*generation {
-		t.Errorf("it remembers %d", n)
 	}
 }

@@ -18,9 +18,9 @@ type Redriven struct {
 	Failures []error // of messages that stay
 }
 
-// redriveTime is how many seconds a message is out of others' sight while it is put back: as long as Lambda waits for an
-// answer, and a little more.
-const redriveTime = 120
+// redriveTime is how many seconds a message is out of others' sight while it is put back: enough for ten calls of a function
+// that takes all of its time.
+const redriveTime = 660
 
 // mostFailures ends the redriving of a queue where nothing seems to work.
 const mostFailures = 100

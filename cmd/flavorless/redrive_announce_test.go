@@ -1,0 +1,133 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+	ours "github.com/flavorless/flavorless/internal/aws"
+)
+
+func stretchGivenUp(stream, shard, start, end string) string {
+	return fmt.Sprintf(`{"version":"1.0","timestamp":"2026-11-23T08:25:00.000Z","requestContext":{"requestId":"r","functionArn":"arn:aws:lambda:us-east-1:123456789012:function:announce",`+
+		`"condition":"RetryAttemptsExhausted","approximateInvokeCount":101},"responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},`+
+		`"DDBStreamBatchInfo":{"shardId":%q,"startSequenceNumber":%q,"endSequenceNumber":%q,"approximateArrivalOfFirstRecord":"2026-11-23T08:19:00Z",`+
+		`"approximateArrivalOfLastRecord":"2026-11-23T08:19:01Z","batchSize":2,"streamArn":%q}}`, shard, start, end, stream)
+}
+
+func TestRedriveAnnounce(t *testing.T) {
+	c := deployed(t, nil)
+	queue, dead := c.subscribed(c.outputs["ChangesTopicArn"]), c.url("announce-dead")
+	stream, shard, numbers := c.favorites(4)
+
+	c.send(dead, stretchGivenUp(stream, shard, numbers[1], numbers[2]), nil)
+	lone := change(t, "zoe", "", "lemon", 99).Message()
+	c.send(dead, string(lone.Body), sqsAttributes("type", events.ChangeType, "person", "zoe", ours.DeadReason, "why"))
+	if got := c.redrive(exitOK, "announce-dead"); got.out != "announce-dead: 2 put back\n" {
+		t.Errorf("said: %s", got.out)
+	}
+	var announced []string
+	for _, body := range c.bodies(queue, "person") {
+		change, err := events.DecodeChange([]byte(body[:strings.LastIndex(body, " ")]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		announced = append(announced, fmt.Sprint(change.Kind, " ", change.Person, " ", change.Flavor, strings.TrimPrefix(body[strings.LastIndex(body, " "):], change.Person)))
+	}
+	slices.Sort(announced)
+	if diff := cmp.Diff([]string{"created person1 mint1 person=person1", "created person2 mint2 person=person2", "created zoe lemon person=zoe"}, announced); diff != "" {
+		t.Errorf("announced (-want +got):\n%s", diff)
+	}
+
+	t.Run("what stays", func(t *testing.T) {
+		c.send(dead, stretchGivenUp(stream, shard, numbers[3], numbers[3]+"0"), nil) // its end never comes
+		c.send(dead, "(empty)", nil)
+		got := c.redrive(exitFailed, "announce-dead", "--json")
+		var result struct {
+			Restored int
+			Failures []string
+		}
+		if err := json.Unmarshal([]byte(got.out), &result); err != nil || result.Restored != 0 || len(result.Failures) != 2 {
+			t.Fatalf("%v: %s", err, got.out)
+		}
+		for _, want := range []string{"nothing more before record", "neither a change"} {
+			if !strings.Contains(strings.Join(result.Failures, "\n"), want) {
+				t.Errorf("the failures lack %q: %q", want, result.Failures)
+			}
+		}
+		if n := c.depth(dead); n != 2 {
+			t.Errorf("%d are left, want 2", n)
+		}
+	})
+	t.Run("a function that is not there", func(t *testing.T) {
+		c.bodies(dead, "")
+		c.outputs["AnnounceFunctionName"] = "another"
+		c.send(dead, stretchGivenUp(stream, shard, numbers[0], numbers[0]), nil)
+		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "ResourceNotFoundException") {
+			t.Errorf("said: %s%s", got.out, got.err)
+		}
+		if n := c.depth(dead); n != 1 {
+			t.Errorf("%d are left, want 1", n)
+		}
+	})
+}
+
+// favorites makes a table with a stream, and so many people in it. It gives the stream, its shard, and the numbers of the
+// records.
+func (c *cloud) favorites(people int) (stream, shard string, numbers []string) {
+	c.t.Helper()
+	client, name := c.access.DynamoDB(), c.stack+"-favorites"
+	attribute := func(name string, typ types.ScalarAttributeType) types.AttributeDefinition {
+		return types.AttributeDefinition{AttributeName: &name, AttributeType: typ}
+	}
+	made, err := client.CreateTable(c.t.Context(), &dynamodb.CreateTableInput{
+		TableName: &name, BillingMode: types.BillingModePayPerRequest,
+		AttributeDefinitions: []types.AttributeDefinition{attribute("shard", types.ScalarAttributeTypeN), attribute("person", types.ScalarAttributeTypeS)},
+		KeySchema:            []types.KeySchemaElement{{AttributeName: ptr("shard"), KeyType: types.KeyTypeHash}, {AttributeName: ptr("person"), KeyType: types.KeyTypeRange}},
+		StreamSpecification:  &types.StreamSpecification{StreamEnabled: ptr(true), StreamViewType: types.StreamViewTypeNewAndOldImages},
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	stream = *made.TableDescription.LatestStreamArn
+	for i := range people {
+		text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+		person := fmt.Sprint("person", i)
+		version := change(c.t, person, "", "x", int64(i)).Version
+		_, err := client.PutItem(c.t.Context(), &dynamodb.PutItemInput{TableName: &name, Item: map[string]types.AttributeValue{
+			"shard": &types.AttributeValueMemberN{Value: "1"}, "person": text(person), "flavor": text(fmt.Sprint("mint", i)), "version": text(string(version)),
+		}})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	streams := dynamodbstreams.NewFromConfig(c.access.Config("DYNAMODB"))
+	described, err := streams.DescribeStream(c.t.Context(), &dynamodbstreams.DescribeStreamInput{StreamArn: &stream})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	shard = *described.StreamDescription.Shards[0].ShardId
+	at, err := streams.GetShardIterator(c.t.Context(), &dynamodbstreams.GetShardIteratorInput{StreamArn: &stream, ShardId: &shard, ShardIteratorType: "TRIM_HORIZON"})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	records, err := streams.GetRecords(c.t.Context(), &dynamodbstreams.GetRecordsInput{ShardIterator: at.ShardIterator})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, r := range records.Records {
+		numbers = append(numbers, *r.Dynamodb.SequenceNumber)
+	}
+	if len(numbers) != people {
+		c.t.Fatalf("the stream has %d records, want %d", len(numbers), people)
+	}
+	return stream, shard, numbers
+}

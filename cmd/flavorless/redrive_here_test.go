@@ -1,0 +1,89 @@
+package main
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/local"
+)
+
+// TestRedriveHere lets the table refuse a person until the updates are dead, and then mends it.
+func TestRedriveHere(t *testing.T) {
+	p := startServe(t, filepath.Join(t.TempDir(), "data"))
+	db, err := sqlite.OpenConn(filepath.Join(p.dir, "flavorless.db"), sqlite.OpenReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetBusyTimeout(time.Minute)
+	sql := func(statement string) {
+		t.Helper()
+		if err := sqlitex.ExecuteTransient(db, statement, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	redrive := func(args ...string) result {
+		return command(t, "", append([]string{"redrive", "--data", p.dir}, args...)...)
+	}
+	if got := redrive(); got.code != exitOK || got.out != "QUEUE        WAITING\ningest-dead  0\napply-dead   0\n" {
+		t.Errorf("of empty queues: %+v", got)
+	}
+	sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'the disk is on strike'); END")
+	p.put("uploads/a.csv", "person,flavor\nandy,vanilla\n")
+	listed := func() string { return redrive("--json").out }
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(listed(), `"queue":"apply-dead","waiting":1`); {
+		if time.Now().After(deadline) {
+			t.Fatalf("no dead letter: %s", listed())
+		}
+		time.Sleep(50 * time.Millisecond) // between two looks
+	}
+	id := ""
+	if uploads, err := p.recent(t.Context(), 1); err == nil && len(uploads) == 1 {
+		id = uploads[0].ID
+	}
+	if got := redrive(); got.code != exitOK || !strings.Contains(got.out, "upload "+id) || !strings.Contains(got.out, "the disk is on strike") || !strings.Contains(got.out, "--data "+p.dir+" --all") {
+		t.Errorf("listed: %+v", got)
+	}
+	sql("DROP TRIGGER outage")
+	if got := redrive("apply-dead"); got.code != exitOK || got.out != "apply-dead: 1 put back\n" || got.err != "" {
+		t.Errorf("redriven: %+v", got)
+	}
+	if u := p.settled("uploads/a.csv"); u.Status != events.Live || p.team()["andy"] != "vanilla" {
+		t.Errorf("became %+v, team %v", u, p.team())
+	}
+	if got := redrive("--all"); got.code != exitOK || got.out != "ingest-dead: 0 put back\napply-dead: 0 put back\n" {
+		t.Errorf("again: %+v", got)
+	}
+	if got := redrive("announce-dead"); got.code != exitUsage || !strings.Contains(got.err, "ingest-dead, apply-dead") {
+		t.Errorf("unknown queue: %+v", got)
+	}
+
+	t.Run("not without the data folder", func(t *testing.T) {
+		for _, token := range []string{"", p.token} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.info.API+local.DeadLettersPath, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+token)
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != http.StatusUnauthorized {
+				t.Errorf("token %.5q: %s", token, res.Status)
+			}
+		}
+		t.Setenv("FLAVORLESS_URL", p.info.API)
+		if got := command(t, "", "redrive"); got.code != exitUsage || !strings.Contains(got.err, "--data") {
+			t.Errorf("%+v", got)
+		}
+	})
+}
