@@ -44,6 +44,7 @@ type cloud struct {
 	ingested []string             // keys of the objects that ingest was given
 	tasks    map[string]*moveTask // by ARN of the dead-letter queue
 	fails    string               // lets tasks fail with this reason
+	forgets  bool                 // lets the stream have nothing any more
 }
 
 // deployed deploys a stack, and points the environment of the test at it. Outputs are those that differ from what the
@@ -65,6 +66,13 @@ func deployed(t *testing.T, outputs map[string]string) *cloud {
 			c.startMove(w, r)
 		case "AmazonSQS.ListMessageMoveTasks":
 			c.listMoves(w, r)
+		case "DynamoDBStreams_20120810.GetShardIterator":
+			if c.forgets {
+				w.Header().Set("X-Amzn-ErrorType", "TrimmedDataAccessException")
+				http.Error(w, `{"__type":"com.amazonaws.dynamodb.v20120810#TrimmedDataAccessException","message":"trimmed"}`, http.StatusBadRequest)
+				return
+			}
+			proxy.ServeHTTP(w, r)
 		default:
 			proxy.ServeHTTP(w, r)
 		}

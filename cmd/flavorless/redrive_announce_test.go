@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
@@ -30,20 +31,27 @@ func TestRedriveAnnounce(t *testing.T) {
 
 	c.send(dead, stretchGivenUp(stream, shard, numbers[1], numbers[2]), nil)
 	lone := change(t, "zoe", "", "lemon", 99).Message()
-	c.send(dead, string(lone.Body), sqsAttributes("type", events.ChangeType, "person", "zoe", ours.DeadReason, "why"))
+	pairs := []string{ours.DeadReason, "why"}
+	for name, value := range lone.Attributes {
+		pairs = append(pairs, name, value)
+	}
+	c.send(dead, string(lone.Body), sqsAttributes(pairs...))
 	if got := c.redrive(exitOK, "announce-dead"); got.out != "announce-dead: 2 put back\n" {
 		t.Errorf("said: %s", got.out)
 	}
 	var announced []string
-	for _, body := range c.bodies(queue, "person") {
-		change, err := events.DecodeChange([]byte(body[:strings.LastIndex(body, " ")]))
+	for _, m := range c.take(queue, 10) {
+		change, err := events.DecodeChange([]byte(*m.Body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		announced = append(announced, fmt.Sprint(change.Kind, " ", change.Person, " ", change.Flavor, strings.TrimPrefix(body[strings.LastIndex(body, " "):], change.Person)))
+		if len(m.MessageAttributes) != len(change.Message().Attributes) { // and no dead-reason among them
+			t.Errorf("attributes: %v", m.MessageAttributes)
+		}
+		announced = append(announced, fmt.Sprint(change.Kind, " ", change.Person, " ", change.Flavor))
 	}
 	slices.Sort(announced)
-	if diff := cmp.Diff([]string{"created person1 mint1 person=person1", "created person2 mint2 person=person2", "created zoe lemon person=zoe"}, announced); diff != "" {
+	if diff := cmp.Diff([]string{"created person1 mint1", "created person2 mint2", "created zoe lemon"}, announced); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}
 
@@ -67,8 +75,29 @@ func TestRedriveAnnounce(t *testing.T) {
 			t.Errorf("%d are left, want 2", n)
 		}
 	})
+	t.Run("a stretch that the stream has forgotten", func(t *testing.T) {
+		c.bodies(dead)
+		c.send(dead, stretchGivenUp(stream, shard, numbers[0], numbers[0]), nil)
+		c.forgets = true
+		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "24 hours") || !strings.Contains(got.err, "read the team anew") {
+			t.Errorf("said: %s%s", got.out, got.err)
+		}
+		c.forgets = false
+	})
+	t.Run("announce fails", func(t *testing.T) {
+		topic := c.outputs["ChangesTopicArn"]
+		if _, err := c.access.SNS().DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &topic}); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "announce failed on record "+numbers[0]) {
+			t.Errorf("said: %s%s", got.out, got.err)
+		}
+		if n := c.depth(dead); n != 1 {
+			t.Errorf("%d are left, want 1", n)
+		}
+	})
 	t.Run("a function that is not there", func(t *testing.T) {
-		c.bodies(dead, "")
+		c.bodies(dead)
 		c.outputs["AnnounceFunctionName"] = "another"
 		c.send(dead, stretchGivenUp(stream, shard, numbers[0], numbers[0]), nil)
 		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "ResourceNotFoundException") {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -56,16 +57,16 @@ func (c *cloud) redrive(code int, args ...string) result {
 	return got
 }
 
-// bodies takes all out of a queue, and gives them sorted, with an attribute.
-func (c *cloud) bodies(url, attribute string) (bodies []string) {
+// bodies takes all out of a queue, and gives the bodies with their attributes, sorted.
+func (c *cloud) bodies(url string) (bodies []string) {
 	c.t.Helper()
 	for c.depth(url) > 0 {
 		for _, m := range c.take(url, 10) {
-			value := ""
-			if a, ok := m.MessageAttributes[attribute]; ok {
-				value = *a.StringValue
+			body := *m.Body
+			for _, name := range slices.Sorted(maps.Keys(m.MessageAttributes)) {
+				body += " " + name + "=" + *m.MessageAttributes[name].StringValue
 			}
-			bodies = append(bodies, *m.Body+" "+attribute+"="+value)
+			bodies = append(bodies, body)
 		}
 	}
 	slices.Sort(bodies)
@@ -122,7 +123,7 @@ func TestRedriveMovesBack(t *testing.T) {
 	if got := c.redrive(exitOK, "apply-dead"); got.out != "apply-dead: 3 put back\n" {
 		t.Errorf("said: %s", got.out)
 	}
-	if diff := cmp.Diff([]string{"batch 0 upload=u", "batch 1 upload=u", "batch 2 upload=u"}, c.bodies(c.url("apply"), "upload")); diff != "" {
+	if diff := cmp.Diff([]string{"batch 0 upload=u", "batch 1 upload=u", "batch 2 upload=u"}, c.bodies(c.url("apply"))); diff != "" {
 		t.Errorf("in the queue of apply (-want +got):\n%s", diff)
 	}
 	if n, m := c.depth(c.url("apply-dead")), c.depth(c.url("resume-dead")); n != 0 || m != 1 {
@@ -136,7 +137,7 @@ func TestRedriveMovesBack(t *testing.T) {
 	if got := c.redrive(exitOK, "resume-dead", "--json"); got.out != `{"queue":"resume-dead","restored":1,"failures":[]}`+"\n" {
 		t.Errorf("said: %s", got.out)
 	}
-	if diff := cmp.Diff([]string{"span upload=v"}, c.bodies(c.url("resume"), "upload")); diff != "" {
+	if diff := cmp.Diff([]string{"span upload=v"}, c.bodies(c.url("resume"))); diff != "" {
 		t.Errorf("in the queue to resume (-want +got):\n%s", diff)
 	}
 	c.mu.Lock()
@@ -161,9 +162,9 @@ func TestRedriveUndelivered(t *testing.T) {
 	}
 	var want []string
 	for i := range 12 {
-		want = append(want, fmt.Sprintf("batch %02d type=%s", i, events.UpdatesType))
+		want = append(want, fmt.Sprintf("batch %02d type=%s upload=u", i, events.UpdatesType))
 	}
-	if diff := cmp.Diff(want, c.bodies(queue, "type")); diff != "" {
+	if diff := cmp.Diff(want, c.bodies(queue)); diff != "" {
 		t.Errorf("published (-want +got):\n%s", diff)
 	}
 	if d := c.listed()["updates-undelivered"]; len(d.Letters) != 1 { // and in sight at once
@@ -185,7 +186,7 @@ func TestRedriveIngest(t *testing.T) {
 	if diff := cmp.Diff([]string{"uploads/a.csv", "uploads/b.csv"}, c.ingested); diff != "" {
 		t.Errorf("ingested (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"a span type=" + events.SpanType}, c.bodies(queue, "type")); diff != "" {
+	if diff := cmp.Diff([]string{"a span type=" + events.SpanType + " upload=u"}, c.bodies(queue)); diff != "" {
 		t.Errorf("published (-want +got):\n%s", diff)
 	}
 	if n := c.depth(dead); n != 0 {
@@ -201,7 +202,7 @@ func TestRedriveIngest(t *testing.T) {
 		t.Errorf("left: %+v", d)
 	}
 	// A message stays that no function takes.
-	c.bodies(dead, "")
+	c.bodies(dead)
 	c.send(dead, "(empty)", sqsAttributes(ours.DeadReason, "no JSON"))
 	if got := c.redrive(exitFailed, "--all"); !strings.Contains(got.err, "ingest-dead: ") || !strings.Contains(got.err, "not JSON") || !strings.Contains(got.out, "announce-dead: 0 put back") {
 		t.Errorf("said: %s%s", got.out, got.err)
