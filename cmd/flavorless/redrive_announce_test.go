@@ -30,13 +30,14 @@ func TestRedriveAnnounce(t *testing.T) {
 	stream, shard, numbers := c.favorites(4)
 
 	c.send(dead, stretchGivenUp(stream, shard, numbers[1], numbers[2]), nil)
+	c.send(dead, stretchGivenUp(stream, shard, numbers[3], numbers[3]), nil)
 	lone := change(t, "zoe", "", "lemon", 99).Message()
 	pairs := []string{ours.DeadReason, "why"}
 	for name, value := range lone.Attributes {
 		pairs = append(pairs, name, value)
 	}
 	c.send(dead, string(lone.Body), sqsAttributes(pairs...))
-	if got := c.redrive(exitOK, "announce-dead"); got.out != "announce-dead: 2 put back\n" {
+	if got := c.redrive(exitOK, "announce-dead"); got.out != "announce-dead: 3 put back\n" {
 		t.Errorf("said: %s", got.out)
 	}
 	var announced []string
@@ -51,28 +52,29 @@ func TestRedriveAnnounce(t *testing.T) {
 		announced = append(announced, fmt.Sprint(change.Kind, " ", change.Person, " ", change.Flavor))
 	}
 	slices.Sort(announced)
-	if diff := cmp.Diff([]string{"created person1 mint1", "created person2 mint2", "created zoe lemon"}, announced); diff != "" {
+	if diff := cmp.Diff([]string{"created person1 mint1", "created person2 mint2", "created person3 mint3", "created zoe lemon"}, announced); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}
 
 	t.Run("what stays", func(t *testing.T) {
 		c.send(dead, stretchGivenUp(stream, shard, numbers[3], numbers[3]+"0"), nil) // its end never comes
+		c.send(dead, stretchGivenUp(stream, shard, numbers[1], numbers[0]), nil)     // its end is not there
 		c.send(dead, "(empty)", nil)
 		got := c.redrive(exitFailed, "announce-dead", "--json")
 		var result struct {
 			Restored int
 			Failures []string
 		}
-		if err := json.Unmarshal([]byte(got.out), &result); err != nil || result.Restored != 0 || len(result.Failures) != 2 {
+		if err := json.Unmarshal([]byte(got.out), &result); err != nil || result.Restored != 0 || len(result.Failures) != 3 {
 			t.Fatalf("%v: %s", err, got.out)
 		}
-		for _, want := range []string{"nothing more before record", "neither a change"} {
+		for _, want := range []string{"nothing more before record", "has no record", "neither a change"} {
 			if !strings.Contains(strings.Join(result.Failures, "\n"), want) {
 				t.Errorf("the failures lack %q: %q", want, result.Failures)
 			}
 		}
-		if n := c.depth(dead); n != 2 {
-			t.Errorf("%d are left, want 2", n)
+		if n := c.depth(dead); n != 3 {
+			t.Errorf("%d are left, want 3", n)
 		}
 	})
 	t.Run("a stretch that the stream has forgotten", func(t *testing.T) {

@@ -53,8 +53,8 @@ func (s *Stack) announceStretch(ctx context.Context, r stretch) error {
 		done := false
 		for _, record := range page.Records {
 			number := aws.ToString(record.Dynamodb.SequenceNumber)
-			if done = later(number, r.End); done {
-				break
+			if later(number, r.End) {
+				return fmt.Errorf("the stream has no record %s", r.End)
 			}
 			body, err := json.Marshal(asEvent(record, r.Stream))
 			if err != nil {
