@@ -21,6 +21,7 @@ type Stream struct {
 	arn     string
 	next    map[string]*string // the iterator of each shard; nil when it is closed
 	marks   int
+	early   []streamtypes.StreamRecord // of writes behind the last mark, read along with it
 }
 
 // NewStream opens the stream of the favorites.
@@ -54,13 +55,15 @@ func (s *Stream) Drain(ctx context.Context) ([]streamtypes.StreamRecord, error) 
 		if err != nil {
 			return nil, fmt.Errorf("reading the stream of %s: %w", s.table, err)
 		}
-		for _, r := range got {
+		got, s.early = append(s.early, got...), nil
+		for i, r := range got {
 			person, _ := r.Keys["person"].(*streamtypes.AttributeValueMemberS)
 			if person == nil || person.Value != mark {
 				records = append(records, r)
 				continue
 			}
 			if v, _ := r.NewImage["version"].(*streamtypes.AttributeValueMemberS); v != nil && v.Value == version {
+				s.early = got[i+1:]
 				return records, nil
 			}
 		}
