@@ -62,7 +62,7 @@ func TestConvergenceOnAWS(t *testing.T) {
 		number := rapid.IntRange(0, 1<<30).Draw(t, "number")
 		return drawUpload(t, number, 40)
 	})
-	for seed := range 14 {
+	for seed := range 30 {
 		u := generator.Example(seed)
 		u.object.Key = fmt.Sprintf("uploads/%d %s", seed, strings.TrimPrefix(u.object.Key, "uploads/")) // a space, to be escaped
 		h.put(t, u)
@@ -131,7 +131,7 @@ func newCloudHouse(t *testing.T) *cloudHouse {
 			faultproxy.Rule{Chance: 0.04, Fault: faultproxy.Break()},
 			faultproxy.Rule{Chance: 0.04, Fault: faultproxy.ResetBefore()},
 			faultproxy.Rule{Chance: 0.04, Fault: faultproxy.ResetAfter()},
-			faultproxy.Rule{Operation: "PublishBatch", Chance: 0.1, Fault: faultproxy.Partial("InternalError")},
+			faultproxy.Rule{Operation: "PublishBatch", Chance: 0.2, Fault: faultproxy.Partial("InternalError")},
 		),
 	)
 
@@ -147,7 +147,7 @@ func newCloudHouse(t *testing.T) *cloudHouse {
 	h.ingester = stages.Ingest{Common: common, Ingester: ingest.New(ingest.Config{
 		Objects: awsadapters.Objects{Client: faulty.S3()}, Updates: awsadapters.Topic{Client: faulty.SNS(), ARN: updates},
 		Ledger: table, Reports: awsadapters.Reports{Client: faulty.S3(), Bucket: h.reports},
-		Clock: time.Now, Log: log, BatchBytes: 700,
+		Clock: time.Now, Log: log, BatchBytes: 460,
 		Pause: func(context.Context) bool { return rand.IntN(8) == 0 }, //nolint:gosec // any order is to do
 	})}
 	h.applier = stages.Apply{Common: common, Applier: &ingest.Applier{Table: table, Log: log}}
