@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 // Events come repeatedly and in any order, several functions run at a time, and what they don't finish comes again.
 func TestConvergenceOnAWS(t *testing.T) {
 	h := newCloudHouse(t)
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same for every run
+	random := rand.New(rand.NewPCG(1, 2))
 	generator := rapid.Custom(func(t *rapid.T) upload {
 		number := rapid.IntRange(0, 1<<30).Draw(t, "number")
 		return drawUpload(t, number, 40)
@@ -148,7 +148,7 @@ func newCloudHouse(t *testing.T) *cloudHouse {
 		Objects: awsadapters.Objects{Client: faulty.S3()}, Updates: awsadapters.Topic{Client: faulty.SNS(), ARN: updates},
 		Ledger: table, Reports: awsadapters.Reports{Client: faulty.S3(), Bucket: h.reports},
 		Clock: time.Now, Log: log, BatchBytes: 460,
-		Pause: func(context.Context) bool { return rand.IntN(8) == 0 }, //nolint:gosec // any order is to do
+		Pause: func(context.Context) bool { return rand.IntN(8) == 0 },
 	})}
 	h.applier = stages.Apply{Common: common, Applier: &ingest.Applier{Table: table, Log: log}}
 	h.announce = stages.Announce{Common: common, Announcer: &ingest.Announcer{
@@ -354,7 +354,7 @@ func (h *cloudHouse) poll(running context.Context, t *testing.T, queue string, h
 			again[failed.ItemIdentifier] = true
 		}
 		for _, m := range got.Messages {
-			if err != nil || again[*m.MessageId] || rand.IntN(5) == 0 { //nolint:gosec // any order is to do
+			if err != nil || again[*m.MessageId] || rand.IntN(5) == 0 {
 				_, err := client.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &queue, ReceiptHandle: m.ReceiptHandle})
 				if err != nil {
 					t.Errorf("returning a message to %s: %v", queue, err)

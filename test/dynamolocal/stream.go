@@ -3,6 +3,7 @@ package dynamolocal
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -41,7 +42,7 @@ const mark = "\x00mark"
 // itself and reads until that comes along: the stream of DynamoDB Local keeps the order of all writes.
 func (s *Stream) Drain(ctx context.Context) ([]streamtypes.StreamRecord, error) {
 	s.marks++
-	version := fmt.Sprint(s.marks)
+	version := strconv.Itoa(s.marks)
 	_, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.table, Item: map[string]types.AttributeValue{
 		"shard": &types.AttributeValueMemberN{Value: "-1"}, "person": &types.AttributeValueMemberS{Value: mark},
 		"version": &types.AttributeValueMemberS{Value: version},
