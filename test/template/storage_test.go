@@ -190,10 +190,12 @@ func encryption(t *template) (c complaints) {
 		}
 	}
 	for _, id := range t.of(aTopic) {
-		if t.get(id, "KmsMasterKeyId") != nil || forAlarms(t, id) {
-			continue
+		switch key := t.get(id, "KmsMasterKeyId"); {
+		case forAlarms(t, id) && key == "alias/aws/sns":
+			c.add("%s: CloudWatch can't use the key %v, so no alarm gets out", id, key)
+		case !forAlarms(t, id) && key == nil:
+			c.add("%s: is not encrypted", id)
 		}
-		c.add("%s: is not encrypted", id)
 	}
 	return c
 }
