@@ -243,6 +243,13 @@ func stage(t *template) (c complaints) {
 	if !t.is(target(t.get(id, "AccessLogSetting", "DestinationArn")), "AWS::Logs::LogGroup") {
 		c.add("%s: no access log", id)
 	}
+	// The gateway makes this group by itself if it is not there, and such a one keeps all for ever.
+	execution := "API-Gateway-Execution-Logs_${ApiGatewayRestApi}/" + text(t.get(id, "StageName"))
+	if !slices.ContainsFunc(t.of("AWS::Logs::LogGroup"), func(group string) bool {
+		return spelled(t.get(group, "LogGroupName")) == execution && slices.Contains(texts(t.Resources[id].DependsOn), group)
+	}) {
+		c.add("%s: no log group %s before it", id, execution)
+	}
 	format := text(t.get(id, "AccessLogSetting", "Format"))
 	var line map[string]string
 	if err := json.Unmarshal([]byte(format), &line); err != nil || !strings.Contains(format, "$context.requestId") {

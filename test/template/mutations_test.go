@@ -251,6 +251,7 @@ var faults = []fault{
 	{"the gateway speaks as the API does", "503 without a time", without("GatewayTimeout", "ResponseParameters", "gatewayresponse.header.Retry-After")},
 
 	{"the stage logs, limits and shows all", "no access log", without("ApiStage", "AccessLogSetting")},
+	{"the stage logs, limits and shows all", "errors are kept for ever", remove("ExecutionLog")},
 	{"the stage logs, limits and shows all", "tokens in the log", replace("ApiStage", "$context.path", "$context.authorizer.claims")},
 	{"the stage logs, limits and shows all", "tokens in traces", set("ApiStage", true, "MethodSettings", 0, "DataTraceEnabled")},
 	{"the stage logs, limits and shows all", "no limit", without("ApiStage", "MethodSettings", 0, "ThrottlingRateLimit")},

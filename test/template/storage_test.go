@@ -66,9 +66,10 @@ func keptBuckets(t *template) (c complaints) {
 	return c
 }
 
+// retained tells whether a resource outlives the stack; one that was made by a deployment that failed need not.
 func retained(t *template, id string) bool {
 	r := t.Resources[id]
-	return r.DeletionPolicy == "Retain" && r.UpdateReplacePolicy == "Retain"
+	return strings.HasPrefix(r.DeletionPolicy, "Retain") && r.UpdateReplacePolicy == "Retain"
 }
 
 // trigger: only what is put under uploads/ starts anything, and only that may be read.
