@@ -69,7 +69,7 @@ func TestReproducible(t *testing.T) {
 
 // TestAuthorizer packs a function as `make package` does. Every reader waits for this one's cold start.
 func TestAuthorizer(t *testing.T) {
-	if os.Getenv("FLAVORLESS_TEST_CLOUD") == "" {
+	if os.Getenv("FLAVORLESS_TEST_TOOLS") == "" {
 		t.Skip("this test compiles a whole function for arm64; run it with: make test")
 	}
 	var zips [2][]byte
