@@ -24,6 +24,7 @@ module.exports = async ({ resolveVariable }) => {
     Resources: {
       ApiStage: {
         Type: 'AWS::ApiGateway::Stage',
+        DependsOn: 'ExecutionLog',
         Properties: {
           RestApiId: { Ref: 'ApiGatewayRestApi' },
           DeploymentId: { Ref: deployment },

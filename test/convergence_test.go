@@ -2,14 +2,12 @@ package test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,19 +73,6 @@ type house struct {
 	seen  map[string]bool // batches
 }
 
-// upload is a file, and the rows that it has.
-type upload struct {
-	object   events.Object
-	text     string
-	accepted []events.Update
-	rejected int64
-}
-
-type stored struct {
-	version events.Version
-	flavor  string
-}
-
 func newHouse(t *rapid.T, path string) *house {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		t.Fatal(err)
@@ -116,66 +101,13 @@ func (h *house) must(err error) {
 
 func (h *house) draw(label string, most int) int { return rapid.IntRange(0, most).Draw(h.T, label) }
 
-// upload makes a file of few people, so that they meet often, and announces it once or more.
+// upload draws a file, and announces it once or more.
 func (h *house) upload() {
-	format := formats[h.draw("format", len(formats)-1)]
-	key := fmt.Sprintf("uploads/%d%s", len(h.objects), format.suffix)
-	o := events.Object{
-		Bucket: "b", Key: key, ETag: fmt.Sprintf("%032x", len(h.objects)),
-		Time:      time.UnixMilli(1_700_000_000_000 + int64(h.draw("ms", 2))), // they tie, too
-		Sequencer: fmt.Sprintf("%x", 16+h.draw("sequencer", 300)),
-	}
-	u := upload{object: o}
-	text := format.begin
-	for i := range h.draw("rows", 12) {
-		if i > 0 {
-			text += format.between
-		}
-		row := events.Update{Offset: int64(len(text)), Person: string(rune('a' + h.draw("person", 4)))}
-		switch h.draw("kind", 6) {
-		case 0:
-			row.Remove = true
-			text += format.remove(row.Person)
-		case 1:
-			u.rejected++
-			text += format.set(row.Person, "")
-			continue
-		default:
-			row.Flavor = []string{"vanilla", "mint", "fudge"}[h.draw("flavor", 2)]
-			text += format.set(row.Person, row.Flavor)
-		}
-		u.accepted = append(u.accepted, row)
-	}
-	u.text = text + format.end
-	h.objects[key] = u
+	u := drawUpload(h.T, len(h.objects), 12)
+	h.objects[u.object.Key] = u
 	for range 1 + h.draw("events", 2) {
-		h.events = append(h.events, o)
+		h.events = append(h.events, u.object)
 	}
-}
-
-var formats = []struct {
-	suffix, begin, between, end string
-	set                         func(person, flavor string) string
-	remove                      func(person string) string
-}{
-	{
-		".csv", "person,flavor,action\n", "\n", "\n",
-		func(p, f string) string { return p + "," + f + "," }, func(p string) string { return p + ",,remove" },
-	},
-	{
-		".ndjson", "", "\n", "",
-		func(p, f string) string { return fmt.Sprintf(`{"person":%q,"flavor":%q}`, p, f) },
-		func(p string) string { return fmt.Sprintf(`{"person":%q,"action":"remove"}`, p) },
-	},
-	{
-		".json", "{ ", ",\n  ", "}",
-		func(p, f string) string { return fmt.Sprintf("%q : %q", p, f) }, func(p string) string { return fmt.Sprintf("%q:null", p) },
-	},
-	{
-		".json", "[", " ,", "\n]",
-		func(p, f string) string { return fmt.Sprintf(`{"person":%q,"flavor":%q}`, p, f) },
-		func(p string) string { return fmt.Sprintf(`{"person":%q,"flavor":null}`, p) },
-	},
 }
 
 // pick takes one of n at random, since no order is promised.
@@ -391,84 +323,18 @@ func (h *house) settle() {
 
 func (h *house) check() {
 	ctx := context.Background()
-
-	// The table is the fold of the files by version.
-	folded := map[string]stored{}
-	for _, u := range h.objects {
-		origin, err := u.object.Origin()
-		h.must(err)
-		for _, r := range u.accepted {
-			if v := origin.At(r.Offset); v > folded[r.Person].version {
-				folded[r.Person] = stored{v, r.Flavor}
-			}
-		}
-	}
-	maps.DeleteFunc(folded, func(_ string, s stored) bool { return s.flavor == "" })
 	team, err := h.db.Team(ctx, "", 1000)
 	h.must(err)
-	table := map[string]stored{}
-	for _, f := range team {
-		table[f.Person] = stored{f.Version, f.Flavor}
-	}
-	opt := gocmp.AllowUnexported(stored{})
-	if diff := gocmp.Diff(folded, table, opt); diff != "" {
-		h.Fatalf("the table is not the fold of the files (-want +got):\n%s", diff)
-	}
-
-	// Every upload is live, and its counts are the model's.
+	table := checkTable(h, h.objects, team)
 	for _, u := range h.objects {
 		got, err := h.db.Upload(ctx, u.object.UploadID())
 		h.must(err)
-		if got.Status != events.Live {
-			h.Fatalf("upload %s is %s: %+v", u.object.Key, got.Status, got.Counts)
-		}
-		c := got.Counts
-		if c.Applied+c.Superseded+c.Rejected != c.Rows {
-			h.Fatalf("upload %s does not add up: %+v", u.object.Key, c)
-		}
+		checkUpload(h, u, got, h.reports[got.ID+"/rejects.ndjson"])
 		want := *h.counts(got.ID)
 		want.Rows, want.Rejected, want.Batches = int64(len(u.accepted))+u.rejected, u.rejected, want.BatchesApplied
-		if n := bytes.Count(h.reports[got.ID+"/rejects.ndjson"], []byte("\n")); int64(n) != u.rejected || int64(len(got.Rejects)) != u.rejected {
-			h.Fatalf("upload %s: %d rows are in the report and %d in the ledger of %d that were rejected", u.object.Key, n, len(got.Rejects), u.rejected)
-		}
-		if diff := gocmp.Diff(want, c); diff != "" {
+		if diff := gocmp.Diff(want, got.Counts); diff != "" {
 			h.Fatalf("counts of %s (-want +got):\n%s", u.object.Key, diff)
 		}
 	}
-	h.checkChanges(table)
-}
-
-// checkChanges: repeated ones left out, the changes of a person form a chain in which every link is a real change, and
-// which ends at what the table has.
-func (h *house) checkChanges(table map[string]stored) {
-	chains := map[string]map[events.Version]events.Change{}
-	for _, c := range h.heard {
-		if chains[c.Person] == nil {
-			chains[c.Person] = map[events.Version]events.Change{}
-		}
-		if before, repeated := chains[c.Person][c.Version]; repeated && before != c {
-			h.Fatalf("one change, told in two ways: %+v and %+v", before, c)
-		}
-		chains[c.Person][c.Version] = c
-	}
-	folded := map[string]string{}
-	for person, chain := range chains {
-		flavor := ""
-		for _, c := range slices.SortedFunc(maps.Values(chain), func(a, b events.Change) int { return cmp.Compare(a.Version, b.Version) }) {
-			if c.Previous != flavor || c.Flavor == flavor {
-				h.Fatalf("%s had %q, and then this is announced: %+v", person, flavor, c)
-			}
-			flavor = c.Flavor
-		}
-		if flavor != "" {
-			folded[person] = flavor
-		}
-	}
-	flavors := map[string]string{}
-	for person, s := range table {
-		flavors[person] = s.flavor
-	}
-	if diff := gocmp.Diff(flavors, folded); diff != "" {
-		h.Fatalf("the changes do not add up to the table (-table +changes):\n%s", diff)
-	}
+	checkChanges(h, h.heard, table)
 }

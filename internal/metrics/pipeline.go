@@ -32,10 +32,10 @@ func (t Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tall
 		}
 		settled(t.To, tally.Settled)
 	}
-	count(t.To, Rows, applied, "outcome", "applied")
-	count(t.To, Rows, superseded, "outcome", "superseded")
-	count(t.To, Batches, int64(len(tallies))-duplicates, "outcome", "applied")
-	count(t.To, Batches, duplicates, "outcome", "duplicate")
+	count(t.To, Rows, applied, "applied")
+	count(t.To, Rows, superseded, "superseded")
+	count(t.To, Batches, int64(len(tallies))-duplicates, "applied")
+	count(t.To, Batches, duplicates, "duplicate")
 	return tallies, nil
 }
 
@@ -62,7 +62,7 @@ func (l Ledger) Seal(ctx context.Context, id string, r events.Reading) (*events.
 	if err != nil {
 		return upload, err
 	}
-	count(l.To, Rows, r.Rejected, "outcome", "rejected")
+	count(l.To, Rows, r.Rejected, "rejected")
 	settled(l.To, upload)
 	return upload, nil
 }
@@ -78,8 +78,8 @@ func settled(to Recorder, u *events.Upload) {
 	}
 }
 
-func count(to Recorder, name string, n int64, label, value string) {
+func count(to Recorder, name string, n int64, outcome string) {
 	if n > 0 {
-		to.Count(name, n, Label{label, value})
+		to.Count(name, n, Label{"outcome", outcome})
 	}
 }

@@ -3,6 +3,7 @@ package dynamolocal
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,6 +22,7 @@ type Stream struct {
 	arn     string
 	next    map[string]*string // the iterator of each shard; nil when it is closed
 	marks   int
+	early   []streamtypes.StreamRecord // of writes behind the last mark, read along with it
 }
 
 // NewStream opens the stream of the favorites.
@@ -40,7 +42,7 @@ const mark = "\x00mark"
 // itself and reads until that comes along: the stream of DynamoDB Local keeps the order of all writes.
 func (s *Stream) Drain(ctx context.Context) ([]streamtypes.StreamRecord, error) {
 	s.marks++
-	version := fmt.Sprint(s.marks)
+	version := strconv.Itoa(s.marks)
 	_, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.table, Item: map[string]types.AttributeValue{
 		"shard": &types.AttributeValueMemberN{Value: "-1"}, "person": &types.AttributeValueMemberS{Value: mark},
 		"version": &types.AttributeValueMemberS{Value: version},
@@ -54,13 +56,15 @@ func (s *Stream) Drain(ctx context.Context) ([]streamtypes.StreamRecord, error) 
 		if err != nil {
 			return nil, fmt.Errorf("reading the stream of %s: %w", s.table, err)
 		}
-		for _, r := range got {
+		got, s.early = append(s.early, got...), nil
+		for i, r := range got {
 			person, _ := r.Keys["person"].(*streamtypes.AttributeValueMemberS)
 			if person == nil || person.Value != mark {
 				records = append(records, r)
 				continue
 			}
 			if v, _ := r.NewImage["version"].(*streamtypes.AttributeValueMemberS); v != nil && v.Value == version {
+				s.early = got[i+1:]
 				return records, nil
 			}
 		}

@@ -8,6 +8,9 @@
 //	iam_test.go        … who may do what
 //	storage_test.go    … buckets and tables
 //	functions_test.go  … functions and their logs
+//	gateway_test.go    … routes, authorizer, and what the gateway says by itself
+//	metrics_test.go    … alarms and the dashboard show what is measured
+//	operations_test.go docs/operations.md, held to the template
 //	mutations_test.go  breaks the template, once for each rule at least, and wants it to be told
 //
 // A rule is a function from a template to complaints: that is what makes it testable.

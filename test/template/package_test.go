@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -98,34 +99,47 @@ func (e *oslsError) Unwrap() error { return e.err }
 func TestIdentityProviderMustBeStated(t *testing.T) {
 	needTools(t)
 	stated := map[string]string{"tokenIssuer": "https://id.example/", "audience": "flavors", "jwksUri": "https://id.example/keys"}
-	for _, missing := range []string{"tokenIssuer", "audience", "jwksUri", ""} {
-		name := "without " + missing
-		if missing == "" {
-			name = "with all three"
-		}
-		t.Run(name, func(t *testing.T) {
+	for _, test := range []struct {
+		missing []string
+		want    string
+	}{
+		{[]string{"tokenIssuer"}, "does not state tokenIssuer:"},
+		{[]string{"audience"}, "does not state audience:"},
+		{[]string{"jwksUri"}, "does not state jwksUri:"},
+		{[]string{"tokenIssuer", "audience", "jwksUri"}, "does not state tokenIssuer and audience and jwksUri:"},
+	} {
+		t.Run("without "+strings.Join(test.missing, ", "), func(t *testing.T) {
 			args := []string{"--stage", "unheardof"}
 			for param, value := range stated {
-				if param != missing {
+				if !slices.Contains(test.missing, param) {
 					args = append(args, "--param", param+"="+value)
 				}
 			}
-			src, err := osls(t.Context(), t.TempDir(), args...)
-			switch {
-			case missing == "" && err != nil:
-				t.Errorf("a stage that states all does not package: %v", err)
-			case missing != "" && err == nil:
-				t.Errorf("a stage without %s packages", missing)
-			case missing != "" && !strings.Contains(err.Error(), missing):
-				t.Errorf("what osls says does not name %s: %v", missing, err)
-			}
-			if missing == "" {
-				for _, complaint := range judge(parse(t, src), rules...) {
-					t.Error(complaint)
-				}
+			if _, err := osls(t.Context(), t.TempDir(), args...); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("packaged with error %v, want one with %q", err, test.want)
 			}
 		})
 	}
+	t.Run("with all three", func(t *testing.T) {
+		args := []string{"--stage", "unheardof"}
+		for param, value := range stated {
+			args = append(args, "--param", param+"="+value)
+		}
+		src, err := osls(t.Context(), t.TempDir(), args...)
+		if err != nil {
+			t.Fatalf("a stage that states all does not package: %v", err)
+		}
+		tpl := parse(t, src)
+		for _, complaint := range judge(tpl, rules...) {
+			t.Error(complaint)
+		}
+		got, _ := tpl.get("AuthorizerLambdaFunction", "Environment", "Variables").(map[string]any)
+		for variable, param := range map[string]string{"TOKEN_ISSUER": "tokenIssuer", "AUDIENCE": "audience", "JWKS_URI": "jwksUri"} {
+			if got[variable] != stated[param] {
+				t.Errorf("%s is %v, want %s", variable, got[variable], stated[param])
+			}
+		}
+	})
 }
 
 // varying is what differs between two packagings: the deployment's id, and the folder of the zips.
@@ -150,11 +164,11 @@ func TestLinters(t *testing.T) {
 	for _, linter := range []struct {
 		name    string
 		command []string
-		plant   string // something that it must find, to prove that it looks
+		finds   string // what it says of a queue that is broken on purpose, to prove that it looks
 	}{
 		// W3005: osls writes DependsOn beside GetAtt.
-		{"cfn-lint", []string{"cfn-lint", "--regions", "us-east-1", "--ignore-checks", "W3005", "--template"}, `"VisibilityTimeout":"soon"`},
-		{"cloudformation-validate", []string{"node", filepath.Join(root, "tools", "cfnvalidate.mjs")}, `"VisibilityTimeout":"soon"`},
+		{"cfn-lint", []string{"cfn-lint", "--regions", "us-east-1", "--ignore-checks", "W3005", "--template"}, "'soon' is not of type 'integer'"},
+		{"cloudformation-validate", []string{"node", filepath.Join(root, "tools", "cfnvalidate.mjs")}, "VisibilityTimeout"},
 	} {
 		t.Run(linter.name, func(t *testing.T) {
 			needTools(t)
@@ -173,11 +187,11 @@ func TestLinters(t *testing.T) {
 			if said, err := lint(src); err != nil {
 				t.Errorf("%v:\n%s", err, said)
 			}
-			broken := regexp.MustCompile(`"VisibilityTimeout": ?180`).ReplaceAll(src, []byte(linter.plant))
+			broken := regexp.MustCompile(`"VisibilityTimeout": ?180\b`).ReplaceAll(src, []byte(`"VisibilityTimeout":"soon"`))
 			if bytes.Equal(src, broken) {
 				t.Fatal("nothing was broken")
 			}
-			if said, err := lint(broken); err == nil || !strings.Contains(said, "VisibilityTimeout") {
+			if said, err := lint(broken); err == nil || !strings.Contains(said, linter.finds) {
 				t.Errorf("it does not see a broken template: %v\n%s", err, said)
 			}
 		})

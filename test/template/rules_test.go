@@ -37,6 +37,12 @@ var rules = []rule{
 	{"environment holds no secret", secrets},
 	{"logs end", logs},
 	// gateway_test.go
+	{"routes are those of the description", routes},
+	{"the authorizer sees what may be good", authorizer},
+	{"the gateway speaks as the API does", gatewayResponses},
+	{"the stage logs, limits and shows all", stage},
+	// metrics_test.go
+	{"what is watched is measured", watched},
 }
 
 // judge gives the complaints of rules, each with the rule's name.

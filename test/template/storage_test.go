@@ -66,9 +66,10 @@ func keptBuckets(t *template) (c complaints) {
 	return c
 }
 
+// retained tells whether a resource outlives the stack; one that was made by a deployment that failed need not.
 func retained(t *template, id string) bool {
 	r := t.Resources[id]
-	return r.DeletionPolicy == "Retain" && r.UpdateReplacePolicy == "Retain"
+	return strings.HasPrefix(r.DeletionPolicy, "Retain") && r.UpdateReplacePolicy == "Retain"
 }
 
 // trigger: only what is put under uploads/ starts anything, and only that may be read.
@@ -190,10 +191,12 @@ func encryption(t *template) (c complaints) {
 		}
 	}
 	for _, id := range t.of(aTopic) {
-		if t.get(id, "KmsMasterKeyId") != nil || forAlarms(t, id) {
-			continue
+		switch key := t.get(id, "KmsMasterKeyId"); {
+		case forAlarms(t, id) && key == "alias/aws/sns":
+			c.add("%s: CloudWatch can't use the key %v, so no alarm gets out", id, key)
+		case !forAlarms(t, id) && key == nil:
+			c.add("%s: is not encrypted", id)
 		}
-		c.add("%s: is not encrypted", id)
 	}
 	return c
 }

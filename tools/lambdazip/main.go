@@ -39,7 +39,7 @@ type config struct {
 // run packs every main package that the patterns name.
 func run(c config, patterns []string, stdout io.Writer) error {
 	if len(patterns) == 0 {
-		return errors.New("which packages? For example: lambdazip ./cmd/lambda/...")
+		return errors.New("which packages? ./cmd/lambda/... names all functions")
 	}
 	// A folder of nothing but binaries: go build puts each there under the name of its folder.
 	binaries := filepath.Join(c.out, "arm64")

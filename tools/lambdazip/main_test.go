@@ -67,6 +67,27 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
+// TestAuthorizer packs a function as `make package` does. Every reader waits for this one's cold start.
+func TestAuthorizer(t *testing.T) {
+	if os.Getenv("FLAVORLESS_TEST_TOOLS") == "" {
+		t.Skip("this test compiles a whole function for arm64; run it with: make test")
+	}
+	var zips [2][]byte
+	for i := range zips {
+		dir := t.TempDir()
+		if err := run(config{out: dir, limits: limits{"": 8 << 20}}, []string{"../../cmd/lambda/authorizer"}, t.Output()); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if zips[i], err = os.ReadFile(filepath.Join(dir, "authorizer.zip")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(zips[0], zips[1]) {
+		t.Error("two builds of the authorizer differ")
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for _, test := range []struct {
 		name     string

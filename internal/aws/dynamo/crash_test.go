@@ -165,7 +165,7 @@ type mortal struct {
 
 func (m *mortal) Do(r *http.Request) (*http.Response, error) {
 	left := m.left.Add(-1)
-	if left < 0 && !(m.after && left == -1) {
+	if left < 0 && (!m.after || left != -1) {
 		return nil, errKilled
 	}
 	answer, err := http.DefaultClient.Do(r.WithContext(context.WithoutCancel(r.Context())))

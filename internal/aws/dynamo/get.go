@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -22,12 +23,10 @@ func (t *Table) getSome(ctx context.Context, table string, keys []item, each fun
 	want := types.KeysAndAttributes{Keys: keys, ConsistentRead: aws.Bool(true)}
 	if len(attributes) > 0 {
 		want.ExpressionAttributeNames = map[string]string{}
-		projection := ""
 		for _, a := range attributes {
 			want.ExpressionAttributeNames["#"+a] = a
-			projection += ",#" + a
 		}
-		want.ProjectionExpression = aws.String(projection[1:])
+		want.ProjectionExpression = aws.String("#" + strings.Join(attributes, ",#"))
 	}
 	for again := t.backoff(); len(want.Keys) > 0; {
 		out, err := t.cfg.Client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{

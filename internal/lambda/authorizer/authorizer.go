@@ -32,7 +32,7 @@ type Authorizer struct {
 }
 
 // ErrUnauthorized makes the gateway answer 401. Its text is the contract, letter by letter; any other error is a 500.
-var ErrUnauthorized = errors.New("Unauthorized") //nolint:revive,staticcheck // the gateway's spelling
+var ErrUnauthorized = errors.New("Unauthorized")
 
 // Names in the context that goes with an answer, to the functions behind the gateway and into its templates.
 const (

@@ -1,0 +1,66 @@
+package aws_test
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/test/conformance"
+	"github.com/flavorless/flavorless/test/moto"
+)
+
+// TestObjectsConformance has a bucket with versions, as the deployment's is, and one without. The embedded gateway passes
+// the same suite in its own package.
+func TestObjectsConformance(t *testing.T) {
+	client := moto.Access(judge.URL(t)).S3()
+	var names atomic.Int32
+	bucket := func(t *testing.T, kind string) *string {
+		name := fmt.Sprintf("%s-%d", kind, names.Add(1))
+		if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
+			t.Fatal(err)
+		}
+		return &name
+	}
+	for _, versioned := range []bool{true, false} {
+		t.Run(fmt.Sprintf("versioned %v", versioned), func(t *testing.T) {
+			conformance.TestObjects(t, func(t *testing.T) conformance.Objects {
+				uploads, reports := bucket(t, "uploads"), aws.Reports{Client: client, Bucket: *bucket(t, "reports")}
+				if versioned {
+					if _, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
+						Bucket: uploads, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+					}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return conformance.Objects{
+					Open: aws.Objects{Client: client}.Open, PutReport: reports.Put, GetReport: reports.Get, Versioned: versioned,
+					Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
+						t.Helper()
+						out, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: uploads, Key: &key, Body: strings.NewReader(body), Metadata: metadata})
+						if err != nil {
+							t.Fatal(err)
+						}
+						o := events.Object{Bucket: *uploads, Key: key, ETag: strings.Trim(*out.ETag, `"`), Sequencer: "01", Time: time.Now()}
+						if out.VersionId != nil {
+							o.VersionID = *out.VersionId
+						}
+						return o
+					},
+					Delete: func(t *testing.T, key string) {
+						t.Helper()
+						if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: uploads, Key: &key}); err != nil {
+							t.Fatal(err)
+						}
+					},
+				}
+			})
+		})
+	}
+}

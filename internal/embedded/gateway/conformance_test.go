@@ -1,0 +1,39 @@
+package gateway_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/events"
+	adapter "github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/test/conformance"
+)
+
+// TestObjectsConformance: the S3 adapter finds here what it finds on AWS, announced as it is announced there.
+func TestObjectsConformance(t *testing.T) {
+	conformance.TestObjects(t, func(t *testing.T) conformance.Objects {
+		e := start(t)
+		reports := adapter.Reports{Client: e.s3, Bucket: "reports"}
+		return conformance.Objects{
+			Open: adapter.Objects{Client: e.s3}.Open, PutReport: reports.Put, GetReport: reports.Get,
+			Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
+				t.Helper()
+				if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+					Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(body), Metadata: metadata,
+				}); err != nil {
+					t.Fatal(err)
+				}
+				return e.last(t, key)
+			},
+			Delete: func(t *testing.T, key string) {
+				t.Helper()
+				if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key}); err != nil {
+					t.Fatal(err)
+				}
+			},
+		}
+	})
+}

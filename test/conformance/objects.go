@@ -1,0 +1,175 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Objects is a bucket of uploads and one of reports, both empty.
+type Objects struct {
+	// Open and the two of reports are the adapter's.
+	Open      func(ctx context.Context, o events.Object) (io.ReadCloser, map[string]string, error)
+	PutReport func(ctx context.Context, key string, body io.Reader) (location string, err error)
+	GetReport func(ctx context.Context, key string) (io.ReadCloser, error)
+
+	// Put stores an upload and returns what is announced of it, Delete removes what has its key.
+	Put    func(t *testing.T, key, body string, metadata map[string]string) events.Object
+	Delete func(t *testing.T, key string)
+
+	Versioned bool // an overwritten object can still be read
+}
+
+// TestObjects holds buckets to their contract: exactly the object that was announced, or the news that it has vanished;
+// reports whole or not at all. Open gives fresh ones.
+func TestObjects(t *testing.T, open func(t *testing.T) Objects) {
+	tests := map[string]func(*testing.T, Objects){
+		"an object is read with its metadata":      objectRead,
+		"keys may have any characters":             oddKeys,
+		"the announced object, not a newer one":    overwritten,
+		"a deleted object has vanished":            deleted,
+		"another object under the key is no match": otherETag,
+		"a report comes back":                      reportRead,
+		"a report that breaks leaves none":         reportBreaks,
+		"there is no report that was not written":  noReport,
+	}
+	for _, name := range slices.Sorted(maps.Keys(tests)) {
+		t.Run(name, func(t *testing.T) { tests[name](t, open(t)) })
+	}
+}
+
+func (b Objects) read(t *testing.T, o events.Object) (string, map[string]string) {
+	t.Helper()
+	body, metadata, err := b.Open(t.Context(), o)
+	if err != nil {
+		t.Fatalf("opening %s: %v", o.Key, err)
+	}
+	return readAll(t, body), metadata
+}
+
+func readAll(t *testing.T, body io.ReadCloser) string {
+	t.Helper()
+	defer body.Close()
+	all, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(all)
+}
+
+func objectRead(t *testing.T, b Objects) {
+	const text = "person,flavor\nandy,crème brûlée\n"
+	got, metadata := b.read(t, b.Put(t, "uploads/a.csv", text, map[string]string{"on-error": "abort"}))
+	if got != text {
+		t.Errorf("read %q, want %q", got, text)
+	}
+	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, metadata); diff != "" {
+		t.Errorf("metadata (-want +got):\n%s", diff)
+	}
+	if got, _ := b.read(t, b.Put(t, "uploads/empty.csv", "", nil)); got != "" {
+		t.Errorf("read %q of an empty object", got)
+	}
+}
+
+func oddKeys(t *testing.T, b Objects) {
+	for _, key := range []string{"a b.csv", "a+b.csv", "a%20b.csv", "Zoë/ß.csv", "q?x=1&y=2#z.csv", "it's (new).csv", "=@:,;$!*.csv"} {
+		key = "uploads/" + key
+		if got, _ := b.read(t, b.Put(t, key, key, nil)); got != key {
+			t.Errorf("under %q lies %q", key, got)
+		}
+	}
+}
+
+func overwritten(t *testing.T, b Objects) {
+	old := b.Put(t, "uploads/a.csv", "old", nil)
+	b.Put(t, "uploads/a.csv", "new", nil)
+	if b.Versioned {
+		if got, _ := b.read(t, old); got != "old" {
+			t.Errorf("read %q, want what was announced", got)
+		}
+		return
+	}
+	b.wantVanished(t, old)
+}
+
+func deleted(t *testing.T, b Objects) {
+	o := b.Put(t, "uploads/a.csv", "text", nil)
+	if o.VersionID != "" { // a version outlives its being deleted; only ending the version itself ends that
+		o.VersionID = ""
+	}
+	b.Delete(t, o.Key)
+	b.wantVanished(t, o)
+	b.wantVanished(t, events.Object{Bucket: o.Bucket, Key: "uploads/never.csv", ETag: o.ETag})
+}
+
+func otherETag(t *testing.T, b Objects) {
+	o := b.Put(t, "uploads/a.csv", "text", nil)
+	o.VersionID, o.ETag = "", strings.Repeat("0", 32)
+	b.wantVanished(t, o)
+}
+
+func (b Objects) wantVanished(t *testing.T, o events.Object) {
+	t.Helper()
+	body, _, err := b.Open(t.Context(), o)
+	if err == nil {
+		t.Fatalf("%s is there and has %q", o.Key, readAll(t, body))
+	}
+	if !errors.Is(err, events.ErrVanished) {
+		t.Errorf("the error is %v, want events.ErrVanished", err)
+	}
+}
+
+// reportRead has a report of several parts, too.
+func reportRead(t *testing.T, b Objects) {
+	for _, size := range []int{0, 100, 11 << 20} {
+		key := fmt.Sprintf("some upload/%d.ndjson", size)
+		text := strings.Repeat("{\"line\":1}\n", size/11+1)[:size]
+		location, err := b.PutReport(t.Context(), key, io.LimitReader(strings.NewReader(text), int64(size))) // its size can't be seen
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(location, "s3://") || !strings.HasSuffix(location, "/"+key) {
+			t.Errorf("it lies at %q", location)
+		}
+		body, err := b.GetReport(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := readAll(t, body); got != text {
+			t.Errorf("%d bytes came back as %d others", size, len(got))
+		}
+	}
+}
+
+func reportBreaks(t *testing.T, b Objects) {
+	broken := errors.New("the file broke")
+	for _, size := range []int{100, 11 << 20} {
+		body := io.MultiReader(bytes.NewReader(make([]byte, size)), failing{broken})
+		if location, err := b.PutReport(t.Context(), "broken", body); !errors.Is(err, broken) {
+			t.Errorf("a report that breaks after %d bytes: %q, %v", size, location, err)
+		}
+		if body, err := b.GetReport(t.Context(), "broken"); err == nil {
+			t.Errorf("half of a report is there, of %d bytes", len(readAll(t, body)))
+		}
+	}
+}
+
+type failing struct{ error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.error }
+
+func noReport(t *testing.T, b Objects) {
+	if body, err := b.GetReport(t.Context(), "never written"); err == nil {
+		t.Errorf("it has %q", readAll(t, body))
+	}
+}
