@@ -21,6 +21,7 @@ var benchmarks = []struct {
 	{"read", "reading, validating and packing rows, beside the bare parsers", read},
 	{"live", "upload to live on one machine, beside a bare SQLite upsert", live},
 	{"coldstart", "each Lambda function's start to its first answer, beside a bare handler's", coldstart},
+	{"rows", "what a million rows ask of the services, what that costs, and the client's CPU beside a conditional UpdateItem a row", rows},
 }
 
 const help = `usage: go run ./test/bench [part] [flags of the part]
