@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"flag"
@@ -76,7 +78,7 @@ func rows(ctx context.Context, out io.Writer, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(showRows(out, loads, single), showReads(out, reads), showCost(out, loads, reads))
+	return errors.Join(showRows(out, loads, single), showReads(out, reads), showCost(out, loads, reads), showIdle(ctx, out))
 }
 
 // run takes the way of an upload: the object from S3, messages to SNS, and from there, four at a time, to the table.
@@ -196,7 +198,10 @@ func showRows(out io.Writer, loads []load, single time.Duration) error {
 }
 
 // reading of the table by the API.
-type readCounts struct{ lookup, team fakeaws.Counts }
+type readCounts struct {
+	lookup, team fakeaws.Counts
+	teamBytes    int // of the answer, compressed
+}
 
 // teamPage is as many people as GET /team gives unless told.
 const teamPage = 1000
@@ -219,6 +224,15 @@ func countReads(ctx context.Context, services *fake) (r readCounts, err error) {
 	if err != nil {
 		return r, err
 	}
+	var page bytes.Buffer
+	zip := gzip.NewWriter(&page)
+	for _, f := range team {
+		fmt.Fprintf(zip, "%q:%q,", f.Person, f.Flavor)
+	}
+	if err := zip.Close(); err != nil {
+		return r, err
+	}
+	r.teamBytes = page.Len()
 	r.team, err = services.counts()
 	return r, err
 }

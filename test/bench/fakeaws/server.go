@@ -104,14 +104,16 @@ func (s *Server) reply(w http.ResponseWriter, v any) {
 // object is S3: PUT keeps, GET gives.
 func (s *Server) object(w http.ResponseWriter, r *http.Request, body []byte) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.call(r.Method+"Object", 0, 0, 0)
+	stored, ok := s.objects[r.URL.Path]
 	if r.Method == http.MethodPut {
 		s.objects[r.URL.Path] = body
+	}
+	s.mu.Unlock() // before the answer: who reads it may ask for something else meanwhile
+	if r.Method == http.MethodPut {
 		w.Header().Set("ETag", `"e"`)
 		return
 	}
-	stored, ok := s.objects[r.URL.Path]
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
 		_ = xml.NewEncoder(w).Encode(struct {
