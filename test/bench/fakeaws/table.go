@@ -44,7 +44,7 @@ func (s *Server) write(t *table, key string, changed item, times float64) {
 	u := s.counts.Units[t.name]
 	u.Write += times * writeUnits(max(before.size(), changed.size()))
 	if changed != nil {
-		u.Index += t.indexUnits(before, changed)
+		u.Index += times * t.indexUnits(before, changed)
 		if !same(before, changed) {
 			u.Streamed++
 		}
