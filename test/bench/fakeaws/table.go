@@ -11,6 +11,8 @@ type table struct {
 	keys  []string
 	index []string // the keys of its index, which has nothing else
 	items map[string]item
+
+	sorted map[string][]string // keys by shard; nil if it has to be made anew
 }
 
 func (t *table) key(of item) string {
@@ -47,6 +49,9 @@ func (s *Server) write(t *table, key string, changed item, times float64) {
 		u.Index += times * t.indexUnits(before, changed)
 		if !same(before, changed) {
 			u.Streamed++
+		}
+		if before == nil {
+			t.sorted = nil
 		}
 		t.items[key] = changed
 	}
@@ -97,12 +102,24 @@ func same(a, b item) bool {
 
 // partition gives a shard's items behind a key, in order.
 func (t *table) partition(hash, after string) []item {
-	var found []item
-	for key, it := range t.items {
-		if strings.HasPrefix(key, hash+"\x00") && key > after {
-			found = append(found, it)
+	if t.sorted == nil { // since the last new item
+		t.sorted = map[string][]string{}
+		for key := range t.items {
+			shard, _, _ := strings.Cut(key, "\x00")
+			t.sorted[shard] = append(t.sorted[shard], key)
+		}
+		for _, keys := range t.sorted {
+			slices.Sort(keys)
 		}
 	}
-	slices.SortFunc(found, func(a, b item) int { return strings.Compare(t.key(a), t.key(b)) })
-	return found
+	keys := t.sorted[hash]
+	start, found := slices.BinarySearch(keys, after)
+	if found {
+		start++
+	}
+	items := make([]item, 0, len(keys)-start)
+	for _, key := range keys[start:] {
+		items = append(items, t.items[key])
+	}
+	return items
 }
