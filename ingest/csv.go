@@ -176,7 +176,7 @@ func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 	}
 	if len(fields) != d.width {
 		return u, d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
-			"the row has %d fields, the header %d; put a field that contains %q in double quotes", len(fields), d.width, d.csv.Comma)}), nil
+			"the header has %d fields, the row %d; put a field that contains %q in double quotes", d.width, len(fields), d.csv.Comma)}), nil
 	}
 	action := ""
 	if d.action >= 0 {

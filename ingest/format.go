@@ -91,6 +91,9 @@ func (f Format) mismatch(head []byte) *FileError {
 			return failure(events.FormatMismatch, "the name says %s, but the content is %s; %s", f, s.name, s.mend)
 		}
 	}
+	if looksUTF16(head) {
+		return failure(events.FormatMismatch, "the name says %s, but the content looks like UTF-16; save it as UTF-8", f)
+	}
 	text := bytes.TrimLeft(head, " \t\r\n")
 	if len(text) == 0 {
 		return nil
@@ -107,6 +110,16 @@ func (f Format) mismatch(head []byte) *FileError {
 		return failure(events.FormatMismatch, "the name says %s, but the content looks like JSON; name it .json or .ndjson", strings.ToUpper(f.Rows))
 	}
 	return nil
+}
+
+// looksUTF16 tells whether every second byte of the beginning is zero, as Latin letters have it there without a byte order
+// mark.
+func looksUTF16(head []byte) bool {
+	if len(head) < 4 {
+		return false
+	}
+	little, big := head[1]|head[3], head[0]|head[2]
+	return little == 0 && head[0] != 0 && head[2] != 0 || big == 0 && head[1] != 0 && head[3] != 0
 }
 
 // isSequence tells whether a second object follows the first. Read as a map from person to flavor, NDJSON under a .json

@@ -22,9 +22,11 @@ const (
 	maxWindow = 8 << 20
 
 	// A file may expand to bombFloor bytes whatever its compressed size; beyond, to maxExpansion times that size. Rows of
-	// text compress 3 to 30 times.
+	// text compress 3 to 30 times. It is looked at only every bombStep bytes, so that every run, however its reads fall,
+	// ends such a file at the same row.
 	bombFloor    = 64 << 20
 	maxExpansion = 500
+	bombStep     = 1 << 20
 
 	bufferSize = 64 << 10
 	headSize   = 4096 // bytes of the beginning that tell what a file is
@@ -66,15 +68,45 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// chunks hands the body on in pieces of bufferSize, whatever pieces the network brings it in.
+type chunks struct {
+	body *bodyReader
+	buf  []byte
+	rest []byte // of buf, not handed out yet
+	err  error
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 && c.err == nil {
+		if c.buf == nil {
+			c.buf = make([]byte, bufferSize)
+		}
+		n := 0
+		for n < len(c.buf) && c.err == nil {
+			var m int
+			m, c.err = c.body.Read(c.buf[n:])
+			n += m
+		}
+		c.rest = c.buf[:n]
+	}
+	if len(c.rest) == 0 {
+		return 0, c.err
+	}
+	n := copy(p, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
 func newSource(body io.Reader, format Format) (*source, error) {
 	s := &source{body: &bodyReader{r: body}, close: func() {}, format: format}
+	compressed := &chunks{body: s.body}
 	var err error
 	switch format.Compression {
 	case "gzip":
-		s.plain, err = newGzip(s.body)
+		s.plain, err = newGzip(compressed)
 	case "zstd":
 		var z *zstd.Decoder
-		z, err = zstd.NewReader(s.body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err = zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err == nil {
 			s.plain, s.close = z, z.Close
 		}
@@ -114,13 +146,16 @@ func (s *source) Read(p []byte) (int, error) {
 	if room := s.allowed - s.read; int64(len(p)) > room {
 		p = p[:room]
 	}
+	if room := bombStep - s.read%bombStep; int64(len(p)) > room {
+		p = p[:room]
+	}
 	n, err := s.plain.Read(p)
 	if s.window != nil {
 		s.window.add(p[:n], s.record)
 	}
 	s.read += int64(n)
 	switch {
-	case s.format.Compression != "" && s.read > bombFloor && s.read/maxExpansion > s.body.read:
+	case s.format.Compression != "" && s.read > bombFloor && s.read%bombStep == 0 && s.read/maxExpansion > s.body.read:
 		s.err = failure(events.DecompressionBomb, "%d bytes expand to more than %d; upload it in parts, or with less padding", s.body.read, s.read)
 	case err == io.EOF && s.body.err == nil: // readers give it bare; zstd does for a body that broke, too
 		s.err = err

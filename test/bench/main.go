@@ -1,10 +1,4 @@
-// Command bench measures flavorless beside bare references, in one run on one machine: the ratios are what counts.
-//
-//	go run ./test/bench          all of it
-//	go run ./test/bench read     reading, validating and packing rows, beside the bare parsers
-//	go run ./test/bench live     upload to live, beside a bare SQLite upsert
-//
-// Each takes flags after its name, such as -rows and -repeat. A promise that is not kept makes the exit code 1.
+// Command bench measures flavorless beside bare references: `go run ./test/bench -help` tells what. A file has a part.
 package main
 
 import (
@@ -20,18 +14,48 @@ import (
 
 // benchmarks print a table each, and return an error when a promise is not kept.
 var benchmarks = []struct {
-	name string
-	run  func(ctx context.Context, out io.Writer, args []string) error
+	name  string
+	about string
+	run   func(ctx context.Context, out io.Writer, args []string) error
 }{
-	{"read", read},
-	{"live", live},
+	{"read", "reading, validating and packing rows, beside the bare parsers", read},
+	{"live", "upload to live on one machine, beside a bare SQLite upsert", live},
+	{"coldstart", "each Lambda function's start to its first answer, beside a bare handler's", coldstart},
+	{"rows", "what a million rows ask of the services, what that costs, and the client's CPU beside a conditional UpdateItem a row", rows},
+}
+
+const help = `usage: go run ./test/bench [part] [flags of the part]
+
+Measures flavorless beside bare references, in one run on one machine: the ratios are what counts. Without a part, all are
+measured, which takes some ten minutes. A promise that is not kept makes the exit code 1. Tables go to standard output,
+progress to standard error.
+
+`
+
+func usage() {
+	out := flag.CommandLine.Output()
+	fmt.Fprint(out, help)
+	for _, b := range benchmarks {
+		fmt.Fprintf(out, "  %-10s %s\n", b.name, b.about)
+	}
+	fmt.Fprint(out, "\n`bench <part> -h` lists its flags, such as -rows and -repeat.\n")
+}
+
+// progress tells what takes so long.
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+" …\n", args...)
 }
 
 func main() {
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: bench [read | live] [flags of that one; -h lists them]")
-	}
+	flag.Usage = usage
 	flag.Parse()
+	if flag.Arg(0) == fakeArgument {
+		if err := serveFake(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var errs []error
@@ -41,6 +65,7 @@ func main() {
 			continue
 		}
 		known = true
+		progress("%s: %s", b.name, b.about)
 		errs = append(errs, b.run(ctx, os.Stdout, flag.Args()[min(1, flag.NArg()):]))
 	}
 	if !known {

@@ -1,0 +1,306 @@
+package fakeaws
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
+
+// failure is an answer that is an error, as the protocol has it.
+// https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html#operation-error-serialization
+type failure struct {
+	Type    string `json:"__type"`
+	Message string
+	Item    item     `json:",omitzero"`
+	Reasons []reason `json:"CancellationReasons,omitzero"`
+}
+
+type reason struct {
+	Code, Message string
+	Item          item `json:",omitzero"`
+}
+
+func (f *failure) Error() string { return f.Type + ": " + f.Message }
+
+func fail(kind string) *failure {
+	return &failure{Type: "com.amazonaws.dynamodb.v20120810#" + kind, Message: "The conditional request failed"}
+}
+
+func (s *Server) dynamo(w http.ResponseWriter, operation string, body []byte) {
+	handle := map[string]func([]byte) (any, error){
+		"GetItem": s.getItem, "BatchGetItem": s.batchGet, "Query": s.query, "UpdateItem": s.update,
+		"BatchExecuteStatement": s.batchExecute, "TransactWriteItems": s.transact,
+	}[operation]
+	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	var answer any
+	err := fmt.Errorf("operation %q is not known here", operation)
+	if handle != nil {
+		answer, err = handle(body)
+	}
+	if err != nil {
+		f, ok := err.(*failure) //nolint:errorlint // it comes bare
+		if !ok {
+			f = fail("ValidationException")
+			f.Message = err.Error()
+		}
+		w.WriteHeader(http.StatusBadRequest)
+		answer = f
+	}
+	_ = json.MarshalWrite(w, answer) // whoever asked has gone
+}
+
+// decode takes the lock until the returned function is called.
+func decode[T any](s *Server, body []byte) (request T, unlock func(), err error) {
+	if err := json.Unmarshal(body, &request); err != nil {
+		return request, nil, err
+	}
+	s.mu.Lock()
+	return request, s.mu.Unlock, nil
+}
+
+func (s *Server) table(name string) (*table, error) {
+	if t := s.tables[name]; t != nil {
+		return t, nil
+	}
+	return nil, fmt.Errorf("there is no table %q", name)
+}
+
+func (s *Server) getItem(body []byte) (any, error) {
+	r, unlock, err := decode[request](s, body)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	t, err := s.table(r.TableName)
+	if err != nil {
+		return nil, err
+	}
+	s.call("GetItem", 0, 0, 0)
+	it := t.items[t.key(r.Key)]
+	s.read(t, readUnits(it.size()))
+	return struct {
+		Item item `json:",omitzero"`
+	}{it}, nil
+}
+
+func (s *Server) batchGet(body []byte) (any, error) {
+	type keys struct {
+		Keys                     []item
+		ProjectionExpression     string
+		ExpressionAttributeNames map[string]string
+	}
+	r, unlock, err := decode[struct{ RequestItems map[string]keys }](s, body)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	responses := map[string][]item{}
+	n := 0
+	for name, asked := range r.RequestItems {
+		t, err := s.table(name)
+		if err != nil {
+			return nil, err
+		}
+		n += len(asked.Keys)
+		wanted := projection(asked.ProjectionExpression, asked.ExpressionAttributeNames)
+		found := []item{}
+		for _, key := range asked.Keys {
+			it := t.items[t.key(key)]
+			s.read(t, readUnits(it.size()))
+			if it != nil {
+				found = append(found, it.project(wanted))
+			}
+		}
+		responses[name] = found
+	}
+	s.call("BatchGetItem", n, 0, 0)
+	return struct {
+		Responses       map[string][]item
+		UnprocessedKeys struct{}
+	}{Responses: responses}, nil
+}
+
+func projection(expression string, names map[string]string) []string {
+	if expression == "" {
+		return nil
+	}
+	var wanted []string
+	for placeholder := range strings.SplitSeq(expression, ",") {
+		wanted = append(wanted, names[strings.TrimSpace(placeholder)])
+	}
+	return wanted
+}
+
+// project gives some attributes, or all if wanted is nil.
+func (it item) project(wanted []string) item {
+	if wanted == nil {
+		return it
+	}
+	var some item
+	for _, a := range it {
+		if slices.Contains(wanted, a.name) {
+			some = append(some, a)
+		}
+	}
+	return some
+}
+
+// query reads one partition, behind a sort key or a start. It costs the bytes of all items read, whatever the filter
+// and the projection leave of them.
+func (s *Server) query(body []byte) (any, error) {
+	type input struct {
+		request
+		KeyConditionExpression, FilterExpression, ProjectionExpression string
+		Limit                                                          int
+		ExclusiveStartKey                                              item
+	}
+	r, unlock, err := decode[input](s, body)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	t, err := s.table(r.TableName)
+	if err != nil {
+		return nil, err
+	}
+	shard := r.ExpressionAttributeValues[":shard"].text
+	after := r.ExpressionAttributeValues[":after"].text
+	start := ""
+	if after != "" {
+		start = shard + "\x00" + after + "\x00"
+	}
+	if r.ExclusiveStartKey != nil {
+		start = t.key(r.ExclusiveStartKey)
+	}
+	all := t.partition(shard, start)
+	page := all[:min(len(all), r.Limit)]
+	size := 0
+	items := []item{}
+	wanted := projection(r.ProjectionExpression, r.ExpressionAttributeNames)
+	for _, it := range page {
+		size += it.size()
+		ok, err := r.holds(r.FilterExpression, it)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			items = append(items, it.project(wanted))
+		}
+	}
+	s.call("Query", 0, 0, 0)
+	s.read(t, readUnits(size))
+	answer := struct {
+		Items               []item
+		Count, ScannedCount int
+		LastEvaluatedKey    item `json:",omitzero"`
+	}{Items: items, Count: len(items), ScannedCount: len(page)}
+	if len(page) == r.Limit && len(page) > 0 {
+		answer.LastEvaluatedKey = page[len(page)-1].project(t.keys)
+	}
+	return answer, nil
+}
+
+func (s *Server) update(body []byte) (any, error) {
+	r, unlock, err := decode[request](s, body)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s.call("UpdateItem", 0, 0, 0)
+	t, changed, err := s.prepare(&r)
+	if err != nil {
+		return nil, err
+	}
+	key := t.key(r.Key)
+	s.write(t, key, changed, 1)
+	if changed == nil {
+		f := fail("ConditionalCheckFailedException")
+		f.Item = t.items[key]
+		return nil, f
+	}
+	return struct{ Attributes item }{changed}, nil
+}
+
+// prepare gives the item as the write would leave it; nil if the condition does not hold.
+func (s *Server) prepare(r *request) (*table, item, error) {
+	t, err := s.table(r.TableName)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.Key == nil {
+		r.Key = r.Item
+	}
+	before := t.items[t.key(r.Key)]
+	if ok, err := r.holds(r.ConditionExpression, before); err != nil || !ok {
+		return t, nil, err
+	}
+	if r.Item != nil {
+		return t, r.Item, nil
+	}
+	changed, err := r.apply(before)
+	return t, changed, err
+}
+
+func (s *Server) batchExecute(body []byte) (any, error) {
+	r, unlock, err := decode[struct{ Statements []statementRequest }](s, body)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s.call("BatchExecuteStatement", len(r.Statements), 0, 0)
+	answers := make([]statementAnswer, len(r.Statements))
+	for i, one := range r.Statements {
+		if answers[i], err = s.execute(one); err != nil {
+			return nil, err
+		}
+	}
+	return struct{ Responses []statementAnswer }{answers}, nil
+}
+
+// transact writes all or nothing. One that is cancelled costs as much as one that is not.
+// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+func (s *Server) transact(body []byte) (any, error) {
+	r, unlock, err := decode[struct {
+		TransactItems []struct{ Update, Put *request }
+	}](s, body)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s.call("TransactWriteItems", len(r.TransactItems), 0, 0)
+	tables, changed, keys := make([]*table, len(r.TransactItems)), make([]item, len(r.TransactItems)), make([]string, len(r.TransactItems))
+	reasons := make([]reason, len(r.TransactItems))
+	cancelled := false
+	for i, one := range r.TransactItems {
+		w := one.Update
+		if w == nil {
+			w = one.Put
+		}
+		if w == nil {
+			return nil, fmt.Errorf("only Put and Update are known here")
+		}
+		if tables[i], changed[i], err = s.prepare(w); err != nil {
+			return nil, err
+		}
+		keys[i] = tables[i].key(w.Key)
+		if reasons[i].Code = "None"; changed[i] == nil {
+			cancelled = true
+			reasons[i] = reason{"ConditionalCheckFailed", "The conditional request failed", tables[i].items[keys[i]]}
+		}
+	}
+	for i, t := range tables {
+		if cancelled {
+			changed[i] = nil
+		}
+		s.write(t, keys[i], changed[i], 2)
+	}
+	if cancelled {
+		f := fail("TransactionCanceledException")
+		f.Reasons = reasons
+		return nil, f
+	}
+	return struct{}{}, nil
+}

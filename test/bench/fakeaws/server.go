@@ -1,0 +1,151 @@
+// Package fakeaws speaks as much of S3, SNS and DynamoDB as flavorless asks for, and counts what Amazon would bill. It is
+// for benchmarks: DynamoDB Local and moto take hours for a million rows. It keeps everything in memory, and knows neither
+// throttling nor credentials.
+package fakeaws
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Counts are what was asked for since they were last taken.
+type Counts struct {
+	Calls map[string]Call  // by operation, such as "BatchGetItem"
+	Units map[string]Units // by table
+}
+
+// Call counts the requests of one operation.
+type Call struct {
+	Requests int
+	Entries  int // messages, keys, statements or items; 0 where a request has but one
+	Bytes    int // of messages, with their attributes
+	Billed   int // publish requests as SNS bills them: by 64 KB
+}
+
+// Units are capacity units of one table.
+type Units struct {
+	Read, Write float64
+	Index       float64 // write units of its indexes
+	Streamed    int     // writes that changed an item: each is a record of its stream
+}
+
+// Server is the fake. Besides the services it answers GET /counts, which takes the counts as JSON, and
+// GET /messages, which takes what was published, one JSON string an element.
+type Server struct {
+	mu       sync.Mutex
+	tables   map[string]*table
+	objects  map[string][]byte
+	messages []string
+	counts   Counts
+}
+
+// New returns a fake with two empty tables, favorites and uploads, which have the keys and the index of the deployment's.
+func New() *Server {
+	s := &Server{objects: map[string][]byte{}, tables: map[string]*table{
+		"favorites": {name: "favorites", keys: []string{"shard", "person"}, items: map[string]item{}},
+		"uploads":   {name: "uploads", keys: []string{"id"}, index: []string{"list", "origin"}, items: map[string]item{}},
+	}}
+	s.take()
+	return s
+}
+
+// take gives the counts and starts anew. The caller holds the lock, or is alone.
+func (s *Server) take() Counts {
+	taken := s.counts
+	s.counts = Counts{Calls: map[string]Call{}, Units: map[string]Units{}}
+	return taken
+}
+
+// Counts takes the counts.
+func (s *Server) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.take()
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	_, operation, dynamo := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	switch {
+	case dynamo:
+		s.dynamo(w, operation, body)
+	case r.URL.Path == "/counts":
+		s.reply(w, s.Counts())
+	case r.URL.Path == "/messages":
+		s.mu.Lock()
+		messages := s.messages
+		s.messages = nil
+		s.mu.Unlock()
+		s.reply(w, messages)
+	case r.Method == http.MethodPost && r.URL.Path == "/":
+		s.publish(w, body)
+	default:
+		s.object(w, r, body)
+	}
+}
+
+func (s *Server) reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.MarshalWrite(w, v) // whoever asked has gone
+}
+
+// object is S3: PUT keeps, GET gives.
+func (s *Server) object(w http.ResponseWriter, r *http.Request, body []byte) {
+	s.mu.Lock()
+	s.call(r.Method+"Object", 0, 0, 0)
+	stored, ok := s.objects[r.URL.Path]
+	if r.Method == http.MethodPut {
+		s.objects[r.URL.Path] = body
+	}
+	s.mu.Unlock() // before the answer: who reads it may ask for something else meanwhile
+	if r.Method == http.MethodPut {
+		w.Header().Set("ETag", `"e"`)
+		return
+	}
+	if !ok {
+		w.WriteHeader(http.StatusNotFound)
+		_ = xml.NewEncoder(w).Encode(struct {
+			XMLName xml.Name `xml:"Error"`
+			Code    string
+		}{Code: "NoSuchKey"})
+		return
+	}
+	w.Header().Set("ETag", `"e"`)
+	_, _ = w.Write(stored) // whoever asked has gone
+}
+
+// call counts one request. The caller holds the lock.
+func (s *Server) call(operation string, entries, bytes, billed int) {
+	c := s.counts.Calls[operation]
+	s.counts.Calls[operation] = Call{c.Requests + 1, c.Entries + entries, c.Bytes + bytes, c.Billed + billed}
+}
+
+// Add gives the sum of counts.
+func (c Counts) Add(more Counts) Counts {
+	sum := Counts{Calls: map[string]Call{}, Units: map[string]Units{}}
+	maps.Copy(sum.Calls, c.Calls)
+	maps.Copy(sum.Units, c.Units)
+	for name, m := range more.Calls {
+		a := sum.Calls[name]
+		sum.Calls[name] = Call{a.Requests + m.Requests, a.Entries + m.Entries, a.Bytes + m.Bytes, a.Billed + m.Billed}
+	}
+	for name, m := range more.Units {
+		a := sum.Units[name]
+		sum.Units[name] = Units{a.Read + m.Read, a.Write + m.Write, a.Index + m.Index, a.Streamed + m.Streamed}
+	}
+	return sum
+}
+
+func (c Call) String() string { return fmt.Sprintf("%d (%d entries)", c.Requests, c.Entries) }
