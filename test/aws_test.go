@@ -30,7 +30,10 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	awsadapters "github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/aws/queues"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 	"github.com/flavorless/flavorless/internal/metrics"
 	"github.com/flavorless/flavorless/test/dynamolocal"
@@ -135,24 +138,24 @@ func newCloudHouse(t *testing.T) *cloudHouse {
 		),
 	)
 
-	h.tables = dynamolocal.Create(t, h.direct.DynamoDB(), name+"convergence")
-	h.table = dynamo.New(dynamo.Config{Client: h.direct.DynamoDB(), Favorites: h.tables.Favorites, Uploads: h.tables.Uploads})
+	h.tables = dynamolocal.Create(t, dynamo.Client(h.direct), name+"convergence")
+	h.table = dynamo.New(dynamo.Config{Client: dynamo.Client(h.direct), Favorites: h.tables.Favorites, Uploads: h.tables.Uploads})
 	h.stream = dynamolocal.NewStream(dynamoURL, h.tables.Favorites)
 	updates, changes := h.messaging(t)
 	h.buckets(t)
 
 	log, recorder := slog.New(slog.DiscardHandler), metrics.NewEMF(io.Discard, "test", "test", time.Now)
-	common := stages.Common{Dead: awsadapters.DeadLetters{Client: faulty.SQS(), URL: h.dead}, Metrics: recorder, Log: log}
-	table := dynamo.New(dynamo.Config{Client: faulty.DynamoDB(), Favorites: h.tables.Favorites, Uploads: h.tables.Uploads})
+	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(faulty), URL: h.dead}, Metrics: recorder, Log: log}
+	table := dynamo.New(dynamo.Config{Client: dynamo.Client(faulty), Favorites: h.tables.Favorites, Uploads: h.tables.Uploads})
 	h.ingester = stages.Ingest{Common: common, Ingester: ingest.New(ingest.Config{
-		Objects: awsadapters.Objects{Client: faulty.S3()}, Updates: awsadapters.Topic{Client: faulty.SNS(), ARN: updates},
-		Ledger: table, Reports: awsadapters.Reports{Client: faulty.S3(), Bucket: h.reports},
+		Objects: buckets.Objects{Client: buckets.Client(faulty)}, Updates: topics.Topic{Client: topics.Client(faulty), ARN: updates},
+		Ledger: table, Reports: buckets.Reports{Client: buckets.Client(faulty), Bucket: h.reports},
 		Clock: time.Now, Log: log, BatchBytes: 460,
 		Pause: func(context.Context) bool { return rand.IntN(8) == 0 },
 	})}
 	h.applier = stages.Apply{Common: common, Applier: &ingest.Applier{Table: table, Log: log}}
 	h.announce = stages.Announce{Common: common, Announcer: &ingest.Announcer{
-		Changes: awsadapters.Topic{Client: faulty.SNS(), ARN: changes}, Log: log,
+		Changes: topics.Topic{Client: topics.Client(faulty), ARN: changes}, Log: log,
 	}}
 	return h
 }
@@ -168,7 +171,7 @@ func (h *cloudHouse) faulty(t *testing.T, target string, rules ...faultproxy.Rul
 // messaging makes the topics and their queues, and returns the topics' ARNs.
 func (h *cloudHouse) messaging(t *testing.T) (updates, changes string) {
 	t.Helper()
-	queues, topics := h.direct.SQS(), h.direct.SNS()
+	queues, topics := queues.Client(h.direct), topics.Client(h.direct)
 	queue := func(name string) (url, arn string) {
 		name = h.name + name
 		made, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name})
@@ -216,7 +219,7 @@ func (h *cloudHouse) messaging(t *testing.T) (updates, changes string) {
 
 func (h *cloudHouse) buckets(t *testing.T) {
 	t.Helper()
-	client := h.direct.S3()
+	client := buckets.Client(h.direct)
 	for _, name := range []string{h.bucket, h.reports} {
 		if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
 			t.Fatal(err)
@@ -232,7 +235,7 @@ func (h *cloudHouse) buckets(t *testing.T) {
 // put uploads the file; what S3 announces of it has the times that were drawn.
 func (h *cloudHouse) put(t *testing.T, u upload) {
 	t.Helper()
-	out, err := h.direct.S3().PutObject(t.Context(), &s3.PutObjectInput{Bucket: &h.bucket, Key: &u.object.Key, Body: strings.NewReader(u.text)})
+	out, err := buckets.Client(h.direct).PutObject(t.Context(), &s3.PutObjectInput{Bucket: &h.bucket, Key: &u.object.Key, Body: strings.NewReader(u.text)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +332,7 @@ func (h *cloudHouse) resumed(ctx context.Context, batch lambdaevents.SQSEvent) (
 
 // poll is the event source of a queue. Some of what is done comes again.
 func (h *cloudHouse) poll(running context.Context, t *testing.T, queue string, handle func(context.Context, lambdaevents.SQSEvent) (lambdaevents.SQSEventResponse, error)) {
-	ctx, client := context.WithoutCancel(running), h.direct.SQS()
+	ctx, client := context.WithoutCancel(running), queues.Client(h.direct)
 	for running.Err() == nil {
 		got, err := client.ReceiveMessage(running, &sqs.ReceiveMessageInput{
 			QueueUrl: &queue, MaxNumberOfMessages: 4, WaitTimeSeconds: 1, VisibilityTimeout: 600, MessageAttributeNames: []string{"All"},
@@ -457,7 +460,7 @@ func (h *cloudHouse) report(ctx context.Context, t *testing.T, u events.Upload) 
 		return nil
 	}
 	key := strings.TrimPrefix(u.RejectsAt, "s3://"+h.reports+"/")
-	out, err := h.direct.S3().GetObject(ctx, &s3.GetObjectInput{Bucket: &h.reports, Key: &key})
+	out, err := buckets.Client(h.direct).GetObject(ctx, &s3.GetObjectInput{Bucket: &h.reports, Key: &key})
 	if err != nil {
 		t.Fatalf("the report of %s: %v", u.ID, err)
 	}
@@ -472,7 +475,7 @@ func (h *cloudHouse) report(ctx context.Context, t *testing.T, u events.Upload) 
 // drain empties a queue.
 func (h *cloudHouse) drain(ctx context.Context, t *testing.T, queue string) (bodies []string) {
 	for {
-		got, err := h.direct.SQS().ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, VisibilityTimeout: 600})
+		got, err := queues.Client(h.direct).ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10, VisibilityTimeout: 600})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,8 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/flavorless/flavorless/events"
-	ours "github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/queues"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 )
 
 // moveTask moves messages when it is looked at, one a look, so that its progress can be seen.
@@ -94,7 +95,7 @@ func (c *cloud) answer(w http.ResponseWriter, err error, answer any) {
 // urlOf gives the URL of a queue by its ARN.
 func (c *cloud) urlOf(arn string) string {
 	name := arn[strings.LastIndex(arn, ":")+1:]
-	out, err := c.access.SQS().GetQueueUrl(c.t.Context(), &sqs.GetQueueUrlInput{QueueName: &name})
+	out, err := queues.Client(c.access).GetQueueUrl(c.t.Context(), &sqs.GetQueueUrlInput{QueueName: &name})
 	if err != nil {
 		c.t.Errorf("no queue %q: %v", arn, err)
 		return ""
@@ -111,7 +112,7 @@ func (c *cloud) arn(queue string) string {
 
 func (c *cloud) depth(url string) int {
 	c.t.Helper()
-	out, err := c.access.SQS().GetQueueAttributes(c.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
+	out, err := queues.Client(c.access).GetQueueAttributes(c.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func (c *cloud) depth(url string) int {
 
 // take takes messages out of a queue for good.
 func (c *cloud) take(url string, most int32) []sqstypes.Message {
-	client := c.access.SQS()
+	client := queues.Client(c.access)
 	out, err := client.ReceiveMessage(c.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: most, MessageAttributeNames: []string{"All"}})
 	if err != nil {
 		c.t.Error(err)
@@ -141,7 +142,7 @@ func (c *cloud) take(url string, most int32) []sqstypes.Message {
 
 func (c *cloud) send(url, body string, attributes map[string]sqstypes.MessageAttributeValue) {
 	c.t.Helper()
-	if _, err := c.access.SQS().SendMessage(c.t.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &body, MessageAttributes: attributes}); err != nil {
+	if _, err := queues.Client(c.access).SendMessage(c.t.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &body, MessageAttributes: attributes}); err != nil {
 		c.t.Error(err)
 	}
 }
@@ -150,12 +151,12 @@ func (c *cloud) send(url, body string, attributes map[string]sqstypes.MessageAtt
 func (c *cloud) subscribed(topic string) string {
 	c.t.Helper()
 	name := c.stack + "-subscriber-" + topic[strings.LastIndex(topic, "-")+1:]
-	queue, err := c.access.SQS().CreateQueue(c.t.Context(), &sqs.CreateQueueInput{QueueName: &name})
+	queue, err := queues.Client(c.access).CreateQueue(c.t.Context(), &sqs.CreateQueueInput{QueueName: &name})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	arn := strings.Replace(topic[:strings.LastIndex(topic, ":")+1], ":sns:", ":sqs:", 1) + name
-	_, err = c.access.SNS().Subscribe(c.t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &arn,
+	_, err = topics.Client(c.access).Subscribe(c.t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &arn,
 		Attributes: map[string]string{"RawMessageDelivery": "true"}})
 	if err != nil {
 		c.t.Fatal(err)
@@ -184,7 +185,7 @@ func (c *cloud) publish(changes ...events.Change) {
 	for i, change := range changes {
 		messages[i] = change.Message()
 	}
-	topic := ours.Topic{Client: c.access.SNS(), ARN: c.outputs["ChangesTopicArn"]}
+	topic := topics.Topic{Client: topics.Client(c.access), ARN: c.outputs["ChangesTopicArn"]}
 	if err := errors.Join(topic.Publish(c.t.Context(), messages)...); err != nil {
 		c.t.Fatal(err)
 	}

@@ -25,6 +25,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	ours "github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/queues"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 	"github.com/flavorless/flavorless/internal/metrics"
 	"github.com/flavorless/flavorless/test/moto"
@@ -172,7 +174,7 @@ func (c *cloud) invoke(w http.ResponseWriter, r *http.Request) {
 	}
 	common := func(queue string) stages.Common {
 		return stages.Common{
-			Dead: ours.DeadLetters{Client: c.access.SQS(), URL: c.outputs[queue]}, Metrics: metrics.NewEMF(io.Discard, "f", "test", time.Now),
+			Dead: queues.DeadLetters{Client: queues.Client(c.access), URL: c.outputs[queue]}, Metrics: metrics.NewEMF(io.Discard, "f", "test", time.Now),
 			Log: slog.New(slog.DiscardHandler),
 		}
 	}
@@ -190,7 +192,7 @@ func (c *cloud) invoke(w http.ResponseWriter, r *http.Request) {
 	case c.outputs["AnnounceFunctionName"]:
 		var event lambdaevents.DynamoDBEvent
 		if err = json.Unmarshal(payload, &event); err == nil {
-			topic := ours.Topic{Client: c.access.SNS(), ARN: c.outputs["ChangesTopicArn"]}
+			topic := topics.Topic{Client: topics.Client(c.access), ARN: c.outputs["ChangesTopicArn"]}
 			announce := stages.Announce{Common: common("AnnounceDeadUrl"), Announcer: &ingest.Announcer{Changes: topic, Log: slog.New(slog.DiscardHandler)}}
 			answer, err = announce.Handle(r.Context(), event)
 		}

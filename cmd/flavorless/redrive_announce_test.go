@@ -14,7 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
-	ours "github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/aws/queues"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 )
 
 func stretchGivenUp(stream, shard, start, end string) string {
@@ -32,7 +34,7 @@ func TestRedriveAnnounce(t *testing.T) {
 	c.send(dead, stretchGivenUp(stream, shard, numbers[1], numbers[2]), nil)
 	c.send(dead, stretchGivenUp(stream, shard, numbers[3], numbers[3]), nil)
 	lone := change(t, "zoe", "", "lemon", 99).Message()
-	pairs := []string{ours.DeadReason, "why"}
+	pairs := []string{queues.DeadReason, "why"}
 	for name, value := range lone.Attributes {
 		pairs = append(pairs, name, value)
 	}
@@ -88,7 +90,7 @@ func TestRedriveAnnounce(t *testing.T) {
 	})
 	t.Run("announce fails", func(t *testing.T) {
 		topic := c.outputs["ChangesTopicArn"]
-		if _, err := c.access.SNS().DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &topic}); err != nil {
+		if _, err := topics.Client(c.access).DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &topic}); err != nil {
 			t.Fatal(err)
 		}
 		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "announce failed on record "+numbers[0]) {
@@ -115,7 +117,7 @@ func TestRedriveAnnounce(t *testing.T) {
 // records.
 func (c *cloud) favorites(people int) (stream, shard string, numbers []string) {
 	c.t.Helper()
-	client, name := c.access.DynamoDB(), c.stack+"-favorites"
+	client, name := dynamo.Client(c.access), c.stack+"-favorites"
 	attribute := func(name string, typ types.ScalarAttributeType) types.AttributeDefinition {
 		return types.AttributeDefinition{AttributeName: &name, AttributeType: typ}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
-	ours "github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/aws/stack"
 )
 
@@ -78,12 +78,12 @@ func TestRedriveLists(t *testing.T) {
 	if got := c.redrive(exitOK); strings.Contains(got.out, "WHY") || strings.Count(got.out, " 0\n") != len((*stack.Stack)(nil).DeadQueues()) {
 		t.Errorf("of empty queues: %s", got.out)
 	}
-	c.send(c.url("apply-dead"), "garbage", sqsAttributes("type", events.UpdatesType, "upload", "u1", ours.DeadReason, "decoding a batch: no JSON\x1b[2J", ours.DeadSource, "apply"))
+	c.send(c.url("apply-dead"), "garbage", sqsAttributes("type", events.UpdatesType, "upload", "u1", queues.DeadReason, "decoding a batch: no JSON\x1b[2J", queues.DeadSource, "apply"))
 	c.send(c.url("apply-dead"), "{}", sqsAttributes("type", events.UpdatesType, "upload", "u2"))
 	c.send(c.url("ingest-dead"), gaveUp(s3Event("uploads/a+b.csv")), nil)
-	c.send(c.url("ingest-dead"), s3Event("uploads/c.csv"), sqsAttributes(ours.DeadReason, "out of reach", ours.DeadSource, "ingest"))
+	c.send(c.url("ingest-dead"), s3Event("uploads/c.csv"), sqsAttributes(queues.DeadReason, "out of reach", queues.DeadSource, "ingest"))
 	c.send(c.url("announce-dead"), stretchGivenUp("arn:aws:dynamodb:us-east-1:123456789012:table/f/stream/s", "shard", "1", "2"), nil)
-	c.send(c.url("announce-dead"), "{}", sqsAttributes("type", events.ChangeType, "person", "andy", ours.DeadReason, "too long"))
+	c.send(c.url("announce-dead"), "{}", sqsAttributes("type", events.ChangeType, "person", "andy", queues.DeadReason, "too long"))
 
 	want := map[string][]string{
 		"apply-dead":          {"upload u1: decoding a batch: no JSON\x1b[2J", "upload u2: apply failed at every try; its log tells why"},
@@ -177,8 +177,8 @@ func TestRedriveIngest(t *testing.T) {
 	queue := c.subscribed(c.outputs["UpdatesTopicArn"])
 	dead := c.url("ingest-dead")
 	c.send(dead, gaveUp(s3Event("uploads/a.csv")), nil)
-	c.send(dead, s3Event("uploads/b.csv"), sqsAttributes(ours.DeadReason, "why"))
-	c.send(dead, "a span", sqsAttributes("type", events.SpanType, "upload", "u", ours.DeadReason, "why"))
+	c.send(dead, s3Event("uploads/b.csv"), sqsAttributes(queues.DeadReason, "why"))
+	c.send(dead, "a span", sqsAttributes("type", events.SpanType, "upload", "u", queues.DeadReason, "why"))
 	if got := c.redrive(exitOK, "ingest-dead"); got.out != "ingest-dead: 3 put back\n" {
 		t.Errorf("said: %s", got.out)
 	}
@@ -203,7 +203,7 @@ func TestRedriveIngest(t *testing.T) {
 	}
 	// A message stays that no function takes.
 	c.bodies(dead)
-	c.send(dead, "(empty)", sqsAttributes(ours.DeadReason, "no JSON"))
+	c.send(dead, "(empty)", sqsAttributes(queues.DeadReason, "no JSON"))
 	if got := c.redrive(exitFailed, "--all"); !strings.Contains(got.err, "ingest-dead: ") || !strings.Contains(got.err, "not JSON") || !strings.Contains(got.out, "announce-dead: 0 put back") {
 		t.Errorf("said: %s%s", got.out, got.err)
 	}

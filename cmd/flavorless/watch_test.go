@@ -15,7 +15,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/aws/stack"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 )
 
 // watcher is `flavorless watch` in a process of its own.
@@ -82,10 +84,10 @@ func (w *watcher) end(signal os.Signal) (code int, rest string) {
 }
 
 // watching gives the attributes of the queues that watchers have, and the filter policies of the topic's subscriptions.
-func (c *cloud) watching() (queues []map[string]string, filters []string) {
+func (c *cloud) watching() (found []map[string]string, filters []string) {
 	c.t.Helper()
 	prefix := stack.WatchPrefix
-	client, topics := c.access.SQS(), c.access.SNS()
+	client, sender := queues.Client(c.access), topics.Client(c.access)
 	list, err := client.ListQueues(c.t.Context(), &sqs.ListQueuesInput{QueueNamePrefix: &prefix})
 	if err != nil {
 		c.t.Fatal(err)
@@ -95,15 +97,15 @@ func (c *cloud) watching() (queues []map[string]string, filters []string) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		queues = append(queues, out.Attributes)
+		found = append(found, out.Attributes)
 	}
 	topic := c.outputs["ChangesTopicArn"]
-	subscriptions, err := topics.ListSubscriptionsByTopic(c.t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &topic})
+	subscriptions, err := sender.ListSubscriptionsByTopic(c.t.Context(), &sns.ListSubscriptionsByTopicInput{TopicArn: &topic})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	for _, s := range subscriptions.Subscriptions {
-		out, err := topics.GetSubscriptionAttributes(c.t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn})
+		out, err := sender.GetSubscriptionAttributes(c.t.Context(), &sns.GetSubscriptionAttributesInput{SubscriptionArn: s.SubscriptionArn})
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -112,7 +114,7 @@ func (c *cloud) watching() (queues []map[string]string, filters []string) {
 		}
 		filters = append(filters, out.Attributes["FilterPolicy"])
 	}
-	return queues, filters
+	return found, filters
 }
 
 func TestWatchStack(t *testing.T) {
@@ -197,7 +199,7 @@ func TestWatchStack(t *testing.T) {
 	t.Run("what is no change", func(t *testing.T) {
 		w := startWatch(t, "--stack", c.stack)
 		topic, text, typ := c.outputs["ChangesTopicArn"], "nonsense", "flavorless.change.v1"
-		_, err := c.access.SNS().Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: &text, MessageAttributes: snsAttributes("type", typ)})
+		_, err := topics.Client(c.access).Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: &text, MessageAttributes: snsAttributes("type", typ)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,13 +209,13 @@ func TestWatchStack(t *testing.T) {
 	})
 	t.Run("half-way", func(t *testing.T) {
 		topic := c.outputs["ChangesTopicArn"]
-		if _, err := c.access.SNS().DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &topic}); err != nil {
+		if _, err := topics.Client(c.access).DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &topic}); err != nil {
 			t.Fatal(err)
 		}
 		if got := command(t, "", "watch", "--stack", c.stack); got.code != exitFailed || !strings.Contains(got.err, "subscribing to the changes") {
 			t.Errorf("%+v", got)
 		}
-		if _, err := c.access.SNS().CreateTopic(t.Context(), &sns.CreateTopicInput{Name: ptr(c.stack + "-changes")}); err != nil {
+		if _, err := topics.Client(c.access).CreateTopic(t.Context(), &sns.CreateTopicInput{Name: ptr(c.stack + "-changes")}); err != nil {
 			t.Fatal(err)
 		}
 	})

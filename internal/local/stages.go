@@ -9,7 +9,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
@@ -37,8 +37,8 @@ func (s *Server) startStages(ctx context.Context) {
 	ctx, s.stopStages = context.WithCancel(ctx)
 	client := s.S3()
 	ingester := ingest.New(ingest.Config{
-		Objects: aws.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: s.db,
-		Reports: aws.Reports{Client: client, Bucket: reportsBucket}, Clock: s.cfg.Clock, Log: s.cfg.Log,
+		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: s.db,
+		Reports: buckets.Reports{Client: client, Bucket: reportsBucket}, Clock: s.cfg.Clock, Log: s.cfg.Log,
 	})
 	applier := &ingest.Applier{Table: s.db, Log: s.cfg.Log}
 

@@ -33,7 +33,7 @@ func serveFake() error {
 		_, _ = io.Copy(io.Discard, os.Stdin) // however it ends
 		_ = server.Close()
 	}()
-	if err := server.Serve(listener); err != http.ErrServerClosed { //nolint:errorlint // it comes bare
+	if err := server.Serve(listener); err != http.ErrServerClosed {
 		return err
 	}
 	return nil

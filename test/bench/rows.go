@@ -21,7 +21,9 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/buckets"
+	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/test/bench/fakeaws"
 )
 
@@ -94,10 +96,10 @@ func (l *load) run(ctx context.Context, services *fake, file []byte, n int) erro
 		return err
 	}
 	to, log := access(services.url), slog.New(slog.DiscardHandler)
-	buckets, table := to.S3(), newTable(services.url)
+	store, table := buckets.Client(to), newTable(services.url)
 	ingester := ingest.New(ingest.Config{
-		Objects: aws.Objects{Client: buckets}, Updates: aws.Topic{Client: to.SNS(), ARN: topicARN}, Ledger: table,
-		Reports: aws.Reports{Client: buckets, Bucket: "reports"}, Clock: time.Now, Log: log,
+		Objects: buckets.Objects{Client: store}, Updates: topics.Topic{Client: topics.Client(to), ARN: topicARN}, Ledger: table,
+		Reports: buckets.Reports{Client: store, Bucket: "reports"}, Clock: time.Now, Log: log,
 	})
 	start := cpuTime()
 	if err := ingester.Ingest(ctx, o); err != nil {
@@ -140,7 +142,7 @@ func (l *load) run(ctx context.Context, services *fake, file []byte, n int) erro
 
 // singles writes rows as one would at first, and gives the CPU a row: one conditional UpdateItem each, 16 at a time.
 func singles(ctx context.Context, services *fake, n int) (time.Duration, error) {
-	client := access(services.url).DynamoDB()
+	client := dynamo.Client(access(services.url))
 	start := cpuTime()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)

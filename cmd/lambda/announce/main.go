@@ -5,7 +5,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/queues"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/internal/config"
 	"github.com/flavorless/flavorless/internal/lambda/clients"
 	"github.com/flavorless/flavorless/internal/lambda/shell"
@@ -20,7 +21,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 		return nil, err
 	}
 	tools, access := shell.NewTools(function), clients.For(account)
-	announcer := &ingest.Announcer{Changes: aws.Topic{Client: access.SNS(), ARN: cfg.ChangesTopic}, Log: tools.Log}
-	common := stages.Common{Dead: aws.DeadLetters{Client: access.SQS(), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
+	announcer := &ingest.Announcer{Changes: topics.Topic{Client: topics.Client(access), ARN: cfg.ChangesTopic}, Log: tools.Log}
+	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
 	return shell.Handler(tools, stages.Announce{Common: common, Announcer: announcer}.Handle), nil
 }

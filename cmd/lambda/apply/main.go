@@ -5,8 +5,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/config"
 	"github.com/flavorless/flavorless/internal/lambda/clients"
 	"github.com/flavorless/flavorless/internal/lambda/shell"
@@ -23,9 +23,9 @@ func build(env *config.Env) (lambda.Handler, error) {
 	}
 	tools, access := shell.NewTools(function), clients.For(account)
 	table := dynamo.New(dynamo.Config{
-		Client: access.DynamoDB(), Favorites: cfg.FavoritesTable, Uploads: cfg.UploadsTable, Logger: tools.Log,
+		Client: dynamo.Client(access), Favorites: cfg.FavoritesTable, Uploads: cfg.UploadsTable, Logger: tools.Log,
 	})
 	applier := &ingest.Applier{Table: metrics.Table{Next: table, To: tools.Metrics}, Log: tools.Log}
-	common := stages.Common{Dead: aws.DeadLetters{Client: access.SQS(), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
+	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
 	return shell.Handler(tools, stages.Apply{Common: common, Applier: applier}.Handle), nil
 }

@@ -8,8 +8,10 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/aws/queues"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/internal/config"
 	"github.com/flavorless/flavorless/internal/lambda/clients"
 	"github.com/flavorless/flavorless/internal/lambda/shell"
@@ -29,17 +31,17 @@ func build(env *config.Env) (lambda.Handler, error) {
 		return nil, err
 	}
 	tools, access := shell.NewTools(function), clients.For(account)
-	buckets := access.S3()
-	ledger := dynamo.New(dynamo.Config{Client: access.DynamoDB(), Uploads: cfg.UploadsTable, Logger: tools.Log})
+	store := buckets.Client(access)
+	ledger := dynamo.New(dynamo.Config{Client: dynamo.Client(access), Uploads: cfg.UploadsTable, Logger: tools.Log})
 	ingester := ingest.New(ingest.Config{
-		Objects: aws.Objects{Client: buckets},
-		Updates: aws.Topic{Client: access.SNS(), ARN: cfg.UpdatesTopic},
+		Objects: buckets.Objects{Client: store},
+		Updates: topics.Topic{Client: topics.Client(access), ARN: cfg.UpdatesTopic},
 		Ledger:  metrics.Ledger{Next: ledger, To: tools.Metrics},
-		Reports: aws.Reports{Client: buckets, Bucket: cfg.ReportsBucket},
+		Reports: buckets.Reports{Client: store, Bucket: cfg.ReportsBucket},
 		Clock:   time.Now,
 		Log:     tools.Log,
 		Pause:   ingest.BeforeDeadline(pause),
 	})
-	common := stages.Common{Dead: aws.DeadLetters{Client: access.SQS(), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
+	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
 	return shell.Handler(tools, stages.Ingest{Common: common, Ingester: ingester}.Handle), nil
 }

@@ -20,7 +20,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 	}
 	tools, access := shell.NewTools(function), clients.For(account)
 	table := dynamo.New(dynamo.Config{
-		Client: access.DynamoDB(), Favorites: cfg.FavoritesTable, Uploads: cfg.UploadsTable, Logger: tools.Log,
+		Client: dynamo.Client(access), Favorites: cfg.FavoritesTable, Uploads: cfg.UploadsTable, Logger: tools.Log,
 	})
 	gateway, err := rest.New(rest.Config{Table: table, BasePath: cfg.BasePath, Origins: cfg.Origins, Metrics: tools.Metrics, Log: tools.Log})
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
 // reader is what reading needs of the SDK's client.
@@ -28,6 +30,14 @@ type client interface {
 	reader
 	writer
 }
+
+// Client is a client of the tables.
+func Client(a ours.Access) *dynamodb.Client {
+	return dynamodb.NewFromConfig(a.Config("DYNAMODB"), func(o *dynamodb.Options) { o.RetryMaxAttempts = tries })
+}
+
+// tries is more than the SDK's 3: a table that is scaling up throttles for seconds, and then serves.
+const tries = 8
 
 // Config is what New needs. Client and the names are a must.
 type Config struct {

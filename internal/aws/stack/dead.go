@@ -17,6 +17,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	ours "github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/queues"
 )
 
 // deadQueue is a queue where messages wait that could not be handled. resources/messaging.yml tells how they get there.
@@ -183,7 +184,7 @@ func (s *Stack) release(ctx context.Context, url string, letters []letter) {
 
 // about says what a message is and why it is dead, as far as that is known.
 func (l letter) about() (subject, reason string) {
-	reason = l.attributes[ours.DeadReason]
+	reason = l.attributes[queues.DeadReason]
 	if f, ok := l.failure(); ok {
 		subject, reason = f.about()
 		return cmp.Or(subject, l.id), reason
@@ -194,7 +195,7 @@ func (l letter) about() (subject, reason string) {
 	case events.UpdatesType, events.SpanType:
 		return "upload " + l.attributes["upload"], reason
 	}
-	return cmp.Or(objects(l.body), l.attributes[ours.DeadID], l.id), reason
+	return cmp.Or(objects(l.body), l.attributes[queues.DeadID], l.id), reason
 }
 
 // objects names the objects of an S3 event; it gives nothing if it is none.

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"github.com/flavorless/flavorless/events"
-	ours "github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 )
 
 // republish puts a message onto the updates topic again, with the attributes by which it finds its queue.
@@ -35,7 +35,7 @@ func (s *Stack) publish(ctx context.Context, output string, l letter) error {
 	if m.Attributes["type"] == "" {
 		return errors.New("it has no attribute type, so no subscription would take it")
 	}
-	return ours.Topic{Client: s.sns(), ARN: topic}.Publish(ctx, []events.Message{m})[0]
+	return topics.Topic{Client: s.sns(), ARN: topic}.Publish(ctx, []events.Message{m})[0]
 }
 
 // ingestAgain hands an object event to ingest once more, and a span to the topic that it came by.

@@ -9,8 +9,8 @@ import (
 	lambdaevents "github.com/aws/aws-lambda-go/events"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
@@ -48,7 +48,7 @@ func (a Announce) Handle(ctx context.Context, event lambdaevents.DynamoDBEvent) 
 		if errors.Is(all, events.ErrPermanent) {
 			err = a.announce(ctx, records[i:i+1])
 		}
-		err = a.settle(ctx, err, announceSource, r.EventID, func() aws.DeadLetter { return records[i].letter(r) })
+		err = a.settle(ctx, err, announceSource, r.EventID, func() queues.DeadLetter { return records[i].letter(r) })
 		if err == nil {
 			continue
 		}
@@ -115,11 +115,11 @@ func image(item map[string]lambdaevents.DynamoDBAttributeValue) dynamo.Image {
 }
 
 // letter keeps the change as it would have been published, so that redriving it is publishing it; or else the record.
-func (r record) letter(raw lambdaevents.DynamoDBEventRecord) aws.DeadLetter {
+func (r record) letter(raw lambdaevents.DynamoDBEventRecord) queues.DeadLetter {
 	if r.changed {
 		m := r.change.Message()
-		return aws.DeadLetter{Body: m.Body, Attributes: m.Attributes}
+		return queues.DeadLetter{Body: m.Body, Attributes: m.Attributes}
 	}
 	body, _ := json.Marshal(raw) // came from JSON
-	return aws.DeadLetter{Body: body}
+	return queues.DeadLetter{Body: body}
 }

@@ -11,18 +11,18 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
 // grave keeps dead letters, or fails to.
 type grave struct {
-	letters []aws.DeadLetter
+	letters []queues.DeadLetter
 	err     error
 }
 
-func (g *grave) Put(ctx context.Context, letter aws.DeadLetter) error {
+func (g *grave) Put(ctx context.Context, letter queues.DeadLetter) error {
 	if err := errors.Join(g.err, ctx.Err()); err != nil {
 		return err
 	}

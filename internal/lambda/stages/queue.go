@@ -5,8 +5,7 @@ import (
 	"errors"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
-
-	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/queues"
 )
 
 // errNoID: a message can't be reported as failed. An answer with an empty id, or one that is not in the batch, means to
@@ -18,8 +17,8 @@ var errNoID = errors.New("a message has no id")
 func (c Common) answer(ctx context.Context, source string, batch []lambdaevents.SQSMessage, errs []error) (lambdaevents.SQSEventResponse, error) {
 	response := lambdaevents.SQSEventResponse{BatchItemFailures: []lambdaevents.SQSBatchItemFailure{}}
 	for i, m := range batch {
-		err := c.settle(ctx, errs[i], source, m.MessageId, func() aws.DeadLetter {
-			return aws.DeadLetter{Body: []byte(m.Body), Attributes: attributes(m)}
+		err := c.settle(ctx, errs[i], source, m.MessageId, func() queues.DeadLetter {
+			return queues.DeadLetter{Body: []byte(m.Body), Attributes: attributes(m)}
 		})
 		if err == nil {
 			continue

@@ -1,3 +1,6 @@
+// Package aws connects the core to Amazon's services, or to what speaks their protocols: on one machine the bucket is an
+// embedded gateway, and the S3 client the same. There is one package below for each service, so that a function carries
+// only the clients that it uses: each of them takes its part of a cold start.
 package aws
 
 import (
@@ -8,10 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/sns"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
 // Access says how a Lambda function reaches the services. Its credentials come with the environment and stay for as long
@@ -40,26 +39,6 @@ func (a Access) Config(service string) aws.Config {
 	}
 	return c
 }
-
-// S3 is a client of the buckets.
-func (a Access) S3() *s3.Client {
-	c := a.Config("S3")
-	return s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = c.BaseEndpoint != nil })
-}
-
-// SNS is a client of the topics.
-func (a Access) SNS() *sns.Client { return sns.NewFromConfig(a.Config("SNS")) }
-
-// SQS is a client of the queues.
-func (a Access) SQS() *sqs.Client { return sqs.NewFromConfig(a.Config("SQS")) }
-
-// DynamoDB is a client of the tables.
-func (a Access) DynamoDB() *dynamodb.Client {
-	return dynamodb.NewFromConfig(a.Config("DYNAMODB"), func(o *dynamodb.Options) { o.RetryMaxAttempts = tableTries })
-}
-
-// tableTries is more than the SDK's 3: a table that is scaling up throttles for seconds, and then serves.
-const tableTries = 8
 
 // Bounds of a single request. A service that does not answer within these will not answer at all; the SDK's own bounds
 // would spend most of a function's time on one attempt. There is none for the whole of a request: bodies may be long.

@@ -1,4 +1,5 @@
-package aws
+// Package queues puts dead letters into SQS. (Working queues are read by Lambda itself.)
+package queues
 
 import (
 	"context"
@@ -12,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
 // Attributes that a dead letter has besides those of the message that it was.
@@ -34,6 +37,9 @@ type DeadLetter struct {
 type sqsAPI interface {
 	SendMessage(ctx context.Context, in *sqs.SendMessageInput, opts ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
 }
+
+// Client is a client of the queues.
+func Client(a ours.Access) *sqs.Client { return sqs.NewFromConfig(a.Config("SQS")) }
 
 // DeadLetters is the queue where messages wait for people. A queue's own redrive policy would get them there, too, but
 // only after all their tries, and without a reason.
@@ -64,7 +70,7 @@ const maxReason = 1 << 10
 func (l DeadLetter) attributes() map[string]types.MessageAttributeValue {
 	values := map[string]types.MessageAttributeValue{}
 	add := func(name, value string) {
-		if _, ok := values[name]; !ok && value != "" && len(values) < maxAttributes {
+		if _, ok := values[name]; !ok && value != "" && len(values) < ours.MaxAttributes {
 			values[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(value)}
 		}
 	}

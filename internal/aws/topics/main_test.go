@@ -1,4 +1,4 @@
-package aws_test
+package topics_test
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package aws_test
+package topics_test
 
 import (
 	"context"
@@ -14,7 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/queues"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 )
 
 // fakeSNS stores messages, and fails as SNS does: by what their bodies ask for.
@@ -83,7 +84,7 @@ func TestSNSRequestsStayWithinTheirBounds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			fake := &fakeSNS{}
-			for i, err := range (aws.Topic{Client: fake}).Publish(t.Context(), messages(test.bodies...)) {
+			for i, err := range (topics.Topic{Client: fake}).Publish(t.Context(), messages(test.bodies...)) {
 				if err != nil {
 					t.Errorf("message %d: %v", i, err)
 				}
@@ -119,7 +120,7 @@ func TestSNSFailuresAreTheMessagesOwn(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got []string
-			for _, err := range (aws.Topic{Client: &fakeSNS{fail: test.fail}}).Publish(t.Context(), messages(test.bodies...)) {
+			for _, err := range (topics.Topic{Client: &fakeSNS{fail: test.fail}}).Publish(t.Context(), messages(test.bodies...)) {
 				switch {
 				case err == nil:
 					got = append(got, stored)
@@ -150,8 +151,8 @@ func TestDeadLetterSaysWhy(t *testing.T) {
 	for i := range 10 {
 		many[fmt.Sprint("a", i)] = "v"
 	}
-	letters := aws.DeadLetters{Client: fake, URL: "https://queue"}
-	for _, letter := range []aws.DeadLetter{
+	letters := queues.DeadLetters{Client: fake, URL: "https://queue"}
+	for _, letter := range []queues.DeadLetter{
 		{Body: []byte("{}"), Attributes: map[string]string{"type": "t"}, Reason: errors.New("bad\x00\n\ufffe\xff" + strings.Repeat("é", 1024)), Source: "apply", ID: "1"},
 		{Body: []byte("\xff"), Attributes: many, Reason: errors.New("no"), Source: "apply", ID: "2"},
 		{Reason: errors.New("nothing"), ID: "3"},

@@ -1,4 +1,4 @@
-package aws_test
+package topics_test
 
 import (
 	"context"
@@ -14,7 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/queues"
+	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/test/conformance"
 	"github.com/flavorless/flavorless/test/moto"
 )
@@ -23,7 +24,7 @@ import (
 // them: raw delivery, a redrive policy behind. What Lambda's event source does is done here by consume.
 func TestTopicConformance(t *testing.T) {
 	access := moto.Access(judge.URL(t))
-	client := queues{access.SQS()}
+	client := queueClient{queues.Client(access)}
 	var names atomic.Int32
 	conformance.TestTopic(t, func(t *testing.T) conformance.Topic {
 		const maxTries = 3
@@ -32,21 +33,21 @@ func TestTopicConformance(t *testing.T) {
 		dead, deadARN := client.create(t, name+"-dead", map[string]string{"VisibilityTimeout": "0"})
 		policy := fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":"%d"}`, deadARN, maxTries)
 		queue, queueARN := client.create(t, name, map[string]string{"RedrivePolicy": policy})
-		topics := access.SNS()
-		topic, err := topics.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name})
+		sender := topics.Client(access)
+		topic, err := sender.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name})
 		if err != nil {
 			t.Fatal(err)
 		}
 		protocol := "sqs"
-		_, err = topics.Subscribe(ctx, &sns.SubscribeInput{TopicArn: topic.TopicArn, Protocol: &protocol, Endpoint: &queueARN,
+		_, err = sender.Subscribe(ctx, &sns.SubscribeInput{TopicArn: topic.TopicArn, Protocol: &protocol, Endpoint: &queueARN,
 			Attributes: map[string]string{"RawMessageDelivery": "true"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		letters := aws.DeadLetters{Client: access.SQS(), URL: dead}
+		letters := queues.DeadLetters{Client: queues.Client(access), URL: dead}
 		return conformance.Topic{
 			Subject: events.UpdatesType, TooLarge: 256<<10 + 1, TextOnly: true, MaxTries: maxTries,
-			Publish: aws.Topic{Client: topics, ARN: *topic.TopicArn}.Publish,
+			Publish: topics.Topic{Client: sender, ARN: *topic.TopicArn}.Publish,
 			Consume: func(ctx context.Context, handle func(context.Context, []conformance.Received) []error) error {
 				return client.consume(ctx, queue, letters, handle)
 			},
@@ -55,9 +56,9 @@ func TestTopicConformance(t *testing.T) {
 	})
 }
 
-type queues struct{ *sqs.Client }
+type queueClient struct{ *sqs.Client }
 
-func (q queues) create(t *testing.T, name string, attributes map[string]string) (url, arn string) {
+func (q queueClient) create(t *testing.T, name string, attributes map[string]string) (url, arn string) {
 	t.Helper()
 	out, err := q.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
 	if err != nil {
@@ -73,7 +74,7 @@ func (q queues) create(t *testing.T, name string, attributes map[string]string) 
 
 // consume hands over what is in the queue until ctx ends. A failed message comes again at once, a permanent failure goes
 // to the dead letters.
-func (q queues) consume(ctx context.Context, url string, letters aws.DeadLetters, handle func(context.Context, []conformance.Received) []error) error {
+func (q queueClient) consume(ctx context.Context, url string, letters queues.DeadLetters, handle func(context.Context, []conformance.Received) []error) error {
 	for ctx.Err() == nil {
 		messages, err := q.receive(ctx, url, 1)
 		if err != nil {
@@ -90,7 +91,7 @@ func (q queues) consume(ctx context.Context, url string, letters aws.DeadLetters
 		ctx := context.WithoutCancel(ctx)
 		for i, m := range messages {
 			if errors.Is(errs[i], events.ErrPermanent) {
-				errs[i] = letters.Put(ctx, aws.DeadLetter{Body: received[i].Body, Attributes: received[i].Attributes, Reason: errs[i], ID: *m.MessageId})
+				errs[i] = letters.Put(ctx, queues.DeadLetter{Body: received[i].Body, Attributes: received[i].Attributes, Reason: errs[i], ID: *m.MessageId})
 			}
 			if errs[i] == nil {
 				_, err = q.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle})
@@ -106,7 +107,7 @@ func (q queues) consume(ctx context.Context, url string, letters aws.DeadLetters
 }
 
 // dead lists dead letters; the queue shows them again at once.
-func (q queues) dead(ctx context.Context, url string) ([]conformance.Received, error) {
+func (q queueClient) dead(ctx context.Context, url string) ([]conformance.Received, error) {
 	messages, err := q.receive(ctx, url, 0)
 	received := make([]conformance.Received, len(messages))
 	for i, m := range messages {
@@ -121,7 +122,7 @@ func (q queues) dead(ctx context.Context, url string) ([]conformance.Received, e
 }
 
 // receive takes what is there for so long as the queue says, or for an hour if it is to wait for it.
-func (q queues) receive(ctx context.Context, url string, wait int32) ([]types.Message, error) {
+func (q queueClient) receive(ctx context.Context, url string, wait int32) ([]types.Message, error) {
 	in := &sqs.ReceiveMessageInput{
 		QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: wait, MessageAttributeNames: []string{"All"},
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},

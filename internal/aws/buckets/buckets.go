@@ -1,6 +1,5 @@
-// Package aws connects the core to Amazon's services, or to what speaks their protocols: on one machine the bucket is an
-// embedded gateway, and the S3 client the same.
-package aws
+// Package buckets reads uploads from S3, and writes reports there.
+package buckets
 
 import (
 	"context"
@@ -16,7 +15,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/flavorless/flavorless/events"
+	ours "github.com/flavorless/flavorless/internal/aws"
 )
+
+// Client is a client of the buckets.
+func Client(a ours.Access) *s3.Client {
+	c := a.Config("S3")
+	return s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = c.BaseEndpoint != nil })
+}
 
 // Objects reads uploads from S3.
 type Objects struct{ Client *s3.Client }

@@ -1,4 +1,5 @@
-package aws
+// Package topics publishes to SNS.
+package topics
 
 import (
 	"context"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/flavorless/flavorless/events"
+	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
 // What SNS takes in one request of PublishBatch: so many messages, and so many bytes of bodies and attributes together.
@@ -27,6 +29,9 @@ const (
 type snsAPI interface {
 	PublishBatch(ctx context.Context, in *sns.PublishBatchInput, opts ...func(*sns.Options)) (*sns.PublishBatchOutput, error)
 }
+
+// Client is a client of the topics.
+func Client(a ours.Access) *sns.Client { return sns.NewFromConfig(a.Config("SNS")) }
 
 // Topic is an SNS topic.
 type Topic struct {
