@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/klauspost/compress/gzhttp"
 	"github.com/rs/cors"
 
 	"github.com/flavorless/flavorless/events"
@@ -55,6 +54,10 @@ type Config struct {
 	// begin with it. Default: nothing.
 	BasePath string
 
+	// Compress makes a handler of answers that can be long compress them. It adds GzipSuffix to their entity tags. Default:
+	// nothing does, as behind a gateway that compresses by itself.
+	Compress func(http.Handler) http.Handler
+
 	Health func(ctx context.Context) error // asked by GET /healthz; default: always well
 	Logger *slog.Logger                    // default: none
 }
@@ -69,7 +72,7 @@ type handler struct {
 type route struct {
 	path     string   // the last segment may be a {parameter}
 	open     bool     // to all, without a token
-	compress bool     // answers can be long
+	long     bool     // answers can be
 	params   []string // names of the query parameters
 	endpoint endpoint
 }
@@ -82,11 +85,11 @@ type endpoint func(r *http.Request, q query) (reply, error)
 
 func (h *handler) routes() []route {
 	return []route{
-		{path: "/team", compress: true, params: []string{"after", "limit"}, endpoint: h.team},
+		{path: "/team", long: true, params: []string{"after", "limit"}, endpoint: h.team},
 		{path: "/ice-cream/{person}", endpoint: h.lookup},
-		{path: "/uploads", compress: true, params: []string{"before", "limit"}, endpoint: h.list},
-		{path: "/uploads/{id}", compress: true, endpoint: h.upload},
-		{path: "/openapi.json", open: true, compress: true, endpoint: document()},
+		{path: "/uploads", long: true, params: []string{"before", "limit"}, endpoint: h.list},
+		{path: "/uploads/{id}", long: true, endpoint: h.upload},
+		{path: "/openapi.json", open: true, long: true, endpoint: document()},
 		{path: "/healthz", open: true, endpoint: h.health},
 	}
 }
@@ -107,16 +110,12 @@ func New(config Config) (http.Handler, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	config.BasePath = strings.TrimSuffix(config.BasePath, "/")
-	compress, err := gzhttp.NewWrapper(gzhttp.EnableZstd(false), gzhttp.SuffixETag(gzipSuffix))
-	if err != nil {
-		return nil, fmt.Errorf("setting up compression: %w", err)
-	}
 
 	h := &handler{Config: config, routed: map[string]http.Handler{}}
 	for _, route := range h.routes() {
 		var serve http.Handler = h.serve(route)
-		if route.compress {
-			serve = compress(serve)
+		if route.long && config.Compress != nil {
+			serve = config.Compress(serve)
 		}
 		prefix, _, _ := strings.Cut(route.path, "{")
 		h.routed[prefix] = serve

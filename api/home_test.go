@@ -16,6 +16,7 @@ import (
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/compress"
 )
 
 // store is a table and a ledger in memory.
@@ -142,6 +143,10 @@ func newHome(t testing.TB, change func(*api.Config)) *home {
 	config := api.Config{
 		Favorites: h.store, Uploads: h.store, Verifier: h.issuer.newVerifier(t, nil),
 		Logger: slog.New(slog.NewTextHandler(h.log, nil)),
+	}
+	var err error
+	if config.Compress, err = compress.New(); err != nil {
+		t.Fatal(err)
 	}
 	if change != nil {
 		change(&config)

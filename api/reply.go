@@ -61,13 +61,13 @@ func (p reply) entityTag() string {
 	return `"` + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16]) + `"`
 }
 
-// gzipSuffix is what compression adds to an entity tag: strong tags of different bytes differ (RFC 9110 section 8.8.3.3).
-const gzipSuffix = "-gzip"
+// GzipSuffix is what compression adds to an entity tag: strong tags of different bytes differ (RFC 9110 section 8.8.3.3).
+const GzipSuffix = "-gzip"
 
 // match tells whether the client has what the tag names (RFC 9110 section 13.1.2), compressed or not, and under which tag.
 // The comparison is the weak one, as the section asks for. What is malformed matches nothing.
 func match(ifNoneMatch []string, tag string) (string, bool) {
-	compressed := tag[:len(tag)-1] + gzipSuffix + `"`
+	compressed := tag[:len(tag)-1] + GzipSuffix + `"`
 	for _, list := range ifNoneMatch {
 		if strings.Trim(list, " \t") == "*" {
 			return tag, true

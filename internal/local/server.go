@@ -17,6 +17,7 @@ import (
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/compress"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
@@ -121,7 +122,13 @@ func (s *Server) S3() *s3.Client {
 }
 
 func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
-	handler, err := api.New(api.Config{Favorites: s.db, Uploads: s.db, Verifier: verifier, Health: s.health, Logger: s.cfg.Log})
+	compressed, err := compress.New()
+	if err != nil {
+		return err
+	}
+	handler, err := api.New(api.Config{
+		Favorites: s.db, Uploads: s.db, Verifier: verifier, Compress: compressed, Health: s.health, Logger: s.cfg.Log,
+	})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/aws/feed"
 	"github.com/flavorless/flavorless/test/conformance"
 	"github.com/flavorless/flavorless/test/dynamolocal"
 )
@@ -54,7 +55,7 @@ func open(t testing.TB, endpoint, direct string, options ...func(*dynamodb.Optio
 func changes(records []streamtypes.StreamRecord) ([]events.Change, error) {
 	var all []events.Change
 	for _, r := range records {
-		change, changed, err := dynamo.Record{Old: image(r.OldImage), New: image(r.NewImage)}.Change()
+		change, changed, err := feed.Record{Old: image(r.OldImage), New: image(r.NewImage)}.Change()
 		if err != nil {
 			return nil, err
 		}
@@ -65,11 +66,11 @@ func changes(records []streamtypes.StreamRecord) ([]events.Change, error) {
 	return all, nil
 }
 
-func image(attributes map[string]streamtypes.AttributeValue) dynamo.Image {
+func image(attributes map[string]streamtypes.AttributeValue) feed.Image {
 	if attributes == nil {
 		return nil
 	}
-	texts := dynamo.Image{}
+	texts := feed.Image{}
 	for name, v := range attributes {
 		if s, ok := v.(*streamtypes.AttributeValueMemberS); ok {
 			texts[name] = s.Value

@@ -9,7 +9,7 @@ import (
 	lambdaevents "github.com/aws/aws-lambda-go/events"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/aws/feed"
 	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/metrics"
 )
@@ -93,7 +93,7 @@ type record struct {
 }
 
 func decode(r lambdaevents.DynamoDBEventRecord) record {
-	change, changed, err := dynamo.Record{Old: image(r.Change.OldImage), New: image(r.Change.NewImage)}.Change()
+	change, changed, err := feed.Record{Old: image(r.Change.OldImage), New: image(r.Change.NewImage)}.Change()
 	if err != nil {
 		err = fmt.Errorf("%w: %w", events.ErrPermanent, err)
 	}
@@ -101,11 +101,11 @@ func decode(r lambdaevents.DynamoDBEventRecord) record {
 }
 
 // image gives the text attributes of an item; nil if there is none.
-func image(item map[string]lambdaevents.DynamoDBAttributeValue) dynamo.Image {
+func image(item map[string]lambdaevents.DynamoDBAttributeValue) feed.Image {
 	if item == nil {
 		return nil
 	}
-	texts := dynamo.Image{}
+	texts := feed.Image{}
 	for name, value := range item {
 		if value.DataType() == lambdaevents.DataTypeString {
 			texts[name] = value.String()

@@ -1,4 +1,6 @@
-package dynamo
+// Package feed reads the change feed of the favorites on DynamoDB: what a record of the table's stream says. It is apart from
+// package dynamo so that who only listens does not carry the tables' client.
+package feed
 
 import (
 	"fmt"
