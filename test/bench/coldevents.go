@@ -119,8 +119,44 @@ func (w *world) event(function string, round int) ([]byte, error) {
 	})
 }
 
+// idleEvent is one that the function answers without asking anybody: what it takes then is its start. Each comes in
+// operation, too, but for apply's.
+func (w *world) idleEvent(function string) ([]byte, error) {
+	switch function {
+	case "bare":
+		return []byte("{}"), nil
+	case "ingest": // when notifications are set up
+		return json.Marshal(object{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": bucket})
+	case "apply":
+		return json.Marshal(object{"Records": []object{}})
+	case "announce": // a newer row with the same flavor
+		origin, err := objectOf(0).Origin()
+		if err != nil {
+			return nil, err
+		}
+		image := object{"person": object{"S": "andy"}, "flavor": object{"S": "mint"}, "version": object{"S": string(origin.At(0))}}
+		return json.Marshal(object{"Records": []object{{
+			"eventID": "1", "eventName": "MODIFY", "eventSource": "aws:dynamodb",
+			"dynamodb": object{"SequenceNumber": "1", "OldImage": image, "NewImage": image},
+		}}})
+	case "authorizer": // no JWT
+		return json.Marshal(object{
+			"type": "TOKEN", "methodArn": "arn:aws:execute-api:us-east-1:123456789012:a1b2c3d4e5/bench/GET/team", "authorizationToken": "Bearer x",
+		})
+	}
+	route := map[string]string{"team": "/team", "lookup": "/ice-cream/andy", "uploads": "/uploads"}[function]
+	return json.Marshal(object{ // a browser asks whether it may ask
+		"resource": route, "path": route, "httpMethod": http.MethodOptions,
+		"multiValueHeaders": object{"Origin": []string{"https://flavors.example"}, "Access-Control-Request-Method": []string{"GET"}},
+		"requestContext":    object{"path": "/bench" + route, "httpMethod": http.MethodOptions, "stage": "bench"},
+	})
+}
+
 // wellAnswered makes sure that an answer is the work's, and no error's, which is made faster.
 func wellAnswered(where string, body []byte) error {
+	if path.Base(where) == "error" && bytes.Contains(body, []byte(`"Unauthorized"`)) {
+		return nil // as it has to be said to the gateway
+	}
 	if path.Base(where) != "response" {
 		return fmt.Errorf("it answers with an error: %s", body)
 	}
@@ -133,7 +169,7 @@ func wellAnswered(where string, body []byte) error {
 			return err
 		}
 	}
-	if answer.Status != 0 && answer.Status != http.StatusOK || len(answer.Failures) > 0 {
+	if answer.Status >= http.StatusMultipleChoices || len(answer.Failures) > 0 {
 		return fmt.Errorf("it answers %s", body)
 	}
 	return nil

@@ -47,6 +47,7 @@ func (t *Table) Team(ctx context.Context, after string, limit int) ([]events.Fav
 	}
 	m := merge{table: t, page: pageFor(limit), condition: newTeamQuery(t.cfg.Favorites, after)}
 	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(teamQueries)
 	for i := range m.shards {
 		m.shards[i].number = t.shards[i]
 		g.Go(func() error { return m.fill(gctx, &m.shards[i]) })
@@ -68,6 +69,10 @@ func (t *Table) Team(ctx context.Context, after string, limit int) ([]events.Fav
 	}
 	return team, nil
 }
+
+// teamQueries is how many shards are read at a time. Each that is under way needs a connection; the first request of a
+// function has none yet, and would spend more on 16 handshakes than on the queries.
+const teamQueries = 4
 
 // pageFor is how many items to read of each shard for so many people: its share, and two standard deviations of that on
 // top, since people are spread at random.
