@@ -181,7 +181,8 @@ type functionProperties struct {
 	Environment                                       struct{ Variables map[string]string }
 	Architectures                                     []string
 	ReservedConcurrentExecutions                      int
-	TracingConfig, LoggingConfig, Tags                any // nobody traces here, logs are kept as they come
+	TracingConfig                                     struct{ Mode string }
+	LoggingConfig, Tags                               any // logs are kept as they come
 }
 
 func createFunction(_ context.Context, s *Stack, id string, properties map[string]any) (created, error) {
@@ -211,6 +212,17 @@ func createFunction(_ context.Context, s *Stack, id string, properties map[strin
 	})
 	s.Functions[id], s.Roles[id] = f, policy
 	s.Door.Admit(f.Key, id, policy)
+	// https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+	stream := arnOf("logs", "log-group:/aws/lambda/"+f.Name+":log-stream:one")
+	platform := []Need{{"logs:CreateLogStream", stream}, {"logs:PutLogEvents", stream}}
+	if p.TracingConfig.Mode == "Active" { // https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
+		platform = append(platform, Need{"xray:PutTraceSegments", "*"}, Need{"xray:PutTelemetryRecords", "*"})
+	}
+	for _, need := range platform {
+		if err := s.Door.Require(f.Key, need); err != nil {
+			return created{}, err
+		}
+	}
 	return created{ref: p.FunctionName, attrs: map[string]string{"Arn": f.ARN()}}, nil
 }
 

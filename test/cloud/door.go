@@ -38,7 +38,7 @@ type Door struct {
 	roles   map[string]role // by access key
 	used    map[Use]int
 	refused []string // what must not happen: denied or not understood
-	faults  map[Use]int
+	hooks   map[Use]func() int
 }
 
 // Use is that a function needed a permission. Function is its logical id.
@@ -54,7 +54,7 @@ type role struct {
 
 // OpenDoor opens the door to the judges.
 func OpenDoor(j *Judges) (*Door, error) {
-	d := &Door{upstream: map[string]*httputil.ReverseProxy{}, roles: map[string]role{}, used: map[Use]int{}, faults: map[Use]int{}}
+	d := &Door{upstream: map[string]*httputil.ReverseProxy{}, roles: map[string]role{}, used: map[Use]int{}, hooks: map[Use]func() int{}}
 	for service, address := range map[string]string{"s3": j.Moto, "sns": j.Moto, "sqs": j.Moto, "dynamodb": j.DynamoDB} {
 		target, err := url.Parse(address)
 		if err != nil {
@@ -90,20 +90,37 @@ func (d *Door) Admit(key, function string, p Policy) {
 	d.roles[key] = role{function: function, policy: p}
 }
 
-// Fail makes calls of an action by a function fail with 500, as services do at times, until the returned function is
-// called; that one says how many it were.
-func (d *Door) Fail(function, action string) (stop func() int) {
+// On calls f before each call of an action by a function (its logical id) reaches the service, until remove is called. f gives
+// the status to answer with instead, as a service at fault does, or 0 to let the call pass.
+func (d *Door) On(function, action string, f func() int) (remove func()) {
 	key := Use{Function: function, Need: Need{Action: action}}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.faults[key] = 0
-	return func() int {
+	d.hooks[key] = f
+	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		n := d.faults[key]
-		delete(d.faults, key)
-		return n
+		delete(d.hooks, key)
 	}
+}
+
+// Require holds what AWS itself does by a function's role against that role, and notes it: nobody calls the Door for it.
+func (d *Door) Require(key string, need Need) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	asks, ok := d.roles[key]
+	if !ok {
+		return fmt.Errorf("nobody has the access key %s", key)
+	}
+	decision, err := asks.policy.Decide(Request{Action: need.Action, Resource: need.Resource})
+	if err != nil {
+		return fmt.Errorf("the role of %s: %w", asks.function, err)
+	}
+	if decision != Allow {
+		return fmt.Errorf("the role of %s does not allow what AWS does by it: %s", asks.function, need)
+	}
+	d.used[Use{Function: asks.function, Need: need}]++
+	return nil
 }
 
 // Used gives what functions needed and got so far, sorted.
@@ -174,8 +191,6 @@ func (d *Door) check(asks role, service string, r *http.Request, body []byte) (s
 	if err != nil {
 		return http.StatusNotImplemented, fmt.Sprintf("%s: %v", asks.function, err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	for _, need := range all {
 		need.Resource = strings.Replace(need.Resource, localTable, awsTable, 1)
 		decision, err := asks.policy.Decide(Request{Action: need.Action, Resource: need.Resource})
@@ -185,12 +200,16 @@ func (d *Door) check(asks role, service string, r *http.Request, body []byte) (s
 		if decision != Allow {
 			return http.StatusForbidden, fmt.Sprintf("%s is not authorized to perform: %s", asks.function, need)
 		}
-		fault := Use{Function: asks.function, Need: Need{Action: need.Action}}
-		if n, ok := d.faults[fault]; ok {
-			d.faults[fault] = n + 1
-			return http.StatusInternalServerError, ""
-		}
+		d.mu.Lock()
 		d.used[Use{Function: asks.function, Need: need}]++
+		hook := d.hooks[Use{Function: asks.function, Need: Need{Action: need.Action}}]
+		d.mu.Unlock()
+		if hook == nil {
+			continue
+		}
+		if status := hook(); status != 0 {
+			return status, ""
+		}
 	}
 	return http.StatusOK, ""
 }
@@ -202,7 +221,7 @@ func (d *Door) refuse(w http.ResponseWriter, service string, status int, why str
 		d.refused = append(d.refused, why)
 		d.mu.Unlock()
 	}
-	code := map[int]string{http.StatusForbidden: "AccessDenied", http.StatusNotImplemented: "NotImplemented", http.StatusInternalServerError: "InternalServerError"}[status]
+	code := map[int]string{http.StatusBadRequest: "InvalidParameter", http.StatusForbidden: "AccessDenied", http.StatusNotImplemented: "NotImplemented", http.StatusInternalServerError: "InternalServerError"}[status]
 	message := jsonText(cmp.Or(why, "a fault that the test asked for"))
 	switch service {
 	case "dynamodb", "sqs":

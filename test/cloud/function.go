@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,6 +36,7 @@ type Function struct {
 	FunctionConfig
 	slots chan struct{}
 	async sync.WaitGroup
+	limit atomic.Int64 // the timeout at present, in nanoseconds
 
 	mu       sync.Mutex
 	idle     []*sandbox
@@ -60,8 +62,13 @@ func NewFunction(config FunctionConfig) *Function {
 	if config.Concurrency == 0 {
 		config.Concurrency = 10 // an account has 1,000; this is one machine
 	}
-	return &Function{FunctionConfig: config, slots: make(chan struct{}, config.Concurrency), all: map[*sandbox]bool{}}
+	f := &Function{FunctionConfig: config, slots: make(chan struct{}, config.Concurrency), all: map[*sandbox]bool{}}
+	f.limit.Store(int64(config.Timeout))
+	return f
 }
+
+// SetTimeout changes how long invocations may take that begin from now on.
+func (f *Function) SetTimeout(d time.Duration) { f.limit.Store(int64(d)) }
 
 // ARN of the function.
 func (f *Function) ARN() string { return arnOf("lambda", "function:"+f.Name) }
@@ -84,10 +91,11 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 		a := failure("Runtime.ExitError", err.Error())
 		done.Answer, done.Failed = a.body, a.failed
 	} else {
-		a := s.invoke(done.RequestID, payload, f.Timeout)
+		timeout := time.Duration(f.limit.Load())
+		a := s.invoke(done.RequestID, payload, timeout)
 		done.Answer, done.Failed, done.Peak = a.body, a.failed, peak(s.cmd.Process)
 		// An invocation ends when the process asks for the next event; until then its time counts.
-		f.giveBack(s, s.ready(f.Timeout))
+		f.giveBack(s, s.ready(timeout))
 		<-f.slots
 	}
 	done.Took = time.Since(begin)

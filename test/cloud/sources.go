@@ -53,6 +53,17 @@ func (s *Stack) startMapping(ctx context.Context, m mapping) error {
 	if !m.Enabled {
 		return nil
 	}
+	// What Lambda wants to see in the role before it makes the mapping; most of it is called below as well.
+	// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html, services-dynamodb-eventsourcemapping.html
+	actions := []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+	if strings.Contains(m.EventSourceArn, ":dynamodb:") {
+		actions = []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
+	}
+	for _, action := range actions {
+		if err := s.Door.Require(m.function.Key, Need{action, m.EventSourceArn}); err != nil {
+			return err
+		}
+	}
 	if strings.Contains(m.EventSourceArn, ":dynamodb:") {
 		return s.startStream(ctx, m)
 	}
