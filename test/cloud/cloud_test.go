@@ -1,6 +1,7 @@
 package cloud_test
 
 import (
+	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func testTeam(t *testing.T, d *deployment) {
 	if want := (events.Counts{Rows: 8, Applied: 8, Batches: 1, BatchesApplied: 1}); u.Status != events.Live || u.Counts != want {
 		t.Fatalf("%+v", u)
 	}
-	if got := d.ask(t, http.MethodGet, "/team", d.token); got.status != http.StatusOK || string(got.body) != string(testdata(t, "team.json")) {
+	if got := d.ask(t, http.MethodGet, "/team", d.token); got.status != http.StatusOK || string(bytes.TrimSpace(got.body)) != string(testdata(t, "team.json")) {
 		t.Fatalf("GET /team: %d %s", got.status, got.body)
 	}
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -69,29 +70,38 @@ func (m mapping) shards(ctx context.Context) ([]string, error) {
 }
 
 func (s *Stack) readShard(m mapping, shard string) error {
-	var iterator struct{ ShardIterator string }
-	err := m.caller.JSON(s.ctx, targetStream+"GetShardIterator", map[string]any{
-		"StreamArn": m.EventSourceArn, "ShardId": shard, "ShardIteratorType": m.StartingPosition,
-	}, &iterator)
-	if err != nil {
-		return err
-	}
-	for at := iterator.ShardIterator; at != "" && s.ctx.Err() == nil; {
+	at, err := m.iterator(s.ctx, shard, "")
+	for last := ""; err == nil && at != "" && s.ctx.Err() == nil; {
 		var out struct {
 			Records           []record
 			NextShardIterator string
 		}
-		if err := m.caller.JSON(s.ctx, targetStream+"GetRecords", map[string]any{"ShardIterator": at, "Limit": min(1000, max(m.BatchSize, 1))}, &out); err != nil {
-			return err
+		err = m.caller.JSON(s.ctx, targetStream+"GetRecords", map[string]any{"ShardIterator": at, "Limit": min(1000, max(m.BatchSize, 1))}, &out)
+		if err != nil && strings.Contains(err.Error(), "TrimmedDataAccessException") {
+			// DynamoDB Local says so of an iterator that is older than the first record. https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html
+			at, err = m.iterator(s.ctx, shard, last)
+			continue
 		}
 		at = out.NextShardIterator
 		if len(out.Records) == 0 {
 			pause(s.ctx, s.Pace) // Lambda asks four times a second
 			continue
 		}
+		last = sequenceOf(out.Records[len(out.Records)-1])
 		s.handShard(m, shard, out.Records)
 	}
-	return nil
+	return err
+}
+
+// iterator begins behind a record, or where the mapping begins.
+func (m mapping) iterator(ctx context.Context, shard, last string) (string, error) {
+	in := map[string]any{"StreamArn": m.EventSourceArn, "ShardId": shard, "ShardIteratorType": m.StartingPosition}
+	if last != "" {
+		in["ShardIteratorType"], in["SequenceNumber"] = "AFTER_SEQUENCE_NUMBER", last
+	}
+	var out struct{ ShardIterator string }
+	err := m.caller.JSON(ctx, targetStream+"GetShardIterator", in, &out)
+	return out.ShardIterator, err
 }
 
 // handShard gives records to the function: in order for each item, with the mapping's factor of items in parallel.
