@@ -34,7 +34,7 @@ const (
 )
 
 // patience is how long a test waits for something that has to come, on a machine that others keep busy.
-const patience = time.Minute
+const patience = 20 * time.Second
 
 // deployment is the deployed stack, and those who use it.
 type deployment struct {
