@@ -28,6 +28,7 @@ func TestDeployment(t *testing.T) {
 		{"an event twice", testDuplicate},
 		{"a vanished object", testVanished},
 		{"a poison message", testPoison},
+		{"a change that can't be read", testPoisonedChange},
 		{"a message that fails on every try", testExhausted},
 		{"an event that fails on every try", testIngestFails},
 		{"a file too long for one invocation", testResumed},

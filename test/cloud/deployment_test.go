@@ -173,6 +173,7 @@ func (d *deployment) ask(t *testing.T, method, route, token string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Origin", "https://page.example") // as a browser says for a page
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}

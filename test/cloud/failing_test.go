@@ -103,6 +103,29 @@ func testPoison(t *testing.T, d *deployment) {
 	}
 }
 
+// testPoisonedChange: what announce can't read is kept, and holds up no change behind it.
+func testPoisonedChange(t *testing.T, d *deployment) {
+	behind := d.subscriber(t, "subscriber-behind", map[string]any{"person": []string{"behind"}})
+	d.table(t, "PutItem", map[string]any{"Item": map[string]any{
+		"shard": map[string]string{"N": "0"}, "person": map[string]string{"S": "poisoned"}, "flavor": map[string]string{"S": "arsenic"}, "version": map[string]string{"S": "none"},
+	}}, nil)
+	d.put(t, "uploads/behind.csv", "person,flavor\nbehind,mint\n")
+	d.find(t, behind, `"behind"`)
+	if m := d.find(t, d.of("AnnounceDead"), "poisoned"); m.MessageAttributes["dead-source"].StringValue != "announce" {
+		t.Errorf("the dead letter says %+v", m)
+	}
+	d.table(t, "DeleteItem", map[string]any{"Key": map[string]any{"shard": map[string]string{"N": "0"}, "person": map[string]string{"S": "poisoned"}}}, nil)
+}
+
+// table calls an operation on the favorites past the door's guard.
+func (d *deployment) table(t *testing.T, operation string, in map[string]any, out any) {
+	t.Helper()
+	in["TableName"] = d.Ref("FavoritesTable")
+	if err := d.Admin().JSON(t.Context(), "DynamoDB_20120810."+operation, in, out); err != nil {
+		t.Error(err)
+	}
+}
+
 // testExhausted: what fails on every try gets there, too, by the queue's own policy; what was behind it is live.
 func testExhausted(t *testing.T, d *deployment) {
 	down := d.Door.On(applyFunction, "dynamodb:PartiQLInsert", func() int { return http.StatusForbidden })
@@ -181,25 +204,18 @@ func testResumed(t *testing.T, d *deployment) {
 
 // testRace: somebody else writes between what apply reads and what it writes. What is newer wins.
 func testRace(t *testing.T, d *deployment) {
-	table := d.Ref("FavoritesTable")
-	call := func(operation string, in map[string]any, out any) {
-		in["TableName"] = table
-		if err := d.Admin().JSON(t.Context(), "DynamoDB_20120810."+operation, in, out); err != nil {
-			t.Error(err)
-		}
-	}
 	d.put(t, "uploads/race.csv", "person,flavor\nracer,old\n")
 	d.settled(t, "uploads/race.csv")
 	var stored struct{ Items []map[string]any }
-	call("Scan", map[string]any{"FilterExpression": "person = :racer", "ExpressionAttributeValues": map[string]any{":racer": map[string]string{"S": "racer"}}}, &stored)
+	d.table(t, "Scan", map[string]any{"FilterExpression": "person = :racer", "ExpressionAttributeValues": map[string]any{":racer": map[string]string{"S": "racer"}}}, &stored)
 	if len(stored.Items) != 1 {
 		t.Fatalf("%v", stored)
 	}
 	item := stored.Items[0]
-	call("DeleteItem", map[string]any{"Key": map[string]any{"shard": item["shard"], "person": item["person"]}}, nil)
+	d.table(t, "DeleteItem", map[string]any{"Key": map[string]any{"shard": item["shard"], "person": item["person"]}}, nil)
 	var once sync.Once
 	remove := d.Door.On(applyFunction, "dynamodb:PartiQLInsert", func() int {
-		once.Do(func() { call("PutItem", map[string]any{"Item": item}, nil) })
+		once.Do(func() { d.table(t, "PutItem", map[string]any{"Item": item}, nil) })
 		return 0
 	})
 	defer remove()

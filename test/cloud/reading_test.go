@@ -18,7 +18,7 @@ func testReading(t *testing.T, d *deployment) {
 	if err := json.Unmarshal(page.body, &list); err != nil || len(list.Uploads) != 1 {
 		t.Fatalf("GET /uploads: %d %s", page.status, page.body)
 	}
-	routes := []string{"GET /team", "GET /ice-cream/andy", "GET /uploads", "GET /uploads/" + list.Uploads[0].ID, "HEAD /team"}
+	routes := []string{"GET /team", "GET /ice-cream/andy", "GET /uploads", "GET /uploads/" + list.Uploads[0].ID}
 	orders := 0
 	for order := range permutations(routes) {
 		orders++
@@ -34,7 +34,7 @@ func testReading(t *testing.T, d *deployment) {
 			t.Fatalf("the authorizer was asked %d times for one token", asked)
 		}
 	}
-	if orders != 120 {
+	if orders != 24 {
 		t.Fatalf("%d orders", orders)
 	}
 }
