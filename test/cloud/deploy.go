@@ -38,12 +38,12 @@ type Stack struct {
 	ctx         context.Context //nolint:containedctx // what runs until Stop runs by it
 	cancel      context.CancelFunc
 	running     sync.WaitGroup
+	made        map[string]string // physical ids of what CloudFormation made
 	resources   map[string]created
 	policies    map[string]Policy // of roles, by ARN
 	queues      map[string]Policy // of queues, by ARN
 	permissions []permission
 	mappings    []mapping
-	buckets     []func() error // notifications, to set up once all is there
 
 	mu   sync.Mutex
 	errs []error
@@ -85,6 +85,9 @@ func (s *Stack) createAll(ctx context.Context) error {
 	order, err := s.Template.Order()
 	if err != nil {
 		return err
+	}
+	if s.made, err = s.createStack(ctx); err != nil {
+		return fmt.Errorf("the stack of CloudFormation: %w", err)
 	}
 	for _, id := range order {
 		r := s.Template.Resources[id]

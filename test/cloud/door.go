@@ -55,7 +55,7 @@ type role struct {
 // OpenDoor opens the door to the judges.
 func OpenDoor(j *Judges) (*Door, error) {
 	d := &Door{upstream: map[string]*httputil.ReverseProxy{}, roles: map[string]role{}, used: map[Use]int{}, hooks: map[Use]func() int{}}
-	for service, address := range map[string]string{"s3": j.Moto, "sns": j.Moto, "sqs": j.Moto, "dynamodb": j.DynamoDB} {
+	for service, address := range map[string]string{"s3": j.Moto, "sns": j.Moto, "sqs": j.Moto, "cloudformation": j.Moto, "dynamodb": j.DynamoDB} {
 		target, err := url.Parse(address)
 		if err != nil {
 			return nil, err

@@ -91,7 +91,7 @@ func testVanished(t *testing.T, d *deployment) {
 
 // testPoison: what can never be applied waits in the dead letters with the reason, and holds up nobody.
 func testPoison(t *testing.T, d *deployment) {
-	_, err := d.Admin().SNS(t.Context(), "Publish", map[string]string{
+	_, err := d.Admin().Query(t.Context(), "sns", "Publish", map[string]string{
 		"TopicArn": d.Ref("UpdatesTopic"), "Message": "poison", "MessageAttributes.entry.1.Name": "type",
 		"MessageAttributes.entry.1.Value.DataType": "String", "MessageAttributes.entry.1.Value.StringValue": "flavorless.updates.v1",
 	})

@@ -106,30 +106,18 @@ func createTable(ctx context.Context, s *Stack, id string, p map[string]any) (cr
 
 func text0(v any) string { s, _ := v.(string); return s }
 
-func createTopic(ctx context.Context, s *Stack, id string, p map[string]any) (created, error) {
-	subscriptions, _ := p["Subscription"].([]any)
-	for _, sub := range subscriptions {
-		if of, _ := sub.(map[string]any); of["Protocol"] != "email" { // mail is for people
-			return created{}, fmt.Errorf("the subscription %v is not understood here", sub)
-		}
-	}
-	name := cmp.Or(text0(p["TopicName"]), physical(id))
-	_, err := s.admin.SNS(ctx, "CreateTopic", map[string]string{"Name": name})
-	return created{ref: arnOf("sns", name), attrs: map[string]string{"TopicName": name, "TopicArn": arnOf("sns", name)}}, err
+// createTopic: moto has made it, with what the template says.
+func createTopic(_ context.Context, s *Stack, id string, _ map[string]any) (created, error) {
+	arn := s.made[id]
+	return created{ref: arn, attrs: map[string]string{"TopicName": arn[strings.LastIndexByte(arn, ':')+1:], "TopicArn": arn}}, nil
 }
 
-func createQueue(ctx context.Context, s *Stack, id string, p map[string]any) (created, error) {
-	name := cmp.Or(text0(p["QueueName"]), physical(id))
-	attributes := map[string]string{}
-	for key, value := range p {
-		switch key {
-		case "QueueName", "Tags", "SqsManagedSseEnabled", "KmsMasterKeyId", "RedriveAllowPolicy": // who may is not asked in moto
-		default:
-			attributes[key] = text(value)
-		}
-	}
+// createQueue finds the queue that moto has made. Its URL in CloudFormation would lead to Amazon; that of the service
+// leads through the Door.
+func createQueue(ctx context.Context, s *Stack, id string, _ map[string]any) (created, error) {
+	name := s.made[id][strings.LastIndexByte(s.made[id], '/')+1:]
 	var out struct{ QueueUrl string } //nolint:revive // the API's name
-	err := s.admin.JSON(ctx, targetQueue+"CreateQueue", map[string]any{"QueueName": name, "Attributes": attributes}, &out)
+	err := s.admin.JSON(ctx, targetQueue+"GetQueueUrl", map[string]any{"QueueName": name}, &out)
 	return created{ref: out.QueueUrl, attrs: map[string]string{"Arn": arnOf("sqs", name), "QueueName": name, "QueueUrl": out.QueueUrl}}, err
 }
 
@@ -190,7 +178,7 @@ func (s *Stack) Subscribe(ctx context.Context, topic, queue string, raw bool, fi
 	if filter != nil {
 		in["Attributes.entry.2.key"], in["Attributes.entry.2.value"] = "FilterPolicy", text(filter)
 	}
-	answer, err := s.admin.SNS(ctx, "Subscribe", in)
+	answer, err := s.admin.Query(ctx, "sns", "Subscribe", in)
 	if err != nil {
 		return "", err
 	}
@@ -292,15 +280,11 @@ func (s *Stack) queueURL(arn string) (string, error) {
 	return "", fmt.Errorf("there is no queue %s", arn)
 }
 
-// createBucket has the bucket's notifications set up as well: S3 asks for the permission to invoke then, so it has to be
-// there before.
+// createBucket sets up of a bucket that moto has made what its CloudFormation leaves out: versions, and the notifications.
+// S3 asks for the permission to invoke then, so it has to be there before.
 func createBucket(ctx context.Context, s *Stack, id string, p map[string]any) (created, error) {
-	name := cmp.Or(text0(p["BucketName"]), strings.ToLower(physical(id)))
+	name := s.made[id]
 	arn := "arn:aws:s3:::" + name
-	where := []byte(`<CreateBucketConfiguration><LocationConstraint>` + Region + `</LocationConstraint></CreateBucketConfiguration>`)
-	if _, _, err := s.admin.S3(ctx, http.MethodPut, "/"+name, where, nil); err != nil {
-		return created{}, err
-	}
 	if v, _ := p["VersioningConfiguration"].(map[string]any); v["Status"] == "Enabled" {
 		body := []byte(`<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>`)
 		if _, _, err := s.admin.S3(ctx, http.MethodPut, "/"+name+"?versioning", body, nil); err != nil {
