@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +34,7 @@ type grant struct {
 func newAuthorizer(s *Stack, g *Gateway, id string) (*authorizer, error) {
 	var p struct {
 		Name, Type, IdentitySource, IdentityValidationExpression, AuthorizerUri, RestApiId string //nolint:revive // the template's names
-		AuthorizerResultTtlInSeconds                                                       *int
+		AuthorizerResultTtlInSeconds                                                       *int   //nolint:revive // likewise
 	}
 	properties, err := s.properties(id)
 	if err == nil {
@@ -150,15 +149,6 @@ func parseGrant(answer []byte) (grant, error) {
 	return grant{principal: out.PrincipalId, policy: policy, context: out.Context}, err
 }
 
-// Forget empties the caches of all authorizers, as time does.
-func (g *Gateway) Forget() {
-	for _, a := range g.authorizers {
-		a.mu.Lock()
-		clear(a.cached)
-		a.mu.Unlock()
-	}
-}
-
 // Asked says how often authorizers were asked; requests that were answered from a cache don't count.
 func (g *Gateway) Asked() (n int) {
 	for _, a := range g.authorizers {
@@ -167,20 +157,4 @@ func (g *Gateway) Asked() (n int) {
 		a.mu.Unlock()
 	}
 	return n
-}
-
-// Routes lists what is served, as "GET /team", sorted; those that want a token end in a *.
-func (g *Gateway) Routes() []string {
-	var list []string
-	for _, r := range g.routes {
-		for name, m := range r.methods {
-			line := name + " " + r.path
-			if m.AuthorizationType != "NONE" {
-				line += " *"
-			}
-			list = append(list, line)
-		}
-	}
-	slices.Sort(list)
-	return list
 }

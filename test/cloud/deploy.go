@@ -167,13 +167,13 @@ func (s *Stack) fail(err error) {
 }
 
 // functionByARN finds a function by its ARN or name.
-func (s *Stack) functionByARN(arn string) (*Function, string, error) {
-	for id, f := range s.Functions {
+func (s *Stack) functionByARN(arn string) (*Function, error) {
+	for _, f := range s.Functions {
 		if arn == f.Name || arn == f.ARN() {
-			return f, id, nil
+			return f, nil
 		}
 	}
-	return nil, "", fmt.Errorf("there is no function %s", arn)
+	return nil, fmt.Errorf("there is no function %s", arn)
 }
 
 // functionProperties are those of AWS::Lambda::Function that are used, and those that change nothing here.
@@ -252,8 +252,8 @@ func unpack(archive, dir string) (program string, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", err
 		}
-		program = filepath.Join(dir, f.Name)
-		to, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o700)
+		program = filepath.Join(dir, "bootstrap")
+		to, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o700) //nolint:gosec // it is run
 		if err != nil {
 			return "", err
 		}

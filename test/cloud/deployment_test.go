@@ -34,7 +34,7 @@ const (
 )
 
 // patience is how long a test waits for something that has to come, on a machine that others keep busy.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // deployment is the deployed stack, and those who use it.
 type deployment struct {
@@ -87,16 +87,18 @@ func deploy(t *testing.T) *deployment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stack, err := cloud.Deploy(t.Context(), cloud.Config{Template: template, Zips: filepath.Join(dir, ".build"), Dir: filepath.Join(dir, "functions"), Judges: j})
+	d := &deployment{issuer: identity}
+	d.Stack, err = cloud.Deploy(t.Context(), cloud.Config{Template: template, Zips: filepath.Join(dir, ".build"), Dir: filepath.Join(dir, "functions"), Judges: j})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := stack.Stop(); err != nil {
+		if err := d.Stop(); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
-			for name, f := range stack.Functions {
+			t.Log("refused:", d.Door.Refused())
+			for name, f := range d.Functions {
 				for _, line := range f.Logs() {
 					if !strings.Contains(line, `"_aws"`) { // metrics
 						t.Log(name, line)
@@ -105,7 +107,6 @@ func deploy(t *testing.T) *deployment {
 			}
 		}
 	})
-	d := &deployment{Stack: stack, issuer: identity}
 	d.token = d.sign(t, "reader", scope, time.Hour)
 	return d
 }

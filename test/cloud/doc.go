@@ -24,7 +24,6 @@
 //
 //	template.go   the compiled template: order, references, functions
 //	policy.go     policies: of roles, of queues, and those that authorizers return
-//	filter.go     filter patterns of event sources
 //	judges.go     moto and DynamoDB Local as child processes
 //	calls.go      calls to AWS's APIs, plain
 //	actions.go    what a request needs in terms of IAM: actions on resources

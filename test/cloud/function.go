@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,8 +54,6 @@ type Invocation struct {
 	Answer    []byte
 	Failed    string // the kind of the error: "Unhandled", or none
 	Cold      bool
-	Took      time.Duration
-	Peak      int64 // the most memory that its process ever held, in bytes
 }
 
 // NewFunction makes a function; its first process starts with the first event.
@@ -83,7 +82,6 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 		done.Failed, done.Answer = "TooManyRequestsException", []byte(`{"Reason":"ConcurrentInvocationLimitExceeded"}`)
 		return done
 	}
-	begin := time.Now()
 	s, cold, err := f.take()
 	done.Cold = cold
 	if err != nil {
@@ -93,12 +91,11 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 	} else {
 		timeout := time.Duration(f.limit.Load())
 		a := s.invoke(done.RequestID, payload, timeout)
-		done.Answer, done.Failed, done.Peak = a.body, a.failed, peak(s.cmd.Process)
+		done.Answer, done.Failed = a.body, a.failed
 		// An invocation ends when the process asks for the next event; until then its time counts.
 		f.giveBack(s, s.ready(timeout))
 		<-f.slots
 	}
-	done.Took = time.Since(begin)
 	f.mu.Lock()
 	f.finished = append(f.finished, done)
 	f.mu.Unlock()
@@ -152,7 +149,7 @@ func (f *Function) environ() []string {
 		"LAMBDA_TASK_ROOT": filepath.Dir(f.Program), "LAMBDA_RUNTIME_DIR": "/var/runtime",
 		"AWS_REGION": Region, "AWS_DEFAULT_REGION": Region, "AWS_EXECUTION_ENV": "AWS_Lambda_provided.al2023",
 		"AWS_LAMBDA_FUNCTION_NAME": f.Name, "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": fmt.Sprint(f.Memory), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(f.Memory), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
 		"AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/" + f.Name, "AWS_LAMBDA_LOG_STREAM_NAME": "2026/01/01/[$LATEST]" + strings.Repeat("0", 32),
 		"AWS_ACCESS_KEY_ID": f.Key, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token",
 		"AWS_ENDPOINT_URL": f.Endpoint,

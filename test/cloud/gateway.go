@@ -45,8 +45,6 @@ type method struct {
 	Integration                                                                       struct {
 		Type, IntegrationHttpMethod, Uri, PassthroughBehavior, ContentHandling string //nolint:revive // likewise
 		TimeoutInMillis                                                        int
-		RequestTemplates                                                       any
-		IntegrationResponses                                                   []mockResponse
 	}
 
 	function *Function
@@ -161,7 +159,6 @@ func (g *Gateway) addMethod(s *Stack, id string) error {
 		return err
 	}
 	switch m.Integration.Type {
-	case "MOCK":
 	case "AWS_PROXY":
 		if m.function, err = s.invocation(m.Integration.Uri); err != nil {
 			return err
@@ -212,8 +209,7 @@ func (s *Stack) invocation(uri string) (*Function, error) {
 	if !ok || !ends {
 		return nil, fmt.Errorf("the URI %q is not understood here", uri)
 	}
-	f, _, err := s.functionByARN(arn)
-	return f, err
+	return s.functionByARN(arn)
 }
 
 func (g *Gateway) close() {
@@ -259,10 +255,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		e.context = context
-	}
-	if m.function == nil {
-		g.mock(e, m)
-		return
 	}
 	g.proxy(e, m)
 }

@@ -246,7 +246,7 @@ func createInvokeConfig(_ context.Context, s *Stack, id string, p map[string]any
 	if err := convert(p, &in); err != nil {
 		return created{}, err
 	}
-	f, _, err := s.functionByARN(in.FunctionName)
+	f, err := s.functionByARN(in.FunctionName)
 	if err != nil {
 		return created{}, err
 	}
@@ -305,7 +305,7 @@ func createBucket(ctx context.Context, s *Stack, id string, p map[string]any) (c
 		return created{}, err
 	}
 	for _, c := range in.LambdaConfigurations {
-		f, _, err := s.functionByARN(c.Function)
+		f, err := s.functionByARN(c.Function)
 		if err == nil {
 			err = s.mayInvoke(f, "s3.amazonaws.com", arn)
 		}

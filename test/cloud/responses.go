@@ -121,32 +121,6 @@ func (g *Gateway) respondStatus(e *exchange, kind string, status int, message st
 	g.write(e, status, []byte(body))
 }
 
-// mockResponse is an answer that needs no function: of preflights.
-type mockResponse struct {
-	StatusCode                            string
-	ResponseParameters, ResponseTemplates map[string]string
-	SelectionPattern, ContentHandling     string
-}
-
-func (g *Gateway) mock(e *exchange, m *method) {
-	if len(m.Integration.IntegrationResponses) == 0 {
-		g.respondStatus(e, "API_CONFIGURATION_ERROR", http.StatusInternalServerError, "Internal server error")
-		return
-	}
-	response := m.Integration.IntegrationResponses[0]
-	status, err := strconv.Atoi(response.StatusCode)
-	if err != nil {
-		g.respondStatus(e, "API_CONFIGURATION_ERROR", http.StatusInternalServerError, "Internal server error")
-		return
-	}
-	for name, value := range response.ResponseParameters {
-		if literal, ok := quoted(value); ok {
-			e.w.Header().Set(strings.TrimPrefix(name, "method.response.header."), literal)
-		}
-	}
-	g.write(e, status, nil)
-}
-
 // proxy hands a request to a function, and back what it answers.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 func (g *Gateway) proxy(e *exchange, m *method) {

@@ -17,7 +17,6 @@ type mapping struct {
 	Enabled                                        bool
 	FunctionResponseTypes                          []string
 	ScalingConfig                                  struct{ MaximumConcurrency int }
-	FilterCriteria                                 any
 	BisectBatchOnFunctionError                     bool
 	MaximumRetryAttempts                           *int // none: without end
 	MaximumRecordAgeInSeconds                      int  // longer than any test
@@ -25,7 +24,6 @@ type mapping struct {
 	DestinationConfig                              struct{ OnFailure struct{ Destination string } }
 	Tags                                           any
 
-	filter   Filter
 	reports  bool // the function says which items failed
 	function *Function
 	caller   Caller // Lambda reads sources by the function's role
@@ -37,10 +35,7 @@ func createMapping(_ context.Context, s *Stack, id string, p map[string]any) (cr
 		return created{}, err
 	}
 	var err error
-	if m.function, _, err = s.functionByARN(m.FunctionName); err != nil {
-		return created{}, err
-	}
-	if m.filter, err = parseFilter(m.FilterCriteria); err != nil {
+	if m.function, err = s.functionByARN(m.FunctionName); err != nil {
 		return created{}, err
 	}
 	m.reports = slices.Contains(m.FunctionResponseTypes, "ReportBatchItemFailures")
@@ -164,19 +159,9 @@ func (s *Stack) poll(m mapping, url string) error {
 // handQueue gives a batch to the function, and which messages failed.
 func (s *Stack) handQueue(m mapping, batch []message) map[string]bool {
 	failed := map[string]bool{}
-	var records []any
-	for _, one := range batch {
-		event := map[string]any{"body": one.Body}
-		var parsed any
-		if json.Unmarshal([]byte(one.Body), &parsed) == nil {
-			event["body"] = parsed // a filter looks into JSON
-		}
-		if m.filter.Takes(event) { // Lambda deletes the others
-			records = append(records, queueRecord(m, one))
-		}
-	}
-	if len(records) == 0 {
-		return failed
+	records := make([]any, len(batch))
+	for i, one := range batch {
+		records[i] = queueRecord(m, one)
 	}
 	payload, err := json.Marshal(map[string]any{"Records": records})
 	if err != nil {

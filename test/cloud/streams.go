@@ -108,14 +108,11 @@ func (m mapping) iterator(ctx context.Context, shard, last string) (string, erro
 func (s *Stack) handShard(m mapping, shard string, records []record) {
 	lanes := make([][]record, max(m.ParallelizationFactor, 1))
 	for _, r := range records {
-		if !m.filter.Takes(r) {
-			continue
-		}
 		r["eventSourceARN"], r["awsRegion"] = m.EventSourceArn, Region
 		change, _ := r["dynamodb"].(map[string]any)
 		h := fnv.New32a()
 		fmt.Fprint(h, text(change["Keys"]))
-		lane := h.Sum32() % uint32(len(lanes)) //nolint:gosec // few
+		lane := h.Sum32() % uint32(len(lanes))
 		lanes[lane] = append(lanes[lane], r)
 	}
 	var wg sync.WaitGroup
