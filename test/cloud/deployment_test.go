@@ -22,6 +22,7 @@ import (
 	"github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/test/cloud"
+	"github.com/flavorless/flavorless/test/dynamolocal"
 )
 
 // root is the repository.
@@ -67,28 +68,28 @@ func deploy(t *testing.T) *deployment {
 	provider := httptest.NewServer(keys)
 	t.Cleanup(provider.Close)
 
-	judges := make(chan *cloud.Judges, 1) // they start while it is packaged
-	go func() {
-		j, err := cloud.StartJudges(t.Context(), root)
-		if err != nil {
-			t.Error(err)
-		}
-		judges <- j
+	var template []byte
+	dir, packed := t.TempDir(), make(chan error, 1)
+	go func() { // while the judges start
+		var err error
+		template, err = pack(t.Context(), dir, map[string]string{
+			"tokenIssuer": identity.Name(), "audience": audience, "jwksUri": provider.URL + issuer.JWKSPath, "requiredScope": scope,
+		})
+		packed <- err
 	}()
-	dir := t.TempDir()
-	template, err := pack(t.Context(), dir, map[string]string{
-		"tokenIssuer": identity.Name(), "audience": audience, "jwksUri": provider.URL + issuer.JWKSPath, "requiredScope": scope,
-	})
-	j := <-judges
-	if j == nil {
-		t.FailNow()
-	}
-	t.Cleanup(j.Stop)
+	moto, stop, err := cloud.StartMoto(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(stop)
+	local := &dynamolocal.Server{}
+	t.Cleanup(local.Stop)
+	judges := &cloud.Judges{Moto: moto, DynamoDB: local.Endpoint(t)}
+	if err := <-packed; err != nil {
+		t.Fatal(err)
+	}
 	d := &deployment{issuer: identity}
-	d.Stack, err = cloud.Deploy(t.Context(), cloud.Config{Template: template, Zips: filepath.Join(dir, ".build"), Dir: filepath.Join(dir, "functions"), Judges: j})
+	d.Stack, err = cloud.Deploy(t.Context(), cloud.Config{Template: template, Zips: filepath.Join(dir, ".build"), Dir: filepath.Join(dir, "functions"), Judges: judges})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -228,16 +230,29 @@ func testRace(t *testing.T, d *deployment) {
 	}
 }
 
-// testLongReport: a reading that fails while its report is being stored leaves no part of that behind.
+// testLongReport: a reading that fails while its report is being stored leaves no part of that behind; the next one stores
+// it whole. The file is so long that the command line uploads it in parts.
 func testLongReport(t *testing.T, d *deployment) {
-	refused := d.Door.On(ingestFunction, "sns:Publish", func() int { return http.StatusBadRequest })
-	file := "person,flavor\nandy,mint\n" + strings.Repeat(strings.Repeat("x", 300)+",\n", 20_000) // its report has 8 MB
-	d.put(t, "uploads/longreport.csv", file)
-	d.find(t, d.of("IngestDead"), "longreport.csv")
-	refused()
+	const key, bad = "uploads/longreport.csv", 30_000
+	file := filepath.Join(t.TempDir(), "longreport.csv")
+	if err := os.WriteFile(file, []byte("person,flavor\nandy,mint\n"+strings.Repeat(strings.Repeat("x", 300)+",\n", bad)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mend := d.Door.On(ingestFunction, "sns:Publish", func() int { return http.StatusBadRequest })
+	defer mend()
+	d.aws(t, "s3", "cp", file, "s3://"+d.Ref("UploadsBucket")+"/"+key)
+	dead := d.find(t, d.of("IngestDead"), "longreport.csv")
+	mend()
+	if _, object := d.announced(t, key); !strings.HasSuffix(object.ETag, "-2") {
+		t.Errorf("it was not uploaded in parts: %+v", object)
+	}
 	body, _, err := d.Admin().S3(t.Context(), http.MethodGet, "/"+d.Ref("ReportsBucket")+"?uploads", nil, nil)
 	if err != nil || strings.Contains(string(body), "<UploadId>") {
 		t.Errorf("unfinished: %s %v", body, err)
+	}
+	d.Functions[ingestFunction].InvokeAsync(t.Context(), []byte(dead.Body))
+	if u := d.settled(t, key); u.Status != events.Live || u.Counts.Applied != 1 || u.Counts.Rejected != bad || len(d.rejects(t, u)) != bad {
+		t.Errorf("%+v", u.Counts)
 	}
 }
 
