@@ -34,6 +34,7 @@ func TestDeployment(t *testing.T) {
 		{"a file too long for one invocation", testResumed},
 		{"a race", testRace},
 		{"a long report of a reading that fails", testLongReport},
+		{"nothing left over", testNothingLeft},
 		{"roles", testRoles},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.test(t, d) }) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -113,10 +114,12 @@ func testPoisonedChange(t *testing.T, d *deployment) {
 	}}, nil)
 	d.put(t, "uploads/behind.csv", "person,flavor\nbehind,mint\n")
 	d.find(t, behind, `"behind"`)
-	if m := d.find(t, d.of("AnnounceDead"), "poisoned"); m.MessageAttributes["dead-source"].StringValue != "announce" {
+	dead := d.of("AnnounceDead")
+	if m := d.find(t, dead, "poisoned"); m.MessageAttributes["dead-source"].StringValue != "announce" {
 		t.Errorf("the dead letter says %+v", m)
 	}
 	d.table(t, "DeleteItem", map[string]any{"Key": map[string]any{"shard": map[string]string{"N": "0"}, "person": map[string]string{"S": "poisoned"}}}, nil)
+	d.find(t, dead, "REMOVE") // which it can't read either
 }
 
 // table calls an operation on the favorites past the door's guard.
@@ -253,6 +256,36 @@ func testLongReport(t *testing.T, d *deployment) {
 	d.Functions[ingestFunction].InvokeAsync(t.Context(), []byte(dead.Body))
 	if u := d.settled(t, key); u.Status != events.Live || u.Counts.Applied != 1 || u.Counts.Rejected != bad || len(d.rejects(t, u)) != bad {
 		t.Errorf("%+v", u.Counts)
+	}
+}
+
+// testNothingLeft: every message was worked off, and no dead letter is there that no test has taken. A span that reaches
+// apply, or a batch that reaches ingest, would be one.
+func testNothingLeft(t *testing.T, d *deployment) {
+	count := func(id string) (n int) {
+		var out struct{ Attributes map[string]string }
+		in := map[string]any{"QueueUrl": d.Ref(id), "AttributeNames": []string{"All"}}
+		if err := d.Admin().JSON(t.Context(), "AmazonSQS.GetQueueAttributes", in, &out); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"} {
+			some, err := strconv.Atoi(out.Attributes[name])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += some
+		}
+		return n
+	}
+	for _, id := range []string{"ApplyQueue", "ResumeQueue"} {
+		await(t, id+" is empty", func() bool { return count(id) == 0 })
+	}
+	for _, id := range []string{"ApplyDead", "ResumeDead", "IngestDead", "AnnounceDead", "UpdatesUndelivered"} {
+		if n := count(id); n > 0 {
+			q := d.of(id)
+			d.receive(t, q)
+			t.Errorf("%d in %s: %+v", n, id, q.got)
+		}
 	}
 }
 
