@@ -202,15 +202,8 @@ func createFunction(_ context.Context, s *Stack, id string, properties map[strin
 	if !ok {
 		return created{}, fmt.Errorf("there is no role %q", p.Role)
 	}
-	env := map[string]string{}
-	for name, value := range p.Environment.Variables {
-		env[name] = value
-	}
-	for _, service := range []string{"S3", "SNS", "SQS", "DYNAMODB", "DYNAMODB_STREAMS"} {
-		env["AWS_ENDPOINT_URL_"+service] = s.Door.URL
-	}
 	f := NewFunction(FunctionConfig{
-		Name: p.FunctionName, Program: program, Env: env, Key: "KEY" + id, Endpoint: s.Door.URL, Timeout: time.Duration(p.Timeout) * time.Second,
+		Name: p.FunctionName, Program: program, Env: p.Environment.Variables, Key: "KEY" + id, Endpoint: s.Door.URL, Timeout: time.Duration(p.Timeout) * time.Second,
 		Memory: p.MemorySize, Concurrency: p.ReservedConcurrentExecutions, Retries: 2, Pace: s.Pace,
 	})
 	s.Functions[id], s.Roles[id] = f, policy

@@ -7,10 +7,10 @@
 //	                 ▼ │                  │ ▼                                          ▼
 //	                Function (processes) ◀─ sources                                 Function
 //
-// The services themselves are judges that others wrote: moto for S3, SNS, SQS and CloudFormation, and Amazon's DynamoDB Local. What joins
-// them is Lambda, its event sources and API Gateway, and those are here, because nothing that can be had plays them from a
-// template without containers. Each part follows the service's documentation, which its comments name, and refuses what
-// it does not know rather than guess.
+// The services themselves are judges that others wrote: moto for S3, SNS, SQS and CloudFormation, and Amazon's DynamoDB
+// Local. What joins them is Lambda, its event sources and API Gateway, and those are here, because nothing that can be had
+// plays them from a template without containers. Each part follows the service's documentation, which its comments name,
+// and refuses what it does not know rather than guess.
 //
 // Two things go beyond what an emulator gives. Each function calls AWS with credentials of its own, so the Door knows who
 // calls what: it denies what the function's role does not allow, as IAM would, and its record shows what a role allows
