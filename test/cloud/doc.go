@@ -7,10 +7,10 @@
 //	                 ▼ │                  │ ▼                                          ▼
 //	                Function (processes) ◀─ sources                                 Function
 //
-// The services themselves are judges that others wrote: moto for S3, SNS and SQS, and Amazon's DynamoDB Local. What joins
-// them is Lambda, its event sources and API Gateway, and those are here, because nothing that can be had plays them from a
-// template without containers. Each part follows the service's documentation, which its comments name, and refuses what
-// it does not know rather than guess.
+// The services themselves are judges that others wrote: moto for S3, SNS, SQS and CloudFormation, and Amazon's DynamoDB
+// Local. What joins them is Lambda, its event sources and API Gateway, and those are here, because nothing that can be had
+// plays them from a template without containers. Each part follows the service's documentation, which its comments name,
+// and refuses what it does not know rather than guess.
 //
 // Two things go beyond what an emulator gives. Each function calls AWS with credentials of its own, so the Door knows who
 // calls what: it denies what the function's role does not allow, as IAM would, and its record shows what a role allows
@@ -24,13 +24,12 @@
 //
 //	template.go   the compiled template: order, references, functions
 //	policy.go     policies: of roles, of queues, and those that authorizers return
-//	filter.go     filter patterns of event sources
 //	judges.go     moto and DynamoDB Local as child processes
 //	calls.go      calls to AWS's APIs, plain
 //	actions.go    what a request needs in terms of IAM: actions on resources
 //	door.go       the one endpoint of all services: who calls, may they, and what came of it
 //	objects.go    S3's event notifications
-//	deploy.go     from a template to a Stack; resources.go has the single resources
+//	deploy.go     from a template to a Stack; cloudformation.go has moto make what it knows, resources.go makes the rest
 //	runtime.go    one process and its Lambda runtime API
 //	function.go   one function: its processes, retries, destinations and logs
 //	sources.go    queues that invoke functions; streams.go: table streams that do

@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,6 +37,7 @@ type Function struct {
 	FunctionConfig
 	slots chan struct{}
 	async sync.WaitGroup
+	limit atomic.Int64 // the timeout at present, in nanoseconds
 
 	mu       sync.Mutex
 	idle     []*sandbox
@@ -51,8 +54,6 @@ type Invocation struct {
 	Answer    []byte
 	Failed    string // the kind of the error: "Unhandled", or none
 	Cold      bool
-	Took      time.Duration
-	Peak      int64 // the most memory that its process ever held, in bytes
 }
 
 // NewFunction makes a function; its first process starts with the first event.
@@ -60,8 +61,13 @@ func NewFunction(config FunctionConfig) *Function {
 	if config.Concurrency == 0 {
 		config.Concurrency = 10 // an account has 1,000; this is one machine
 	}
-	return &Function{FunctionConfig: config, slots: make(chan struct{}, config.Concurrency), all: map[*sandbox]bool{}}
+	f := &Function{FunctionConfig: config, slots: make(chan struct{}, config.Concurrency), all: map[*sandbox]bool{}}
+	f.limit.Store(int64(config.Timeout))
+	return f
 }
+
+// SetTimeout changes how long invocations may take that begin from now on.
+func (f *Function) SetTimeout(d time.Duration) { f.limit.Store(int64(d)) }
 
 // ARN of the function.
 func (f *Function) ARN() string { return arnOf("lambda", "function:"+f.Name) }
@@ -76,7 +82,6 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 		done.Failed, done.Answer = "TooManyRequestsException", []byte(`{"Reason":"ConcurrentInvocationLimitExceeded"}`)
 		return done
 	}
-	begin := time.Now()
 	s, cold, err := f.take()
 	done.Cold = cold
 	if err != nil {
@@ -84,13 +89,13 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 		a := failure("Runtime.ExitError", err.Error())
 		done.Answer, done.Failed = a.body, a.failed
 	} else {
-		a := s.invoke(done.RequestID, payload, f.Timeout)
-		done.Answer, done.Failed, done.Peak = a.body, a.failed, peak(s.cmd.Process)
+		timeout := time.Duration(f.limit.Load())
+		a := s.invoke(done.RequestID, payload, timeout)
+		done.Answer, done.Failed = a.body, a.failed
 		// An invocation ends when the process asks for the next event; until then its time counts.
-		f.giveBack(s, s.ready(f.Timeout))
+		f.giveBack(s, s.ready(timeout))
 		<-f.slots
 	}
-	done.Took = time.Since(begin)
 	f.mu.Lock()
 	f.finished = append(f.finished, done)
 	f.mu.Unlock()
@@ -144,7 +149,7 @@ func (f *Function) environ() []string {
 		"LAMBDA_TASK_ROOT": filepath.Dir(f.Program), "LAMBDA_RUNTIME_DIR": "/var/runtime",
 		"AWS_REGION": Region, "AWS_DEFAULT_REGION": Region, "AWS_EXECUTION_ENV": "AWS_Lambda_provided.al2023",
 		"AWS_LAMBDA_FUNCTION_NAME": f.Name, "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": fmt.Sprint(f.Memory), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(f.Memory), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
 		"AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/" + f.Name, "AWS_LAMBDA_LOG_STREAM_NAME": "2026/01/01/[$LATEST]" + strings.Repeat("0", 32),
 		"AWS_ACCESS_KEY_ID": f.Key, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token",
 		"AWS_ENDPOINT_URL": f.Endpoint,

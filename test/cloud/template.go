@@ -322,3 +322,14 @@ func stringList(v any) ([]string, error) {
 	}
 	return nil, fmt.Errorf("%v is neither a text nor a list of texts", v)
 }
+
+// convert takes what JSON gave for a type of ours, refusing members that the type does not have.
+func convert(from, to any) error {
+	body, err := json.Marshal(from)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(strings.NewReader(string(body)))
+	dec.DisallowUnknownFields()
+	return dec.Decode(to)
+}

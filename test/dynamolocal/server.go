@@ -77,7 +77,7 @@ func (s *Server) start() {
 		return
 	}
 	cmd := exec.Command("sh", "-c", keeper, "sh", java, "-Xmx512m", "-Djava.library.path=DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar",
-		"-inMemory", "-disableTelemetry", "-port", strconv.Itoa(port))
+		"-inMemory", "-sharedDb", "-disableTelemetry", "-port", strconv.Itoa(port))
 	cmd.Dir = folder
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output

@@ -95,10 +95,8 @@ func trigger(t *template) (c complaints) {
 			if !permitted(t, function, arn) {
 				c.add("%s: may not invoke %s", id, function)
 			}
-			for _, action := range []string{"s3:GetObject", "s3:GetObjectVersion"} {
-				if !may(t, function, action, func(r any) bool { return spelled(r) == arn+"/uploads/*" }) {
-					c.add("%s: lacks %s on what is uploaded", function, action)
-				}
+			if !may(t, function, "s3:GetObjectVersion", func(r any) bool { return spelled(r) == arn+"/uploads/*" }) {
+				c.add("%s: lacks s3:GetObjectVersion on what is uploaded", function)
 			}
 			if !may(t, function, "s3:ListBucket", func(r any) bool { return spelled(r) == arn }) {
 				c.add("%s: lacks s3:ListBucket, without which it can't tell a vanished object from a forbidden one", function)

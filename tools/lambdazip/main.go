@@ -21,8 +21,9 @@ import (
 )
 
 func main() {
-	c := config{out: ".build", limits: limits{"": 15 << 20}}
+	c := config{out: ".build", arch: "arm64", limits: limits{"": 15 << 20}}
 	flag.StringVar(&c.out, "o", c.out, "`folder` for the zips")
+	flag.StringVar(&c.arch, "arch", c.arch, "`GOARCH` to build for; another than serverless.yml states is for running them in tests")
 	flag.Var(c.limits, "limit", "the most `MB` a function may have; name=MB for one of them; may be repeated (default 15)")
 	flag.Parse()
 	if err := run(c, flag.Args(), os.Stdout); err != nil {
@@ -33,6 +34,7 @@ func main() {
 
 type config struct {
 	out    string
+	arch   string // GOARCH
 	limits limits
 }
 
@@ -42,14 +44,14 @@ func run(c config, patterns []string, stdout io.Writer) error {
 		return errors.New("which packages? ./cmd/lambda/... names all functions")
 	}
 	// A folder of nothing but binaries: go build puts each there under the name of its folder.
-	binaries := filepath.Join(c.out, "arm64")
+	binaries := filepath.Join(c.out, c.arch)
 	if err := os.RemoveAll(binaries); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(binaries, 0o750); err != nil {
 		return err
 	}
-	if err := build(binaries, patterns); err != nil {
+	if err := build(binaries, c.arch, patterns); err != nil {
 		return err
 	}
 	built, err := os.ReadDir(binaries)
@@ -73,10 +75,10 @@ func run(c config, patterns []string, stdout io.Writer) error {
 }
 
 // build compiles all of them in one go: they share nearly everything.
-func build(dir string, patterns []string) error {
+func build(dir, arch string, patterns []string) error {
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", dir + string(filepath.Separator)}
 	cmd := exec.Command("go", append(args, patterns...)...) //nolint:gosec // the patterns are the developer's own
-	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("go build: %w", err)

@@ -21,7 +21,7 @@ func TestReproducible(t *testing.T) {
 	var zips [2][]byte
 	for i := range zips {
 		dir := t.TempDir()
-		if err := run(config{out: dir, limits: limits{"": 15 << 20}}, []string{hello}, io.Discard); err != nil {
+		if err := run(config{out: dir, arch: "arm64", limits: limits{"": 15 << 20}}, []string{hello}, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 		var err error
@@ -101,7 +101,7 @@ func TestRefusals(t *testing.T) {
 		{"too large for that one", limits{"": 15 << 20, "hello": 1 << 10}, []string{hello}, "hello has"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := run(config{out: t.TempDir(), limits: test.limits}, test.patterns, io.Discard)
+			err := run(config{out: t.TempDir(), arch: "arm64", limits: test.limits}, test.patterns, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got error %v, want one with %q", err, test.want)
 			}
