@@ -246,11 +246,11 @@ func unpack(archive, dir string) (program string, err error) {
 			return "", err
 		}
 		program = filepath.Join(dir, "bootstrap")
-		to, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o700) //nolint:gosec // it is run
+		to, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o700)
 		if err != nil {
 			return "", err
 		}
-		_, err = io.Copy(to, from) //nolint:gosec // our own build
+		_, err = io.Copy(to, from)
 		return program, errors.Join(err, to.Close())
 	}
 	return "", fmt.Errorf("there is no bootstrap in %s", archive)

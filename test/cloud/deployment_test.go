@@ -48,8 +48,8 @@ type deployment struct {
 func needTools(t *testing.T) {
 	t.Helper()
 	switch {
-	case os.Getenv("FLAVORLESS_TEST_CLOUD") == "":
-		t.Skip("this test needs moto, DynamoDB Local, osls and the aws command line, which test/cloud-tools.sh installs; run it with: make test-cloud")
+	case os.Getenv("FLAVORLESS_TEST_TOOLS") == "":
+		t.Skip("this test needs moto, DynamoDB Local, osls and the aws command line, which test/tools.sh installs; run it with: make test-cloud")
 	case runtime.GOOS != "linux":
 		t.Skip("bootstraps are Linux programs")
 	}

@@ -229,18 +229,18 @@ func (d *Door) refuse(w http.ResponseWriter, service string, status int, why str
 			code, status = "AccessDeniedException", http.StatusBadRequest
 		}
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `{"__type":"com.amazonaws.service#%s","message":%s}`, code, message) //nolint:gosec // no browser reads it
+		fmt.Fprintf(w, `{"__type":"com.amazonaws.service#%s","message":%s}`, code, message)
 	case "sns":
 		if status == http.StatusForbidden {
 			code = "AuthorizationError"
 		}
 		w.Header().Set("Content-Type", "text/xml")
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, code, message) //nolint:gosec // no browser reads it
+		fmt.Fprintf(w, `<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, code, message)
 	default:
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code, message) //nolint:gosec // no browser reads it
+		fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code, message)
 	}
 }
 

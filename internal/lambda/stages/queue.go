@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
+
 	"github.com/flavorless/flavorless/internal/aws/queues"
 )
 
