@@ -109,18 +109,29 @@ func New(config Config) (http.Handler, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	if config.Compress == nil {
+		config.Compress = compressedLater
+	}
 	config.BasePath = strings.TrimSuffix(config.BasePath, "/")
 
 	h := &handler{Config: config, routed: map[string]http.Handler{}}
 	for _, route := range h.routes() {
 		var serve http.Handler = h.serve(route)
-		if route.long && config.Compress != nil {
+		if route.long {
 			serve = config.Compress(serve)
 		}
 		prefix, _, _ := strings.Cut(route.path, "{")
 		h.routed[prefix] = serve
 	}
 	return withCORS(h, config.AllowedOrigins)
+}
+
+// compressedLater tells caches that an answer may come compressed or not.
+func compressedLater(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Accept-Encoding")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // ServeHTTP implements http.Handler. It routes by itself, because http.ServeMux redirects unclean paths, where a name may
