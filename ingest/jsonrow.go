@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func (d *objectDecoder) decode(row []byte, u *events.Update) (column int64, bad 
 	}
 	d.row.rest = row
 	d.base = d.in.InputOffset()
-	if column, bad = d.object(int64(len(row)), u); bad != nil {
+	if column, bad = d.object(row, u); bad != nil {
 		d.in = nil
 	}
 	return column, bad
@@ -48,26 +49,27 @@ func (d *objectDecoder) decode(row []byte, u *events.Update) (column int64, bad 
 // at gives the number of bytes of the row that were read.
 func (d *objectDecoder) at() int64 { return d.in.InputOffset() - d.base }
 
-func (d *objectDecoder) object(length int64, u *events.Update) (column int64, bad *events.RowError) {
-	if d.in.PeekKind() != jsontext.KindBeginObject {
+func (d *objectDecoder) object(row []byte, u *events.Update) (column int64, bad *events.RowError) {
+	if open, err := d.in.ReadToken(); err != nil || open.Kind() != jsontext.KindBeginObject {
 		return 1, &events.RowError{Code: events.MalformedRow, Reason: `the row is not a JSON object; write {"person": "…", "flavor": "…"}`}
 	}
-	if _, err := d.in.ReadToken(); err != nil {
-		return d.broken(err)
-	}
 	person, flavor, action := field{name: "person"}, field{name: "flavor"}, field{name: "action"}
-	for d.in.PeekKind() == jsontext.KindString {
-		name, err := d.in.ReadValue()
+	for {
+		before := d.at()
+		name, err := d.in.ReadToken()
 		if err != nil {
 			return d.broken(err)
 		}
+		if name.Kind() != jsontext.KindString { // only a closing brace is possible
+			break
+		}
 		var f *field
-		switch string(unquoted(name)) {
-		case person.name:
+		switch name.String() {
+		case "person":
 			f = &person
-		case flavor.name:
+		case "flavor":
 			f = &flavor
-		case action.name:
+		case "action":
 			f = &action
 		default:
 			if err := d.in.SkipValue(); err != nil {
@@ -76,7 +78,9 @@ func (d *objectDecoder) object(length int64, u *events.Update) (column int64, ba
 			continue
 		}
 		if f.at != 0 {
-			return d.at() - int64(len(name)) + 1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf("the row has two members %q; keep one", f.name)}
+			between := row[before:]
+			before += int64(len(between) - len(bytes.TrimLeft(between, " \t\r\n,")))
+			return before + 1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf("the row has two members %q; keep one", f.name)}
 		}
 		value, err := d.in.ReadValue()
 		if err != nil {
@@ -94,10 +98,7 @@ func (d *objectDecoder) object(length int64, u *events.Update) (column int64, ba
 			return f.at, notAString(f.name, value)
 		}
 	}
-	if _, err := d.in.ReadToken(); err != nil {
-		return d.broken(err)
-	}
-	if d.at() < length {
+	if d.at() < int64(len(row)) {
 		return d.at() + 1, &events.RowError{Code: events.MalformedRow, Reason: "something follows the object; put one object on each line"}
 	}
 	return finish(u, person, flavor, action)

@@ -51,11 +51,9 @@ func (d *ndjsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 		if err != nil {
 			return u, nil, err
 		}
-		text := bytes.TrimLeft(line, " \t")
-		lead := int64(len(line) - len(text))
+		text, lead := trim(line)
 		before := d.indent + lead
 		d.indent = 0
-		text = bytes.TrimRight(text, " \t\r\n")
 		if len(text) == 0 {
 			continue
 		}
@@ -66,6 +64,22 @@ func (d *ndjsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 		return u, nil, nil
 	}
 }
+
+// trim gives a line without the white space around it, and how much of that came first. It costs half of what package
+// bytes takes for any set of characters.
+func trim(line []byte) (text []byte, lead int64) {
+	first, end := 0, len(line)
+	for first < end && blank(line[first]) {
+		first++
+	}
+	for first < end && blank(line[end-1]) {
+		end--
+	}
+	return line[first:end], int64(first)
+}
+
+// blank tells what is white space in JSON.
+func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
 // readLine reads a line with its newline, if it has one. Of a line that is too long it returns the beginning, and skips
 // the rest.

@@ -48,15 +48,6 @@ func (t *text) of(quoted jsontext.Value) (string, *events.RowError) {
 	return string(b), nil
 }
 
-// unquoted gives the name of a member.
-func unquoted(name jsontext.Value) []byte {
-	if bytes.IndexByte(name, '\\') < 0 {
-		return name[1 : len(name)-1]
-	}
-	b, _ := jsontext.AppendUnquote(nil, name)
-	return b
-}
-
 func notAString(field string, value jsontext.Value) *events.RowError {
 	kind := value.Kind().String()
 	switch value.Kind() {

@@ -26,7 +26,7 @@ import (
 )
 
 // The promise: from the PUT until the last row can be read, rows reach this share of the rate of the bare upsert.
-const promisedLive = 0.5
+const promisedLive = 0.7
 
 // live measures upload to live: from the first byte of the PUT until readers see the last row. Beside it, the least that
 // the table alone could cost: a bare SQLite upsert of the same rows, in transactions as large as ours, from memory.

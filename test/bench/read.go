@@ -132,24 +132,49 @@ func bareCSV(body []byte) (rows int, err error) {
 	}
 }
 
-func bareObjects(body []byte) (rows int, err error) { return bareJSON(body, 4) }
-func bareMembers(body []byte) (rows int, err error) { return bareJSON(body, 2) }
+// kept keeps the compiler from seeing that nobody looks at a person or flavor, and from not making the string.
+var kept string
 
-// bareJSON takes each string as whoever makes use of it has to.
-func bareJSON(body []byte, perRow int) (rows int, err error) {
-	strs, length := 0, 0 // the latter so that no string is left out as of no use
+// bareObjects takes persons and flavors by the names of their members.
+func bareObjects(body []byte) (rows int, err error) {
+	err = bareJSON(body, func(t jsontext.Token, d *jsontext.Decoder) error {
+		switch t.String() {
+		case "person":
+			rows++
+		case "flavor":
+		default:
+			return nil
+		}
+		value, err := d.ReadToken()
+		if err == nil {
+			kept = value.String()
+		}
+		return err
+	})
+	return rows, err
+}
+
+// bareMembers takes the name of each member for a person, and its value for the flavor.
+func bareMembers(body []byte) (rows int, err error) {
+	strs := 0
+	err = bareJSON(body, func(t jsontext.Token, _ *jsontext.Decoder) error {
+		kept = t.String()
+		strs++
+		return nil
+	})
+	return strs / 2, err
+}
+
+// bareJSON passes on each string.
+func bareJSON(body []byte, take func(jsontext.Token, *jsontext.Decoder) error) error {
 	d := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true))
 	for {
 		t, err := d.ReadToken()
-		if err != nil {
-			if length == 0 {
-				return 0, errors.New("no text")
-			}
-			return strs / perRow, end(err)
+		if err == nil && t.Kind() == jsontext.KindString {
+			err = take(t, d)
 		}
-		if t.Kind() == jsontext.KindString {
-			length += len(t.String())
-			strs++
+		if err != nil {
+			return end(err)
 		}
 	}
 }
