@@ -173,6 +173,9 @@ func bareJSON(body []byte, take func(jsontext.Token, *jsontext.Decoder) error) e
 		if err == nil && t.Kind() == jsontext.KindString {
 			err = take(t, d)
 		}
+		if errors.Is(err, io.EOF) && kept == "" {
+			return errors.New("no text")
+		}
 		if err != nil {
 			return end(err)
 		}
