@@ -124,19 +124,27 @@ func lookup(ctx context.Context, t *terminal, conn *connection, person string, a
 
 func newUploads(t *terminal) *cobra.Command {
 	var f clientFlags
-	var asJSON bool
+	var asJSON, rejects bool
 	var limit int
 	c := &cobra.Command{
 		Use: "uploads [ID]", Short: "Show what became of uploads, the newest first, or of one with its rejected rows",
-		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…\n  FLAVORLESS_TOKEN=… flavorless uploads --stack flavorless-dev",
+		Long: "Show what became of uploads, the newest first, or of one, with the first " + strconv.Itoa(events.MaxRejects) + " of its rejected rows. With --rejects it shows\n" +
+			"every rejected row, from the report that lies in the reports bucket.",
+		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…\n  flavorless uploads 5v2kq0… --rejects --json | jq -r .raw\n  FLAVORLESS_TOKEN=… flavorless uploads --stack flavorless-dev",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if limit < 1 || limit > 500 {
 				return usage("--limit is %d; it can be 1 to 500", limit)
 			}
+			if rejects && len(args) == 0 {
+				return usage("--rejects is of one upload; say which: flavorless uploads ID --rejects")
+			}
 			conn, err := f.connect(c.Context(), c.Flags().Changed("data"))
 			if err != nil {
 				return err
+			}
+			if rejects {
+				return showRejects(c.Context(), t, conn, args[0], asJSON)
 			}
 			if len(args) == 1 {
 				return showUpload(c.Context(), t, conn, args[0], asJSON)
@@ -145,17 +153,14 @@ func newUploads(t *terminal) *cobra.Command {
 		},
 	}
 	f.add(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: an array, or one object for an ID")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: an array, one object for an ID, or a line for each rejected row")
+	c.Flags().BoolVar(&rejects, "rejects", false, "show every rejected row of the upload ID")
 	c.Flags().IntVar(&limit, "limit", 20, "how many uploads to list")
 	return c
 }
 
 func showUpload(ctx context.Context, t *terminal, conn *connection, id string, asJSON bool) error {
-	var u events.Upload
-	_, err := conn.get(ctx, "/uploads/"+url.PathEscape(id), &u)
-	if errors.Is(err, errNotFound) {
-		return fmt.Errorf("there is no upload %q; see: flavorless uploads", id)
-	}
+	u, err := conn.upload(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -164,6 +169,15 @@ func showUpload(ctx context.Context, t *terminal, conn *connection, id string, a
 	}
 	t.report(u)
 	return nil
+}
+
+// upload gives what became of one upload.
+func (c *connection) upload(ctx context.Context, id string) (u events.Upload, err error) {
+	_, err = c.get(ctx, "/uploads/"+url.PathEscape(id), &u)
+	if errors.Is(err, errNotFound) {
+		err = fmt.Errorf("there is no upload %q; see: flavorless uploads", id)
+	}
+	return u, err
 }
 
 // recent gives the newest uploads.

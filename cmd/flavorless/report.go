@@ -33,7 +33,7 @@ func (t *terminal) report(u events.Upload) {
 	}
 	t.rejects(u.Rejects)
 	if more := c.Rejected - int64(len(u.Rejects)); more > 0 && len(u.Rejects) > 0 {
-		t.printf("  … and %d more", more)
+		t.printf("  … and %d more, which this shows: flavorless uploads %s --rejects\n", more, u.ID)
 	}
 	if u.RejectsAt != "" {
 		t.printf("  %s\n", t.style(dim, "every rejected row: "+u.RejectsAt))

@@ -94,6 +94,26 @@ func TestUpload(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+	t.Run("every rejected row", func(t *testing.T) {
+		const rows = 2*rejectsAtOnce + 1
+		file := writeFile(t, "rejects.csv", "person,flavor\n"+strings.Repeat("bill,\n", rows))
+		if got := run(t, "upload", file); got.code != exitRejected || !strings.Contains(got.out, "… and 1901 more") {
+			t.Errorf("%+v", got)
+		}
+		id := p.settled("uploads/rejects.csv").ID
+		for _, test := range []struct{ args, each string }{{"--rejects", "missing_flavor"}, {"--rejects --json", `"line":`}} {
+			got := run(t, append([]string{"uploads", id}, strings.Fields(test.args)...)...)
+			if n := strings.Count(got.out, test.each); got.code != exitOK || n != rows {
+				t.Errorf("%s: %d of %d rows, exit code %d, stderr %q", test.args, n, rows, got.code, got.err)
+			}
+		}
+		if got := run(t, "uploads", p.settled("uploads/a.csv").ID, "--rejects"); got.code != exitOK || got.out != "" || !strings.Contains(got.err, "no row") {
+			t.Errorf("%+v", got)
+		}
+		if got := run(t, "uploads", "--rejects"); got.code != exitUsage || !strings.Contains(got.err, "uploads ID --rejects") {
+			t.Errorf("%+v", got)
+		}
+	})
 	t.Run("rejects in the reports bucket", func(t *testing.T) {
 		id := p.settled("uploads/b.csv").ID
 		out, err := p.s3().GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(p.info.ReportsBucket), Key: aws.String(id + "/rejects.ndjson")})
