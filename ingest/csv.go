@@ -65,7 +65,7 @@ func (d *csvDecoder) header(format Format) ([]string, error) {
 		return nil, place(bad)
 	}
 	d.csv = csv.NewReader(d.in) // which is large enough to be used as it is
-	d.csv.Comma = comma
+	d.csv.Comma, d.src.separator = comma, byte(comma)
 	d.csv.FieldsPerRecord = -1 // ragged rows are rejected below, with a better reason
 	d.csv.ReuseRecord = true
 	header, err := d.csv.Read()
@@ -73,7 +73,7 @@ func (d *csvDecoder) header(format Format) ([]string, error) {
 	switch {
 	case err != nil && d.src.broken() != nil:
 		return nil, d.src.broken()
-	case errors.As(err, &parse) || errors.Is(err, errRecordTooLong):
+	case errors.As(err, &parse) || endless(err):
 		return nil, place(failure(events.BadHeader, "the header can't be read (%v); the first line names the columns: person,flavor", err))
 	case err != nil:
 		return nil, err
@@ -167,6 +167,9 @@ func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 		fields, err = d.csv.Read()
 	}
 	d.at = d.skipped + d.csv.InputOffset()
+	if !plain && d.src.crowded(d.at) { // also where it was all there at once, so that every run ends here
+		return u, nil, errManyFields
+	}
 	if err != nil {
 		reject, err := d.explain(err)
 		return u, reject, err

@@ -130,10 +130,10 @@ func (r *Rows) explain(err error) error {
 	}
 	var bad *FileError
 	if !errors.As(err, &bad) {
-		if !errors.Is(err, errRecordTooLong) {
+		if !endless(err) {
 			return err
 		}
-		bad = failure(events.RecordTooLong, "the record that begins here is longer than %d bytes; look for a quote that is not closed", MaxRecord)
+		bad = failure(events.RecordTooLong, "%v; look for a quote that is not closed", err)
 	}
 	if bad.Failure.Line == 0 {
 		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = r.decoder.position()

@@ -21,6 +21,7 @@ var benchmarks = []struct {
 	{"read", "reading, validating and packing rows, beside the bare parsers", read},
 	{"live", "upload to live on one machine, beside a bare SQLite upsert", live},
 	{"delay", "from the PUT of one row until it is read, live, and told", delay},
+	{"memory", "the peak of memory under large and hostile files", memory},
 	{"coldstart", "each Lambda function's start to its first answer, beside a bare handler's", coldstart},
 	{"rows", "what a million rows ask of the services, what that costs, and the client's CPU beside a conditional UpdateItem a row", rows},
 }
