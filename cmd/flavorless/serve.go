@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -58,7 +60,14 @@ func newLog(t *terminal, verbose, asJSON bool) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.err, options))
 }
 
+// memoryLimit makes garbage be collected earlier than at twice of what is alive once the heap and what else Go keeps reach
+// it, in bytes: uploads come in bursts, and what the table's cache takes (in no heap of Go's) comes on top. It is soft.
+const memoryLimit = 96 << 20
+
 func serve(ctx context.Context, t *terminal, cfg local.Config) error {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	server, err := local.Start(ctx, cfg)
 	if err != nil {
 		return surroundings(err)
