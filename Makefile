@@ -34,7 +34,7 @@ vet:
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || echo .))"; [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
 
 .PHONY: bench
-bench: ## measure: reading, the table, and upload to live, each beside a bare reference
+bench: ## measure all that is promised, beside bare references (40 minutes; go run ./test/bench -help has the parts)
 	go run ./test/bench
 
 .PHONY: lint

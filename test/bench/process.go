@@ -27,8 +27,13 @@ func serveFake() error {
 	if err != nil {
 		return err
 	}
+	return serveChild(listener, fakeaws.New())
+}
+
+// serveChild serves until the standard input ends.
+func serveChild(listener net.Listener, handler http.Handler) error {
 	fmt.Println("http://" + listener.Addr().String())
-	server := &http.Server{Handler: fakeaws.New(), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin) // however it ends
 		_ = server.Close()
@@ -39,40 +44,48 @@ func serveFake() error {
 	return nil
 }
 
-// fake is the other process.
-type fake struct {
+// child is this program in another process, as a server. It tells its URL on a line of its own.
+type child struct {
 	url   string
 	stdin io.Closer
 	cmd   *exec.Cmd
 }
 
-func startFake(ctx context.Context) (*fake, error) {
+func startChild(ctx context.Context, args ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	f := &fake{cmd: exec.CommandContext(ctx, self, fakeArgument)}
-	f.cmd.Stderr = os.Stderr
-	if f.stdin, err = f.cmd.StdinPipe(); err != nil {
+	c := &child{cmd: exec.CommandContext(ctx, self, args...)}
+	c.cmd.Stderr = os.Stderr
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	out, err := f.cmd.StdoutPipe()
+	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := f.cmd.Start(); err != nil {
+	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	f.url = strings.TrimSpace(line)
-	return f, err
+	c.url = strings.TrimSpace(line)
+	return c, err
 }
 
-func (f *fake) stop() error {
-	if err := f.stdin.Close(); err != nil {
+func (c *child) stop() error {
+	if err := c.stdin.Close(); err != nil {
 		return err
 	}
-	return f.cmd.Wait()
+	return c.cmd.Wait()
+}
+
+// fake is the other process that is the services.
+type fake struct{ *child }
+
+func startFake(ctx context.Context) (*fake, error) {
+	c, err := startChild(ctx, fakeArgument)
+	return &fake{c}, err
 }
 
 // counts takes them.
