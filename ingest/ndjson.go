@@ -52,6 +52,9 @@ func (d *ndjsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 			return u, nil, err
 		}
 		text, lead := trim(line)
+		if bytes.HasPrefix(text, []byte(byteOrderMark)) { // of a file that was joined to another
+			text, lead = text[len(byteOrderMark):], lead+int64(len(byteOrderMark))
+		}
 		before := d.indent + lead
 		d.indent = 0
 		if len(text) == 0 {
