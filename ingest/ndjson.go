@@ -53,7 +53,8 @@ func (d *ndjsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 		}
 		text, lead := trim(line)
 		if bytes.HasPrefix(text, []byte(byteOrderMark)) { // of a file that was joined to another
-			text, lead = text[len(byteOrderMark):], lead+int64(len(byteOrderMark))
+			rest, more := trim(text[len(byteOrderMark):])
+			text, lead = rest, lead+int64(len(byteOrderMark))+more
 		}
 		before := d.indent + lead
 		d.indent = 0

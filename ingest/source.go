@@ -116,7 +116,7 @@ func newSource(body io.Reader, format Format) (*source, error) {
 	var err error
 	switch format.Compression {
 	case "gzip":
-		s.plain, err = newGzip(compressed)
+		s.plain, err = s.newGzip(compressed)
 	case "zstd":
 		var z *zstd.Decoder
 		z, err = zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
@@ -134,10 +134,13 @@ func newSource(body io.Reader, format Format) (*source, error) {
 }
 
 // newGzip leaves an empty file empty: there is nothing in it that could be corrupt.
-func newGzip(r io.Reader) (io.Reader, error) {
+func (s *source) newGzip(r io.Reader) (io.Reader, error) {
 	z, err := gzip.NewReader(r)
-	if err == io.EOF { //nolint:errorlint // bare only when not one byte was read
-		return bytes.NewReader(nil), nil
+	if err == io.EOF { //nolint:errorlint // it is bare; a header that is cut off behind its first part has it, too
+		if s.body.read == 0 {
+			return bytes.NewReader(nil), nil
+		}
+		err = io.ErrUnexpectedEOF
 	}
 	return z, err
 }

@@ -130,7 +130,7 @@ var kept = regexp.MustCompile(`Failing input written to (\S+)`)
 
 // fuzz runs one target. Its cached inputs of earlier runs come first.
 func (c config) fuzz(ctx context.Context, t target, out io.Writer) error {
-	args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", c.time.String(), "-fuzzminimizetime", "10s"}
+	args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", c.time.String(), "-fuzzminimizetime", "1s"}
 	if c.parallel > 0 {
 		args = append(args, "-parallel", strconv.Itoa(c.parallel))
 	}
