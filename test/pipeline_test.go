@@ -30,12 +30,12 @@ import (
 // pipeline is the whole house on one machine, as serve starts it.
 type pipeline struct {
 	*local.Server
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	token string
 }
 
-func startPipeline(t *testing.T) *pipeline {
+func startPipeline(t testing.TB) *pipeline {
 	t.Helper()
 	p := &pipeline{t: t, dir: filepath.Join(t.TempDir(), "data")}
 	var err error

@@ -132,8 +132,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", handler)
+	mux := paths{"": handler}
 	mux.HandleFunc(DeadLettersPath, s.serveDeadLetters)
 	if keys != nil {
 		mux.Handle(issuer.JWKSPath, keys)
