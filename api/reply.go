@@ -23,10 +23,16 @@ type reply struct {
 	next  string // URL of the next page; empty on the last
 	cache string // of Cache-Control; empty: revalidate
 	tag   string // entity tag; empty: computed from body and next
+
+	stream func(w http.ResponseWriter, r *http.Request) // writes everything itself, in place of the rest
 }
 
 // write sends the reply, or a 304 if the client has it already.
 func (p reply) write(w http.ResponseWriter, r *http.Request) {
+	if p.stream != nil {
+		p.stream(w, r)
+		return
+	}
 	header := w.Header()
 	if p.cache == "" {
 		p.cache = revalidate

@@ -11,6 +11,10 @@ var (
 	// failed; do not retry.
 	ErrVanished = errors.New("the object was deleted or overwritten before it was read")
 
+	// ErrForgotten: the log of changes does not reach back to the place that was asked for, or never came so far. Read the
+	// table, and follow from now on.
+	ErrForgotten = errors.New("the changes since then are not kept")
+
 	// ErrPermanent: the request itself is at fault (too large, malformed, forbidden). Do not retry: what it carried
 	// belongs in the dead letters.
 	ErrPermanent = errors.New("permanent failure")

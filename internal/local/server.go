@@ -39,6 +39,8 @@ type Server struct {
 	streams  *jetstream.Server
 	gateway  *gateway.Gateway
 
+	open       context.Context // for readers, until close //nolint:containedctx // it is the server's
+	close      context.CancelFunc
 	stages     sync.WaitGroup
 	stopStages context.CancelFunc
 	failed     chan error
@@ -54,6 +56,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 8), stopStages: func() {}}
+	s.open, s.close = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
@@ -127,7 +130,8 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Favorites: s.db, Uploads: s.db, Verifier: verifier, Compress: compressed, Health: s.health, Logger: s.cfg.Log,
+		Favorites: s.db, Uploads: s.db, Verifier: verifier, Compress: compressed, Changes: changeLog{s.streams, s.open}, Health: s.health,
+		Clock: s.cfg.Clock, Logger: s.cfg.Log,
 	})
 	if err != nil {
 		return err
@@ -203,6 +207,7 @@ func (s *Server) stopAll(ctx context.Context) error {
 	}
 	s.stopStages()
 	s.stages.Wait()
+	s.close() // or the API would wait for those who follow the changes
 	if s.http != nil {
 		errs = append(errs, s.http.Shutdown(ctx))
 	}

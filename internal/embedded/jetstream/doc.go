@@ -29,6 +29,8 @@
 // account would not do: whoever may create a consumer chooses the subject it delivers to, and could so write into a work
 // queue.
 //
+// [Server.Changes] reads CHANGES for those who are served over HTTP.
+//
 // # On the wire
 //
 // The body is the CloudEvent in structured mode, the attributes are NATS headers under their plain names, as they are

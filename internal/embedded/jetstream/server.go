@@ -63,9 +63,11 @@ type Server struct {
 	nats    *server.Server
 	house   *nats.Conn // account FLAVORLESS
 	changes *nats.Conn // account SUBSCRIBERS
-	js      jetstream.JetStream
-	topics  map[Stream]*Topic
-	ready   bool
+
+	changesJS jetstream.JetStream // of changes
+	js        jetstream.JetStream // of house
+	topics    map[Stream]*Topic
+	ready     bool
 
 	stop sync.Once
 

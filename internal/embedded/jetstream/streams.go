@@ -103,7 +103,7 @@ func (s *Server) openStreams(ctx context.Context, stored map[string][]string, lo
 			return err
 		}
 	}
-	s.js = accounts[houseAccount]
+	s.js, s.changesJS = accounts[houseAccount], accounts[subscriberAccount]
 	for _, config := range s.config.streams() {
 		js := s.js
 		if Stream(config.Name) == Changes {
