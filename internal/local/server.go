@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
@@ -23,6 +24,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/metrics/tokens"
 )
 
 // Server is the running house.
@@ -38,6 +41,12 @@ type Server struct {
 	db       *sqlite.DB
 	streams  *jetstream.Server
 	gateway  *gateway.Gateway
+
+	registry        *prometheus.Registry
+	recorder        metrics.Recorder
+	metricsListener net.Listener // nil if the metrics have no address of their own
+	metricsHTTP     *http.Server // likewise
+	metricsURL      string
 
 	stages     sync.WaitGroup
 	stopStages context.CancelFunc
@@ -68,6 +77,10 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.API); err != nil {
 		return nil, fmt.Errorf("the API's address %s: %w", cfg.API, err)
 	}
+	if err = s.listenMetrics(ctx); err != nil {
+		return nil, err
+	}
+	s.measure()
 	verifier, keys, err := s.verifier()
 	if err != nil {
 		return nil, err
@@ -94,7 +107,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s.startStages(context.WithoutCancel(ctx))
 	s.info = Info{
 		PID: os.Getpid(), API: reachable("http", s.listener.Addr().String()), S3: reachable("http", s.gateway.Addr()),
-		NATS: reachable("nats", s.streams.Addr()), Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
+		NATS: reachable("nats", s.streams.Addr()), Metrics: s.metricsURL, Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
 		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
 		Audience: cfg.Audience, Scope: cfg.RequiredScope, Development: cfg.development(), Control: s.control,
 	}
@@ -127,20 +140,21 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Favorites: s.db, Uploads: s.db, Verifier: verifier, Compress: compressed, Health: s.health, Logger: s.cfg.Log,
+		Favorites: s.db, Uploads: s.db, Verifier: tokens.Verifier{Next: verifier, To: s.recorder}, Compress: compressed, Health: s.health, Logger: s.cfg.Log,
 	})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", handler)
+	mux.Handle("/", metrics.HTTP{Next: handler, To: s.recorder, Clock: time.Now})
 	mux.HandleFunc(DeadLettersPath, s.serveDeadLetters)
 	if keys != nil {
 		mux.Handle(issuer.JWKSPath, keys)
 	}
+	s.serveMetrics(mux)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: s.httpLog(),
 	}
 	go func() {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
@@ -153,7 +167,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 // verifier checks tokens of the identity provider, or else of the development issuer, whose keys it then returns to be
 // served. Those are fetched from there like any others: there is one way to verify a token.
 func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
-	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log}
+	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log, Observe: tokens.Fetches(s.recorder)}
 	config := api.VerifierConfig{Issuer: s.cfg.Issuer, Audience: s.cfg.Audience, RequiredScope: s.cfg.RequiredScope, Clock: s.cfg.Clock}
 	var served http.Handler
 	if s.cfg.development() {
@@ -208,6 +222,12 @@ func (s *Server) stopAll(ctx context.Context) error {
 	}
 	if s.listener != nil {
 		_ = s.listener.Close() // again, if the API had it
+	}
+	if s.metricsHTTP != nil {
+		errs = append(errs, s.metricsHTTP.Shutdown(ctx))
+	}
+	if s.metricsListener != nil {
+		_ = s.metricsListener.Close() // likewise
 	}
 	if s.streams != nil {
 		s.streams.Stop()

@@ -11,6 +11,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/metrics"
 )
 
 // Groups of batches that are applied in one transaction: large ones cost less a row.
@@ -27,7 +28,8 @@ func (s *Server) stored(ctx context.Context, o events.Object) error {
 	if err != nil {
 		return err
 	}
-	message := events.Message{ID: o.UploadID(), Subject: jetstream.UploadSubject, Body: body}
+	id := o.UploadID()
+	message := events.Message{ID: id, Subject: jetstream.UploadSubject, Attributes: map[string]string{"upload": id}, Body: body}
 	return errors.Join(s.streams.Topic(jetstream.Uploads).Publish(ctx, []events.Message{message})...)
 }
 
@@ -37,14 +39,14 @@ func (s *Server) startStages(ctx context.Context) {
 	ctx, s.stopStages = context.WithCancel(ctx)
 	client := s.S3()
 	ingester := ingest.New(ingest.Config{
-		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: s.db,
+		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: metrics.Ledger{Next: s.db, To: s.recorder},
 		Reports: buckets.Reports{Client: client, Bucket: reportsBucket}, Clock: s.cfg.Clock, Log: s.cfg.Log,
 	})
-	applier := &ingest.Applier{Table: s.db, Log: s.cfg.Log}
+	applier := &ingest.Applier{Table: metrics.Table{Next: s.db, To: s.recorder}, Log: s.cfg.Log}
 
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
-		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles},
+		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Observe: s.observe("ingest")},
 			func(ctx context.Context, group []jetstream.Delivery) []error {
 				errs := make([]error, len(group))
 				for i, d := range group {
@@ -56,6 +58,7 @@ func (s *Server) startStages(ctx context.Context) {
 	s.stage("apply", func() error {
 		return s.streams.Consume(ctx, jetstream.QueueConfig{
 			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
+			Observe: s.observe("apply"),
 		}, func(ctx context.Context, group []jetstream.Delivery) []error {
 			bodies := make([][]byte, len(group))
 			for i, d := range group {
@@ -75,6 +78,20 @@ func (s *Server) stage(name string, run func() error) {
 			s.failed <- fmt.Errorf("stage %s: %w", name, err)
 		}
 	})
+}
+
+// observe counts what became of a queue's deliveries.
+func (s *Server) observe(queue string) func(jetstream.Outcome) {
+	label := metrics.Label{Name: "queue", Value: queue}
+	return func(o jetstream.Outcome) {
+		switch o {
+		case jetstream.Done:
+		case jetstream.Retried:
+			s.recorder.Count(metrics.Retries, 1, label)
+		case jetstream.Buried:
+			s.recorder.Count(metrics.DeadLetters, 1, label)
+		}
+	}
 }
 
 func ingestDelivery(ctx context.Context, ingester *ingest.Ingester, d jetstream.Delivery) error {
@@ -100,7 +117,9 @@ func (s *Server) reconcile(ctx context.Context) error {
 // announce publishes what the outbox has, in its order, and takes it out once it is stored in the changes topic. It
 // tries without end: there is nowhere else for a change to go.
 func (s *Server) announce(ctx context.Context) error {
-	announcer := &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}
+	announcer := metrics.Announcer{
+		Next: &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
+	}
 	for {
 		err := s.db.WaitPending(ctx)
 		if err == nil {
@@ -119,7 +138,7 @@ func (s *Server) announce(ctx context.Context) error {
 	}
 }
 
-func (s *Server) announcePending(ctx context.Context, announcer *ingest.Announcer) error {
+func (s *Server) announcePending(ctx context.Context, announcer metrics.Announcer) error {
 	records, err := s.db.Pending(ctx, 16)
 	if err != nil {
 		return err
