@@ -58,8 +58,8 @@ type Config struct {
 	// nothing does, as behind a gateway that compresses by itself.
 	Compress func(http.Handler) http.Handler
 
-	Health func(ctx context.Context) error // asked by GET /healthz; default: always well
-	Logger *slog.Logger                    // default: none
+	Health func(ctx context.Context) Health // asked by GET /healthz; default: always well
+	Logger *slog.Logger                     // default: none
 }
 
 // handler holds what the endpoints need.

@@ -14,3 +14,9 @@ func (s *Server) CloseTable() error { return s.db.Close() }
 
 // StopQueues takes the queues away under the running house.
 func (s *Server) StopQueues() { s.streams.Stop() }
+
+// StopGateway takes the bucket away under the running house.
+func (s *Server) StopGateway(ctx context.Context) error { return s.gateway.Stop(ctx) }
+
+// Redrive puts all dead letters back.
+func (s *Server) Redrive(ctx context.Context) (int, error) { return s.streams.RedriveAll(ctx) }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -48,9 +49,11 @@ type Server struct {
 	metricsHTTP     *http.Server // likewise
 	metricsURL      string
 
+	vitals     vitals
 	stages     sync.WaitGroup
 	stopStages context.CancelFunc
 	failed     chan error
+	stopping   atomic.Bool
 	stop       sync.Once
 	stopErr    error
 }
@@ -62,7 +65,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg, err = cfg.checked(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 8), stopStages: func() {}}
+	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 16), stopStages: func() {}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
@@ -167,7 +170,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 // verifier checks tokens of the identity provider, or else of the development issuer, whose keys it then returns to be
 // served. Those are fetched from there like any others: there is one way to verify a token.
 func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
-	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log, Observe: tokens.Fetches(s.recorder)}
+	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log, Observe: s.keysFetched()}
 	config := api.VerifierConfig{Issuer: s.cfg.Issuer, Audience: s.cfg.Audience, RequiredScope: s.cfg.RequiredScope, Clock: s.cfg.Clock}
 	var served http.Handler
 	if s.cfg.development() {
@@ -193,14 +196,13 @@ func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
 	return verifier, served, nil
 }
 
-func (s *Server) health(ctx context.Context) error {
-	if _, err := s.db.Uploads(ctx, "", 1); err != nil {
-		return fmt.Errorf("table: %w", err)
+// keysFetched counts fetches of the issuer's keys, and takes them as its pulse.
+func (s *Server) keysFetched() func(jwks.Fetch) {
+	count, keys := tokens.Fetches(s.recorder), s.vitals.pulse("keys")
+	return func(f jwks.Fetch) {
+		count(f)
+		keys.beat(s.cfg.Clock(), f.Err != nil)
 	}
-	if _, err := s.streams.Depths(ctx); err != nil {
-		return fmt.Errorf("queues: %w", err)
-	}
-	return nil
 }
 
 // Stop ends everything in the order in which work flows, so that each part can still hand on what it has: first no more
@@ -211,6 +213,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 func (s *Server) stopAll(ctx context.Context) error {
+	s.stopping.Store(true)
 	var errs []error
 	if s.gateway != nil {
 		errs = append(errs, s.gateway.Stop(ctx))

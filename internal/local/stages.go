@@ -23,7 +23,8 @@ const (
 )
 
 // stored is called for each object before its upload is answered.
-func (s *Server) stored(ctx context.Context, o events.Object) error {
+func (s *Server) stored(ctx context.Context, o events.Object) (err error) {
+	defer func() { s.vitals.pulse("gateway").beat(s.cfg.Clock(), err != nil) }()
 	body, err := json.Marshal(o)
 	if err != nil {
 		return err
@@ -44,6 +45,7 @@ func (s *Server) startStages(ctx context.Context) {
 	})
 	applier := &ingest.Applier{Table: metrics.Table{Next: s.db, To: s.recorder}, Log: s.cfg.Log}
 
+	s.stage("gateway", func() error { return s.watchGateway(ctx) })
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
 		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Observe: s.observe("ingest")},
@@ -72,21 +74,26 @@ func (s *Server) startStages(ctx context.Context) {
 }
 
 func (s *Server) stage(name string, run func() error) {
+	pulse := s.vitals.pulse(name)
 	s.stages.Go(func() {
 		if err := run(); err != nil && !errors.Is(err, context.Canceled) {
+			pulse.end()
 			s.cfg.Log.Error("a stage ended", "stage", name, "error", err)
 			s.failed <- fmt.Errorf("stage %s: %w", name, err)
 		}
 	})
 }
 
-// observe counts what became of a queue's deliveries.
+// observe counts what became of a queue's deliveries, and takes it as the pulse of the stage. A dead letter says nothing
+// about that: it may be the message's own fault.
 func (s *Server) observe(queue string) func(jetstream.Outcome) {
-	label := metrics.Label{Name: "queue", Value: queue}
+	label, pulse := metrics.Label{Name: "queue", Value: queue}, s.vitals.pulse(queue)
 	return func(o jetstream.Outcome) {
 		switch o {
 		case jetstream.Done:
+			pulse.beat(s.cfg.Clock(), false)
 		case jetstream.Retried:
+			pulse.beat(s.cfg.Clock(), true)
 			s.recorder.Count(metrics.Retries, 1, label)
 		case jetstream.Buried:
 			s.recorder.Count(metrics.DeadLetters, 1, label)
@@ -120,6 +127,7 @@ func (s *Server) announce(ctx context.Context) error {
 	announcer := metrics.Announcer{
 		Next: &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
 	}
+	pulse := s.vitals.pulse("announce")
 	for {
 		err := s.db.WaitPending(ctx)
 		if err == nil {
@@ -128,6 +136,7 @@ func (s *Server) announce(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // told to stop
 		}
+		pulse.beat(s.cfg.Clock(), err != nil)
 		if err != nil {
 			s.cfg.Log.Error("announcing again in a second", "error", err)
 			select {
