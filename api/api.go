@@ -75,16 +75,23 @@ type Config struct {
 	Heartbeat    time.Duration // how often a follower hears something, at least; 15 s
 	Patience     time.Duration // how long a follower may take to read what it is sent, before it is dropped; 30 s
 
-	Health func(ctx context.Context) error // asked by GET /healthz; default: always well
-	Clock  func() time.Time                // default: time.Now
-	Logger *slog.Logger                    // default: none
+	Health func(ctx context.Context) Health // asked by GET /healthz; default: always well
+	Clock  func() time.Time                 // default: time.Now
+	Logger *slog.Logger                     // default: none
 }
 
 // handler holds what the endpoints need.
 type handler struct {
 	Config
-	routed    map[string]http.Handler // by escaped path, up to where a parameter begins
-	followers chan struct{}           // has one for each
+	routed    map[string]routed // by escaped path, up to where a parameter begins
+	followers chan struct{}     // has one for each
+}
+
+// routed is a route's handler, and its path.
+type routed struct {
+	http.Handler
+
+	path string
 }
 
 // route is one path of the API. All of them answer GET and HEAD, and nothing else.
@@ -141,14 +148,14 @@ func New(config Config) (http.Handler, error) {
 	config.Patience = cmp.Or(config.Patience, 30*time.Second)
 	config.BasePath = strings.TrimSuffix(config.BasePath, "/")
 
-	h := &handler{Config: config, routed: map[string]http.Handler{}, followers: make(chan struct{}, config.MaxFollowers)}
+	h := &handler{Config: config, routed: map[string]routed{}, followers: make(chan struct{}, config.MaxFollowers)}
 	for _, route := range h.routes() {
 		var serve http.Handler = h.serve(route)
 		if route.long {
 			serve = config.Compress(serve)
 		}
 		prefix, _, _ := strings.Cut(route.path, "{")
-		h.routed[prefix] = serve
+		h.routed[prefix] = routed{serve, route.path}
 	}
 	return withCORS(h, config.AllowedOrigins)
 }
@@ -162,7 +169,8 @@ func compressedLater(next http.Handler) http.Handler {
 }
 
 // ServeHTTP implements http.Handler. It routes by itself, because http.ServeMux redirects unclean paths, where a name may
-// be anything, and can't tell a last segment of %2F from none.
+// be anything, and can't tell a last segment of %2F from none. As that does, it tells by http.Request.Pattern which route was
+// taken, if there was one.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method == http.MethodHead {
@@ -177,6 +185,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// It was unescaped once when the request was parsed, so it can be.
 		segment, _ := url.PathUnescape(escaped[last:])
 		r.SetPathValue(parameter, segment)
+	}
+	r.Pattern = ""
+	if ok {
+		r.Pattern = serve.path
 	}
 	switch {
 	case !ok:

@@ -164,9 +164,9 @@ func TestEveryDocumentedStatus(t *testing.T) {
 			ask(t, h, path, target, token...)
 
 			sick := newHome(t, func(c *api.Config) {
-				c.Health = func(context.Context) error { return context.DeadlineExceeded }
+				c.Health = func(context.Context) api.Health { return api.Health{Down: true} }
 			})
-			mad := newHome(t, func(c *api.Config) { c.Health = func(context.Context) error { panic("ouch") } })
+			mad := newHome(t, func(c *api.Config) { c.Health = func(context.Context) api.Health { panic("ouch") } })
 			ask(t, sick, path, target, "Authorization", sick.issuer.bearer(t))
 			ask(t, mad, path, target, "Authorization", mad.issuer.bearer(t))
 			if open {

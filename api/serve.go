@@ -57,21 +57,7 @@ func (h *handler) authorize(r *http.Request) (Claims, error) {
 	return h.Verifier.Verify(r.Context(), authorization)
 }
 
-// health tells whether the service is of use. Why not is for the log.
-func (h *handler) health(r *http.Request, _ query, _ Claims) (reply, error) {
-	if h.Health != nil {
-		if err := h.Health(r.Context()); err != nil {
-			return reply{}, fmt.Errorf("%w: %w", errUnhealthy, err)
-		}
-	}
-	return reply{body: []byte(`{"status":"ok"}`), cache: noStore}, nil
-}
-
-// errUnhealthy is the error of a failed health check.
-var errUnhealthy = errors.New("unhealthy")
-
 // isUnavailable tells whether an error is of those that go away by themselves.
 func isUnavailable(err error) bool {
-	return errors.Is(err, ErrKeysUnavailable) || errors.Is(err, errUnhealthy) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return errors.Is(err, ErrKeysUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

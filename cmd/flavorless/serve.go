@@ -40,6 +40,7 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.API, "api", "127.0.0.1:8080", "address of the read API")
 	flags.StringVar(&cfg.S3, "s3", "127.0.0.1:9000", "address of the bucket")
 	flags.StringVar(&cfg.NATS, "nats", "127.0.0.1:4222", "address where subscribers get changes")
+	flags.StringVar(&cfg.Metrics, "metrics", "", "address of the metrics, without a token (default that of the API, if on the loopback interface; else none)")
 	flags.StringVar(&cfg.Issuer, "issuer", "", "accept tokens with this iss claim")
 	flags.StringVar(&cfg.Audience, "audience", "", "and this aud claim")
 	flags.StringVar(&cfg.JWKSURI, "jwks-uri", "", "signed by a key that is found there")
@@ -73,10 +74,15 @@ func serve(ctx context.Context, t *terminal, cfg local.Config) error {
 		return surroundings(err)
 	}
 	info := server.Info()
+	metrics := info.Metrics
+	if metrics == "" {
+		metrics = "none (--metrics)"
+	}
 	t.printf("%s\n", t.style(green, "flavorless is ready"))
 	t.table("  ", []string{"upload to", "s3://" + info.Bucket + "/" + uploadsPrefix, "at " + info.S3}, [][]string{
 		{"read from", info.API + "/team", ""},
 		{"changes on", info.NATS, "flavorless.change.>"},
+		{"metrics at", metrics, ""},
 		{"data folder", cfg.Dir, ""},
 	})
 	data := ""
@@ -100,7 +106,7 @@ func surroundings(err error) error {
 	case errors.Is(err, local.ErrInUse):
 		return usage("%w; stop that one first, or choose another folder with --data", err)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return usage("%w; stop what listens there, or choose another address with --api, --s3 or --nats (port 0: any free one)", err)
+		return usage("%w; stop what listens there, or choose another address with --api, --s3, --nats or --metrics (port 0: any free one)", err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOSPC):
 		return usage("%w; choose a folder that can be written, with --data", err)
 	case errors.Is(err, local.ErrConfig), errors.Is(err, syscall.EADDRNOTAVAIL):

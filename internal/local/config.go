@@ -16,6 +16,10 @@ type Config struct {
 	S3   string // of the bucket
 	NATS string // of the changes
 
+	// Metrics is the host:port at which they are served at MetricsPath. Without one they are served next to the API, if that
+	// listens on the loopback interface, and else not at all: they need no token.
+	Metrics string
+
 	// The identity provider whose tokens the API takes: all three or none. With none it takes those of a development
 	// issuer that lives in the data folder.
 	Issuer, Audience, JWKSURI string
@@ -53,7 +57,10 @@ func (c Config) checked() (Config, error) {
 	for _, address := range []struct {
 		name  string
 		value *string
-	}{{"API", &c.API}, {"S3", &c.S3}, {"NATS", &c.NATS}} {
+	}{{"API", &c.API}, {"S3", &c.S3}, {"NATS", &c.NATS}, {"metrics", &c.Metrics}} {
+		if *address.value == "" && address.value == &c.Metrics {
+			continue
+		}
 		if *address.value == "" {
 			*address.value = "127.0.0.1:0"
 		}

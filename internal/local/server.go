@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
@@ -23,6 +25,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/metrics/tokens"
 )
 
 // Server is the running house.
@@ -39,11 +43,19 @@ type Server struct {
 	streams  *jetstream.Server
 	gateway  *gateway.Gateway
 
-	open       context.Context // for readers, until close //nolint:containedctx // it is the server's
-	close      context.CancelFunc
+	open            context.Context // for readers, until close //nolint:containedctx // it is the server's
+	close           context.CancelFunc
+	registry        *prometheus.Registry
+	recorder        metrics.Recorder
+	metricsListener net.Listener // nil if the metrics have no address of their own
+	metricsHTTP     *http.Server // likewise
+	metricsURL      string
+
+	vitals     vitals
 	stages     sync.WaitGroup
 	stopStages context.CancelFunc
 	failed     chan error
+	stopping   atomic.Bool
 	stop       sync.Once
 	stopErr    error
 }
@@ -55,7 +67,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg, err = cfg.checked(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 8), stopStages: func() {}}
+	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 16), stopStages: func() {}}
 	s.open, s.close = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
@@ -71,6 +83,10 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.API); err != nil {
 		return nil, fmt.Errorf("the API's address %s: %w", cfg.API, err)
 	}
+	if err = s.listenMetrics(ctx); err != nil {
+		return nil, err
+	}
+	s.measure()
 	verifier, keys, err := s.verifier()
 	if err != nil {
 		return nil, err
@@ -97,7 +113,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s.startStages(context.WithoutCancel(ctx))
 	s.info = Info{
 		PID: os.Getpid(), API: reachable("http", s.listener.Addr().String()), S3: reachable("http", s.gateway.Addr()),
-		NATS: reachable("nats", s.streams.Addr()), Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
+		NATS: reachable("nats", s.streams.Addr()), Metrics: s.metricsURL, Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
 		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
 		Audience: cfg.Audience, Scope: cfg.RequiredScope, Development: cfg.development(), Control: s.control,
 	}
@@ -130,21 +146,22 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Favorites: s.db, Uploads: s.db, Verifier: verifier, Compress: compressed, Changes: changeLog{s.streams, s.open}, Health: s.health,
-		Clock: s.cfg.Clock, Logger: s.cfg.Log,
+		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.open}, Verifier: tokens.Verifier{Next: verifier, To: s.recorder},
+		Compress: compressed, Health: s.health, Clock: s.cfg.Clock, Logger: s.cfg.Log,
 	})
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", handler)
+	mux.Handle("/", metrics.HTTP{Next: handler, To: s.recorder, Clock: time.Now})
 	mux.HandleFunc(DeadLettersPath, s.serveDeadLetters)
 	if keys != nil {
 		mux.Handle(issuer.JWKSPath, keys)
 	}
+	s.serveMetrics(mux)
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: s.httpLog(),
 	}
 	go func() {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
@@ -157,7 +174,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 // verifier checks tokens of the identity provider, or else of the development issuer, whose keys it then returns to be
 // served. Those are fetched from there like any others: there is one way to verify a token.
 func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
-	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log}
+	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log, Observe: s.keysFetched()}
 	config := api.VerifierConfig{Issuer: s.cfg.Issuer, Audience: s.cfg.Audience, RequiredScope: s.cfg.RequiredScope, Clock: s.cfg.Clock}
 	var served http.Handler
 	if s.cfg.development() {
@@ -183,14 +200,13 @@ func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
 	return verifier, served, nil
 }
 
-func (s *Server) health(ctx context.Context) error {
-	if _, err := s.db.Uploads(ctx, "", 1); err != nil {
-		return fmt.Errorf("table: %w", err)
+// keysFetched counts fetches of the issuer's keys, and takes them as its pulse.
+func (s *Server) keysFetched() func(jwks.Fetch) {
+	count, keys := tokens.Fetches(s.recorder), s.vitals.pulse("keys")
+	return func(f jwks.Fetch) {
+		count(f)
+		keys.beat(s.cfg.Clock(), f.Err != nil)
 	}
-	if _, err := s.streams.Depths(ctx); err != nil {
-		return fmt.Errorf("queues: %w", err)
-	}
-	return nil
 }
 
 // Stop ends everything in the order in which work flows, so that each part can still hand on what it has: first no more
@@ -201,6 +217,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 func (s *Server) stopAll(ctx context.Context) error {
+	s.stopping.Store(true)
 	var errs []error
 	if s.gateway != nil {
 		errs = append(errs, s.gateway.Stop(ctx))
@@ -213,6 +230,12 @@ func (s *Server) stopAll(ctx context.Context) error {
 	}
 	if s.listener != nil {
 		_ = s.listener.Close() // again, if the API had it
+	}
+	if s.metricsHTTP != nil {
+		errs = append(errs, s.metricsHTTP.Shutdown(ctx))
+	}
+	if s.metricsListener != nil {
+		_ = s.metricsListener.Close() // likewise
 	}
 	if s.streams != nil {
 		s.streams.Stop()

@@ -11,6 +11,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/metrics"
 )
 
 // Groups of batches that are applied in one transaction: large ones cost less a row.
@@ -22,12 +23,14 @@ const (
 )
 
 // stored is called for each object before its upload is answered.
-func (s *Server) stored(ctx context.Context, o events.Object) error {
+func (s *Server) stored(ctx context.Context, o events.Object) (err error) {
+	defer func() { s.vitals.pulse("gateway").beat(s.cfg.Clock(), err != nil) }()
 	body, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
-	message := events.Message{ID: o.UploadID(), Subject: jetstream.UploadSubject, Body: body}
+	id := o.UploadID()
+	message := events.Message{ID: id, Subject: jetstream.UploadSubject, Attributes: map[string]string{"upload": id}, Body: body}
 	return errors.Join(s.streams.Topic(jetstream.Uploads).Publish(ctx, []events.Message{message})...)
 }
 
@@ -37,14 +40,15 @@ func (s *Server) startStages(ctx context.Context) {
 	ctx, s.stopStages = context.WithCancel(ctx)
 	client := s.S3()
 	ingester := ingest.New(ingest.Config{
-		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: s.db,
+		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: metrics.Ledger{Next: s.db, To: s.recorder},
 		Reports: buckets.Reports{Client: client, Bucket: reportsBucket}, Clock: s.cfg.Clock, Log: s.cfg.Log,
 	})
-	applier := &ingest.Applier{Table: s.db, Log: s.cfg.Log}
+	applier := &ingest.Applier{Table: metrics.Table{Next: s.db, To: s.recorder}, Log: s.cfg.Log}
 
+	s.stage("gateway", func() error { return s.watchGateway(ctx) })
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
-		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles},
+		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Observe: s.observe("ingest")},
 			func(ctx context.Context, group []jetstream.Delivery) []error {
 				errs := make([]error, len(group))
 				for i, d := range group {
@@ -56,6 +60,7 @@ func (s *Server) startStages(ctx context.Context) {
 	s.stage("apply", func() error {
 		return s.streams.Consume(ctx, jetstream.QueueConfig{
 			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
+			Observe: s.observe("apply"),
 		}, func(ctx context.Context, group []jetstream.Delivery) []error {
 			bodies := make([][]byte, len(group))
 			for i, d := range group {
@@ -69,12 +74,31 @@ func (s *Server) startStages(ctx context.Context) {
 }
 
 func (s *Server) stage(name string, run func() error) {
+	pulse := s.vitals.pulse(name)
 	s.stages.Go(func() {
 		if err := run(); err != nil && !errors.Is(err, context.Canceled) {
+			pulse.end()
 			s.cfg.Log.Error("a stage ended", "stage", name, "error", err)
 			s.failed <- fmt.Errorf("stage %s: %w", name, err)
 		}
 	})
+}
+
+// observe counts what became of a queue's deliveries, and takes it as the pulse of the stage. A dead letter says nothing
+// about that: it may be the message's own fault.
+func (s *Server) observe(queue string) func(jetstream.Outcome) {
+	label, pulse := metrics.Label{Name: "queue", Value: queue}, s.vitals.pulse(queue)
+	return func(o jetstream.Outcome) {
+		switch o {
+		case jetstream.Done:
+			pulse.beat(s.cfg.Clock(), false)
+		case jetstream.Retried:
+			pulse.beat(s.cfg.Clock(), true)
+			s.recorder.Count(metrics.Retries, 1, label)
+		case jetstream.Buried:
+			s.recorder.Count(metrics.DeadLetters, 1, label)
+		}
+	}
 }
 
 func ingestDelivery(ctx context.Context, ingester *ingest.Ingester, d jetstream.Delivery) error {
@@ -100,7 +124,10 @@ func (s *Server) reconcile(ctx context.Context) error {
 // announce publishes what the outbox has, in its order, and takes it out once it is stored in the changes topic. It
 // tries without end: there is nowhere else for a change to go.
 func (s *Server) announce(ctx context.Context) error {
-	announcer := &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}
+	announcer := metrics.Announcer{
+		Next: &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
+	}
+	pulse := s.vitals.pulse("announce")
 	for {
 		err := s.db.WaitPending(ctx)
 		if err == nil {
@@ -109,6 +136,7 @@ func (s *Server) announce(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // told to stop
 		}
+		pulse.beat(s.cfg.Clock(), err != nil)
 		if err != nil {
 			s.cfg.Log.Error("announcing again in a second", "error", err)
 			select {
@@ -119,7 +147,7 @@ func (s *Server) announce(ctx context.Context) error {
 	}
 }
 
-func (s *Server) announcePending(ctx context.Context, announcer *ingest.Announcer) error {
+func (s *Server) announcePending(ctx context.Context, announcer metrics.Announcer) error {
 	records, err := s.db.Pending(ctx, 16)
 	if err != nil {
 		return err

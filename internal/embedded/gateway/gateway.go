@@ -109,6 +109,9 @@ func (cfg Config) withDefaults() (Config, error) {
 // Addr is the host:port that the gateway listens on.
 func (g *Gateway) Addr() string { return g.addr }
 
+// Done is closed when the gateway accepts no more connections: after Stop, or because its listener failed.
+func (g *Gateway) Done() <-chan struct{} { return g.server.served }
+
 // Stop ends the gateway: it stops accepting, lets the requests under way finish, and closes the directory. When ctx ends
 // first, connections are cut, Stored's context is cancelled, and the error is ctx's. Calling it again returns the first
 // call's result.

@@ -24,7 +24,20 @@ type QueueConfig struct {
 	// AckWait is how long after a crash a message may stay out of reach that was in hand; 10 seconds. It does not limit
 	// the time that handling takes: what is in hand is kept by a heartbeat.
 	AckWait time.Duration
+
+	// Observe is told what became of each delivery; nobody by default. Those that only the end of ctx cut off are not told of.
+	Observe func(Outcome)
 }
+
+// Outcome is what became of a delivery.
+type Outcome int
+
+// The outcomes of a delivery.
+const (
+	Done    Outcome = iota // handled
+	Retried                // failed, and comes again
+	Buried                 // a dead letter now
+)
 
 func (c QueueConfig) withDefaults() QueueConfig {
 	c.MaxTries = cmp.Or(c.MaxTries, 5)
@@ -32,6 +45,9 @@ func (c QueueConfig) withDefaults() QueueConfig {
 	c.MaxBytes = cmp.Or(c.MaxBytes, 4<<20)
 	c.Concurrency = cmp.Or(c.Concurrency, 1)
 	c.AckWait = cmp.Or(c.AckWait, 10*time.Second)
+	if c.Observe == nil {
+		c.Observe = func(Outcome) {}
+	}
 	if c.Backoff == nil {
 		c.Backoff = func(try int) time.Duration { return min(time.Second<<min(try-1, 6), time.Minute) }
 	}

@@ -39,6 +39,23 @@ type inHand struct {
 	answered bool // guarded by worker.mu
 }
 
+// upload is whose message it is, for the log: the attribute of that name, which all messages of the write path have.
+func (m *inHand) upload() slog.Attr { return slog.String("upload", m.Attributes["upload"]) }
+
+// uploads is that of all of a group.
+func uploads(group []*inHand) slog.Attr {
+	var ids []string
+	for _, m := range group {
+		if id := m.Attributes["upload"]; !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 1 {
+		return slog.String("upload", ids[0])
+	}
+	return slog.Any("uploads", ids)
+}
+
 // settleTimeout bounds how long a dead letter may take to be stored, also after the queue's context has ended.
 const settleTimeout = 10 * time.Second
 
@@ -128,7 +145,7 @@ func (w *worker) call(ctx context.Context, group []*inHand) (errs []error) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			w.log.ErrorContext(ctx, "the handler panicked", "panic", r, "stack", string(debug.Stack()))
+			w.log.ErrorContext(ctx, "the handler panicked", uploads(group), "panic", r, "stack", string(debug.Stack()))
 			errs = slices.Repeat([]error{fmt.Errorf("the handler panicked: %v", r)}, len(group))
 		}
 	}()
@@ -148,6 +165,7 @@ func (w *worker) settle(ctx context.Context, m *inHand, err error) {
 	case err == nil:
 		w.answer(m, "+ACK")
 		m.settled = true
+		w.config.Observe(Done)
 	case errors.Is(err, events.ErrPermanent):
 		w.bury(ctx, m, err)
 	case ctx.Err() != nil: // being stopped is no failure of the message: it waits for the next start
@@ -161,7 +179,8 @@ func (w *worker) settle(ctx context.Context, m *inHand, err error) {
 
 func (w *worker) retry(ctx context.Context, m *inHand, err error) {
 	wait := max(w.config.Backoff(m.Tries), 0)
-	w.log.WarnContext(ctx, "a message failed and will be retried", "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
+	w.config.Observe(Retried)
+	w.log.WarnContext(ctx, "a message failed and will be retried", m.upload(), "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
 	if wait == 0 {
 		w.answer(m, "-NAK")
 		return
@@ -177,7 +196,8 @@ func (w *worker) bury(ctx context.Context, m *inHand, reason error) {
 		w.retry(ctx, m, fmt.Errorf("storing it as a dead letter because of %w: %w", reason, err))
 		return
 	}
-	w.log.ErrorContext(ctx, "a message is a dead letter now", "id", m.ID, "tries", m.Tries, "error", reason)
+	w.config.Observe(Buried)
+	w.log.ErrorContext(ctx, "a message is a dead letter now", m.upload(), "id", m.ID, "tries", m.Tries, "error", reason)
 	w.answer(m, "+ACK")
 	m.settled = true
 }
@@ -187,7 +207,7 @@ func (w *worker) answer(m *inHand, what string) {
 	defer w.mu.Unlock()
 	m.answered = true
 	if err := w.server.house.Publish(m.reply, []byte(what)); err != nil {
-		w.log.Warn("a message could not be answered and will be delivered again", "id", m.ID, "error", err)
+		w.log.Warn("a message could not be answered and will be delivered again", m.upload(), "id", m.ID, "error", err)
 	}
 }
 

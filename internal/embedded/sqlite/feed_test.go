@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,30 @@ func TestOutboxNumbersNeverComeAgain(t *testing.T) {
 	if err != nil || len(next) != 1 || next[0].Seq <= first[0].Seq {
 		t.Errorf("got %v, %v; want one record after %d", next, err, first[0].Seq)
 	}
+}
+
+func TestBacklog(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	want := func(records int64, oldest time.Time) {
+		t.Helper()
+		n, got, err := db.Backlog(t.Context())
+		if err != nil || n != records || !got.Equal(oldest) {
+			t.Errorf("got %d since %s, %v; want %d since %s", n, got, err, records, oldest)
+		}
+	}
+	want(0, time.Time{})
+	const begin = 1_795_000_000_000
+	mustApply(t, db, rows(t, 5, "andy="+strings.Repeat("mint", 60), "ben=nut"))
+	mustApply(t, db, rows(t, 6, "andy=fig"), rows(t, 7, "ben=fig"))
+	want(3, time.UnixMilli(begin+5))
+	first, err := db.Pending(t.Context(), 2)
+	if err != nil || len(first) != 2 {
+		t.Fatalf("got %v, %v", first, err)
+	}
+	if err := db.Announced(t.Context(), first[1].Seq); err != nil {
+		t.Fatal(err)
+	}
+	want(1, time.UnixMilli(begin+7))
 }
 
 func TestPrune(t *testing.T) {
