@@ -28,7 +28,7 @@ type Topic struct {
 	stream Stream
 	conn   *nats.Conn
 	free   func() error // Config.Room
-	prefix string // of the subjects to which the server answers; the number of the message follows
+	prefix string       // of the subjects to which the server answers; the number of the message follows
 	room   *room
 
 	mu      sync.Mutex
