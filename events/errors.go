@@ -18,4 +18,8 @@ var (
 	// ErrPermanent: the request itself is at fault (too large, malformed, forbidden). Do not retry: what it carried
 	// belongs in the dead letters.
 	ErrPermanent = errors.New("permanent failure")
+
+	// ErrUnavailable: what is asked for is fine, but what it takes is out of order for now, and for all alike: the disk
+	// is full, the table is locked. Wait, and try the same again for as long as it takes; that is no failed try.
+	ErrUnavailable = errors.New("unavailable for now")
 )

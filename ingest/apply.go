@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -43,7 +44,7 @@ func (a *Applier) Apply(ctx context.Context, bodies [][]byte) []error {
 	if err == nil {
 		return errs
 	}
-	if len(batches) == 1 || ctx.Err() != nil {
+	if len(batches) == 1 || ctx.Err() != nil || errors.Is(err, events.ErrUnavailable) {
 		for _, i := range index {
 			errs[i] = err
 		}

@@ -120,7 +120,7 @@ func (s *Server) Redrive(ctx context.Context, number uint64) error {
 			delete(header, name)
 		}
 	}
-	if err := request(ctx, s.house, &nats.Msg{Subject: subject, Header: header, Data: m.Data}); err != nil {
+	if err := s.request(ctx, &nats.Msg{Subject: subject, Header: header, Data: m.Data}); err != nil {
 		return fmt.Errorf("redriving dead letter %d: %w", number, err)
 	}
 	if err := stream.DeleteMsg(ctx, number); err != nil && !errors.Is(notFound(err), events.ErrNotFound) {

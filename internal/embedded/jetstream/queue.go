@@ -20,6 +20,7 @@ type QueueConfig struct {
 	MaxMessages int                         // of a group; 10
 	MaxBytes    int                         // of a group, headers included; a larger message makes a group by itself; 4 MiB
 	Concurrency int                         // groups handled at the same time; 1
+	Pause       time.Duration               // between tries of a group while events.ErrUnavailable; 5 seconds
 
 	// AckWait is how long after a crash a message may stay out of reach that was in hand; 10 seconds. It does not limit
 	// the time that handling takes: what is in hand is kept by a heartbeat.
@@ -44,6 +45,7 @@ func (c QueueConfig) withDefaults() QueueConfig {
 	c.MaxMessages = cmp.Or(c.MaxMessages, 10)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 4<<20)
 	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.Pause = cmp.Or(c.Pause, 5*time.Second)
 	c.AckWait = cmp.Or(c.AckWait, 10*time.Second)
 	if c.Observe == nil {
 		c.Observe = func(Outcome) {}
@@ -65,7 +67,8 @@ type Delivery struct {
 
 // Handler handles a group of messages. It returns nil if all are done, or one error for each message: nil for those that
 // are done; another to have it delivered again after the backoff, or, with errors.Is(err, events.ErrPermanent), to make
-// it a dead letter at once. A panic counts as an error of all of them.
+// it a dead letter at once. Those with events.ErrUnavailable are handed over again after a pause, with the same Tries, until
+// they have another outcome: no other group is taken by that worker meanwhile. A panic counts as an error of all of them.
 type Handler func(ctx context.Context, group []Delivery) []error
 
 const consumerName = "flavorless"

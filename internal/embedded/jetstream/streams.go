@@ -163,9 +163,12 @@ func recovered(ctx context.Context, js jetstream.JetStream, dir string, streams 
 	return nil
 }
 
-// request sends one message and waits until the server has stored it.
-func request(ctx context.Context, conn *nats.Conn, m *nats.Msg) error {
-	answer, err := conn.RequestMsgWithContext(ctx, m)
+// request sends one message of the house and waits until the server has stored it.
+func (s *Server) request(ctx context.Context, m *nats.Msg) error {
+	if err := s.config.Room(); err != nil {
+		return err
+	}
+	answer, err := s.house.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return err
 	}

@@ -121,7 +121,9 @@ func (w *worker) settleGroup(ctx context.Context, group []*inHand) error {
 	return w.try(ctx, together)
 }
 
-// try hands the messages to the handler and settles each by its error.
+// try hands the messages to the handler and settles each by its error. Those whose surroundings are out of order, as
+// events.ErrUnavailable says, stay in hand and are handed over again and again: nothing else is taken meanwhile, nothing
+// is published about it, and it counts as one try.
 func (w *worker) try(ctx context.Context, group []*inHand) error {
 	if len(group) == 0 {
 		return nil
@@ -129,12 +131,39 @@ func (w *worker) try(ctx context.Context, group []*inHand) error {
 	if err := w.hand.take(w.slot, group); err != nil {
 		return fmt.Errorf("noting what is in hand: %w", err)
 	}
-	errs := w.call(ctx, group)
-	for i, m := range group {
-		w.settle(ctx, m, errs[i])
+	for left, round := group, 0; len(left) > 0; round++ {
+		if round > 0 {
+			w.pause(ctx)
+		}
+		var kept []*inHand
+		for i, err := range w.call(ctx, left) {
+			if !errors.Is(err, events.ErrUnavailable) || ctx.Err() != nil {
+				w.settle(ctx, left[i], err)
+				continue
+			}
+			if kept = append(kept, left[i]); len(kept) == 1 {
+				level := slog.LevelDebug // said once: a disk that is full need not be filled by the log
+				if round == 0 {
+					level = slog.LevelWarn
+				}
+				w.log.Log(ctx, level, "waiting until what is needed is there again", "id", left[i].ID, "round", round, "error", err)
+			}
+		}
+		if round > 0 && len(kept) == 0 && ctx.Err() == nil {
+			w.log.InfoContext(ctx, "going on", "after", round)
+		}
+		left = kept
 	}
 	w.hand.forget(group...)
 	return w.hand.release(w.slot)
+}
+
+// pause waits before the messages in hand are tried again.
+func (w *worker) pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(w.config.Pause):
+	}
 }
 
 // call calls the handler. It gives one error for each message, whatever the handler does.
@@ -192,7 +221,7 @@ func (w *worker) retry(ctx context.Context, m *inHand, err error) {
 func (w *worker) bury(ctx context.Context, m *inHand, reason error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	if err := request(ctx, w.server.house, deadMessage(w.config.Stream, m, reason)); err != nil {
+	if err := w.server.request(ctx, deadMessage(w.config.Stream, m, reason)); err != nil {
 		w.retry(ctx, m, fmt.Errorf("storing it as a dead letter because of %w: %w", reason, err))
 		return
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 )
 
@@ -87,34 +86,6 @@ func TestBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(1, time.UnixMilli(begin+7))
-}
-
-func TestPrune(t *testing.T) {
-	now := time.UnixMilli(1_795_000_000_000)
-	db := mustOpen(t, sqlite.Config{Clock: func() time.Time { return now }, TombstoneRetention: time.Hour})
-	prune := func(want int) {
-		t.Helper()
-		if n, err := db.Prune(t.Context()); n != want || err != nil {
-			t.Errorf("Prune gave %d, %v; want %d", n, err, want)
-		}
-	}
-	mustApply(t, db, rows(t, 1, "andy=mint", "ben=mint", "cleo=mint"))
-	mustApply(t, db, rows(t, 2, "andy", "ben", "cleo"))
-	now = now.Add(30 * time.Minute)
-	mustApply(t, db, rows(t, 3, "ben=back"))
-	mustApply(t, db, rows(t, 4, "cleo")) // a new removal lasts from now
-	prune(0)
-	now = now.Add(30 * time.Minute)
-	prune(1)
-	if diff := cmp.Diff([]events.Tally{{Applied: 1, Superseded: 1}}, mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
-		t.Errorf("older than the tombstones (-want +got):\n%s", diff)
-	}
-	now = now.Add(30 * time.Minute)
-	prune(1)
-	team, err := db.Team(t.Context(), "", 10)
-	if err != nil || len(team) != 2 || team[1].Flavor != "back" {
-		t.Errorf("the team is %v, %v", team, err)
-	}
 }
 
 func FuzzOutboxRecord(f *testing.F) {
