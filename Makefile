@@ -33,6 +33,10 @@ vet:
 	go vet ./...
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || echo .))"; [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
 
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (2m unless told); FUZZFLAGS='-run ingest -parallel 1' for some of them
+	go run ./tools/fuzz -time "$(or $(FUZZTIME),2m)" $(FUZZFLAGS) ./...
+
 .PHONY: bench
 bench: ## measure all that is promised, beside bare references (40 minutes; go run ./test/bench -help has the parts)
 	go run ./test/bench

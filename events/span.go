@@ -50,7 +50,7 @@ func DecodeSpan(body []byte) (Span, error) {
 	switch {
 	case err != nil:
 	case event.Type != SpanType:
-		err = fmt.Errorf("its type is %q, not %q", event.Type, SpanType)
+		err = fmt.Errorf("its type is %.80q, not %q", event.Type, SpanType)
 	case s.Offset <= 0 || s.Offset > MaxOffset:
 		err = fmt.Errorf("offset %d is out of range", s.Offset)
 	case s.Rejected < 0 || s.Rejected > s.Rows || s.Batches < 0 || s.RejectsBytes < 0:

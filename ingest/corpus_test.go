@@ -23,8 +23,8 @@ const corpus = "testdata/corpus"
 // come of it. Where a line of it begins with a number, that is the offset.
 func TestCorpus(t *testing.T) {
 	files := corpusFiles(t)
-	if len(files) < 60 {
-		t.Fatalf("there are %d files, at least 60 belong there", len(files))
+	if len(files) < 250 {
+		t.Fatalf("there are %d files, at least 250 belong there", len(files))
 	}
 	for _, name := range files {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -69,6 +70,13 @@ func (d *csvDecoder) header(format Format) ([]string, error) {
 	d.csv.FieldsPerRecord = -1 // ragged rows are rejected below, with a better reason
 	d.csv.ReuseRecord = true
 	header, err := d.csv.Read()
+	end := d.skipped + d.csv.InputOffset()
+	if err == nil && end-d.at > MaxRecord { // every run takes the same headers, however much was read at once
+		err = errRecordTooLong
+	}
+	if d.src.crowded(end) {
+		err = errManyFields
+	}
 	var parse *csv.ParseError
 	switch {
 	case err != nil && d.src.broken() != nil:
@@ -113,13 +121,29 @@ func (d *csvDecoder) columns(header []string) *FileError {
 		}
 	}
 	d.person, d.flavor, d.action = indexOf(header, "person"), indexOf(header, "flavor"), indexOf(header, "action")
+	if name := columnName(header[0]); len(header) == 1 && strings.Contains(name, "person") && strings.Contains(name, "flavor") {
+		mend := "separate the columns by commas, semicolons or tabs"
+		if d.csv.Comma == '\t' {
+			mend = "separate the columns by tabs, or name the file .csv"
+		}
+		return failure(events.BadHeader, "the header is %q, which is one column; %s", truncate(header[0], 120), mend)
+	}
 	if d.person < 0 || d.flavor < 0 {
 		return failure(events.BadHeader, "the header is %q; it has to name the columns person and flavor", truncate(strings.Join(header, string(d.csv.Comma)), 120))
 	}
 	return nil
 }
 
-func columnName(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+// columnName takes away what is taken from names, too.
+func columnName(s string) string {
+	return strings.ToLower(strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }))
+}
+
+// isColumn tells a name that stands where a person should: a header in the middle of joined files, or a row that was
+// written as if its members were people. Let in, it would be somebody whose name is person.
+func isColumn(name string) bool {
+	return len(name) == len("person") && (strings.EqualFold(name, "person") || strings.EqualFold(name, "flavor") || strings.EqualFold(name, "action"))
+}
 
 func indexOf(header []string, name string) int {
 	return slices.IndexFunc(header, func(s string) bool { return columnName(s) == name })
@@ -130,6 +154,7 @@ func (d *csvDecoder) begin() error {
 	for {
 		head, err := d.in.Peek(1)
 		if len(head) == 0 {
+			d.src.begin(d.at)
 			return err
 		}
 		blank := 0
@@ -178,8 +203,12 @@ func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 		return u, nil, errRecordTooLong
 	}
 	if len(fields) != d.width {
+		mend := "put a field that contains %q in double quotes"
+		if len(fields) < d.width {
+			mend = "write one for each column, be it empty, with %q between them"
+		}
 		return u, d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
-			"the header has %d fields, the row %d; put a field that contains %q in double quotes", d.width, len(fields), d.csv.Comma)}), nil
+			"the header has %d fields, the row %d; "+mend, d.width, len(fields), d.csv.Comma)}), nil
 	}
 	action := ""
 	if d.action >= 0 {
@@ -187,11 +216,11 @@ func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 	}
 	if ascii && action == "" && tidy(fields[d.person]) && tidy(fields[d.flavor]) { // as most rows are
 		u.Person, u.Flavor = fields[d.person], fields[d.flavor]
-		return u, nil, nil
+		return u, d.heading(u), nil
 	}
 	column, bad := update(&u, fields[d.person], &fields[d.flavor], action)
 	if bad == nil {
-		return u, nil, nil
+		return u, d.heading(u), nil
 	}
 	index := d.person
 	switch column {
@@ -240,6 +269,14 @@ func (d *csvDecoder) plainLine() (fields []string, ok, ascii bool) {
 	}
 }
 
+// heading rejects the header of a second file that was joined to the first.
+func (d *csvDecoder) heading(u events.Update) *events.Reject {
+	if !isColumn(u.Person) || !isColumn(u.Flavor) {
+		return nil
+	}
+	return d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: "this is a header again; remove it from all but the first line"})
+}
+
 // tidy tells that of plain text CleanName would change nothing.
 func tidy(s string) bool {
 	return s != "" && len(s) <= events.MaxName && s[0] != ' ' && s[len(s)-1] != ' '
@@ -274,13 +311,18 @@ func (d *csvDecoder) explain(err error) (*events.Reject, error) {
 	if errors.Is(err, csv.ErrQuote) && d.unclosed(row, parse) {
 		return nil, failure(events.UnclosedQuote, "a quote is opened in the row that begins here, and never closed; close it, or write a quote inside of a field twice")
 	}
-	reason := `a quote stands inside a field that does not begin with one; put the whole field in double quotes, and write the quote inside twice`
-	if errors.Is(err, csv.ErrQuote) {
-		reason = `something stands between a closing quote and the end of the field; write a quote inside a quoted field twice`
-	}
 	column := int64(parse.Column)
 	if parse.Line > parse.StartLine {
 		column = 1
+	}
+	before := row[:column-1]
+	blank := len(before) - len(bytes.TrimRight(before, " "))
+	reason := `a quote stands inside a field that does not begin with one; put the whole field in double quotes, and write the quote inside twice`
+	switch {
+	case errors.Is(err, csv.ErrQuote):
+		reason = `something stands between a closing quote and the end of the field; write a quote inside a quoted field twice`
+	case blank > 0 && (blank == len(before) || before[len(before)-blank-1] == byte(d.csv.Comma)):
+		reason = `white space stands before the quote that opens the field; remove it`
 	}
 	return d.reject(column, &events.RowError{Code: events.MalformedRow, Reason: reason}), nil
 }

@@ -77,6 +77,7 @@ var signatures = []struct{ prefix, name, mend string }{
 	{"PAR1", "Parquet", "export it as CSV or NDJSON"},
 	{"BZh", "bzip2", "compress it with gzip or zstd"},
 	{"\xfd7zXZ\x00", "xz", "compress it with gzip or zstd"},
+	{"%PDF-", "a PDF document", "export the table in it as CSV"},
 	{"\xff\xfe", "UTF-16", "save it as UTF-8"},
 	{"\xfe\xff", "UTF-16", "save it as UTF-8"},
 }
@@ -87,9 +88,13 @@ const byteOrderMark = "\xef\xbb\xbf"
 // much of the beginning as is at hand, without a byte order mark.
 func (f Format) mismatch(head []byte) *FileError {
 	for _, s := range signatures {
-		if bytes.HasPrefix(head, []byte(s.prefix)) {
-			return failure(events.FormatMismatch, "the name says %s, but the content is %s; %s", f, s.name, s.mend)
+		if !bytes.HasPrefix(head, []byte(s.prefix)) {
+			continue
 		}
+		if f.Compression != "" && (s.name == "gzip" || s.name == "zstd") {
+			return failure(events.FormatMismatch, "the name says %s, but what is compressed there is %s again; compress it once", f, s.name)
+		}
+		return failure(events.FormatMismatch, "the name says %s, but the content is %s; %s", f, s.name, s.mend)
 	}
 	if looksUTF16(head) {
 		return failure(events.FormatMismatch, "the name says %s, but the content looks like UTF-16; save it as UTF-8", f)
@@ -99,7 +104,12 @@ func (f Format) mismatch(head []byte) *FileError {
 		return nil
 	}
 	first := text[0]
+	line, _, _ := bytes.Cut(text, []byte("\n"))
 	switch {
+	case bytes.IndexByte(line, 0) >= 0 && (f.Rows == "csv" || f.Rows == "tsv"): // JSON has better words for it
+		return failure(events.FormatMismatch, "the name says %s, but the content is not text, for it has NUL bytes; make it again, and save it as UTF-8", f)
+	case first == '<' && (f.Rows == "json" || f.Rows == "ndjson"): // of CSV it could be the name of a column
+		return failure(events.FormatMismatch, "the name says %s, but the content looks like HTML or XML; it may be what a server said instead of giving the file", f)
 	case f.Rows == "json" && first != '{' && first != '[':
 		return failure(events.FormatMismatch, "the name says JSON, but the content begins with %q; a JSON file holds one object or one array", first)
 	case f.Rows == "json" && first == '{' && isSequence(text):

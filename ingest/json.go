@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -47,11 +48,17 @@ func newJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, error
 		d.in = jsontext.NewDecoder(in, lenient()...)
 	}
 	t, err := d.in.ReadToken()
+	lead := d.at() - start
+	if err == io.EOF { //nolint:errorlint // jsontext gives it bare
+		lead = src.read - start
+	}
 	switch {
+	case lead > MaxRecord && offset <= start:
+		return nil, explain(d, errRecordTooLong)
 	case err == io.EOF: //nolint:errorlint // jsontext gives it bare
 		d.done = true
 	case err != nil:
-		return nil, d.explain(err)
+		return nil, explain(d, d.explain(err))
 	default:
 		d.open = t.Kind()
 	}
@@ -64,7 +71,9 @@ func (d *jsonDecoder) at() int64 { return d.skip + d.in.InputOffset() }
 func (d *jsonDecoder) position() (line, column, offset int64) {
 	offset = d.src.record
 	between := d.src.window.rest(offset)
-	offset += int64(len(between) - len(bytes.TrimLeft(between, " \t\r\n,")))
+	if lead := int64(len(between) - len(bytes.TrimLeft(between, " \t\r\n,"))); lead <= MaxRecord {
+		offset += lead
+	}
 	line, column = d.src.window.place(offset)
 	return line, column, offset
 }
@@ -73,10 +82,11 @@ func (d *jsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 	if d.done {
 		return u, nil, io.EOF
 	}
-	d.src.begin(d.at())
+	from := d.at()
+	d.src.begin(from)
 	switch d.in.PeekKind() {
 	case jsontext.KindEndObject, jsontext.KindEndArray:
-		return u, nil, d.end()
+		return u, nil, d.end(from)
 	}
 	value, err := d.in.ReadValue()
 	if err != nil {
@@ -94,7 +104,7 @@ func (d *jsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 	switch {
 	case err != nil:
 		return u, nil, err
-	case d.at()-u.Offset > MaxRecord:
+	case d.at()-u.Offset > MaxRecord || u.Offset-from > MaxRecord:
 		return u, nil, errRecordTooLong
 	case bad != nil:
 		return u, d.reject(u.Offset, fault, bad), nil
@@ -105,6 +115,10 @@ func (d *jsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 // member reads a member of the object, whose name is the person. Fault is an offset.
 func (d *jsonDecoder) member(u *events.Update, name jsontext.Value) (fault int64, bad *events.RowError, err error) {
 	person, bad := d.text.of(name) // which is gone with the next read
+	if bad == nil && isColumn(person) {
+		bad = &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
+			`%q is not a person but the name of a member; write {"andy": "vanilla"}, or an array of rows: [{"person": "andy", "flavor": "vanilla"}]`, person)}
+	}
 	value, err := d.in.ReadValue()
 	switch {
 	case err != nil:
@@ -141,13 +155,19 @@ func (d *jsonDecoder) reject(offset, fault int64, bad *events.RowError) *events.
 	return &events.Reject{Line: line, Column: column, Offset: offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(w.bytes(offset, d.at()))}
 }
 
-// end reads the closing bracket and makes sure that nothing follows.
-func (d *jsonDecoder) end() error {
+// end reads the closing bracket and makes sure that nothing follows. The last row ended at the offset from.
+func (d *jsonDecoder) end(from int64) error {
 	if _, err := d.in.ReadToken(); err != nil {
 		return d.explain(err)
 	}
+	if d.at()-from > MaxRecord {
+		return errRecordTooLong
+	}
 	d.src.begin(d.at())
 	_, err := d.in.ReadToken()
+	if rest := d.src.window.rest(d.src.record); d.src.broken() == nil && len(rest)-len(bytes.TrimLeft(rest, " \t\r\n")) > MaxRecord {
+		return errRecordTooLong
+	}
 	if err == io.EOF { //nolint:errorlint // jsontext gives it bare
 		d.done = true
 		return err

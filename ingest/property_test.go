@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/flavorless/flavorless/ingest"
 )
 
 // grammar draws files of a format: a start, then rows, good and bad, with something in between, then an end.
@@ -186,4 +188,54 @@ func TestChunksOfLongFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestChunksAtTheLimit does so with records of which one read may give a little more than another before the limit is
+// noticed.
+func TestChunksAtTheLimit(t *testing.T) {
+	const over = ingest.MaxRecord + 100_000 // two buffers would be too much for all of them
+	for name, file := range map[string]struct{ name, start, filling, end string }{
+		"header":    {"a.csv", "person,flavor,", "x", "\nandy,vanilla,\n"},
+		"field":     {"a.csv", "person,flavor,note\nandy,vanilla,", "x", "\nben,mint,\n"},
+		"quoted":    {"a.csv", "person,flavor,note\nandy,vanilla,\"", "x\n", "\"\nben,mint,\n"},
+		"line":      {"a.ndjson", `{"person":"andy","flavor":"vanilla","note":"`, "x", "\"}\n{}\n"},
+		"member":    {"a.json", `{"andy":"`, "x", `","ben":"mint"}`},
+		"gap":       {"a.json", `{"andy":"vanilla",`, " ", `"ben":"mint"}`},
+		"first gap": {"a.json", `[`, "\n", `{"person":"ben","flavor":"mint"}]`},
+		"last gap":  {"a.json", `{"andy":"vanilla"`, "\n", `}`},
+		"inner gap": {"a.json", `{"andy":`, " ", `"vanilla"}`},
+		"lead":      {"a.json", "", " ", `{"andy":"vanilla"}`},
+		"blank":     {"a.json", "\ufeff", "\n", ""},
+		"trail":     {"a.json", `{"andy":"vanilla"}`, "\n", ""},
+		"after":     {"a.json", `{"andy":"vanilla"}`, "\n", ` x`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			content := []byte(file.start + strings.Repeat(file.filling, over/len(file.filling)) + file.end)
+			want := readAll(t, bytes.NewReader(content), file.name)
+			if file.name != "a.ndjson" && want.Failure == nil {
+				t.Errorf("a record of %d bytes was read: %d rows", over, len(want.Rows))
+			}
+			for _, piece := range []int{1000, 40_000, 1 << 20} {
+				got := readAll(t, &pieces{content, piece}, file.name)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("read in pieces of %d bytes (-want +got):\n%s", piece, diff)
+				}
+			}
+		})
+	}
+}
+
+// pieces gives at most so many bytes at a time.
+type pieces struct {
+	rest []byte
+	most int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b[:min(len(b), p.most)], p.rest)
+	p.rest = p.rest[n:]
+	return n, nil
 }

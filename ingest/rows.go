@@ -116,7 +116,7 @@ func (r *Rows) Next() (events.Update, *events.Reject, error) {
 	}
 	u, reject, err := r.decoder.next()
 	if err != nil {
-		r.err = r.explain(err)
+		r.err = explain(r.decoder, err)
 		return events.Update{}, nil, r.err
 	}
 	r.read++
@@ -124,7 +124,7 @@ func (r *Rows) Next() (events.Update, *events.Reject, error) {
 }
 
 // explain places a file's failure.
-func (r *Rows) explain(err error) error {
+func explain(d decoder, err error) error {
 	if err == io.EOF { //nolint:errorlint // decoders give it bare
 		return err
 	}
@@ -136,7 +136,7 @@ func (r *Rows) explain(err error) error {
 		bad = failure(events.RecordTooLong, "%v; look for a quote that is not closed", err)
 	}
 	if bad.Failure.Line == 0 {
-		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = r.decoder.position()
+		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = d.position()
 	}
 	return bad
 }

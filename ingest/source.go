@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -133,13 +134,44 @@ func newSource(body io.Reader, format Format) (*source, error) {
 	return s, nil
 }
 
+// gzipMembers reads one gzip member after the other (RFC 1952, section 2.2). gzip.Reader does so by itself, but takes a file
+// for whole that is cut off in the name or the comment of a header.
+type gzipMembers struct {
+	in *bufio.Reader // the very buffer that z reads from
+	z  *gzip.Reader
+}
+
 // newGzip leaves an empty file empty: there is nothing in it that could be corrupt.
 func newGzip(r io.Reader) (io.Reader, error) {
-	z, err := gzip.NewReader(r)
-	if err == io.EOF { //nolint:errorlint // bare only when not one byte was read
+	g := &gzipMembers{in: bufio.NewReader(r), z: new(gzip.Reader)}
+	switch err := g.next(); err {
+	case io.EOF:
 		return bytes.NewReader(nil), nil
+	default:
+		return g, err
 	}
-	return z, err
+}
+
+// next begins a member. The error is a bare io.EOF if there is none.
+func (g *gzipMembers) next() error {
+	if _, err := g.in.Peek(1); err != nil {
+		return err
+	}
+	err := g.z.Reset(g.in)
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	g.z.Multistream(false)
+	return err
+}
+
+func (g *gzipMembers) Read(p []byte) (n int, err error) {
+	for n == 0 && err == nil {
+		if n, err = g.z.Read(p); err == io.EOF {
+			err = g.next()
+		}
+	}
+	return n, err
 }
 
 // begin tells at which offset the next record begins, and opens the budget for it. What the decoder has buffered already

@@ -49,16 +49,16 @@ func (t *text) of(quoted jsontext.Value) (string, *events.RowError) {
 }
 
 func notAString(field string, value jsontext.Value) *events.RowError {
-	kind := value.Kind().String()
+	kind, mend := value.Kind().String(), "put it in double quotes"
 	switch value.Kind() {
 	case jsontext.KindBeginObject:
-		kind = "an object"
+		kind, mend = "an object", "give one string"
 	case jsontext.KindBeginArray:
-		kind = "an array"
+		kind, mend = "an array", "give one string"
 	case jsontext.KindTrue, jsontext.KindFalse:
 		kind = "a boolean"
 	case jsontext.KindNumber:
 		kind = "a number"
 	}
-	return &events.RowError{Code: events.NotAString, Reason: fmt.Sprintf("%s is %s, not a string; put it in double quotes", field, kind)}
+	return &events.RowError{Code: events.NotAString, Reason: fmt.Sprintf("%s is %s, not a string; %s", field, kind, mend)}
 }

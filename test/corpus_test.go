@@ -21,7 +21,8 @@ func TestCorpusThroughTheHouse(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startPipeline(t)
-	folders := []string{"a b/", "a+b/", "100%/", "a%2Fb/", "Zoë 🍦/", "semi;colon&amp=1/", "it's/", ".../", "q?x=1&y#z/", "\"quoted\"/", ""}
+	folders := []string{"a b/", "a+b/", "100%/", "a%2Fb/", "Zoë 🍦/", "semi;colon&amp=1/", "it's/", ".../", "q?x=1&y#z/", "\"quoted\"/",
+		"Zoe\u0308/", "%C3%A9+%20/", "a\\b/", "~*()!@$,=/", " / /", "日本/", strings.Repeat("a folder of a long path/", 38), ""}
 	keys := map[string]string{}
 	for i, f := range files {
 		content, err := os.ReadFile(filepath.Join(folder, f.Name()))

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 
@@ -51,6 +52,9 @@ func DecodeS3Event(body []byte) ([]events.Object, error) {
 		key, err := url.QueryUnescape(r.S3.Object.Key)
 		if err != nil {
 			return nil, fmt.Errorf("%w: decoding an S3 event: key of record %d: %w", events.ErrPermanent, i, err)
+		}
+		if !utf8.ValidString(key) { // S3 has no such keys, and no table would take it
+			return nil, fmt.Errorf("%w: decoding an S3 event: the key of record %d is not UTF-8", events.ErrPermanent, i)
 		}
 		if r.S3.Bucket.Name == "" || key == "" || r.EventTime.IsZero() {
 			return nil, fmt.Errorf("%w: decoding an S3 event: record %d lacks the bucket, the key or the time", events.ErrPermanent, i)

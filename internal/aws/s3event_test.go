@@ -1,10 +1,14 @@
 package aws_test
 
 import (
+	"encoding/json"
 	"errors"
+	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -46,6 +50,7 @@ func TestDecodeS3EventRefuses(t *testing.T) {
 		"no JSON":          `hello`,
 		"another event":    `{"source":"aws.s3","detail-type":"Object Created"}`,
 		"a key not to be":  `{"Records":[{` + ok + `,"s3":{"bucket":{"name":"b"},"object":{"key":"100%"}}}]}`,
+		"a key not UTF-8":  `{"Records":[{` + ok + `,"s3":{"bucket":{"name":"b"},"object":{"key":"%FF"}}}]}`,
 		"no key":           `{"Records":[{` + ok + `,"s3":{"bucket":{"name":"b"},"object":{}}}]}`,
 		"no bucket":        `{"Records":[{` + ok + `,"s3":{"object":{"key":"k"}}}]}`,
 		"no time":          `{"Records":[{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}]}`,
@@ -59,6 +64,7 @@ func TestDecodeS3EventRefuses(t *testing.T) {
 	}
 }
 
+// FuzzDecodeS3Event: what is decoded can be announced again, and decodes to the same.
 func FuzzDecodeS3Event(f *testing.F) {
 	for _, file := range []string{"s3-put.json", "s3-several.json", "s3-test.json"} {
 		body, err := os.ReadFile("testdata/" + file)
@@ -67,15 +73,41 @@ func FuzzDecodeS3Event(f *testing.F) {
 		}
 		f.Add(body)
 	}
+	f.Add(announce([]events.Object{{Bucket: "b", Key: "%+ /é", Time: time.UnixMilli(1).UTC()}}))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		objects, err := aws.DecodeS3Event(body)
-		if err != nil && !errors.Is(err, events.ErrPermanent) {
-			t.Errorf("got %v, which is not events.ErrPermanent", err)
+		if err != nil {
+			if !errors.Is(err, events.ErrPermanent) || len(objects) > 0 {
+				t.Errorf("got %+v, error %v, which has to be events.ErrPermanent", objects, err)
+			}
+			return
 		}
 		for _, o := range objects {
-			if o.Bucket == "" || o.Key == "" || o.Time.IsZero() {
+			if o.Bucket == "" || o.Key == "" || o.Time.IsZero() || !utf8.ValidString(o.Key) || strings.Contains(o.ETag, `"`) && strings.Trim(o.ETag, `"`) != o.ETag {
 				t.Errorf("got %+v", o)
 			}
 		}
+		again, err := aws.DecodeS3Event(announce(objects))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(objects, again); diff != "" {
+			t.Errorf("(-first +again):\n%s", diff)
+		}
 	})
+}
+
+// announce writes the event that S3 would send.
+func announce(objects []events.Object) []byte {
+	type m = map[string]any
+	records := []m{}
+	for _, o := range objects {
+		records = append(records, m{"eventName": "ObjectCreated:Put", "eventTime": o.Time, "s3": m{"bucket": m{"name": o.Bucket}, "object": m{
+			"key": url.QueryEscape(o.Key), "size": o.Size, "eTag": o.ETag, "versionId": o.VersionID, "sequencer": o.Sequencer}}})
+	}
+	body, err := json.Marshal(m{"Records": records})
+	if err != nil {
+		panic(err)
+	}
+	return body
 }

@@ -1,0 +1,53 @@
+package feed_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/aws/feed"
+)
+
+// FuzzRecord: a change is what differs between the images, or nothing; what is none of ours is events.ErrPermanent.
+func FuzzRecord(f *testing.F) {
+	version := "01a2077ca99b-0055aed6dcd90281e500000000000000-814yn63t3gfyg33an494e4jsgc-00000000002a"
+	f.Add("andy", version, "mint", "fig", uint8(3))
+	f.Add("andy", version, "", "fig", uint8(1))
+	f.Add("andy", version, "mint", "mint", uint8(2))
+	f.Add("", version, "", "", uint8(3))
+	f.Add("andy", version[1:], "", "x", uint8(0))
+	f.Fuzz(func(t *testing.T, person, version, had, has string, images uint8) {
+		image := func(flavor string, there bool) feed.Image {
+			if !there {
+				return nil
+			}
+			i := feed.Image{"person": person, "version": version, "shard": "3"}
+			if flavor != "" {
+				i["flavor"] = flavor
+			}
+			return i
+		}
+		r := feed.Record{Old: image(had, images&1 != 0), New: image(has, images&2 != 0)}
+		c, changed, err := r.Change()
+		if _, bad := events.ParseVersion(version); bad != nil || person == "" || images&3 == 0 {
+			if !errors.Is(err, events.ErrPermanent) || changed {
+				t.Errorf("%+v: change %+v (%v), error %v", r, c, changed, err)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if changed != (r.Old["flavor"] != r.New["flavor"]) {
+			t.Errorf("%+v: changed is %v", r, changed)
+		}
+		if want := (events.Change{Person: person, Flavor: r.New["flavor"], Previous: r.Old["flavor"], Kind: c.Kind, Version: events.Version(version)}); changed {
+			if diff := cmp.Diff(want, c); diff != "" || !strings.Contains("created changed removed", string(c.Kind)) {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		}
+	})
+}

@@ -1,0 +1,154 @@
+// Command fuzz runs every fuzz target of the packages that are named, one after the other, each for a while. It finds them
+// in the sources, so that a new one can't be forgotten. At the first input that a target fails with it stops, and tells in
+// which file that input is kept.
+//
+//	go run ./tools/fuzz -time 2m ./...
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+func main() {
+	var c config
+	flag.DurationVar(&c.time, "time", 2*time.Minute, "how `long` each target runs")
+	flag.IntVar(&c.parallel, "parallel", 0, "how many `processes` work on a target (default: as many as there are CPUs)")
+	run := flag.String("run", "", "only targets whose package and name, as in events.FuzzCleanName, match this `regexp`")
+	flag.BoolVar(&c.list, "list", false, "only list the targets")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	if c.only, err = regexp.Compile(*run); err == nil {
+		err = c.run(ctx, flag.Args(), os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fuzz:", err)
+		os.Exit(1) //nolint:gocritic // nothing is left to be undone
+	}
+}
+
+type config struct {
+	time     time.Duration
+	parallel int
+	only     *regexp.Regexp
+	list     bool
+}
+
+// target is a fuzz function.
+type target struct {
+	folder, pkg, name string // pkg is the import path
+}
+
+func (t target) String() string { return strings.TrimPrefix(t.pkg, module) + "." + t.name }
+
+const module = "github.com/flavorless/flavorless/"
+
+func (c config) run(ctx context.Context, patterns []string, out io.Writer) error {
+	all, err := targets(ctx, patterns)
+	if err != nil {
+		return err
+	}
+	var chosen []target
+	for _, t := range all {
+		if c.only.MatchString(t.String()) {
+			chosen = append(chosen, t)
+		}
+	}
+	if len(chosen) == 0 {
+		return fmt.Errorf("no fuzz target of %s matches %q", strings.Join(patterns, " "), c.only)
+	}
+	for i, t := range chosen {
+		if c.list {
+			fmt.Fprintln(out, t)
+			continue
+		}
+		fmt.Fprintf(out, "%d/%d %s, %s\n", i+1, len(chosen), t, c.time)
+		if err := c.fuzz(ctx, t, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// targets reads which there are off the sources of the tests.
+func targets(ctx context.Context, patterns []string) ([]target, error) {
+	const form = `{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}}	{{$p.Dir}}	{{.}}{{"\n"}}{{end}}` +
+		`{{range .XTestGoFiles}}{{$p.ImportPath}}	{{$p.Dir}}	{{.}}{{"\n"}}{{end}}`
+	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-f", form, "--"}, patterns...)...) //nolint:gosec // patterns are the caller's
+	cmd.Stderr = os.Stderr
+	listed, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", strings.Join(patterns, " "), err)
+	}
+	var found []target
+	for line := range strings.Lines(string(listed)) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 3 {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(f[1], f[2]), nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range file.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && isTarget(fn) {
+				found = append(found, target{folder: f[1], pkg: f[0], name: fn.Name.Name})
+			}
+		}
+	}
+	return found, nil
+}
+
+// isTarget goes by what go test goes by, which takes no other function of that name.
+func isTarget(fn *ast.FuncDecl) bool {
+	rest, ok := strings.CutPrefix(fn.Name.Name, "Fuzz")
+	first, _ := utf8.DecodeRuneInString(rest)
+	return ok && fn.Recv == nil && (rest == "" || !unicode.IsLower(first))
+}
+
+// kept is how go test tells where it keeps an input.
+var kept = regexp.MustCompile(`Failing input written to (\S+)`)
+
+// fuzz runs one target. Its cached inputs of earlier runs come first.
+func (c config) fuzz(ctx context.Context, t target, out io.Writer) error {
+	args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", c.time.String(), "-fuzzminimizetime", "1s"}
+	if c.parallel > 0 {
+		args = append(args, "-parallel", strconv.Itoa(c.parallel))
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, ".")...) //nolint:gosec // made of names in the sources
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Dir = t.folder
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(out, &said), io.MultiWriter(out, &said)
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return errors.New("stopped")
+	}
+	if m := kept.FindSubmatch(said.Bytes()); m != nil {
+		return fmt.Errorf("%s fails with the input in %s; mend the code, and commit that file, or make a better test of it",
+			t, filepath.Join(t.folder, string(m[1])))
+	}
+	return fmt.Errorf("%s fails without a new input: with its seeds, or it does not build (%w); see above", t, err)
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestTargets finds targets in internal and in external tests, and nothing else. In ../.. there are those of the house.
+func TestTargets(t *testing.T) {
+	for patterns, want := range map[string][]string{
+		"./testdata/quiet ./testdata/found": {"tools/fuzz/testdata/quiet.FuzzQuiet", "tools/fuzz/testdata/found.FuzzFound"},
+		"../../events":                      {"events.FuzzDecodeBatch", "events.FuzzDecodeChange", "events.FuzzParseVersion", "events.FuzzCleanName"},
+	} {
+		found, err := targets(t.Context(), strings.Fields(patterns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]bool{}
+		for _, f := range found {
+			got[f.String()] = true
+		}
+		for _, w := range want {
+			if !got[w] {
+				t.Errorf("%s: no %s in %v", patterns, w, got)
+			}
+			delete(got, w)
+		}
+		if len(got) > 0 && strings.HasPrefix(patterns, "./testdata") {
+			t.Errorf("%s: found %v, too", patterns, got)
+		}
+	}
+}
+
+// TestRun fuzzes what is clean, what fails at once and what fails with a seed.
+func TestRun(t *testing.T) {
+	input := filepath.Join("testdata", "found", "testdata")
+	t.Cleanup(func() { _ = os.RemoveAll(input) })
+	for folder, want := range map[string]string{
+		"quiet": "",
+		"found": filepath.Join("tools", "fuzz", "testdata", "found", "testdata", "fuzz", "FuzzFound"),
+		"seed":  "FuzzSeed fails without a new input",
+	} {
+		t.Run(folder, func(t *testing.T) {
+			var out bytes.Buffer
+			c := config{time: 100 * time.Millisecond, parallel: 1, only: regexp.MustCompile("")}
+			err := c.run(t.Context(), []string{"./testdata/" + folder}, &out)
+			switch {
+			case want == "" && err != nil:
+				t.Errorf("%v\n%s", err, &out)
+			case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+				t.Errorf("got error %v, want one that says %q\n%s", err, want, &out)
+			}
+			if first, _, _ := strings.Cut(out.String(), "\n"); !strings.HasPrefix(first, "1/1 tools/fuzz/testdata/"+folder+".Fuzz") {
+				t.Errorf("it does not say what it runs: %s", first)
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		c := config{only: regexp.MustCompile("^events\\.FuzzNobody$")}
+		if err := c.run(t.Context(), []string{"../../events"}, &bytes.Buffer{}); err == nil {
+			t.Error("to run nothing is no success")
+		}
+	})
+	if left, err := filepath.Glob(filepath.Join(input, "fuzz", "FuzzFound", "*")); err != nil || len(left) != 1 {
+		t.Error(cmp.Diff([]string{"one input"}, left), err)
+	}
+}
