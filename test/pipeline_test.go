@@ -30,14 +30,19 @@ import (
 // pipeline is the whole house on one machine, as serve starts it.
 type pipeline struct {
 	*local.Server
-	t     *testing.T
-	dir   string
-	token string
+	t      *testing.T
+	config local.Config
+	dir    string
+	token  string
 }
 
-func startPipeline(t *testing.T) *pipeline {
+func startPipeline(t *testing.T, change ...func(*local.Config)) *pipeline {
 	t.Helper()
-	p := &pipeline{t: t, dir: filepath.Join(t.TempDir(), "data")}
+	p := &pipeline{t: t, config: local.Config{Dir: filepath.Join(t.TempDir(), "data"), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}}
+	for _, f := range change {
+		f(&p.config)
+	}
+	p.dir = p.config.Dir
 	p.start()
 	t.Cleanup(func() {
 		if err := p.Stop(context.WithoutCancel(t.Context())); err != nil {
@@ -57,7 +62,7 @@ func startPipeline(t *testing.T) *pipeline {
 func (p *pipeline) start() {
 	p.t.Helper()
 	var err error
-	p.Server, err = local.Start(p.t.Context(), local.Config{Dir: p.dir, Log: slog.New(slog.NewTextHandler(p.t.Output(), nil))})
+	p.Server, err = local.Start(p.t.Context(), p.config)
 	if err != nil {
 		p.t.Fatal(err)
 	}

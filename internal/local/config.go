@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,9 @@ type Config struct {
 	// issuer that lives in the data folder.
 	Issuer, Audience, JWKSURI string
 	RequiredScope             string // may be empty
+
+	Webhooks     []string // URLs that changes are delivered to; they may hold secrets
+	WebhookTries int      // after which a change is a dead letter of its webhook; 12
 
 	Clock func() time.Time // time.Now
 	Log   *slog.Logger
@@ -75,6 +79,17 @@ func (c Config) checked() (Config, error) {
 			*address.value = net.JoinHostPort("127.0.0.1", port)
 		}
 	}
+	seen := map[string]bool{}
+	for _, url := range c.Webhooks {
+		if seen[url] {
+			return c, fmt.Errorf("%w: a webhook is given twice", ErrConfig)
+		}
+		seen[url] = true
+	}
+	if c.WebhookTries < 0 {
+		return c, fmt.Errorf("%w: a webhook can't have %d tries", ErrConfig, c.WebhookTries)
+	}
+	c.WebhookTries = cmp.Or(c.WebhookTries, webhookTries)
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}

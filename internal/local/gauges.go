@@ -74,9 +74,19 @@ func (g *gauges) failures(part string, again bool) float64 {
 	return g.failed[part]
 }
 
-// consumers names each queue by the stage that works on it.
-func consumers() map[jetstream.Stream]string {
-	return map[jetstream.Stream]string{jetstream.Uploads: "ingest", jetstream.Updates: "apply"}
+// consumer is a stage that works on a queue.
+type consumer struct {
+	stream jetstream.Stream
+	stage  string // for all to see
+	queue  string // for who operates the house
+}
+
+func (s *Server) consumers() []consumer {
+	all := []consumer{{jetstream.Uploads, "ingest", "ingest"}, {jetstream.Updates, "apply", "apply"}}
+	for i, e := range s.webhooks {
+		all = append(all, consumer{jetstream.Webhook(e.Name()), webhookStage(i), webhookQueue(e)})
+	}
+	return all
 }
 
 func (g *gauges) queues(ctx context.Context, gauge func(d *prometheus.Desc, v float64, labels ...string)) error {
@@ -84,12 +94,12 @@ func (g *gauges) queues(ctx context.Context, gauge func(d *prometheus.Desc, v fl
 	if err != nil {
 		return err
 	}
-	for stream, queue := range consumers() {
-		d := depths[stream]
-		gauge(g.messages, float64(d.Pending), queue, "pending")
-		gauge(g.messages, float64(d.InFlight), queue, "in_flight")
-		gauge(g.messages, float64(d.Dead), queue, "dead")
-		gauge(g.oldest, g.server.age(d.Oldest).Seconds(), queue)
+	for _, c := range g.server.consumers() {
+		d := depths[c.stream]
+		gauge(g.messages, float64(d.Pending), c.queue, "pending")
+		gauge(g.messages, float64(d.InFlight), c.queue, "in_flight")
+		gauge(g.messages, float64(d.Dead), c.queue, "dead")
+		gauge(g.oldest, g.server.age(d.Oldest).Seconds(), c.queue)
 	}
 	return nil
 }

@@ -143,8 +143,8 @@ func (s *Server) lookAtQueues(ctx context.Context, note func(string, api.Conditi
 		return
 	}
 	note("queues", api.Well, nil)
-	for stream, stage := range consumers() {
-		note(stage, conditionOf(depths[stream], s.age(depths[stream].Oldest)), nil)
+	for _, c := range s.consumers() {
+		note(c.stage, conditionOf(depths[c.stream], s.age(depths[c.stream].Oldest)), nil)
 	}
 }
 

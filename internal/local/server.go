@@ -27,6 +27,7 @@ import (
 	"github.com/flavorless/flavorless/internal/jwks"
 	"github.com/flavorless/flavorless/internal/metrics"
 	"github.com/flavorless/flavorless/internal/metrics/tokens"
+	"github.com/flavorless/flavorless/internal/webhook"
 )
 
 // Server is the running house.
@@ -42,6 +43,7 @@ type Server struct {
 	db       *sqlite.DB
 	streams  *jetstream.Server
 	gateway  *gateway.Gateway
+	webhooks []*webhook.Endpoint
 
 	open            context.Context // for readers, until close //nolint:containedctx // it is the server's
 	close           context.CancelFunc
@@ -77,7 +79,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.folder, err = openFolder(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if s.creds, err = s.folder.credentials(); err != nil {
+	if s.creds, err = credentialsOf(s.folder.dir); err != nil {
 		return nil, err
 	}
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.API); err != nil {
@@ -94,8 +96,12 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.db, err = sqlite.Open(sqlite.Config{Path: s.folder.path("flavorless.db"), Clock: cfg.Clock, Logger: cfg.Log}); err != nil {
 		return nil, err
 	}
+	webhooks, err := s.openWebhooks()
+	if err != nil {
+		return nil, err
+	}
 	if s.streams, err = jetstream.Start(ctx, jetstream.Config{
-		Dir: s.folder.path("streams"), Addr: cfg.NATS, Logger: cfg.Log,
+		Dir: s.folder.path("streams"), Addr: cfg.NATS, Webhooks: webhooks, Logger: cfg.Log,
 		Subscriber: jetstream.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
 	}); err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func (s *Server) startStages(ctx context.Context) {
 	s.stage("gateway", func() error { return s.watchGateway(ctx) })
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
-		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Observe: s.observe("ingest")},
+		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Observe: s.observe("ingest", "ingest")},
 			func(ctx context.Context, group []jetstream.Delivery) []error {
 				errs := make([]error, len(group))
 				for i, d := range group {
@@ -60,7 +60,7 @@ func (s *Server) startStages(ctx context.Context) {
 	s.stage("apply", func() error {
 		return s.streams.Consume(ctx, jetstream.QueueConfig{
 			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
-			Observe: s.observe("apply"),
+			Observe: s.observe("apply", "apply"),
 		}, func(ctx context.Context, group []jetstream.Delivery) []error {
 			bodies := make([][]byte, len(group))
 			for i, d := range group {
@@ -69,6 +69,7 @@ func (s *Server) startStages(ctx context.Context) {
 			return applier.Apply(ctx, bodies)
 		})
 	})
+	s.startWebhooks(ctx)
 	s.stage("announce", func() error { return s.announce(ctx) })
 	s.stage("prune", func() error { return s.prune(ctx) })
 }
@@ -86,8 +87,8 @@ func (s *Server) stage(name string, run func() error) {
 
 // observe counts what became of a queue's deliveries, and takes it as the pulse of the stage. A dead letter says nothing
 // about that: it may be the message's own fault.
-func (s *Server) observe(queue string) func(jetstream.Outcome) {
-	label, pulse := metrics.Label{Name: "queue", Value: queue}, s.vitals.pulse(queue)
+func (s *Server) observe(stage, queue string) func(jetstream.Outcome) {
+	label, pulse := metrics.Label{Name: "queue", Value: queue}, s.vitals.pulse(stage)
 	return func(o jetstream.Outcome) {
 		switch o {
 		case jetstream.Done:

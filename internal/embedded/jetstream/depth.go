@@ -29,7 +29,7 @@ func (s *Server) Depths(ctx context.Context) (map[Stream]Depth, error) {
 		return nil, fmt.Errorf("reading depths: %w", err)
 	}
 	depths := map[Stream]Depth{}
-	for _, q := range queues() {
+	for _, q := range s.config.queues() {
 		d := Depth{Dead: info.State.Subjects[q.deadSubject()]}
 		stream, err := s.js.Stream(ctx, string(q))
 		if err != nil {

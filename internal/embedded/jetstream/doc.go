@@ -8,6 +8,9 @@
 //	CHANGES   flavorless.change.>     a log of Config.ChangesAge, for subscribers outside
 //	DEAD      flavorless.dead.<queue> what could not be processed, until it is redriven
 //
+// and for each webhook a WEBHOOK-<name> with the subject flavorless.webhook.<name>, a work queue as well: what Forward copies
+// from CHANGES. So an endpoint that fails holds up nobody but itself, and has dead letters of its own.
+//
 // A message is stored once Publish has returned nil for it: it has been handed to the operating system, so a crash of
 // the process, SIGKILL included, loses nothing. What a power failure can lose is bounded by Config.SyncInterval.
 //

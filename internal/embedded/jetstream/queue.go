@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // QueueConfig says how a queue is consumed. Zero values get the defaults named here.
 type QueueConfig struct {
-	Stream      Stream                      // Uploads or Updates
+	Stream      Stream                      // Uploads, Updates, or that of a webhook
 	MaxTries    int                         // deliveries after which a message is a dead letter; 5
 	Backoff     func(try int) time.Duration // how long to wait after that many tries; 1 s, 2 s, 4 s … at most 1 minute
 	MaxMessages int                         // of a group; 10
@@ -67,7 +68,8 @@ type Delivery struct {
 
 // Handler handles a group of messages. It returns nil if all are done, or one error for each message: nil for those that
 // are done; another to have it delivered again after the backoff, or, with errors.Is(err, events.ErrPermanent), to make
-// it a dead letter at once. Those with events.ErrUnavailable are handed over again after a pause, with the same Tries, until
+// it a dead letter at once. An error may say by a method RetryAfter() time.Duration that the backoff must not be shorter.
+// Those with events.ErrUnavailable are handed over again after a pause, with the same Tries, until
 // they have another outcome: no other group is taken by that worker meanwhile. A panic counts as an error of all of them.
 type Handler func(ctx context.Context, group []Delivery) []error
 
@@ -145,7 +147,7 @@ func (s *Server) giveBack(ctx context.Context, replies []string) {
 
 // claim makes the caller the only one to consume the queue.
 func (s *Server) claim(q Stream) (release func(), err error) {
-	if q != Uploads && q != Updates {
+	if !slices.Contains(s.config.queues(), q) {
 		return nil, fmt.Errorf("consuming %s: it is not a work queue", q)
 	}
 	s.mu.Lock()

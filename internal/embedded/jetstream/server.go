@@ -31,6 +31,8 @@ type Config struct {
 	QueueBytes   int64         // most bytes waiting in each of UPLOADS and UPDATES; beyond, Publish fails. No limit.
 	MaxStore     int64         // most bytes of all streams together. No limit.
 
+	Webhooks []string // names of those that have a queue, of letters, digits and hyphens
+
 	MaxConnections int // of clients, with two of the house itself; 256
 
 	// Room tells, by an error, that the disk is too full to write. It is asked before anything is published, and its error
@@ -172,7 +174,11 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	log.started()
 	s.topics = map[Stream]*Topic{}
-	for stream, conn := range map[Stream]*nats.Conn{Uploads: s.house, Updates: s.house, Changes: s.changes} {
+	conns := map[Stream]*nats.Conn{Changes: s.changes}
+	for _, q := range s.config.queues() {
+		conns[q] = s.house
+	}
+	for stream, conn := range conns {
 		if s.topics[stream], err = newTopic(stream, conn, s.config.Room); err != nil {
 			return err
 		}

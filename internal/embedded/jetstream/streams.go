@@ -37,7 +37,13 @@ const (
 )
 
 // queues are the streams that can be consumed.
-func queues() []Stream { return []Stream{Uploads, Updates} }
+func (c Config) queues() []Stream {
+	all := []Stream{Uploads, Updates}
+	for _, name := range c.Webhooks {
+		all = append(all, Webhook(name))
+	}
+	return all
+}
 
 // deadSubject is where the dead letters of a queue go.
 func (q Stream) deadSubject() string { return deadPrefix + strings.ToLower(string(q)) }
@@ -53,7 +59,7 @@ func (q Stream) takes(subject string) bool {
 		rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(changesSubject, ">"))
 		return ok && !slices.Contains(strings.Split(rest, "."), "") && !strings.ContainsAny(rest, "*> \t\r\n")
 	}
-	return false
+	return q.isWebhook() && subject == q.webhookSubject()
 }
 
 // minDedupe is the shortest memory for message ids that the server allows; none are sent.
@@ -80,6 +86,9 @@ func (c Config) streams() []jetstream.StreamConfig {
 			// A consumer that nobody asked for longer than changes are kept has missed some anyway.
 			ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge},
 		},
+	}
+	for _, name := range c.Webhooks {
+		all = append(all, queue(Webhook(name), Webhook(name).webhookSubject()))
 	}
 	for i := range all {
 		all[i].Storage, all[i].Replicas, all[i].Duplicates, all[i].AllowDirect = jetstream.FileStorage, 1, minDedupe, true

@@ -208,6 +208,10 @@ func (w *worker) settle(ctx context.Context, m *inHand, err error) {
 
 func (w *worker) retry(ctx context.Context, m *inHand, err error) {
 	wait := max(w.config.Backoff(m.Tries), 0)
+	var later interface{ RetryAfter() time.Duration }
+	if errors.As(err, &later) {
+		wait = max(wait, later.RetryAfter())
+	}
 	w.config.Observe(Retried)
 	w.log.WarnContext(ctx, "a message failed and will be retried", m.upload(), "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
 	if wait == 0 {
