@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -33,7 +32,16 @@ func newServe(t *terminal) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg.Log = newLog(t, verbose, logJSON)
-			return serve(c.Context(), t, cfg)
+			if !logJSON {
+				return serve(c.Context(), t, cfg)
+			}
+			// What else would be printed goes to the log, too, so that each line of it is JSON.
+			restore, err := captureStderr(cfg.Log)
+			if err != nil {
+				return err
+			}
+			defer restore()
+			return logged(cfg.Log, serve(c.Context(), t, cfg))
 		},
 	}
 	dataFlag(c, &cfg.Dir)
@@ -50,19 +58,8 @@ func newServe(t *terminal) *cobra.Command {
 		"deliver changes to this URL, signed (can be repeated; default: those in FLAVORLESS_WEBHOOKS); see: flavorless webhook-secret --help")
 	flags.IntVar(&cfg.WebhookTries, "webhook-tries", 12, "deliveries to a webhook after which a change is one of its dead letters")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
-	flags.BoolVar(&logJSON, "log-json", false, "log as JSON")
+	flags.BoolVar(&logJSON, "log-json", false, "log as JSON, a line an entry")
 	return c
-}
-
-func newLog(t *terminal, verbose, asJSON bool) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if verbose {
-		options.Level = slog.LevelDebug
-	}
-	if asJSON {
-		return slog.New(slog.NewJSONHandler(t.err, options))
-	}
-	return slog.New(slog.NewTextHandler(t.err, options))
 }
 
 // memoryLimit makes garbage be collected earlier than at twice of what is alive once the heap and what else Go keeps reach

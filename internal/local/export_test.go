@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 
+	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
 )
 
@@ -14,6 +15,9 @@ func (s *Server) CloseTable() error { return s.db.Close() }
 
 // StopQueues takes the queues away under the running house.
 func (s *Server) StopQueues() { s.streams.Stop() }
+
+// ConditionOfDisk is how a disk is with so many bytes free.
+func ConditionOfDisk(free uint64, err error) api.Condition { return conditionOfDisk(free, err) }
 
 // StopGateway takes the bucket away under the running house.
 func (s *Server) StopGateway(ctx context.Context) error { return s.gateway.Stop(ctx) }

@@ -114,7 +114,8 @@ func (s *Server) health(ctx context.Context) api.Health {
 	}
 	s.lookAtTable(ctx, note)
 	s.lookAtQueues(ctx, note)
-	note("disk", s.disk(), nil)
+	free, err := freeBytes(s.folder.dir)
+	note("disk", conditionOfDisk(free, err), err)
 	for part, c := range h.Stages {
 		h.Down = h.Down || c == api.Stopped || c == api.Silent || c == api.Full
 		s.logHealth(ctx, part, v.last.Stages[part], c, reasons[part])
@@ -159,8 +160,7 @@ func conditionOf(d jetstream.Depth, age time.Duration) api.Condition {
 	return api.Well
 }
 
-func (s *Server) disk() api.Condition {
-	free, err := freeBytes(s.folder.dir)
+func conditionOfDisk(free uint64, err error) api.Condition {
 	switch {
 	case err != nil:
 		return api.Silent

@@ -3,6 +3,7 @@ package local_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
+	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
 )
@@ -117,6 +119,18 @@ func TestHealth(t *testing.T) {
 		}
 		h.wantHealth(http.StatusOK, "degraded", map[string]string{"keys": "failing"})
 	})
+}
+
+func TestHealthOfTheDisk(t *testing.T) {
+	for _, test := range []struct {
+		free uint64
+		err  error
+		want api.Condition
+	}{{0, nil, api.Full}, {64<<20 - 1, nil, api.Full}, {64 << 20, nil, api.Well}, {1 << 40, errors.New("no such folder"), api.Silent}} {
+		if got := local.ConditionOfDisk(test.free, test.err); got != test.want {
+			t.Errorf("with %d bytes free and error %v: %s, want %s", test.free, test.err, got, test.want)
+		}
+	}
 }
 
 // TestHealthOfAStageThatFails lets the table refuse what is applied, and then mends it.

@@ -3,13 +3,18 @@ package local_test
 import (
 	"net"
 	"net/http"
+	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
 )
@@ -219,4 +224,34 @@ func TestMetricsAreForThisMachine(t *testing.T) {
 			t.Errorf("got %d", got)
 		}
 	})
+}
+
+// TestOperations: whoever looks a metric or a word of the health up finds it in docs/operations.md, and nothing else.
+func TestOperations(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := func(pattern string) (names []string) {
+		for _, m := range regexp.MustCompile("(?m)^\\| `("+pattern+")` \\|").FindAllStringSubmatch(string(manual), -1) {
+			names = append(names, m[1])
+		}
+		slices.Sort(names)
+		return names
+	}
+	h := startHouse(t, nil)
+	h.read("/team")
+	var families []string
+	_, body := h.get(h.Info().Metrics)
+	for _, m := range regexp.MustCompile("(?m)^# TYPE (flavorless_[a-z_]+) ").FindAllStringSubmatch(body, -1) {
+		families = append(families, m[1])
+	}
+	if diff := cmp.Diff(families, rows("flavorless_[a-z_]+")); diff != "" {
+		t.Errorf("metrics (-there are +are told of):\n%s", diff)
+	}
+	words := []string{string(api.Well), string(api.Stopped), string(api.Silent), string(api.Full), string(api.Failing), string(api.Behind), string(api.DeadLetters)}
+	slices.Sort(words)
+	if diff := cmp.Diff(words, rows("ok|stopped|silent|full|failing|behind|dead_[a-z]+")); diff != "" {
+		t.Errorf("words of the health (-there are +are told of):\n%s", diff)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/flavorless/flavorless/events"
@@ -77,12 +78,22 @@ func (s *Server) startStages(ctx context.Context) {
 func (s *Server) stage(name string, run func() error) {
 	pulse := s.vitals.pulse(name)
 	s.stages.Go(func() {
-		if err := run(); err != nil && !errors.Is(err, context.Canceled) {
+		if err := whole(run); err != nil && !errors.Is(err, context.Canceled) {
 			pulse.end()
 			s.cfg.Log.Error("a stage ended", "stage", name, "error", err)
 			s.failed <- fmt.Errorf("stage %s: %w", name, err)
 		}
 	})
+}
+
+// whole runs a stage to its end, and makes an error of a panic: the others still get to end in order.
+func whole(run func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return run()
 }
 
 // observe counts what became of a queue's deliveries, and takes it as the pulse of the stage. A dead letter says nothing
@@ -118,6 +129,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 		if !errors.Is(err, events.ErrNotFound) {
 			return err
 		}
+		s.cfg.Log.InfoContext(ctx, "stored, and not in the ledger yet; announcing it once more", "upload", o.UploadID(), "key", o.Key)
 		return s.stored(ctx, o)
 	})
 }
@@ -130,16 +142,20 @@ func (s *Server) announce(ctx context.Context) error {
 	}
 	pulse := s.vitals.pulse("announce")
 	for {
+		log := s.cfg.Log
 		err := s.db.WaitPending(ctx)
 		if err == nil {
-			err = s.announcePending(ctx, announcer)
+			var upload string
+			if upload, err = s.announcePending(ctx, announcer); upload != "" {
+				log = log.With("upload", upload)
+			}
 		}
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // told to stop
 		}
 		pulse.beat(s.cfg.Clock(), err != nil)
 		if err != nil {
-			s.cfg.Log.Error("announcing again in a second", "error", err)
+			log.WarnContext(ctx, "announcing again in a second", "error", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Second):
@@ -148,20 +164,22 @@ func (s *Server) announce(ctx context.Context) error {
 	}
 }
 
-func (s *Server) announcePending(ctx context.Context, announcer metrics.Announcer) error {
+// announcePending also returns which upload it failed at, if it got so far.
+func (s *Server) announcePending(ctx context.Context, announcer metrics.Announcer) (upload string, err error) {
 	records, err := s.db.Pending(ctx, 16)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, r := range records {
-		if err := announcer.Announce(ctx, r.Changes); err != nil {
-			return err
+		err := announcer.Announce(ctx, r.Changes)
+		if err == nil {
+			err = s.db.Announced(ctx, r.Seq)
 		}
-		if err := s.db.Announced(ctx, r.Seq); err != nil {
-			return err
+		if err != nil {
+			return r.Changes[0].Upload(), err
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // pruneInterval is how often the table forgets people who were removed long ago.
@@ -174,7 +192,7 @@ func (s *Server) prune(ctx context.Context) error {
 		for n := 1; n > 0; {
 			var err error
 			if n, err = s.db.Prune(ctx); err != nil && ctx.Err() == nil {
-				s.cfg.Log.Error("pruning", "error", err) // the next time may do better
+				s.cfg.Log.WarnContext(ctx, "pruning", "error", err) // the next time may do better
 			}
 		}
 		select {

@@ -76,8 +76,8 @@ func (s *store) announces(bucket, key string) bool {
 func named(key string) string { return strings.TrimPrefix(path.Clean("/"+key), "/") }
 
 // fail makes an answer of an error: a client sees S3's errors, naming buckets as it did; what else goes wrong is logged
-// here (versitygw would print it) and is a plain 500 outside.
-func (s *store) fail(ctx context.Context, err error) error {
+// here (versitygw would print it), with attributes that tell what it is about, and is a plain 500 outside.
+func (s *store) fail(ctx context.Context, err error, about ...any) error {
 	if err == nil {
 		return nil
 	}
@@ -90,7 +90,7 @@ func (s *store) fail(ctx context.Context, err error) error {
 	if errors.As(err, &known) {
 		return known
 	}
-	s.log.ErrorContext(ctx, "bucket request failed", slog.Any("error", err))
+	s.log.ErrorContext(ctx, "bucket request failed", append(about, slog.Any("error", err))...)
 	return s3err.GetAPIError(s3err.ErrInternalError)
 }
 

@@ -76,15 +76,15 @@ func (u *upload) landed() bool {
 // settle makes the object outlive a crash of the machine, and announces it. The error is the answer to the uploader.
 func (u *upload) settle(ctx context.Context, etag string) error {
 	s := u.store
+	o := object(u.bucket, u.key, strings.Clone(etag), u.size, u.mtime)
 	if s.sync {
 		if err := u.flush(); err != nil {
-			return s.fail(ctx, err)
+			return s.fail(ctx, err, slog.String("upload", o.UploadID()))
 		}
 	}
 	if !s.announces(u.bucket, u.key) {
 		return nil
 	}
-	o := object(u.bucket, u.key, strings.Clone(etag), u.size, u.mtime)
 	// Not the request's context: that one lives in a pool and ends with a graceful stop's beginning.
 	if err := s.stored(s.life, o); err != nil {
 		s.log.ErrorContext(ctx, "an object is stored but could not be announced", slog.String("upload", o.UploadID()),
