@@ -79,6 +79,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.folder, err = openFolder(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if err = removeInfo(s.folder.dir); err != nil { // of a life that was killed: it leads nowhere, or to strangers
+		return nil, fmt.Errorf("data folder %s: %w", s.folder.dir, err)
+	}
 	if s.creds, err = credentialsOf(s.folder.dir); err != nil {
 		return nil, err
 	}

@@ -20,7 +20,8 @@
 // its neighbours; after MaxTries, or at once if the failure is events.ErrPermanent, it moves to DEAD: stored there first
 // and acknowledged only then, so it may be in both places for a moment but never in neither. Every delivery counts as a
 // try, one cut off by the end of the process too: a message that kills the process ends in DEAD as well, and after a
-// crash each message that was in hand is tried alone, so that it takes no innocent ones along.
+// crash each message that was in hand is tried alone, so that it takes no innocent ones along. Messages that were done, and
+// that the crash has brought back, are delivered again (stale.go).
 //
 // There is no deduplication by the server. Its table of ids costs memory for every message, and, worse, it would swallow
 // a redriven message whose original it still remembers. Consumers are idempotent anyway.

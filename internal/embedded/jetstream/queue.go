@@ -111,6 +111,16 @@ func (s *Server) Consume(ctx context.Context, c QueueConfig, handle Handler) err
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	floor, err := s.floor(ctx, c.Stream)
+	if err == nil {
+		err = s.putBack(ctx, c.Stream, floor)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	var workers sync.WaitGroup
 	for i := range c.Concurrency {
 		workers.Go(func() {
@@ -121,6 +131,7 @@ func (s *Server) Consume(ctx context.Context, c QueueConfig, handle Handler) err
 			}
 		})
 	}
+	workers.Go(func() { s.sweep(ctx, c.Stream, floor) })
 	workers.Wait()
 	_ = s.house.FlushTimeout(closeTimeout)
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
