@@ -31,6 +31,9 @@ func newServe(t *terminal) *cobra.Command {
 		Example: "  flavorless serve\n  flavorless serve --data /var/lib/flavorless --api 127.0.0.1:8081\n  flavorless serve --issuer https://id.example.com/ --audience flavorless --jwks-uri https://id.example.com/jwks.json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if cfg.Webhooks == nil { // not as a default: --help would show it
+				cfg.Webhooks = strings.Fields(os.Getenv("FLAVORLESS_WEBHOOKS"))
+			}
 			cfg.Log = newLog(t, verbose, logJSON)
 			if !logJSON {
 				return serve(c.Context(), t, cfg)
@@ -54,7 +57,7 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.Audience, "audience", "", "and this aud claim")
 	flags.StringVar(&cfg.JWKSURI, "jwks-uri", "", "signed by a key that is found there")
 	flags.StringVar(&cfg.RequiredScope, "required-scope", "", "and with this scope")
-	flags.StringArrayVar(&cfg.Webhooks, "webhook", strings.Fields(os.Getenv("FLAVORLESS_WEBHOOKS")),
+	flags.StringArrayVar(&cfg.Webhooks, "webhook", nil,
 		"deliver changes to this URL, signed (can be repeated; default: those in FLAVORLESS_WEBHOOKS); see: flavorless webhook-secret --help")
 	flags.IntVar(&cfg.WebhookTries, "webhook-tries", 12, "deliveries to a webhook after which a change is one of its dead letters")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
