@@ -50,7 +50,7 @@ func (a *Applier) Apply(ctx context.Context, bodies [][]byte) []error {
 		}
 		return errs
 	}
-	a.Log.WarnContext(ctx, "applying one by one", about(ofBatches(batches)), "batches", len(batches), "error", err)
+	a.Log.With(about(ofBatches(batches))).WarnContext(ctx, "applying one by one", "batches", len(batches), "error", err)
 	for n, b := range batches {
 		errs[index[n]] = a.apply(ctx, []events.Batch{b})
 	}

@@ -40,13 +40,13 @@ type inHand struct {
 }
 
 // upload is whose message it is, for the log: the attribute of that name, which all messages of the write path have.
-func (m *inHand) upload() slog.Attr { return slog.String("upload", m.Attributes["upload"]) }
+func (m *inHand) upload() string { return m.Attributes["upload"] }
 
 // uploads is that of all of a group.
 func uploads(group []*inHand) slog.Attr {
 	var ids []string
 	for _, m := range group {
-		if id := m.Attributes["upload"]; !slices.Contains(ids, id) {
+		if id := m.upload(); !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
@@ -174,7 +174,7 @@ func (w *worker) call(ctx context.Context, group []*inHand) (errs []error) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			w.log.ErrorContext(ctx, "the handler panicked", uploads(group), "panic", r, "stack", string(debug.Stack()))
+			w.log.With(uploads(group)).ErrorContext(ctx, "the handler panicked", "panic", r, "stack", string(debug.Stack()))
 			errs = slices.Repeat([]error{fmt.Errorf("the handler panicked: %v", r)}, len(group))
 		}
 	}()
@@ -213,7 +213,7 @@ func (w *worker) retry(ctx context.Context, m *inHand, err error) {
 		wait = max(wait, later.RetryAfter())
 	}
 	w.config.Observe(Retried)
-	w.log.WarnContext(ctx, "a message failed and will be retried", m.upload(), "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
+	w.log.WarnContext(ctx, "a message failed and will be retried", "upload", m.upload(), "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
 	if wait == 0 {
 		w.answer(m, "-NAK")
 		return
@@ -230,7 +230,7 @@ func (w *worker) bury(ctx context.Context, m *inHand, reason error) {
 		return
 	}
 	w.config.Observe(Buried)
-	w.log.ErrorContext(ctx, "a message is a dead letter now", m.upload(), "id", m.ID, "tries", m.Tries, "error", reason)
+	w.log.ErrorContext(ctx, "a message is a dead letter now", "upload", m.upload(), "id", m.ID, "tries", m.Tries, "error", reason)
 	w.answer(m, "+ACK")
 	m.settled = true
 }
@@ -240,7 +240,7 @@ func (w *worker) answer(m *inHand, what string) {
 	defer w.mu.Unlock()
 	m.answered = true
 	if err := w.server.house.Publish(m.reply, []byte(what)); err != nil {
-		w.log.Warn("a message could not be answered and will be delivered again", m.upload(), "id", m.ID, "error", err)
+		w.log.Warn("a message could not be answered and will be delivered again", "upload", m.upload(), "id", m.ID, "error", err)
 	}
 }
 
