@@ -98,10 +98,11 @@ func TestRepeatedReadingKeepsTheReport(t *testing.T) {
 	}
 }
 
-// resumeFiles have good rows and bad ones, all sorts of white space between them, and a break at the end.
+// resumeFiles have good rows and bad ones, all sorts of white space between them, more than fits into a buffer, and a break
+// at the end.
 func resumeFiles() map[string]string {
-	csv, tsv, ndjson, object, array := "\ufeffflavor,person,action\r\n", "person\tflavor\n", "", "\n {", "\ufeff[ "
-	for i := range 300 {
+	csv, tsv, ndjson, object, array := "\ufeffflavor,person,action\r\n", "person\tflavor\n", "", strings.Repeat("\n ", 3000)+"{", "\ufeff[ "
+	for i := range 1200 {
 		person, flavor := fmt.Sprintf("person %d, \"of\" many", i), "crème brûlée"
 		if i%7 == 0 {
 			flavor = ""
