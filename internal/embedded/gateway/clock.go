@@ -33,17 +33,14 @@ type clock struct {
 func openClock(path string, now func() time.Time, newest func() (int64, error)) (*clock, error) {
 	c := &clock{now: now}
 	text, err := os.ReadFile(path)
-	if err == nil {
-		c.last, err = strconv.ParseInt(strings.TrimSpace(string(text)), 16, 64)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("gateway: reading the clock's mark: %w", err)
 	}
-	var syntax *strconv.NumError
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.As(err, &syntax):
+	var readable bool
+	if c.last, readable = parseMark(strings.TrimSpace(string(text))); !readable {
 		if c.last, err = newest(); err != nil {
 			return nil, fmt.Errorf("gateway: looking for the newest object: %w", err)
 		}
-	case err != nil:
-		return nil, fmt.Errorf("gateway: reading the clock's mark: %w", err)
 	}
 	if c.mark, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, fmt.Errorf("gateway: opening the clock's mark: %w", err)
@@ -78,6 +75,14 @@ func (c *clock) stamp(name string) (time.Time, error) {
 		return info.ModTime(), nil
 	}
 	return time.Time{}, fmt.Errorf("stamping %s: the file system keeps no times later than %s", name, time.Unix(0, c.last))
+}
+
+// parseMark reads what stamp has written, whole. Half of it would be a time long ago; one that nobody will live to see comes
+// of a disk that is damaged, and every stamp from then on would be later still.
+func parseMark(text string) (at int64, ok bool) {
+	at, err := strconv.ParseInt(text, 16, 64)
+	t := time.Unix(0, at)
+	return at, err == nil && sequencer(t) == text && t.Year() < 2200
 }
 
 // sequencer writes a file's time so that it sorts as text: 16 hexadecimal digits of nanoseconds since 1970.

@@ -56,8 +56,8 @@ func deadMessage(queue Stream, m *inHand, reason error) *nats.Msg {
 
 // headerText makes a header value of any text: one line, bounded.
 func headerText(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	return strings.ToValidUTF8(s[:min(len(s), maxReason)], "")
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "")), " ")
+	return strings.TrimSpace(strings.ToValidUTF8(s[:min(len(s), maxReason)], ""))
 }
 
 // DeadLetters gives the dead letters of all queues, oldest first. Those that come while it runs are not among them.

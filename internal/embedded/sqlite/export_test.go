@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // LimitPages makes the disk full as soon as the file has so many pages.
@@ -35,7 +37,13 @@ func ForgetOrigins(db *DB) {
 }
 
 // DecodeChanges is what Pending does with a record.
-func DecodeChanges(blob []byte) error {
-	_, err := decodeChanges(blob)
-	return err
+func DecodeChanges(blob []byte) ([]events.Change, error) { return decodeChanges(blob) }
+
+// EncodeChanges is what Apply does. All changes are of one origin.
+func EncodeChanges(origin events.Origin, changes []events.Change) []byte {
+	blob := appendOrigin(nil, origin)
+	for _, c := range changes {
+		blob = appendChange(blob, c.Version.Offset(), c)
+	}
+	return blob
 }

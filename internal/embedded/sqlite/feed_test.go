@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -88,9 +89,40 @@ func TestBacklog(t *testing.T) {
 	want(1, time.UnixMilli(begin+7))
 }
 
+// FuzzOutboxRecord: what a record says is what a record of it says again; what it does not say is an error.
 func FuzzOutboxRecord(f *testing.F) {
+	origin, err := events.ParseOrigin("01a2077ca99b-0055aed6dcd90281e500000000000000-814yn63t3gfyg33an494e4jsgc")
+	if err != nil {
+		f.Fatal(err)
+	}
+	one, _ := events.NewChange("andy", "", "mint", origin.At(14))
+	another, _ := events.NewChange("Zoë", "mint", "", origin.At(events.MaxOffset))
+	whole := sqlite.EncodeChanges(origin, []events.Change{one, another})
+	f.Add(whole)
+	f.Add(whole[:len(whole)-1])
+	f.Add(append(bytes.Clone(whole), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 1, 'a', 1, 'b', 0))
 	f.Add([]byte{})
 	f.Add([]byte{76, 'x'})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
-	f.Fuzz(func(_ *testing.T, blob []byte) { _ = sqlite.DecodeChanges(blob) })
+	f.Fuzz(func(t *testing.T, blob []byte) {
+		changes, err := sqlite.DecodeChanges(blob)
+		if err != nil {
+			if changes != nil {
+				t.Errorf("%d changes came with %v", len(changes), err)
+			}
+			return
+		}
+		if len(changes) == 0 {
+			return
+		}
+		for _, c := range changes {
+			if _, err := events.ParseVersion(string(c.Version)); err != nil || c.Person == "" || c.Flavor == c.Previous {
+				t.Errorf("change %+v (%v)", c, err)
+			}
+		}
+		again, err := sqlite.DecodeChanges(sqlite.EncodeChanges(changes[0].Version.Origin(), changes))
+		if diff := cmp.Diff(changes, again); err != nil || diff != "" {
+			t.Errorf("again: %v (-first +again):\n%s", err, diff)
+		}
+	})
 }

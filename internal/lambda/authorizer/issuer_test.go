@@ -36,7 +36,7 @@ type issuer struct {
 	authorizer.Authorizer
 }
 
-func newIssuer(t *testing.T) *issuer {
+func newIssuer(t testing.TB) *issuer {
 	t.Helper()
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -78,7 +78,7 @@ func newIssuer(t *testing.T) *issuer {
 }
 
 // token signs good claims, altered; nil deletes one.
-func (i *issuer) token(t *testing.T, alg jose.SignatureAlgorithm, altered map[string]any) string {
+func (i *issuer) token(t testing.TB, alg jose.SignatureAlgorithm, altered map[string]any) string {
 	t.Helper()
 	claims := map[string]any{"iss": "https://issuer.example/", "aud": "flavorless", "sub": "andy", "exp": now().Add(time.Hour).Unix(),
 		"scope": scope + " profile"}
@@ -87,7 +87,7 @@ func (i *issuer) token(t *testing.T, alg jose.SignatureAlgorithm, altered map[st
 	return sign(t, alg, i.keys[alg], claims)
 }
 
-func sign(t *testing.T, alg jose.SignatureAlgorithm, key any, claims map[string]any) string {
+func sign(t testing.TB, alg jose.SignatureAlgorithm, key any, claims map[string]any) string {
 	t.Helper()
 	payload, err := json.Marshal(claims)
 	if err != nil {

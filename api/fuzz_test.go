@@ -1,0 +1,133 @@
+package api_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// FuzzQuery: a page is answered if and only if each parameter is known, stands there once and is in order; it has no more
+// people than asked for, and none before those asked for.
+func FuzzQuery(f *testing.F) {
+	h := newHome(f, nil)
+	for _, q := range []string{"", "limit=2", "limit=0", "limit=10001", "limit=+1", "limit=1&limit=1", "after=dan", "after=%", "after=%00&limit=3", "Limit=1", "=", "&", "a;b", "after=\u00e9"} {
+		f.Add(q)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		target := &url.URL{Path: "/team", RawQuery: raw}
+		r := &http.Request{Method: http.MethodGet, URL: target, Header: http.Header{"Authorization": {h.issuer.bearer(t)}}}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(t.Context()))
+		values, err := url.ParseQuery(raw)
+		good, limit := err == nil, 1000
+		for name, given := range values {
+			good = good && (name == "limit" || name == "after") && len(given) == 1
+			if name == "limit" {
+				limit, err = strconv.Atoi(given[0])
+				good = good && err == nil && limit >= 1 && limit <= 10000 && !strings.ContainsAny(given[0], "+-")
+			}
+		}
+		after := values.Get("after")
+		if good && after != "" {
+			var bad *events.RowError
+			after, bad = events.CleanName(after, "after", events.MissingPerson)
+			good = bad == nil
+		}
+		switch {
+		case good != (w.Code == http.StatusOK):
+			t.Fatalf("%q: status %d: %s", raw, w.Code, w.Body)
+		case !good:
+			if w.Code != http.StatusBadRequest || w.Header().Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%q: status %d, type %s", raw, w.Code, w.Header().Get("Content-Type"))
+			}
+			return
+		}
+		var team map[string]string
+		if err := json.Unmarshal(w.Body.Bytes(), &team); err != nil {
+			t.Fatal(err)
+		}
+		for person := range team {
+			if person <= after {
+				t.Errorf("%q: %s", raw, w.Body)
+			}
+		}
+		if all := slices.Sorted(maps.Keys(team)); len(team) > limit || w.Header().Get("Link") != "" && (len(team) < limit || all[len(all)-1] == "shane") {
+			t.Errorf("%q: %d people, link %q", raw, len(team), w.Header().Get("Link"))
+		}
+	})
+}
+
+// FuzzIfNoneMatch holds the header's reading against an expression: a list of tags (RFC 9110 section 13.1.2), ours among
+// them, up to where it is malformed.
+func FuzzIfNoneMatch(f *testing.F) {
+	h := newHome(f, nil)
+	tag := h.get(f, "/team").header.Get("ETag")
+	bare := strings.Trim(tag, `"`)
+	list := regexp.MustCompile(`^(?:[ \t,]*(?:W/)?"[^"]*")*?[ \t,]*(?:W/)?"` + regexp.QuoteMeta(bare) + `(?:-gzip)?"`)
+	for _, header := range []string{"TAG", "W/TAG", `"x", TAG`, "*", " *", `"*"`, `"x`, `x, TAG`, `"a" "b"TAG`, "W/W/TAG", `TAG"`, ""} {
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		header = strings.ReplaceAll(header, "TAG", tag) // or nothing would ever match
+		want := http.StatusOK
+		if strings.Trim(header, " \t") == "*" || list.MatchString(header) {
+			want = http.StatusNotModified
+		}
+		if a := h.get(t, "/team", "If-None-Match", header); a.status != want {
+			t.Errorf("%q: status %d, want %d", header, a.status, want)
+		}
+	})
+}
+
+// FuzzRequest sends whatever net/http takes for a request. Each answer is one that the document has, and none is our fault.
+func FuzzRequest(f *testing.F) {
+	h := newHome(f, nil)
+	h.addUploads(2)
+	for _, request := range []string{
+		"GET /team HTTP/1.1\r\nHost: x\r\n\r\n", "HEAD /ice-cream/andy HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n",
+		"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "GET http://y/ice-cream/a%2Fb?x HTTP/1.0\r\n\r\n", "DELETE /uploads/%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /uploads/" + uploadID(1) + " HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\nRange: bytes=0-1\r\n\r\n",
+		"GET /ice-cream/%C3%A9/.. HTTP/1.1\r\nHost: x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n", "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n",
+		"GET /ice-cream/ HTTP/1.1\r\nHost: x\r\nOrigin: https://flavors.example\r\n\r\n", "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+	} {
+		f.Add(request, true)
+	}
+	f.Fuzz(func(t *testing.T, raw string, token bool) {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(raw)))
+		if err != nil {
+			return
+		}
+		if token {
+			r.Header.Set("Authorization", h.issuer.bearer(t))
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		switch {
+		case w.Code >= http.StatusInternalServerError:
+			t.Errorf("%s %s: status %d: %s", r.Method, r.URL, w.Code, w.Body)
+		case w.Code >= http.StatusBadRequest:
+			if r.Method == http.MethodHead {
+				return
+			}
+			var p struct {
+				Type, Title, Detail string
+				Status              int
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Status != w.Code || p.Type == "" || p.Title == "" || p.Detail == "" {
+				t.Errorf("%s %s: no problem document: %s", r.Method, r.URL, w.Body)
+			}
+		case !slices.Contains([]int{http.StatusOK, http.StatusNoContent, http.StatusNotModified}, w.Code):
+			t.Errorf("%s %s: status %d", r.Method, r.URL, w.Code)
+		}
+	})
+}

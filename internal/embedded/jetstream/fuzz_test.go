@@ -1,0 +1,136 @@
+package jetstream_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats.go"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// FuzzHand: a note of what was in hand, cut off anywhere or damaged, gives whole entries or none, each an acknowledgement
+// and nothing else; what is kept of them says the same.
+func FuzzHand(f *testing.F) {
+	f.Add([]byte("7 1 $JS.ACK.UPDATES.worker.1.7.9.1.0\n8 2 $JS.ACK.UPDATES.worker.1.8.10.1.0\n"))
+	f.Add([]byte("7 1 $JS.ACK.UPDATES.worker.1.7.9.1.0\n8 2 $JS.ACK.UPDA"))
+	f.Add([]byte("7 -1 $JS.ACK.x\n-7 1 $JS.ACK.x\n7 1 flavorless.change.v1\n\x00\x00\n"))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, content []byte) {
+		first := jetstream.ReadHand(content)
+		whole := strings.Count(string(content), "\n")
+		if len(first) > whole {
+			t.Errorf("%d entries on %d whole lines", len(first), whole)
+		}
+		for _, reply := range first {
+			if !strings.HasPrefix(reply, "$JS.ACK.") || strings.ContainsFunc(reply, unicode.IsSpace) {
+				t.Errorf("acknowledging on %q", reply)
+			}
+		}
+		kept, err := os.ReadFile(jetstream.KeepHand(dir, content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(first, jetstream.ReadHand(kept)); diff != "" {
+			t.Errorf("(-read +kept and read):\n%s", diff)
+		}
+	})
+}
+
+// FuzzSeal: a seal of whatever content is kept, broken or refused. It never vouches for a block that is shorter than it says.
+func FuzzSeal(f *testing.F) {
+	block := filepath.Join("jetstream", "HOUSE", "streams", "UPDATES", "msgs", "1.blk")
+	f.Add([]byte(`{"`+filepath.ToSlash(block)+`":3}`), 3)
+	f.Add([]byte(`{"`+filepath.ToSlash(block)+`":4}`), 3)
+	f.Add([]byte(`{"`+filepath.ToSlash(block)+`":-1,"../../x":5}`), 0)
+	f.Add([]byte("null"), 0)
+	f.Add([]byte(`{"a":1e9}`), 0)
+	dir := f.TempDir()
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, block)), 0o700); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, seal []byte, size int) {
+		size = min(max(size, 0), 100)
+		if err := os.WriteFile(jetstream.SealFile(dir), seal, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, block), make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := jetstream.CheckSeal(dir)
+		var said map[string]int64
+		want := json.Unmarshal(seal, &said) != nil
+		for path, least := range said {
+			there := int64(0)
+			if path == block {
+				there = int64(size)
+			}
+			want = want || there < least
+		}
+		if want != (err != nil) {
+			t.Errorf("a block of %d bytes: %v", size, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), jetstream.SealFile(dir)) {
+			t.Errorf("%v does not say which file", err)
+		}
+	})
+}
+
+// FuzzMessage: a message either arrives with the id and the attributes that it had, or is refused for good.
+func FuzzMessage(f *testing.F) {
+	f.Add("u1@14", "person", "René 🍦", []byte("{}"))
+	f.Add("", "nats-rollup", "all", []byte("{}"))
+	f.Add("a b", "Ce-Id", "x", []byte("{}"))
+	f.Add("x", "a", " x", []byte{})
+	f.Add("x\r\ny: z", "a:b", "\u0085", []byte{0xff})
+	f.Fuzz(func(t *testing.T, id, name, value string, body []byte) {
+		m := events.Message{ID: id, Subject: events.UpdatesType, Attributes: map[string]string{"type": events.UpdatesType, name: value}, Body: body}
+		sent, err := jetstream.Encode(jetstream.Updates, m)
+		if err != nil {
+			if !errors.Is(err, events.ErrPermanent) {
+				t.Errorf("%v is not events.ErrPermanent", err)
+			}
+			return
+		}
+		// As it stands on the wire, and as a client reads it there.
+		received := nats.Header{}
+		for name, values := range sent.Header {
+			for _, v := range values {
+				if strings.ContainsAny(name+v, "\r\n") || strings.TrimSpace(name) != name {
+					t.Errorf("header %q: %q", name, v)
+				}
+				received.Add(name, strings.TrimSpace(v))
+			}
+		}
+		gotID, attributes := jetstream.Decode(received)
+		if gotID != id {
+			t.Errorf("id %q became %q", id, gotID)
+		}
+		if diff := cmp.Diff(m.Attributes, attributes, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("attributes (-sent +received):\n%s", diff)
+		}
+	})
+}
+
+// FuzzHeaderText: the reason of a dead letter is one line of bounded UTF-8, whatever the error said.
+func FuzzHeaderText(f *testing.F) {
+	f.Add("reading: \xff\r\nNats-Rollup: all\x00")
+	f.Add(strings.Repeat("é", 2000))
+	f.Add("\xff 0") // found
+	f.Add(strings.Repeat("x", 2047) + " x")
+	f.Fuzz(func(t *testing.T, text string) {
+		got := jetstream.HeaderText(text)
+		if len(got) > 2048 || !utf8.ValidString(got) || strings.ContainsAny(got, "\r\n") || strings.TrimSpace(got) != got {
+			t.Errorf("%q", got)
+		}
+	})
+}
