@@ -21,6 +21,9 @@ type Config struct {
 	Issuer, Audience, JWKSURI string
 	RequiredScope             string // may be empty
 
+	Limits    Limits
+	Retention Retention
+
 	Clock func() time.Time // time.Now
 	Log   *slog.Logger
 }
@@ -71,7 +74,11 @@ func (c Config) checked() (Config, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	return c, nil
+	c.Limits, c.Retention = c.Limits.withDefaults(), c.Retention.withDefaults()
+	if err := c.Limits.check(); err != nil {
+		return c, err
+	}
+	return c, c.Retention.check()
 }
 
 func (c Config) development() bool { return c.Issuer == "" }

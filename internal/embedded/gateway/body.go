@@ -19,10 +19,11 @@ const roomEvery = 1 << 20
 // fill up a part with zeros.
 type body struct {
 	io.Reader
-	store *store
-	read  int64
-	want  int64 // the length that was announced; 0 if it is not to be checked
-	look  int64 // when so much was read, the disk is looked at
+	store  *store
+	bucket string
+	read   int64
+	want   int64 // the length that was announced; 0 if it is not to be checked
+	look   int64 // when so much was read, the disk is looked at
 }
 
 // checkedBody is a body that the server verifies against a checksum at its end. The backend asks for that by type.
@@ -32,11 +33,11 @@ type checkedBody struct {
 }
 
 // body wraps a request's. It gives an error to a reader whom fewer bytes reach than were announced, if they were.
-func (s *store) body(r io.Reader, length *int64) io.Reader {
+func (s *store) body(bucket string, r io.Reader, length *int64) io.Reader {
 	if r == nil {
 		return nil
 	}
-	b := body{Reader: r, store: s, look: roomEvery}
+	b := body{Reader: r, store: s, bucket: bucket, look: roomEvery}
 	if length != nil {
 		b.want = *length
 	}
@@ -70,7 +71,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if err == nil && b.read >= b.look {
 		b.look = b.read + roomEvery
-		if b.store.room(0) != nil {
+		if b.store.room(b.bucket, 0) != nil {
 			drain(b.Reader)
 			return n, errFull
 		}

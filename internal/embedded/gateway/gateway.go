@@ -40,9 +40,9 @@ type Config struct {
 	Stored func(ctx context.Context, o events.Object) error
 	// MaxObject is the greatest size of an object in bytes, put in one or in parts; 5 GiB, which S3 takes in one.
 	MaxObject int64
-	// Room tells, by an error, that so many bytes more would fill the disk too much. It is asked before anything is stored,
+	// Room tells, by an error, that so many bytes more in that bucket would fill the disk too much. It is asked before anything is stored,
 	// and now and then while it comes in. The client is told InsufficientStorage. Nil always has room.
-	Room func(bytes int64) error
+	Room func(bucket string, bytes int64) error
 	// MaxConnections may be open at the same time (1024), and MaxRequests under way (256). Beyond, clients get a 503 and try
 	// again.
 	MaxConnections, MaxRequests int
@@ -114,7 +114,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.MaxRequests = cmp.Or(cfg.MaxRequests, 256)
 	cfg.Patience = cmp.Or(cfg.Patience, time.Minute)
 	if cfg.Room == nil {
-		cfg.Room = func(int64) error { return nil }
+		cfg.Room = func(string, int64) error { return nil }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

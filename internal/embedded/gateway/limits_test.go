@@ -120,7 +120,7 @@ func TestFormsMayBeTooLarge(t *testing.T) {
 // disk is a Room that is full when it is told so, or once it was asked so often.
 type disk struct{ full, asked, until atomic.Int64 }
 
-func (d *disk) room(bytes int64) error {
+func (d *disk) room(string, int64) error {
 	if d.full.Load() != 0 || d.until.Load() > 0 && d.asked.Add(1) > d.until.Load() {
 		return errors.New("full to the brim")
 	}

@@ -36,7 +36,7 @@ type store struct {
 	stored         func(context.Context, events.Object) error
 	life           context.Context // ends when the gateway does
 	maxObject      int64
-	room           func(bytes int64) error
+	room           func(bucket string, bytes int64) error
 	sync           bool
 	log            *slog.Logger
 
@@ -114,8 +114,8 @@ func isFull(err error) bool {
 		errors.Is(err, s3err.GetAPIError(s3err.ErrNoSpaceLeftOnDevice)) || errors.Is(err, s3err.GetAPIError(s3err.ErrQuotaExceeded))
 }
 
-// fits tells, by an error, that so many bytes can't be stored. It is nil, too, where nothing is known about the number.
-func (s *store) fits(ctx context.Context, bytes *int64) error {
+// fits tells, by an error, that so many bytes can't be stored in a bucket; none, where the number is not known.
+func (s *store) fits(ctx context.Context, bucket string, bytes *int64) error {
 	n := int64(0)
 	if bytes != nil {
 		n = max(*bytes, 0)
@@ -123,7 +123,7 @@ func (s *store) fits(ctx context.Context, bytes *int64) error {
 	if n > s.maxObject {
 		return s3err.GetEntityTooLargeErr(n, s.maxObject)
 	}
-	if err := s.room(n); err != nil {
+	if err := s.room(bucket, n); err != nil {
 		return s.fail(ctx, fmt.Errorf("%w: %w", errFull, err))
 	}
 	return nil

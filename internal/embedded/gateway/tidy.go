@@ -59,7 +59,7 @@ func (g *Gateway) RemoveBefore(ctx context.Context, bucket string, before time.T
 		if !o.Time.Before(before) {
 			return nil
 		}
-		gone, err := s.remove(ctx, o)
+		gone, err := s.remove(ctx, o.Bucket, o.Key, o.UploadID())
 		if gone {
 			n++
 		}
@@ -68,24 +68,24 @@ func (g *Gateway) RemoveBefore(ctx context.Context, bucket string, before time.T
 	return n, err
 }
 
-// Remove deletes an object if it is still the very one; what was stored under its key later stays.
-func (g *Gateway) Remove(ctx context.Context, o events.Object) error {
-	_, err := g.store.remove(ctx, o)
+// Remove deletes an object if it is still that upload; what was stored under its key later stays.
+func (g *Gateway) Remove(ctx context.Context, bucket, key, upload string) error {
+	_, err := g.store.remove(ctx, bucket, key, upload)
 	return err
 }
 
 // remove keeps writers of the key out while it looks and deletes.
-func (s *store) remove(ctx context.Context, o events.Object) (gone bool, err error) {
-	defer s.keys.lock(o.Bucket + "/" + o.Key)()
-	is, err := s.identify(o.Bucket, o.Key)
+func (s *store) remove(ctx context.Context, bucket, key, upload string) (gone bool, err error) {
+	defer s.keys.lock(bucket + "/" + key)()
+	is, err := s.identify(bucket, key)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, meta.ErrNoSuchKey) || errors.Is(err, fs.ErrInvalid) {
 		return false, nil
 	}
-	if err != nil || is.UploadID() != o.UploadID() {
+	if err != nil || is.UploadID() != upload {
 		return false, err
 	}
-	if _, err := s.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &o.Bucket, Key: &o.Key}); err != nil {
-		return false, fmt.Errorf("deleting %s: %w", path.Join(o.Bucket, o.Key), err)
+	if _, err := s.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key}); err != nil {
+		return false, fmt.Errorf("deleting %s: %w", path.Join(bucket, key), err)
 	}
 	return true, nil
 }

@@ -103,14 +103,14 @@ func TestOnlyThatObjectIsRemoved(t *testing.T) {
 	first := e.last(t, "uploads/a.csv")
 	e.put(t, "uploads/a.csv", "two")
 	second := e.last(t, "uploads/a.csv")
-	if err := e.Remove(t.Context(), first); err != nil {
+	if err := e.Remove(t.Context(), bucket, first.Key, first.UploadID()); err != nil {
 		t.Fatal(err)
 	}
 	if got := e.get(t, "uploads/a.csv"); got != "two" {
 		t.Errorf("content = %q", got)
 	}
 	for range 2 { // it may be gone already
-		if err := e.Remove(t.Context(), second); err != nil {
+		if err := e.Remove(t.Context(), bucket, second.Key, second.UploadID()); err != nil {
 			t.Fatal(err)
 		}
 	}

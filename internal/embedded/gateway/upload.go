@@ -123,11 +123,11 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 	if isForm(ctx) {
 		length = nil // the form's, not the object's
 	}
-	if err := s.fits(ctx, length); err != nil {
+	if err := s.fits(ctx, *in.Bucket, length); err != nil {
 		drain(in.Body)
 		return s3response.PutObjectOutput{}, err
 	}
-	in.Body = s.body(in.Body, length)
+	in.Body = s.body(u.bucket, in.Body, length)
 	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
 	in.Bucket = s.in(in.Bucket)
 	out, err := s.posix.PutObjectWithPostFunc(ctx, in, u.stage)
@@ -154,11 +154,11 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
-	if err := s.fits(ctx, in.ContentLength); err != nil {
+	if err := s.fits(ctx, *in.Bucket, in.ContentLength); err != nil {
 		drain(in.Body)
 		return nil, err
 	}
-	inner.Body = s.body(in.Body, in.ContentLength)
+	inner.Body = s.body(*in.Bucket, in.Body, in.ContentLength)
 	out, err := s.posix.UploadPart(context.WithoutCancel(ctx), &inner)
 	return out, s.fail(ctx, err)
 }
@@ -175,7 +175,7 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 	}
 	defer s.completions.lock(*in.UploadId)()
 	size := s.sizeOfParts(in)
-	if err := s.fits(ctx, &size); err != nil {
+	if err := s.fits(ctx, *in.Bucket, &size); err != nil {
 		return s3response.CompleteMultipartUploadResult{}, "", err
 	}
 	u := s.begin(*in.Bucket, *in.Key)
