@@ -1,13 +1,16 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/rs/cors"
 
@@ -34,6 +37,13 @@ type uploads interface {
 	Upload(ctx context.Context, id string) (events.Upload, error)
 }
 
+// changes is the log of announced changes, as far as readers need it.
+type changes interface {
+	// Changes gives what the log has from a place on, in its order, and then what comes, until ctx ends; an error ends it,
+	// too. It fails with events.ErrForgotten where the log does not reach.
+	Changes(ctx context.Context, from events.Start) (iter.Seq2[events.Announced, error], error)
+}
+
 // verifier decides who may read: a *Verifier.
 type verifier interface {
 	// Verify checks the value of an Authorization header. See Verifier.Verify for its errors.
@@ -58,14 +68,30 @@ type Config struct {
 	// nothing does, as behind a gateway that compresses by itself.
 	Compress func(http.Handler) http.Handler
 
-	Health func(ctx context.Context) error // asked by GET /healthz; default: always well
-	Logger *slog.Logger                    // default: none
+	// Changes is followed by GET /changes. Default: there is no such route, as where the changes topic has subscriptions of
+	// its own.
+	Changes      changes
+	MaxFollowers int           // at the same time; 256
+	Heartbeat    time.Duration // how often a follower hears something, at least; 15 s
+	Patience     time.Duration // how long a follower may take to read what it is sent, before it is dropped; 30 s
+
+	Health func(ctx context.Context) Health // asked by GET /healthz; default: always well
+	Clock  func() time.Time                 // default: time.Now
+	Logger *slog.Logger                     // default: none
 }
 
 // handler holds what the endpoints need.
 type handler struct {
 	Config
-	routed map[string]http.Handler // by escaped path, up to where a parameter begins
+	routed    map[string]routed // by escaped path, up to where a parameter begins
+	followers chan struct{}     // has one for each
+}
+
+// routed is a route's handler, and its path.
+type routed struct {
+	http.Handler
+
+	path string
 }
 
 // route is one path of the API. All of them answer GET and HEAD, and nothing else.
@@ -74,6 +100,7 @@ type route struct {
 	open     bool     // to all, without a token
 	long     bool     // answers can be
 	params   []string // names of the query parameters
+	lists    []string // likewise, of those that may be repeated
 	endpoint endpoint
 }
 
@@ -81,7 +108,7 @@ type route struct {
 const parameter = "parameter"
 
 // endpoint computes the reply to a request that may be answered. It writes nothing.
-type endpoint func(r *http.Request, q query) (reply, error)
+type endpoint func(r *http.Request, q query, who Claims) (reply, error)
 
 func (h *handler) routes() []route {
 	return []route{
@@ -89,6 +116,7 @@ func (h *handler) routes() []route {
 		{path: "/ice-cream/{person}", endpoint: h.lookup},
 		{path: "/uploads", long: true, params: []string{"before", "limit"}, endpoint: h.list},
 		{path: "/uploads/{id}", long: true, endpoint: h.upload},
+		{path: "/changes", params: []string{"since"}, lists: []string{"person", "flavor", "kind"}, endpoint: h.changes},
 		{path: "/openapi.json", open: true, long: true, endpoint: document()},
 		{path: "/healthz", open: true, endpoint: h.health},
 	}
@@ -112,16 +140,22 @@ func New(config Config) (http.Handler, error) {
 	if config.Compress == nil {
 		config.Compress = compressedLater
 	}
+	if config.Clock == nil {
+		config.Clock = time.Now
+	}
+	config.MaxFollowers = cmp.Or(config.MaxFollowers, 256)
+	config.Heartbeat = cmp.Or(config.Heartbeat, 15*time.Second)
+	config.Patience = cmp.Or(config.Patience, 30*time.Second)
 	config.BasePath = strings.TrimSuffix(config.BasePath, "/")
 
-	h := &handler{Config: config, routed: map[string]http.Handler{}}
+	h := &handler{Config: config, routed: map[string]routed{}, followers: make(chan struct{}, config.MaxFollowers)}
 	for _, route := range h.routes() {
 		var serve http.Handler = h.serve(route)
 		if route.long {
 			serve = config.Compress(serve)
 		}
 		prefix, _, _ := strings.Cut(route.path, "{")
-		h.routed[prefix] = serve
+		h.routed[prefix] = routed{serve, route.path}
 	}
 	return withCORS(h, config.AllowedOrigins)
 }
@@ -135,7 +169,8 @@ func compressedLater(next http.Handler) http.Handler {
 }
 
 // ServeHTTP implements http.Handler. It routes by itself, because http.ServeMux redirects unclean paths, where a name may
-// be anything, and can't tell a last segment of %2F from none.
+// be anything, and can't tell a last segment of %2F from none. As that does, it tells by http.Request.Pattern which route was
+// taken, if there was one.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method == http.MethodHead {
@@ -150,6 +185,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// It was unescaped once when the request was parsed, so it can be.
 		segment, _ := url.PathUnescape(escaped[last:])
 		r.SetPathValue(parameter, segment)
+	}
+	r.Pattern = ""
+	if ok {
+		r.Pattern = serve.path
 	}
 	switch {
 	case !ok:
@@ -187,7 +226,7 @@ func withCORS(next http.Handler, origins []string) (http.Handler, error) {
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead},
-		AllowedHeaders: []string{"Authorization", "If-None-Match"},
+		AllowedHeaders: []string{"Authorization", "If-None-Match", "Last-Event-ID"},
 		ExposedHeaders: []string{"ETag", "Link", "Retry-After", "WWW-Authenticate"},
 		MaxAge:         600,
 	}).Handler(next), nil

@@ -154,13 +154,35 @@ func TestFailures(t *testing.T) {
 			})
 		}
 	}
-	t.Run("health", func(t *testing.T) {
-		h := newHome(t, func(c *api.Config) { c.Health = func(context.Context) error { return secret } })
-		a := h.do(t, http.MethodGet, "/healthz").wantStatus(t, http.StatusServiceUnavailable)
-		if strings.Contains(a.body, "dynamodb") {
-			t.Errorf("the client is told %s", a.body)
-		}
-	})
+}
+
+func TestHealth(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		health api.Health
+		status int
+		body   string
+	}{
+		{"nothing is known of stages", api.Health{}, http.StatusOK, `{"status":"ok"}`},
+		{"all are well", api.Health{Stages: map[string]api.Condition{"table": api.Well, "apply": api.Well}},
+			http.StatusOK, `{"status":"ok","stages":{"apply":"ok","table":"ok"}}`},
+		{"of use, but not well", api.Health{Stages: map[string]api.Condition{"table": api.Well, "apply": api.DeadLetters, "ingest": api.Behind}},
+			http.StatusOK, `{"status":"degraded","stages":{"apply":"dead_letters","ingest":"behind","table":"ok"}}`},
+		{"of no use", api.Health{Down: true, Stages: map[string]api.Condition{"table": api.Silent, "apply": api.Failing, "disk": api.Full, "ingest": api.Stopped}},
+			http.StatusServiceUnavailable, `{"status":"unavailable","stages":{"apply":"failing","disk":"full","ingest":"stopped","table":"silent"}}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHome(t, func(c *api.Config) { c.Health = func(context.Context) api.Health { return test.health } })
+			a := h.do(t, http.MethodGet, "/healthz").wantStatus(t, test.status).
+				wantHeader(t, "Content-Type", "application/json").wantHeader(t, "Cache-Control", "no-store").wantHeader(t, "ETag", "")
+			if a.body != test.body+"\n" {
+				t.Errorf("got %s, want %s", a.body, test.body)
+			}
+			if retry := a.header.Get("Retry-After"); (retry != "") != test.health.Down {
+				t.Errorf("Retry-After is %q", retry)
+			}
+		})
+	}
 }
 
 func TestCORS(t *testing.T) {

@@ -18,7 +18,7 @@ func document() endpoint {
 	body := strings.TrimSuffix(openapi, "\n") // reply.write brings its own
 	p := reply{cache: public}
 	p.tag = reply{body: []byte(body)}.entityTag()
-	return func(*http.Request, query) (reply, error) {
+	return func(*http.Request, query, Claims) (reply, error) {
 		p := p
 		p.body = []byte(body)
 		return p, nil

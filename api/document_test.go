@@ -55,6 +55,7 @@ func TestDocumentIsGenerated(t *testing.T) {
 
 // document is openapi.json, loaded and validated once.
 var document = sync.OnceValues(func() (*openapi3.T, error) {
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
 	doc, err := openapi3.NewLoader().LoadFromFile("openapi.json")
 	if err != nil {
 		return nil, err
@@ -144,7 +145,7 @@ func TestEveryDocumentedStatus(t *testing.T) {
 	}
 	targets := map[string]string{
 		"/team": "/team?limit=2", "/ice-cream/{person}": "/ice-cream/andy", "/uploads": "/uploads?limit=2",
-		"/uploads/{id}": "/uploads/" + uploadID(1), "/openapi.json": "/openapi.json", "/healthz": "/healthz",
+		"/uploads/{id}": "/uploads/" + uploadID(1), "/changes": "/changes?kind=created", "/openapi.json": "/openapi.json", "/healthz": "/healthz",
 	}
 	for path, open := range api.Paths() {
 		t.Run(path, func(t *testing.T) {
@@ -163,9 +164,9 @@ func TestEveryDocumentedStatus(t *testing.T) {
 			ask(t, h, path, target, token...)
 
 			sick := newHome(t, func(c *api.Config) {
-				c.Health = func(context.Context) error { return context.DeadlineExceeded }
+				c.Health = func(context.Context) api.Health { return api.Health{Down: true} }
 			})
-			mad := newHome(t, func(c *api.Config) { c.Health = func(context.Context) error { panic("ouch") } })
+			mad := newHome(t, func(c *api.Config) { c.Health = func(context.Context) api.Health { panic("ouch") } })
 			ask(t, sick, path, target, "Authorization", sick.issuer.bearer(t))
 			ask(t, mad, path, target, "Authorization", mad.issuer.bearer(t))
 			if open {
@@ -182,6 +183,9 @@ func TestEveryDocumentedStatus(t *testing.T) {
 	ask(t, h, "/ice-cream/{person}", "/ice-cream/nobody", "Authorization", token)
 	ask(t, h, "/uploads", "/uploads?before="+uploadID(9), "Authorization", token)
 	ask(t, h, "/uploads/{id}", "/uploads/"+uploadID(9), "Authorization", token)
+	ask(t, h, "/changes", "/changes", "Authorization", token, "Last-Event-ID", "9")
+	elsewhere := newHome(t, func(c *api.Config) { c.Changes = nil })
+	ask(t, elsewhere, "/changes", "/changes", "Authorization", elsewhere.issuer.bearer(t))
 
 	documented := map[string]bool{}
 	for path, item := range loadDocument(t).Paths.Map() {

@@ -21,7 +21,7 @@ const (
 const maxPage = 4 << 20
 
 // team answers with one JSON object from person to flavor, sorted by person.
-func (h *handler) team(r *http.Request, q query) (reply, error) {
+func (h *handler) team(r *http.Request, q query, _ Claims) (reply, error) {
 	limit, err := q.limit(teamLimit, maxTeamLimit)
 	if err != nil {
 		return reply{}, err
@@ -57,7 +57,7 @@ func (h *handler) team(r *http.Request, q query) (reply, error) {
 }
 
 // lookup answers with one person's favorite.
-func (h *handler) lookup(r *http.Request, _ query) (reply, error) {
+func (h *handler) lookup(r *http.Request, _ query, _ Claims) (reply, error) {
 	person, err := cleanPerson(r.PathValue(parameter), "person")
 	if err != nil {
 		return reply{}, err

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +28,10 @@ type store struct {
 	err       error           // of every call
 	panics    any             // likewise
 	calls     int
+
+	log     []events.Announced
+	arrived chan struct{} // in the log; closed and made anew
+	follows bool          // readers of the log wait for more
 }
 
 func (s *store) enter() error {
@@ -101,6 +106,63 @@ func (s *store) Upload(_ context.Context, id string) (events.Upload, error) {
 	return events.Upload{}, events.ErrNotFound
 }
 
+// Changes gives the log from a place on.
+func (s *store) Changes(ctx context.Context, from events.Start) (iter.Seq2[events.Announced, error], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	if from.After > uint64(len(s.log)) {
+		return nil, events.ErrForgotten
+	}
+	next := int(from.After)
+	if from.After == 0 && from.Since.IsZero() {
+		next = len(s.log)
+	}
+	return func(yield func(events.Announced, error) bool) {
+		for {
+			s.mu.Lock()
+			log, arrived, follows := s.log[next:], s.arrived, s.follows
+			s.mu.Unlock()
+			for _, a := range log {
+				if !yield(a, nil) {
+					return
+				}
+			}
+			if next += len(log); !follows {
+				return
+			}
+			select {
+			case <-arrived:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}, nil
+}
+
+// announce adds to the log: persons and what they like now.
+func (s *store) announce(t testing.TB, favorites ...string) {
+	t.Helper()
+	origin, err := object().Origin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := 0; n < len(favorites); n += 2 {
+		place := uint64(len(s.log) + 1)
+		c, changed := events.NewChange(favorites[n], "", favorites[n+1], origin.At(int64(place)))
+		if !changed {
+			c, _ = events.NewChange(favorites[n], "vanilla", "", origin.At(int64(place)))
+		}
+		s.log = append(s.log, events.Announced{Place: place, Message: c.Message()})
+	}
+	close(s.arrived)
+	s.arrived = make(chan struct{})
+}
+
 // object is where the favorites of these tests come from.
 func object() events.Object {
 	return events.Object{
@@ -134,15 +196,15 @@ type home struct {
 // newHome has the talk's team, and no uploads.
 func newHome(t testing.TB, change func(*api.Config)) *home {
 	t.Helper()
-	h := &home{store: &store{favorites: map[string]events.Favorite{}}, clock: newClock(), log: new(bytes.Buffer)}
+	h := &home{store: &store{favorites: map[string]events.Favorite{}, arrived: make(chan struct{})}, clock: newClock(), log: new(bytes.Buffer)}
 	h.issuer = newIssuer(t, h.clock)
 	h.store.set(t,
 		"dan", "mint chocolate chip", "bill", "mint chocolate chip", "marija", "mint chocolate chip", "liz", "pistachio",
 		"shane", "rocky road", "andy", "cookie dough", "cedric", "cookie dough", "eileen", "cookie dough",
 	)
 	config := api.Config{
-		Favorites: h.store, Uploads: h.store, Verifier: h.issuer.newVerifier(t, nil),
-		Logger: slog.New(slog.NewTextHandler(h.log, nil)),
+		Favorites: h.store, Uploads: h.store, Changes: h.store, Verifier: h.issuer.newVerifier(t, nil),
+		Clock: h.clock.Now, Logger: slog.New(slog.NewTextHandler(h.log, nil)),
 	}
 	var err error
 	if config.Compress, err = compress.New(); err != nil {

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// query is the query of a request: every name known, and there once.
+// query is the query of a request: every name known, and there once unless it is that of a list.
 type query url.Values
 
 // parseQuery refuses what would otherwise be ignored: a misspelt limit that is silently another limit helps nobody.
-func parseQuery(raw string, known []string) (query, error) {
+func parseQuery(raw string, known, lists []string) (query, error) {
 	if raw == "" {
 		return nil, nil
 	}
@@ -21,13 +21,13 @@ func parseQuery(raw string, known []string) (query, error) {
 		return nil, badRequest("the query is malformed; percent-encode what is not a letter or a digit")
 	}
 	for name, given := range values {
-		if !slices.Contains(known, name) {
-			if len(known) == 0 {
-				return nil, badRequest("this route takes no query parameters")
-			}
-			return nil, badRequest("unknown query parameter; there are: " + strings.Join(known, ", "))
-		}
-		if len(given) > 1 {
+		switch {
+		case slices.Contains(lists, name):
+		case len(known)+len(lists) == 0:
+			return nil, badRequest("this route takes no query parameters")
+		case !slices.Contains(known, name):
+			return nil, badRequest("unknown query parameter; there are: " + strings.Join(slices.Concat(known, lists), ", "))
+		case len(given) > 1:
 			return nil, badRequest(name + " is given more than once")
 		}
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 )
@@ -53,6 +54,21 @@ func (r *Refusal) Challenge() string {
 		b.WriteString(`, scope="` + r.Scope + `"`)
 	}
 	return b.String()
+}
+
+// Verdict puts the error of Verify into one word, for counting: allowed, unauthorized, forbidden, or unavailable if nothing
+// could be said about the token.
+func Verdict(err error) string {
+	var refusal *Refusal
+	switch {
+	case err == nil:
+		return "allowed"
+	case !errors.As(err, &refusal):
+		return "unavailable"
+	case refusal.Status() == http.StatusForbidden:
+		return "forbidden"
+	}
+	return "unauthorized"
 }
 
 // refuse makes the Refusal of a token that is not valid.

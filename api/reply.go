@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"io"
@@ -17,16 +18,23 @@ const (
 	public     = "public, max-age=300" // the same for all
 )
 
-// reply is a JSON answer with status 200.
+// reply is a JSON answer.
 type reply struct {
-	body  []byte
-	next  string // URL of the next page; empty on the last
-	cache string // of Cache-Control; empty: revalidate
-	tag   string // entity tag; empty: computed from body and next
+	body   []byte
+	next   string // URL of the next page; empty on the last
+	cache  string // of Cache-Control; empty: revalidate
+	tag    string // entity tag; empty: computed from body and next
+	status int    // 0: 200; with 503 the client is told when to come again
+
+	stream func(w http.ResponseWriter, r *http.Request) // writes everything itself, in place of the rest
 }
 
 // write sends the reply, or a 304 if the client has it already.
 func (p reply) write(w http.ResponseWriter, r *http.Request) {
+	if p.stream != nil {
+		p.stream(w, r)
+		return
+	}
 	header := w.Header()
 	if p.cache == "" {
 		p.cache = revalidate
@@ -48,7 +56,10 @@ func (p reply) write(w http.ResponseWriter, r *http.Request) {
 	}
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(p.body)+1))
-	w.WriteHeader(http.StatusOK)
+	if p.status == http.StatusServiceUnavailable {
+		header.Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	w.WriteHeader(cmp.Or(p.status, http.StatusOK))
 	_, _ = w.Write(append(p.body, '\n')) // the client may have gone
 }
 

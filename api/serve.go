@@ -31,47 +31,33 @@ func (h *handler) answer(route route, r *http.Request) (_ reply, err error) {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
+	var who Claims
 	if !route.open {
-		if err := h.authorize(r); err != nil {
+		if who, err = h.authorize(r); err != nil {
 			return reply{}, err
 		}
 	}
-	q, err := parseQuery(r.URL.RawQuery, route.params)
+	q, err := parseQuery(r.URL.RawQuery, route.params, route.lists)
 	if err != nil {
 		return reply{}, err
 	}
-	return route.endpoint(r, q)
+	return route.endpoint(r, q, who)
 }
 
 // authorize lets only holders of a good token pass.
-func (h *handler) authorize(r *http.Request) error {
+func (h *handler) authorize(r *http.Request) (Claims, error) {
 	authorization := ""
 	switch values := r.Header["Authorization"]; len(values) {
 	case 0:
 	case 1:
 		authorization = values[0]
 	default: // which one a proxy before us looked at can't be known
-		return &Refusal{Code: invalidRequest, Description: "there is more than one Authorization header"}
+		return Claims{}, &Refusal{Code: invalidRequest, Description: "there is more than one Authorization header"}
 	}
-	_, err := h.Verifier.Verify(r.Context(), authorization)
-	return err
+	return h.Verifier.Verify(r.Context(), authorization)
 }
-
-// health tells whether the service is of use. Why not is for the log.
-func (h *handler) health(r *http.Request, _ query) (reply, error) {
-	if h.Health != nil {
-		if err := h.Health(r.Context()); err != nil {
-			return reply{}, fmt.Errorf("%w: %w", errUnhealthy, err)
-		}
-	}
-	return reply{body: []byte(`{"status":"ok"}`), cache: noStore}, nil
-}
-
-// errUnhealthy is the error of a failed health check.
-var errUnhealthy = errors.New("unhealthy")
 
 // isUnavailable tells whether an error is of those that go away by themselves.
 func isUnavailable(err error) bool {
-	return errors.Is(err, ErrKeysUnavailable) || errors.Is(err, errUnhealthy) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return errors.Is(err, ErrKeysUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

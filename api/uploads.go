@@ -27,7 +27,7 @@ type summary struct {
 }
 
 // list answers with the uploads, newest first.
-func (h *handler) list(r *http.Request, q query) (reply, error) {
+func (h *handler) list(r *http.Request, q query, _ Claims) (reply, error) {
 	limit, err := q.limit(uploadsLimit, maxUploadsLimit)
 	if err != nil {
 		return reply{}, err
@@ -61,7 +61,7 @@ func (h *handler) list(r *http.Request, q query) (reply, error) {
 }
 
 // upload answers with the report on one upload.
-func (h *handler) upload(r *http.Request, _ query) (reply, error) {
+func (h *handler) upload(r *http.Request, _ query, _ Claims) (reply, error) {
 	id := r.PathValue(parameter)
 	if !events.ValidUploadID(id) {
 		return reply{}, badRequest("that is not the id of an upload: 26 digits and lower-case letters")

@@ -71,6 +71,7 @@
 //	table.go     the rule of the table
 //	upload.go    the ledger's record, which is the uploader's report
 //	change.go    what subscribers are told
+//	announced.go the log of changes; filter.go chooses from it
 //	message.go   the envelope of all that travels
 //	errors.go    what the stages tell one another by errors
 package events

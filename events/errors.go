@@ -11,7 +11,15 @@ var (
 	// failed; do not retry.
 	ErrVanished = errors.New("the object was deleted or overwritten before it was read")
 
+	// ErrForgotten: the log of changes does not reach back to the place that was asked for, or never came so far. Read the
+	// table, and follow from now on.
+	ErrForgotten = errors.New("the changes since then are not kept")
+
 	// ErrPermanent: the request itself is at fault (too large, malformed, forbidden). Do not retry: what it carried
 	// belongs in the dead letters.
 	ErrPermanent = errors.New("permanent failure")
+
+	// ErrUnavailable: what is asked for is fine, but what it takes is out of order for now, and for all alike: the disk
+	// is full, the table is locked. Wait, and try the same again for as long as it takes; that is no failed try.
+	ErrUnavailable = errors.New("unavailable for now")
 )

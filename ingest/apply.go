@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -43,13 +44,13 @@ func (a *Applier) Apply(ctx context.Context, bodies [][]byte) []error {
 	if err == nil {
 		return errs
 	}
-	if len(batches) == 1 || ctx.Err() != nil {
+	if len(batches) == 1 || ctx.Err() != nil || errors.Is(err, events.ErrUnavailable) {
 		for _, i := range index {
 			errs[i] = err
 		}
 		return errs
 	}
-	a.Log.WarnContext(ctx, "applying one by one", "batches", len(batches), "error", err)
+	a.Log.With(about(ofBatches(batches))).WarnContext(ctx, "applying one by one", "batches", len(batches), "error", err)
 	for n, b := range batches {
 		errs[index[n]] = a.apply(ctx, []events.Batch{b})
 	}

@@ -137,15 +137,14 @@ func (in *Ingester) handOn(ctx context.Context, rest events.Span, log *slog.Logg
 // before the end.
 func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Origin, log *slog.Logger) (events.Reading, *events.Span, error) {
 	o := from.Object
-	body, metadata, err := in.cfg.Objects.Open(ctx, o)
-	if err != nil {
-		return vanished(from, err)
-	}
 	rejects, err := openRejectLog(ctx, in.cfg.Reports, origin.Upload(), from.RejectsBytes)
 	if err != nil {
-		return events.Reading{}, nil, errors.Join(err, body.Close())
+		return events.Reading{}, nil, err
 	}
-	defer rejects.discard()
+	body, metadata, err := in.cfg.Objects.Open(ctx, o)
+	if err != nil {
+		return vanished(from, rejects, err)
+	}
 	if metadata[abortName] == abortValue && from.Offset == 0 {
 		log.InfoContext(ctx, "reading it through first, as on-error=abort asks")
 		trial, err := Read(body, o.Key, func(events.Update) error { return nil }, rejects.add)
@@ -157,7 +156,7 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 			return reading, nil, err
 		}
 		if body, _, err = in.cfg.Objects.Open(ctx, o); err != nil {
-			return vanished(from, err)
+			return vanished(from, rejects, err)
 		}
 	}
 	defer body.Close()
@@ -170,14 +169,13 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 	if err != nil {
 		return events.Reading{}, nil, err
 	}
-	reading.Rejects = rejects.first
-	if reading.RejectsAt, err = rejects.close(); err != nil {
-		return events.Reading{}, nil, err
-	}
 	if rest != nil {
 		rest.RejectsBytes = rejects.bytes
+		return reading, rest, rejects.pause()
 	}
-	return reading, rest, nil
+	reading.Rejects = rejects.first
+	reading.RejectsAt, err = rejects.close()
+	return reading, nil, err
 }
 
 // Read reads a file to its end, or to where it breaks; name tells the format. It hands on each row that is accepted and
@@ -227,13 +225,17 @@ func broken(reading events.Reading, err error) (events.Reading, error) {
 }
 
 // vanished makes a lost object a failure of its upload, for all to see.
-func vanished(from events.Span, err error) (events.Reading, *events.Span, error) {
+func vanished(from events.Span, rejects *rejectLog, err error) (events.Reading, *events.Span, error) {
 	if !errors.Is(err, events.ErrVanished) {
 		return events.Reading{}, nil, err
 	}
-	return events.Reading{Rows: from.Rows, Rejected: from.Rejected, Batches: from.Batches, Failure: &events.Failure{
-		Code: events.ObjectVanished, Reason: "the object was deleted or overwritten before it was read; upload it again", Offset: from.Offset,
-	}}, nil, nil
+	reading := events.Reading{
+		Rows: from.Rows, Rejected: from.Rejected, Batches: from.Batches, Rejects: rejects.first, Failure: &events.Failure{
+			Code: events.ObjectVanished, Reason: "the object was deleted or overwritten before it was read; upload it again", Offset: from.Offset,
+		},
+	}
+	reading.RejectsAt, err = rejects.close()
+	return reading, nil, err
 }
 
 // aborted refuses every row of a file that has a bad one, or that can't be read, as its uploader wished.

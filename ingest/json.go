@@ -34,16 +34,17 @@ func newJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, error
 	d := &jsonDecoder{src: src, skip: start}
 	if offset > start {
 		// A row in the middle is the first of a value that opens right before it.
-		head, err := in.Peek(headSize)
-		if err != nil && err != io.EOF { // the source gives it bare
-			return nil, err
-		}
-		open := bytes.TrimLeft(head, " \t\r\n")
-		if err := skip(src, in, start, offset, nil); err != nil {
+		open := make([]byte, 0, 1)
+		err := skip(src, in, start, offset, func(piece []byte) {
+			if opening := bytes.TrimLeft(piece, " \t\r\n"); len(open) == 0 && len(opening) > 0 {
+				open = append(open, opening[0])
+			}
+		})
+		if err != nil {
 			return nil, err
 		}
 		d.skip = offset - 1
-		d.in = jsontext.NewDecoder(io.MultiReader(bytes.NewReader(open[:1]), in), lenient()...)
+		d.in = jsontext.NewDecoder(io.MultiReader(bytes.NewReader(open), in), lenient()...)
 	} else {
 		d.in = jsontext.NewDecoder(in, lenient()...)
 	}

@@ -112,7 +112,7 @@ func (p publisher) publish(ctx context.Context, messages []events.Message) error
 		if try == publishTries {
 			return fmt.Errorf("publishing %d of %d messages failed %d times, the last with: %w", len(again), len(messages), try, last)
 		}
-		p.log.WarnContext(ctx, "publishing again", "messages", len(again), "of", len(messages), "try", try, "error", last)
+		p.log.With(about(ofMessages(again))).WarnContext(ctx, "publishing again", "messages", len(again), "of", len(messages), "try", try, "error", last)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -41,7 +41,7 @@ func TestResume(t *testing.T) {
 				if diff := cmp.Diff(whole.messages, pieces.messages); diff != "" {
 					t.Errorf("messages (-whole +pieces):\n%s", diff)
 				}
-				if diff := cmp.Diff(whole.stored, pieces.stored); diff != "" {
+				if diff := cmp.Diff(whole.report(), pieces.report()); diff != "" {
 					t.Errorf("reports (-whole +pieces):\n%s", diff)
 				}
 				if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.Reading{}, "At")); diff != "" {
@@ -52,10 +52,57 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// resumeFiles have good rows and bad ones, all sorts of white space between them, and a break at the end.
+// TestLongReport is of a report that is kept in several parts.
+func TestLongReport(t *testing.T) {
+	text := "person,flavor,note\n"
+	for i := range 4000 {
+		text += fmt.Sprintf("person %d,,%s\n", i, strings.Repeat("é", 200))
+		if i%20 == 0 {
+			text += fmt.Sprintf("person %d,vanilla,\n", i)
+		}
+	}
+	whole, pieces := newBench("a.csv", []byte(text)), newBench("a.csv", []byte(text))
+	whole.run(t, nil)
+	if n := 0; pieces.run(t, func(context.Context) bool { n++; return n%2 == 0 }) < 2 {
+		t.Fatal("it never stopped in between")
+	}
+	if n := strings.Count(whole.report(), "\n"); n != 4000 || len(whole.report()) < 2<<20 {
+		t.Errorf("%d rows in %d bytes", n, len(whole.report()))
+	}
+	if whole.report() != pieces.report() {
+		t.Error("the reports differ")
+	}
+	if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.Reading{}, "At")); diff != "" {
+		t.Errorf("reading (-whole +pieces):\n%s", diff)
+	}
+}
+
+// TestRepeatedReadingKeepsTheReport: a delivery that is repeated while the first one is under way, and that stops before its
+// end when the other has sealed the upload, takes nothing from the report, nor from one that is still being written.
+func TestRepeatedReadingKeepsTheReport(t *testing.T) {
+	b := newBench("a.csv", []byte(resumeFiles()["a.csv"]))
+	b.run(t, func(context.Context) bool { return true })
+	report := b.report()
+	if strings.Count(report, "\n") < 10 {
+		t.Fatal("this file proves nothing")
+	}
+	b.sealed = events.Reading{} // as it was when the other delivery began
+	if err := b.ingester(func(context.Context) bool { return true }).Ingest(t.Context(), b.object); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.spans) != 1 {
+		t.Fatalf("%d spans; it was to stop", len(b.spans))
+	}
+	if b.report() != report {
+		t.Errorf("the report has %d bytes now, of %d", len(b.report()), len(report))
+	}
+}
+
+// resumeFiles have good rows and bad ones, all sorts of white space between them, more than fits into a buffer, and a break
+// at the end.
 func resumeFiles() map[string]string {
-	csv, tsv, ndjson, object, array := "\ufeffflavor,person,action\r\n", "person\tflavor\n", "", "\n {", "\ufeff[ "
-	for i := range 300 {
+	csv, tsv, ndjson, object, array := "\ufeffflavor,person,action\r\n", "person\tflavor\n", "", strings.Repeat("\n ", 3000)+"{", "\ufeff[ "
+	for i := range 1200 {
 		person, flavor := fmt.Sprintf("person %d, \"of\" many", i), "crème brûlée"
 		if i%7 == 0 {
 			flavor = ""
@@ -116,9 +163,7 @@ func newBench(name string, body []byte) *bench {
 // run ingests the object, and each span that is handed on, until the upload is sealed. It returns how many spans there were.
 func (b *bench) run(t *testing.T, pause func(context.Context) bool) (spans int) {
 	t.Helper()
-	in := ingest.New(ingest.Config{
-		Objects: b, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler), BatchBytes: 1000, Pause: pause,
-	})
+	in := b.ingester(pause)
 	if err := in.Ingest(t.Context(), b.object); err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +193,15 @@ func (b *bench) run(t *testing.T, pause func(context.Context) bool) (spans int) 
 	}
 	return spans
 }
+
+func (b *bench) ingester(pause func(context.Context) bool) *ingest.Ingester {
+	return ingest.New(ingest.Config{
+		Objects: b, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler), BatchBytes: 1000, Pause: pause,
+	})
+}
+
+// report is the one of rejected rows.
+func (b *bench) report() string { return b.stored[b.object.UploadID()+"/rejects.ndjson"] }
 
 func (b *bench) Open(context.Context, events.Object) (io.ReadCloser, map[string]string, error) {
 	return io.NopCloser(bytes.NewReader(b.body)), nil, nil

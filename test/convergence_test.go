@@ -331,7 +331,7 @@ func (h *house) check() {
 		h.must(err)
 		checkUpload(h, u, got, h.reports[got.ID+"/rejects.ndjson"])
 		want := *h.counts(got.ID)
-		want.Rows, want.Rejected, want.Batches = int64(len(u.accepted))+u.rejected, u.rejected, want.BatchesApplied
+		want.Rows, want.Rejected, want.Batches = int64(len(u.accepted)+len(u.rejected)), int64(len(u.rejected)), want.BatchesApplied
 		if diff := gocmp.Diff(want, got.Counts); diff != "" {
 			h.Fatalf("counts of %s (-want +got):\n%s", u.object.Key, diff)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"golang.org/x/text/unicode/norm"
@@ -86,6 +87,9 @@ func escapeAll(s string) string {
 // value draws what suits a parameter: what there is in the house by its name, or else by its schema.
 func (h *documented) value(p *openapi3.Parameter) *rapid.Generator[string] {
 	schema := p.Schema.Value
+	if schema.Type.Is("array") {
+		schema = schema.Items.Value
+	}
 	switch {
 	case p.Name == "person" || p.Name == "after":
 		return rapid.SampledFrom(names)
@@ -106,6 +110,8 @@ func (h *documented) value(p *openapi3.Parameter) *rapid.Generator[string] {
 		return rapid.Map(rapid.SampledFrom(schema.Enum), func(v any) string { s, _ := v.(string); return s })
 	case schema.Pattern != "":
 		return rapid.StringMatching(schema.Pattern)
+	case schema.Format == "date-time":
+		return rapid.Map(rapid.Int64Range(0, 4e9), func(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) })
 	}
 	return rapid.StringMatching(`[ -~]{1,20}`)
 }

@@ -26,6 +26,7 @@ type process struct {
 	*connection
 	t   *testing.T
 	dir string
+	log bytes.Buffer // standard error; complete once the process has ended
 }
 
 // startServe starts serve on a data folder and free ports, and returns once it is ready.
@@ -35,8 +36,7 @@ func startServe(t *testing.T, dir string, args ...string) *process {
 	p.Cmd = exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], append([]string{
 		"serve", "--data", dir, "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)...)
 	p.Env = append(os.Environ(), asProgram+"=1")
-	var log bytes.Buffer
-	p.Stderr = &log
+	p.Stderr = &p.log
 	out, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func startServe(t *testing.T, dir string, args ...string) *process {
 		}
 	}
 	p.kill()
-	t.Fatalf("serve did not become ready:\n%s", log.String())
+	t.Fatalf("serve did not become ready:\n%s", p.log.String())
 	return nil
 }
 

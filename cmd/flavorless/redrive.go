@@ -13,11 +13,11 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/stack"
 )
 
-const redriveHelp = `Without a queue, list what could not be processed and why; with queues, or --all, put it back into the pipeline, where it has
-all its tries again. Nothing is deleted before it is back, and what can't be put back stays, with an error. Doing it twice
-does no harm.
+const redriveHelp = `Without an argument, list what could not be processed and why; with queues or the ids of single messages, or --all, put it back
+into the pipeline, where it has all its tries again. Nothing is deleted before it is back, and what can't be put back
+stays, with an error. Doing it twice does no harm.
 
-The server on this machine has ingest-dead and apply-dead. A deployed stack has
+The server on this machine has ingest-dead, apply-dead, and a queue for each webhook. A deployed stack has no ids, and these queues:
 
   apply-dead, resume-dead   SQS moves the messages back to the queue that they came from
   updates-undelivered       messages are published again to the updates topic
@@ -39,8 +39,8 @@ type redriveFlags struct {
 func newRedrive(t *terminal) *cobra.Command {
 	var f redriveFlags
 	c := &cobra.Command{
-		Use: "redrive [QUEUE…]", Short: "List dead letters with their reasons, or put them back", Long: redriveHelp,
-		Example: "  flavorless redrive\n  flavorless redrive --all\n  flavorless redrive --stack flavorless-dev\n  flavorless redrive --stack flavorless-dev --profile work apply-dead ingest-dead",
+		Use: "redrive [QUEUE | ID]…", Short: "List dead letters with their reasons, or put them back", Long: redriveHelp,
+		Example: "  flavorless redrive\n  flavorless redrive --all\n  flavorless redrive 17 18\n  flavorless redrive --stack flavorless-dev\n  flavorless redrive --stack flavorless-dev --profile work apply-dead ingest-dead",
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.run(c.Context(), t, args, c.Flags().Changed("data"))
 		},
@@ -52,9 +52,9 @@ func newRedrive(t *terminal) *cobra.Command {
 	return c
 }
 
-func (f *redriveFlags) run(ctx context.Context, t *terminal, queues []string, named bool) error {
+func (f *redriveFlags) run(ctx context.Context, t *terminal, what []string, named bool) error {
 	switch {
-	case f.all && len(queues) > 0:
+	case f.all && len(what) > 0:
 		return usage("--all is every queue; name some, or say --all")
 	case f.show < 0:
 		return usage("--show is %d; it can't be negative", f.show)
@@ -68,18 +68,23 @@ func (f *redriveFlags) run(ctx context.Context, t *terminal, queues []string, na
 		if conn.info.Control == "" {
 			return usage("redriving needs the data folder of the server, not only its URL; say which with --data")
 		}
-		dead = deadLettersHere{conn}
+		if dead, err = openDeadLettersHere(ctx, conn); err != nil {
+			return err
+		}
 	}
-	for _, q := range queues {
-		if !slices.Contains(dead.DeadQueues(), q) {
-			return usage("there is no dead-letter queue %q; there are %s", q, strings.Join(dead.DeadQueues(), ", "))
+	for _, w := range what {
+		switch _, bad := strconv.ParseUint(w, 10, 64); {
+		case bad == nil && conn.stack != nil:
+			return usage("messages of a stack have no ids; name queues: %s", strings.Join(dead.DeadQueues(), ", "))
+		case bad != nil && !slices.Contains(dead.DeadQueues(), w):
+			return usage("there is no dead-letter queue %q; there are %s", w, strings.Join(dead.DeadQueues(), ", "))
 		}
 	}
 	if f.all {
-		queues = dead.DeadQueues()
+		what = dead.DeadQueues()
 	}
-	if len(queues) > 0 {
-		return f.redrive(ctx, t, dead, queues)
+	if len(what) > 0 {
+		return f.redrive(ctx, t, dead, what)
 	}
 	return f.list(ctx, t, conn, dead)
 }
@@ -88,7 +93,8 @@ func (f *redriveFlags) run(ctx context.Context, t *terminal, queues []string, na
 type deadLetters interface {
 	DeadQueues() []string
 	Dead(ctx context.Context, queue string, most int) (stack.Dead, error)
-	Redrive(ctx context.Context, queue string, progress func(restored int64)) (stack.Redriven, error)
+	// Redrive takes a queue; on this machine also the id of a message.
+	Redrive(ctx context.Context, what string, progress func(restored int64)) (stack.Redriven, error)
 }
 
 // list shows what is in the queues, and leaves it there.
@@ -107,7 +113,11 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, 
 		}
 		depths = append(depths, []string{d.Queue, strconv.FormatInt(d.Waiting, 10)})
 		for _, l := range d.Letters {
-			letters = append(letters, []string{d.Queue, l.Sent.Local().Format(time.DateTime), visible(l.Subject), visible(l.Reason)})
+			row := []string{d.Queue, l.Sent.Local().Format(time.DateTime), visible(l.Subject), visible(l.Reason)}
+			if conn.stack == nil {
+				row = append([]string{strconv.FormatUint(l.ID, 10), strconv.Itoa(l.Tries)}, row...)
+			}
+			letters = append(letters, row)
 		}
 	}
 	if f.asJSON {
@@ -116,7 +126,11 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, 
 	t.table("", []string{"QUEUE", "WAITING"}, depths)
 	if len(letters) > 0 {
 		t.printf("\n")
-		t.table("", []string{"QUEUE", "SINCE", "WHAT", "WHY"}, letters)
+		head := []string{"QUEUE", "SINCE", "WHAT", "WHY"}
+		if conn.stack == nil {
+			head = append([]string{"ID", "TRIES"}, head...)
+		}
+		t.table("", head, letters)
 		home := ""
 		if conn.stack != nil {
 			home = " --stack " + conn.stack.Name()
@@ -128,10 +142,10 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, 
 	return nil
 }
 
-// redrive puts back what is in these queues. What goes wrong in one does not keep it from the next.
-func (f *redriveFlags) redrive(ctx context.Context, t *terminal, dead deadLetters, queues []string) error {
+// redrive puts back what is in these queues, or these messages. What goes wrong with one does not keep it from the next.
+func (f *redriveFlags) redrive(ctx context.Context, t *terminal, dead deadLetters, what []string) error {
 	code := exitOK
-	for _, name := range queues {
+	for _, name := range what {
 		var line statusLine
 		r, err := dead.Redrive(ctx, name, func(n int64) { line.text(t, fmt.Sprintf("%s: %d put back", name, n)) })
 		line.clear(t)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/flavorless/flavorless/internal/aws/stack"
@@ -15,34 +16,43 @@ import (
 )
 
 // deadLettersHere are those of the server on this machine.
-type deadLettersHere struct{ conn *connection }
+type deadLettersHere struct {
+	conn  *connection
+	dead  []stack.Dead // as they were at the beginning
+	names []string
+}
+
+func openDeadLettersHere(ctx context.Context, conn *connection) (d deadLettersHere, err error) {
+	d.conn = conn
+	err = d.control(ctx, http.MethodGet, nil, &d.dead)
+	for _, q := range d.dead {
+		d.names = append(d.names, q.Queue)
+	}
+	return d, err
+}
 
 // DeadQueues implements deadLetters.
-func (deadLettersHere) DeadQueues() []string { return []string{"ingest-dead", "apply-dead"} }
+func (d deadLettersHere) DeadQueues() []string { return d.names }
 
 // Dead implements deadLetters.
-func (d deadLettersHere) Dead(ctx context.Context, queue string, most int) (stack.Dead, error) {
-	var queues []stack.Dead
-	if err := d.control(ctx, http.MethodGet, nil, &queues); err != nil {
-		return stack.Dead{}, err
-	}
-	for _, q := range queues {
-		if q.Queue == queue {
-			q.Letters = q.Letters[:min(most, len(q.Letters))]
-			return q, nil
-		}
-	}
-	return stack.Dead{}, fmt.Errorf("the server knows no queue %s; is it of another version?", queue)
+func (d deadLettersHere) Dead(_ context.Context, queue string, most int) (stack.Dead, error) {
+	q := d.dead[slices.Index(d.names, queue)]
+	q.Letters = q.Letters[:min(most, len(q.Letters))]
+	return q, nil
 }
 
 // Redrive implements deadLetters.
-func (d deadLettersHere) Redrive(ctx context.Context, queue string, progress func(int64)) (stack.Redriven, error) {
+func (d deadLettersHere) Redrive(ctx context.Context, what string, progress func(int64)) (stack.Redriven, error) {
+	query := url.Values{"id": {what}}
+	if slices.Contains(d.names, what) {
+		query = url.Values{"queue": {what}}
+	}
 	var answer local.Redriven
-	if err := d.control(ctx, http.MethodPost, url.Values{"queue": {queue}}, &answer); err != nil {
-		return stack.Redriven{Queue: queue}, err
+	if err := d.control(ctx, http.MethodPost, query, &answer); err != nil {
+		return stack.Redriven{Queue: what}, err
 	}
 	progress(answer.Restored)
-	r := stack.Redriven{Queue: queue, Restored: answer.Restored}
+	r := stack.Redriven{Queue: what, Restored: answer.Restored}
 	for _, text := range answer.Failures {
 		r.Failures = append(r.Failures, errors.New(text))
 	}

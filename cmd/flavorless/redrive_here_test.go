@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -48,11 +49,14 @@ func TestRedriveHere(t *testing.T) {
 	if uploads, err := p.recent(t.Context(), 1); err == nil && len(uploads) == 1 {
 		id = uploads[0].ID
 	}
-	if got := redrive(); got.code != exitOK || !strings.Contains(got.out, "upload "+id) || !strings.Contains(got.out, "the disk is on strike") || !strings.Contains(got.out, "--data "+p.dir+" --all") {
+	if got := redrive(); got.code != exitOK || !regexp.MustCompile(`(?m)^1 +5 +apply-dead .* upload `+id+" ").MatchString(got.out) || !strings.Contains(got.out, "the disk is on strike") || !strings.Contains(got.out, "--data "+p.dir+" --all") {
 		t.Errorf("listed: %+v", got)
 	}
 	sql("DROP TRIGGER outage")
-	if got := redrive("apply-dead"); got.code != exitOK || got.out != "apply-dead: 1 put back\n" || got.err != "" {
+	if got := redrive("7"); got.code != exitFailed || !strings.Contains(got.err, "7: there is no such dead letter") {
+		t.Errorf("an id that there is not: %+v", got)
+	}
+	if got := redrive("1"); got.code != exitOK || got.out != "1: 1 put back\n" || got.err != "" {
 		t.Errorf("redriven: %+v", got)
 	}
 	if u := p.settled("uploads/a.csv"); u.Status != events.Live || p.team()["andy"] != "vanilla" {

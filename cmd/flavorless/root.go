@@ -41,7 +41,7 @@ func newRoot(t *terminal, started *bool) *cobra.Command {
 	root.SetErr(t.err)
 	root.AddCommand(
 		newDemo(t), newServe(t), newEnv(t), newUpload(t), newCheck(t), newTeam(t), newLookup(t), newUploads(t), newWatch(t), newRedrive(t),
-		newToken(t),
+		newToken(t), newWebhookSecret(t),
 	)
 	return root
 }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,8 +31,20 @@ func newServe(t *terminal) *cobra.Command {
 		Example: "  flavorless serve\n  flavorless serve --data /var/lib/flavorless --api 127.0.0.1:8081\n  flavorless serve --issuer https://id.example.com/ --audience flavorless --jwks-uri https://id.example.com/jwks.json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if cfg.Webhooks == nil { // not as a default: --help would show it
+				cfg.Webhooks = strings.Fields(os.Getenv("FLAVORLESS_WEBHOOKS"))
+			}
 			cfg.Log = newLog(t, verbose, logJSON)
-			return serve(c.Context(), t, cfg)
+			if !logJSON {
+				return serve(c.Context(), t, cfg)
+			}
+			// What else would be printed goes to the log, too, so that each line of it is JSON.
+			restore, err := captureStderr(cfg.Log)
+			if err != nil {
+				return err
+			}
+			defer restore()
+			return logged(cfg.Log, serve(c.Context(), t, cfg))
 		},
 	}
 	dataFlag(c, &cfg.Dir)
@@ -40,24 +52,17 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.API, "api", "127.0.0.1:8080", "address of the read API")
 	flags.StringVar(&cfg.S3, "s3", "127.0.0.1:9000", "address of the bucket")
 	flags.StringVar(&cfg.NATS, "nats", "127.0.0.1:4222", "address where subscribers get changes")
+	flags.StringVar(&cfg.Metrics, "metrics", "", "address of the metrics, without a token (default that of the API, if on the loopback interface; else none)")
 	flags.StringVar(&cfg.Issuer, "issuer", "", "accept tokens with this iss claim")
 	flags.StringVar(&cfg.Audience, "audience", "", "and this aud claim")
 	flags.StringVar(&cfg.JWKSURI, "jwks-uri", "", "signed by a key that is found there")
 	flags.StringVar(&cfg.RequiredScope, "required-scope", "", "and with this scope")
+	flags.StringArrayVar(&cfg.Webhooks, "webhook", nil,
+		"deliver changes to this URL, signed (can be repeated; default: those in FLAVORLESS_WEBHOOKS); see: flavorless webhook-secret --help")
+	flags.IntVar(&cfg.WebhookTries, "webhook-tries", 12, "deliveries to a webhook after which a change is one of its dead letters")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
-	flags.BoolVar(&logJSON, "log-json", false, "log as JSON")
+	flags.BoolVar(&logJSON, "log-json", false, "log as JSON, a line an entry")
 	return c
-}
-
-func newLog(t *terminal, verbose, asJSON bool) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if verbose {
-		options.Level = slog.LevelDebug
-	}
-	if asJSON {
-		return slog.New(slog.NewJSONHandler(t.err, options))
-	}
-	return slog.New(slog.NewTextHandler(t.err, options))
 }
 
 // memoryLimit makes garbage be collected earlier than at twice of what is alive once the heap and what else Go keeps reach
@@ -73,10 +78,15 @@ func serve(ctx context.Context, t *terminal, cfg local.Config) error {
 		return surroundings(err)
 	}
 	info := server.Info()
+	metrics := info.Metrics
+	if metrics == "" {
+		metrics = "none (--metrics)"
+	}
 	t.printf("%s\n", t.style(green, "flavorless is ready"))
 	t.table("  ", []string{"upload to", "s3://" + info.Bucket + "/" + uploadsPrefix, "at " + info.S3}, [][]string{
 		{"read from", info.API + "/team", ""},
 		{"changes on", info.NATS, "flavorless.change.>"},
+		{"metrics at", metrics, ""},
 		{"data folder", cfg.Dir, ""},
 	})
 	data := ""
@@ -100,7 +110,7 @@ func surroundings(err error) error {
 	case errors.Is(err, local.ErrInUse):
 		return usage("%w; stop that one first, or choose another folder with --data", err)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return usage("%w; stop what listens there, or choose another address with --api, --s3 or --nats (port 0: any free one)", err)
+		return usage("%w; stop what listens there, or choose another address with --api, --s3, --nats or --metrics (port 0: any free one)", err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOSPC):
 		return usage("%w; choose a folder that can be written, with --data", err)
 	case errors.Is(err, local.ErrConfig), errors.Is(err, syscall.EADDRNOTAVAIL):

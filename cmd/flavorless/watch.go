@@ -57,7 +57,7 @@ func newWatch(t *terminal) *cobra.Command {
 }
 
 // filter brings names to the form in which they are stored.
-func (f *watchFlags) filter() (filter stack.Filter, err error) {
+func (f *watchFlags) filter() (filter events.Filter, err error) {
 	if f.since < 0 || f.timeout < 0 || f.count < 0 {
 		return filter, usage("--since, --timeout and --count can't be negative")
 	}
@@ -161,7 +161,7 @@ func (t *terminal) showChange(c events.Change, asJSON bool) error {
 
 // watch hands over the changes of the server on this machine until ctx ends or each fails. It goes on through a restart of
 // the server, behind the last change that it saw.
-func (c *connection) watch(ctx context.Context, t *terminal, filter stack.Filter, since time.Duration, each func(events.Change) error) error {
+func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filter, since time.Duration, each func(events.Change) error) error {
 	if c.info.NATS == "" {
 		return usage("FLAVORLESS_NATS_URL is not set, which tells where changes are announced; set it with: eval \"$(flavorless env)\"")
 	}

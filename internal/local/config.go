@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,10 +17,20 @@ type Config struct {
 	S3   string // of the bucket
 	NATS string // of the changes
 
+	// Metrics is the host:port at which they are served at MetricsPath. Without one they are served next to the API, if that
+	// listens on the loopback interface, and else not at all: they need no token.
+	Metrics string
+
 	// The identity provider whose tokens the API takes: all three or none. With none it takes those of a development
 	// issuer that lives in the data folder.
 	Issuer, Audience, JWKSURI string
 	RequiredScope             string // may be empty
+
+	Limits    Limits
+	Retention Retention
+
+	Webhooks     []string // URLs that changes are delivered to; they may hold secrets
+	WebhookTries int      // after which a change is a dead letter of its webhook; 12
 
 	Clock func() time.Time // time.Now
 	Log   *slog.Logger
@@ -53,7 +64,10 @@ func (c Config) checked() (Config, error) {
 	for _, address := range []struct {
 		name  string
 		value *string
-	}{{"API", &c.API}, {"S3", &c.S3}, {"NATS", &c.NATS}} {
+	}{{"API", &c.API}, {"S3", &c.S3}, {"NATS", &c.NATS}, {"metrics", &c.Metrics}} {
+		if *address.value == "" && address.value == &c.Metrics {
+			continue
+		}
 		if *address.value == "" {
 			*address.value = "127.0.0.1:0"
 		}
@@ -68,10 +82,25 @@ func (c Config) checked() (Config, error) {
 			*address.value = net.JoinHostPort("127.0.0.1", port)
 		}
 	}
+	seen := map[string]bool{}
+	for _, url := range c.Webhooks {
+		if seen[url] {
+			return c, fmt.Errorf("%w: a webhook is given twice", ErrConfig)
+		}
+		seen[url] = true
+	}
+	if c.WebhookTries < 0 {
+		return c, fmt.Errorf("%w: a webhook can't have %d tries", ErrConfig, c.WebhookTries)
+	}
+	c.WebhookTries = cmp.Or(c.WebhookTries, webhookTries)
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	return c, nil
+	c.Limits, c.Retention = c.Limits.withDefaults(), c.Retention.withDefaults()
+	if err := c.Limits.check(); err != nil {
+		return c, err
+	}
+	return c, c.Retention.check()
 }
 
 func (c Config) development() bool { return c.Issuer == "" }

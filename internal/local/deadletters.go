@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // DeadLettersPath is where whoever has the data folder, and with it Info.Control as a bearer token, looks at the dead
-// letters (GET) and puts those of a queue back (POST, ?queue=). It is next to the API, and no part of it.
+// letters (GET) and puts those of a queue back (POST, ?queue=), or one (?id=). It is next to the API, and no part of it.
 const DeadLettersPath = "/_control/dead-letters"
 
 // DeadQueue is what waits of one queue.
@@ -27,7 +28,9 @@ type DeadQueue struct {
 
 // DeadLetter says of one message what it was and why it is dead.
 type DeadLetter struct {
+	ID      uint64    `json:"id"`
 	Sent    time.Time `json:"sent"` // when it was given up
+	Tries   int       `json:"tries"`
 	Subject string    `json:"subject"`
 	Reason  string    `json:"reason"`
 }
@@ -42,11 +45,8 @@ type Redriven struct {
 // mostLetters is how many letters of a queue are shown.
 const mostLetters = 100
 
-// deadQueues are the names of the queues' dead letters, as they are on AWS.
-var deadQueues = []struct {
-	name   string
-	stream jetstream.Stream
-}{{"ingest-dead", jetstream.Uploads}, {"apply-dead", jetstream.Updates}}
+// deadQueue names the dead letters of a queue as they are named on AWS.
+func (c consumer) deadQueue() string { return c.queue + "-dead" }
 
 func (s *Server) serveDeadLetters(w http.ResponseWriter, r *http.Request) {
 	secret, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -62,7 +62,12 @@ func (s *Server) serveDeadLetters(w http.ResponseWriter, r *http.Request) {
 	case http.MethodGet:
 		answer, err = s.deadLetters(r.Context())
 	case http.MethodPost:
-		answer, err = s.redrive(r.Context(), r.URL.Query().Get("queue"))
+		query := r.URL.Query()
+		if id := query.Get("id"); id != "" {
+			answer, err = s.redriveOne(r.Context(), id)
+		} else {
+			answer, err = s.redrive(r.Context(), query.Get("queue"))
+		}
 	default:
 		w.Header().Set("Allow", "GET, POST")
 		http.Error(w, "GET or POST", http.StatusMethodNotAllowed)
@@ -83,12 +88,13 @@ func (s *Server) deadLetters(ctx context.Context) ([]DeadQueue, error) {
 	if err != nil {
 		return nil, err
 	}
-	queues := make([]DeadQueue, len(deadQueues))
+	consumers := s.consumers()
+	queues := make([]DeadQueue, len(consumers))
 	places := map[jetstream.Stream]*DeadQueue{}
 	left := 0 // to be shown
-	for i, q := range deadQueues {
-		queues[i] = DeadQueue{Queue: q.name, Waiting: int64(depths[q.stream].Dead), Letters: []DeadLetter{}}
-		places[q.stream] = &queues[i]
+	for i, c := range consumers {
+		queues[i] = DeadQueue{Queue: c.deadQueue(), Waiting: int64(depths[c.stream].Dead), Letters: []DeadLetter{}}
+		places[c.stream] = &queues[i]
 		left += int(min(queues[i].Waiting, mostLetters))
 	}
 	if left == 0 {
@@ -99,7 +105,7 @@ func (s *Server) deadLetters(ctx context.Context) ([]DeadQueue, error) {
 			return nil, err
 		}
 		if q := places[d.Queue]; q != nil && len(q.Letters) < mostLetters {
-			q.Letters = append(q.Letters, DeadLetter{Sent: d.Last, Subject: subject(d), Reason: d.Reason})
+			q.Letters = append(q.Letters, DeadLetter{ID: d.Number, Sent: d.Last, Tries: d.Tries, Subject: subject(d), Reason: d.Reason})
 			if left--; left == 0 {
 				break
 			}
@@ -116,18 +122,30 @@ func subject(d jetstream.DeadLetter) string {
 			return o.Key
 		}
 	}
+	if person := d.Attributes["person"]; person != "" {
+		return "change of " + person
+	}
 	if upload := d.Attributes["upload"]; upload != "" {
 		return "upload " + upload
 	}
 	return fmt.Sprintf("message %d", d.Number)
 }
 
+// uploadOf is whose message a dead letter is, as far as that can be told.
+func uploadOf(d jetstream.DeadLetter) string {
+	var o events.Object
+	if id := d.Attributes["upload"]; id != "" || d.Queue != jetstream.Uploads || json.Unmarshal(d.Body, &o) != nil {
+		return id
+	}
+	return o.UploadID() // a letter from before it was an attribute
+}
+
 func (s *Server) redrive(ctx context.Context, queue string) (Redriven, error) {
 	r := Redriven{Queue: queue, Failures: []string{}}
 	var stream jetstream.Stream
-	for _, q := range deadQueues {
-		if q.name == queue {
-			stream = q.stream
+	for _, c := range s.consumers() {
+		if c.deadQueue() == queue {
+			stream = c.stream
 		}
 	}
 	if stream == "" {
@@ -143,12 +161,32 @@ func (s *Server) redrive(ctx context.Context, queue string) (Redriven, error) {
 		switch {
 		case err == nil:
 			r.Restored++
+			s.cfg.Log.InfoContext(ctx, "put back", "upload", uploadOf(d), "queue", queue, "tries", d.Tries, "reason", d.Reason)
 		case !errors.Is(err, events.ErrNotFound): // not found: somebody else was faster
 			r.Failures = append(r.Failures, err.Error())
+			s.cfg.Log.WarnContext(ctx, "not put back", "upload", uploadOf(d), "queue", queue, "error", err)
 		}
 		if len(r.Failures) == mostLetters {
 			break
 		}
+	}
+	return r, ctx.Err()
+}
+
+// redriveOne puts one dead letter back.
+func (s *Server) redriveOne(ctx context.Context, id string) (Redriven, error) {
+	r := Redriven{Queue: id, Failures: []string{}}
+	number, err := strconv.ParseUint(id, 10, 64)
+	if err == nil {
+		err = s.streams.Redrive(ctx, number)
+	}
+	switch {
+	case err == nil:
+		r.Restored = 1
+	case errors.Is(err, events.ErrNotFound), errors.Is(err, strconv.ErrSyntax), errors.Is(err, strconv.ErrRange):
+		r.Failures = append(r.Failures, "there is no such dead letter (any more)")
+	default:
+		r.Failures = append(r.Failures, err.Error())
 	}
 	return r, ctx.Err()
 }

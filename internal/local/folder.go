@@ -72,28 +72,38 @@ type credentials struct {
 	SecretKey    string `json:"secretKey"`
 	NATSUser     string `json:"natsUser"`
 	NATSPassword string `json:"natsPassword"`
+	WebhookKey   []byte `json:"webhookKey"` // that the secrets of all webhooks are made of
 }
 
-func (f *folder) credentials() (credentials, error) {
+// credentialsOf reads the credentials of a data folder, after making those that are missing: all of a new one, some of one
+// that an earlier version made.
+func credentialsOf(dir string) (credentials, error) {
 	var c credentials
-	path := f.path("credentials.json")
+	path := filepath.Join(dir, "credentials.json")
 	b, err := os.ReadFile(path)
-	if err == nil {
+	switch {
+	case err == nil:
 		if err := json.Unmarshal(b, &c); err != nil {
 			return c, fmt.Errorf("reading %s: %w", path, err)
 		}
-		return c, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	case errors.Is(err, fs.ErrNotExist):
+		c = credentials{AccessKey: "FLAVORLESS" + rand.Text()[:10], SecretKey: rand.Text() + rand.Text()[:14], NATSUser: "subscriber", NATSPassword: rand.Text()}
+	default:
 		return c, err
 	}
-	c = credentials{AccessKey: "FLAVORLESS" + rand.Text()[:10], SecretKey: rand.Text() + rand.Text()[:14], NATSUser: "subscriber", NATSPassword: rand.Text()}
-	b, err = json.MarshalIndent(c, "", "  ")
+	if c.WebhookKey != nil {
+		return c, nil
+	}
+	c.WebhookKey = make([]byte, 32)
+	_, _ = rand.Read(c.WebhookKey) // it never fails
+	if b, err = json.MarshalIndent(c, "", "  "); err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
 	if err == nil {
 		err = writePrivate(path, b)
 	}
 	if err != nil {
-		return c, fmt.Errorf("data folder %s: %w", f.dir, err)
+		return c, fmt.Errorf("data folder %s: %w", dir, err)
 	}
 	return c, nil
 }

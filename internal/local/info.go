@@ -13,9 +13,10 @@ import (
 // credentials.
 type Info struct {
 	PID           int    `json:"pid"`
-	API           string `json:"api"`  // base URL
-	S3            string `json:"s3"`   // endpoint URL
-	NATS          string `json:"nats"` // URL without credentials
+	API           string `json:"api"`     // base URL
+	S3            string `json:"s3"`      // endpoint URL
+	NATS          string `json:"nats"`    // URL without credentials
+	Metrics       string `json:"metrics"` // URL; empty if they are not served
 	Bucket        string `json:"bucket"`
 	ReportsBucket string `json:"reportsBucket"`
 	Region        string `json:"region"`

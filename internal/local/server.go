@@ -9,11 +9,14 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
@@ -23,6 +26,9 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/metrics/tokens"
+	"github.com/flavorless/flavorless/internal/webhook"
 )
 
 // Server is the running house.
@@ -38,10 +44,22 @@ type Server struct {
 	db       *sqlite.DB
 	streams  *jetstream.Server
 	gateway  *gateway.Gateway
+	webhooks []*webhook.Endpoint
 
+	open            context.Context // for readers, until close //nolint:containedctx // it is the server's
+	close           context.CancelFunc
+	registry        *prometheus.Registry
+	recorder        metrics.Recorder
+	metricsListener net.Listener // nil if the metrics have no address of their own
+	metricsHTTP     *http.Server // likewise
+	metricsURL      string
+
+	vitals     vitals
 	stages     sync.WaitGroup
+	reconciled chan struct{} // closed when what lay in the bucket at the start is known
 	stopStages context.CancelFunc
 	failed     chan error
+	stopping   atomic.Bool
 	stop       sync.Once
 	stopErr    error
 }
@@ -53,7 +71,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg, err = cfg.checked(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 8), stopStages: func() {}}
+	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 16), reconciled: make(chan struct{}), stopStages: func() {}}
+	s.open, s.close = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
@@ -62,29 +81,44 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.folder, err = openFolder(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if s.creds, err = s.folder.credentials(); err != nil {
+	if err = removeInfo(s.folder.dir); err != nil { // of a life that was killed: it leads nowhere, or to strangers
+		return nil, fmt.Errorf("data folder %s: %w", s.folder.dir, err)
+	}
+	if s.creds, err = credentialsOf(s.folder.dir); err != nil {
 		return nil, err
 	}
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.API); err != nil {
 		return nil, fmt.Errorf("the API's address %s: %w", cfg.API, err)
 	}
+	if err = s.listenMetrics(ctx); err != nil {
+		return nil, err
+	}
+	s.measure()
 	verifier, keys, err := s.verifier()
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = sqlite.Open(sqlite.Config{Path: s.folder.path("flavorless.db"), Clock: cfg.Clock, Logger: cfg.Log}); err != nil {
+	if s.db, err = sqlite.Open(sqlite.Config{
+		Path: s.folder.path("flavorless.db"), Clock: cfg.Clock, Logger: cfg.Log, TombstoneRetention: cfg.Retention.Removed,
+	}); err != nil {
+		return nil, err
+	}
+	webhooks, err := s.openWebhooks()
+	if err != nil {
 		return nil, err
 	}
 	if s.streams, err = jetstream.Start(ctx, jetstream.Config{
-		Dir: s.folder.path("streams"), Addr: cfg.NATS, Logger: cfg.Log,
+		Dir: s.folder.path("streams"), Addr: cfg.NATS, Webhooks: webhooks, Logger: cfg.Log,
 		Subscriber: jetstream.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
+		ChangesAge: cfg.Retention.Changes, ChangesBytes: cfg.Retention.ChangesBytes, Room: s.roomToWork,
 	}); err != nil {
 		return nil, err
 	}
 	if s.gateway, err = gateway.Start(gateway.Config{
 		Dir: s.folder.path("bucket"), Addr: cfg.S3, AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, Region: region,
 		Buckets: []string{uploadsBucket, reportsBucket}, Bucket: uploadsBucket, Prefix: uploadsPrefix,
-		Stored: s.stored, Now: cfg.Clock, Logger: cfg.Log,
+		Stored: s.stored, Now: cfg.Clock, Logger: cfg.Log, MaxObject: cfg.Limits.MaxUpload, Room: s.roomToStore,
+		MaxConnections: cfg.Limits.MaxConnections, MaxRequests: cfg.Limits.MaxRequests, Patience: cfg.Limits.Patience,
 	}); err != nil {
 		return nil, err
 	}
@@ -94,7 +128,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s.startStages(context.WithoutCancel(ctx))
 	s.info = Info{
 		PID: os.Getpid(), API: reachable("http", s.listener.Addr().String()), S3: reachable("http", s.gateway.Addr()),
-		NATS: reachable("nats", s.streams.Addr()), Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
+		NATS: reachable("nats", s.streams.Addr()), Metrics: s.metricsURL, Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
 		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
 		Audience: cfg.Audience, Scope: cfg.RequiredScope, Development: cfg.development(), Control: s.control,
 	}
@@ -127,22 +161,27 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Favorites: s.db, Uploads: s.db, Verifier: verifier, Compress: compressed, Health: s.health, Logger: s.cfg.Log,
+		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.open}, Verifier: tokens.Verifier{Next: verifier, To: s.recorder},
+		Compress: compressed, Health: s.health, Clock: s.cfg.Clock, Logger: s.cfg.Log,
 	})
 	if err != nil {
 		return err
 	}
-	mux := paths{"": handler}
+	mux := http.NewServeMux()
 	mux.HandleFunc(DeadLettersPath, s.serveDeadLetters)
 	if keys != nil {
 		mux.Handle(issuer.JWKSPath, keys)
 	}
-	s.http = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	s.serveMetrics(mux)
+	patience := s.cfg.Limits.Patience
+	s.http = &http.Server{ // what it reads are headers: bodies are left alone
+		Handler:           beside{mux, metrics.HTTP{Next: handler, To: s.recorder, Clock: time.Now}},
+		ReadHeaderTimeout: patience / 12, ReadTimeout: patience / 2, WriteTimeout: patience, IdleTimeout: 2 * patience,
+		MaxHeaderBytes: 32 << 10, // the URL among them
+		ErrorLog:       s.httpLog(),
 	}
 	go func() {
-		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(netutil.LimitListener(s.listener, s.cfg.Limits.MaxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("the API ended: %w", err)
 		}
 	}()
@@ -152,7 +191,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 // verifier checks tokens of the identity provider, or else of the development issuer, whose keys it then returns to be
 // served. Those are fetched from there like any others: there is one way to verify a token.
 func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
-	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log}
+	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log, Observe: s.keysFetched()}
 	config := api.VerifierConfig{Issuer: s.cfg.Issuer, Audience: s.cfg.Audience, RequiredScope: s.cfg.RequiredScope, Clock: s.cfg.Clock}
 	var served http.Handler
 	if s.cfg.development() {
@@ -178,14 +217,13 @@ func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
 	return verifier, served, nil
 }
 
-func (s *Server) health(ctx context.Context) error {
-	if _, err := s.db.Uploads(ctx, "", 1); err != nil {
-		return fmt.Errorf("table: %w", err)
+// keysFetched counts fetches of the issuer's keys, and takes them as its pulse.
+func (s *Server) keysFetched() func(jwks.Fetch) {
+	count, keys := tokens.Fetches(s.recorder), s.vitals.pulse("keys")
+	return func(f jwks.Fetch) {
+		count(f)
+		keys.beat(s.cfg.Clock(), f.Err != nil)
 	}
-	if _, err := s.streams.Depths(ctx); err != nil {
-		return fmt.Errorf("queues: %w", err)
-	}
-	return nil
 }
 
 // Stop ends everything in the order in which work flows, so that each part can still hand on what it has: first no more
@@ -196,17 +234,25 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 func (s *Server) stopAll(ctx context.Context) error {
+	s.stopping.Store(true)
 	var errs []error
 	if s.gateway != nil {
 		errs = append(errs, s.gateway.Stop(ctx))
 	}
 	s.stopStages()
 	s.stages.Wait()
+	s.close() // or the API would wait for those who follow the changes
 	if s.http != nil {
 		errs = append(errs, s.http.Shutdown(ctx))
 	}
 	if s.listener != nil {
 		_ = s.listener.Close() // again, if the API had it
+	}
+	if s.metricsHTTP != nil {
+		errs = append(errs, s.metricsHTTP.Shutdown(ctx))
+	}
+	if s.metricsListener != nil {
+		_ = s.metricsListener.Close() // likewise
 	}
 	if s.streams != nil {
 		s.streams.Stop()

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/metrics"
 )
 
 // Groups of batches that are applied in one transaction: large ones cost less a row.
@@ -22,12 +24,14 @@ const (
 )
 
 // stored is called for each object before its upload is answered.
-func (s *Server) stored(ctx context.Context, o events.Object) error {
+func (s *Server) stored(ctx context.Context, o events.Object) (err error) {
+	defer func() { s.vitals.pulse("gateway").beat(s.cfg.Clock(), err != nil) }()
 	body, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
-	message := events.Message{ID: o.UploadID(), Subject: jetstream.UploadSubject, Body: body}
+	id := o.UploadID()
+	message := events.Message{ID: id, Subject: jetstream.UploadSubject, Attributes: map[string]string{"upload": id}, Body: body}
 	return errors.Join(s.streams.Topic(jetstream.Uploads).Publish(ctx, []events.Message{message})...)
 }
 
@@ -37,44 +41,85 @@ func (s *Server) startStages(ctx context.Context) {
 	ctx, s.stopStages = context.WithCancel(ctx)
 	client := s.S3()
 	ingester := ingest.New(ingest.Config{
-		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: s.db,
+		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: metrics.Ledger{Next: s.db, To: s.recorder},
 		Reports: buckets.Reports{Client: client, Bucket: reportsBucket}, Clock: s.cfg.Clock, Log: s.cfg.Log,
 	})
-	applier := &ingest.Applier{Table: s.db, Log: s.cfg.Log}
+	pause := s.cfg.Limits.Pause
+	applier := &ingest.Applier{Table: metrics.Table{Next: s.db, To: s.recorder}, Log: s.cfg.Log}
 
+	s.stage("gateway", func() error { return s.watchGateway(ctx) })
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
-		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles},
-			func(ctx context.Context, group []jetstream.Delivery) []error {
+		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Pause: pause, Observe: s.observe("ingest", "ingest")},
+			while(s.roomToRead, func(ctx context.Context, group []jetstream.Delivery) []error {
 				errs := make([]error, len(group))
 				for i, d := range group {
 					errs[i] = ingestDelivery(ctx, ingester, d)
 				}
 				return errs
-			})
+			}))
 	})
 	s.stage("apply", func() error {
 		return s.streams.Consume(ctx, jetstream.QueueConfig{
-			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
-		}, func(ctx context.Context, group []jetstream.Delivery) []error {
+			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups, Pause: pause,
+			Observe: s.observe("apply", "apply"),
+		}, while(s.roomToWork, func(ctx context.Context, group []jetstream.Delivery) []error {
 			bodies := make([][]byte, len(group))
 			for i, d := range group {
 				bodies[i] = d.Body
 			}
 			return applier.Apply(ctx, bodies)
-		})
+		}))
 	})
+	s.startWebhooks(ctx)
 	s.stage("announce", func() error { return s.announce(ctx) })
-	s.stage("prune", func() error { return s.prune(ctx) })
+	s.stage("tidy", func() error { return s.tidyUp(ctx) })
+	s.stage("streams", func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.streams.Broken():
+			return err // nothing more can be stored there before the next start
+		}
+	})
 }
 
 func (s *Server) stage(name string, run func() error) {
+	pulse := s.vitals.pulse(name)
 	s.stages.Go(func() {
-		if err := run(); err != nil && !errors.Is(err, context.Canceled) {
+		if err := whole(run); err != nil && !errors.Is(err, context.Canceled) {
+			pulse.end()
 			s.cfg.Log.Error("a stage ended", "stage", name, "error", err)
 			s.failed <- fmt.Errorf("stage %s: %w", name, err)
 		}
 	})
+}
+
+// whole runs a stage to its end, and makes an error of a panic: the others still get to end in order.
+func whole(run func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return run()
+}
+
+// observe counts what became of a queue's deliveries, and takes it as the pulse of the stage. A dead letter says nothing
+// about that: it may be the message's own fault.
+func (s *Server) observe(stage, queue string) func(jetstream.Outcome) {
+	label, pulse := metrics.Label{Name: "queue", Value: queue}, s.vitals.pulse(stage)
+	return func(o jetstream.Outcome) {
+		switch o {
+		case jetstream.Done:
+			pulse.beat(s.cfg.Clock(), false)
+		case jetstream.Retried:
+			pulse.beat(s.cfg.Clock(), true)
+			s.recorder.Count(metrics.Retries, 1, label)
+		case jetstream.Buried:
+			s.recorder.Count(metrics.DeadLetters, 1, label)
+		}
+	}
 }
 
 func ingestDelivery(ctx context.Context, ingester *ingest.Ingester, d jetstream.Delivery) error {
@@ -88,70 +133,85 @@ func ingestDelivery(ctx context.Context, ingester *ingest.Ingester, d jetstream.
 // reconcile announces what was stored without being announced: a process that died between the two never answered the
 // upload, but the object is there, and whoever sees it there expects it to count. Announcing twice does no harm.
 func (s *Server) reconcile(ctx context.Context) error {
-	return s.gateway.Objects(ctx, func(o events.Object) error {
+	err := s.gateway.Objects(ctx, func(o events.Object) error {
 		_, err := s.db.Upload(ctx, o.UploadID())
 		if !errors.Is(err, events.ErrNotFound) {
 			return err
 		}
-		return s.stored(ctx, o)
+		s.cfg.Log.InfoContext(ctx, "stored, and not in the ledger yet; announcing it once more", "upload", o.UploadID(), "key", o.Key)
+		for err = s.stored(ctx, o); errors.Is(err, events.ErrUnavailable); err = s.stored(ctx, o) {
+			if !s.pause(ctx, s.cfg.Limits.Pause) {
+				return ctx.Err()
+			}
+		}
+		return err
 	})
+	if err == nil {
+		close(s.reconciled)
+	}
+	return err
 }
+
+// pause waits. It tells whether to go on.
+func (s *Server) pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// announcePause is between two tries, at first and at most: a full disk need not be filled by the log.
+const (
+	announcePause   = time.Second
+	longestAnnounce = 30 * time.Second
+)
 
 // announce publishes what the outbox has, in its order, and takes it out once it is stored in the changes topic. It
 // tries without end: there is nowhere else for a change to go.
 func (s *Server) announce(ctx context.Context) error {
-	announcer := &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}
-	for {
+	announcer := metrics.Announcer{
+		Next: &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
+	}
+	pulse := s.vitals.pulse("announce")
+	for pause := announcePause; ; {
+		log := s.cfg.Log
 		err := s.db.WaitPending(ctx)
 		if err == nil {
-			err = s.announcePending(ctx, announcer)
+			var upload string
+			if upload, err = s.announcePending(ctx, announcer); upload != "" {
+				log = log.With("upload", upload)
+			}
 		}
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // told to stop
 		}
-		if err != nil {
-			s.cfg.Log.Error("announcing again in a second", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+		pulse.beat(s.cfg.Clock(), err != nil)
+		if err == nil {
+			pause = announcePause
+			continue
 		}
+		log.WarnContext(ctx, "announcing again", "in", pause, "error", err)
+		s.pause(ctx, pause)
+		pause = min(2*pause, longestAnnounce)
 	}
 }
 
-func (s *Server) announcePending(ctx context.Context, announcer *ingest.Announcer) error {
+// announcePending also returns which upload it failed at, if it got so far.
+func (s *Server) announcePending(ctx context.Context, announcer metrics.Announcer) (upload string, err error) {
 	records, err := s.db.Pending(ctx, 16)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, r := range records {
-		if err := announcer.Announce(ctx, r.Changes); err != nil {
-			return err
+		err := announcer.Announce(ctx, r.Changes)
+		if err == nil {
+			err = s.db.Announced(ctx, r.Seq)
 		}
-		if err := s.db.Announced(ctx, r.Seq); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pruneInterval is how often the table forgets people who were removed long ago.
-const pruneInterval = time.Hour
-
-func (s *Server) prune(ctx context.Context) error {
-	tick := time.NewTicker(pruneInterval)
-	defer tick.Stop()
-	for {
-		for n := 1; n > 0; {
-			var err error
-			if n, err = s.db.Prune(ctx); err != nil && ctx.Err() == nil {
-				s.cfg.Log.Error("pruning", "error", err) // the next time may do better
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
+		if err != nil {
+			return r.Changes[0].Upload(), err
 		}
 	}
+	return "", nil
 }

@@ -1,7 +1,8 @@
 // Package metrics says how much of what happened. Whoever measures knows a Recorder; where the measurements go is its
-// implementation's affair: EMF writes them as log lines that CloudWatch makes metrics of, without a call in anybody's way.
+// implementation's affair: EMF writes them as log lines that CloudWatch makes metrics of, without a call in anybody's way;
+// prom.Recorder keeps them for Prometheus to fetch.
 //
-// What is measured of the core is measured around it: Table, Ledger and HTTP wrap what it works with.
+// What is measured of the core is measured around it: Table, Ledger, Announcer, HTTP and tokens.Verifier wrap what it works with.
 package metrics
 
 import "time"
@@ -17,14 +18,16 @@ type Recorder interface {
 // Label tells counters and distributions of one name apart. Its values must be few: each is a metric to pay for.
 type Label struct{ Name, Value string }
 
-// Names of what is measured. Each has its labels beside it.
+// Names of what is measured. Each has its labels beside it. Durations are marked as such; the others are counts.
 const (
 	Rows           = "rows"           // outcome: applied, superseded, rejected
 	Batches        = "batches"        // outcome: applied, duplicate
 	Uploads        = "uploads"        // status: live, failed
 	UploadToLive   = "upload_to_live" // duration, of uploads that became live; no labels
 	Changes        = "changes"        // kind: created, changed, removed
-	DeadLetters    = "dead_letters"   // no labels
+	ChangeDelay    = "change_delay"   // duration, from the upload of a change's row until it is announced; no labels
+	Retries        = "retries"        // queue: ingest, apply
+	DeadLetters    = "dead_letters"   // queue: ingest, apply; on AWS no labels
 	Requests       = "http_requests"  // route, status
 	Latency        = "http_latency"   // duration; route
 	Authorizations = "authorizations" // result: allowed, unauthorized, forbidden, unavailable

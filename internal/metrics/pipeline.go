@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"time"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -82,4 +83,38 @@ func count(to Recorder, name string, n int64, outcome string) {
 	if n > 0 {
 		to.Count(name, n, Label{"outcome", outcome})
 	}
+}
+
+// announcer tells subscribers of changes.
+type announcer interface {
+	Announce(ctx context.Context, changes []events.Change) error
+}
+
+// Announcer measures what Next announces. It counts changes again that have to be announced again.
+type Announcer struct {
+	Next  announcer
+	To    Recorder
+	Clock func() time.Time // nil: how late changes are is not measured
+}
+
+// Announce counts changes when all of them are announced.
+func (a Announcer) Announce(ctx context.Context, changes []events.Change) error {
+	if err := a.Next.Announce(ctx, changes); err != nil {
+		return err
+	}
+	kinds := map[events.Kind]int64{}
+	for _, c := range changes {
+		kinds[c.Kind]++
+	}
+	for kind, n := range kinds {
+		a.To.Count(Changes, n, Label{"kind", string(kind)})
+	}
+	if a.Clock == nil {
+		return nil
+	}
+	now := a.Clock()
+	for _, c := range changes {
+		a.To.Observe(ChangeDelay, now.Sub(c.Version.Time()))
+	}
+	return nil
 }

@@ -37,6 +37,9 @@ var description = sync.OnceValues(func() (map[string]bool, error) {
 	}
 	closed := map[string]bool{}
 	for path, item := range document.Paths {
+		if item["x-one-machine"] != nil { // has no gateway
+			continue
+		}
 		closed[path] = len(document.Security) > 0
 		if security, stated := at(item["get"], "security").([]any); stated {
 			closed[path] = len(security) > 0

@@ -13,7 +13,7 @@ import (
 	"github.com/flavorless/flavorless/internal/jwks"
 	"github.com/flavorless/flavorless/internal/lambda/authorizer"
 	"github.com/flavorless/flavorless/internal/lambda/shell"
-	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/metrics/tokens"
 )
 
 func main() { shell.Main(build) }
@@ -26,13 +26,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 	tools := shell.NewTools(function)
 	keys, err := jwks.New(jwks.Config{
 		URI: cfg.JWKSURI, Client: &http.Client{Transport: transport()}, RefreshWait: time.Second, Logger: tools.Log,
-		Observe: func(f jwks.Fetch) {
-			result := "ok"
-			if f.Err != nil {
-				result = "failed"
-			}
-			tools.Metrics.Count(metrics.KeyFetches, 1, metrics.Label{Name: "result", Value: result})
-		},
+		Observe: tokens.Fetches(tools.Metrics),
 	})
 	if err != nil {
 		return nil, err

@@ -64,7 +64,9 @@ type Dead struct {
 
 // Letter says of one message what it was and why it is dead.
 type Letter struct {
-	Sent    time.Time `json:"sent"` // when it was first published
+	ID      uint64    `json:"id,omitempty"`    // not of a stack's
+	Tries   int       `json:"tries,omitempty"` // likewise
+	Sent    time.Time `json:"sent"`            // when it was first published
 	Subject string    `json:"subject"`
 	Reason  string    `json:"reason"`
 }

@@ -2,7 +2,7 @@
 // with no more knowledge of it than its name. What it is made of, the outputs of its template tell.
 //
 //	s, err := stack.Open(ctx, stack.Config{Name: "flavorless-dev"})
-//	err = s.Watch(ctx, stack.Filter{}, ready, print) // by a queue of its own
+//	err = s.Watch(ctx, events.Filter{}, ready, print) // by a queue of its own
 //	result, err := s.Redrive(ctx, "apply-dead", progress)
 package stack
 

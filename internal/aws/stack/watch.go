@@ -31,7 +31,7 @@ const (
 // Watch hands over the changes that are announced from now on, at least once each, until ctx ends (then the error is nil)
 // or each fails (then it is that error). It watches by a queue that it makes, subscribes to the changes topic, and removes
 // again whatever happens. Ready is called as soon as nothing is missed any more.
-func (s *Stack) Watch(ctx context.Context, f Filter, ready func(), each func(events.Change) error) (err error) {
+func (s *Stack) Watch(ctx context.Context, f events.Filter, ready func(), each func(events.Change) error) (err error) {
 	// A signal must not leave behind what a request is just making.
 	setup, done := context.WithTimeout(context.WithoutCancel(ctx), setupTime)
 	defer done()
@@ -76,7 +76,7 @@ type temporary struct {
 }
 
 // make makes both. The queue takes messages of the topic alone, and its content is gone after minutes in any case.
-func (t *temporary) make(ctx context.Context, topic string, f Filter) error {
+func (t *temporary) make(ctx context.Context, topic string, f events.Filter) error {
 	source, err := arn.Parse(topic)
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (t *temporary) make(ctx context.Context, topic string, f Filter) error {
 	if err != nil {
 		return err
 	}
-	filter, err := f.policy()
+	filter, err := filterPolicy(f)
 	if err != nil {
 		return err
 	}

@@ -3,9 +3,11 @@ package jetstream_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -192,4 +194,48 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 	if d := deadLetters(t, s)[0]; d.ID != "poison" || d.Tries != 4 {
 		t.Errorf("got dead letter %+v", d)
 	}
+}
+
+// TestStaleMessagesAreDeliveredAgain: what a crash has brought back although the consumer was done with it does not stay in
+// the queue for ever.
+func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	messages := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
+	s := start(t, dir)
+	publish(t, s, jetstream.Updates, update("a"), update("b"), update("c"))
+	s.Stop()
+	before := t.TempDir()
+	if err := os.CopyFS(before, os.DirFS(messages)); err != nil {
+		t.Fatal(err)
+	}
+	handled := func(s *jetstream.Server) (ids []string) {
+		consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
+			for _, d := range group {
+				ids = append(ids, d.ID)
+			}
+			return nil, len(ids) == 3
+		})
+		return ids
+	}
+	s = start(t, dir)
+	first := handled(s)
+	s.Stop()
+
+	// The removals are lost; what the consumer knows is not.
+	err := errors.Join(os.RemoveAll(messages), os.CopyFS(messages, os.DirFS(before)), os.Remove(filepath.Join(dir, "seal.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, dir)
+	if depths, err := s.Depths(t.Context()); err != nil || depths[jetstream.Updates].Pending != 3 {
+		t.Fatalf("the messages are not there again: %v, %v", depths, err)
+	}
+	if diff := cmp.Diff(first, handled(s)); diff != "" {
+		t.Errorf("delivered again (-first +now):\n%s", diff)
+	}
+	await(t, "the queue is empty", func() bool {
+		depths, err := s.Depths(t.Context())
+		return err == nil && depths[jetstream.Updates] == jetstream.Depth{}
+	})
 }

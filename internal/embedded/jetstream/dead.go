@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -114,13 +113,7 @@ func (s *Server) Redrive(ctx context.Context, number uint64) error {
 	if q := Stream(m.Header.Get(headerQueue)); subject == "" || !q.takes(subject) {
 		return fmt.Errorf("redriving dead letter %d: %q is not a subject of queue %q: %w", number, subject, q, events.ErrPermanent)
 	}
-	header := maps.Clone(m.Header)
-	for name := range m.Header {
-		if reserved(name) && name != headerID && name != headerContentType {
-			delete(header, name)
-		}
-	}
-	if err := request(ctx, s.house, &nats.Msg{Subject: subject, Header: header, Data: m.Data}); err != nil {
+	if err := s.request(ctx, &nats.Msg{Subject: subject, Header: ownHeader(m.Header), Data: m.Data}); err != nil {
 		return fmt.Errorf("redriving dead letter %d: %w", number, err)
 	}
 	if err := stream.DeleteMsg(ctx, number); err != nil && !errors.Is(notFound(err), events.ErrNotFound) {

@@ -8,6 +8,9 @@
 //	CHANGES   flavorless.change.>     a log of Config.ChangesAge, for subscribers outside
 //	DEAD      flavorless.dead.<queue> what could not be processed, until it is redriven
 //
+// and for each webhook a WEBHOOK-<name> with the subject flavorless.webhook.<name>, a work queue as well: what Forward copies
+// from CHANGES. So an endpoint that fails holds up nobody but itself, and has dead letters of its own.
+//
 // A message is stored once Publish has returned nil for it: it has been handed to the operating system, so a crash of
 // the process, SIGKILL included, loses nothing. What a power failure can lose is bounded by Config.SyncInterval.
 //
@@ -17,7 +20,8 @@
 // its neighbours; after MaxTries, or at once if the failure is events.ErrPermanent, it moves to DEAD: stored there first
 // and acknowledged only then, so it may be in both places for a moment but never in neither. Every delivery counts as a
 // try, one cut off by the end of the process too: a message that kills the process ends in DEAD as well, and after a
-// crash each message that was in hand is tried alone, so that it takes no innocent ones along.
+// crash each message that was in hand is tried alone, so that it takes no innocent ones along. Messages that were done, and
+// that the crash has brought back, are delivered again (stale.go).
 //
 // There is no deduplication by the server. Its table of ids costs memory for every message, and, worse, it would swallow
 // a redriven message whose original it still remembers. Consumers are idempotent anyway.
@@ -28,6 +32,8 @@
 // flavorless.change.> and create and read consumers of CHANGES; nothing else exists there. Permissions within one
 // account would not do: whoever may create a consumer chooses the subject it delivers to, and could so write into a work
 // queue.
+//
+// [Server.Changes] reads CHANGES for those who are served over HTTP.
 //
 // # On the wire
 //

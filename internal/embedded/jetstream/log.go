@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -10,9 +11,10 @@ import (
 
 // serverLog carries the server's own lines to slog: what it calls a notice is chatter to an embedding process. It keeps
 // the warnings of the start, since the server tells only its log why it leaves a stored stream aside, and fatal errors,
-// which it doesn't return either.
+// which it doesn't return either. Nor does it tell otherwise that a stream broke.
 type serverLog struct {
-	log *slog.Logger
+	log    *slog.Logger
+	broken chan<- error
 
 	mu       sync.Mutex
 	starting bool
@@ -29,11 +31,27 @@ func (l *serverLog) line(level slog.Level, format string, v []any) {
 		level = slog.LevelWarn // a client did something wrong, not the server
 	}
 	l.mu.Lock()
-	if l.starting && level >= slog.LevelWarn {
+	starting := l.starting
+	if starting && level >= slog.LevelWarn {
 		l.warnings = append(l.warnings, text)
 	}
 	l.mu.Unlock()
+	if level == slog.LevelError && !starting {
+		l.look(text)
+	}
 	l.log.LogAttrs(context.Background(), level, "nats server", slog.String("line", text))
+}
+
+// look finds what the server says when it gives up a stream after a failed write: it says it nowhere else, and the
+// publisher of the message gets no answer at all. A release that words it otherwise is noticed by a test.
+func (l *serverLog) look(text string) {
+	if !strings.Contains(strings.ToLower(text), "critical write error") {
+		return
+	}
+	select {
+	case l.broken <- errors.New(text):
+	default: // one is enough
+	}
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.line(slog.LevelDebug, format, v) }

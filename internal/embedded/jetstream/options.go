@@ -20,9 +20,8 @@ const (
 const (
 	maxPayload       = 1 << 20  // bytes of body and headers of a message on the wire
 	maxHeadroom      = 16 << 10 // bytes of it kept for the headers that a dead letter adds
-	maxConnections   = 256
-	maxSubscriptions = 1024    // per connection
-	maxPending       = 8 << 20 // bytes waiting for one slow connection; beyond, it is closed
+	maxSubscriptions = 1024     // per connection
+	maxPending       = 8 << 20  // bytes waiting for one slow connection; beyond, it is closed
 	writeDeadline    = 5 * time.Second
 	maxConsumers     = 1024     // of CHANGES
 	maxServerBuffer  = 64 << 20 // bytes published to one stream and not stored yet
@@ -89,7 +88,7 @@ func (c Config) options(users credentials) (*server.Options, error) {
 			{Username: users.changes.User, Password: users.changes.Password, Account: subscribers},
 		},
 		MaxPayload:    maxPayload,
-		MaxConn:       maxConnections,
+		MaxConn:       c.MaxConnections,
 		MaxSubs:       maxSubscriptions,
 		MaxPending:    maxPending,
 		WriteDeadline: writeDeadline,

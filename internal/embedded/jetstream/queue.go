@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,24 +15,42 @@ import (
 
 // QueueConfig says how a queue is consumed. Zero values get the defaults named here.
 type QueueConfig struct {
-	Stream      Stream                      // Uploads or Updates
+	Stream      Stream                      // Uploads, Updates, or that of a webhook
 	MaxTries    int                         // deliveries after which a message is a dead letter; 5
 	Backoff     func(try int) time.Duration // how long to wait after that many tries; 1 s, 2 s, 4 s … at most 1 minute
 	MaxMessages int                         // of a group; 10
 	MaxBytes    int                         // of a group, headers included; a larger message makes a group by itself; 4 MiB
 	Concurrency int                         // groups handled at the same time; 1
+	Pause       time.Duration               // between tries of a group while events.ErrUnavailable; 5 seconds
 
 	// AckWait is how long after a crash a message may stay out of reach that was in hand; 10 seconds. It does not limit
 	// the time that handling takes: what is in hand is kept by a heartbeat.
 	AckWait time.Duration
+
+	// Observe is told what became of each delivery; nobody by default. Those that only the end of ctx cut off are not told of.
+	Observe func(Outcome)
 }
+
+// Outcome is what became of a delivery.
+type Outcome int
+
+// The outcomes of a delivery.
+const (
+	Done    Outcome = iota // handled
+	Retried                // failed, and comes again
+	Buried                 // a dead letter now
+)
 
 func (c QueueConfig) withDefaults() QueueConfig {
 	c.MaxTries = cmp.Or(c.MaxTries, 5)
 	c.MaxMessages = cmp.Or(c.MaxMessages, 10)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 4<<20)
 	c.Concurrency = cmp.Or(c.Concurrency, 1)
+	c.Pause = cmp.Or(c.Pause, 5*time.Second)
 	c.AckWait = cmp.Or(c.AckWait, 10*time.Second)
+	if c.Observe == nil {
+		c.Observe = func(Outcome) {}
+	}
 	if c.Backoff == nil {
 		c.Backoff = func(try int) time.Duration { return min(time.Second<<min(try-1, 6), time.Minute) }
 	}
@@ -49,7 +68,9 @@ type Delivery struct {
 
 // Handler handles a group of messages. It returns nil if all are done, or one error for each message: nil for those that
 // are done; another to have it delivered again after the backoff, or, with errors.Is(err, events.ErrPermanent), to make
-// it a dead letter at once. A panic counts as an error of all of them.
+// it a dead letter at once. An error may say by a method RetryAfter() time.Duration that the backoff must not be shorter.
+// Those with events.ErrUnavailable are handed over again after a pause, with the same Tries, until
+// they have another outcome: no other group is taken by that worker meanwhile. A panic counts as an error of all of them.
 type Handler func(ctx context.Context, group []Delivery) []error
 
 const consumerName = "flavorless"
@@ -90,6 +111,16 @@ func (s *Server) Consume(ctx context.Context, c QueueConfig, handle Handler) err
 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	floor, err := s.floor(ctx, c.Stream)
+	if err == nil {
+		err = s.putBack(ctx, c.Stream, floor)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	var workers sync.WaitGroup
 	for i := range c.Concurrency {
 		workers.Go(func() {
@@ -100,6 +131,7 @@ func (s *Server) Consume(ctx context.Context, c QueueConfig, handle Handler) err
 			}
 		})
 	}
+	workers.Go(func() { s.sweep(ctx, c.Stream, floor) })
 	workers.Wait()
 	_ = s.house.FlushTimeout(closeTimeout)
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
@@ -126,7 +158,7 @@ func (s *Server) giveBack(ctx context.Context, replies []string) {
 
 // claim makes the caller the only one to consume the queue.
 func (s *Server) claim(q Stream) (release func(), err error) {
-	if q != Uploads && q != Updates {
+	if !slices.Contains(s.config.queues(), q) {
 		return nil, fmt.Errorf("consuming %s: it is not a work queue", q)
 	}
 	s.mu.Lock()

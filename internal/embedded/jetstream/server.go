@@ -1,10 +1,12 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -27,7 +29,16 @@ type Config struct {
 	ChangesAge   time.Duration // how long CHANGES keeps a change; 7 days
 	ChangesBytes int64         // how many bytes of changes CHANGES keeps; 10 GiB
 	QueueBytes   int64         // most bytes waiting in each of UPLOADS and UPDATES; beyond, Publish fails. No limit.
-	MaxStore     int64         // most bytes of all streams together; three quarters of the free disk
+	MaxStore     int64         // most bytes of all streams together. No limit.
+
+	Webhooks []string // names of those that have a queue, of letters, digits and hyphens
+
+	MaxConnections int // of clients, with two of the house itself; 256
+
+	// Room tells, by an error, that the disk is too full to write. It is asked before anything is published, and its error
+	// is the answer then: a stream that meets the very end of the disk takes nothing more until the server is started anew.
+	// Nil always has room.
+	Room func() error
 
 	// SyncInterval is how often what was written is forced to disk: a power failure can lose that much. 1 second.
 	// SyncAlways does so before each message is acknowledged, at the price of a disk flush a message.
@@ -47,6 +58,13 @@ func (c Config) withDefaults() Config {
 	if c.QueueBytes == 0 {
 		c.QueueBytes = -1
 	}
+	if c.MaxStore == 0 {
+		c.MaxStore = math.MaxInt64 // the server would take what is free at its start, and not open streams that may grow larger
+	}
+	c.MaxConnections = cmp.Or(c.MaxConnections, 256)
+	if c.Room == nil {
+		c.Room = func() error { return nil }
+	}
 	if c.SyncInterval == 0 {
 		c.SyncInterval = time.Second
 	}
@@ -63,9 +81,12 @@ type Server struct {
 	nats    *server.Server
 	house   *nats.Conn // account FLAVORLESS
 	changes *nats.Conn // account SUBSCRIBERS
-	js      jetstream.JetStream
-	topics  map[Stream]*Topic
-	ready   bool
+
+	changesJS jetstream.JetStream // of changes
+	js        jetstream.JetStream // of house
+	topics    map[Stream]*Topic
+	ready     bool
+	broken    chan error // at most one
 
 	stop sync.Once
 
@@ -90,7 +111,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 		return nil, fmt.Errorf("starting the NATS server: %w", err)
 	}
 	c.Dir = dir
-	s := &Server{config: c, log: c.Logger, consuming: map[Stream]bool{}}
+	s := &Server{config: c, log: c.Logger, broken: make(chan error, 1), consuming: map[Stream]bool{}}
 	if err := s.start(ctx); err != nil {
 		s.Stop()
 		return nil, fmt.Errorf("starting the NATS server: %w", err)
@@ -120,7 +141,7 @@ func (s *Server) start(ctx context.Context) error {
 	if s.nats, err = server.NewServer(opts); err != nil {
 		return err
 	}
-	log := &serverLog{log: s.log, starting: true}
+	log := &serverLog{log: s.log, starting: true, broken: s.broken}
 	s.nats.SetLoggerV2(log, false, false, false)
 	s.nats.Start()
 	if fatal, _ := log.trouble(); fatal != "" {
@@ -153,8 +174,12 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	log.started()
 	s.topics = map[Stream]*Topic{}
-	for stream, conn := range map[Stream]*nats.Conn{Uploads: s.house, Updates: s.house, Changes: s.changes} {
-		if s.topics[stream], err = newTopic(stream, conn); err != nil {
+	conns := map[Stream]*nats.Conn{Changes: s.changes}
+	for _, q := range s.config.queues() {
+		conns[q] = s.house
+	}
+	for stream, conn := range conns {
+		if s.topics[stream], err = newTopic(stream, conn, s.config.Room); err != nil {
 			return err
 		}
 	}
@@ -212,6 +237,10 @@ func (s *Server) Addr() string {
 	}
 	return s.nats.Addr().String()
 }
+
+// Broken gives an error when a stream could not be written, the disk being full to its end, say. It takes nothing more
+// then; what it has acknowledged is stored. Stop the server, and start another one.
+func (s *Server) Broken() <-chan error { return s.broken }
 
 // Stop writes everything to disk and ends the server. End what consumes and publishes first: it would fail from here on.
 // A second Stop does nothing.

@@ -37,7 +37,13 @@ const (
 )
 
 // queues are the streams that can be consumed.
-func queues() []Stream { return []Stream{Uploads, Updates} }
+func (c Config) queues() []Stream {
+	all := []Stream{Uploads, Updates}
+	for _, name := range c.Webhooks {
+		all = append(all, Webhook(name))
+	}
+	return all
+}
 
 // deadSubject is where the dead letters of a queue go.
 func (q Stream) deadSubject() string { return deadPrefix + strings.ToLower(string(q)) }
@@ -53,7 +59,7 @@ func (q Stream) takes(subject string) bool {
 		rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(changesSubject, ">"))
 		return ok && !slices.Contains(strings.Split(rest, "."), "") && !strings.ContainsAny(rest, "*> \t\r\n")
 	}
-	return false
+	return q.isWebhook() && subject == q.webhookSubject()
 }
 
 // minDedupe is the shortest memory for message ids that the server allows; none are sent.
@@ -81,6 +87,9 @@ func (c Config) streams() []jetstream.StreamConfig {
 			ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge},
 		},
 	}
+	for _, name := range c.Webhooks {
+		all = append(all, queue(Webhook(name), Webhook(name).webhookSubject()))
+	}
 	for i := range all {
 		all[i].Storage, all[i].Replicas, all[i].Duplicates, all[i].AllowDirect = jetstream.FileStorage, 1, minDedupe, true
 	}
@@ -103,7 +112,7 @@ func (s *Server) openStreams(ctx context.Context, stored map[string][]string, lo
 			return err
 		}
 	}
-	s.js = accounts[houseAccount]
+	s.js, s.changesJS = accounts[houseAccount], accounts[subscriberAccount]
 	for _, config := range s.config.streams() {
 		js := s.js
 		if Stream(config.Name) == Changes {
@@ -163,9 +172,12 @@ func recovered(ctx context.Context, js jetstream.JetStream, dir string, streams 
 	return nil
 }
 
-// request sends one message and waits until the server has stored it.
-func request(ctx context.Context, conn *nats.Conn, m *nats.Msg) error {
-	answer, err := conn.RequestMsgWithContext(ctx, m)
+// request sends one message of the house and waits until the server has stored it.
+func (s *Server) request(ctx context.Context, m *nats.Msg) error {
+	if err := s.config.Room(); err != nil {
+		return err
+	}
+	answer, err := s.house.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return err
 	}

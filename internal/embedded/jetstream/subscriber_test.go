@@ -19,7 +19,7 @@ import (
 
 const allChanges = "flavorless.change.>"
 
-func change(t *testing.T, person string) events.Message {
+func change(t testing.TB, person string) events.Message {
 	t.Helper()
 	origin, err := events.Object{Bucket: "b", Key: "k", Sequencer: "0055", Time: time.UnixMilli(1)}.Origin()
 	if err != nil {

@@ -27,7 +27,8 @@ const (
 type Topic struct {
 	stream Stream
 	conn   *nats.Conn
-	prefix string // of the subjects to which the server answers; the number of the message follows
+	free   func() error // Config.Room
+	prefix string       // of the subjects to which the server answers; the number of the message follows
 	room   *room
 
 	mu      sync.Mutex
@@ -49,9 +50,9 @@ type call struct {
 	done chan struct{}
 }
 
-func newTopic(stream Stream, conn *nats.Conn) (*Topic, error) {
+func newTopic(stream Stream, conn *nats.Conn, free func() error) (*Topic, error) {
 	t := &Topic{
-		stream: stream, conn: conn, prefix: conn.NewInbox() + ".",
+		stream: stream, conn: conn, free: free, prefix: conn.NewInbox() + ".",
 		room: newRoom(maxInFlight, maxInFlightBytes), pending: map[uint64]waiting{},
 	}
 	sub, err := conn.Subscribe(t.prefix+"*", t.answered)
@@ -82,8 +83,12 @@ func (t *Topic) Publish(ctx context.Context, msgs []events.Message) []error {
 	c := &call{errs: errs, left: 1, done: make(chan struct{})}
 	ctx, cancel := context.WithTimeoutCause(ctx, ackTimeout, errors.New("the server does not answer"))
 	defer cancel()
+	full := t.free()
 	for i := range msgs {
 		m, err := encode(t.stream, msgs[i])
+		if err == nil && full != nil {
+			err = fmt.Errorf("publishing to %s: %w", t.stream, full)
+		}
 		if err == nil {
 			err = t.send(ctx, c, i, m, msgs[i].Size())
 		}

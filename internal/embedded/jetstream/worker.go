@@ -39,6 +39,23 @@ type inHand struct {
 	answered bool // guarded by worker.mu
 }
 
+// upload is whose message it is, for the log: the attribute of that name, which all messages of the write path have.
+func (m *inHand) upload() string { return m.Attributes["upload"] }
+
+// uploads is that of all of a group.
+func uploads(group []*inHand) slog.Attr {
+	var ids []string
+	for _, m := range group {
+		if id := m.upload(); !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 1 {
+		return slog.String("upload", ids[0])
+	}
+	return slog.Any("uploads", ids)
+}
+
 // settleTimeout bounds how long a dead letter may take to be stored, also after the queue's context has ended.
 const settleTimeout = 10 * time.Second
 
@@ -104,7 +121,9 @@ func (w *worker) settleGroup(ctx context.Context, group []*inHand) error {
 	return w.try(ctx, together)
 }
 
-// try hands the messages to the handler and settles each by its error.
+// try hands the messages to the handler and settles each by its error. Those whose surroundings are out of order, as
+// events.ErrUnavailable says, stay in hand and are handed over again and again: nothing else is taken meanwhile, nothing
+// is published about it, and it counts as one try.
 func (w *worker) try(ctx context.Context, group []*inHand) error {
 	if len(group) == 0 {
 		return nil
@@ -112,12 +131,39 @@ func (w *worker) try(ctx context.Context, group []*inHand) error {
 	if err := w.hand.take(w.slot, group); err != nil {
 		return fmt.Errorf("noting what is in hand: %w", err)
 	}
-	errs := w.call(ctx, group)
-	for i, m := range group {
-		w.settle(ctx, m, errs[i])
+	for left, round := group, 0; len(left) > 0; round++ {
+		if round > 0 {
+			w.pause(ctx)
+		}
+		var kept []*inHand
+		for i, err := range w.call(ctx, left) {
+			if !errors.Is(err, events.ErrUnavailable) || ctx.Err() != nil {
+				w.settle(ctx, left[i], err)
+				continue
+			}
+			if kept = append(kept, left[i]); len(kept) == 1 {
+				level := slog.LevelDebug // said once: a disk that is full need not be filled by the log
+				if round == 0 {
+					level = slog.LevelWarn
+				}
+				w.log.Log(ctx, level, "waiting until what is needed is there again", "id", left[i].ID, "round", round, "error", err)
+			}
+		}
+		if round > 0 && len(kept) == 0 && ctx.Err() == nil {
+			w.log.InfoContext(ctx, "going on", "after", round)
+		}
+		left = kept
 	}
 	w.hand.forget(group...)
 	return w.hand.release(w.slot)
+}
+
+// pause waits before the messages in hand are tried again.
+func (w *worker) pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(w.config.Pause):
+	}
 }
 
 // call calls the handler. It gives one error for each message, whatever the handler does.
@@ -128,7 +174,7 @@ func (w *worker) call(ctx context.Context, group []*inHand) (errs []error) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			w.log.ErrorContext(ctx, "the handler panicked", "panic", r, "stack", string(debug.Stack()))
+			w.log.With(uploads(group)).ErrorContext(ctx, "the handler panicked", "panic", r, "stack", string(debug.Stack()))
 			errs = slices.Repeat([]error{fmt.Errorf("the handler panicked: %v", r)}, len(group))
 		}
 	}()
@@ -148,6 +194,7 @@ func (w *worker) settle(ctx context.Context, m *inHand, err error) {
 	case err == nil:
 		w.answer(m, "+ACK")
 		m.settled = true
+		w.config.Observe(Done)
 	case errors.Is(err, events.ErrPermanent):
 		w.bury(ctx, m, err)
 	case ctx.Err() != nil: // being stopped is no failure of the message: it waits for the next start
@@ -161,7 +208,12 @@ func (w *worker) settle(ctx context.Context, m *inHand, err error) {
 
 func (w *worker) retry(ctx context.Context, m *inHand, err error) {
 	wait := max(w.config.Backoff(m.Tries), 0)
-	w.log.WarnContext(ctx, "a message failed and will be retried", "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
+	var later interface{ RetryAfter() time.Duration }
+	if errors.As(err, &later) {
+		wait = max(wait, later.RetryAfter())
+	}
+	w.config.Observe(Retried)
+	w.log.WarnContext(ctx, "a message failed and will be retried", "upload", m.upload(), "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
 	if wait == 0 {
 		w.answer(m, "-NAK")
 		return
@@ -173,11 +225,12 @@ func (w *worker) retry(ctx context.Context, m *inHand, err error) {
 func (w *worker) bury(ctx context.Context, m *inHand, reason error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	if err := request(ctx, w.server.house, deadMessage(w.config.Stream, m, reason)); err != nil {
+	if err := w.server.request(ctx, deadMessage(w.config.Stream, m, reason)); err != nil {
 		w.retry(ctx, m, fmt.Errorf("storing it as a dead letter because of %w: %w", reason, err))
 		return
 	}
-	w.log.ErrorContext(ctx, "a message is a dead letter now", "id", m.ID, "tries", m.Tries, "error", reason)
+	w.config.Observe(Buried)
+	w.log.ErrorContext(ctx, "a message is a dead letter now", "upload", m.upload(), "id", m.ID, "tries", m.Tries, "error", reason)
 	w.answer(m, "+ACK")
 	m.settled = true
 }
@@ -187,7 +240,7 @@ func (w *worker) answer(m *inHand, what string) {
 	defer w.mu.Unlock()
 	m.answered = true
 	if err := w.server.house.Publish(m.reply, []byte(what)); err != nil {
-		w.log.Warn("a message could not be answered and will be delivered again", "id", m.ID, "error", err)
+		w.log.Warn("a message could not be answered and will be delivered again", "upload", m.upload(), "id", m.ID, "error", err)
 	}
 }
 

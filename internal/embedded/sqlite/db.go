@@ -10,6 +10,8 @@ import (
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // Config is what Open needs. Only Path is a must.
@@ -212,20 +214,28 @@ func (db *DB) read(ctx context.Context, doing string, do func(*sqlite.Conn) erro
 
 var errClosed = errors.New("the table is closed")
 
-// explain says what the operator can do where SQLite's own words don't.
+// explain says what the operator can do where SQLite's own words don't. What is not the fault of what was asked for, but
+// of the disk or of another process, is events.ErrUnavailable: it goes away without anybody's asking otherwise.
 func (db *DB) explain(doing string, err error) error {
-	hint := ""
+	hint, unavailable := "", false
 	switch code := sqlite.ErrCode(err); code.ToPrimary() {
 	case sqlite.ResultFull:
-		hint = ": the disk is full"
+		hint, unavailable = ": the disk is full", true
+	case sqlite.ResultIOErr:
+		hint, unavailable = ": the disk fails", true
+	case sqlite.ResultBusy:
+		hint, unavailable = ": another process has locked it", true
 	case sqlite.ResultReadOnly:
-		hint = ": the file or its folder is not writable"
+		hint, unavailable = ": the file or its folder is not writable", true
 	case sqlite.ResultCantOpen:
-		hint = ": the folder is missing or not writable"
+		hint, unavailable = ": the folder is missing or not writable", true
 	case sqlite.ResultNotADB:
 		hint = ": the file is not an SQLite database"
 	case sqlite.ResultCorrupt:
 		hint = ": the file is damaged; restore it from a backup"
+	}
+	if unavailable {
+		return fmt.Errorf("%s (%s)%s: %w: %w", doing, db.cfg.Path, hint, events.ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s (%s)%s: %w", doing, db.cfg.Path, hint, err)
 }

@@ -150,6 +150,9 @@ func TestFullDisk(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the disk is full") || zombiezen.ErrCode(err) != zombiezen.ResultFull {
 		t.Fatalf("got %v, want it to say that the disk is full", err)
 	}
+	if !errors.Is(err, events.ErrUnavailable) || errors.Is(err, events.ErrPermanent) {
+		t.Errorf("%v is not events.ErrUnavailable", err)
+	}
 	team, err := db.Team(t.Context(), "", 10)
 	if err != nil || len(team) != 1 {
 		t.Errorf("the team is %v, %v; want what it was before", team, err)

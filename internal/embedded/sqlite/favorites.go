@@ -61,24 +61,3 @@ func scanFavorite(stmt *sqlite.Stmt) events.Favorite {
 		Version: events.Origin(stmt.ColumnText(2)).At(stmt.ColumnInt64(3)),
 	}
 }
-
-// pruneAtOnce bounds how long Prune keeps others from writing.
-const pruneAtOnce = 10_000
-
-// Prune forgets removed people whose retention is over, 10,000 of them at most, and tells how many: call it again while
-// it does.
-func (db *DB) Prune(ctx context.Context) (int, error) {
-	n := 0
-	err := db.write(ctx, "pruning tombstones", func(w *writer) error {
-		err := sqlitex.Execute(w.conn,
-			`DELETE FROM favorites WHERE person IN
-			(SELECT person FROM favorites WHERE expires <= ? ORDER BY expires LIMIT ?)`,
-			&sqlitex.ExecOptions{Args: []any{db.now(), pruneAtOnce}})
-		n = w.conn.Changes()
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return n, nil
-}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,32 +66,28 @@ func TestOutboxNumbersNeverComeAgain(t *testing.T) {
 	}
 }
 
-func TestPrune(t *testing.T) {
-	now := time.UnixMilli(1_795_000_000_000)
-	db := mustOpen(t, sqlite.Config{Clock: func() time.Time { return now }, TombstoneRetention: time.Hour})
-	prune := func(want int) {
+func TestBacklog(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{})
+	want := func(records int64, oldest time.Time) {
 		t.Helper()
-		if n, err := db.Prune(t.Context()); n != want || err != nil {
-			t.Errorf("Prune gave %d, %v; want %d", n, err, want)
+		n, got, err := db.Backlog(t.Context())
+		if err != nil || n != records || !got.Equal(oldest) {
+			t.Errorf("got %d since %s, %v; want %d since %s", n, got, err, records, oldest)
 		}
 	}
-	mustApply(t, db, rows(t, 1, "andy=mint", "ben=mint", "cleo=mint"))
-	mustApply(t, db, rows(t, 2, "andy", "ben", "cleo"))
-	now = now.Add(30 * time.Minute)
-	mustApply(t, db, rows(t, 3, "ben=back"))
-	mustApply(t, db, rows(t, 4, "cleo")) // a new removal lasts from now
-	prune(0)
-	now = now.Add(30 * time.Minute)
-	prune(1)
-	if diff := cmp.Diff([]events.Tally{{Applied: 1, Superseded: 1}}, mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
-		t.Errorf("older than the tombstones (-want +got):\n%s", diff)
+	want(0, time.Time{})
+	const begin = 1_795_000_000_000
+	mustApply(t, db, rows(t, 5, "andy="+strings.Repeat("mint", 60), "ben=nut"))
+	mustApply(t, db, rows(t, 6, "andy=fig"), rows(t, 7, "ben=fig"))
+	want(3, time.UnixMilli(begin+5))
+	first, err := db.Pending(t.Context(), 2)
+	if err != nil || len(first) != 2 {
+		t.Fatalf("got %v, %v", first, err)
 	}
-	now = now.Add(30 * time.Minute)
-	prune(1)
-	team, err := db.Team(t.Context(), "", 10)
-	if err != nil || len(team) != 2 || team[1].Flavor != "back" {
-		t.Errorf("the team is %v, %v", team, err)
+	if err := db.Announced(t.Context(), first[1].Seq); err != nil {
+		t.Fatal(err)
 	}
+	want(1, time.UnixMilli(begin+7))
 }
 
 // FuzzOutboxRecord: what a record says is what a record of it says again; what it does not say is an error.

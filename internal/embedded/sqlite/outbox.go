@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -41,6 +42,27 @@ func (db *DB) Pending(ctx context.Context, limit int) ([]Outboxed, error) {
 		})
 	})
 	return pending, err
+}
+
+// Backlog tells how many records wait to be announced, and when the file was uploaded that the oldest belongs to; zero
+// without one. It costs two look-ups, however many there are: numbers are given in a row, and removed from the front.
+func (db *DB) Backlog(ctx context.Context) (records int64, oldest time.Time, err error) {
+	err = db.read(ctx, "looking into the outbox", func(conn *sqlite.Conn) error {
+		// An origin has less than 200 bytes.
+		return sqlitex.Execute(conn, `SELECT (SELECT max(seq) FROM outbox) - seq + 1, substr(changes, 1, 200) FROM outbox ORDER BY seq LIMIT 1`,
+			&sqlitex.ExecOptions{ResultFunc: func(stmt *sqlite.Stmt) error {
+				front := make([]byte, stmt.ColumnLen(1))
+				stmt.ColumnBytes(1, front)
+				in := recordReader{rest: string(front)}
+				origin, err := events.ParseOrigin(in.text())
+				if err != nil {
+					return fmt.Errorf("the oldest record: %w", err)
+				}
+				records, oldest = stmt.ColumnInt64(0), origin.Time()
+				return nil
+			}})
+	})
+	return records, oldest, err
 }
 
 // Announced removes the records up to and including that one: their changes have been accepted by the changes topic.

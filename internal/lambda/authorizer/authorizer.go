@@ -17,6 +17,7 @@ import (
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/metrics/tokens"
 )
 
 // verifier is an *api.Verifier.
@@ -54,30 +55,22 @@ func (a Authorizer) Handle(ctx context.Context, request events.APIGatewayCustomA
 		a.Log.ErrorContext(ctx, "request of the gateway not understood", "error", err)
 		return none, err
 	}
-	claims, err := a.Verifier.Verify(ctx, request.AuthorizationToken)
+	claims, err := tokens.Verifier{Next: a.Verifier, To: a.Metrics}.Verify(ctx, request.AuthorizationToken)
 	var refusal *api.Refusal
 	switch {
 	case err == nil:
-		a.count("allowed")
 		return answer("Allow", stage, claims), nil
 	case !errors.As(err, &refusal):
-		a.count("unavailable")
 		a.Log.WarnContext(ctx, "token not verified", "error", err)
 		return none, fmt.Errorf("the token can't be verified at the moment: %w", err)
 	case refusal.Status() == http.StatusForbidden:
-		a.count("forbidden")
 		a.Log.InfoContext(ctx, "request refused", "status", http.StatusForbidden, "reason", err)
 		denied := answer("Deny", stage, claims)
 		denied.Context[Reason] = refusal.Code
 		return denied, nil
 	}
-	a.count("unauthorized")
 	a.Log.InfoContext(ctx, "request refused", "status", http.StatusUnauthorized, "reason", err)
 	return none, ErrUnauthorized
-}
-
-func (a Authorizer) count(result string) {
-	a.Metrics.Count(metrics.Authorizations, 1, metrics.Label{Name: "result", Value: result})
 }
 
 // answer covers the whole stage.

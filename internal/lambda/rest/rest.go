@@ -7,7 +7,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -67,8 +66,6 @@ func (g Gateway) Handle(ctx context.Context, event events.APIGatewayProxyRequest
 		w = &recorder{header: http.Header{}}
 		w.problem(http.StatusBadRequest, "the answer is too large; ask for a smaller page by ?limit=")
 	}
-	route := metrics.Label{Name: "route", Value: event.Resource} // the template, not the path: there are few
-	g.Metrics.Count(metrics.Requests, 1, route, metrics.Label{Name: "status", Value: strconv.Itoa(w.status)})
-	g.Metrics.Observe(metrics.Latency, g.Clock().Sub(began), route)
+	metrics.Request(g.Metrics, event.Resource, w.status, g.Clock().Sub(began)) // the template, not the path: there are few
 	return w.response(), nil
 }

@@ -76,13 +76,7 @@ func (a Announce) announce(ctx context.Context, records []record) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	if err := a.Announcer.Announce(ctx, changes); err != nil {
-		return err
-	}
-	for _, c := range changes {
-		a.Metrics.Count(metrics.Changes, 1, metrics.Label{Name: "kind", Value: string(c.Kind)})
-	}
-	return nil
+	return metrics.Announcer{Next: a.Announcer, To: a.Metrics}.Announce(ctx, changes)
 }
 
 // record is what a stream record says.

@@ -1,0 +1,16 @@
+package events
+
+import "time"
+
+// Announced is a change in the log of what has been announced.
+type Announced struct {
+	Place uint64 // in the log: 1 or more, and greater than those of all before
+	Message
+}
+
+// Start says where reading the log of changes begins: behind a place; else with what was announced at a time or later; with
+// neither, with what comes from now on.
+type Start struct {
+	After uint64
+	Since time.Time
+}

@@ -1,0 +1,131 @@
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// announce publishes changes of these people.
+func announce(t testing.TB, s *jetstream.Server, people ...string) {
+	t.Helper()
+	for _, p := range people {
+		publish(t, s, jetstream.Changes, change(t, p))
+	}
+}
+
+// readLog reads n changes: their places and people.
+func readLog(t testing.TB, s *jetstream.Server, from events.Start, n int, meanwhile func()) (read []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	log, err := s.Changes(ctx, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if meanwhile != nil {
+		meanwhile()
+	}
+	for a, err := range log {
+		if err != nil {
+			t.Fatal(err)
+		}
+		read = append(read, fmt.Sprint(a.Place, " ", a.Attributes["person"]))
+		want := change(t, a.Attributes["person"])
+		if diff := cmp.Diff(want, a.Message); diff != "" {
+			t.Errorf("message (-want +got):\n%s", diff)
+		}
+		if len(read) == n {
+			break
+		}
+	}
+	return read
+}
+
+func TestChangesFromAPlace(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	more := func() { announce(t, s, "dan") }
+	announce(t, s, "andy", "bill", "cedric")
+	for name, c := range map[string]struct {
+		from events.Start
+		want []string
+	}{
+		"behind a place":    {events.Start{After: 1}, []string{"2 bill", "3 cedric"}},
+		"at a time":         {events.Start{Since: time.Now().Add(-time.Hour)}, []string{"1 andy", "2 bill"}},
+		"place before time": {events.Start{After: 2, Since: time.Now().Add(-time.Hour)}, []string{"3 cedric"}},
+	} {
+		if diff := cmp.Diff(c.want, readLog(t, s, c.from, len(c.want), nil)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if diff := cmp.Diff([]string{"4 dan"}, readLog(t, s, events.Start{}, 1, more)); diff != "" {
+		t.Errorf("what comes (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"5 dan"}, readLog(t, s, events.Start{After: 4}, 1, more)); diff != "" {
+		t.Errorf("behind the last (-want +got):\n%s", diff)
+	}
+	if _, err := s.Changes(t.Context(), events.Start{After: 6}); !errors.Is(err, events.ErrForgotten) {
+		t.Errorf("a place that never was: %v", err)
+	}
+}
+
+// A reader's consumer ends with it: thousands may come and go.
+func TestChangesLeavesNoConsumer(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	announce(t, s, "andy")
+	readLog(t, s, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
+	conn, _ := subscriber(t, s)
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "no consumer", func() bool {
+		stream, err := js.Stream(t.Context(), "CHANGES")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo().State.Consumers == 0
+	})
+}
+
+func TestChangesForgotten(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.ChangesBytes = 8 << 10 })
+	began := time.Now()
+	announce(t, s, "andy")
+	log, err := s.Changes(t.Context(), events.Start{Since: began.Add(-time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 { // far more than are on their way to a reader
+		announce(t, s, "bill")
+	}
+	for name, from := range map[string]events.Start{"a place": {After: 1}, "a time": {Since: began}} {
+		if _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrForgotten) {
+			t.Errorf("%s that is not kept: %v", name, err)
+		}
+	}
+	// Who was too slow is told so, rather than left to believe that there was nothing.
+	last := uint64(0)
+	for a, err := range log {
+		if errors.Is(err, events.ErrForgotten) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last++; a.Place != last {
+			t.Fatalf("place %d comes where %d was to come", a.Place, last)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package jetstream_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// errFull is what a Room tells of a full disk.
+var errFull = fmt.Errorf("the disk is full: %w", events.ErrUnavailable)
+
+// TestUnavailableIsNoFailedTry: while what a message needs is out of order, it stays where it is, however often it is
+// tried, and its neighbours are not tried in vain.
+func TestUnavailableIsNoFailedTry(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Updates, update("a"))
+	publish(t, s, jetstream.Updates, update("b"))
+	rounds, after := 0, map[string]int{}
+	consume(t, s, jetstream.QueueConfig{Pause: time.Millisecond, Backoff: noWait, MaxTries: 2, MaxMessages: 1},
+		func(group []jetstream.Delivery) ([]error, bool) {
+			if rounds < 20 {
+				rounds++
+				if len(group) != 1 || group[0].ID != "a" || group[0].Tries != 1 {
+					t.Errorf("round %d: %+v, want the same again", rounds, group)
+				}
+				return []error{errFull}, false
+			}
+			after[group[0].ID]++
+			return nil, len(after) == 2
+		})
+	if dead := deadLetters(t, s); len(dead) > 0 {
+		t.Errorf("%d dead letters, want none", len(dead))
+	}
+	if after["a"] != 1 || after["b"] != 1 {
+		t.Errorf("handled in the end: %v", after)
+	}
+}
+
+// TestOnlyWhatIsUnavailableIsKept: the rest of its group is settled by its own outcome.
+func TestOnlyWhatIsUnavailableIsKept(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Updates, update("done"), update("waits"), update("bad"))
+	seen := map[string]int{}
+	consume(t, s, jetstream.QueueConfig{Pause: time.Millisecond, Backoff: noWait},
+		func(group []jetstream.Delivery) ([]error, bool) {
+			errs := make([]error, len(group))
+			for i, d := range group {
+				switch seen[d.ID]++; {
+				case d.ID == "waits" && seen[d.ID] < 5:
+					errs[i] = errFull
+				case d.ID == "bad":
+					errs[i] = events.ErrPermanent
+				}
+			}
+			return errs, seen["waits"] == 5 && seen["done"] > 0 && seen["bad"] > 0
+		})
+	if seen["done"] != 1 || seen["waits"] != 5 || seen["bad"] != 1 {
+		t.Errorf("handled %v", seen)
+	}
+	if dead := deadLetters(t, s); len(dead) != 1 || dead[0].ID != "bad" {
+		t.Errorf("dead letters: %+v", dead)
+	}
+}
+
+// TestStoppedWhileUnavailable: a stop does not wait for better times, and loses nothing.
+func TestStoppedWhileUnavailable(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Updates, update("a"))
+	consume(t, s, jetstream.QueueConfig{Pause: time.Hour}, func([]jetstream.Delivery) ([]error, bool) {
+		return []error{errFull}, true
+	})
+	consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
+		return nil, group[0].ID == "a"
+	})
+}
+
+// TestNothingIsPublishedWithoutRoom: neither messages nor dead letters are, and both go on once there is room.
+func TestNothingIsPublishedWithoutRoom(t *testing.T) {
+	t.Parallel()
+	var full atomic.Bool
+	s := start(t, t.TempDir(), func(c *jetstream.Config) {
+		c.Room = func() error {
+			if full.Load() {
+				return errFull
+			}
+			return nil
+		}
+	})
+	publish(t, s, jetstream.Updates, update("bad"))
+	full.Store(true)
+	errs := s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{update("b"), {Subject: "elsewhere", Body: []byte("x")}})
+	if !errors.Is(errs[0], events.ErrUnavailable) || !errors.Is(errs[1], events.ErrPermanent) {
+		t.Errorf("Publish = %v", errs)
+	}
+	tries := 0
+	consume(t, s, jetstream.QueueConfig{Backoff: noWait}, func([]jetstream.Delivery) ([]error, bool) {
+		if tries++; tries == 3 {
+			if dead := deadLetters(t, s); len(dead) > 0 {
+				t.Errorf("%d dead letters on a full disk", len(dead))
+			}
+			full.Store(false)
+		}
+		return []error{events.ErrPermanent}, tries == 3
+	})
+	dead := deadLetters(t, s)
+	if len(dead) != 1 {
+		t.Fatalf("%d dead letters, want one", len(dead))
+	}
+	full.Store(true)
+	if err := s.Redrive(t.Context(), dead[0].Number); !errors.Is(err, events.ErrUnavailable) {
+		t.Errorf("Redrive = %v", err)
+	}
+	if len(deadLetters(t, s)) != 1 {
+		t.Error("the dead letter is gone")
+	}
+}
+
+// TestABrokenStreamIsTold: the server itself only logs that a stream takes nothing more.
+func TestABrokenStreamIsTold(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir, func(c *jetstream.Config) { c.SyncInterval = time.Hour })
+	publish(t, s, jetstream.Updates, update("a"))
+	select {
+	case err := <-s.Broken():
+		t.Fatalf("broken from the start: %v", err)
+	default:
+	}
+	// The messages' folder becomes a file: the block after this one can't be made.
+	msgs := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
+	if err := os.Rename(msgs, msgs+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(msgs, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		large := update("large")
+		large.Body = make([]byte, jetstream.MaxMessage-1000)
+		for range 20 { // a block has 8 MiB
+			_ = s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large})
+		}
+	}()
+	select {
+	case err := <-s.Broken():
+		if !strings.Contains(err.Error(), "UPDATES") || !strings.Contains(err.Error(), syscall.ENOTDIR.Error()) {
+			t.Errorf("Broken gave %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("nothing was told")
+	}
+}

@@ -1,0 +1,92 @@
+package jetstream_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// TestObserve: each delivery is told of once, by what became of it, and the log names the upload that it was of.
+func TestObserve(t *testing.T) {
+	var log bytes.Buffer
+	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
+	before := time.Now()
+	for _, id := range []string{"good", "once", "never", "poison"} {
+		m := update(id)
+		m.Attributes["upload"] = "upload of " + id
+		publish(t, s, jetstream.Updates, m)
+	}
+	if d := depth(t, s); d.Pending != 4 || d.Oldest.Before(before.Add(-time.Second)) || d.Oldest.After(time.Now()) {
+		t.Errorf("before: %+v", d)
+	}
+	seen, ended := map[jetstream.Outcome]int{}, 0
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := s.Consume(ctx, jetstream.QueueConfig{
+		Stream: jetstream.Updates, MaxTries: 2, MaxMessages: 1, Backoff: noWait,
+		Observe: func(o jetstream.Outcome) {
+			seen[o]++
+			if o != jetstream.Retried {
+				ended++
+			}
+			if ended == 4 {
+				cancel()
+			}
+		},
+	}, func(_ context.Context, group []jetstream.Delivery) []error {
+		d := group[0]
+		switch {
+		case d.ID == "poison":
+			return []error{events.ErrPermanent}
+		case d.ID == "never", d.ID == "once" && d.Tries == 1:
+			return []error{errors.New("not now")}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[jetstream.Outcome]int{jetstream.Done: 2, jetstream.Retried: 2, jetstream.Buried: 2}, seen); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	await(t, "an empty queue", func() bool {
+		d := depth(t, s)
+		return d.Pending+d.InFlight == 0 && d.Oldest.IsZero() && d.Dead == 2
+	})
+
+	s.Stop() // it logs no more
+	uploads := map[string]bool{}
+	for line := range bytes.Lines(log.Bytes()) {
+		var entry struct{ Msg, ID, Upload string }
+		if err := json.Unmarshal(line, &entry); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if entry.ID != "" && entry.Upload != "upload of "+entry.ID {
+			t.Errorf("a line without its upload: %s", line)
+		}
+		uploads[entry.ID] = true
+	}
+	if got := slices.Sorted(maps.Keys(uploads)); !slices.Contains(got, "once") || !slices.Contains(got, "poison") {
+		t.Errorf("the log is about %q", got)
+	}
+}
+
+func depth(t *testing.T, s *jetstream.Server) jetstream.Depth {
+	t.Helper()
+	depths, err := s.Depths(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return depths[jetstream.Updates]
+}

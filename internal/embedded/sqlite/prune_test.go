@@ -1,0 +1,122 @@
+package sqlite_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	zombiezen "zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+)
+
+func TestPrune(t *testing.T) {
+	now := time.UnixMilli(1_795_000_000_000)
+	db := mustOpen(t, sqlite.Config{Clock: func() time.Time { return now }, TombstoneRetention: time.Hour})
+	prune := func(want int) {
+		t.Helper()
+		if n, err := db.Prune(t.Context()); n != want || err != nil {
+			t.Errorf("Prune gave %d, %v; want %d", n, err, want)
+		}
+	}
+	mustApply(t, db, rows(t, 1, "andy=mint", "ben=mint", "cleo=mint"))
+	mustApply(t, db, rows(t, 2, "andy", "ben", "cleo"))
+	now = now.Add(30 * time.Minute)
+	mustApply(t, db, rows(t, 3, "ben=back"))
+	mustApply(t, db, rows(t, 4, "cleo")) // a new removal lasts from now
+	prune(0)
+	now = now.Add(30 * time.Minute)
+	prune(1)
+	if diff := cmp.Diff([]events.Tally{{Applied: 1, Superseded: 1}}, mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
+		t.Errorf("older than the tombstones (-want +got):\n%s", diff)
+	}
+	now = now.Add(30 * time.Minute)
+	prune(1)
+	team, err := db.Team(t.Context(), "", 10)
+	if err != nil || len(team) != 2 || team[1].Flavor != "back" {
+		t.Errorf("the team is %v, %v", team, err)
+	}
+}
+
+// TestForget: old settled uploads go with all that is known of them, apart from what they brought; the newest stay, and so
+// does whatever is not settled.
+func TestForget(t *testing.T) {
+	now := time.UnixMilli(1_795_000_000_000)
+	path := filepath.Join(t.TempDir(), "table.db")
+	db := mustOpen(t, sqlite.Config{Path: path, Clock: func() time.Time { return now }})
+	var ids []string
+	upload := func(ms int64, sealed bool) {
+		t.Helper()
+		b := rows(t, ms, fmt.Sprintf("person %d=mint", ms))
+		o := events.Object{Bucket: "b", Key: "k", VersionID: fmt.Sprint(ms), Sequencer: "0055", Time: time.UnixMilli(1_795_000_000_000 + ms)}
+		if _, err := db.Begin(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		mustApply(t, db, b)
+		if sealed {
+			r := events.Reading{Format: "csv", Rows: 2, Rejected: 1, Batches: 1, Rejects: []events.Reject{{Line: 3}}, At: now}
+			if _, err := db.Seal(t.Context(), b.Upload(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ids = append(ids, b.Upload())
+	}
+	upload(0, true)
+	upload(1, false)
+	upload(2, true)
+	now = now.Add(time.Hour)
+	upload(3, true)
+	upload(4, true)
+	settled := func(before time.Time, newest, limit int) (old []string) {
+		t.Helper()
+		list, err := db.Settled(t.Context(), before, newest, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range list {
+			old = append(old, u.ID)
+		}
+		return old
+	}
+	for name, test := range map[string]struct{ got, want []string }{
+		"old":                  {settled(now, 1, 10), []string{ids[0], ids[2]}},
+		"all but the newest":   {settled(now.Add(time.Second), 1, 10), []string{ids[0], ids[2], ids[3]}},
+		"all but the newest 4": {settled(now.Add(time.Second), 4, 10), []string{ids[0]}},
+		"none but the newest":  {settled(now.Add(time.Second), 5, 10), nil},
+		"one":                  {settled(now, 0, 1), []string{ids[0]}},
+	} {
+		if diff := cmp.Diff(test.want, test.got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	for _, id := range append(ids[:3:3], "unknown") {
+		if err := db.Forget(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, gone := range []bool{true, false, true, false, false} {
+		if _, err := db.Upload(t.Context(), ids[i]); errors.Is(err, events.ErrNotFound) != gone {
+			t.Errorf("upload %d: %v, want gone = %v", i, err, gone)
+		}
+	}
+	team, err := db.Team(t.Context(), "", 10)
+	if err != nil || len(team) != 5 {
+		t.Errorf("the team is %v, %v; want it untouched", team, err)
+	}
+	conn, err := zombiezen.OpenConn(path, zombiezen.OpenReadOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for table, want := range map[string]int64{"uploads": 3, "batches": 3, "rejects": 2} {
+		got, err := sqlitex.ResultInt64(conn.Prep("SELECT count(*) FROM " + table))
+		if err != nil || got != want {
+			t.Errorf("%s has %d rows, %v; want %d", table, got, err, want)
+		}
+	}
+}

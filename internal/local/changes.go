@@ -1,0 +1,32 @@
+package local
+
+import (
+	"context"
+	"iter"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// changeLog is the log of changes while there is somebody to read it to: until the server stops.
+type changeLog struct {
+	streams *jetstream.Server
+	open    context.Context //nolint:containedctx // of the server, beside that of each reader
+}
+
+// Changes implements a port of the API.
+func (l changeLog) Changes(ctx context.Context, from events.Start) (iter.Seq2[events.Announced, error], error) {
+	ctx, cancel := context.WithCancel(ctx)
+	detach := context.AfterFunc(l.open, cancel)
+	log, err := l.streams.Changes(ctx, from)
+	if err != nil {
+		detach()
+		cancel()
+		return nil, err
+	}
+	return func(yield func(events.Announced, error) bool) {
+		defer cancel()
+		defer detach()
+		log(yield)
+	}, nil
+}

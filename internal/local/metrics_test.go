@@ -1,0 +1,257 @@
+package local_test
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/local"
+)
+
+// scrape gives what the metrics say, by series.
+func (h *house) scrape() map[string]float64 {
+	h.t.Helper()
+	status, body := h.get(h.Info().Metrics)
+	if status != http.StatusOK {
+		h.t.Fatalf("metrics: %d %s", status, body)
+	}
+	series := map[string]float64{}
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if at := strings.LastIndex(line, "} "); at > 0 { // label values may have spaces
+			name, value = line[:at+1], strings.TrimSpace(line[at+2:])
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			h.t.Fatalf("%s: %v", line, err)
+		}
+		series[name] = v
+	}
+	return series
+}
+
+// want holds series against what they have to say.
+func want(t *testing.T, got, want map[string]float64) {
+	t.Helper()
+	for name, v := range want {
+		if g, ok := got[name]; !ok || g != v {
+			t.Errorf("%s is %v (there: %v), want %v", name, g, ok, v)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	h := startHouse(t, nil)
+	for _, file := range []struct {
+		name, text string
+		status     events.Status
+	}{
+		{"first.csv", "person,flavor\nandy,vanilla\nbill,mint\ncarl,fudge\n", events.Live},
+		{"second.csv", "person,flavor,action\nandy,lemon,\nbill,mint,\ncarl,,remove\ndora,fig,\ndora,plum,\nemil,,\n", events.Live},
+		{"third.json", `{"andy": "fig", "bill`, events.Failed},
+	} {
+		if u := h.settled(h.put(file.name, file.text)); u.Status != file.status {
+			t.Fatalf("%+v", u)
+		}
+	}
+	// An object that no version can be made of is a dead letter at once.
+	if err := h.Stored(t.Context(), events.Object{Bucket: "b", Key: "uploads/bad.csv", ETag: "e", Sequencer: "none", Time: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	for _, route := range []string{"/team", "/team", "/ice-cream/andy", "/ice-cream/nobody", "/healthz", "/nothing/here", "/ice-cream/"} {
+		h.read(route)
+	}
+	h.get("/team")
+
+	const deadLetters, changes = `flavorless_queue_messages{queue="ingest",state="dead"}`, `flavorless_change_delay_seconds_count`
+	var got map[string]float64
+	await(t, "all that was done in the metrics", func() bool {
+		got = h.scrape()
+		return got[deadLetters] == 1 && got[changes] == 7 && got[`flavorless_outbox_records`] == 0 &&
+			got[`flavorless_queue_messages{queue="ingest",state="in_flight"}`] == 0 && got[`flavorless_queue_messages{queue="apply",state="in_flight"}`] == 0
+	})
+	want(t, got, map[string]float64{
+		`flavorless_rows_total{outcome="applied"}`:                                 3 + 4 + 1,
+		`flavorless_rows_total{outcome="superseded"}`:                              1,
+		`flavorless_rows_total{outcome="rejected"}`:                                1,
+		`flavorless_batches_total{outcome="applied"}`:                              3,
+		`flavorless_batches_total{outcome="duplicate"}`:                            0,
+		`flavorless_uploads_total{status="live"}`:                                  2,
+		`flavorless_uploads_total{status="failed"}`:                                1,
+		`flavorless_upload_to_live_seconds_count`:                                  2,
+		`flavorless_upload_to_live_seconds_bucket{le="+Inf"}`:                      2,
+		`flavorless_changes_total{kind="created"}`:                                 4,
+		`flavorless_changes_total{kind="changed"}`:                                 2,
+		`flavorless_changes_total{kind="removed"}`:                                 1,
+		`flavorless_dead_letters_total{queue="ingest"}`:                            1,
+		`flavorless_dead_letters_total{queue="apply"}`:                             0,
+		`flavorless_deliveries_retried_total{queue="ingest"}`:                      0,
+		`flavorless_deliveries_retried_total{queue="apply"}`:                       0,
+		`flavorless_queue_messages{queue="ingest",state="pending"}`:                0,
+		`flavorless_queue_messages{queue="apply",state="pending"}`:                 0,
+		`flavorless_queue_messages{queue="apply",state="dead"}`:                    0,
+		`flavorless_queue_oldest_age_seconds{queue="ingest"}`:                      0,
+		`flavorless_queue_oldest_age_seconds{queue="apply"}`:                       0,
+		`flavorless_outbox_oldest_age_seconds`:                                     0,
+		`flavorless_http_requests_total{route="/team",status="200"}`:               2,
+		`flavorless_http_requests_total{route="/team",status="401"}`:               1,
+		`flavorless_http_requests_total{route="/ice-cream/{person}",status="200"}`: 1,
+		`flavorless_http_requests_total{route="/ice-cream/{person}",status="404"}`: 1,
+		`flavorless_http_requests_total{route="/healthz",status="200"}`:            1,
+		`flavorless_http_requests_total{route="other",status="404"}`:               2,
+		`flavorless_http_request_duration_seconds_count{route="/team"}`:            3,
+		`flavorless_authorizations_total{result="allowed"}`:                        4,
+		`flavorless_authorizations_total{result="unauthorized"}`:                   1,
+		`flavorless_jwks_fetches_total{result="ok"}`:                               1,
+		`flavorless_scrape_errors_total{part="queues"}`:                            0,
+		`flavorless_scrape_errors_total{part="outbox"}`:                            0,
+		`flavorless_scrape_errors_total{part="disk"}`:                              0,
+	})
+	for _, positive := range []string{"flavorless_disk_free_bytes", "go_goroutines", "process_resident_memory_bytes", "flavorless_change_delay_seconds_sum"} {
+		if got[positive] <= 0 {
+			t.Errorf("%s is %v", positive, got[positive])
+		}
+	}
+
+	_, body := h.get(h.Info().Metrics)
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %+v, error %v", problems, err)
+	}
+}
+
+// TestMetricsOfABrokenHouse: what can't be read is missing and counted, the rest is there.
+func TestMetricsOfABrokenHouse(t *testing.T) {
+	h := startHouse(t, nil)
+	if err := h.CloseTable(); err != nil {
+		t.Fatal(err)
+	}
+	h.scrape()
+	got := h.scrape()
+	want(t, got, map[string]float64{
+		`flavorless_scrape_errors_total{part="outbox"}`:         2,
+		`flavorless_scrape_errors_total{part="queues"}`:         0,
+		`flavorless_queue_messages{queue="apply",state="dead"}`: 0,
+		`flavorless_rows_total{outcome="applied"}`:              0,
+	})
+	if v, there := got["flavorless_outbox_records"]; there {
+		t.Errorf("the outbox of a closed table has %v records", v)
+	}
+}
+
+// TestMetricsAreForThisMachine: they need no token, so it matters where they are.
+func TestMetricsAreForThisMachine(t *testing.T) {
+	status := func(h *house, url string, headers ...string) int {
+		t.Helper()
+		status, _ := h.get(url, headers...)
+		return status
+	}
+	open := func(address string) string { // reachable by others, as far as the house knows
+		_, port, err := net.SplitHostPort(strings.TrimPrefix(address, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "http://127.0.0.1:" + port + local.MetricsPath
+	}
+	t.Run("next to the API on the loopback interface", func(t *testing.T) {
+		h := startHouse(t, nil)
+		if got := h.Info().Metrics; got != h.Info().API+local.MetricsPath {
+			t.Errorf("they are at %q", got)
+		}
+		for _, test := range []struct {
+			name, value string
+			status      int
+		}{
+			{"Host", "localhost", http.StatusOK},
+			{"Host", "localhost:8080", http.StatusOK},
+			{"Host", "127.0.0.1", http.StatusOK},
+			{"Host", "[::1]", http.StatusOK},
+			{"Host", "[::1]:8080", http.StatusOK},
+			{"Host", "rebound.example", http.StatusForbidden},
+			{"Host", "rebound.example:8080", http.StatusForbidden},
+			{"Host", "127.0.0.1.example", http.StatusForbidden},
+			{"Host", "localhost.example", http.StatusForbidden},
+			{"X-Forwarded-For", "192.0.2.1", http.StatusForbidden},
+			{"Forwarded", "for=192.0.2.1", http.StatusForbidden},
+			{"Via", "1.1 proxy", http.StatusForbidden},
+		} {
+			if got := status(h, h.Info().Metrics, test.name, test.value); got != test.status {
+				t.Errorf("%s: %s: got %d, want %d", test.name, test.value, got, test.status)
+			}
+		}
+	})
+	t.Run("not at an API that is open to others", func(t *testing.T) {
+		h := startHouse(t, func(c *local.Config) { c.API = "0.0.0.0:0" })
+		if got := h.Info().Metrics; got != "" {
+			t.Errorf("they are at %q", got)
+		}
+		if got := status(h, open(h.Info().API)); got != http.StatusNotFound {
+			t.Errorf("got %d", got)
+		}
+	})
+	t.Run("at their own address, and there alone", func(t *testing.T) {
+		h := startHouse(t, func(c *local.Config) { c.Metrics = ":0" })
+		if got := status(h, h.Info().API+local.MetricsPath); got != http.StatusNotFound {
+			t.Errorf("beside the API: %d", got)
+		}
+		if got := status(h, h.Info().Metrics); got != http.StatusOK {
+			t.Errorf("there: %d", got)
+		}
+		if got := status(h, h.Info().Metrics, "Host", "rebound.example"); got != http.StatusForbidden {
+			t.Errorf("there, by a name: %d", got)
+		}
+		if got := status(h, strings.Replace(h.Info().Metrics, local.MetricsPath, "/team", 1)); got != http.StatusNotFound {
+			t.Errorf("the API there: %d", got)
+		}
+	})
+	t.Run("by any name where they were opened to others", func(t *testing.T) {
+		h := startHouse(t, func(c *local.Config) { c.Metrics = "0.0.0.0:0" })
+		if got := status(h, h.Info().Metrics, "Host", "flavorless.internal"); got != http.StatusOK {
+			t.Errorf("got %d", got)
+		}
+	})
+}
+
+// TestOperations: whoever looks a metric or a word of the health up finds it in docs/operations.md, and nothing else.
+func TestOperations(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := func(pattern string) (names []string) {
+		for _, m := range regexp.MustCompile("(?m)^\\| `("+pattern+")` \\|").FindAllStringSubmatch(string(manual), -1) {
+			names = append(names, m[1])
+		}
+		slices.Sort(names)
+		return names
+	}
+	h := startHouse(t, nil)
+	h.read("/team")
+	var families []string
+	_, body := h.get(h.Info().Metrics)
+	for _, m := range regexp.MustCompile("(?m)^# TYPE (flavorless_[a-z_]+) ").FindAllStringSubmatch(body, -1) {
+		families = append(families, m[1])
+	}
+	if diff := cmp.Diff(families, rows("flavorless_[a-z_]+")); diff != "" {
+		t.Errorf("metrics (-there are +are told of):\n%s", diff)
+	}
+	words := []string{string(api.Well), string(api.Stopped), string(api.Silent), string(api.Full), string(api.Failing), string(api.Behind), string(api.DeadLetters)}
+	slices.Sort(words)
+	if diff := cmp.Diff(words, rows("ok|stopped|silent|full|failing|behind|dead_[a-z]+")); diff != "" {
+		t.Errorf("words of the health (-there are +are told of):\n%s", diff)
+	}
+}

@@ -1,0 +1,185 @@
+package webhook_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/webhook"
+)
+
+func key() []byte { return []byte("0123456789abcdef0123456789abcdef") }
+
+func message(t testing.TB) events.Message {
+	t.Helper()
+	origin, err := events.Object{Bucket: "b", Key: "k", Sequencer: "1", Time: time.UnixMilli(1)}.Origin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := events.NewChange("Zoë @ home\u2028", "", "mint", origin.At(7))
+	return c.Message()
+}
+
+func endpoint(t testing.TB, url string) *webhook.Endpoint {
+	t.Helper()
+	e, err := webhook.New(url, webhook.Secret(key(), url), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestDeliver reads a delivery as a receiver would that knows Standard Webhooks and CloudEvents.
+func TestDeliver(t *testing.T) {
+	want := message(t)
+	var got *http.Request
+	var body []byte
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		body, _ = io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer server.Close()
+	url := server.URL + "/hook?token=hush"
+	if err := endpoint(t, url).Deliver(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	if got.Method != http.MethodPost || got.RequestURI != "/hook?token=hush" || string(body) != string(want.Body) {
+		t.Errorf("%s %s: %s", got.Method, got.RequestURI, body)
+	}
+	if c := got.Header.Get("Content-Type"); c != "application/cloudevents+json; charset=utf-8" {
+		t.Errorf("content type %q", c)
+	}
+	id := got.Header.Get("Webhook-Id")
+	if _, err := events.ParseVersion(id); err != nil || !strings.HasSuffix(want.ID, "@"+id) {
+		t.Errorf("id %q of %q", id, want.ID)
+	}
+	secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(webhook.Secret(key(), url), "whsec_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, secret)
+	io.WriteString(mac, id+"."+got.Header.Get("Webhook-Timestamp")+"."+string(body))
+	if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); got.Header.Get("Webhook-Signature") != want {
+		t.Errorf("signature %q, want %q", got.Header.Get("Webhook-Signature"), want)
+	}
+	if other := webhook.Secret(key(), url+"x"); other == webhook.Secret(key(), url) {
+		t.Error("two endpoints have one secret")
+	}
+}
+
+func TestDeliverRefused(t *testing.T) {
+	for status, permanent := range map[int]bool{
+		301: false, 302: false, 307: false, 400: true, 401: false, 403: false, 404: false, 408: false, 410: true, 413: true,
+		415: true, 422: true, 429: false, 500: false, 502: false, 503: false,
+	} {
+		asked := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked++
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(status)
+		}))
+		err := endpoint(t, server.URL).Deliver(t.Context(), message(t))
+		if err == nil || errors.Is(err, events.ErrPermanent) != permanent || !strings.Contains(err.Error(), http.StatusText(status)) {
+			t.Errorf("%d: %v", status, err)
+		}
+		if asked != 1 {
+			t.Errorf("%d: asked %d times", status, asked)
+		}
+		server.Close()
+	}
+}
+
+// A URL may hold a secret, and errors get into logs and dead letters.
+func TestDeliverKeepsTheURLToItself(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	url := server.URL + "/hush?token=hush"
+	server.Close()
+	e := endpoint(t, url)
+	err := e.Deliver(t.Context(), message(t))
+	if err == nil || strings.Contains(err.Error(), "hush") || strings.Contains(e.Name(), "hush") {
+		t.Errorf("%v, name %s", err, e.Name())
+	}
+}
+
+// Retry-After holds for the endpoint: nobody knocks in between.
+func TestRetryAfter(t *testing.T) {
+	for name, c := range map[string]struct {
+		value string
+		wait  time.Duration
+	}{
+		"seconds":  {"7", 7 * time.Second},
+		"a time":   {"Sat, 01 Jan 2000 00:00:09 GMT", 9 * time.Second},
+		"the past": {"Fri, 31 Dec 1999 00:00:00 GMT", 0},
+		"for ever": {"999999999", time.Hour},
+		"nonsense": {"soon", 0},
+		"nothing":  {"", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now() // midnight of 2000-01-01 in UTC
+				var asked []time.Duration
+				e := endpoint(t, "http://receiver.example/hook")
+				e.SetTransport(roundTripper(func(*http.Request) *http.Response {
+					asked = append(asked, time.Since(began))
+					res := &http.Response{Status: "503 Service Unavailable", StatusCode: 503, Header: http.Header{}, Body: http.NoBody}
+					if len(asked) > 1 {
+						res.StatusCode = 204
+					}
+					res.Header.Set("Retry-After", c.value)
+					return res
+				}))
+				err := e.Deliver(t.Context(), message(t))
+				var later interface{ RetryAfter() time.Duration }
+				if !errors.As(err, &later) || later.RetryAfter() != c.wait {
+					t.Errorf("got %v, want to wait for %s", err, c.wait)
+				}
+				stopped, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := e.Deliver(stopped, message(t)); !errors.Is(err, context.Canceled) {
+					t.Errorf("stopped: %v", err)
+				}
+				if err := e.Deliver(t.Context(), message(t)); err != nil {
+					t.Error(err)
+				}
+				if len(asked) != 2 || asked[1] != c.wait {
+					t.Errorf("asked at %v, want 0 and %s", asked, c.wait)
+				}
+			})
+		})
+	}
+}
+
+type roundTripper func(*http.Request) *http.Response
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
+
+func TestName(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"https://Hooks.Example.com:8443/a/b?c=d": "hooks-example-com-8443-",
+		"http://[::1]:80/":                       "1--80-",
+		"ftp://example.com/":                     "",
+		"https:///path":                          "",
+		"example.com":                            "",
+		"https://example.com/#x":                 "",
+		"":                                       "",
+	} {
+		name, err := webhook.Name(endpoint)
+		if (err == nil) != (want != "") || !strings.HasPrefix(name, want) {
+			t.Errorf("%s: %q, %v", endpoint, name, err)
+		}
+	}
+	if _, err := webhook.New("https://example.com", "whsec_short", time.Now); err == nil {
+		t.Error("a short secret is taken")
+	}
+}
