@@ -59,9 +59,10 @@ func TestAnswersAreDocumented(t *testing.T) {
 	}
 }
 
-// FuzzWire sends raw bytes as a request. What is HTTP gets a documented answer; what is not, one of net/http.
-func FuzzWire(f *testing.F) {
-	house := startDocumented(f)
+// TestWire sends what nobody would draw. (Raw bytes are fuzzed by FuzzRequest in package api: what a whole house covers of the
+// code differs from run to run, and leads a fuzzer astray.)
+func TestWire(t *testing.T) {
+	house := startDocumented(t)
 	for _, raw := range []string{
 		"GET /team HTTP/1.1\r\nHost: x\r\nAuthorization: TOKEN\r\n\r\n", "GET /ice-cream/.. HTTP/1.1\r\nHost: x\r\nAuthorization: TOKEN\r\n\r\n",
 		"HEAD //team HTTP/1.1\r\nHost: x\r\n\r\n", "GET /uploads?limit=1&before=%zz HTTP/1.0\r\nAuthorization: TOKEN\r\n\r\n",
@@ -70,21 +71,17 @@ func FuzzWire(f *testing.F) {
 		"GET /ice-cream/%00 HTTP/1.1\nHost: x\nAuthorization: TOKEN\n\n", "GET http://x/openapi.json?x HTTP/1.1\r\nHost: y\r\n\r\n",
 		"GET /ice-cream/a%2fb HTTP/1.1\r\nHost: x\r\nAuthorization: TOKEN\r\nAuthorization: TOKEN\r\nAccept-Encoding: gzip\r\nRange: bytes=0-0\r\n\r\n",
 	} {
-		f.Add([]byte(raw))
+		t.Run(raw[:strings.IndexAny(raw, "\r\n")], func(t *testing.T) {
+			wire := []byte(strings.ReplaceAll(raw, "TOKEN", "Bearer "+house.token))
+			a, err := house.exchange(wire)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a != nil {
+				house.check(t, request{raw: wire}, a)
+			}
+		})
 	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		raw = bytes.ReplaceAll(raw, []byte("TOKEN"), []byte("Bearer "+house.token))
-		if _, err := parse(raw); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return // the server waits for the rest of it
-		}
-		a, err := house.exchange(raw)
-		if err != nil {
-			t.Fatalf("%q: %v", raw, err)
-		}
-		if a != nil {
-			house.check(t, request{raw: raw}, a)
-		}
-	})
 }
 
 // documented is a house with some people and uploads, and what is known of it.
