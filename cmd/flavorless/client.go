@@ -192,9 +192,9 @@ func (c *connection) problem(res *http.Response) error {
 	if json.Unmarshal(body, &p) != nil || p.Title == "" {
 		p.Title = res.Status
 	}
-	text := p.Title
+	text := visible(p.Title)
 	if p.Detail != "" {
-		text += ": " + p.Detail
+		text += ": " + visible(p.Detail)
 	}
 	switch res.StatusCode {
 	case http.StatusNotFound:

@@ -48,7 +48,7 @@ func (t *terminal) rejects(rejects []events.Reject) {
 	}
 	rows := make([][]string, 0, len(rejects))
 	for _, r := range rejects {
-		rows = append(rows, []string{strconv.FormatInt(r.Line, 10), strconv.FormatInt(r.Column, 10), string(r.Code), visible(r.Raw), visible(r.Reason)})
+		rows = append(rows, []string{strconv.FormatInt(r.Line, 10), strconv.FormatInt(r.Column, 10), visible(string(r.Code)), visible(r.Raw), visible(r.Reason)})
 	}
 	t.table("  ", []string{"LINE", "COLUMN", "CODE", "ROW", "WHY, AND HOW TO MEND IT"}, rows)
 }

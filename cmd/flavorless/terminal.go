@@ -83,7 +83,8 @@ func (t *terminal) bar(max int64, description string) *progressbar.ProgressBar {
 	)
 }
 
-// visible makes text from a file safe to print: no control character can move the cursor.
+// visible makes text from a file safe to print: no control character can move the cursor, and nothing turns the text around
+// it or breaks its line.
 func visible(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -91,7 +92,7 @@ func visible(s string) string {
 			return '⏎'
 		case r == '\t':
 			return ' '
-		case r < ' ' || r >= 0x7f && r < 0xa0:
+		case r < ' ' || r >= 0x7f && r < 0xa0, r >= '\u2028' && r <= '\u202e', r >= '\u2066' && r <= '\u2069':
 			return '�'
 		}
 		return r

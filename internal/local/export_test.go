@@ -5,6 +5,8 @@ import (
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 // Stored hands an object to the house as its bucket does, which never has one of a bad form.
@@ -40,4 +42,9 @@ func (s *Server) Waiting(ctx context.Context) (waiting, dead uint64, err error) 
 		waiting, dead = waiting+d.Pending+d.InFlight, dead+d.Dead
 	}
 	return waiting, dead, err
+}
+
+// IngestDelivery takes what the queue of uploads delivers.
+func IngestDelivery(ctx context.Context, in *ingest.Ingester, body []byte) error {
+	return ingestDelivery(ctx, in, jetstream.Delivery{Body: body})
 }

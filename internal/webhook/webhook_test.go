@@ -183,3 +183,16 @@ func TestName(t *testing.T) {
 		t.Error("a short secret is taken")
 	}
 }
+
+// FuzzRetryAfter: no endpoint can put itself off for longer than is allowed, nor into the past.
+func FuzzRetryAfter(f *testing.F) {
+	e := endpoint(f, "https://example.com/")
+	for _, value := range []string{"", "7", "+7", "-7", "99999999999999999999", "Sat, 01 Jan 2000 00:00:09 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Monday, 02-Jan-06 15:04:05 GMT", "soon"} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		if after := e.RetryAfter(value); after < 0 || after > webhook.MaxLater {
+			t.Errorf("%q is %s", value, after)
+		}
+	})
+}

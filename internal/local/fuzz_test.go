@@ -1,0 +1,64 @@
+package local_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/local"
+)
+
+// FuzzObjectEvent: an event of the bucket begins the very upload that it announces, or is a dead letter.
+func FuzzObjectEvent(f *testing.F) {
+	whole, err := json.Marshal(events.Object{Bucket: "b", Key: "uploads/é 100%.csv", ETag: "e", Sequencer: "18a0", Size: 7, Time: time.UnixMilli(1795422000123)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add([]byte(`{"bucket":"b","key":"k","sequencer":"x","time":"2026-11-23T08:19:00Z"}`))
+	f.Add([]byte(`{"time":"0000-01-01T00:00:00Z","sequencer":"1"}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		book := &begun{}
+		err := local.IngestDelivery(context.Background(), ingest.New(ingest.Config{Ledger: book, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}), body)
+		if err != nil {
+			if !errors.Is(err, events.ErrPermanent) || len(book.objects) > 0 {
+				t.Errorf("%v is not events.ErrPermanent; begun: %+v", err, book.objects)
+			}
+			return
+		}
+		if len(book.objects) != 1 {
+			t.Fatalf("%q begins %+v", body, book.objects)
+		}
+		again, err := json.Marshal(book.objects[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var o events.Object
+		if err := json.Unmarshal(again, &o); err != nil || o.UploadID() != book.objects[0].UploadID() {
+			t.Errorf("%q begins upload %s, and %q is %s (%v)", body, book.objects[0].UploadID(), again, o.UploadID(), err)
+		}
+		one, err := o.Origin()
+		other, bad := book.objects[0].Origin()
+		if one != other || err != nil || bad != nil {
+			t.Errorf("origins %q and %q (%v, %v)", one, other, err, bad)
+		}
+	})
+}
+
+// begun is a ledger that has seen every upload already.
+type begun struct{ objects []events.Object }
+
+func (b *begun) Begin(_ context.Context, o events.Object) (events.Upload, error) {
+	b.objects = append(b.objects, o)
+	return events.Upload{Status: events.Live}, nil
+}
+
+func (b *begun) Seal(context.Context, string, events.Reading) (*events.Upload, error) {
+	return nil, errors.New("there is nothing to seal")
+}
