@@ -91,7 +91,7 @@ func (f *following) next(t *testing.T, n int) (all []event) {
 	return all
 }
 
-func newFollowed(t *testing.T, change func(*api.Config)) *home {
+func newFollowed(t testing.TB, change func(*api.Config)) *home {
 	t.Helper()
 	h := newHome(t, change)
 	h.store.follows = true

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -63,6 +64,46 @@ func FuzzQuery(f *testing.F) {
 		}
 		if all := slices.Sorted(maps.Keys(team)); len(team) > limit || w.Header().Get("Link") != "" && (len(team) < limit || all[len(all)-1] == "shane") {
 			t.Errorf("%q: %d people, link %q", raw, len(team), w.Header().Get("Link"))
+		}
+	})
+}
+
+// FuzzFollow: changes are followed if and only if every condition, and where to begin, is in order.
+func FuzzFollow(f *testing.F) {
+	h := newFollowed(f, nil)
+	for _, q := range []string{"", "person=andy&person=liz&flavor=mint", "kind=created&kind=removed", "kind=Created", "since=2026-11-23T08:19:00Z", "since=now", "since=2026-11-23T08:19:00Z&since=x", "person=", "person=%00", "limit=1", "%"} {
+		f.Add(q, "")
+		f.Add(q, "7")
+	}
+	f.Add("since=x", "0")
+	f.Add(strings.Repeat("person=a&", 101), "9223372036854775808")
+	f.Fuzz(func(t *testing.T, raw, id string) {
+		r := &http.Request{Method: http.MethodHead, URL: &url.URL{Path: "/changes", RawQuery: raw},
+			Header: http.Header{"Authorization": {h.issuer.bearer(t)}, "Last-Event-Id": {id}}}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(t.Context()))
+		values, err := url.ParseQuery(raw)
+		good := err == nil
+		for name, given := range values {
+			for _, value := range given {
+				switch name {
+				case "person", "flavor":
+					_, bad := events.CleanName(value, name, events.MissingPerson)
+					good = good && bad == nil && len(given) <= 100
+				case "kind":
+					good = good && slices.Contains([]string{"created", "changed", "removed"}, value)
+				case "since":
+					_, err := time.Parse(time.RFC3339, value)
+					good = good && (err == nil || id != "") && len(given) == 1
+				default:
+					good = false
+				}
+			}
+		}
+		n, err := strconv.ParseInt(id, 10, 64)
+		good = good && (id == "" || err == nil && n > 0 && strings.Trim(id, "0123456789") == "")
+		if want := map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[good]; w.Code != want {
+			t.Errorf("%q from %q: status %d, want %d: %s", raw, id, w.Code, want, w.Body)
 		}
 	})
 }
