@@ -179,16 +179,15 @@ func readFrom(t *testing.T, content []byte, file string, from int64) (got outcom
 	defer rows.Close()
 	for {
 		u, reject, err := rows.Next()
+		var bad *ingest.FileError
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return got
-		case err != nil:
-			bad, ok := err.(*ingest.FileError)
-			if !ok {
-				t.Fatalf("reading from %d on: %v", from, err)
-			}
+		case errors.As(err, &bad):
 			got.Failure = &bad.Failure
 			return got
+		case err != nil:
+			t.Fatalf("reading from %d on: %v", from, err)
 		case reject != nil:
 			got.Rejects = append(got.Rejects, *reject)
 		default:
@@ -353,7 +352,7 @@ func fuzzCompressed(t *testing.T, content []byte, suffix string, plain func() ([
 	}
 	file, err := plain()
 	switch {
-	case len(content) == 0 || len(file) > seedLimit || err == errUndecided: // an empty file is one without rows
+	case len(content) == 0 || len(file) > seedLimit || errors.Is(err, errUndecided): // an empty file is one without rows
 	case err != nil && got.Failure == nil:
 		t.Errorf("%v, and yet there is no failure", err)
 	case err == nil && got.Failure != nil && got.Failure.Code == events.CorruptCompression:
