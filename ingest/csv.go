@@ -153,26 +153,36 @@ func indexOf(header []string, name string) int {
 func (d *csvDecoder) begin() error {
 	for {
 		head, err := d.in.Peek(1)
+		d.src.begin(d.at)
 		if len(head) == 0 {
-			d.src.begin(d.at)
 			return err
 		}
-		blank := 0
-		switch head[0] {
-		case '\n':
-			blank = 1
-		case '\r':
-			if head, _ := d.in.Peek(2); string(head) == "\r\n" {
-				blank = 2
-			}
+		if head[0] != '\n' && head[0] != '\r' {
+			return nil
 		}
-		d.src.begin(d.at)
+		_, _ = d.in.Peek(2) // so that a CRLF is there as a whole
+		buffered, _ := d.in.Peek(d.in.Buffered())
+		blank := blankLines(buffered)
 		if blank == 0 {
 			return nil
 		}
 		n, _ := d.in.Discard(blank) // they are buffered
 		d.skipped += int64(n)
 		d.at += int64(n)
+	}
+}
+
+// blankLines is how many bytes of blank lines the text begins with.
+func blankLines(text []byte) (n int) {
+	for {
+		switch rest := text[n:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			n++
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			n += 2
+		default:
+			return n
+		}
 	}
 }
 
