@@ -26,6 +26,9 @@ type Config struct {
 	Issuer, Audience, JWKSURI string
 	RequiredScope             string // may be empty
 
+	Limits    Limits
+	Retention Retention
+
 	Webhooks     []string // URLs that changes are delivered to; they may hold secrets
 	WebhookTries int      // after which a change is a dead letter of its webhook; 12
 
@@ -93,7 +96,11 @@ func (c Config) checked() (Config, error) {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	return c, nil
+	c.Limits, c.Retention = c.Limits.withDefaults(), c.Retention.withDefaults()
+	if err := c.Limits.check(); err != nil {
+		return c, err
+	}
+	return c, c.Retention.check()
 }
 
 func (c Config) development() bool { return c.Issuer == "" }

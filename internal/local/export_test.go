@@ -16,11 +16,28 @@ func (s *Server) CloseTable() error { return s.db.Close() }
 // StopQueues takes the queues away under the running house.
 func (s *Server) StopQueues() { s.streams.Stop() }
 
-// ConditionOfDisk is how a disk is with so many bytes free.
-func ConditionOfDisk(free uint64, err error) api.Condition { return conditionOfDisk(free, err) }
+// ConditionOfDisk is how a disk is with so many bytes free, of which so many have to remain.
+func ConditionOfDisk(free, reserve int64, err error) api.Condition {
+	return conditionOfDisk(free, reserve, err)
+}
 
 // StopGateway takes the bucket away under the running house.
 func (s *Server) StopGateway(ctx context.Context) error { return s.gateway.Stop(ctx) }
 
 // Redrive puts all dead letters back.
 func (s *Server) Redrive(ctx context.Context) (int, error) { return s.streams.RedriveAll(ctx) }
+
+// Tidy does at once what is done every hour. It fails with ErrNotNow when uploads could not be forgotten.
+func (s *Server) Tidy(ctx context.Context) error { return s.tidy(ctx) }
+
+// ErrNotNow is that.
+var ErrNotNow = errNotNow
+
+// Waiting is how many messages wait or are in hand, and how many are dead.
+func (s *Server) Waiting(ctx context.Context) (waiting, dead uint64, err error) {
+	depths, err := s.streams.Depths(ctx)
+	for _, d := range depths {
+		waiting, dead = waiting+d.Pending+d.InFlight, dead+d.Dead
+	}
+	return waiting, dead, err
+}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
@@ -115,7 +114,7 @@ func (g *gauges) changes(ctx context.Context, gauge func(d *prometheus.Desc, v f
 }
 
 func (g *gauges) free(_ context.Context, gauge func(d *prometheus.Desc, v float64, labels ...string)) error {
-	free, err := freeBytes(g.server.folder.dir)
+	free, err := g.server.cfg.Limits.FreeDisk(g.server.folder.dir)
 	if err != nil {
 		return err
 	}
@@ -129,13 +128,4 @@ func (s *Server) age(of time.Time) time.Duration {
 		return 0
 	}
 	return max(s.cfg.Clock().Sub(of), 0)
-}
-
-// freeBytes is what may still be written to the disk that a folder is on.
-func freeBytes(dir string) (uint64, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return 0, err
-	}
-	return fs.Bavail * uint64(fs.Bsize), nil
 }

@@ -15,7 +15,6 @@ const (
 	failures    = 3                // tries that failed one after the other
 	forget      = 6 * time.Minute  // after which they are over: nothing waits longer between two tries
 	patience    = 10 * time.Minute // how old the oldest thing may get that waits
-	fullBelow   = 64 << 20         // bytes free on the disk
 	healthFor   = time.Second      // how long an answer is given again: anybody may ask
 	healthProbe = 2 * time.Second  // how long a store may take to answer
 )
@@ -114,8 +113,8 @@ func (s *Server) health(ctx context.Context) api.Health {
 	}
 	s.lookAtTable(ctx, note)
 	s.lookAtQueues(ctx, note)
-	free, err := freeBytes(s.folder.dir)
-	note("disk", conditionOfDisk(free, err), err)
+	free, err := s.cfg.Limits.FreeDisk(s.folder.dir)
+	note("disk", conditionOfDisk(free, s.cfg.Limits.MinFree, err), err)
 	for part, c := range h.Stages {
 		h.Down = h.Down || c == api.Stopped || c == api.Silent || c == api.Full
 		s.logHealth(ctx, part, v.last.Stages[part], c, reasons[part])
@@ -160,11 +159,12 @@ func conditionOf(d jetstream.Depth, age time.Duration) api.Condition {
 	return api.Well
 }
 
-func conditionOfDisk(free uint64, err error) api.Condition {
+// conditionOfDisk calls a disk full that takes no uploads any more.
+func conditionOfDisk(free, reserve int64, err error) api.Condition {
 	switch {
 	case err != nil:
 		return api.Silent
-	case free < fullBelow:
+	case free < reserve:
 		return api.Full
 	}
 	return api.Well

@@ -134,11 +134,11 @@ func TestHealth(t *testing.T) {
 
 func TestHealthOfTheDisk(t *testing.T) {
 	for _, test := range []struct {
-		free uint64
+		free int64
 		err  error
 		want api.Condition
 	}{{0, nil, api.Full}, {64<<20 - 1, nil, api.Full}, {64 << 20, nil, api.Well}, {1 << 40, errors.New("no such folder"), api.Silent}} {
-		if got := local.ConditionOfDisk(test.free, test.err); got != test.want {
+		if got := local.ConditionOfDisk(test.free, 64<<20, test.err); got != test.want {
 			t.Errorf("with %d bytes free and error %v: %s, want %s", test.free, test.err, got, test.want)
 		}
 	}

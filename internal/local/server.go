@@ -16,6 +16,7 @@ import (
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
@@ -55,6 +56,7 @@ type Server struct {
 
 	vitals     vitals
 	stages     sync.WaitGroup
+	reconciled chan struct{} // closed when what lay in the bucket at the start is known
 	stopStages context.CancelFunc
 	failed     chan error
 	stopping   atomic.Bool
@@ -69,7 +71,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg, err = cfg.checked(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 16), stopStages: func() {}}
+	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 16), reconciled: make(chan struct{}), stopStages: func() {}}
 	s.open, s.close = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
@@ -96,7 +98,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = sqlite.Open(sqlite.Config{Path: s.folder.path("flavorless.db"), Clock: cfg.Clock, Logger: cfg.Log}); err != nil {
+	if s.db, err = sqlite.Open(sqlite.Config{
+		Path: s.folder.path("flavorless.db"), Clock: cfg.Clock, Logger: cfg.Log, TombstoneRetention: cfg.Retention.Removed,
+	}); err != nil {
 		return nil, err
 	}
 	webhooks, err := s.openWebhooks()
@@ -106,13 +110,15 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.streams, err = jetstream.Start(ctx, jetstream.Config{
 		Dir: s.folder.path("streams"), Addr: cfg.NATS, Webhooks: webhooks, Logger: cfg.Log,
 		Subscriber: jetstream.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
+		ChangesAge: cfg.Retention.Changes, ChangesBytes: cfg.Retention.ChangesBytes, Room: s.roomToWork,
 	}); err != nil {
 		return nil, err
 	}
 	if s.gateway, err = gateway.Start(gateway.Config{
 		Dir: s.folder.path("bucket"), Addr: cfg.S3, AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, Region: region,
 		Buckets: []string{uploadsBucket, reportsBucket}, Bucket: uploadsBucket, Prefix: uploadsPrefix,
-		Stored: s.stored, Now: cfg.Clock, Logger: cfg.Log,
+		Stored: s.stored, Now: cfg.Clock, Logger: cfg.Log, MaxObject: cfg.Limits.MaxUpload, Room: s.roomToStore,
+		MaxConnections: cfg.Limits.MaxConnections, MaxRequests: cfg.Limits.MaxRequests, Patience: cfg.Limits.Patience,
 	}); err != nil {
 		return nil, err
 	}
@@ -168,12 +174,14 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 		mux.Handle(issuer.JWKSPath, keys)
 	}
 	s.serveMetrics(mux)
-	s.http = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: s.httpLog(),
+	patience := s.cfg.Limits.Patience
+	s.http = &http.Server{ // what it reads are headers: bodies are left alone
+		Handler: mux, ReadHeaderTimeout: patience / 12, ReadTimeout: patience / 2, WriteTimeout: patience, IdleTimeout: 2 * patience,
+		MaxHeaderBytes: 32 << 10, // the URL among them
+		ErrorLog:       s.httpLog(),
 	}
 	go func() {
-		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(netutil.LimitListener(s.listener, s.cfg.Limits.MaxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("the API ended: %w", err)
 		}
 	}()

@@ -44,35 +44,44 @@ func (s *Server) startStages(ctx context.Context) {
 		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: metrics.Ledger{Next: s.db, To: s.recorder},
 		Reports: buckets.Reports{Client: client, Bucket: reportsBucket}, Clock: s.cfg.Clock, Log: s.cfg.Log,
 	})
+	pause := s.cfg.Limits.Pause
 	applier := &ingest.Applier{Table: metrics.Table{Next: s.db, To: s.recorder}, Log: s.cfg.Log}
 
 	s.stage("gateway", func() error { return s.watchGateway(ctx) })
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
-		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Observe: s.observe("ingest", "ingest")},
-			func(ctx context.Context, group []jetstream.Delivery) []error {
+		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Pause: pause, Observe: s.observe("ingest", "ingest")},
+			while(s.roomToRead, func(ctx context.Context, group []jetstream.Delivery) []error {
 				errs := make([]error, len(group))
 				for i, d := range group {
 					errs[i] = ingestDelivery(ctx, ingester, d)
 				}
 				return errs
-			})
+			}))
 	})
 	s.stage("apply", func() error {
 		return s.streams.Consume(ctx, jetstream.QueueConfig{
-			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
+			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups, Pause: pause,
 			Observe: s.observe("apply", "apply"),
-		}, func(ctx context.Context, group []jetstream.Delivery) []error {
+		}, while(s.roomToWork, func(ctx context.Context, group []jetstream.Delivery) []error {
 			bodies := make([][]byte, len(group))
 			for i, d := range group {
 				bodies[i] = d.Body
 			}
 			return applier.Apply(ctx, bodies)
-		})
+		}))
 	})
 	s.startWebhooks(ctx)
 	s.stage("announce", func() error { return s.announce(ctx) })
-	s.stage("prune", func() error { return s.prune(ctx) })
+	s.stage("tidy", func() error { return s.tidyUp(ctx) })
+	s.stage("streams", func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.streams.Broken():
+			return err // nothing more can be stored there before the next start
+		}
+	})
 }
 
 func (s *Server) stage(name string, run func() error) {
@@ -124,15 +133,40 @@ func ingestDelivery(ctx context.Context, ingester *ingest.Ingester, d jetstream.
 // reconcile announces what was stored without being announced: a process that died between the two never answered the
 // upload, but the object is there, and whoever sees it there expects it to count. Announcing twice does no harm.
 func (s *Server) reconcile(ctx context.Context) error {
-	return s.gateway.Objects(ctx, func(o events.Object) error {
+	err := s.gateway.Objects(ctx, func(o events.Object) error {
 		_, err := s.db.Upload(ctx, o.UploadID())
 		if !errors.Is(err, events.ErrNotFound) {
 			return err
 		}
 		s.cfg.Log.InfoContext(ctx, "stored, and not in the ledger yet; announcing it once more", "upload", o.UploadID(), "key", o.Key)
-		return s.stored(ctx, o)
+		for err = s.stored(ctx, o); errors.Is(err, events.ErrUnavailable); err = s.stored(ctx, o) {
+			if !s.pause(ctx, s.cfg.Limits.Pause) {
+				return ctx.Err()
+			}
+		}
+		return err
 	})
+	if err == nil {
+		close(s.reconciled)
+	}
+	return err
 }
+
+// pause waits. It tells whether to go on.
+func (s *Server) pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// announcePause is between two tries, at first and at most: a full disk need not be filled by the log.
+const (
+	announcePause   = time.Second
+	longestAnnounce = 30 * time.Second
+)
 
 // announce publishes what the outbox has, in its order, and takes it out once it is stored in the changes topic. It
 // tries without end: there is nowhere else for a change to go.
@@ -141,7 +175,7 @@ func (s *Server) announce(ctx context.Context) error {
 		Next: &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
 	}
 	pulse := s.vitals.pulse("announce")
-	for {
+	for pause := announcePause; ; {
 		log := s.cfg.Log
 		err := s.db.WaitPending(ctx)
 		if err == nil {
@@ -154,13 +188,13 @@ func (s *Server) announce(ctx context.Context) error {
 			return nil //nolint:nilerr // told to stop
 		}
 		pulse.beat(s.cfg.Clock(), err != nil)
-		if err != nil {
-			log.WarnContext(ctx, "announcing again in a second", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+		if err == nil {
+			pause = announcePause
+			continue
 		}
+		log.WarnContext(ctx, "announcing again", "in", pause, "error", err)
+		s.pause(ctx, pause)
+		pause = min(2*pause, longestAnnounce)
 	}
 }
 
@@ -180,25 +214,4 @@ func (s *Server) announcePending(ctx context.Context, announcer metrics.Announce
 		}
 	}
 	return "", nil
-}
-
-// pruneInterval is how often the table forgets people who were removed long ago.
-const pruneInterval = time.Hour
-
-func (s *Server) prune(ctx context.Context) error {
-	tick := time.NewTicker(pruneInterval)
-	defer tick.Stop()
-	for {
-		for n := 1; n > 0; {
-			var err error
-			if n, err = s.db.Prune(ctx); err != nil && ctx.Err() == nil {
-				s.cfg.Log.WarnContext(ctx, "pruning", "error", err) // the next time may do better
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }

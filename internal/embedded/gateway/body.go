@@ -10,39 +10,71 @@ import (
 	"github.com/versity/versitygw/s3err"
 )
 
-// body is a request's, with its length checked. Where no checksum tells, versitygw takes a connection that breaks off for
-// the end of the data: it would store the first half of a file as if it were the file, and fill up a part with zeros.
+// roomEvery is after how many bytes of a body the disk is looked at again: what many requests at once can take of it
+// beyond its reserve.
+const roomEvery = 1 << 20
+
+// body is a request's, held to what the store takes, and with its length checked. Where no checksum tells, versitygw takes
+// a connection that breaks off for the end of the data: it would store the first half of a file as if it were the file, and
+// fill up a part with zeros.
 type body struct {
 	io.Reader
-
-	left int64
+	store  *store
+	bucket string
+	read   int64
+	want   int64 // the length that was announced; 0 if it is not to be checked
+	look   int64 // when so much was read, the disk is looked at
 }
 
 // checkedBody is a body that the server verifies against a checksum at its end. The backend asks for that by type.
 type checkedBody struct {
 	body
-
 	sum middlewares.ChecksumReader
 }
 
-// whole gives an error to a reader whom fewer bytes reach than were announced. An unknown length is not checked.
-func whole(r io.Reader, length *int64) io.Reader {
-	if r == nil || length == nil {
-		return r
+// body wraps a request's. It gives an error to a reader whom fewer bytes reach than were announced, if they were.
+func (s *store) body(bucket string, r io.Reader, length *int64) io.Reader {
+	if r == nil {
+		return nil
 	}
-	b := body{Reader: r, left: *length}
+	b := body{Reader: r, store: s, bucket: bucket, look: roomEvery}
+	if length != nil {
+		b.want = *length
+	}
 	if sum, ok := r.(middlewares.ChecksumReader); ok {
 		return &checkedBody{body: b, sum: sum}
 	}
 	return &b
 }
 
-// Read reads on, and objects to an early end.
+// mostDrained is how much of a refused body is read on, in bytes: a client that is still sending when the connection is
+// closed does not see the answer. Most tools send parts of 5 to 64 MiB.
+const mostDrained = 64 << 20
+
+// drain lets the client send its body to the end, for nothing.
+func drain(r io.Reader) {
+	if r != nil {
+		_, _ = io.CopyN(io.Discard, r, mostDrained) // it is refused, whatever comes
+	}
+}
+
+// Read reads on, and objects to an early end, to more than an object may have, and to a disk that fills up.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
-	b.left -= int64(n)
-	if errors.Is(err, io.EOF) && b.left > 0 {
+	b.read += int64(n)
+	if errors.Is(err, io.EOF) && b.read < b.want {
 		err = s3err.GetAPIError(s3err.ErrIncompleteBody)
+	}
+	if b.read > b.store.maxObject {
+		drain(b.Reader)
+		return n, s3err.GetEntityTooLargeErr(b.read, b.store.maxObject) //nolint:wrapcheck // the backend looks at what kind it is
+	}
+	if err == nil && b.read >= b.look {
+		b.look = b.read + roomEvery
+		if b.store.room(b.bucket, 0) != nil {
+			drain(b.Reader)
+			return n, errFull
+		}
 	}
 	return n, err //nolint:wrapcheck // the backend looks at what kind it is
 }

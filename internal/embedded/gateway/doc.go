@@ -26,6 +26,11 @@
 //
 // # Limits
 //
+// Nobody can make the gateway take more than it has. A disk that is nearly full (Config.Room) refuses what would fill it,
+// before anything is stored and while it comes; what fails half-way leaves nothing. Sizes, connections, requests under way
+// and the time that a client may take are bounded (Config, conn in listener.go); memory is, too, because only objects may be
+// long, and those are streamed.
+//
 // Keys that end in a slash are folders here: they can be stored and deleted, but are not announced, for the time of a
 // directory changes with what it holds. A key names a path: "a//b" and "a/./b" are announced, and read, as "a/b", and
 // there can't be both an object "a" and an object "a/b". Bucket versioning is not offered. One process at a time

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"time"
 )
 
@@ -16,4 +18,17 @@ func Stamps(mark, name string, now func() time.Time, newest int64) (first, secon
 		second, err = c.stamp(name)
 	}
 	return first, second, errors.Join(err, c.close())
+}
+
+// Answer is what a client is told of an error.
+func Answer(err error) error {
+	return (&store{log: slog.New(slog.DiscardHandler)}).fail(context.Background(), err)
+}
+
+// Connections is how many are open.
+func Connections(g *Gateway) int {
+	l := g.server.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
 }

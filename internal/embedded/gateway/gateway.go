@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,17 @@ type Config struct {
 	// concurrent use, and may be told of one object more than once. When it fails, the uploader gets a 503; the object
 	// stays, and is found by Objects. The context ends when Stop gives up waiting. Nil means that nobody is told.
 	Stored func(ctx context.Context, o events.Object) error
+	// MaxObject is the greatest size of an object in bytes, put in one or in parts; 5 GiB, which S3 takes in one.
+	MaxObject int64
+	// Room tells, by an error, that so many bytes more in that bucket would fill the disk too much. It is asked before anything is stored,
+	// and now and then while it comes in. The client is told InsufficientStorage. Nil always has room.
+	Room func(bucket string, bytes int64) error
+	// MaxConnections may be open at the same time (1024), and MaxRequests under way (256). Beyond, clients get a 503 and try
+	// again.
+	MaxConnections, MaxRequests int
+	// Patience is how long a client may keep the gateway waiting, for a request, for its rest or to take the answer; 1 minute.
+	// See conn.
+	Patience time.Duration
 	// NoSync leaves it to the operating system when data reaches the disk. Uploads still survive a crash of the process,
 	// but not one of the machine.
 	NoSync bool
@@ -97,6 +109,13 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1"
 	}
+	cfg.MaxObject = cmp.Or(cfg.MaxObject, copyLimit)
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1024)
+	cfg.MaxRequests = cmp.Or(cfg.MaxRequests, 256)
+	cfg.Patience = cmp.Or(cfg.Patience, time.Minute)
+	if cfg.Room == nil {
+		cfg.Room = func(string, int64) error { return nil }
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -128,7 +147,7 @@ func (g *Gateway) Stop(ctx context.Context) error {
 func openStore(ctx context.Context, cfg Config) (*store, error) {
 	s := &store{
 		root: filepath.Join(cfg.Dir, "objects"), bucket: cfg.Bucket, prefix: cfg.Prefix,
-		stored: cfg.Stored, sync: !cfg.NoSync, log: cfg.Logger, life: ctx,
+		stored: cfg.Stored, maxObject: cfg.MaxObject, room: cfg.Room, sync: !cfg.NoSync, log: cfg.Logger, life: ctx,
 		keys: newStripes(), completions: newStripes(),
 	}
 	if err := os.MkdirAll(s.root, 0o700); err != nil {
@@ -143,6 +162,7 @@ func openStore(ctx context.Context, cfg Config) (*store, error) {
 	// we are, and is given buckets as absolute paths instead (see store.at).
 	s.posix, err = posix.New(".", s.meta, posix.PosixOpts{
 		CopyObjectThreshold: copyLimit,
+		IOBufferSize:        ioBuffer,
 		ForceNoTmpFile:      true, // staged under a name and renamed: no half-linked file among the objects after a crash
 		ForceNoObjLockFile:  true, // no other process writes here
 	})
@@ -165,6 +185,9 @@ func openStore(ctx context.Context, cfg Config) (*store, error) {
 	}
 	return s, nil
 }
+
+// ioBuffer is what each request that stores something takes of memory, in bytes; versitygw would take 1 MiB.
+const ioBuffer = 128 << 10
 
 // ensureBucket creates a bucket of the owner unless there is one.
 func (s *store) ensureBucket(ctx context.Context, bucket, owner string) error {

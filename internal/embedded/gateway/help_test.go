@@ -196,3 +196,13 @@ func etag(b []byte) string {
 }
 
 func payload(n int) []byte { return bytes.Repeat([]byte("andy,cookie dough\n"), n/18+1)[:n] }
+
+// await waits until the condition holds.
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(time.Millisecond) { // between two looks
+		if time.Now().After(end) {
+			t.Fatalf("%s: not in 30 seconds", what)
+		}
+	}
+}

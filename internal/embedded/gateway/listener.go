@@ -4,13 +4,17 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // listener knows its open connections, and which of them have never carried a request.
 type listener struct {
 	net.Listener
+
+	patience time.Duration // with each client
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
@@ -18,12 +22,25 @@ type listener struct {
 	err  error
 }
 
-// conn embeds the TCP connection itself, so that whole files still reach it by sendfile.
+// leastRate is how much a client has to send or to take on the long run, in bytes a second.
+const leastRate = 1 << 10
+
+// conn is a connection on which nobody can keep the server waiting for long. A client has so much time, the patience. What
+// the server waits for it to send takes from that; each leastRate of bytes that come give a second back, and an answer that
+// was taken gives all of it back. So whoever sends nothing, or a byte now and then, is cut off when the time is used up,
+// whether or not a request has begun; and who keeps up leastRate may send as long as it takes. For the other direction
+// there is no such account: each stretch of an answer has to be taken within the patience.
+//
+// It embeds the TCP connection itself, so that whole files still reach it by sendfile.
 type conn struct {
 	*net.TCPConn
 
 	of   *listener
 	used atomic.Bool
+	left time.Duration // of the patience; used by the one goroutine that serves the connection
+
+	mu       sync.Mutex
+	deadline time.Time // for reading, as the server has set it
 }
 
 // Accept waits for the next connection.
@@ -32,7 +49,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the server looks at what kind it is
 	}
-	c := &conn{TCPConn: accepted.(*net.TCPConn), of: l}
+	c := &conn{TCPConn: accepted.(*net.TCPConn), of: l, left: l.patience}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open[c] = struct{}{}
@@ -56,19 +73,85 @@ func (l *listener) cut(which func(*conn) bool) {
 	}
 }
 
-// Read marks the connection as used. A connection that was reset or cut ends like one that was closed: in the midst of a
-// request the missing bytes fail it either way, and between requests versitygw would print the difference to stderr.
+// Read marks the connection as used. A connection that was reset or cut, or whose client is too slow, ends like one that
+// was closed: in the midst of a request the missing bytes fail it either way, and between requests versitygw would print
+// the difference to stderr.
 func (c *conn) Read(p []byte) (int, error) {
+	start := time.Now()
+	mine, err := c.limit(start.Add(c.left))
+	if err != nil {
+		return 0, io.EOF //nolint:nilerr // it is closed
+	}
 	n, err := c.TCPConn.Read(p)
 	if n > 0 {
 		c.used.Store(true)
 	}
-	var timeout net.Error
-	if err != nil && (!errors.As(err, &timeout) || !timeout.Timeout()) {
+	earned := time.Duration(n) * time.Second / leastRate
+	c.left = min(c.left-time.Since(start)+earned, c.of.patience)
+	if err != nil && (mine || !errors.Is(err, os.ErrDeadlineExceeded)) {
 		err = io.EOF
 	}
 	return n, err //nolint:wrapcheck // a net.Conn's errors are its own
 }
+
+// limit makes the next read end at a time, or when the server wants it to, if that is earlier. It tells which.
+func (c *conn) limit(at time.Time) (mine bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if mine = c.deadline.IsZero() || at.Before(c.deadline); !mine {
+		at = c.deadline
+	}
+	return mine, c.TCPConn.SetReadDeadline(at)
+}
+
+// SetReadDeadline holds for this and later reads, as always.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = t
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+// SetDeadline sets that for reading; writes have their own.
+func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+// Write gives the client its time to take what is written.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.of.patience)); err != nil {
+		return 0, err //nolint:wrapcheck // a net.Conn's errors are its own
+	}
+	n, err := c.TCPConn.Write(p)
+	c.left = c.of.patience
+	return n, err //nolint:wrapcheck // likewise
+}
+
+// stretch is how much of a file is sent in one time, in bytes.
+const stretch = 256 << 10
+
+// ReadFrom writes a file, by sendfile where that is possible, a stretch at a time.
+func (c *conn) ReadFrom(r io.Reader) (sent int64, err error) {
+	limited, ok := r.(*io.LimitedReader) // the kernel does not look into two of them
+	if !ok {
+		limited = &io.LimitedReader{R: r, N: 1<<63 - 1}
+	}
+	defer func() { c.left = c.of.patience }()
+	for limited.N > 0 {
+		part := io.LimitedReader{R: limited.R, N: min(limited.N, stretch)}
+		if err := c.SetWriteDeadline(time.Now().Add(c.of.patience)); err != nil {
+			return sent, err //nolint:wrapcheck // a net.Conn's errors are its own
+		}
+		n, err := c.TCPConn.ReadFrom(&part)
+		sent += n
+		limited.N -= n
+		if err != nil || part.N > 0 { // failed, or at the end
+			return sent, err //nolint:wrapcheck // likewise
+		}
+	}
+	return sent, nil
+}
+
+// WriteTo reads as Read does.
+func (c *conn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{c}) }
 
 // Close forgets the connection.
 func (c *conn) Close() error {

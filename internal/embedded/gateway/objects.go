@@ -36,12 +36,12 @@ func (s *store) objects(ctx context.Context, yield func(events.Object) error) er
 	}
 	// The directory part of the prefix is where to look; the rest is compared name by name.
 	dir, _ := path.Split(s.prefix)
-	return s.walk(ctx, path.Clean(dir), yield)
+	return s.walk(ctx, s.bucket, s.prefix, path.Clean(dir), yield)
 }
 
-// walk yields the objects below a folder, which is "." for the whole bucket.
-func (s *store) walk(ctx context.Context, folder string, yield func(events.Object) error) error {
-	dir, err := os.Open(filepath.Join(s.at(s.bucket), filepath.FromSlash(folder)))
+// walk yields the objects below a folder, which is "." for the whole bucket, whose keys begin with the prefix.
+func (s *store) walk(ctx context.Context, bucket, prefix, folder string, yield func(events.Object) error) error {
+	dir, err := os.Open(filepath.Join(s.at(bucket), filepath.FromSlash(folder)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the last object in it was deleted
 	}
@@ -51,6 +51,9 @@ func (s *store) walk(ctx context.Context, folder string, yield func(events.Objec
 	defer dir.Close()
 	for {
 		entries, err := dir.ReadDir(batch)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = io.EOF // the folder itself is gone, with the last object in it
+		}
 		if err != nil && err != io.EOF {
 			return fmt.Errorf("listing %s: %w", folder, err)
 		}
@@ -58,7 +61,7 @@ func (s *store) walk(ctx context.Context, folder string, yield func(events.Objec
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := s.visit(ctx, path.Join(folder, entry.Name()), entry.Type(), yield); err != nil {
+			if err := s.visit(ctx, bucket, prefix, path.Join(folder, entry.Name()), entry.Type(), yield); err != nil {
 				return err
 			}
 		}
@@ -68,16 +71,16 @@ func (s *store) walk(ctx context.Context, folder string, yield func(events.Objec
 	}
 }
 
-func (s *store) visit(ctx context.Context, key string, mode fs.FileMode, yield func(events.Object) error) error {
+func (s *store) visit(ctx context.Context, bucket, prefix, key string, mode fs.FileMode, yield func(events.Object) error) error {
 	switch {
 	case key == posix.MetaTmpDir:
 		return nil
 	case mode.IsDir():
-		return s.walk(ctx, key, yield)
-	case !mode.IsRegular() || !strings.HasPrefix(key, s.prefix):
+		return s.walk(ctx, bucket, prefix, key, yield)
+	case !mode.IsRegular() || !strings.HasPrefix(key, prefix):
 		return nil
 	}
-	o, err := s.identify(s.bucket, key)
+	o, err := s.identify(bucket, key)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, meta.ErrNoSuchKey) {
 		return nil
 	}

@@ -10,6 +10,9 @@ import (
 // CreateMultipartUpload begins an upload in parts.
 func (s *store) CreateMultipartUpload(ctx context.Context, in s3response.CreateMultipartUploadInput) (s3response.InitiateMultipartUploadResult, error) {
 	ctx = context.WithoutCancel(ctx)
+	if err := s.fits(ctx, *in.Bucket, nil); err != nil {
+		return s3response.InitiateMultipartUploadResult{}, err
+	}
 	inner := in
 	inner.Bucket = s.in(in.Bucket)
 	out, err := s.posix.CreateMultipartUpload(ctx, inner)

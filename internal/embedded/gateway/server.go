@@ -4,19 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"reflect"
+	"strings"
 
 	"github.com/gofiber/fiber/v3"
+	"github.com/valyala/fasthttp"
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/s3api"
 	"github.com/versity/versitygw/s3api/middlewares"
+	"github.com/versity/versitygw/s3api/utils"
+	"github.com/versity/versitygw/s3err"
 )
 
 const (
-	maxParts       = 10_000 // of a multipart upload, as on S3
-	maxConnections = 4096
-	maxRequests    = 2048 // beyond, clients get 503 SlowDown and retry
+	maxParts    = 10_000  // of a multipart upload, as on S3
+	maxDocument = 4 << 20 // bytes of a body that is no object: a completion of so many parts has 2 MiB
 )
 
 // server is versitygw's on a listener of ours.
@@ -33,7 +37,7 @@ func serve(cfg Config, st *store, l net.Listener) (*server, error) {
 		auth.NewIAMServiceSingle(auth.Account{Access: cfg.AccessKey, Secret: cfg.SecretKey, Role: auth.RoleAdmin}),
 		nil, nil, nil, nil,
 		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithMpMaxParts(maxParts),
-		s3api.WithConcurrencyLimiter(maxConnections, maxRequests))
+		s3api.WithConcurrencyLimiter(cfg.MaxConnections, cfg.MaxRequests), s3api.WithMiddleware("/", smallDocuments))
 	if err != nil {
 		return nil, fmt.Errorf("gateway: setting up the server: %w", err)
 	}
@@ -41,13 +45,65 @@ func serve(cfg Config, st *store, l net.Listener) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{app: app, listener: &listener{Listener: l, open: map[*conn]struct{}{}}, served: make(chan struct{})}
+	mend(app)
+	s := &server{
+		app: app, served: make(chan struct{}),
+		listener: &listener{Listener: l, patience: cfg.Patience, open: map[*conn]struct{}{}},
+	}
 	go func() {
 		defer close(s.served)
 		// It ends when the listener is closed, and has nothing else to say.
 		_ = app.Listener(s.listener, fiber.ListenConfig{DisableStartupMessage: true})
 	}()
 	return s, nil
+}
+
+// mend changes what versitygw leaves as it is by default: a browser's form would be read as a whole, into memory and
+// temporary files, before it is known from whom it is; and it would be printed that a connection ended in the midst of a
+// request's head, when there is nobody left to answer.
+func mend(app *fiber.App) {
+	app.Server().DisablePreParseMultipartForm = true
+	handle := app.Server().ErrorHandler
+	app.Server().ErrorHandler = func(c *fasthttp.RequestCtx, err error) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			c.SetStatusCode(fiber.StatusRequestTimeout)
+			return
+		}
+		handle(c, err)
+	}
+}
+
+// smallDocuments refuses long bodies where S3 takes documents: versitygw reads them as a whole, before it knows from whom
+// they are. What an object is made of is streamed.
+func smallDocuments(c fiber.Ctx) error {
+	length := c.Request().Header.ContentLength() // negative: unknown
+	if length >= 0 && length <= maxDocument || streamed(c) {
+		return c.Next() //nolint:wrapcheck // the server's own
+	}
+	if length < 0 && c.Request().BodyStream() == nil { // there is none
+		return c.Next() //nolint:wrapcheck // likewise
+	}
+	err := s3err.GetEntityTooLargeErr(int64(max(length, 0)), maxDocument)
+	id, host := utils.EnsureRequestIDs(c)
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationXML)
+	return c.Status(err.StatusCode()).Send(err.XMLBody(id, host)) //nolint:wrapcheck // likewise
+}
+
+// streamed tells whether a request's body is data: of an object, of a part of one, or a browser's form.
+func streamed(c fiber.Ctx) bool {
+	_, key, _ := strings.Cut(strings.TrimPrefix(c.Path(), "/"), "/")
+	switch c.Method() {
+	case fiber.MethodPut:
+		for name := range c.Queries() {
+			if name != "partNumber" && name != "uploadId" && name != "x-id" && !strings.HasPrefix(strings.ToLower(name), "x-amz-") {
+				return false // ?tagging, ?acl, …
+			}
+		}
+		return key != ""
+	case fiber.MethodPost:
+		return key == "" && strings.HasPrefix(strings.ToLower(c.Get(fiber.HeaderContentType)), fiber.MIMEMultipartForm)
+	}
+	return false
 }
 
 // appOf takes the HTTP server out of versitygw's. Its own way to serve takes addresses only: it does not tell which free

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/backend/meta"
@@ -33,6 +35,8 @@ type store struct {
 	bucket, prefix string // what is announced
 	stored         func(context.Context, events.Object) error
 	life           context.Context // ends when the gateway does
+	maxObject      int64
+	room           func(bucket string, bytes int64) error
 	sync           bool
 	log            *slog.Logger
 
@@ -86,12 +90,43 @@ func (s *store) fail(ctx context.Context, err error, about ...any) error {
 		bucket.BucketName = filepath.Base(bucket.BucketName)
 		return bucket
 	}
+	if isFull(err) {
+		s.log.WarnContext(ctx, "an upload was refused: the disk is full", slog.Any("error", err))
+		return errFull
+	}
 	var known s3err.S3Error
 	if errors.As(err, &known) {
 		return known
 	}
 	s.log.ErrorContext(ctx, "bucket request failed", append(about, slog.Any("error", err))...)
 	return s3err.GetAPIError(s3err.ErrInternalError)
+}
+
+// errFull tells a client that there is no room. Its status is one that clients do not retry: nothing changes in seconds.
+var errFull = s3err.APIError{
+	Code: "InsufficientStorage", HTTPStatusCode: http.StatusInsufficientStorage,
+	Description: "The disk of the server is full, nothing was stored. Free some of it (serve --min-free says how much has to be free), and upload again.",
+}
+
+// isFull tells whether an error says so, in the words of the operating system or of versitygw.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, errFull) ||
+		errors.Is(err, s3err.GetAPIError(s3err.ErrNoSpaceLeftOnDevice)) || errors.Is(err, s3err.GetAPIError(s3err.ErrQuotaExceeded))
+}
+
+// fits tells, by an error, that so many bytes can't be stored in a bucket; none, where the number is not known.
+func (s *store) fits(ctx context.Context, bucket string, bytes *int64) error {
+	n := int64(0)
+	if bytes != nil {
+		n = max(*bytes, 0)
+	}
+	if n > s.maxObject {
+		return s3err.GetEntityTooLargeErr(n, s.maxObject)
+	}
+	if err := s.room(bucket, n); err != nil {
+		return s.fail(ctx, fmt.Errorf("%w: %w", errFull, err))
+	}
+	return nil
 }
 
 // unavailable asks the client to try again.

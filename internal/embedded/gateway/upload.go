@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -9,10 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/s3response"
 )
 
@@ -116,9 +119,15 @@ func (u *upload) flush() error {
 // PutObject stores an object; form uploads come here as well.
 func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
 	u := s.begin(*in.Bucket, *in.Key)
-	if !isForm(ctx) {
-		in.Body = whole(in.Body, in.ContentLength)
+	length := in.ContentLength
+	if isForm(ctx) {
+		length = nil // the form's, not the object's
 	}
+	if err := s.fits(ctx, *in.Bucket, length); err != nil {
+		drain(in.Body)
+		return s3response.PutObjectOutput{}, err
+	}
+	in.Body = s.body(u.bucket, in.Body, length)
 	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
 	in.Bucket = s.in(in.Bucket)
 	out, err := s.posix.PutObjectWithPostFunc(ctx, in, u.stage)
@@ -145,7 +154,11 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
-	inner.Body = whole(in.Body, in.ContentLength)
+	if err := s.fits(ctx, *in.Bucket, in.ContentLength); err != nil {
+		drain(in.Body)
+		return nil, err
+	}
+	inner.Body = s.body(*in.Bucket, in.Body, in.ContentLength)
 	out, err := s.posix.UploadPart(context.WithoutCancel(ctx), &inner)
 	return out, s.fail(ctx, err)
 }
@@ -161,6 +174,10 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 		return s.posix.CompleteMultipartUpload(ctx, in) // which says what is missing
 	}
 	defer s.completions.lock(*in.UploadId)()
+	size := s.sizeOfParts(in)
+	if err := s.fits(ctx, *in.Bucket, &size); err != nil {
+		return s3response.CompleteMultipartUploadResult{}, "", err
+	}
 	u := s.begin(*in.Bucket, *in.Key)
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
@@ -188,6 +205,23 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 		return s3response.CompleteMultipartUploadResult{}, "", err
 	}
 	return out, version, nil
+}
+
+// sizeOfParts is how long the completed object will be, in bytes. What is not there counts nothing: the backend will say so.
+func (s *store) sizeOfParts(in *s3.CompleteMultipartUploadInput) (size int64) {
+	if !filepath.IsLocal(*in.UploadId) || strings.ContainsAny(*in.UploadId, `/\`) {
+		return 0
+	}
+	parts := filepath.Join(s.at(*in.Bucket), posix.MetaTmpMultipartDir, fmt.Sprintf("%x", sha256.Sum256([]byte(*in.Key))), *in.UploadId)
+	for _, p := range in.MultipartUpload.Parts {
+		if p.PartNumber == nil {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(parts, strconv.Itoa(int(*p.PartNumber)))); err == nil {
+			size += info.Size()
+		}
+	}
+	return size
 }
 
 // appendPart copies a part to the end of the whole. After an error both are as before, because versitygw then tries by

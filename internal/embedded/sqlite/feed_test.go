@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 )
 

@@ -1,0 +1,114 @@
+package local_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/local"
+)
+
+const reserve = 1 << 20 // bytes
+
+// TestAFullDiskRefusesUploads, with a clear word; and what was accepted before is finished with the rest of the reserve.
+func TestAFullDiskRefusesUploads(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
+	const file = "person,flavor\nandy,vanilla\nbill\n"
+	h.lucky.Store(1)
+	h.disk.Store(reserve / 2)
+	h.mustPut(t, "uploads/a.csv", file)
+	if u := h.settled(t, 1)[0]; u.Status != events.Live || u.Counts.Applied != 1 {
+		t.Errorf("%+v", u)
+	}
+	for _, free := range []int64{0, reserve - 1, reserve + int64(len(file)) - 1} {
+		h.disk.Store(free)
+		if err := h.put(t, "uploads/b.csv", file); code(err) != "InsufficientStorage" || !strings.Contains(err.Error(), "--min-free") {
+			t.Errorf("PUT with %d free: %v, want InsufficientStorage", free, err)
+		}
+	}
+	h.disk.Store(reserve + int64(len(file)))
+	h.mustPut(t, "uploads/b.csv", file)
+	h.settled(t, 2)
+	none := start(t, func(c *local.Config) { c.Limits.MinFree = -1 })
+	none.disk.Store(0)
+	none.mustPut(t, "uploads/a.csv", file)
+	none.settled(t, 1)
+}
+
+// TestAFullDiskLosesNothing: wherever the disk fills up on the way of an upload, it stands still there, through a restart,
+// and goes on by itself once there is room.
+func TestAFullDiskLosesNothing(t *testing.T) {
+	t.Parallel()
+	// How often is looked at the disk before: by the bucket, by the hand-over to UPLOADS, by ingest, when its batch is
+	// published, by apply.
+	for name, test := range map[string]struct {
+		lucky  int64
+		status events.Status
+	}{
+		"before ingest":   {2, ""},
+		"before a batch":  {3, events.Publishing},
+		"before apply":    {4, events.Applying},
+		"before announce": {5, events.Live},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
+			h.lucky.Store(test.lucky)
+			h.disk.Store(0)
+			h.mustPut(t, "uploads/a.csv", "person,flavor\nandy,vanilla\n")
+			for range 2 {
+				least := h.low.Load() + 2
+				await(t, "it stands still", func() bool {
+					list := h.uploads(t)
+					return h.low.Load() >= least && len(list) <= 1 && (test.status == "") == (len(list) == 0) &&
+						(len(list) == 0 || list[0].Status == test.status)
+				})
+				if _, dead, err := h.Waiting(t.Context()); dead > 0 || err != nil {
+					t.Fatalf("%d dead letters, %v", dead, err)
+				}
+				h.stop(t)
+				h.start(t)
+			}
+			h.disk.Store(plenty)
+			if u := h.settled(t, 1)[0]; u.Status != events.Live || u.Counts.Applied != 1 || u.Counts.Rows != 1 {
+				t.Errorf("%+v", u)
+			}
+			await(t, "its change is announced", func() bool {
+				n, err := h.Unannounced(t.Context())
+				return err == nil && n == 0
+			})
+			if _, dead, err := h.Waiting(t.Context()); dead > 0 || err != nil {
+				t.Errorf("%d dead letters, %v", dead, err)
+			}
+		})
+	}
+}
+
+func TestBadLimits(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*local.Config){
+		"no size":                        func(c *local.Config) { c.Limits.MaxUpload = -1 },
+		"more requests than connections": func(c *local.Config) { c.Limits.MaxRequests, c.Limits.MaxConnections = 11, 10 },
+		"no patience":                    func(c *local.Config) { c.Limits.Patience = time.Millisecond },
+		"removed before changes":         func(c *local.Config) { c.Retention.Removed, c.Retention.Changes = 48*time.Hour, 49*time.Hour },
+		"removed for moments":            func(c *local.Config) { c.Retention.Removed, c.Retention.Changes = time.Hour, time.Hour },
+		"uploads for moments":            func(c *local.Config) { c.Retention.Uploads = time.Hour },
+		"reports for moments":            func(c *local.Config) { c.Retention.Reports = time.Minute },
+		"changes for moments":            func(c *local.Config) { c.Retention.Changes = time.Minute },
+		"no changes":                     func(c *local.Config) { c.Retention.ChangesBytes = 1 },
+		"parts for moments":              func(c *local.Config) { c.Retention.Unfinished = time.Minute },
+	} {
+		cfg := local.Config{Dir: t.TempDir(), Log: discard}
+		change(&cfg)
+		s, err := local.Start(t.Context(), cfg)
+		if !errors.Is(err, local.ErrConfig) {
+			t.Errorf("%s: %v, want ErrConfig", name, err)
+		}
+		if err == nil {
+			_ = s.Stop(t.Context())
+		}
+	}
+}
