@@ -43,7 +43,7 @@ func (h *house) health() (got health) {
 // well is all that there is, when nothing is wrong.
 func well() map[string]string {
 	return map[string]string{
-		"gateway": "ok", "reconcile": "ok", "ingest": "ok", "apply": "ok", "announce": "ok", "prune": "ok",
+		"gateway": "ok", "reconcile": "ok", "ingest": "ok", "apply": "ok", "announce": "ok", "tidy": "ok",
 		"table": "ok", "queues": "ok", "disk": "ok", "keys": "ok",
 	}
 }
