@@ -21,7 +21,10 @@ API. All that it keeps lies in one data folder; started again on it, it goes on 
 only, unless told otherwise, and stops cleanly on SIGINT or SIGTERM.
 
 Without --issuer, --audience and --jwks-uri the API takes tokens of a development issuer, whose key lies in the data folder
-(flavorless token, flavorless env). With them it takes those of your identity provider, and no others.`
+(flavorless token, flavorless env). With them it takes those of your identity provider, and no others.
+
+Prometheus finds its metrics at /metrics of the read API's address as long as that is on the loopback interface, and else
+only at an address of their own (--metrics): they need no token. GET /healthz of the read API tells how each part is.`
 
 func newServe(t *terminal) *cobra.Command {
 	var cfg local.Config

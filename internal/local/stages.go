@@ -74,7 +74,7 @@ func (s *Server) startStages(ctx context.Context) {
 	s.startWebhooks(ctx)
 	s.stage("announce", func() error { return s.announce(ctx) })
 	s.stage("tidy", func() error { return s.tidyUp(ctx) })
-	s.stage("streams", func() error {
+	s.stage("queues", func() error {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -113,6 +113,8 @@ func (s *Server) observe(stage, queue string) func(jetstream.Outcome) {
 		switch o {
 		case jetstream.Done:
 			pulse.beat(s.cfg.Clock(), false)
+		case jetstream.Waiting:
+			pulse.beat(s.cfg.Clock(), true)
 		case jetstream.Retried:
 			pulse.beat(s.cfg.Clock(), true)
 			s.recorder.Count(metrics.Retries, 1, label)

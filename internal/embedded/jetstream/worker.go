@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -136,21 +137,24 @@ func (w *worker) try(ctx context.Context, group []*inHand) error {
 			w.pause(ctx)
 		}
 		var kept []*inHand
+		var why error
 		for i, err := range w.call(ctx, left) {
 			if !errors.Is(err, events.ErrUnavailable) || ctx.Err() != nil {
 				w.settle(ctx, left[i], err)
 				continue
 			}
-			if kept = append(kept, left[i]); len(kept) == 1 {
-				level := slog.LevelDebug // said once: a disk that is full need not be filled by the log
-				if round == 0 {
-					level = slog.LevelWarn
-				}
-				w.log.Log(ctx, level, "waiting until what is needed is there again", "id", left[i].ID, "round", round, "error", err)
+			kept, why = append(kept, left[i]), cmp.Or(why, err)
+		}
+		if len(kept) > 0 {
+			w.config.Observe(Waiting)
+			level := slog.LevelDebug // said once: a disk that is full need not be filled by the log
+			if round == 0 {
+				level = slog.LevelWarn
 			}
+			w.log.With(uploads(kept)).Log(ctx, level, "waiting until what is needed is there again", "messages", len(kept), "round", round, "error", why)
 		}
 		if round > 0 && len(kept) == 0 && ctx.Err() == nil {
-			w.log.InfoContext(ctx, "going on", "after", round)
+			w.log.With(uploads(left)).InfoContext(ctx, "going on", "after", round)
 		}
 		left = kept
 	}
