@@ -52,7 +52,7 @@ func (d *ndjsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 			return u, nil, err
 		}
 		text, lead := trim(line)
-		if bytes.HasPrefix(text, []byte(byteOrderMark)) { // of a file that was joined to another
+		for bytes.HasPrefix(text, []byte(byteOrderMark)) { // of a file that was joined to another
 			rest, more := trim(text[len(byteOrderMark):])
 			text, lead = rest, lead+int64(len(byteOrderMark))+more
 		}

@@ -30,13 +30,13 @@ import (
 // pipeline is the whole house on one machine, as serve starts it.
 type pipeline struct {
 	*local.Server
-	t      *testing.T
+	t      testing.TB
 	config local.Config
 	dir    string
 	token  string
 }
 
-func startPipeline(t *testing.T, change ...func(*local.Config)) *pipeline {
+func startPipeline(t testing.TB, change ...func(*local.Config)) *pipeline {
 	t.Helper()
 	p := &pipeline{t: t, config: local.Config{Dir: filepath.Join(t.TempDir(), "data"), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}}
 	for _, f := range change {

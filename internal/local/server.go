@@ -168,7 +168,6 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", metrics.HTTP{Next: handler, To: s.recorder, Clock: time.Now})
 	mux.HandleFunc(DeadLettersPath, s.serveDeadLetters)
 	if keys != nil {
 		mux.Handle(issuer.JWKSPath, keys)
@@ -176,7 +175,8 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	s.serveMetrics(mux)
 	patience := s.cfg.Limits.Patience
 	s.http = &http.Server{ // what it reads are headers: bodies are left alone
-		Handler: mux, ReadHeaderTimeout: patience / 12, ReadTimeout: patience / 2, WriteTimeout: patience, IdleTimeout: 2 * patience,
+		Handler:           beside{mux, metrics.HTTP{Next: handler, To: s.recorder, Clock: time.Now}},
+		ReadHeaderTimeout: patience / 12, ReadTimeout: patience / 2, WriteTimeout: patience, IdleTimeout: 2 * patience,
 		MaxHeaderBytes: 32 << 10, // the URL among them
 		ErrorLog:       s.httpLog(),
 	}
