@@ -46,6 +46,7 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.RequiredScope, "required-scope", "", "and with this scope")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
 	flags.BoolVar(&logJSON, "log-json", false, "log as JSON")
+	grouped(c, limitFlags(&cfg.Limits), retentionFlags(&cfg.Retention))
 	return c
 }
 
