@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,6 +64,7 @@ func newServe(t *terminal) *cobra.Command {
 	flags.IntVar(&cfg.WebhookTries, "webhook-tries", 12, "deliveries to a webhook after which a change is one of its dead letters")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
 	flags.BoolVar(&logJSON, "log-json", false, "log as JSON, a line an entry")
+	grouped(c, limitFlags(&cfg.Limits), retentionFlags(&cfg.Retention))
 	return c
 }
 
@@ -97,14 +97,20 @@ func serve(ctx context.Context, t *terminal, cfg local.Config) error {
 		data = " --data " + cfg.Dir
 	}
 	t.printf("\nIn another terminal:\n  flavorless upload%s favorites.csv\n  eval \"$(flavorless env%s)\"\n\nStop with Ctrl-C.\n", data, data)
-	select {
-	case <-ctx.Done():
-	case err = <-server.Failed():
+	for {
+		select {
+		case <-ctx.Done():
+			t.printf("stopping\n")
+			return stop(ctx, server, nil)
+		case err = <-server.Failed():
+		}
+		if err = stop(ctx, server, err); !errors.Is(err, local.ErrBroken) {
+			return err
+		}
+		if server, err = startAgain(ctx, cfg, info, err); err != nil {
+			return err
+		}
 	}
-	t.printf("stopping\n")
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	return errors.Join(err, server.Stop(stopping))
 }
 
 // surroundings turns what only the user can mend into a line that says how.

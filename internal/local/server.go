@@ -64,6 +64,10 @@ type Server struct {
 	stopErr    error
 }
 
+// ErrBroken: the queues could not be written, because something filled the disk to its very end. Nothing is lost. Stop the
+// server, and start another one.
+var ErrBroken = errors.New("the queues are out of order")
+
 // Start starts everything, in the order in which it is needed, and returns when all is ready. What it could not finish in
 // an earlier life, it goes on with. The errors that only the user can mend are ErrInUse, ErrConfig, and those of the
 // operating system about the folder and the addresses.

@@ -79,7 +79,7 @@ func (s *Server) startStages(ctx context.Context) {
 		case <-ctx.Done():
 			return nil
 		case err := <-s.streams.Broken():
-			return err // nothing more can be stored there before the next start
+			return fmt.Errorf("%w: %w", ErrBroken, err) // nothing more can be stored there before the next start
 		}
 	})
 }

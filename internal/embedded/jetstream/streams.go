@@ -117,6 +117,9 @@ func (s *Server) openStreams(ctx context.Context, stored map[string][]string, lo
 		js := s.js
 		if Stream(config.Name) == Changes {
 			js = accounts[subscriberAccount]
+			if err := keepConsumers(ctx, js, &config); err != nil {
+				return err
+			}
 		}
 		stream, err := js.CreateOrUpdateStream(ctx, config)
 		if err != nil {
@@ -128,6 +131,21 @@ func (s *Server) openStreams(ctx context.Context, stored map[string][]string, lo
 				"messages", len(lost.Msgs), "bytes", lost.Bytes, "first", lost.Msgs[0])
 		}
 	}
+	return nil
+}
+
+// keepConsumers does not let the time shrink that a consumer may be idle: the server would not open the stream as long as
+// there are consumers that were made when it was longer.
+func keepConsumers(ctx context.Context, js jetstream.JetStream, config *jetstream.StreamConfig) error {
+	stream, err := js.Stream(ctx, config.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("opening stream %s: %w", config.Name, err)
+	}
+	idle := &config.ConsumerLimits.InactiveThreshold
+	*idle = max(*idle, stream.CachedInfo().Config.ConsumerLimits.InactiveThreshold)
 	return nil
 }
 

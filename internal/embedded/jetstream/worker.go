@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -129,8 +130,22 @@ func (w *worker) try(ctx context.Context, group []*inHand) error {
 	if len(group) == 0 {
 		return nil
 	}
-	if err := w.hand.take(w.slot, group); err != nil {
-		return fmt.Errorf("noting what is in hand: %w", err)
+	for round := 0; ; round++ {
+		err := w.hand.take(w.slot, group)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+			return fmt.Errorf("noting what is in hand: %w", err)
+		}
+		if ctx.Err() != nil {
+			for _, m := range group {
+				w.settle(ctx, m, err)
+			}
+			return nil
+		}
+		w.waiting(ctx, round, group, err)
+		w.pause(ctx)
 	}
 	for left, round := group, 0; len(left) > 0; round++ {
 		if round > 0 {
@@ -147,11 +162,7 @@ func (w *worker) try(ctx context.Context, group []*inHand) error {
 		}
 		if len(kept) > 0 {
 			w.config.Observe(Waiting)
-			level := slog.LevelDebug // said once: a disk that is full need not be filled by the log
-			if round == 0 {
-				level = slog.LevelWarn
-			}
-			w.log.With(uploads(kept)).Log(ctx, level, "waiting until what is needed is there again", "messages", len(kept), "round", round, "error", why)
+			w.waiting(ctx, round, kept, why)
 		}
 		if round > 0 && len(kept) == 0 && ctx.Err() == nil {
 			w.log.With(uploads(left)).InfoContext(ctx, "going on", "after", round)
@@ -160,6 +171,15 @@ func (w *worker) try(ctx context.Context, group []*inHand) error {
 	}
 	w.hand.forget(group...)
 	return w.hand.release(w.slot)
+}
+
+// waiting says why nothing goes on: once, for a disk that is full need not be filled by the log.
+func (w *worker) waiting(ctx context.Context, round int, group []*inHand, err error) {
+	level := slog.LevelDebug
+	if round == 0 {
+		level = slog.LevelWarn
+	}
+	w.log.With(uploads(group)).Log(ctx, level, "waiting until what is needed is there again", "messages", len(group), "round", round, "error", err)
 }
 
 // pause waits before the messages in hand are tried again.
