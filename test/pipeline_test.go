@@ -35,11 +35,15 @@ type pipeline struct {
 	token string
 }
 
-func startPipeline(t *testing.T) *pipeline {
+func startPipeline(t *testing.T, change ...func(*local.Config)) *pipeline {
 	t.Helper()
 	p := &pipeline{t: t, dir: filepath.Join(t.TempDir(), "data")}
+	cfg := local.Config{Dir: p.dir, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	for _, c := range change {
+		c(&cfg)
+	}
 	var err error
-	p.Server, err = local.Start(t.Context(), local.Config{Dir: p.dir, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	p.Server, err = local.Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,7 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.Audience, "audience", "", "and this aud claim")
 	flags.StringVar(&cfg.JWKSURI, "jwks-uri", "", "signed by a key that is found there")
 	flags.StringVar(&cfg.RequiredScope, "required-scope", "", "and with this scope")
+	flags.DurationVar(&cfg.ReadFor, "read-for", 10*time.Second, "read a file for so long at a time; a crash repeats so much")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
 	flags.BoolVar(&logJSON, "log-json", false, "log as JSON")
 	return c

@@ -21,6 +21,10 @@ type Config struct {
 	Issuer, Audience, JWKSURI string
 	RequiredScope             string // may be empty
 
+	// ReadFor is how long a file is read, at least, before the rest of it is handed on as a message of its own; 10 seconds.
+	// A crash in the middle of a long file costs so much reading, and no more.
+	ReadFor time.Duration
+
 	Clock func() time.Time // time.Now
 	Log   *slog.Logger
 }
@@ -67,6 +71,12 @@ func (c Config) checked() (Config, error) {
 		if host == "" { // loopback unless told
 			*address.value = net.JoinHostPort("127.0.0.1", port)
 		}
+	}
+	if c.ReadFor < 0 {
+		return c, fmt.Errorf("%w: files can't be read for %s at a time", ErrConfig, c.ReadFor)
+	}
+	if c.ReadFor == 0 {
+		c.ReadFor = readFor
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now

@@ -36,10 +36,10 @@ func (s *Server) stored(ctx context.Context, o events.Object) error {
 func (s *Server) startStages(ctx context.Context) {
 	ctx, s.stopStages = context.WithCancel(ctx)
 	client := s.S3()
-	ingester := ingest.New(ingest.Config{
-		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: s.db,
-		Reports: buckets.Reports{Client: client, Bucket: reportsBucket}, Clock: s.cfg.Clock, Log: s.cfg.Log,
-	})
+	reading := ingest.Config{
+		Objects: buckets.Objects{Client: client}, Updates: outlet{s.streams.Topic(jetstream.Updates), s.streams.Topic(jetstream.Uploads)},
+		Ledger: s.db, Reports: buckets.Reports{Client: client, Bucket: reportsBucket}, Clock: s.cfg.Clock, Log: s.cfg.Log,
+	}
 	applier := &ingest.Applier{Table: s.db, Log: s.cfg.Log}
 
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
@@ -48,7 +48,7 @@ func (s *Server) startStages(ctx context.Context) {
 			func(ctx context.Context, group []jetstream.Delivery) []error {
 				errs := make([]error, len(group))
 				for i, d := range group {
-					errs[i] = ingestDelivery(ctx, ingester, d)
+					errs[i] = read(ctx, reading, s.cfg.ReadFor, d)
 				}
 				return errs
 			})
@@ -75,14 +75,6 @@ func (s *Server) stage(name string, run func() error) {
 			s.failed <- fmt.Errorf("stage %s: %w", name, err)
 		}
 	})
-}
-
-func ingestDelivery(ctx context.Context, ingester *ingest.Ingester, d jetstream.Delivery) error {
-	var o events.Object
-	if err := json.Unmarshal(d.Body, &o); err != nil {
-		return fmt.Errorf("%w: decoding an object event: %w", events.ErrPermanent, err)
-	}
-	return ingester.Ingest(ctx, o)
 }
 
 // reconcile announces what was stored without being announced: a process that died between the two never answered the
