@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -59,6 +60,7 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.Audience, "audience", "", "and this aud claim")
 	flags.StringVar(&cfg.JWKSURI, "jwks-uri", "", "signed by a key that is found there")
 	flags.StringVar(&cfg.RequiredScope, "required-scope", "", "and with this scope")
+	flags.DurationVar(&cfg.ReadFor, "read-for", 10*time.Second, "read a file for so long at a time; a crash repeats so much")
 	flags.StringArrayVar(&cfg.Webhooks, "webhook", nil,
 		"deliver changes to this URL, signed (can be repeated; default: those in FLAVORLESS_WEBHOOKS); see: flavorless webhook-secret --help")
 	flags.IntVar(&cfg.WebhookTries, "webhook-tries", 12, "deliveries to a webhook after which a change is one of its dead letters")

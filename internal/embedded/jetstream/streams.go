@@ -28,7 +28,7 @@ const (
 	Dead    Stream = "DEAD"    // dead letters of the work queues
 )
 
-// UploadSubject is the subject of messages to UPLOADS.
+// UploadSubject is the subject of messages to UPLOADS that announce an object. Others are events.SpanType.
 const UploadSubject = "flavorless.upload"
 
 const (
@@ -52,7 +52,7 @@ func (q Stream) deadSubject() string { return deadPrefix + strings.ToLower(strin
 func (q Stream) takes(subject string) bool {
 	switch q {
 	case Uploads:
-		return subject == UploadSubject
+		return subject == UploadSubject || subject == events.SpanType
 	case Updates:
 		return subject == events.UpdatesType
 	case Changes:
@@ -66,14 +66,14 @@ func (q Stream) takes(subject string) bool {
 const minDedupe = 100 * time.Millisecond
 
 func (c Config) streams() []jetstream.StreamConfig {
-	queue := func(q Stream, subject string) jetstream.StreamConfig {
+	queue := func(q Stream, subjects ...string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
-			Name: string(q), Subjects: []string{subject}, Retention: jetstream.WorkQueuePolicy,
+			Name: string(q), Subjects: subjects, Retention: jetstream.WorkQueuePolicy,
 			MaxBytes: c.QueueBytes, Discard: jetstream.DiscardNew,
 		}
 	}
 	all := []jetstream.StreamConfig{
-		queue(Uploads, UploadSubject),
+		queue(Uploads, UploadSubject, events.SpanType),
 		queue(Updates, events.UpdatesType),
 		{
 			Name: string(Dead), Subjects: []string{deadPrefix + ">"}, Retention: jetstream.LimitsPolicy,
