@@ -3,12 +3,16 @@ package local_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
 )
 
@@ -203,4 +207,36 @@ func TestChangesAreKept(t *testing.T) {
 	h.cfg.Retention.Changes, h.cfg.Retention.ChangesBytes = day, 1<<20
 	h.start(t)
 	kept(day, 1<<20)
+}
+
+// TestWithoutStreams: a data folder whose queues are gone (a backup without them, say) loses no upload: those that were
+// under way are read again, and their rows are counted as if for the first time.
+func TestWithoutStreams(t *testing.T) {
+	t.Parallel()
+	for _, lucky := range []int64{2, 3, 4} { // it stands still before ingest, before its batch, before apply
+		h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
+		h.mustPut(t, "uploads/done.csv", "person,flavor\nandy,vanilla\n")
+		before := h.settled(t, 1)[0]
+		h.lucky.Store(lucky)
+		h.disk.Store(0)
+		h.mustPut(t, "uploads/a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
+		least := h.low.Load() + 2
+		await(t, "it stands still", func() bool { return h.low.Load() >= least })
+		h.stop(t)
+		if err := os.RemoveAll(filepath.Join(h.cfg.Dir, "streams")); err != nil {
+			t.Fatal(err)
+		}
+		h.disk.Store(plenty)
+		h.start(t)
+		list := h.settled(t, 2)
+		if c := list[0].Counts; list[0].Status != events.Live || c.Rows != 3 || c.Applied != 2 || c.Rejected != 1 {
+			t.Errorf("it was read again as %+v", list[0])
+		}
+		if diff := cmp.Diff(before.Settled, list[1].Settled); diff != "" {
+			t.Errorf("what was done was done again (-before +after):\n%s", diff)
+		}
+		if n := h.changes(t, h.Info(), 2); n != 2 {
+			t.Errorf("%d changes, want 2", n)
+		}
+	}
 }
