@@ -180,11 +180,11 @@ func readFrom(t *testing.T, content []byte, file string, from int64) (got outcom
 	for {
 		u, reject, err := rows.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return got
 		case err != nil:
-			bad, ok := err.(*ingest.FileError)
-			if !ok {
+			bad := new(ingest.FileError)
+			if !errors.As(err, &bad) {
 				t.Fatalf("reading from %d on: %v", from, err)
 			}
 			got.Failure = &bad.Failure
@@ -353,7 +353,7 @@ func fuzzCompressed(t *testing.T, content []byte, suffix string, plain func() ([
 	}
 	file, err := plain()
 	switch {
-	case len(content) == 0 || len(file) > seedLimit || err == errUndecided: // an empty file is one without rows
+	case len(content) == 0 || len(file) > seedLimit || errors.Is(err, errUndecided): // an empty file is one without rows
 	case err != nil && got.Failure == nil:
 		t.Errorf("%v, and yet there is no failure", err)
 	case err == nil && got.Failure != nil && got.Failure.Code == events.CorruptCompression:

@@ -144,12 +144,11 @@ type gzipMembers struct {
 // newGzip leaves an empty file empty: there is nothing in it that could be corrupt.
 func newGzip(r io.Reader) (io.Reader, error) {
 	g := &gzipMembers{in: bufio.NewReader(r), z: new(gzip.Reader)}
-	switch err := g.next(); err {
-	case io.EOF:
+	err := g.next()
+	if err == io.EOF { //nolint:errorlint // next gives it bare
 		return bytes.NewReader(nil), nil
-	default:
-		return g, err
 	}
+	return g, err
 }
 
 // next begins a member. The error is a bare io.EOF if there is none.
@@ -158,7 +157,7 @@ func (g *gzipMembers) next() error {
 		return err
 	}
 	err := g.z.Reset(g.in)
-	if err == io.EOF {
+	if err == io.EOF { //nolint:errorlint // gzip gives it bare
 		return io.ErrUnexpectedEOF
 	}
 	g.z.Multistream(false)
@@ -167,7 +166,7 @@ func (g *gzipMembers) next() error {
 
 func (g *gzipMembers) Read(p []byte) (n int, err error) {
 	for n == 0 && err == nil {
-		if n, err = g.z.Read(p); err == io.EOF {
+		if n, err = g.z.Read(p); err == io.EOF { //nolint:errorlint // likewise
 			err = g.next()
 		}
 	}

@@ -63,7 +63,7 @@ func TestRun(t *testing.T) {
 		})
 	}
 	t.Run("none", func(t *testing.T) {
-		c := config{only: regexp.MustCompile("^events\\.FuzzNobody$")}
+		c := config{only: regexp.MustCompile(`^events\.FuzzNobody$`)}
 		if err := c.run(t.Context(), []string{"../../events"}, &bytes.Buffer{}); err == nil {
 			t.Error("to run nothing is no success")
 		}

@@ -92,7 +92,7 @@ func nextGroup(ctx context.Context, consumer jetstream.Consumer) (group []jetstr
 		return nil, nil
 	}
 	if batch, err = consumer.FetchNoWait(forwardGroup - 1); err != nil {
-		return group, nil //nolint:nilerr // what there is, is
+		return group, nil // what there is, is
 	}
 	return collect(group, batch), nil
 }
