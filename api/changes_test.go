@@ -248,7 +248,9 @@ func followPipe(t *testing.T, h *home, query string) *following {
 	server := &http.Server{Handler: h, ReadTimeout: time.Second, WriteTimeout: time.Second}
 	go server.Serve(&once{conn: conn, done: make(chan struct{})}) //nolint:errcheck // it ends with the test
 	t.Cleanup(func() { client.Close(); server.Close() })
-	go io.WriteString(client, "GET /changes"+query+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: "+h.issuer.bearer(t)+"\r\n\r\n")
+	go func() {
+		_, _ = io.WriteString(client, "GET /changes"+query+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: "+h.issuer.bearer(t)+"\r\n\r\n")
+	}()
 	res, err := http.ReadResponse(bufio.NewReaderSize(client, 16), nil)
 	if err != nil {
 		t.Fatal(err)

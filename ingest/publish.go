@@ -100,7 +100,7 @@ func (p publisher) publish(ctx context.Context, messages []events.Message) error
 		for i, err := range p.topic.Publish(ctx, messages) {
 			switch {
 			case err == nil:
-			case errors.Is(err, events.ErrPermanent):
+			case errors.Is(err, events.ErrPermanent), errors.Is(err, events.ErrUnavailable): // a few tries would not help
 				return fmt.Errorf("publishing %s: %w", messages[i].ID, err)
 			default:
 				again, last = append(again, messages[i]), err

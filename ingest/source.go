@@ -166,7 +166,7 @@ func (g *gzipMembers) next() error {
 
 func (g *gzipMembers) Read(p []byte) (n int, err error) {
 	for n == 0 && err == nil {
-		if n, err = g.z.Read(p); err == io.EOF { //nolint:errorlint // gzip gives it bare
+		if n, err = g.z.Read(p); err == io.EOF { //nolint:errorlint // likewise
 			err = g.next()
 		}
 	}

@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -39,12 +40,16 @@ func (f *files) next() file {
 	return f.large()
 }
 
+// long makes some names long, so that files have many batches.
+var long = []string{"", strings.Repeat(" of many", 25)}
+
 func (f *files) large() file {
 	format := formats[f.random.IntN(len(formats))]
 	badOneOf := []int{0, 200, 3}[f.random.IntN(3)]
 	d := draft{format: format}
 	for range f.most/10 + f.random.IntN(f.most) {
-		person := fmt.Sprintf("person %d", f.random.IntN(f.most))
+		n := f.random.IntN(f.most)
+		person := fmt.Sprintf("person %d%s", n, long[n%len(long)])
 		switch kind := f.random.IntN(600); {
 		case kind == 0:
 			person = string(rune('a' + kind%5)) // one of those in small files
@@ -54,7 +59,7 @@ func (f *files) large() file {
 		case kind%20 == 2:
 			d.remove(person)
 		default:
-			d.set(person, []string{"vanilla", "mint", "fudge", "cookie dough"}[f.random.IntN(4)])
+			d.set(person, []string{"vanilla", "mint", "fudge", "cookie dough" + long[1]}[f.random.IntN(4)])
 		}
 	}
 	abort := f.random.IntN(4) == 0

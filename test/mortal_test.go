@@ -28,10 +28,16 @@ import (
 // patience is how long something that has to happen may take on a machine that has other things to do.
 const patience = 3 * time.Minute
 
-// await waits for a condition, which it looks at every few milliseconds.
+// await waits for a condition. It looks at it every few milliseconds, but does not spend most of the time on that.
 func await(t *testing.T, what string, met func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !met(); time.Sleep(5 * time.Millisecond) {
+	pause := 5 * time.Millisecond
+	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		began := time.Now()
+		if met() {
+			return
+		}
+		pause = max(pause, 4*time.Since(began))
 		if time.Now().After(end) {
 			t.Fatalf("waited %s for %s", patience, what)
 		}
@@ -46,15 +52,15 @@ type mortal struct {
 	lives   int
 	life    *life
 	pid     atomic.Int64   // of the life
-	errors  map[string]int // what the lives logged as errors, by message
+	seen    map[string]int // lines of the logs, by level and message
 }
 
 // life is one process.
 type life struct {
 	*exec.Cmd
-	ended  chan struct{}  // closed at the end of its log
-	last   []string       // lines of the log
-	errors map[string]int // by message
+	ended chan struct{}  // closed at the end of its log
+	last  []string       // lines of the log
+	seen  map[string]int // likewise, by level and message
 
 	mu     sync.Mutex
 	behind string // it is to end behind such a line of its log
@@ -64,7 +70,7 @@ type life struct {
 func newMortal(t *testing.T) *mortal {
 	t.Helper()
 	dir := t.TempDir()
-	m := &mortal{t: t, program: filepath.Join(dir, "flavorless"), dir: filepath.Join(dir, "data"), errors: map[string]int{}}
+	m := &mortal{t: t, program: filepath.Join(dir, "flavorless"), dir: filepath.Join(dir, "data"), seen: map[string]int{}}
 	// Without the race detector: the moments of a kill should be those of the program that people run.
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", m.program, "../cmd/flavorless")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -86,10 +92,10 @@ func newMortal(t *testing.T) *mortal {
 // start begins a life. It does not wait until it is ready.
 func (m *mortal) start() {
 	m.t.Helper()
-	l := &life{ended: make(chan struct{}), errors: map[string]int{}}
-	// Every port is a free one: another process may take the old one in the meantime.
+	l := &life{ended: make(chan struct{}), seen: map[string]int{}}
+	// Every port is a free one: another process may take the old one in the meantime. Files are read in pieces, mostly.
 	l.Cmd = exec.CommandContext(context.WithoutCancel(m.t.Context()), m.program, "serve", "--verbose", "--log-json", "--data", m.dir,
-		"--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0")
+		"--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--read-for", "1ms")
 	log, err := l.StderrPipe()
 	if err == nil {
 		err = l.Start()
@@ -132,8 +138,8 @@ func (l *life) read(log io.Reader) {
 			l.last = slices.Delete(l.last, 0, 500)
 		}
 		var entry struct{ Level, Msg string }
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == "ERROR" {
-			l.errors[entry.Msg]++
+		if json.Unmarshal([]byte(line), &entry) == nil {
+			l.seen[entry.Level+" "+entry.Msg]++
 		}
 		if err != nil {
 			return
@@ -172,8 +178,10 @@ func (m *mortal) stop() {
 }
 
 func (m *mortal) bury() {
-	for message, n := range m.life.errors {
-		m.errors[message] += n
+	for message, n := range m.life.seen {
+		if m.seen[message] += n; strings.HasPrefix(message, "ERROR") && message != "ERROR a message is a dead letter now" {
+			m.t.Errorf("life %d logged: %s", m.lives, message)
+		}
 	}
 }
 

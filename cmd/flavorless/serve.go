@@ -21,7 +21,10 @@ API. All that it keeps lies in one data folder; started again on it, it goes on 
 only, unless told otherwise, and stops cleanly on SIGINT or SIGTERM.
 
 Without --issuer, --audience and --jwks-uri the API takes tokens of a development issuer, whose key lies in the data folder
-(flavorless token, flavorless env). With them it takes those of your identity provider, and no others.`
+(flavorless token, flavorless env). With them it takes those of your identity provider, and no others.
+
+Prometheus finds its metrics at /metrics of the read API's address as long as that is on the loopback interface, and else
+only at an address of their own (--metrics): they need no token. GET /healthz of the read API tells how each part is.`
 
 func newServe(t *terminal) *cobra.Command {
 	var cfg local.Config
@@ -57,11 +60,13 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.Audience, "audience", "", "and this aud claim")
 	flags.StringVar(&cfg.JWKSURI, "jwks-uri", "", "signed by a key that is found there")
 	flags.StringVar(&cfg.RequiredScope, "required-scope", "", "and with this scope")
+	flags.DurationVar(&cfg.ReadFor, "read-for", 10*time.Second, "read a file for so long at a time; a crash repeats so much")
 	flags.StringArrayVar(&cfg.Webhooks, "webhook", nil,
 		"deliver changes to this URL, signed (can be repeated; default: those in FLAVORLESS_WEBHOOKS); see: flavorless webhook-secret --help")
 	flags.IntVar(&cfg.WebhookTries, "webhook-tries", 12, "deliveries to a webhook after which a change is one of its dead letters")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
 	flags.BoolVar(&logJSON, "log-json", false, "log as JSON, a line an entry")
+	grouped(c, limitFlags(&cfg.Limits), retentionFlags(&cfg.Retention))
 	return c
 }
 
@@ -94,14 +99,20 @@ func serve(ctx context.Context, t *terminal, cfg local.Config) error {
 		data = " --data " + cfg.Dir
 	}
 	t.printf("\nIn another terminal:\n  flavorless upload%s favorites.csv\n  eval \"$(flavorless env%s)\"\n\nStop with Ctrl-C.\n", data, data)
-	select {
-	case <-ctx.Done():
-	case err = <-server.Failed():
+	for {
+		select {
+		case <-ctx.Done():
+			t.printf("stopping\n")
+			return stop(ctx, server, nil)
+		case err = <-server.Failed():
+		}
+		if err = stop(ctx, server, err); !errors.Is(err, local.ErrBroken) {
+			return err
+		}
+		if server, err = startAgain(ctx, cfg, info, err); err != nil {
+			return err
+		}
 	}
-	t.printf("stopping\n")
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	return errors.Join(err, server.Stop(stopping))
 }
 
 // surroundings turns what only the user can mend into a line that says how.

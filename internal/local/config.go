@@ -26,6 +26,10 @@ type Config struct {
 	Issuer, Audience, JWKSURI string
 	RequiredScope             string // may be empty
 
+	// ReadFor is how long a file is read, at least, before the rest of it is handed on as a message of its own; 10 seconds.
+	// A crash in the middle of a long file costs so much reading, and no more.
+	ReadFor time.Duration
+
 	Limits    Limits
 	Retention Retention
 
@@ -82,6 +86,10 @@ func (c Config) checked() (Config, error) {
 			*address.value = net.JoinHostPort("127.0.0.1", port)
 		}
 	}
+	if c.ReadFor < 0 {
+		return c, fmt.Errorf("%w: files can't be read for %s at a time", ErrConfig, c.ReadFor)
+	}
+	c.ReadFor = cmp.Or(c.ReadFor, readFor)
 	seen := map[string]bool{}
 	for _, url := range c.Webhooks {
 		if seen[url] {

@@ -3,6 +3,9 @@ package local
 import (
 	"context"
 
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
@@ -44,7 +47,23 @@ func (s *Server) Waiting(ctx context.Context) (waiting, dead uint64, err error) 
 	return waiting, dead, err
 }
 
-// IngestDelivery takes what the queue of uploads delivers.
-func IngestDelivery(ctx context.Context, in *ingest.Ingester, body []byte) error {
-	return ingestDelivery(ctx, in, jetstream.Delivery{Body: body})
+// Read handles what the queue of uploads delivers.
+func Read(ctx context.Context, c ingest.Config, subject string, body []byte) error {
+	return read(ctx, c, readFor, jetstream.Delivery{Subject: subject, Body: body})
+}
+
+// PublishNonsense makes a dead letter.
+func (s *Server) PublishNonsense(ctx context.Context) error {
+	return s.streams.Topic(jetstream.Updates).Publish(ctx, []events.Message{{Subject: events.UpdatesType, Body: []byte("nonsense")}})[0]
+}
+
+// Tombstones counts the removed people that are remembered, by looking into the file.
+func (s *Server) Tombstones(context.Context) (n int, err error) {
+	conn, err := sqlite.OpenConn(s.folder.path("flavorless.db"), sqlite.OpenReadOnly)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	n64, err := sqlitex.ResultInt64(conn.Prep("SELECT count(*) FROM favorites WHERE flavor IS NULL"))
+	return int(n64), err
 }

@@ -10,22 +10,32 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// FuzzObjectEvent: an event of the bucket begins the very upload that it announces, or is a dead letter.
-func FuzzObjectEvent(f *testing.F) {
-	whole, err := json.Marshal(events.Object{Bucket: "b", Key: "uploads/é 100%.csv", ETag: "e", Sequencer: "18a0", Size: 7, Time: time.UnixMilli(1795422000123)})
+// FuzzDelivery: an event of the bucket begins the very upload that it announces, the rest of a file goes on with its own;
+// anything else is a dead letter.
+func FuzzDelivery(f *testing.F) {
+	o := events.Object{Bucket: "b", Key: "uploads/é 100%.csv", ETag: "e", Sequencer: "18a0", Size: 7, Time: time.UnixMilli(1795422000123)}
+	whole, err := json.Marshal(o)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(whole)
-	f.Add([]byte(`{"bucket":"b","key":"k","sequencer":"x","time":"2026-11-23T08:19:00Z"}`))
-	f.Add([]byte(`{"time":"0000-01-01T00:00:00Z","sequencer":"1"}`))
-	f.Add([]byte(`null`))
-	f.Fuzz(func(t *testing.T, body []byte) {
+	span, err := events.Span{Object: o, Offset: 9, Rows: 2, Rejected: 1, RejectsBytes: 100}.Message()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, subject := range []string{jetstream.UploadSubject, events.SpanType, "nonsense"} {
+		f.Add(subject, whole)
+		f.Add(subject, span.Body)
+	}
+	f.Add(jetstream.UploadSubject, []byte(`{"bucket":"b","key":"k","sequencer":"x","time":"2026-11-23T08:19:00Z"}`))
+	f.Add(jetstream.UploadSubject, []byte(`{"time":"0000-01-01T00:00:00Z","sequencer":"1"}`))
+	f.Add(jetstream.UploadSubject, []byte(`null`))
+	f.Fuzz(func(t *testing.T, subject string, body []byte) {
 		book := &begun{}
-		err := local.IngestDelivery(context.Background(), ingest.New(ingest.Config{Ledger: book, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}), body)
+		err := local.Read(context.Background(), ingest.Config{Ledger: book, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}, subject, body)
 		if err != nil {
 			if !errors.Is(err, events.ErrPermanent) || len(book.objects) > 0 {
 				t.Errorf("%v is not events.ErrPermanent; begun: %+v", err, book.objects)

@@ -13,7 +13,7 @@ import (
 // What counts as unwell.
 const (
 	failures    = 3                // tries that failed one after the other
-	forget      = 2 * time.Minute  // after which they are over: no queue waits longer between two tries
+	forget      = 6 * time.Minute  // after which they are over: nothing waits longer between two tries
 	patience    = 10 * time.Minute // how old the oldest thing may get that waits
 	healthFor   = time.Second      // how long an answer is given again: anybody may ask
 	healthProbe = 2 * time.Second  // how long a store may take to answer

@@ -43,7 +43,7 @@ func (h *house) health() (got health) {
 // well is all that there is, when nothing is wrong.
 func well() map[string]string {
 	return map[string]string{
-		"gateway": "ok", "reconcile": "ok", "ingest": "ok", "apply": "ok", "announce": "ok", "prune": "ok",
+		"gateway": "ok", "reconcile": "ok", "ingest": "ok", "apply": "ok", "announce": "ok", "tidy": "ok",
 		"table": "ok", "queues": "ok", "disk": "ok", "keys": "ok",
 	}
 }
@@ -102,6 +102,17 @@ func TestHealth(t *testing.T) {
 		h := startHouse(t, nil)
 		h.StopQueues()
 		h.wantHealth(http.StatusServiceUnavailable, "unavailable", map[string]string{"queues": "silent", "ingest": "stopped", "apply": "stopped"})
+	})
+	t.Run("nobody at a webhook", func(t *testing.T) {
+		h := startHouse(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })
+		h.put("a.csv", "person,flavor\nandy,mint\n")
+		h.wantHealth(http.StatusOK, "degraded", map[string]string{"webhook-1": "failing", "forward-to-webhook-1": "ok"})
+		for name, value := range h.scrape() {
+			if strings.HasPrefix(name, `flavorless_deliveries_retried_total{queue="webhook-`) && value >= 3 {
+				return
+			}
+		}
+		t.Error("no metric tells that deliveries to the webhook are retried")
 	})
 	t.Run("no keys", func(t *testing.T) {
 		var clock watch

@@ -59,10 +59,11 @@ func start(t *testing.T, change ...func(*local.Config)) *machine {
 
 func (h *machine) start(t *testing.T) {
 	t.Helper()
-	var err error
-	if h.Server, err = local.Start(t.Context(), h.cfg); err != nil {
+	s, err := local.Start(t.Context(), h.cfg)
+	if err != nil {
 		t.Fatal(err)
 	}
+	h.Server = s
 	t.Cleanup(func() { h.stop(t) })
 }
 

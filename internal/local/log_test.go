@@ -116,7 +116,7 @@ func TestLogNamesTheUpload(t *testing.T) {
 	// What announces has no table any more; what it has in hand stays there.
 	sql("CREATE TRIGGER stuck BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'on strike'); END")
 	stuck := h.put("stuck.csv", "person,flavor\nstuck,fig\n")
-	said[stuck] = []string{"INFO published", "DEBUG applied", "INFO settled", "WARN announcing again in a second"}
+	said[stuck] = []string{"INFO published", "DEBUG applied", "INFO settled", "WARN announcing again"}
 	await(t, "a failure to announce", func() bool {
 		return slices.ContainsFunc(log.entries(t), func(e entry) bool { return strings.HasPrefix(e.Msg, "announcing again") })
 	})

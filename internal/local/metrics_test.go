@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -239,7 +240,7 @@ func TestOperations(t *testing.T) {
 		slices.Sort(names)
 		return names
 	}
-	h := startHouse(t, nil)
+	h := startHouse(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })
 	h.read("/team")
 	var families []string
 	_, body := h.get(h.Info().Metrics)
@@ -248,6 +249,9 @@ func TestOperations(t *testing.T) {
 	}
 	if diff := cmp.Diff(families, rows("flavorless_[a-z_]+")); diff != "" {
 		t.Errorf("metrics (-there are +are told of):\n%s", diff)
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(h.health().Stages)), rows("gateway|ingest|apply|announce|reconcile|tidy|[a-z]*-?to-?webhook-1|webhook-1|table|queues|disk|keys")); diff != "" {
+		t.Errorf("parts (-there are +are told of):\n%s", diff)
 	}
 	words := []string{string(api.Well), string(api.Stopped), string(api.Silent), string(api.Full), string(api.Failing), string(api.Behind), string(api.DeadLetters)}
 	slices.Sort(words)

@@ -76,7 +76,7 @@ func (s *Server) tidyUp(ctx context.Context) error {
 		if err := s.tidy(ctx); errors.Is(err, errNotNow) {
 			wait = tidySoon
 		} else if err != nil && ctx.Err() == nil {
-			s.cfg.Log.ErrorContext(ctx, "removing what is old", "error", err) // the next time may do better
+			s.cfg.Log.WarnContext(ctx, "removing what is old", "error", err) // the next time may do better
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -64,6 +65,10 @@ type Server struct {
 	stopErr    error
 }
 
+// ErrBroken: the queues could not be written, because something filled the disk to its very end. Nothing is lost. Stop the
+// server, and start another one.
+var ErrBroken = errors.New("the queues are out of order")
+
 // Start starts everything, in the order in which it is needed, and returns when all is ready. What it could not finish in
 // an earlier life, it goes on with. The errors that only the user can mend are ErrInUse, ErrConfig, and those of the
 // operating system about the folder and the addresses.
@@ -101,6 +106,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.db, err = sqlite.Open(sqlite.Config{
 		Path: s.folder.path("flavorless.db"), Clock: cfg.Clock, Logger: cfg.Log, TombstoneRetention: cfg.Retention.Removed,
 	}); err != nil {
+		return nil, err
+	}
+	if err = s.withoutStreams(ctx); err != nil {
 		return nil, err
 	}
 	webhooks, err := s.openWebhooks()
@@ -153,6 +161,19 @@ func (s *Server) S3() *s3.Client {
 		BaseEndpoint: aws.String(reachable("http", s.gateway.Addr())), Region: region, UsePathStyle: true,
 		Credentials: awscredentials.NewStaticCredentialsProvider(s.creds.AccessKey, s.creds.SecretKey, ""),
 	})
+}
+
+// withoutStreams lets what was under way begin anew if the queues are gone: left out of a backup, or given up after damage.
+// With its record forgotten, reconcile finds an upload's file as if it had just come.
+func (s *Server) withoutStreams(ctx context.Context) error {
+	if _, err := os.Stat(s.folder.path("streams")); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	n, err := s.db.ForgetUnsettled(ctx)
+	if n > 0 {
+		s.cfg.Log.WarnContext(ctx, "the queues are gone: uploads that were under way are read again", "uploads", n)
+	}
+	return err
 }
 
 func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {

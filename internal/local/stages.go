@@ -40,10 +40,11 @@ func (s *Server) stored(ctx context.Context, o events.Object) (err error) {
 func (s *Server) startStages(ctx context.Context) {
 	ctx, s.stopStages = context.WithCancel(ctx)
 	client := s.S3()
-	ingester := ingest.New(ingest.Config{
-		Objects: buckets.Objects{Client: client}, Updates: s.streams.Topic(jetstream.Updates), Ledger: metrics.Ledger{Next: s.db, To: s.recorder},
-		Reports: buckets.Reports{Client: client, Bucket: reportsBucket}, Clock: s.cfg.Clock, Log: s.cfg.Log,
-	})
+	reading := ingest.Config{
+		Objects: buckets.Objects{Client: client}, Updates: outlet{s.streams.Topic(jetstream.Updates), s.streams.Topic(jetstream.Uploads)},
+		Ledger: metrics.Ledger{Next: s.db, To: s.recorder}, Reports: buckets.Reports{Client: client, Bucket: reportsBucket},
+		Clock: s.cfg.Clock, Log: s.cfg.Log,
+	}
 	pause := s.cfg.Limits.Pause
 	applier := &ingest.Applier{Table: metrics.Table{Next: s.db, To: s.recorder}, Log: s.cfg.Log}
 
@@ -54,7 +55,7 @@ func (s *Server) startStages(ctx context.Context) {
 			while(s.roomToRead, func(ctx context.Context, group []jetstream.Delivery) []error {
 				errs := make([]error, len(group))
 				for i, d := range group {
-					errs[i] = ingestDelivery(ctx, ingester, d)
+					errs[i] = read(ctx, reading, s.cfg.ReadFor, d)
 				}
 				return errs
 			}))
@@ -74,12 +75,12 @@ func (s *Server) startStages(ctx context.Context) {
 	s.startWebhooks(ctx)
 	s.stage("announce", func() error { return s.announce(ctx) })
 	s.stage("tidy", func() error { return s.tidyUp(ctx) })
-	s.stage("streams", func() error {
+	s.stage("queues", func() error {
 		select {
 		case <-ctx.Done():
 			return nil
 		case err := <-s.streams.Broken():
-			return err // nothing more can be stored there before the next start
+			return fmt.Errorf("%w: %w", ErrBroken, err) // nothing more can be stored there before the next start
 		}
 	})
 }
@@ -113,6 +114,8 @@ func (s *Server) observe(stage, queue string) func(jetstream.Outcome) {
 		switch o {
 		case jetstream.Done:
 			pulse.beat(s.cfg.Clock(), false)
+		case jetstream.Waiting:
+			pulse.beat(s.cfg.Clock(), true)
 		case jetstream.Retried:
 			pulse.beat(s.cfg.Clock(), true)
 			s.recorder.Count(metrics.Retries, 1, label)
@@ -120,14 +123,6 @@ func (s *Server) observe(stage, queue string) func(jetstream.Outcome) {
 			s.recorder.Count(metrics.DeadLetters, 1, label)
 		}
 	}
-}
-
-func ingestDelivery(ctx context.Context, ingester *ingest.Ingester, d jetstream.Delivery) error {
-	var o events.Object
-	if err := json.Unmarshal(d.Body, &o); err != nil {
-		return fmt.Errorf("%w: decoding an object event: %w", events.ErrPermanent, err)
-	}
-	return ingester.Ingest(ctx, o)
 }
 
 // reconcile announces what was stored without being announced: a process that died between the two never answered the

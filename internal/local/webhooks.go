@@ -49,7 +49,13 @@ func (s *Server) startWebhooks(ctx context.Context) {
 		stage, log := webhookStage(i), s.cfg.Log.With("webhook", e.Name())
 		log.InfoContext(ctx, "changes go to a webhook", "stage", stage)
 		s.stage("forward-to-"+stage, func() error {
-			s.streams.Forward(ctx, e.Name(), func(err error) { log.ErrorContext(ctx, "trying again in a second", "error", err) })
+			pulse := s.vitals.pulse("forward-to-" + stage)
+			s.streams.Forward(ctx, e.Name(), func(err error) {
+				pulse.beat(s.cfg.Clock(), err != nil)
+				if err != nil {
+					log.WarnContext(ctx, "trying again in a second", "error", err)
+				}
+			})
 			return nil
 		})
 		s.stage(stage, func() error {

@@ -19,17 +19,16 @@ type HTTP struct {
 
 // ServeHTTP implements http.Handler.
 func (h HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	began := h.Clock()
-	status := &statusWriter{ResponseWriter: w}
+	asked := h.Clock()
+	answer := &answerWriter{ResponseWriter: w, clock: h.Clock}
 	r.Pattern = ""
-	h.Next.ServeHTTP(status, r)
-	if status.code == 0 {
-		status.code = http.StatusOK
-	}
-	Request(h.To, r.Pattern, status.code, h.Clock().Sub(began))
+	h.Next.ServeHTTP(answer, r)
+	answer.begin(http.StatusOK)
+	Request(h.To, r.Pattern, answer.status, answer.began.Sub(asked))
 }
 
-// Request takes one answered request.
+// Request takes one request, and how long it took until the answer to it began: how long a stream goes on, or a slow client
+// takes to read, tells nothing about us.
 func Request(to Recorder, route string, status int, took time.Duration) {
 	if route == "" {
 		route = OtherRoute
@@ -39,29 +38,34 @@ func Request(to Recorder, route string, status int, took time.Duration) {
 	to.Observe(Latency, took, label)
 }
 
-// statusWriter remembers the status. Whoever needs more of the writer, such as flushing, gets at it by
+// answerWriter remembers the status, and when it was given. Whoever needs more of the writer, such as flushing, gets at it by
 // http.ResponseController.
-type statusWriter struct {
+type answerWriter struct {
 	http.ResponseWriter
 
-	code int // 0: none yet
+	clock  func() time.Time
+	status int // 0: none yet
+	began  time.Time
 }
 
-// WriteHeader implements http.ResponseWriter. Only the first final status counts.
-func (w *statusWriter) WriteHeader(code int) {
-	if w.code == 0 && code >= http.StatusOK {
-		w.code = code
+// begin takes the first final status.
+func (w *answerWriter) begin(status int) {
+	if w.status == 0 && status >= http.StatusOK {
+		w.status, w.began = status, w.clock()
 	}
-	w.ResponseWriter.WriteHeader(code)
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *answerWriter) WriteHeader(status int) {
+	w.begin(status)
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
-func (w *statusWriter) Write(b []byte) (int, error) {
-	if w.code == 0 {
-		w.code = http.StatusOK
-	}
+func (w *answerWriter) Write(b []byte) (int, error) {
+	w.begin(http.StatusOK)
 	return w.ResponseWriter.Write(b)
 }
 
 // Unwrap is for http.ResponseController.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

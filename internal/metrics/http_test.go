@@ -41,6 +41,7 @@ func TestHTTP(t *testing.T) {
 		"a status by writing": {func(w http.ResponseWriter, r *http.Request) {
 			r.Pattern = "/team"
 			_, _ = w.Write([]byte("{}"))
+			_, _ = w.Write([]byte("{}"))     // this one tells nothing
 			w.WriteHeader(http.StatusTeapot) // too late
 		}, "http_requests route=/team status=200", "/team"},
 		"an informational status is none": {func(w http.ResponseWriter, _ *http.Request) {

@@ -29,7 +29,7 @@ const (
 	Retries        = "retries"        // queue: ingest, apply
 	DeadLetters    = "dead_letters"   // queue: ingest, apply; on AWS no labels
 	Requests       = "http_requests"  // route, status
-	Latency        = "http_latency"   // duration; route
+	Latency        = "http_latency"   // duration until the answer begins; route
 	Authorizations = "authorizations" // result: allowed, unauthorized, forbidden, unavailable
 	KeyFetches     = "jwks_fetches"   // result: ok, failed
 )

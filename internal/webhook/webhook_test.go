@@ -69,7 +69,7 @@ func TestDeliver(t *testing.T) {
 		t.Fatal(err)
 	}
 	mac := hmac.New(sha256.New, secret)
-	io.WriteString(mac, id+"."+got.Header.Get("Webhook-Timestamp")+"."+string(body))
+	_, _ = io.WriteString(mac, id+"."+got.Header.Get("Webhook-Timestamp")+"."+string(body))
 	if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); got.Header.Get("Webhook-Signature") != want {
 		t.Errorf("signature %q, want %q", got.Header.Get("Webhook-Signature"), want)
 	}
@@ -132,7 +132,7 @@ func TestRetryAfter(t *testing.T) {
 				e := endpoint(t, "http://receiver.example/hook")
 				e.SetTransport(roundTripper(func(*http.Request) *http.Response {
 					asked = append(asked, time.Since(began))
-					res := &http.Response{Status: "503 Service Unavailable", StatusCode: 503, Header: http.Header{}, Body: http.NoBody}
+					res := &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{}, Body: http.NoBody}
 					if len(asked) > 1 {
 						res.StatusCode = 204
 					}

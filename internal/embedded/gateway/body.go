@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 
 	"github.com/valyala/fasthttp"
 	"github.com/versity/versitygw/s3api/middlewares"
@@ -71,7 +72,8 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if err == nil && b.read >= b.look {
 		b.look = b.read + roomEvery
-		if b.store.room(b.bucket, 0) != nil {
+		if full := b.store.room(b.bucket, 0); full != nil {
+			b.store.log.Warn("an upload was broken off: the disk is full", slog.Int64("after", b.read), slog.Any("error", full))
 			drain(b.Reader)
 			return n, errFull
 		}

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net/http"
@@ -90,6 +89,9 @@ func (s *store) fail(ctx context.Context, err error, about ...any) error {
 		bucket.BucketName = filepath.Base(bucket.BucketName)
 		return bucket
 	}
+	if errors.Is(err, errFull) { // logged before
+		return errFull
+	}
 	if isFull(err) {
 		s.log.WarnContext(ctx, "an upload was refused: the disk is full", slog.Any("error", err))
 		return errFull
@@ -110,7 +112,7 @@ var errFull = s3err.APIError{
 
 // isFull tells whether an error says so, in the words of the operating system or of versitygw.
 func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, errFull) ||
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
 		errors.Is(err, s3err.GetAPIError(s3err.ErrNoSpaceLeftOnDevice)) || errors.Is(err, s3err.GetAPIError(s3err.ErrQuotaExceeded))
 }
 
@@ -124,7 +126,8 @@ func (s *store) fits(ctx context.Context, bucket string, bytes *int64) error {
 		return s3err.GetEntityTooLargeErr(n, s.maxObject)
 	}
 	if err := s.room(bucket, n); err != nil {
-		return s.fail(ctx, fmt.Errorf("%w: %w", errFull, err))
+		s.log.WarnContext(ctx, "an upload was refused: the disk is full", slog.Any("error", err))
+		return errFull
 	}
 	return nil
 }

@@ -4,6 +4,7 @@
 // # Streams
 //
 //	UPLOADS   flavorless.upload       work queue: announced objects, for ingest
+//	          flavorless.span.v1      and what is left to read of them
 //	UPDATES   flavorless.updates.v1   work queue: batches, for apply
 //	CHANGES   flavorless.change.>     a log of Config.ChangesAge, for subscribers outside
 //	DEAD      flavorless.dead.<queue> what could not be processed, until it is redriven

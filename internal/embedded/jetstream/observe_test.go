@@ -22,25 +22,25 @@ func TestObserve(t *testing.T) {
 	var log bytes.Buffer
 	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
 	before := time.Now()
-	for _, id := range []string{"good", "once", "never", "poison"} {
+	for _, id := range []string{"good", "once", "never", "poison", "stuck"} {
 		m := update(id)
 		m.Attributes["upload"] = "upload of " + id
 		publish(t, s, jetstream.Updates, m)
 	}
-	if d := depth(t, s); d.Pending != 4 || d.Oldest.Before(before.Add(-time.Second)) || d.Oldest.After(time.Now()) {
+	if d := depth(t, s); d.Pending != 5 || d.Oldest.Before(before.Add(-time.Second)) || d.Oldest.After(time.Now()) {
 		t.Errorf("before: %+v", d)
 	}
-	seen, ended := map[jetstream.Outcome]int{}, 0
+	seen, ended, rounds := map[jetstream.Outcome]int{}, 0, 0
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	err := s.Consume(ctx, jetstream.QueueConfig{
-		Stream: jetstream.Updates, MaxTries: 2, MaxMessages: 1, Backoff: noWait,
+		Stream: jetstream.Updates, MaxTries: 2, MaxMessages: 1, Backoff: noWait, Pause: time.Millisecond,
 		Observe: func(o jetstream.Outcome) {
 			seen[o]++
-			if o != jetstream.Retried {
+			if o == jetstream.Done || o == jetstream.Buried {
 				ended++
 			}
-			if ended == 4 {
+			if ended == 5 {
 				cancel()
 			}
 		},
@@ -51,13 +51,16 @@ func TestObserve(t *testing.T) {
 			return []error{events.ErrPermanent}
 		case d.ID == "never", d.ID == "once" && d.Tries == 1:
 			return []error{errors.New("not now")}
+		case d.ID == "stuck" && rounds < 3:
+			rounds++
+			return []error{events.ErrUnavailable}
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[jetstream.Outcome]int{jetstream.Done: 2, jetstream.Retried: 2, jetstream.Buried: 2}, seen); diff != "" {
+	if diff := cmp.Diff(map[jetstream.Outcome]int{jetstream.Done: 3, jetstream.Waiting: 3, jetstream.Retried: 2, jetstream.Buried: 2}, seen); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
 	await(t, "an empty queue", func() bool {
@@ -66,7 +69,7 @@ func TestObserve(t *testing.T) {
 	})
 
 	s.Stop() // it logs no more
-	uploads := map[string]bool{}
+	uploads, waited := map[string]bool{}, false
 	for line := range bytes.Lines(log.Bytes()) {
 		var entry struct{ Msg, ID, Upload string }
 		if err := json.Unmarshal(line, &entry); err != nil {
@@ -76,8 +79,9 @@ func TestObserve(t *testing.T) {
 			t.Errorf("a line without its upload: %s", line)
 		}
 		uploads[entry.ID] = true
+		waited = waited || entry.Upload == "upload of stuck"
 	}
-	if got := slices.Sorted(maps.Keys(uploads)); !slices.Contains(got, "once") || !slices.Contains(got, "poison") {
+	if got := slices.Sorted(maps.Keys(uploads)); !waited || !slices.Contains(got, "once") || !slices.Contains(got, "poison") {
 		t.Errorf("the log is about %q", got)
 	}
 }

@@ -37,6 +37,7 @@ type Outcome int
 // The outcomes of a delivery.
 const (
 	Done    Outcome = iota // handled
+	Waiting                // none yet: events.ErrUnavailable. Told of once for all in hand of a worker, after each round
 	Retried                // failed, and comes again
 	Buried                 // a dead letter now
 )

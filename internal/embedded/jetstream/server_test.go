@@ -1,6 +1,7 @@
 package jetstream_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -9,7 +10,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
@@ -157,5 +160,49 @@ func remove(t *testing.T, name string) {
 	t.Helper()
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestFolderOfAnEarlierVersion: once UPLOADS took nothing but objects. What waits in it stays, and it takes spans now.
+func TestFolderOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	house := jetstream.Credential{User: "house", Password: "secret"}
+	s := start(t, dir, func(c *jetstream.Config) { c.House = house })
+	conn, err := nats.Connect(s.Addr(), nats.UserInfo(house.User, house.Password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "UPLOADS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.Subjects = []string{jetstream.UploadSubject}
+	if _, err := js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, jetstream.Uploads, events.Message{ID: "object", Subject: jetstream.UploadSubject, Body: []byte("{}")})
+	conn.Close()
+	s.Stop()
+
+	s = start(t, dir)
+	publish(t, s, jetstream.Uploads, events.Message{ID: "span", Subject: events.SpanType, Body: []byte("{}")})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var got []string
+	err = s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1}, func(_ context.Context, group []jetstream.Delivery) []error {
+		if got = append(got, group[0].ID+" "+group[0].Subject); len(got) == 2 {
+			cancel()
+		}
+		return nil
+	})
+	if diff := cmp.Diff([]string{"object flavorless.upload", "span flavorless.span.v1"}, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }

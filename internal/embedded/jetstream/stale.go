@@ -69,7 +69,7 @@ func (s *Server) putBack(ctx context.Context, q Stream, upTo uint64) error {
 			return nil
 		}
 		s.log.WarnContext(ctx, "a message that was done is stored again after a crash, and is delivered again",
-			"queue", string(q), "id", m.Header.Get(headerID), "sequence", seq)
+			"upload", m.Header.Get("upload"), "queue", string(q), "id", m.Header.Get(headerID), "sequence", seq)
 		err = s.request(ctx, &nats.Msg{Subject: m.Subject, Header: ownHeader(m.Header), Data: m.Data})
 		if err == nil {
 			err = stream.DeleteMsg(ctx, seq)

@@ -28,7 +28,7 @@ const (
 	Dead    Stream = "DEAD"    // dead letters of the work queues
 )
 
-// UploadSubject is the subject of messages to UPLOADS.
+// UploadSubject is the subject of messages to UPLOADS that announce an object. Others are events.SpanType.
 const UploadSubject = "flavorless.upload"
 
 const (
@@ -52,7 +52,7 @@ func (q Stream) deadSubject() string { return deadPrefix + strings.ToLower(strin
 func (q Stream) takes(subject string) bool {
 	switch q {
 	case Uploads:
-		return subject == UploadSubject
+		return subject == UploadSubject || subject == events.SpanType
 	case Updates:
 		return subject == events.UpdatesType
 	case Changes:
@@ -66,14 +66,14 @@ func (q Stream) takes(subject string) bool {
 const minDedupe = 100 * time.Millisecond
 
 func (c Config) streams() []jetstream.StreamConfig {
-	queue := func(q Stream, subject string) jetstream.StreamConfig {
+	queue := func(q Stream, subjects ...string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
-			Name: string(q), Subjects: []string{subject}, Retention: jetstream.WorkQueuePolicy,
+			Name: string(q), Subjects: subjects, Retention: jetstream.WorkQueuePolicy,
 			MaxBytes: c.QueueBytes, Discard: jetstream.DiscardNew,
 		}
 	}
 	all := []jetstream.StreamConfig{
-		queue(Uploads, UploadSubject),
+		queue(Uploads, UploadSubject, events.SpanType),
 		queue(Updates, events.UpdatesType),
 		{
 			Name: string(Dead), Subjects: []string{deadPrefix + ">"}, Retention: jetstream.LimitsPolicy,
@@ -117,6 +117,9 @@ func (s *Server) openStreams(ctx context.Context, stored map[string][]string, lo
 		js := s.js
 		if Stream(config.Name) == Changes {
 			js = accounts[subscriberAccount]
+			if err := keepConsumers(ctx, js, &config); err != nil {
+				return err
+			}
 		}
 		stream, err := js.CreateOrUpdateStream(ctx, config)
 		if err != nil {
@@ -128,6 +131,21 @@ func (s *Server) openStreams(ctx context.Context, stored map[string][]string, lo
 				"messages", len(lost.Msgs), "bytes", lost.Bytes, "first", lost.Msgs[0])
 		}
 	}
+	return nil
+}
+
+// keepConsumers does not let the time shrink that a consumer may be idle: the server would not open the stream as long as
+// there are consumers that were made when it was longer.
+func keepConsumers(ctx context.Context, js jetstream.JetStream, config *jetstream.StreamConfig) error {
+	stream, err := js.Stream(ctx, config.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("opening stream %s: %w", config.Name, err)
+	}
+	idle := &config.ConsumerLimits.InactiveThreshold
+	*idle = max(*idle, stream.CachedInfo().Config.ConsumerLimits.InactiveThreshold)
 	return nil
 }
 

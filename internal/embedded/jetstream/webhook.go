@@ -33,9 +33,9 @@ const (
 // Forward copies the changes to the queue of a webhook, as they are announced, until ctx ends. How far it is survives the
 // process; what it copied last may be copied again. A webhook that is new begins with what comes. Failures are told of, and
 // tried again without end: there is nowhere else for a change to go.
-func (s *Server) Forward(ctx context.Context, name string, failed func(error)) {
+func (s *Server) Forward(ctx context.Context, name string, tried func(error)) {
 	var consumer jetstream.Consumer
-	persist(ctx, failed, func() (err error) {
+	persist(ctx, tried, func() (err error) {
 		consumer, err = s.changesJS.CreateOrUpdateConsumer(ctx, string(Changes), jetstream.ConsumerConfig{
 			Durable: strings.ToLower(webhookPrefix) + name, DeliverPolicy: jetstream.DeliverNewPolicy,
 			AckPolicy: jetstream.AckAllPolicy, MaxAckPending: forwardGroup, AckWait: forwardWait,
@@ -45,26 +45,30 @@ func (s *Server) Forward(ctx context.Context, name string, failed func(error)) {
 	topic := s.topics[Webhook(name)]
 	for ctx.Err() == nil {
 		var group []jetstream.Msg
-		persist(ctx, failed, func() (err error) {
+		persist(ctx, tried, func() (err error) {
 			group, err = nextGroup(ctx, consumer)
 			return err
 		})
 		if len(group) == 0 {
 			continue
 		}
-		persist(ctx, failed, func() error { return errors.Join(topic.Publish(ctx, topic.copies(group))...) })
-		persist(ctx, failed, func() error { return group[len(group)-1].DoubleAck(ctx) })
+		persist(ctx, tried, func() error { return errors.Join(topic.Publish(ctx, topic.copies(group))...) })
+		persist(ctx, tried, func() error { return group[len(group)-1].DoubleAck(ctx) })
 	}
 }
 
 // persist does something until it succeeds or ctx ends.
-func persist(ctx context.Context, failed func(error), do func() error) {
+func persist(ctx context.Context, tried func(error), do func() error) {
 	for ctx.Err() == nil {
 		err := do()
-		if err == nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return
 		}
-		failed(fmt.Errorf("forwarding changes: %w", err))
+		if err == nil {
+			tried(nil)
+			return
+		}
+		tried(fmt.Errorf("forwarding changes: %w", err))
 		select {
 		case <-ctx.Done():
 		case <-time.After(forwardPause):
@@ -88,7 +92,7 @@ func nextGroup(ctx context.Context, consumer jetstream.Consumer) (group []jetstr
 		return nil, nil
 	}
 	if batch, err = consumer.FetchNoWait(forwardGroup - 1); err != nil {
-		return group, nil //nolint:nilerr // what there is, is
+		return group, nil // what there is, is
 	}
 	return collect(group, batch), nil
 }

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -128,34 +130,56 @@ func (w *worker) try(ctx context.Context, group []*inHand) error {
 	if len(group) == 0 {
 		return nil
 	}
-	if err := w.hand.take(w.slot, group); err != nil {
-		return fmt.Errorf("noting what is in hand: %w", err)
+	for round := 0; ; round++ {
+		err := w.hand.take(w.slot, group)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+			return fmt.Errorf("noting what is in hand: %w", err)
+		}
+		if ctx.Err() != nil {
+			for _, m := range group {
+				w.settle(ctx, m, err)
+			}
+			return nil
+		}
+		w.waiting(ctx, round, group, err)
+		w.pause(ctx)
 	}
 	for left, round := group, 0; len(left) > 0; round++ {
 		if round > 0 {
 			w.pause(ctx)
 		}
 		var kept []*inHand
+		var why error
 		for i, err := range w.call(ctx, left) {
 			if !errors.Is(err, events.ErrUnavailable) || ctx.Err() != nil {
 				w.settle(ctx, left[i], err)
 				continue
 			}
-			if kept = append(kept, left[i]); len(kept) == 1 {
-				level := slog.LevelDebug // said once: a disk that is full need not be filled by the log
-				if round == 0 {
-					level = slog.LevelWarn
-				}
-				w.log.Log(ctx, level, "waiting until what is needed is there again", "id", left[i].ID, "round", round, "error", err)
-			}
+			kept, why = append(kept, left[i]), cmp.Or(why, err)
+		}
+		if len(kept) > 0 {
+			w.config.Observe(Waiting)
+			w.waiting(ctx, round, kept, why)
 		}
 		if round > 0 && len(kept) == 0 && ctx.Err() == nil {
-			w.log.InfoContext(ctx, "going on", "after", round)
+			w.log.With(uploads(left)).InfoContext(ctx, "going on", "after", round)
 		}
 		left = kept
 	}
 	w.hand.forget(group...)
 	return w.hand.release(w.slot)
+}
+
+// waiting says why nothing goes on: once, for a disk that is full need not be filled by the log.
+func (w *worker) waiting(ctx context.Context, round int, group []*inHand, err error) {
+	level := slog.LevelDebug
+	if round == 0 {
+		level = slog.LevelWarn
+	}
+	w.log.With(uploads(group)).Log(ctx, level, "waiting until what is needed is there again", "messages", len(group), "round", round, "error", err)
 }
 
 // pause waits before the messages in hand are tried again.

@@ -53,20 +53,29 @@ func (db *DB) Settled(ctx context.Context, before time.Time, newest, limit int) 
 // there are none. An upload that is not settled, or unknown, is left alone.
 func (db *DB) Forget(ctx context.Context, id string) error {
 	return db.write(ctx, "forgetting upload "+id, func(w *writer) error {
-		n := int64(-1)
-		err := sqlitex.Execute(w.conn, `DELETE FROM uploads WHERE upload = ? AND settled > 0 RETURNING id`,
-			&sqlitex.ExecOptions{Args: []any{id}, ResultFunc: func(stmt *sqlite.Stmt) error {
-				n = stmt.ColumnInt64(0)
-				return nil
-			}})
-		if err != nil || n < 0 {
-			return err
-		}
-		for _, table := range []string{"batches", "rejects"} {
-			if err := sqlitex.Execute(w.conn, `DELETE FROM `+table+` WHERE upload = ?`, &sqlitex.ExecOptions{Args: []any{n}}); err != nil {
-				return fmt.Errorf("%s: %w", table, err)
-			}
-		}
-		return nil
+		_, err := w.forget(`upload = ? AND settled > 0`, id)
+		return err
 	})
+}
+
+// ForgetUnsettled does so with all uploads that are not settled, and tells how many those are: for when the queues are
+// lost, and their events have to come anew. What they have brought already is what they will bring again.
+func (db *DB) ForgetUnsettled(ctx context.Context) (n int, err error) {
+	err = db.write(ctx, "forgetting unsettled uploads", func(w *writer) error {
+		n, err = w.forget(`settled = 0`)
+		return err
+	})
+	return n, err
+}
+
+// forget removes the uploads that a condition picks, and tells how many.
+func (w *writer) forget(which string, args ...any) (n int, err error) {
+	for _, table := range []string{"batches", "rejects"} {
+		if err := sqlitex.Execute(w.conn, `DELETE FROM `+table+` WHERE upload IN (SELECT id FROM uploads WHERE `+which+`)`,
+			&sqlitex.ExecOptions{Args: args}); err != nil {
+			return 0, fmt.Errorf("%s: %w", table, err)
+		}
+	}
+	err = sqlitex.Execute(w.conn, `DELETE FROM uploads WHERE `+which, &sqlitex.ExecOptions{Args: args})
+	return w.conn.Changes(), err
 }

@@ -47,7 +47,7 @@ func declared() []declaration {
 		{metrics.DeadLetters, "flavorless_dead_letters_total", "Messages that were given up, by queue.", queue, nil},
 		{metrics.Requests, "flavorless_http_requests_total", "Requests of the read API, by route and status code.",
 			[]label{{"route", nil}, {"status", nil}}, nil},
-		{metrics.Latency, "flavorless_http_request_duration_seconds", "How long answers of the read API took, by route.",
+		{metrics.Latency, "flavorless_http_request_duration_seconds", "How long it took until an answer of the read API began, by route.",
 			[]label{{"route", nil}}, requestBuckets()},
 		{metrics.Authorizations, "flavorless_authorizations_total", "Checks of tokens, by result.",
 			[]label{{"result", []string{"allowed", "unauthorized", "forbidden", "unavailable"}}}, nil},

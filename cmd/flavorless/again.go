@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/flavorless/flavorless/internal/local"
+)
+
+// againPause is before each try to start again: the disk may still be full.
+const againPause = 5 * time.Second
+
+// stop ends a server, and adds to the error why other parts of it failed.
+func stop(ctx context.Context, server *local.Server, err error) error {
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	err = errors.Join(err, server.Stop(stopping))
+	for {
+		select {
+		case also := <-server.Failed():
+			err = errors.Join(err, also)
+		default:
+			return err
+		}
+	}
+}
+
+// startAgain starts a server after one whose streams broke, at the same addresses, as soon as the disk lets it.
+func startAgain(ctx context.Context, cfg local.Config, was local.Info, err error) (*local.Server, error) {
+	cfg.API, cfg.S3, cfg.NATS = same(cfg.API, was.API), same(cfg.S3, was.S3), same(cfg.NATS, was.NATS)
+	for {
+		cfg.Log.WarnContext(ctx, "starting again", "in", againPause, "because", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(againPause):
+		}
+		var server *local.Server
+		if server, err = local.Start(ctx, cfg); err == nil {
+			return server, nil
+		}
+		if !errors.Is(err, local.ErrBroken) && !errors.Is(err, syscall.ENOSPC) {
+			return nil, surroundings(err)
+		}
+	}
+}
+
+// same is the address that a server had, where any port was good.
+func same(address, was string) string {
+	if _, port, err := net.SplitHostPort(address); err != nil || port != "0" {
+		return address
+	}
+	u, err := url.Parse(was)
+	if err != nil {
+		return address
+	}
+	return u.Host
+}

@@ -1,0 +1,148 @@
+package local_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flavorless/flavorless/internal/local"
+)
+
+// api connects to the API, without keeping to the protocol.
+func (h *machine) api(t *testing.T) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(h.Info().API, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const anyone = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
+
+// TestTheAPIBoundsRequests: URL, headers and bodies.
+func TestTheAPIBoundsRequests(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	long := strings.Repeat("a", 64<<10)
+	for name, test := range map[string]struct {
+		request string
+		status  int
+		closes  bool
+	}{
+		"fine":               {anyone + "\r\n", 200, false},
+		"long URL":           {"GET /ice-cream/" + long + " HTTP/1.1\r\nHost: x\r\n\r\n", 431, true},
+		"long query":         {"GET /healthz?" + long + " HTTP/1.1\r\nHost: x\r\n\r\n", 431, true},
+		"long header":        {anyone + "Authorization: Bearer " + long + "\r\n\r\n", 431, true},
+		"many headers":       {anyone + strings.Repeat("X-Many: a\r\n", 10_000) + "\r\n", 431, true},
+		"longest URL":        {"GET /ice-cream/" + strings.Repeat("a", 16<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n", 401, false},
+		"body":               {anyone + "Content-Length: 5\r\n\r\nhello", 200, false},
+		"long body":          {anyone + "Content-Length: 1000000000\r\n\r\nhello", 200, true},
+		"expected long body": {anyone + "Expect: 100-continue\r\nContent-Length: 1000000000\r\n\r\n", 200, true},
+		"posted long body":   {"POST /team HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nhello", 405, true},
+		"nonsense":           {"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\r\n\r\n", 400, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := h.api(t)
+			go io.WriteString(c, test.request) //nolint:errcheck // it may be cut off first
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != test.status || resp.Close != test.closes {
+				t.Errorf("status %d, closes %v; want %d, %v", resp.StatusCode, resp.Close, test.status, test.closes)
+			}
+		})
+	}
+}
+
+// TestTheAPICutsSlowClientsOff, whatever they leave undone.
+func TestTheAPICutsSlowClientsOff(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *local.Config) { c.Limits.Patience = 600 * time.Millisecond })
+	for name, test := range map[string]struct{ begin, trickle string }{
+		"nothing":          {"", ""},
+		"half a head":      {anyone, ""},
+		"a trickling head": {anyone, "X: y\r\n"},
+		"no body":          {anyone + "Content-Length: 100\r\n\r\n", ""},
+		"a trickling body": {anyone + "Content-Length: 100000\r\n\r\n", "x"},
+		"idle":             {anyone + "\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := h.api(t)
+			if _, err := io.WriteString(c, test.begin); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() {
+				_, err := io.Copy(io.Discard, c) // an answer may come first
+				ended <- err
+			}()
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case err := <-ended:
+					if errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("still connected after %s", soon)
+					}
+					return
+				case <-tick.C:
+					_, _ = io.WriteString(c, test.trickle) // fails once it is cut off
+				}
+			}
+		})
+	}
+}
+
+// TestTheAPIBoundsConnections: what is beyond waits until another one ends.
+func TestTheAPIBoundsConnections(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *local.Config) { c.Limits.MaxConnections, c.Limits.MaxRequests = 4, 4 })
+	answered := func(c net.Conn) error {
+		if _, err := io.WriteString(c, anyone+"\r\n"); err != nil {
+			return err
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("status %d", resp.StatusCode)
+		}
+		return err
+	}
+	var open []net.Conn
+	for range 4 {
+		c := h.api(t)
+		if err := answered(c); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+	}
+	waits := h.api(t)
+	if err := waits.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if err := answered(waits); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the fifth: %v, want no answer", err)
+	}
+	if err := waits.SetReadDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	open[0].Close()
+	if _, err := http.ReadResponse(bufio.NewReader(waits), nil); err != nil {
+		t.Errorf("when there is a place: %v", err)
+	}
+}

@@ -1,0 +1,62 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// readFor is how long a delivery reads before it hands on the rest of the file.
+const readFor = 10 * time.Second
+
+// read handles a message of UPLOADS: an object that was stored, or the rest of one.
+func read(ctx context.Context, c ingest.Config, stretch time.Duration, d jetstream.Delivery) error {
+	c.Pause = pauseAfter(stretch, c.Clock)
+	in := ingest.New(c)
+	switch d.Subject {
+	case jetstream.UploadSubject:
+		var o events.Object
+		if err := json.Unmarshal(d.Body, &o); err != nil {
+			return fmt.Errorf("%w: decoding an object event: %w", events.ErrPermanent, err)
+		}
+		return in.Ingest(ctx, o)
+	case events.SpanType:
+		span, err := events.DecodeSpan(d.Body)
+		if err != nil {
+			return fmt.Errorf("%w: %w", events.ErrPermanent, err)
+		}
+		return in.Resume(ctx, span)
+	}
+	return fmt.Errorf("%w: nobody knows messages on %s", events.ErrPermanent, d.Subject)
+}
+
+// pauseAfter stops one reading after a while, so that a crash repeats no more than that, and a file that takes long has new
+// tries for each stretch of it. To go on, a reader has to come to the place first; it then reads for at least as long as
+// that took, or the end of a very long file would be all searching.
+func pauseAfter(stretch time.Duration, clock func() time.Time) func(context.Context) bool {
+	began := clock()
+	var there time.Time
+	return func(context.Context) bool {
+		now := clock()
+		if there.IsZero() {
+			there = now
+		}
+		return now.Sub(there) >= max(stretch, there.Sub(began))
+	}
+}
+
+// outlet is where ingest publishes: batches go on to UPDATES, and what is left of a file back to UPLOADS.
+type outlet struct{ updates, uploads *jetstream.Topic }
+
+// Publish implements ingest's topic.
+func (o outlet) Publish(ctx context.Context, messages []events.Message) []error {
+	if len(messages) == 1 && messages[0].Subject == events.SpanType { // it travels alone
+		return o.uploads.Publish(ctx, messages)
+	}
+	return o.updates.Publish(ctx, messages)
+}
