@@ -80,5 +80,8 @@ func (c *clock) stamp(name string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("stamping %s: the file system keeps no times later than %s", name, time.Unix(0, c.last))
 }
 
+// sequencerDigits is the length of a sequencer.
+const sequencerDigits = 16
+
 // sequencer writes a file's time so that it sorts as text: 16 hexadecimal digits of nanoseconds since 1970.
-func sequencer(t time.Time) string { return fmt.Sprintf("%016x", t.UnixNano()) }
+func sequencer(t time.Time) string { return fmt.Sprintf("%0*x", sequencerDigits, t.UnixNano()) }
