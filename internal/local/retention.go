@@ -102,7 +102,7 @@ func (s *Server) tidy(ctx context.Context) (later bool, err error) {
 		s.tidied(ctx, "unfinished uploads", n)
 		errs = append(errs, err)
 	}
-	n, err = s.reread(ctx, now.Add(-tidySoon))
+	n, err = s.reread(ctx)
 	if n > 0 {
 		s.cfg.Log.WarnContext(ctx, "no queue knew of uploads that were under way any more: they are read again", "count", n)
 	}
@@ -167,9 +167,9 @@ func (s *Server) forget(ctx context.Context, u events.Upload) error {
 //
 // What is under way is in a queue, or is dead, until the ledger knows its end. So an upload that is still not settled after
 // all were seen empty, UPLOADS before UPDATES, has been lost.
-func (s *Server) reread(ctx context.Context, before time.Time) (n int, err error) {
+func (s *Server) reread(ctx context.Context) (n int, err error) {
 	const atOnce = 1000
-	list, err := s.db.Unsettled(ctx, before, atOnce)
+	list, err := s.db.Unsettled(ctx, atOnce)
 	if err != nil || len(list) == 0 {
 		return 0, err
 	}

@@ -244,7 +244,6 @@ func TestWithoutStreams(t *testing.T) {
 			}
 			h.disk.Store(plenty)
 			h.start(t)
-			h.later.Add(int64(time.Hour))
 			await(t, "it is read again", func() bool {
 				if err := h.Tidy(t.Context()); err != nil && !errors.Is(err, local.ErrNotNow) {
 					t.Fatal(err)
@@ -276,7 +275,6 @@ func TestWhatIsUnderWayIsNotReadAgain(t *testing.T) {
 	h.mustPut(t, "uploads/a.csv", "person,flavor\nandy,mint\n")
 	least := h.low.Load() + 2
 	await(t, "it stands still", func() bool { return h.low.Load() >= least })
-	h.later.Add(int64(time.Hour))
 	if err := h.Tidy(t.Context()); !errors.Is(err, local.ErrNotNow) {
 		t.Errorf("Tidy = %v, want ErrNotNow", err)
 	}

@@ -67,13 +67,13 @@ type Unsettled struct {
 	Origin                events.Origin
 }
 
-// Unsettled lists up to limit uploads, the oldest first, that were begun before that time and are still not settled.
-func (db *DB) Unsettled(ctx context.Context, before time.Time, limit int) ([]Unsettled, error) {
+// Unsettled lists up to limit uploads, the oldest first, that are not settled.
+func (db *DB) Unsettled(ctx context.Context, limit int) ([]Unsettled, error) {
 	var list []Unsettled
 	err := db.read(ctx, "listing uploads under way", func(conn *sqlite.Conn) error {
 		return sqlitex.Execute(conn, `SELECT upload, bucket, key, etag, size, origin FROM uploads
-			WHERE settled = 0 AND started < ? ORDER BY origin LIMIT ?`,
-			&sqlitex.ExecOptions{Args: []any{toMillis(before), limit}, ResultFunc: func(stmt *sqlite.Stmt) error {
+			WHERE settled = 0 ORDER BY origin LIMIT ?`,
+			&sqlitex.ExecOptions{Args: []any{limit}, ResultFunc: func(stmt *sqlite.Stmt) error {
 				list = append(list, Unsettled{
 					ID: stmt.ColumnText(0), Bucket: stmt.ColumnText(1), Key: stmt.ColumnText(2), ETag: stmt.ColumnText(3),
 					Size: stmt.ColumnInt64(4), Origin: events.Origin(stmt.ColumnText(5)),
