@@ -44,27 +44,19 @@ func (s *Server) startStages(ctx context.Context) {
 
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
-		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles},
-			func(ctx context.Context, group []jetstream.Delivery) []error {
-				errs := make([]error, len(group))
-				for i, d := range group {
-					errs[i] = read(ctx, reading, s.cfg.ReadFor, d)
-				}
-				return errs
-			})
+		queue := jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles}
+		return s.streams.Consume(ctx, queue, readEach(reading, s.cfg.ReadFor))
 	})
 	s.stage("apply", func() error {
-		return s.streams.Consume(ctx, jetstream.QueueConfig{
+		queue := jetstream.QueueConfig{
 			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
-		}, func(ctx context.Context, group []jetstream.Delivery) []error {
-			bodies := make([][]byte, len(group))
-			for i, d := range group {
-				bodies[i] = d.Body
-			}
-			return applier.Apply(ctx, bodies)
-		})
+		}
+		return s.streams.Consume(ctx, queue, applyTogether(applier))
 	})
-	s.stage("announce", func() error { return s.announce(ctx) })
+	s.stage("announce", func() error {
+		announcer := &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}
+		return announcing{feed: s.db, announcer: announcer, pause: time.Second, log: s.cfg.Log}.run(ctx)
+	})
 	s.stage("prune", func() error { return s.prune(ctx) })
 }
 
@@ -77,6 +69,17 @@ func (s *Server) stage(name string, run func() error) {
 	})
 }
 
+// applyTogether applies a group of messages of UPDATES.
+func applyTogether(applier *ingest.Applier) jetstream.Handler {
+	return func(ctx context.Context, group []jetstream.Delivery) []error {
+		bodies := make([][]byte, len(group))
+		for i, d := range group {
+			bodies[i] = d.Body
+		}
+		return applier.Apply(ctx, bodies)
+	}
+}
+
 // reconcile announces what was stored without being announced: a process that died between the two never answered the
 // upload, but the object is there, and whoever sees it there expects it to count. Announcing twice does no harm.
 func (s *Server) reconcile(ctx context.Context) error {
@@ -87,44 +90,6 @@ func (s *Server) reconcile(ctx context.Context) error {
 		}
 		return s.stored(ctx, o)
 	})
-}
-
-// announce publishes what the outbox has, in its order, and takes it out once it is stored in the changes topic. It
-// tries without end: there is nowhere else for a change to go.
-func (s *Server) announce(ctx context.Context) error {
-	announcer := &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}
-	for {
-		err := s.db.WaitPending(ctx)
-		if err == nil {
-			err = s.announcePending(ctx, announcer)
-		}
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop
-		}
-		if err != nil {
-			s.cfg.Log.Error("announcing again in a second", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
-		}
-	}
-}
-
-func (s *Server) announcePending(ctx context.Context, announcer *ingest.Announcer) error {
-	records, err := s.db.Pending(ctx, 16)
-	if err != nil {
-		return err
-	}
-	for _, r := range records {
-		if err := announcer.Announce(ctx, r.Changes); err != nil {
-			return err
-		}
-		if err := s.db.Announced(ctx, r.Seq); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // pruneInterval is how often the table forgets people who were removed long ago.
