@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,7 +165,6 @@ type house struct {
 	reports buckets.Reports
 	db      *sqlite.DB
 	queues  *jetstream.Server
-	ticks   atomic.Int64
 
 	mu    sync.Mutex
 	heard []events.Change
@@ -221,8 +219,7 @@ func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
 	reading := ingest.Config{
 		Objects: faultyObjects{h.faults, buckets.Objects{Client: h.bucket.client}}, Ledger: db, Reports: faultyReports{h.faults, h.reports},
 		Updates: faultyTopic{h.faults, publishBatch, outlet{h.queues.Topic(jetstream.Updates), h.queues.Topic(jetstream.Uploads)}, func([]events.Message) {}},
-		// It goes on whenever somebody looks: files are read two batches at a time.
-		Clock: func() time.Time { return time.UnixMilli(h.ticks.Add(1)) }, Log: log,
+		Clock:   func() time.Time { return time.UnixMilli(0) }, Log: log,
 	}
 	applier := &ingest.Applier{Table: db, Log: log}
 	announcer := &ingest.Announcer{Changes: faultyTopic{h.faults, publishOut, h.queues.Topic(jetstream.Changes), h.hear}, Log: log}
@@ -231,7 +228,7 @@ func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
 	uploads.Stream, uploads.MaxMessages, uploads.Concurrency = jetstream.Uploads, 1, 6 // all: those that fail for good take their time
 	updates.Stream, updates.MaxMessages, updates.Concurrency = jetstream.Updates, 3, applyGroups
 	return []func() error{
-		func() error { return h.queues.Consume(ctx, uploads, readEach(reading, time.Nanosecond)) },
+		func() error { return h.queues.Consume(ctx, uploads, readEach(reading, 0)) }, // one batch at a time
 		func() error { return h.queues.Consume(ctx, updates, applyTogether(applier)) },
 		func() error {
 			return announcing{feed: db, announcer: announcer, pause: time.Millisecond, log: log}.run(ctx)
