@@ -520,7 +520,8 @@ func (r *returning) whole(info local.Info) map[uint64]events.Change {
 // subscribe hands over changes, with a subscriber's rights, from a sequence on until there are to be no more, or until the
 // connection ends.
 func subscribe(ctx context.Context, info local.Info, from uint64, each func(uint64, events.Change) (more bool)) error {
-	conn, err := nats.Connect(info.NATS, nats.UserInfo(info.NATSUser, info.NATSPassword), nats.NoReconnect())
+	conn, err := nats.Connect(info.NATS, nats.UserInfo(info.NATSUser, info.NATSPassword), nats.NoReconnect(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // it is not to be printed
 	if err != nil {
 		return err
 	}

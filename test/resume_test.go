@@ -50,21 +50,23 @@ func TestResumeThroughTheHouse(t *testing.T) {
 
 // longFiles have a dozen batches and more, and a bad row now and then.
 func longFiles() map[string]string {
-	csv, tsv, ndjson, object, array := "person,note,flavor\n", "flavor\tperson\n", "", "{", "["
+	var csv, tsv, ndjson, object, array strings.Builder
+	csv.WriteString("person,note,flavor\n")
+	tsv.WriteString("flavor\tperson\n")
 	for i := range 4000 {
 		person, flavor := fmt.Sprintf("person %d, %s", i, strings.Repeat("née ", 30)), strings.Repeat("crème brûlée, ", 8)
 		if i%7 == 0 {
 			flavor = ""
 		}
-		csv += fmt.Sprintf("%q,\"two\nlines\",%q\n", person, flavor)
-		tsv += flavor + "\t" + person + "\n"
-		row := fmt.Sprintf("{\"person\":%q,\"flavor\":%q}", person, flavor)
-		ndjson += row + "\n"
-		array += row + ",\n"
-		object += fmt.Sprintf("%q:%q,\n", person, flavor)
+		fmt.Fprintf(&csv, "%q,\"two\nlines\",%q\n", person, flavor)
+		fmt.Fprintf(&tsv, "%s\t%s\n", flavor, person)
+		fmt.Fprintf(&ndjson, "{\"person\":%q,\"flavor\":%q}\n", person, flavor)
+		fmt.Fprintf(&array, "{\"person\":%q,\"flavor\":%q},\n", person, flavor)
+		fmt.Fprintf(&object, "%q:%q,\n", person, flavor)
 	}
 	return map[string]string{
-		"a.csv": csv, "a.tsv": tsv, "a.ndjson": ndjson, "object.json": object + `"x":"vanilla"}`, "array.json": array + `{"person":"x","flavor":"vanilla"}]`,
+		"a.csv": csv.String(), "a.tsv": tsv.String(), "a.ndjson": ndjson.String(),
+		"object.json": "{" + object.String() + `"x":"vanilla"}`, "array.json": "[" + array.String() + `{"person":"x","flavor":"vanilla"}]`,
 	}
 }
 

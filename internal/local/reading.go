@@ -14,6 +14,17 @@ import (
 // readFor is how long a delivery reads before it hands on the rest of the file.
 const readFor = 10 * time.Second
 
+// readEach reads what messages of UPLOADS announce, one after the other.
+func readEach(c ingest.Config, stretch time.Duration) jetstream.Handler {
+	return func(ctx context.Context, group []jetstream.Delivery) []error {
+		errs := make([]error, len(group))
+		for i, d := range group {
+			errs[i] = read(ctx, c, stretch, d)
+		}
+		return errs
+	}
+}
+
 // read handles a message of UPLOADS: an object that was stored, or the rest of one.
 func read(ctx context.Context, c ingest.Config, stretch time.Duration, d jetstream.Delivery) error {
 	c.Pause = pauseAfter(stretch, c.Clock)

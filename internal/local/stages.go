@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
@@ -51,29 +50,28 @@ func (s *Server) startStages(ctx context.Context) {
 	s.stage("gateway", func() error { return s.watchGateway(ctx) })
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
-		return s.streams.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Pause: pause, Observe: s.observe("ingest", "ingest")},
-			while(s.roomToRead, func(ctx context.Context, group []jetstream.Delivery) []error {
-				errs := make([]error, len(group))
-				for i, d := range group {
-					errs[i] = read(ctx, reading, s.cfg.ReadFor, d)
-				}
-				return errs
-			}))
+		queue := jetstream.QueueConfig{
+			Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Pause: pause, Observe: s.observe("ingest", "ingest"),
+		}
+		return s.streams.Consume(ctx, queue, while(s.roomToRead, readEach(reading, s.cfg.ReadFor)))
 	})
 	s.stage("apply", func() error {
-		return s.streams.Consume(ctx, jetstream.QueueConfig{
-			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups, Pause: pause,
-			Observe: s.observe("apply", "apply"),
-		}, while(s.roomToWork, func(ctx context.Context, group []jetstream.Delivery) []error {
-			bodies := make([][]byte, len(group))
-			for i, d := range group {
-				bodies[i] = d.Body
-			}
-			return applier.Apply(ctx, bodies)
-		}))
+		queue := jetstream.QueueConfig{
+			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
+			Pause: pause, Observe: s.observe("apply", "apply"),
+		}
+		return s.streams.Consume(ctx, queue, while(s.roomToWork, applyTogether(applier)))
 	})
 	s.startWebhooks(ctx)
-	s.stage("announce", func() error { return s.announce(ctx) })
+	s.stage("announce", func() error {
+		pulse := s.vitals.pulse("announce")
+		return announcing{
+			feed: s.db, announcer: metrics.Announcer{
+				Next: &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
+			},
+			pause: announcePause, tried: func(failed bool) { pulse.beat(s.cfg.Clock(), failed) }, log: s.cfg.Log,
+		}.run(ctx)
+	})
 	s.stage("tidy", func() error { return s.tidyUp(ctx) })
 	s.stage("queues", func() error {
 		select {
@@ -125,6 +123,17 @@ func (s *Server) observe(stage, queue string) func(jetstream.Outcome) {
 	}
 }
 
+// applyTogether applies a group of messages of UPDATES.
+func applyTogether(applier *ingest.Applier) jetstream.Handler {
+	return func(ctx context.Context, group []jetstream.Delivery) []error {
+		bodies := make([][]byte, len(group))
+		for i, d := range group {
+			bodies[i] = d.Body
+		}
+		return applier.Apply(ctx, bodies)
+	}
+}
+
 // reconcile announces what was stored without being announced: a process that died between the two never answered the
 // upload, but the object is there, and whoever sees it there expects it to count. Announcing twice does no harm.
 func (s *Server) reconcile(ctx context.Context) error {
@@ -135,7 +144,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 		}
 		s.cfg.Log.InfoContext(ctx, "stored, and not in the ledger yet; announcing it once more", "upload", o.UploadID(), "key", o.Key)
 		for err = s.stored(ctx, o); errors.Is(err, events.ErrUnavailable); err = s.stored(ctx, o) {
-			if !s.pause(ctx, s.cfg.Limits.Pause) {
+			if !waited(ctx, s.cfg.Limits.Pause) {
 				return ctx.Err()
 			}
 		}
@@ -145,68 +154,4 @@ func (s *Server) reconcile(ctx context.Context) error {
 		close(s.reconciled)
 	}
 	return err
-}
-
-// pause waits. It tells whether to go on.
-func (s *Server) pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
-// announcePause is between two tries, at first and at most: a full disk need not be filled by the log.
-const (
-	announcePause   = time.Second
-	longestAnnounce = 30 * time.Second
-)
-
-// announce publishes what the outbox has, in its order, and takes it out once it is stored in the changes topic. It
-// tries without end: there is nowhere else for a change to go.
-func (s *Server) announce(ctx context.Context) error {
-	announcer := metrics.Announcer{
-		Next: &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
-	}
-	pulse := s.vitals.pulse("announce")
-	for pause := announcePause; ; {
-		log := s.cfg.Log
-		err := s.db.WaitPending(ctx)
-		if err == nil {
-			var upload string
-			if upload, err = s.announcePending(ctx, announcer); upload != "" {
-				log = log.With("upload", upload)
-			}
-		}
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop
-		}
-		pulse.beat(s.cfg.Clock(), err != nil)
-		if err == nil {
-			pause = announcePause
-			continue
-		}
-		log.WarnContext(ctx, "announcing again", "in", pause, "error", err)
-		s.pause(ctx, pause)
-		pause = min(2*pause, longestAnnounce)
-	}
-}
-
-// announcePending also returns which upload it failed at, if it got so far.
-func (s *Server) announcePending(ctx context.Context, announcer metrics.Announcer) (upload string, err error) {
-	records, err := s.db.Pending(ctx, 16)
-	if err != nil {
-		return "", err
-	}
-	for _, r := range records {
-		err := announcer.Announce(ctx, r.Changes)
-		if err == nil {
-			err = s.db.Announced(ctx, r.Seq)
-		}
-		if err != nil {
-			return r.Changes[0].Upload(), err
-		}
-	}
-	return "", nil
 }
