@@ -193,8 +193,7 @@ func (b *bucket) run(t *testing.T, f *faults, plan string) ending {
 	}
 	defer h.queues.Stop()
 	for _, o := range b.objects {
-		s := &Server{streams: h.queues}
-		if err := s.stored(t.Context(), o); err != nil {
+		if err := handOver(t.Context(), h.queues.Topic(jetstream.Uploads), o); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -23,15 +23,20 @@ const (
 )
 
 // stored is called for each object before its upload is answered.
-func (s *Server) stored(ctx context.Context, o events.Object) (err error) {
-	defer func() { s.vitals.pulse("gateway").beat(s.cfg.Clock(), err != nil) }()
+func (s *Server) stored(ctx context.Context, o events.Object) error {
+	err := handOver(ctx, s.streams.Topic(jetstream.Uploads), o)
+	s.vitals.pulse("gateway").beat(s.cfg.Clock(), err != nil)
+	return err
+}
+
+func handOver(ctx context.Context, uploads *jetstream.Topic, o events.Object) error {
 	body, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
 	id := o.UploadID()
 	message := events.Message{ID: id, Subject: jetstream.UploadSubject, Attributes: map[string]string{"upload": id}, Body: body}
-	return errors.Join(s.streams.Topic(jetstream.Uploads).Publish(ctx, []events.Message{message})...)
+	return errors.Join(uploads.Publish(ctx, []events.Message{message})...)
 }
 
 // startStages runs the stages between the stores until stopStages. What each does is the core's; here is only what drives
