@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,7 +112,7 @@ func TestFormsMayBeTooLarge(t *testing.T) {
 	resp := e.form(t, "uploads/form.csv", string(payload(1<<20+1)), 0)
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(resp.Body)
-	if resp.StatusCode != 400 || !strings.Contains(string(text), "EntityTooLarge") {
+	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), "EntityTooLarge") {
 		t.Errorf("status %d: %s", resp.StatusCode, text)
 	}
 	e.nothingStored(t)
@@ -159,7 +160,7 @@ func TestAFullDiskRefusesUploads(t *testing.T) {
 	wantFull(t, "completion", err)
 	resp := e.form(t, "uploads/form.csv", "x", 0)
 	resp.Body.Close()
-	if resp.StatusCode != 507 {
+	if resp.StatusCode != http.StatusInsufficientStorage {
 		t.Errorf("form: status %d, want 507", resp.StatusCode)
 	}
 	if got := e.get(t, "drafts/a.csv"); got != "x" {

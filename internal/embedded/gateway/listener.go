@@ -80,7 +80,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	start := time.Now()
 	mine, err := c.limit(start.Add(c.left))
 	if err != nil {
-		return 0, io.EOF //nolint:nilerr // it is closed
+		return 0, io.EOF
 	}
 	n, err := c.TCPConn.Read(p)
 	if n > 0 {
