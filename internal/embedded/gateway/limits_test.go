@@ -301,7 +301,7 @@ func TestASteadyClientIsWaitedFor(t *testing.T) {
 func TestAReaderThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(c *gateway.Config) { c.Patience = 3 * time.Second }) // long enough to put it on a busy machine
-	const size = 64 << 20 // more than the buffers on the way take
+	const size = 64 << 20                                                   // more than the buffers on the way take
 	e.put(t, "drafts/large.csv", string(payload(size)))
 	signed, err := s3.NewPresignClient(e.s3).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/large.csv")})
 	if err != nil {
