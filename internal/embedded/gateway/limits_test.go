@@ -277,11 +277,11 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 // TestASteadyClientIsWaitedFor: an upload may take much longer than the patience.
 func TestASteadyClientIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	const patience, pieces, piece = 200 * time.Millisecond, 30, 1000
+	const patience, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
 	e := start(t, func(c *gateway.Config) { c.Patience = patience })
 	c := e.raw(t)
 	fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", e.presigned(t, "uploads/steady.csv"), e.Addr(), pieces*piece)
-	tick := time.NewTicker(patience / 8)
+	tick := time.NewTicker(patience / 30)
 	defer tick.Stop()
 	for range pieces {
 		<-tick.C
@@ -300,8 +300,8 @@ func TestASteadyClientIsWaitedFor(t *testing.T) {
 // TestAReaderThatDoesNotRead is cut off, too.
 func TestAReaderThatDoesNotRead(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.Patience = 300 * time.Millisecond })
-	const size = 64 << 20 // more than the buffers on the way take
+	e := start(t, func(c *gateway.Config) { c.Patience = 3 * time.Second }) // long enough to put it on a busy machine
+	const size = 64 << 20                                                   // more than the buffers on the way take
 	e.put(t, "drafts/large.csv", string(payload(size)))
 	signed, err := s3.NewPresignClient(e.s3).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/large.csv")})
 	if err != nil {
