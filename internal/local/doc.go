@@ -8,7 +8,7 @@
 // Every arrow is a hand-over that survives the end of the process at any instant: the gateway answers an upload only once
 // its announcement is stored in UPLOADS; a queue forgets a message only when its handler is done; the table, the ledger
 // and the outbox change in one transaction; the outbox forgets a change only when CHANGES has it. What lies between the
-// arrows may be done twice, and is idempotent.
+// arrows may be done twice, and is idempotent. Should the queues themselves be lost, what was under way is read again.
 //
 // A file that takes longer than Config.ReadFor to read goes back into UPLOADS as a span: the same object from an offset on
 // (reading.go). A crash repeats what was read since, with the same batches, and the new message has all its tries: however

@@ -32,8 +32,13 @@ func (s *Server) StopGateway(ctx context.Context) error { return s.gateway.Stop(
 // Redrive puts all dead letters back.
 func (s *Server) Redrive(ctx context.Context) (int, error) { return s.streams.RedriveAll(ctx) }
 
-// Tidy does at once what is done every hour. It fails with ErrNotNow when uploads could not be forgotten.
-func (s *Server) Tidy(ctx context.Context) error { return s.tidy(ctx) }
+// Tidy does at once what is done every hour. It fails with ErrNotNow when it was not the moment for some of it.
+func (s *Server) Tidy(ctx context.Context) error {
+	if later, err := s.tidy(ctx); err != nil || !later {
+		return err
+	}
+	return ErrNotNow
+}
 
 // ErrNotNow is that.
 var ErrNotNow = errNotNow

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
@@ -73,16 +74,19 @@ func (s *Server) tidyUp(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		wait = tidyInterval
-		if err := s.tidy(ctx); errors.Is(err, errNotNow) {
+		later, err := s.tidy(ctx)
+		if later {
 			wait = tidySoon
-		} else if err != nil && ctx.Err() == nil {
+		}
+		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.WarnContext(ctx, "removing what is old", "error", err) // the next time may do better
 		}
 	}
 }
 
-// tidy does all of it once. What can't be done does not keep the rest from being done.
-func (s *Server) tidy(ctx context.Context) error {
+// tidy does all of it once. What can't be done does not keep the rest from being done; later tells that it was not the
+// moment for some of it.
+func (s *Server) tidy(ctx context.Context) (later bool, err error) {
 	now, keep := s.cfg.Clock(), s.cfg.Retention
 	var errs []error
 	for n := 1; n > 0; {
@@ -99,12 +103,23 @@ func (s *Server) tidy(ctx context.Context) error {
 		s.tidied(ctx, "unfinished uploads", n)
 		errs = append(errs, err)
 	}
+	n, err = s.reread(ctx)
+	if n > 0 {
+		s.cfg.Log.WarnContext(ctx, "no queue knew of uploads that were under way any more: they are read again", "count", n)
+	}
+	if later = errors.Is(err, errNotNow); !later {
+		errs = append(errs, err)
+	}
 	if keep.Uploads > 0 {
 		n, err := s.forgetUploads(ctx, now.Add(-keep.Uploads))
 		s.tidied(ctx, "uploads", n)
-		errs = append(errs, err)
+		if errors.Is(err, errNotNow) {
+			later = true
+		} else {
+			errs = append(errs, err)
+		}
 	}
-	return errors.Join(errs...)
+	return later, errors.Join(errs...)
 }
 
 func (s *Server) tidied(ctx context.Context, what string, n int) {
@@ -145,6 +160,39 @@ func (s *Server) forget(ctx context.Context, u events.Upload) error {
 		}
 	}
 	return s.db.Forget(ctx, u.ID)
+}
+
+// reread lets uploads begin anew of which the queues know nothing any more although they are not settled: the queues were
+// left out of a backup, given up after damage, or have lost the last second at a power cut. If their files are gone, too,
+// they fail by that.
+//
+// What is under way is in a queue, or is dead, until the ledger knows its end. So an upload that is still not settled after
+// all were seen empty, UPLOADS before UPDATES, has been lost.
+func (s *Server) reread(ctx context.Context) (n int, err error) {
+	const atOnce = 1000
+	list, err := s.db.Unsettled(ctx, atOnce)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	if err := s.quiet(ctx); err != nil {
+		return 0, err
+	}
+	for _, u := range list {
+		o, ok := gateway.Object(u.Bucket, u.Key, u.ETag, u.Size, u.Origin)
+		if !ok {
+			s.cfg.Log.ErrorContext(ctx, "an upload is under way of which nothing is known", "upload", u.ID)
+			continue
+		}
+		restarted, err := s.db.Restart(ctx, u.ID)
+		if err == nil && restarted {
+			n++
+			err = s.stored(ctx, o)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // quiet tells, by errNotNow, that something is under way or waits for a person.

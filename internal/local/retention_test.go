@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -209,34 +208,79 @@ func TestChangesAreKept(t *testing.T) {
 	kept(day, 1<<20)
 }
 
-// TestWithoutStreams: a data folder whose queues are gone (a backup without them, say) loses no upload: those that were
-// under way are read again, and their rows are counted as if for the first time.
+// TestWithoutStreams: a data folder whose queues are gone (a backup without them, say) loses no upload. Those that were
+// under way are read again, and their rows are counted as if for the first time; if the file is gone, too, that shows.
 func TestWithoutStreams(t *testing.T) {
 	t.Parallel()
-	for _, lucky := range []int64{2, 3, 4} { // it stands still before ingest, before its batch, before apply
-		h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
-		h.mustPut(t, "uploads/done.csv", "person,flavor\nandy,vanilla\n")
-		before := h.settled(t, 1)[0]
-		h.lucky.Store(lucky)
-		h.disk.Store(0)
-		h.mustPut(t, "uploads/a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
-		least := h.low.Load() + 2
-		await(t, "it stands still", func() bool { return h.low.Load() >= least })
-		h.stop(t)
-		if err := os.RemoveAll(filepath.Join(h.cfg.Dir, "streams")); err != nil {
-			t.Fatal(err)
-		}
-		h.disk.Store(plenty)
-		h.start(t)
-		list := h.settled(t, 2)
-		if c := list[0].Counts; list[0].Status != events.Live || c.Rows != 3 || c.Applied != 2 || c.Rejected != 1 {
-			t.Errorf("it was read again as %+v", list[0])
-		}
-		if diff := cmp.Diff(before.Settled, list[1].Settled); diff != "" {
-			t.Errorf("what was done was done again (-before +after):\n%s", diff)
-		}
-		if n := h.changes(t, h.Info(), 2); n != 2 {
-			t.Errorf("%d changes, want 2", n)
-		}
+	for name, test := range map[string]struct {
+		lucky  int64
+		delete bool
+		want   events.Status
+	}{
+		"before ingest":        {2, false, events.Live},
+		"before a batch":       {3, false, events.Live},
+		"before apply":         {4, false, events.Live},
+		"and without the file": {4, true, events.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
+			h.mustPut(t, "uploads/done.csv", "person,flavor\nandy,vanilla\n")
+			before := h.settled(t, 1)[0]
+			h.lucky.Store(test.lucky)
+			h.disk.Store(0)
+			h.mustPut(t, "uploads/a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
+			least := h.low.Load() + 2
+			await(t, "it stands still", func() bool { return h.low.Load() >= least })
+			h.stop(t)
+			gone := []string{"streams"}
+			if test.delete {
+				gone = append(gone, "bucket/objects/flavorless-uploads/uploads/a.csv")
+			}
+			for _, path := range gone {
+				if err := os.RemoveAll(filepath.Join(h.cfg.Dir, path)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.disk.Store(plenty)
+			h.start(t)
+			await(t, "it is read again", func() bool {
+				if err := h.Tidy(t.Context()); err != nil && !errors.Is(err, local.ErrNotNow) {
+					t.Fatal(err)
+				}
+				list := h.uploads(t)
+				return len(list) == 2 && list[0].Status.Settled()
+			})
+			list := h.settled(t, 2)
+			c := list[0].Counts
+			if list[0].Status != test.want || !test.delete && (c.Rows != 3 || c.Applied != 2 || c.Rejected != 1) {
+				t.Errorf("it was read again as %+v", list[0])
+			}
+			if !before.Settled.Equal(list[1].Settled) {
+				t.Errorf("what was done was done again: %+v, was %+v", list[1], before)
+			}
+			if want := map[bool]uint64{false: 2}[test.delete]; h.changes(t, h.Info(), want) != want {
+				t.Errorf("%d changes, want %d", h.changes(t, h.Info(), want), want)
+			}
+		})
 	}
+}
+
+// TestWhatIsUnderWayIsNotReadAgain: it only takes long.
+func TestWhatIsUnderWayIsNotReadAgain(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
+	h.lucky.Store(4)
+	h.disk.Store(0)
+	h.mustPut(t, "uploads/a.csv", "person,flavor\nandy,mint\n")
+	least := h.low.Load() + 2
+	await(t, "it stands still", func() bool { return h.low.Load() >= least })
+	if err := h.Tidy(t.Context()); !errors.Is(err, local.ErrNotNow) {
+		t.Errorf("Tidy = %v, want ErrNotNow", err)
+	}
+	if u := h.uploads(t)[0]; u.Status != events.Applying || u.Counts.Rows != 1 {
+		t.Errorf("%+v", u)
+	}
+	h.disk.Store(plenty)
+	h.settled(t, 1)
 }

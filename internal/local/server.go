@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -108,9 +107,6 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	if err = s.withoutStreams(ctx); err != nil {
-		return nil, err
-	}
 	webhooks, err := s.openWebhooks()
 	if err != nil {
 		return nil, err
@@ -161,19 +157,6 @@ func (s *Server) S3() *s3.Client {
 		BaseEndpoint: aws.String(reachable("http", s.gateway.Addr())), Region: region, UsePathStyle: true,
 		Credentials: awscredentials.NewStaticCredentialsProvider(s.creds.AccessKey, s.creds.SecretKey, ""),
 	})
-}
-
-// withoutStreams lets what was under way begin anew if the queues are gone: left out of a backup, or given up after damage.
-// With its record forgotten, reconcile finds an upload's file as if it had just come.
-func (s *Server) withoutStreams(ctx context.Context) error {
-	if _, err := os.Stat(s.folder.path("streams")); !errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	n, err := s.db.ForgetUnsettled(ctx)
-	if n > 0 {
-		s.cfg.Log.WarnContext(ctx, "the queues are gone: uploads that were under way are read again", "uploads", n)
-	}
-	return err
 }
 
 func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {

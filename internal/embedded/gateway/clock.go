@@ -85,5 +85,8 @@ func parseMark(text string) (at int64, ok bool) {
 	return at, err == nil && sequencer(t) == text && t.Year() < 2200
 }
 
+// sequencerDigits is the length of a sequencer.
+const sequencerDigits = 16
+
 // sequencer writes a file's time so that it sorts as text: 16 hexadecimal digits of nanoseconds since 1970.
-func sequencer(t time.Time) string { return fmt.Sprintf("%016x", t.UnixNano()) }
+func sequencer(t time.Time) string { return fmt.Sprintf("%0*x", sequencerDigits, t.UnixNano()) }

@@ -135,6 +135,15 @@ func object(bucket, key, etag string, size int64, mtime time.Time) events.Object
 	}
 }
 
+// Object makes an announced object anew of what is known of its upload. It is false if that does not fit together.
+func Object(bucket, key, etag string, size int64, origin events.Origin) (events.Object, bool) {
+	o := events.Object{Bucket: bucket, Key: key, ETag: etag, Size: size, Time: origin.Time()}
+	if _, rest, ok := strings.Cut(string(origin), "-"); ok && len(rest) > sequencerDigits {
+		o.Sequencer = rest[:sequencerDigits] // what follows are zeros
+	}
+	return o, key != "" && o.UploadID() == origin.Upload()
+}
+
 // newest finds the latest stamp among the announced objects, for a clock that has lost its mark.
 func (s *store) newest() (int64, error) {
 	var newest int64

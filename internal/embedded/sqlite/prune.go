@@ -53,29 +53,61 @@ func (db *DB) Settled(ctx context.Context, before time.Time, newest, limit int) 
 // there are none. An upload that is not settled, or unknown, is left alone.
 func (db *DB) Forget(ctx context.Context, id string) error {
 	return db.write(ctx, "forgetting upload "+id, func(w *writer) error {
-		_, err := w.forget(`upload = ? AND settled > 0`, id)
-		return err
+		if err := w.forgetBatches(`upload = ? AND settled > 0`, id); err != nil {
+			return err
+		}
+		return sqlitex.Execute(w.conn, `DELETE FROM uploads WHERE upload = ? AND settled > 0`, &sqlitex.ExecOptions{Args: []any{id}})
 	})
 }
 
-// ForgetUnsettled does so with all uploads that are not settled, and tells how many those are: for when the queues are
-// lost, and their events have to come anew. What they have brought already is what they will bring again.
-func (db *DB) ForgetUnsettled(ctx context.Context) (n int, err error) {
-	err = db.write(ctx, "forgetting unsettled uploads", func(w *writer) error {
-		n, err = w.forget(`settled = 0`)
-		return err
-	})
-	return n, err
+// Unsettled is an upload that is under way, and its place in the order of uploads.
+type Unsettled struct {
+	ID, Bucket, Key, ETag string
+	Size                  int64
+	Origin                events.Origin
 }
 
-// forget removes the uploads that a condition picks, and tells how many.
-func (w *writer) forget(which string, args ...any) (n int, err error) {
+// Unsettled lists up to limit uploads, the oldest first, that are not settled.
+func (db *DB) Unsettled(ctx context.Context, limit int) ([]Unsettled, error) {
+	var list []Unsettled
+	err := db.read(ctx, "listing uploads under way", func(conn *sqlite.Conn) error {
+		return sqlitex.Execute(conn, `SELECT upload, bucket, key, etag, size, origin FROM uploads
+			WHERE settled = 0 ORDER BY origin LIMIT ?`,
+			&sqlitex.ExecOptions{Args: []any{limit}, ResultFunc: func(stmt *sqlite.Stmt) error {
+				list = append(list, Unsettled{
+					ID: stmt.ColumnText(0), Bucket: stmt.ColumnText(1), Key: stmt.ColumnText(2), ETag: stmt.ColumnText(3),
+					Size: stmt.ColumnInt64(4), Origin: events.Origin(stmt.ColumnText(5)),
+				})
+				return nil
+			}})
+	})
+	return list, err
+}
+
+// Restart brings the record of an upload that is not settled back to where Begin left it, and tells whether it was one: for
+// when its event or its batches are lost, and the event is about to come anew. What it has brought to the table stays
+// there, and is counted when it is brought again.
+func (db *DB) Restart(ctx context.Context, id string) (restarted bool, err error) {
+	err = db.write(ctx, "restarting upload "+id, func(w *writer) error {
+		if err := w.forgetBatches(`upload = ? AND settled = 0`, id); err != nil {
+			return err
+		}
+		err := sqlitex.Execute(w.conn, `UPDATE uploads SET status = 'publishing', failure = NULL, format = '', rejects_at = '',
+			rows = 0, applied = 0, superseded = 0, rejected = 0, batches = 0, batches_applied = 0, published = 0
+			WHERE upload = ? AND settled = 0`, &sqlitex.ExecOptions{Args: []any{id}})
+		restarted = w.conn.Changes() > 0
+		return err
+	})
+	return restarted, err
+}
+
+// forgetBatches removes what is known of the batches, and the rejects, of the upload that the condition picks.
+func (w *writer) forgetBatches(which, id string) error {
 	for _, table := range []string{"batches", "rejects"} {
 		if err := sqlitex.Execute(w.conn, `DELETE FROM `+table+` WHERE upload IN (SELECT id FROM uploads WHERE `+which+`)`,
-			&sqlitex.ExecOptions{Args: args}); err != nil {
-			return 0, fmt.Errorf("%s: %w", table, err)
+			&sqlitex.ExecOptions{Args: []any{id}}); err != nil {
+			return fmt.Errorf("%s: %w", table, err)
 		}
 	}
-	err = sqlitex.Execute(w.conn, `DELETE FROM uploads WHERE `+which, &sqlitex.ExecOptions{Args: args})
-	return w.conn.Changes(), err
+	return nil
 }
