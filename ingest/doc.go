@@ -7,7 +7,7 @@
 // # Reading
 //
 // Open (rows.go) tells the format by the name, checks it against the first bytes (format.go), undoes the compression and
-// guards what comes out of it (source.go), and decodes row by row: csv.go, json.go, ndjson.go. A row ends as an
+// guards what comes out of it (source.go), and decodes row by row: csv.go (header.go), json.go, ndjson.go. A row ends as an
 // events.Update or as an events.Reject that says on which line and column what is wrong and how to mend it. A file that
 // can't be read on is a FileError; a body that can't be read is any other error, and worth another try. One record is
 // bounded by MaxRecord, and so is the memory.
