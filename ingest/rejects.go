@@ -30,7 +30,7 @@ type rejectLog struct {
 }
 
 // reportPart bounds the memory of a report, in bytes. The first MaxRejects rows are always within it.
-const reportPart = 1 << 20
+const reportPart = 2 << 20
 
 // openRejectLog goes on behind the first bytes of a report, at which an earlier reading of the file stopped; 0 begins a new
 // one.

@@ -54,19 +54,19 @@ func TestResume(t *testing.T) {
 
 // TestLongReport is of a report that is kept in several parts.
 func TestLongReport(t *testing.T) {
-	text := "person,flavor,note\n"
-	for i := range 4000 {
-		text += fmt.Sprintf("person %d,,%s\n", i, strings.Repeat("é", 200))
+	text := []byte("person,flavor,note\n")
+	for i := range 8000 {
+		text = fmt.Appendf(text, "person %d,,%s\n", i, strings.Repeat("é", 200))
 		if i%20 == 0 {
-			text += fmt.Sprintf("person %d,vanilla,\n", i)
+			text = fmt.Appendf(text, "person %d,vanilla,\n", i)
 		}
 	}
-	whole, pieces := newBench("a.csv", []byte(text)), newBench("a.csv", []byte(text))
+	whole, pieces := newBench("a.csv", text), newBench("a.csv", text)
 	whole.run(t, nil)
 	if n := 0; pieces.run(t, func(context.Context) bool { n++; return n%2 == 0 }) < 2 {
 		t.Fatal("it never stopped in between")
 	}
-	if n := strings.Count(whole.report(), "\n"); n != 4000 || len(whole.report()) < 2<<20 {
+	if n := strings.Count(whole.report(), "\n"); n != 8000 || len(whole.report()) < 4<<20 {
 		t.Errorf("%d rows in %d bytes", n, len(whole.report()))
 	}
 	if whole.report() != pieces.report() {
