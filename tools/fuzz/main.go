@@ -128,9 +128,12 @@ func isTarget(fn *ast.FuncDecl) bool {
 // kept is how go test tells where it keeps an input.
 var kept = regexp.MustCompile(`Failing input written to (\S+)`)
 
+// timeUp is how go test before Go 1.27 may end when its time is over, which is no finding: https://go.dev/issue/75804
+var timeUp = regexp.MustCompile(`--- FAIL: \S+ \(\S+\)\n\s+context deadline exceeded\nFAIL\n`)
+
 // fuzz runs one target. Its cached inputs of earlier runs come first.
 func (c config) fuzz(ctx context.Context, t target, out io.Writer) error {
-	args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", c.time.String(), "-fuzzminimizetime", "1s"}
+	args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", c.time.String(), "-fuzzminimizetime", "1s", "-timeout", "0"}
 	if c.parallel > 0 {
 		args = append(args, "-parallel", strconv.Itoa(c.parallel))
 	}
@@ -149,6 +152,10 @@ func (c config) fuzz(ctx context.Context, t target, out io.Writer) error {
 	if m := kept.FindSubmatch(said.Bytes()); m != nil {
 		return fmt.Errorf("%s fails with the input in %s; mend the code, and commit that file, or make a better test of it",
 			t, filepath.Join(t.folder, string(m[1])))
+	}
+	if timeUp.Match(said.Bytes()) {
+		fmt.Fprintf(out, "%s: its time was up; nothing has failed\n", t)
+		return nil
 	}
 	return fmt.Errorf("%s fails without a new input: with its seeds, or it does not build (%w); see above", t, err)
 }

@@ -38,6 +38,19 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// TestTimeUp tells the end of the time from a test that fails, whatever that says.
+func TestTimeUp(t *testing.T) {
+	for said, want := range map[string]bool{
+		"fuzz: elapsed: 1s\n--- FAIL: FuzzX (1.07s)\n    context deadline exceeded\nFAIL\nexit status 1\n":                            true,
+		"--- FAIL: FuzzX (1.07s)\n    --- FAIL: FuzzX (0.00s)\n        x_test.go:7: context deadline exceeded\nFAIL\nexit status 1\n": false,
+		"--- FAIL: FuzzX (1.07s)\n    fuzzing process hung or terminated unexpectedly: context deadline exceeded\nFAIL\n":             false,
+	} {
+		if got := timeUp.MatchString(said); got != want {
+			t.Errorf("%q: %v", said, got)
+		}
+	}
+}
+
 // TestRun fuzzes what is clean, what fails at once and what fails with a seed.
 func TestRun(t *testing.T) {
 	input := filepath.Join("testdata", "found", "testdata")
