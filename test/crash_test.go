@@ -55,6 +55,8 @@ func TestSIGKILL(t *testing.T) {
 	m := newMortal(t)
 	c := &crew{}
 	c.ctx, c.end = context.WithCancel(t.Context())
+	var uploads sync.WaitGroup
+	defer uploads.Wait()
 	defer c.work.Wait()
 	defer c.end()
 
@@ -65,7 +67,7 @@ func TestSIGKILL(t *testing.T) {
 	bucket := &uploading{mortal: m, crew: c, files: map[string]file{}, answered: map[string]bool{}}
 	for i := range uploaders {
 		own := &files{t: t, random: rand.New(rand.NewPCG(seed, uint64(1+i))), prefix: strconv.Itoa(i), most: 6_000}
-		c.work.Go(func() { bucket.upload(own) })
+		uploads.Go(func() { bucket.upload(own) })
 	}
 	ear := &returning{mortal: m, crew: c, heard: map[uint64]events.Change{}}
 	c.work.Go(ear.listen)
@@ -79,6 +81,7 @@ func TestSIGKILL(t *testing.T) {
 	info := m.ready()
 	bucket.await(5)
 	bucket.done.Store(true)
+	uploads.Wait()
 	t.Logf("%d kills took %s", kills, time.Since(began).Round(time.Second))
 	bucket.settle(info)
 	t.Logf("all was settled after %s", time.Since(began).Round(time.Second))
