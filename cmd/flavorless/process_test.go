@@ -83,16 +83,20 @@ func (p *process) stopped() int {
 
 func (p *process) put(key, text string) {
 	p.t.Helper()
-	_, err := p.s3().PutObject(p.t.Context(), &s3.PutObjectInput{Bucket: aws.String(p.info.Bucket), Key: aws.String(key), Body: strings.NewReader(text)})
-	if err != nil {
+	if err := p.tryPut(key, text); err != nil {
 		p.t.Fatal(err)
 	}
+}
+
+func (p *process) tryPut(key, text string) error {
+	_, err := p.s3().PutObject(p.t.Context(), &s3.PutObjectInput{Bucket: aws.String(p.info.Bucket), Key: aws.String(key), Body: strings.NewReader(text)})
+	return err
 }
 
 // settled waits until the newest upload of a key has its end, and makes sure that its rows add up.
 func (p *process) settled(key string) events.Upload {
 	p.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	for time.Now().Before(deadline) {
 		uploads, err := p.recent(p.t.Context(), 500)
 		if err != nil {

@@ -27,7 +27,7 @@ func readEach(c ingest.Config, stretch time.Duration) jetstream.Handler {
 
 // read handles a message of UPLOADS: an object that was stored, or the rest of one.
 func read(ctx context.Context, c ingest.Config, stretch time.Duration, d jetstream.Delivery) error {
-	c.Pause = pauseAfter(stretch, c.Clock)
+	c.Pause = pauseAfter(stretch, c.Clock, d.Subject == events.SpanType)
 	in := ingest.New(c)
 	switch d.Subject {
 	case jetstream.UploadSubject:
@@ -47,11 +47,14 @@ func read(ctx context.Context, c ingest.Config, stretch time.Duration, d jetstre
 }
 
 // pauseAfter stops one reading after a while, so that a crash repeats no more than that, and a file that takes long has new
-// tries for each stretch of it. To go on, a reader has to come to the place first; it then reads for at least as long as
-// that took, or the end of a very long file would be all searching.
-func pauseAfter(stretch time.Duration, clock func() time.Time) func(context.Context) bool {
+// tries for each stretch of it. One that goes on has to come to the place first; it then reads for at least as long as that
+// took, or the end of a very long file would be all searching.
+func pauseAfter(stretch time.Duration, clock func() time.Time, goesOn bool) func(context.Context) bool {
 	began := clock()
-	var there time.Time
+	there := began
+	if goesOn {
+		there = time.Time{}
+	}
 	return func(context.Context) bool {
 		now := clock()
 		if there.IsZero() {
