@@ -49,7 +49,7 @@ func needTools(t *testing.T) {
 	t.Helper()
 	switch {
 	case os.Getenv("FLAVORLESS_TEST_TOOLS") == "":
-		t.Skip("this test needs moto, DynamoDB Local, osls and the aws command line, which test/tools.sh installs; run it with: make test-cloud")
+		t.Skip("this test needs moto, DynamoDB Local, osls and the aws command line, which test/tools.sh installs; run it with: make test")
 	case runtime.GOOS != "linux":
 		t.Skip("bootstraps are Linux programs")
 	}

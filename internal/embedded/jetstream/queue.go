@@ -70,8 +70,8 @@ type Delivery struct {
 // Handler handles a group of messages. It returns nil if all are done, or one error for each message: nil for those that
 // are done; another to have it delivered again after the backoff, or, with errors.Is(err, events.ErrPermanent), to make
 // it a dead letter at once. An error may say by a method RetryAfter() time.Duration that the backoff must not be shorter.
-// Those with events.ErrUnavailable are handed over again after a pause, with the same Tries, until
-// they have another outcome: no other group is taken by that worker meanwhile. A panic counts as an error of all of them.
+// Messages with events.ErrUnavailable are handed over again after a pause, with the same Tries, until they have another
+// outcome: no other group is taken by that worker meanwhile. A panic counts as an error of all of them.
 type Handler func(ctx context.Context, group []Delivery) []error
 
 const consumerName = "flavorless"
