@@ -13,21 +13,11 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/test/rawhttp"
 )
 
-// api connects to the API, without keeping to the protocol.
-func (h *machine) api(t *testing.T) net.Conn {
-	t.Helper()
-	c, err := net.Dial("tcp", strings.TrimPrefix(h.Info().API, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(soon)); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
+// address is where the API listens.
+func (h *house) address() string { return strings.TrimPrefix(h.Info().API, "http://") }
 
 const anyone = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
 
@@ -55,7 +45,7 @@ func TestTheAPIBoundsRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := h.api(t)
+			c := rawhttp.Dial(t, h.address())
 			go io.WriteString(c, test.request) //nolint:errcheck // it may be cut off first
 			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 			if err != nil {
@@ -83,28 +73,7 @@ func TestTheAPICutsSlowClientsOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := h.api(t)
-			if _, err := io.WriteString(c, test.begin); err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan error, 1)
-			go func() {
-				_, err := io.Copy(io.Discard, c) // an answer may come first
-				ended <- err
-			}()
-			tick := time.NewTicker(20 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case err := <-ended:
-					if errors.Is(err, os.ErrDeadlineExceeded) {
-						t.Errorf("still connected after %s", soon)
-					}
-					return
-				case <-tick.C:
-					_, _ = io.WriteString(c, test.trickle) // fails once it is cut off
-				}
-			}
+			rawhttp.CutsOff(t, h.address(), test.begin, test.trickle)
 		})
 	}
 }
@@ -125,13 +94,13 @@ func TestTheAPIBoundsConnections(t *testing.T) {
 	}
 	var open []net.Conn
 	for range 4 {
-		c := h.api(t)
+		c := rawhttp.Dial(t, h.address())
 		if err := answered(c); err != nil {
 			t.Fatal(err)
 		}
 		open = append(open, c)
 	}
-	waits := h.api(t)
+	waits := rawhttp.Dial(t, h.address())
 	if err := waits.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}

@@ -19,23 +19,23 @@ func TestAFullDiskRefusesUploads(t *testing.T) {
 	const file = "person,flavor\nandy,vanilla\nbill\n"
 	h.lucky.Store(1)
 	h.disk.Store(reserve / 2)
-	h.mustPut(t, "uploads/a.csv", file)
-	if u := h.settled(t, 1)[0]; u.Status != events.Live || u.Counts.Applied != 1 {
+	h.put("a.csv", file)
+	if u := h.allSettled(1)[0]; u.Status != events.Live || u.Counts.Applied != 1 {
 		t.Errorf("%+v", u)
 	}
 	for _, free := range []int64{0, reserve - 1, reserve + int64(len(file)) - 1} {
 		h.disk.Store(free)
-		if err := h.put(t, "uploads/b.csv", file); code(err) != "InsufficientStorage" || !strings.Contains(err.Error(), "--min-free") {
+		if err := h.tryPut("b.csv", file); code(err) != "InsufficientStorage" || !strings.Contains(err.Error(), "--min-free") {
 			t.Errorf("PUT with %d free: %v, want InsufficientStorage", free, err)
 		}
 	}
 	h.disk.Store(reserve + int64(len(file)))
-	h.mustPut(t, "uploads/b.csv", file)
-	h.settled(t, 2)
+	h.put("b.csv", file)
+	h.allSettled(2)
 	none := start(t, func(c *local.Config) { c.Limits.MinFree = -1 })
 	none.disk.Store(0)
-	none.mustPut(t, "uploads/a.csv", file)
-	none.settled(t, 1)
+	none.put("a.csv", file)
+	none.allSettled(1)
 }
 
 // TestAFullDiskLosesNothing: wherever the disk fills up on the way of an upload, it stands still there, through a restart,
@@ -58,22 +58,22 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 			h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
 			h.lucky.Store(test.lucky)
 			h.disk.Store(0)
-			h.mustPut(t, "uploads/a.csv", "person,flavor\nandy,vanilla\n")
+			h.put("a.csv", "person,flavor\nandy,vanilla\n")
 			for range 2 {
 				least := h.low.Load() + 2
 				await(t, "it stands still", func() bool {
-					list := h.uploads(t)
+					list := h.uploads()
 					return h.low.Load() >= least && len(list) <= 1 && (test.status == "") == (len(list) == 0) &&
 						(len(list) == 0 || list[0].Status == test.status)
 				})
 				if _, dead, err := h.Waiting(t.Context()); dead > 0 || err != nil {
 					t.Fatalf("%d dead letters, %v", dead, err)
 				}
-				h.stop(t)
-				h.start(t)
+				h.stop()
+				h.start()
 			}
 			h.disk.Store(plenty)
-			if u := h.settled(t, 1)[0]; u.Status != events.Live || u.Counts.Applied != 1 || u.Counts.Rows != 1 {
+			if u := h.allSettled(1)[0]; u.Status != events.Live || u.Counts.Applied != 1 || u.Counts.Rows != 1 {
 				t.Errorf("%+v", u)
 			}
 			await(t, "its change is announced", func() bool {

@@ -7,16 +7,12 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
@@ -65,23 +61,17 @@ func (h *house) wantHealth(code int, status string, unwell map[string]string) {
 	})
 }
 
-// watch is a clock that can be set forward.
-type watch struct{ ahead atomic.Int64 }
-
-func (w *watch) now() time.Time           { return time.Now().Add(time.Duration(w.ahead.Load())) }
-func (w *watch) forward(d time.Duration)  { w.ahead.Add(int64(d)) }
-func (w *watch) set(config *local.Config) { config.Clock = w.now }
-
 // TestHealth takes one part after the other away under a running house.
 func TestHealth(t *testing.T) {
 	t.Run("all is well", func(t *testing.T) {
-		h := startHouse(t, nil)
-		h.settled(h.put("a.csv", "person,flavor\nandy,mint\n"))
+		h := start(t)
+		h.settled(h.upload("a.csv", "person,flavor\nandy,mint\n"))
 		h.read("/team")
 		h.wantHealth(http.StatusOK, "ok", nil)
 	})
 	t.Run("no bucket", func(t *testing.T) {
-		h := startHouse(t, nil)
+		h := start(t)
+		h.broken = true
 		if err := h.StopGateway(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +81,8 @@ func TestHealth(t *testing.T) {
 		}
 	})
 	t.Run("no table", func(t *testing.T) {
-		h := startHouse(t, nil)
+		h := start(t)
+		h.broken = true
 		if err := h.CloseTable(); err != nil {
 			t.Fatal(err)
 		}
@@ -99,13 +90,14 @@ func TestHealth(t *testing.T) {
 		h.wantHealth(http.StatusServiceUnavailable, "unavailable", map[string]string{"table": "silent", "announce": "failing"})
 	})
 	t.Run("no queues", func(t *testing.T) {
-		h := startHouse(t, nil)
+		h := start(t)
+		h.broken = true
 		h.StopQueues()
 		h.wantHealth(http.StatusServiceUnavailable, "unavailable", map[string]string{"queues": "silent", "ingest": "stopped", "apply": "stopped"})
 	})
 	t.Run("nobody at a webhook", func(t *testing.T) {
-		h := startHouse(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })
-		h.put("a.csv", "person,flavor\nandy,mint\n")
+		h := start(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })
+		h.upload("a.csv", "person,flavor\nandy,mint\n")
 		h.wantHealth(http.StatusOK, "degraded", map[string]string{"webhook-1": "failing", "forward-to-webhook-1": "ok"})
 		for name, value := range h.scrape() {
 			if strings.HasPrefix(name, `flavorless_deliveries_retried_total{queue="webhook-`) && value >= 3 {
@@ -115,9 +107,7 @@ func TestHealth(t *testing.T) {
 		t.Error("no metric tells that deliveries to the webhook are retried")
 	})
 	t.Run("no keys", func(t *testing.T) {
-		var clock watch
-		h := startHouse(t, func(c *local.Config) {
-			clock.set(c)
+		h := start(t, func(c *local.Config) {
 			c.Issuer, c.Audience, c.JWKSURI = "https://id.example", "flavorless", "http://127.0.0.1:1/jwks.json"
 		})
 		// Signed by nobody: {"alg":"ES256","kid":"x"}.{}
@@ -126,7 +116,7 @@ func TestHealth(t *testing.T) {
 			if status, body := h.get("/team", "Authorization", "Bearer "+token); status != http.StatusServiceUnavailable {
 				t.Fatalf("%d %s", status, body)
 			}
-			clock.forward(5 * time.Second)
+			h.forward(5 * time.Second)
 		}
 		h.wantHealth(http.StatusOK, "degraded", map[string]string{"keys": "failing"})
 	})
@@ -146,37 +136,20 @@ func TestHealthOfTheDisk(t *testing.T) {
 
 // TestHealthOfAStageThatFails lets the table refuse what is applied, and then mends it.
 func TestHealthOfAStageThatFails(t *testing.T) {
-	var clock watch
 	var log syncBuffer
-	var dir string
-	h := startHouse(t, func(c *local.Config) {
-		clock.set(c)
-		dir, c.Log = c.Dir, slog.New(slog.NewJSONHandler(&log, nil))
-	})
-	db, err := sqlite.OpenConn(filepath.Join(dir, "flavorless.db"), sqlite.OpenReadWrite)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	db.SetBusyTimeout(time.Minute)
-	sql := func(statement string) {
-		t.Helper()
-		if err := sqlitex.ExecuteTransient(db, statement, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'secret strike'); END")
-	id := h.put("a.csv", "person,flavor\nandy,mint\n")
+	h := start(t, func(c *local.Config) { c.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
+	h.sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'secret strike'); END")
+	id := h.upload("a.csv", "person,flavor\nandy,mint\n")
 	h.wantHealth(http.StatusOK, "degraded", map[string]string{"apply": "failing"})
 	if got := h.scrape()[`flavorless_deliveries_retried_total{queue="apply"}`]; got < 3 {
 		t.Errorf("%v deliveries were retried", got)
 	}
-	clock.forward(11 * time.Minute) // long after the last try; but the message is still waiting
+	h.forward(11 * time.Minute) // long after the last try; but the message is still waiting
 	h.wantHealth(http.StatusOK, "degraded", map[string]string{"apply": "behind"})
 	if got := h.scrape()[`flavorless_queue_oldest_age_seconds{queue="apply"}`]; got < 660 || got > 780 {
 		t.Errorf("the oldest message is %v seconds old", got)
 	}
-	sql("DROP TRIGGER outage")
+	h.sql("DROP TRIGGER outage")
 	if u := h.settled(id); u.Status != events.Live {
 		t.Fatalf("%+v", u)
 	}

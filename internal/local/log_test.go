@@ -4,15 +4,12 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
@@ -43,38 +40,25 @@ func (s *syncBuffer) entries(t *testing.T) (all []entry) {
 // TestLogNamesTheUpload: whoever looks for an upload in the log finds all that there is about it.
 func TestLogNamesTheUpload(t *testing.T) {
 	var log syncBuffer
-	var dir string
-	h := startHouse(t, func(c *local.Config) {
-		dir, c.Log = c.Dir, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	h := start(t, func(c *local.Config) {
+		c.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
-	db, err := sqlite.OpenConn(filepath.Join(dir, "flavorless.db"), sqlite.OpenReadWrite)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	db.SetBusyTimeout(time.Minute)
-	sql := func(statement string) {
-		t.Helper()
-		if err := sqlitex.ExecuteTransient(db, statement, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
 	said := map[string][]string{} // that has to be said of each upload
-	good := h.put("good.csv", "person,flavor\nandy,mint\n")
+	good := h.upload("good.csv", "person,flavor\nandy,mint\n")
 	said[good] = []string{"INFO published", "DEBUG applied", "INFO settled"}
-	bad := h.put("bad.csv", "person,flavor\nandy,fig\nbill,\n")
+	bad := h.upload("bad.csv", "person,flavor\nandy,fig\nbill,\n")
 	said[bad] = []string{"INFO published", "DEBUG applied", "INFO settled"}
-	failed := h.put("failed.json", `{"carl": "fig", "d`)
+	failed := h.upload("failed.json", `{"carl": "fig", "d`)
 	said[failed] = []string{"INFO published", "DEBUG applied", "INFO settled"}
 	for _, id := range []string{good, bad, failed} {
 		h.settled(id)
 	}
 
 	// A table on strike: two at a time, so that they are applied together, and then one by one.
-	sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'on strike'); END")
+	h.sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'on strike'); END")
 	var struck []string
 	for _, name := range []string{"x.csv", "y.csv", "z.csv"} {
-		id := h.put(name, "person,flavor\n"+name+",fig\n")
+		id := h.upload(name, "person,flavor\n"+name+",fig\n")
 		struck = append(struck, id)
 		said[id] = []string{"INFO published", "WARN a message failed and will be retried", "DEBUG applied", "INFO settled"}
 	}
@@ -87,7 +71,7 @@ func TestLogNamesTheUpload(t *testing.T) {
 		}
 		return len(retried) == len(struck)
 	})
-	sql("DROP TRIGGER outage")
+	h.sql("DROP TRIGGER outage")
 	for _, id := range struck {
 		h.settled(id)
 	}
@@ -114,13 +98,13 @@ func TestLogNamesTheUpload(t *testing.T) {
 	await(t, "a dead letter again", buried)
 
 	// What announces has no table any more; what it has in hand stays there.
-	sql("CREATE TRIGGER stuck BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'on strike'); END")
-	stuck := h.put("stuck.csv", "person,flavor\nstuck,fig\n")
+	h.sql("CREATE TRIGGER stuck BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'on strike'); END")
+	stuck := h.upload("stuck.csv", "person,flavor\nstuck,fig\n")
 	said[stuck] = []string{"INFO published", "DEBUG applied", "INFO settled", "WARN announcing again"}
 	await(t, "a failure to announce", func() bool {
 		return slices.ContainsFunc(log.entries(t), func(e entry) bool { return strings.HasPrefix(e.Msg, "announcing again") })
 	})
-	sql("DROP TRIGGER stuck")
+	h.sql("DROP TRIGGER stuck")
 	h.settled(stuck)
 
 	found := map[string][]string{}

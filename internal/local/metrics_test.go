@@ -56,7 +56,7 @@ func want(t *testing.T, got, want map[string]float64) {
 }
 
 func TestMetrics(t *testing.T) {
-	h := startHouse(t, nil)
+	h := start(t)
 	for _, file := range []struct {
 		name, text string
 		status     events.Status
@@ -65,7 +65,7 @@ func TestMetrics(t *testing.T) {
 		{"second.csv", "person,flavor,action\nandy,lemon,\nbill,mint,\ncarl,,remove\ndora,fig,\ndora,plum,\nemil,,\n", events.Live},
 		{"third.json", `{"andy": "fig", "bill`, events.Failed},
 	} {
-		if u := h.settled(h.put(file.name, file.text)); u.Status != file.status {
+		if u := h.settled(h.upload(file.name, file.text)); u.Status != file.status {
 			t.Fatalf("%+v", u)
 		}
 	}
@@ -137,7 +137,8 @@ func TestMetrics(t *testing.T) {
 
 // TestMetricsOfABrokenHouse: what can't be read is missing and counted, the rest is there.
 func TestMetricsOfABrokenHouse(t *testing.T) {
-	h := startHouse(t, nil)
+	h := start(t)
+	h.broken = true
 	if err := h.CloseTable(); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func TestMetricsAreForThisMachine(t *testing.T) {
 		return "http://127.0.0.1:" + port + local.MetricsPath
 	}
 	t.Run("next to the API on the loopback interface", func(t *testing.T) {
-		h := startHouse(t, nil)
+		h := start(t)
 		if got := h.Info().Metrics; got != h.Info().API+local.MetricsPath {
 			t.Errorf("they are at %q", got)
 		}
@@ -196,7 +197,7 @@ func TestMetricsAreForThisMachine(t *testing.T) {
 		}
 	})
 	t.Run("not at an API that is open to others", func(t *testing.T) {
-		h := startHouse(t, func(c *local.Config) { c.API = "0.0.0.0:0" })
+		h := start(t, func(c *local.Config) { c.API = "0.0.0.0:0" })
 		if got := h.Info().Metrics; got != "" {
 			t.Errorf("they are at %q", got)
 		}
@@ -205,7 +206,7 @@ func TestMetricsAreForThisMachine(t *testing.T) {
 		}
 	})
 	t.Run("at their own address, and there alone", func(t *testing.T) {
-		h := startHouse(t, func(c *local.Config) { c.Metrics = ":0" })
+		h := start(t, func(c *local.Config) { c.Metrics = ":0" })
 		if got := status(h, h.Info().API+local.MetricsPath); got != http.StatusNotFound {
 			t.Errorf("beside the API: %d", got)
 		}
@@ -220,7 +221,7 @@ func TestMetricsAreForThisMachine(t *testing.T) {
 		}
 	})
 	t.Run("by any name where they were opened to others", func(t *testing.T) {
-		h := startHouse(t, func(c *local.Config) { c.Metrics = "0.0.0.0:0" })
+		h := start(t, func(c *local.Config) { c.Metrics = "0.0.0.0:0" })
 		if got := status(h, h.Info().Metrics, "Host", "flavorless.internal"); got != http.StatusOK {
 			t.Errorf("got %d", got)
 		}
@@ -240,7 +241,7 @@ func TestOperations(t *testing.T) {
 		slices.Sort(names)
 		return names
 	}
-	h := startHouse(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })
+	h := start(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })
 	h.read("/team")
 	var families []string
 	_, body := h.get(h.Info().Metrics)

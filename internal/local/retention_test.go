@@ -18,17 +18,17 @@ import (
 const day = 24 * time.Hour
 
 // pass lets time pass, and the hourly work be done.
-func (h *machine) pass(t *testing.T, d time.Duration) {
-	t.Helper()
-	h.later.Add(int64(d))
-	if err := h.Tidy(t.Context()); err != nil {
-		t.Fatal(err)
+func (h *house) pass(d time.Duration) {
+	h.t.Helper()
+	h.forward(d)
+	if err := h.Tidy(h.t.Context()); err != nil {
+		h.t.Fatal(err)
 	}
 }
 
-func (h *machine) keys(t *testing.T) (keys []string) {
-	t.Helper()
-	for _, u := range h.uploads(t) {
+func (h *house) keys() (keys []string) {
+	h.t.Helper()
+	for _, u := range h.uploads() {
 		keys = append(keys, u.Key)
 	}
 	return keys
@@ -40,59 +40,70 @@ func TestUploadsAreForgotten(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *local.Config) { c.Retention.Uploads, c.Retention.Newest = 10*day, 1 })
 	bucket := h.Info().Bucket
-	h.mustPut(t, "uploads/same.csv", "person,flavor\nandy,vanilla\nbill\n")
-	h.settled(t, 1)
-	h.mustPut(t, "uploads/old.csv", "person,flavor\ncleo,vanilla\n")
-	h.settled(t, 2)
-	h.pass(t, 9*day)
-	h.settled(t, 2)
-	h.mustPut(t, "uploads/same.csv", "person,flavor\ndora,vanilla\n")
-	h.settled(t, 3)
-	h.pass(t, day-time.Minute)
-	h.settled(t, 3)
-	h.pass(t, 2*time.Minute)
-	if left := h.settled(t, 1); left[0].Key != "uploads/same.csv" || left[0].Counts.Rejected != 0 {
+	h.put("same.csv", "person,flavor\nandy,vanilla\nbill\n")
+	h.allSettled(1)
+	h.put("old.csv", "person,flavor\ncleo,vanilla\n")
+	h.allSettled(2)
+	h.pass(9 * day)
+	h.allSettled(2)
+	h.put("same.csv", "person,flavor\ndora,vanilla\n")
+	h.allSettled(3)
+	h.pass(day - time.Minute)
+	h.allSettled(3)
+	h.pass(2 * time.Minute)
+	if left := h.allSettled(1); left[0].Key != "uploads/same.csv" || left[0].Counts.Rejected != 0 {
 		t.Errorf("left: %+v", left)
 	}
-	if got := h.get(t, bucket, "uploads/old.csv"); got != "" {
+	if got := h.object(bucket, "uploads/old.csv"); got != "" {
 		t.Errorf("the old file is still there: %q", got)
 	}
-	if got := h.get(t, bucket, "uploads/same.csv"); got == "" {
+	if got := h.object(bucket, "uploads/same.csv"); got == "" {
 		t.Error("the newer file is gone")
 	}
-	h.pass(t, 100*day) // the newest stays
-	h.settled(t, 1)
-	h.stop(t)
-	h.start(t)
-	h.settled(t, 1)
-	h.mustPut(t, "uploads/new.csv", "person,flavor\nandy,mint\nbill,mint\ncleo,vanilla\n")
-	if u := h.settled(t, 2)[0]; u.Counts.Applied != 3 {
+	h.pass(100 * day) // the newest stays
+	h.allSettled(1)
+	h.stop()
+	h.start()
+	h.allSettled(1)
+	h.put("new.csv", "person,flavor\nandy,mint\nbill,mint\ncleo,vanilla\n")
+	if u := h.allSettled(2)[0]; u.Counts.Applied != 3 {
 		t.Errorf("%+v", u)
 	}
-	if n := h.changes(t, h.Info(), 5); n != 5 { // andy, cleo, dora; andy and bill: cleo was still there
+	if n := h.changes(5); n != 5 { // andy, cleo, dora; andy and bill: cleo was still there
 		t.Errorf("%d changes, want 5", n)
 	}
 }
 
-// changes counts what was announced, once so many are there.
-func (h *machine) changes(t *testing.T, i local.Info, atLeast uint64) uint64 {
-	t.Helper()
+// log is the stream of changes, as a subscriber sees it.
+func (h *house) log() jetstream.Stream {
+	h.t.Helper()
+	i := h.Info()
 	nc, err := nats.Connect(i.NATS, nats.UserInfo(i.NATSUser, i.NATSPassword))
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	defer nc.Close()
+	h.t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	var n uint64
-	await(t, "changes are announced", func() bool {
-		stream, err := js.Stream(t.Context(), "CHANGES")
+	stream, err := js.Stream(h.t.Context(), "CHANGES")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return stream
+}
+
+// changes counts what was announced, once so many are there.
+func (h *house) changes(atLeast uint64) (n uint64) {
+	h.t.Helper()
+	log := h.log()
+	await(h.t, "all changes", func() bool {
+		info, err := log.Info(h.t.Context())
 		if err != nil {
-			t.Fatal(err)
+			h.t.Fatal(err)
 		}
-		n = stream.CachedInfo().State.Msgs
+		n = info.State.Msgs
 		return n >= atLeast
 	})
 	return n
@@ -103,11 +114,11 @@ func TestUploadsAreKept(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *local.Config) { c.Retention.Newest = 1 })
 	for i := range 3 {
-		h.mustPut(t, fmt.Sprintf("uploads/%d.csv", i), "person,flavor\nandy,vanilla\n")
-		h.settled(t, i+1)
+		h.put(fmt.Sprintf("%d.csv", i), "person,flavor\nandy,vanilla\n")
+		h.allSettled(i + 1)
 	}
-	h.pass(t, 10_000*day)
-	h.settled(t, 3)
+	h.pass(10_000 * day)
+	h.allSettled(3)
 }
 
 // TestNothingIsForgottenWhileDeadLettersWait: one may belong to it, and would be taken for news.
@@ -115,8 +126,8 @@ func TestNothingIsForgottenWhileDeadLettersWait(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *local.Config) { c.Retention.Uploads, c.Retention.Newest = 10*day, 1 })
 	for i := range 3 {
-		h.mustPut(t, fmt.Sprintf("uploads/%d.csv", i), "person,flavor\nandy,vanilla\n")
-		h.settled(t, i+1)
+		h.put(fmt.Sprintf("%d.csv", i), "person,flavor\nandy,vanilla\n")
+		h.allSettled(i + 1)
 	}
 	if err := h.PublishNonsense(t.Context()); err != nil {
 		t.Fatal(err)
@@ -125,11 +136,11 @@ func TestNothingIsForgottenWhileDeadLettersWait(t *testing.T) {
 		_, dead, err := h.Waiting(t.Context())
 		return err == nil && dead == 1
 	})
-	h.later.Add(int64(11 * day))
+	h.forward(11 * day)
 	if err := h.Tidy(t.Context()); !errors.Is(err, local.ErrNotNow) {
 		t.Errorf("Tidy = %v, want ErrNotNow", err)
 	}
-	if got := h.keys(t); len(got) != 3 {
+	if got := h.keys(); len(got) != 3 {
 		t.Errorf("left: %v", got)
 	}
 }
@@ -138,36 +149,36 @@ func TestNothingIsForgottenWhileDeadLettersWait(t *testing.T) {
 func TestReportsAreRemoved(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *local.Config) { c.Retention.Reports = 10 * day })
-	h.mustPut(t, "uploads/a.csv", "person,flavor\nbill\n")
-	u := h.settled(t, 1)[0]
+	h.put("a.csv", "person,flavor\nbill\n")
+	u := h.allSettled(1)[0]
 	key := u.ID + "/rejects.ndjson"
-	h.pass(t, 10*day-time.Minute)
-	if got := h.get(t, h.Info().ReportsBucket, key); got == "" {
+	h.pass(10*day - time.Minute)
+	if got := h.object(h.Info().ReportsBucket, key); got == "" {
 		t.Fatal("the report is gone too early")
 	}
-	h.pass(t, 2*time.Minute)
-	if got := h.get(t, h.Info().ReportsBucket, key); got != "" {
+	h.pass(2 * time.Minute)
+	if got := h.object(h.Info().ReportsBucket, key); got != "" {
 		t.Errorf("the report is still there: %q", got)
 	}
-	if got := h.get(t, h.Info().Bucket, "uploads/a.csv"); got == "" {
+	if got := h.object(h.Info().Bucket, "uploads/a.csv"); got == "" {
 		t.Error("the upload is gone")
 	}
-	h.settled(t, 1)
+	h.allSettled(1)
 }
 
 // TestRemovedPeopleAreForgotten after their time, and not before.
 func TestRemovedPeopleAreForgotten(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *local.Config) { c.Retention.Removed = 10 * day })
-	h.mustPut(t, "uploads/a.json", `{"andy":"vanilla"}`)
-	h.settled(t, 1)
-	h.mustPut(t, "uploads/b.json", `{"andy":null}`)
-	h.settled(t, 2)
+	h.put("a.json", `{"andy":"vanilla"}`)
+	h.allSettled(1)
+	h.put("b.json", `{"andy":null}`)
+	h.allSettled(2)
 	for _, test := range []struct {
 		after time.Duration
 		want  int
 	}{{10*day - time.Minute, 1}, {2 * time.Minute, 0}} {
-		h.pass(t, test.after)
+		h.pass(test.after)
 		if n, err := h.Tombstones(t.Context()); n != test.want || err != nil {
 			t.Errorf("%d are remembered, %v; want %d", n, err, test.want)
 		}
@@ -180,20 +191,7 @@ func TestChangesAreKept(t *testing.T) {
 	h := start(t, func(c *local.Config) { c.Retention.Changes = 20 * day })
 	kept := func(want time.Duration, bytes int64) {
 		t.Helper()
-		i := h.Info()
-		nc, err := nats.Connect(i.NATS, nats.UserInfo(i.NATSUser, i.NATSPassword))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stream, err := js.Stream(t.Context(), "CHANGES")
-		if err != nil {
-			t.Fatal(err)
-		}
+		stream := h.log()
 		if c := stream.CachedInfo().Config; c.MaxAge != want || c.MaxBytes != bytes {
 			t.Errorf("kept for %s and %d bytes, want %s and %d", c.MaxAge, c.MaxBytes, want, bytes)
 		}
@@ -202,9 +200,9 @@ func TestChangesAreKept(t *testing.T) {
 		}
 	}
 	kept(20*day, 10<<30)
-	h.stop(t)
+	h.stop()
 	h.cfg.Retention.Changes, h.cfg.Retention.ChangesBytes = day, 1<<20
-	h.start(t)
+	h.start()
 	kept(day, 1<<20)
 }
 
@@ -225,14 +223,14 @@ func TestWithoutStreams(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
-			h.mustPut(t, "uploads/done.csv", "person,flavor\nandy,vanilla\n")
-			before := h.settled(t, 1)[0]
+			h.put("done.csv", "person,flavor\nandy,vanilla\n")
+			before := h.allSettled(1)[0]
 			h.lucky.Store(test.lucky)
 			h.disk.Store(0)
-			h.mustPut(t, "uploads/a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
+			h.put("a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
 			least := h.low.Load() + 2
 			await(t, "it stands still", func() bool { return h.low.Load() >= least })
-			h.stop(t)
+			h.stop()
 			gone := []string{"streams"}
 			if test.delete {
 				gone = append(gone, "bucket/objects/flavorless-uploads/uploads/a.csv")
@@ -243,15 +241,15 @@ func TestWithoutStreams(t *testing.T) {
 				}
 			}
 			h.disk.Store(plenty)
-			h.start(t)
+			h.start()
 			await(t, "it is read again", func() bool {
 				if err := h.Tidy(t.Context()); err != nil && !errors.Is(err, local.ErrNotNow) {
 					t.Fatal(err)
 				}
-				list := h.uploads(t)
+				list := h.uploads()
 				return len(list) == 2 && list[0].Status.Settled()
 			})
-			list := h.settled(t, 2)
+			list := h.allSettled(2)
 			c := list[0].Counts
 			if list[0].Status != test.want || !test.delete && (c.Rows != 3 || c.Applied != 2 || c.Rejected != 1) {
 				t.Errorf("it was read again as %+v", list[0])
@@ -259,8 +257,8 @@ func TestWithoutStreams(t *testing.T) {
 			if !before.Settled.Equal(list[1].Settled) {
 				t.Errorf("what was done was done again: %+v, was %+v", list[1], before)
 			}
-			if want := map[bool]uint64{false: 2}[test.delete]; h.changes(t, h.Info(), want) != want {
-				t.Errorf("%d changes, want %d", h.changes(t, h.Info(), want), want)
+			if want := map[bool]uint64{false: 2}[test.delete]; h.changes(want) != want {
+				t.Errorf("%d changes, want %d", h.changes(want), want)
 			}
 		})
 	}
@@ -272,15 +270,15 @@ func TestWhatIsUnderWayIsNotReadAgain(t *testing.T) {
 	h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
 	h.lucky.Store(4)
 	h.disk.Store(0)
-	h.mustPut(t, "uploads/a.csv", "person,flavor\nandy,mint\n")
+	h.put("a.csv", "person,flavor\nandy,mint\n")
 	least := h.low.Load() + 2
 	await(t, "it stands still", func() bool { return h.low.Load() >= least })
 	if err := h.Tidy(t.Context()); !errors.Is(err, local.ErrNotNow) {
 		t.Errorf("Tidy = %v, want ErrNotNow", err)
 	}
-	if u := h.uploads(t)[0]; u.Status != events.Applying || u.Counts.Rows != 1 {
+	if u := h.uploads()[0]; u.Status != events.Applying || u.Counts.Rows != 1 {
 		t.Errorf("%+v", u)
 	}
 	h.disk.Store(plenty)
-	h.settled(t, 1)
+	h.allSettled(1)
 }

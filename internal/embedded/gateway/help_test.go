@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
@@ -205,4 +208,50 @@ func await(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("%s: not in 30 seconds", what)
 		}
 	}
+}
+
+// code is what S3 calls an error.
+func code(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+// staged lists the files that uploads which did not come to their end have left.
+func (e *env) staged(t *testing.T) (left []string) {
+	t.Helper()
+	for _, b := range []string{bucket, "reports"} {
+		err := filepath.WalkDir(filepath.Join(e.cfg.Dir, "objects", b, ".sgwtmp"), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				left = append(left, path)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return left
+}
+
+// nothingStored makes sure that what was refused left no trace.
+func (e *env) nothingStored(t *testing.T) {
+	t.Helper()
+	if got := e.staged(t); len(got) > 0 {
+		t.Errorf("left behind: %v", got)
+	}
+	if got := e.keys(); len(got) > 0 {
+		t.Errorf("announced: %v", got)
+	}
+	if got := e.objects(t); len(got) > 0 {
+		t.Errorf("stored: %v", got)
+	}
+}
+
+func (e *env) tryPut(t *testing.T, key string, body []byte) error {
+	t.Helper()
+	_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: bytes.NewReader(body)})
+	return err
 }

@@ -1,0 +1,98 @@
+package gateway_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/test/rawhttp"
+)
+
+// presigned is the request line's target of a PUT that is let in.
+func (e *env) presigned(t *testing.T, key string) string {
+	t.Helper()
+	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(signed.URL, "http://"+e.Addr())
+}
+
+// TestSlowClientsAreCutOff: a client that sends nothing, or too little, loses its connection.
+func TestSlowClientsAreCutOff(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(c *gateway.Config) { c.Patience = 200 * time.Millisecond })
+	head := "PUT " + e.presigned(t, "uploads/slow.csv") + " HTTP/1.1\r\nHost: " + e.Addr() + "\r\nContent-Length: 100000\r\n"
+	for name, test := range map[string]struct{ begin, trickle string }{
+		"nothing":          {"", ""},
+		"half a head":      {head, ""},
+		"no body":          {head + "\r\n", ""},
+		"a trickling head": {head, "X-A: b\r\n"},
+		"a trickling body": {head + "\r\n", "x"},
+		"idle":             {"GET / HTTP/1.1\r\nHost: " + e.Addr() + "\r\n\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rawhttp.CutsOff(t, e.Addr(), test.begin, test.trickle)
+		})
+	}
+	t.Cleanup(func() { e.nothingStored(t) })
+}
+
+// TestASteadyClientIsWaitedFor: an upload may take much longer than the patience.
+func TestASteadyClientIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	const patience, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
+	e := start(t, func(c *gateway.Config) { c.Patience = patience })
+	c := rawhttp.Dial(t, e.Addr())
+	fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", e.presigned(t, "uploads/steady.csv"), e.Addr(), pieces*piece)
+	tick := time.NewTicker(patience / 30)
+	defer tick.Stop()
+	for range pieces {
+		<-tick.C
+		if _, err := c.Write(payload(piece)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
+		t.Errorf("%v, %q", err, answer)
+	}
+	if got := e.last(t, "uploads/steady.csv").Size; got != pieces*piece {
+		t.Errorf("announced size %d", got)
+	}
+}
+
+// TestAReaderThatDoesNotRead is cut off, too.
+func TestAReaderThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(c *gateway.Config) { c.Patience = 3 * time.Second }) // long enough to put it on a busy machine
+	const size = 64 << 20                                                   // more than the buffers on the way take
+	e.put(t, "drafts/large.csv", string(payload(size)))
+	signed, err := s3.NewPresignClient(e.s3).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/large.csv")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func() net.Conn {
+		c := rawhttp.Dial(t, e.Addr())
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", strings.TrimPrefix(signed.URL, "http://"+e.Addr()), e.Addr())
+		return c
+	}
+	c := get()
+	await(t, "the gateway gives it up", func() bool { return gateway.Connections(e.Gateway) == 0 })
+	if n, err := io.Copy(io.Discard, c); n >= size || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes of %d came, %v", n, size, err)
+	}
+	c = get()
+	if n, err := io.CopyN(io.Discard, c, size); err != nil {
+		t.Errorf("who reads gets %d bytes, %v", n, err)
+	}
+}
