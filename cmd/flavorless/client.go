@@ -224,7 +224,7 @@ func (c *connection) nextPage(res *http.Response) (string, error) {
 		return "", fmt.Errorf("reading the link to the next page: %w", err)
 	}
 	route, ok := strings.CutPrefix(next.RequestURI(), strings.TrimRight(base.EscapedPath(), "/"))
-	if !ok || next.Host != base.Host {
+	if !ok || !strings.HasPrefix(route, "/") || next.Host != base.Host {
 		return "", fmt.Errorf("the link to the next page, %s, leads out of %s", target, c.info.API)
 	}
 	return route, nil
