@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -66,10 +67,10 @@ func (w *watcher) line() string {
 }
 
 // end waits until it has ended, and gives what else it wrote to either side.
-func (w *watcher) end(signal os.Signal) (code int, rest string) {
+func (w *watcher) end(by os.Signal) (code int, rest string) {
 	w.t.Helper()
-	if signal != nil {
-		if err := w.Process.Signal(signal); err != nil {
+	if by != nil {
+		if err := w.Process.Signal(by); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -181,6 +182,10 @@ func TestWatchStack(t *testing.T) {
 		}
 	})
 	t.Run("the terminal is closed", func(t *testing.T) {
+		// What is handled here is not ignored there, though the tests be run under nohup.
+		heard := make(chan os.Signal, 1)
+		signal.Notify(heard, syscall.SIGHUP)
+		defer signal.Stop(heard)
 		w := startWatch(t, "--stack", c.stack)
 		if code, rest := w.end(syscall.SIGHUP); code != exitOK || rest != "" {
 			t.Errorf("exit code %d, and more: %s", code, rest)
