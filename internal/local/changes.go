@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"iter"
+	"sync/atomic"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
@@ -10,8 +11,9 @@ import (
 
 // changeLog is the log of changes while there is somebody to read it to: until the server stops.
 type changeLog struct {
-	streams *jetstream.Server
-	open    context.Context //nolint:containedctx // of the server, beside that of each reader
+	streams   *jetstream.Server
+	open      context.Context //nolint:containedctx // of the server, beside that of each reader
+	followers *atomic.Int64   // readers now
 }
 
 // Changes implements a port of the API.
@@ -27,6 +29,8 @@ func (l changeLog) Changes(ctx context.Context, from events.Start) (iter.Seq2[ev
 	return func(yield func(events.Announced, error) bool) {
 		defer cancel()
 		defer detach()
+		l.followers.Add(1)
+		defer l.followers.Add(-1)
 		log(yield)
 	}, nil
 }

@@ -239,6 +239,11 @@ func (h *house) get(target string, headers ...string) (status int, body string) 
 // read asks with a good token.
 func (h *house) read(route string) (status int, body string) {
 	h.t.Helper()
+	return h.get(route, "Authorization", "Bearer "+h.token())
+}
+
+func (h *house) token() string {
+	h.t.Helper()
 	is, err := issuer.Open(issuer.Config{Dir: local.IssuerDir(h.cfg.Dir)})
 	if err != nil {
 		h.t.Fatal(err)
@@ -247,7 +252,7 @@ func (h *house) read(route string) (status int, body string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return h.get(route, "Authorization", "Bearer "+token)
+	return token
 }
 
 // await looks until a condition holds.

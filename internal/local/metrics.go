@@ -36,7 +36,13 @@ func (s *Server) measure() {
 	s.registry = prometheus.NewRegistry()
 	s.recorder = prom.New(s.registry)
 	s.registry.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newGauges(s), buildInfo())
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newGauges(s), followers(s), buildInfo())
+}
+
+func followers(s *Server) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "flavorless_change_followers", Help: "Clients that follow GET /changes now.",
+	}, func() float64 { return float64(s.followers.Load()) })
 }
 
 func buildInfo() prometheus.Collector {

@@ -1,6 +1,8 @@
 package local_test
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -133,6 +135,32 @@ func TestMetrics(t *testing.T) {
 	if err != nil || len(problems) > 0 {
 		t.Errorf("promlint: %+v, error %v", problems, err)
 	}
+}
+
+// TestMetricsCountFollowers of GET /changes, while they are there.
+func TestMetricsCountFollowers(t *testing.T) {
+	h := start(t)
+	want := func(n float64) {
+		t.Helper()
+		await(t, fmt.Sprintf("%v followers", n), func() bool { return h.scrape()["flavorless_change_followers"] == n })
+	}
+	want(0)
+	ctx, leave := context.WithCancel(t.Context())
+	for n := range 2 {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.Info().API+"/changes", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+h.token())
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		want(float64(n + 1))
+	}
+	leave()
+	want(0)
 }
 
 // TestMetricsOfABrokenHouse: what can't be read is missing and counted, the rest is there.

@@ -53,6 +53,7 @@ type Server struct {
 	metricsListener net.Listener // nil if the metrics have no address of their own
 	metricsHTTP     *http.Server // likewise
 	metricsURL      string
+	followers       atomic.Int64 // of the changes, over HTTP
 
 	vitals     vitals
 	stages     sync.WaitGroup
@@ -165,7 +166,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.open}, Verifier: tokens.Verifier{Next: verifier, To: s.recorder},
+		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.open, &s.followers}, Verifier: tokens.Verifier{Next: verifier, To: s.recorder},
 		Compress: compressed, Health: s.health, Clock: s.cfg.Clock, Logger: s.cfg.Log,
 	})
 	if err != nil {
