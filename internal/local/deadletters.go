@@ -136,15 +136,6 @@ func subject(d jetstream.DeadLetter) string {
 	return fmt.Sprintf("message %d", d.Number)
 }
 
-// uploadOf is whose message a dead letter is, as far as that can be told.
-func uploadOf(d jetstream.DeadLetter) string {
-	var o events.Object
-	if id := d.Attributes["upload"]; id != "" || d.Queue != jetstream.Uploads || json.Unmarshal(d.Body, &o) != nil {
-		return id
-	}
-	return o.UploadID() // a letter from before it was an attribute
-}
-
 func (s *Server) redrive(ctx context.Context, queue string) (Redriven, error) {
 	r := Redriven{Queue: queue, Failures: []string{}}
 	var stream jetstream.Stream
@@ -166,10 +157,9 @@ func (s *Server) redrive(ctx context.Context, queue string) (Redriven, error) {
 		switch {
 		case err == nil:
 			r.Restored++
-			s.cfg.Log.InfoContext(ctx, "put back", "upload", uploadOf(d), "queue", queue, "tries", d.Tries, "reason", d.Reason)
 		case !errors.Is(err, events.ErrNotFound): // not found: somebody else was faster
 			r.Failures = append(r.Failures, err.Error())
-			s.cfg.Log.WarnContext(ctx, "not put back", "upload", uploadOf(d), "queue", queue, "error", err)
+			s.cfg.Log.WarnContext(ctx, "not put back", "upload", d.Attributes["upload"], "queue", queue, "error", err)
 		}
 		if len(r.Failures) == mostLetters {
 			break

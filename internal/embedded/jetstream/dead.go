@@ -119,6 +119,8 @@ func (s *Server) Redrive(ctx context.Context, number uint64) error {
 	if err := stream.DeleteMsg(ctx, number); err != nil && !errors.Is(notFound(err), events.ErrNotFound) {
 		return fmt.Errorf("redriving dead letter %d: it is back in its queue, but can't be deleted: %w", number, err)
 	}
+	d := parseDead(m)
+	s.log.InfoContext(ctx, "put back", "upload", d.Attributes["upload"], "queue", string(d.Queue), "id", d.ID, "tries", d.Tries, "reason", d.Reason)
 	return nil
 }
 
