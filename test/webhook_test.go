@@ -23,7 +23,7 @@ type receiver struct {
 	secret []byte
 
 	mu     sync.Mutex
-	answer func(http.ResponseWriter, *http.Request) // by default: 204
+	answer func(http.ResponseWriter, *http.Request) (taken bool) // and answered itself, if it was not
 	tries  int
 	got    map[string]events.Change // by webhook-id
 	forged int
@@ -48,8 +48,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		r.forged++
 	}
 	r.mu.Unlock()
-	if answer != nil {
-		answer(w, req)
+	if answer != nil && !answer(w, req) {
 		return
 	}
 	r.mu.Lock()
@@ -58,7 +57,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (r *receiver) set(answer func(http.ResponseWriter, *http.Request)) {
+func (r *receiver) set(answer func(http.ResponseWriter, *http.Request) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answer = answer
@@ -93,11 +92,16 @@ func TestWebhooks(t *testing.T) {
 	release := make(chan struct{})
 	letGo := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(letGo)
-	broken.set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
-	hung.set(func(_ http.ResponseWriter, r *http.Request) {
+	broken.set(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusInternalServerError)
+		return false
+	})
+	hung.set(func(_ http.ResponseWriter, r *http.Request) bool {
 		select {
 		case <-release:
+			return true
 		case <-r.Context().Done():
+			return false
 		}
 	})
 	p := startPipeline(t, func(c *local.Config) { c.Dir, c.Webhooks, c.WebhookTries = dir, urls, 2 })
@@ -120,7 +124,6 @@ func TestWebhooks(t *testing.T) {
 	}
 
 	p.restart() // with deliveries to the hung one under way
-	hung.set(nil)
 	letGo()
 	p.await("the hung one has heard all", func() bool { return len(hung.heard()) == people })
 
@@ -149,16 +152,15 @@ func TestWebhookRetryAfter(t *testing.T) {
 	}
 	r.secret, _ = base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	var first, second time.Time
-	r.set(func(w http.ResponseWriter, _ *http.Request) {
+	r.set(func(w http.ResponseWriter, _ *http.Request) bool {
 		if first.IsZero() {
 			first = time.Now()
 			w.Header().Set("Retry-After", "3")
 			w.WriteHeader(http.StatusTooManyRequests)
-			return
+			return false
 		}
 		second = time.Now()
-		r.set(nil)
-		w.WriteHeader(http.StatusNoContent)
+		return true
 	})
 	p := startPipeline(t, func(c *local.Config) { c.Dir, c.Webhooks = dir, []string{r.URL} })
 	p.put("uploads/a.csv", []byte("person,flavor\nandy,lemon\n"), nil)

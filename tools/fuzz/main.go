@@ -22,14 +22,13 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
 func main() {
 	var c config
-	flag.DurationVar(&c.time, "time", 2*time.Minute, "how `long` each target runs")
+	flag.StringVar(&c.time, "time", "2m", "how `long` each target runs, or, as 1000x, with how many inputs")
 	flag.IntVar(&c.parallel, "parallel", 0, "how many `processes` work on a target (default: as many as there are CPUs)")
 	run := flag.String("run", "", "only targets whose package and name, as in events.FuzzCleanName, match this `regexp`")
 	flag.BoolVar(&c.list, "list", false, "only list the targets")
@@ -47,7 +46,7 @@ func main() {
 }
 
 type config struct {
-	time     time.Duration
+	time     string // as go test takes it
 	parallel int
 	only     *regexp.Regexp
 	list     bool
@@ -133,7 +132,7 @@ var timeUp = regexp.MustCompile(`--- FAIL: \S+ \(\S+\)\n\s+context deadline exce
 
 // fuzz runs one target. Its cached inputs of earlier runs come first.
 func (c config) fuzz(ctx context.Context, t target, out io.Writer) error {
-	args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", c.time.String(), "-fuzzminimizetime", "1s", "-timeout", "0"}
+	args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", c.time, "-fuzzminimizetime", "1s", "-timeout", "0"}
 	if c.parallel > 0 {
 		args = append(args, "-parallel", strconv.Itoa(c.parallel))
 	}

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -62,7 +61,7 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(folder, func(t *testing.T) {
 			var out bytes.Buffer
-			c := config{time: 100 * time.Millisecond, parallel: 1, only: regexp.MustCompile("")}
+			c := config{time: "1000x", parallel: 1, only: regexp.MustCompile("")}
 			err := c.run(t.Context(), []string{"./testdata/" + folder}, &out)
 			switch {
 			case want == "" && err != nil:
