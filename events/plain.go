@@ -10,16 +10,16 @@ func Plain(s string) bool { return plain(s) }
 func plain(s string) bool {
 	switch n := len(s); {
 	case n >= 8:
-		odd := unplain(word(s[n-8:]))
+		odd := Unplain(word(s[n-8:]))
 		for ; len(s) > 8; s = s[8:] {
-			odd |= unplain(word(s))
+			odd |= Unplain(word(s))
 		}
 		return odd&highs == 0
 	case n >= 4:
-		return unplain(half(s)|half(s[n-4:])<<32)&highs == 0
+		return Unplain(half(s)|half(s[n-4:])<<32)&highs == 0
 	case n > 0:
 		const spaces = 0x2020202020000000
-		return unplain(uint64(s[0])|uint64(s[n/2])<<8|uint64(s[n-1])<<16|spaces)&highs == 0
+		return Unplain(uint64(s[0])|uint64(s[n/2])<<8|uint64(s[n-1])<<16|spaces)&highs == 0
 	}
 	return true
 }
@@ -29,11 +29,13 @@ const (
 	highs = 0x8080808080808080
 )
 
-// unplain has a high bit set if, and only if, one of eight bytes is not plain. "Determine if a word has a byte less than
-// n", https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
-func unplain(w uint64) uint64 {
-	quote, backslash, del := w^ones*'"', w^ones*'\\', w^ones*0x7f
-	return w | (w - ones*' ') | (quote - ones) | (backslash - ones) | (del - ones)
+// Unplain looks at eight bytes of text, the first of them in the lowest bits. It has a high bit set of a byte if, and only
+// if, one of them is not as Plain wants it: the lowest one that is set is that of the first such byte, and of the bytes
+// above nothing can be told. "Determine if a word has a byte less than n",
+// https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
+func Unplain(word uint64) uint64 {
+	quote, backslash, del := word^ones*'"', word^ones*'\\', word^ones*0x7f
+	return word | (word - ones*' ') | (quote - ones) | (backslash - ones) | (del - ones)
 }
 
 func word(s string) uint64 { return half(s) | half(s[4:])<<32 }

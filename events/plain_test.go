@@ -1,6 +1,7 @@
 package events
 
 import (
+	"math/bits"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,16 @@ func TestPlain(t *testing.T) {
 					s := strings.Repeat(filler, at) + string([]byte{byte(c)}) + strings.Repeat(filler, length-at-1)
 					if got := plain(s); got != want(s) {
 						t.Fatalf("plain(%q) = %v, want %v", s, got, want(s))
+					}
+					if length != 8 {
+						continue
+					}
+					first := 8
+					if !want(s) {
+						first = at
+					}
+					if got := bits.TrailingZeros64(Unplain(word(s))&highs) / 8; got != first {
+						t.Fatalf("of %q the first that is not plain is %d, want %d", s, got, first)
 					}
 				}
 			}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -25,8 +24,9 @@ type csvDecoder struct {
 
 	line    text     // memory of lines that csv never saw
 	fields  []string // of such a line
-	skipped int64    // bytes that csv never saw
-	at      int64    // offset up to which rows were read
+	places  places
+	skipped int64 // bytes that csv never saw
+	at      int64 // offset up to which rows were read
 }
 
 func newCSV(src *source, in *bufio.Reader, start, offset int64, format Format) (decoder, error) {
@@ -49,22 +49,22 @@ func newCSV(src *source, in *bufio.Reader, start, offset int64, format Format) (
 	return d, nil
 }
 
-// begin moves to the first byte of the next row, over blank lines.
-func (d *csvDecoder) begin() error {
+// begin moves to the first byte of the next row, over blank lines, and gives what is buffered from there on.
+func (d *csvDecoder) begin() (buffered []byte, err error) {
 	for {
-		head, err := d.in.Peek(1)
+		buffered, err = d.in.Peek(max(d.in.Buffered(), 1))
 		d.src.begin(d.at)
-		if len(head) == 0 {
-			return err
+		if len(buffered) == 0 {
+			return nil, err
 		}
-		if head[0] != '\n' && head[0] != '\r' {
-			return nil
+		if buffered[0] != '\n' && buffered[0] != '\r' {
+			return buffered, nil
 		}
 		_, _ = d.in.Peek(2) // so that a CRLF is there as a whole
-		buffered, _ := d.in.Peek(d.in.Buffered())
+		buffered, _ = d.in.Peek(d.in.Buffered())
 		blank := blankLines(buffered)
 		if blank == 0 {
-			return nil
+			return buffered, nil
 		}
 		n, _ := d.in.Discard(blank) // they are buffered
 		d.skipped += int64(n)
@@ -91,33 +91,33 @@ func (d *csvDecoder) position() (line, column, offset int64) {
 	return line, column, d.src.record
 }
 
-func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
-	if err := d.begin(); err != nil {
-		return u, nil, err
+func (d *csvDecoder) next(u *events.Update) (*events.Reject, error) {
+	buffered, err := d.begin()
+	if err != nil {
+		return nil, err
 	}
-	u.Offset = d.at
-	fields, plain, ascii := d.plainLine()
-	var err error
+	*u = events.Update{Offset: d.at}
+	fields, plain, ascii := d.plainLine(buffered)
 	if !plain {
 		fields, err = d.csv.Read()
 	}
 	d.at = d.skipped + d.csv.InputOffset()
 	if !plain && d.src.crowded(d.at) { // also where it was all there at once, so that every run ends here
-		return u, nil, errManyFields
+		return nil, errManyFields
 	}
 	if err != nil {
 		reject, err := d.explain(err)
-		return u, reject, err
+		return reject, err
 	}
 	if d.at-u.Offset > MaxRecord {
-		return u, nil, errRecordTooLong
+		return nil, errRecordTooLong
 	}
 	if len(fields) != d.width {
 		mend := "put a field that contains %q in double quotes"
 		if len(fields) < d.width {
 			mend = "write one for each column, be it empty, with %q between them"
 		}
-		return u, d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
+		return d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
 			"the header has %d fields, the row %d; "+mend, d.width, len(fields), d.csv.Comma)}), nil
 	}
 	action := ""
@@ -126,11 +126,11 @@ func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 	}
 	if ascii && action == "" && tidy(fields[d.person]) && tidy(fields[d.flavor]) { // as most rows are
 		u.Person, u.Flavor = fields[d.person], fields[d.flavor]
-		return u, d.heading(u), nil
+		return d.heading(u.Person, u.Flavor), nil
 	}
-	column, bad := update(&u, fields[d.person], &fields[d.flavor], action)
+	column, bad := update(u, fields[d.person], &fields[d.flavor], action)
 	if bad == nil {
-		return u, d.heading(u), nil
+		return d.heading(u.Person, u.Flavor), nil
 	}
 	index := d.person
 	switch column {
@@ -144,44 +144,43 @@ func (d *csvDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 		for _, before := range fields[:index] {
 			column += len(before) + 1
 		}
-		return u, d.reject(int64(column), bad), nil
+		return d.reject(int64(column), bad), nil
 	}
-	return u, d.reject(d.column(d.csv.FieldPos(index)), bad), nil
+	return d.reject(d.column(d.csv.FieldPos(index)), bad), nil
 }
 
-// plainLine reads a line that the buffer has as a whole and that has no quotes: its fields are what stands between the
-// commas. Most lines are such, and looking for commas costs half of what a parser does. Ascii is events.Plain of them all.
-func (d *csvDecoder) plainLine() (fields []string, ok, ascii bool) {
-	buffered, _ := d.in.Peek(d.in.Buffered())
-	end := bytes.IndexByte(buffered, '\n')
-	if end < 0 {
+// plainLine reads a line that is buffered as a whole and has no quotes: its fields are what stands between the commas. Most
+// lines are such, and looking for commas costs half of what a parser does. Ascii is events.Plain of them all.
+func (d *csvDecoder) plainLine(buffered []byte) (fields []string, ok, ascii bool) {
+	if !d.places.find(buffered, byte(d.csv.Comma)) || d.places.commas > len(d.places.comma) {
 		return nil, false, false
 	}
-	line := buffered[:end]
-	if end > 0 && line[end-1] == '\r' {
-		line = line[:end-1]
+	row, odd := buffered[:d.places.end], d.places.odd
+	crlf := len(row) > 0 && row[len(row)-1] == '\r'
+	if crlf {
+		row = row[:len(row)-1]
 	}
-	rest := d.line.copy(line)
-	if ascii = events.Plain(rest); !ascii && strings.IndexByte(rest, '"') >= 0 {
+	if odd && bytes.IndexByte(row, '"') >= 0 {
 		return nil, false, false
 	}
-	n, _ := d.in.Discard(end + 1) // they are buffered
+	line := d.line.copy(row)
+	if crlf {
+		odd = !events.Plain(line)
+	}
+	n, _ := d.in.Discard(d.places.end + 1) // they are buffered
 	d.skipped += int64(n)
-	fields = d.fields[:0]
-	for comma := byte(d.csv.Comma); ; {
-		i := strings.IndexByte(rest, comma)
-		if i < 0 {
-			d.fields = append(fields, rest)
-			return d.fields, true, ascii
-		}
-		fields = append(fields, rest[:i])
-		rest = rest[i+1:]
+	fields, begin := d.fields[:0], 0
+	for _, comma := range d.places.comma[:d.places.commas] {
+		fields = append(fields, line[begin:comma])
+		begin = comma + 1
 	}
+	d.fields = append(fields, line[begin:])
+	return d.fields, true, !odd
 }
 
 // heading rejects the header of a second file that was joined to the first.
-func (d *csvDecoder) heading(u events.Update) *events.Reject {
-	if !isColumn(u.Person) || !isColumn(u.Flavor) {
+func (d *csvDecoder) heading(person, flavor string) *events.Reject {
+	if !isColumn(person) || !isColumn(flavor) {
 		return nil
 	}
 	return d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: "this is a header again; remove it from all but the first line"})

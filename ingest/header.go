@@ -17,7 +17,7 @@ func (d *csvDecoder) header(format Format) ([]string, error) {
 		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = d.position()
 		return bad
 	}
-	if err := d.begin(); err != nil {
+	if _, err := d.begin(); err != nil {
 		return nil, err
 	}
 	head, _ := d.in.Peek(headSize)

@@ -79,38 +79,38 @@ func (d *jsonDecoder) position() (line, column, offset int64) {
 	return line, column, offset
 }
 
-func (d *jsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
+func (d *jsonDecoder) next(u *events.Update) (*events.Reject, error) {
 	if d.done {
-		return u, nil, io.EOF
+		return nil, io.EOF
 	}
 	from := d.at()
 	d.src.begin(from)
 	switch d.in.PeekKind() {
 	case jsontext.KindEndObject, jsontext.KindEndArray:
-		return u, nil, d.end(from)
+		return nil, d.end(from)
 	}
 	value, err := d.in.ReadValue()
 	if err != nil {
-		return u, nil, d.explain(err)
+		return nil, d.explain(err)
 	}
-	u.Offset = d.at() - int64(len(value))
+	*u = events.Update{Offset: d.at() - int64(len(value))}
 	var fault int64
 	var bad *events.RowError
 	if d.open == jsontext.KindBeginArray {
-		fault, bad = d.object.decode(value, &u)
+		fault, bad = d.object.decode(value, u)
 		fault += u.Offset - 1
 	} else {
-		fault, bad, err = d.member(&u, value)
+		fault, bad, err = d.member(u, value)
 	}
 	switch {
 	case err != nil:
-		return u, nil, err
+		return nil, err
 	case d.at()-u.Offset > MaxRecord || u.Offset-from > MaxRecord:
-		return u, nil, errRecordTooLong
+		return nil, errRecordTooLong
 	case bad != nil:
-		return u, d.reject(u.Offset, fault, bad), nil
+		return d.reject(u.Offset, fault, bad), nil
 	}
-	return u, nil, nil
+	return nil, nil
 }
 
 // member reads a member of the object, whose name is the person. Fault is an offset.

@@ -39,17 +39,17 @@ func newNDJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, err
 
 func (d *ndjsonDecoder) position() (line, column, offset int64) { return d.line, 1, d.src.record }
 
-func (d *ndjsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
+func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 	for {
 		d.src.begin(d.at)
-		u.Offset = d.at
+		*u = events.Update{Offset: d.at}
 		line, err := d.readLine()
 		if errors.Is(err, errRecordTooLong) {
-			return u, d.reject(u.Offset, 1, line, &events.RowError{Code: events.RecordTooLong,
+			return d.reject(u.Offset, 1, line, &events.RowError{Code: events.RecordTooLong,
 				Reason: fmt.Sprintf("the line is longer than %d bytes; put one object on each line", MaxRecord)}), nil
 		}
 		if err != nil {
-			return u, nil, err
+			return nil, err
 		}
 		text, lead := trim(line)
 		for bytes.HasPrefix(text, []byte(byteOrderMark)) { // of a file that was joined to another
@@ -62,10 +62,10 @@ func (d *ndjsonDecoder) next() (u events.Update, _ *events.Reject, _ error) {
 			continue
 		}
 		u.Offset += lead
-		if column, bad := d.object.decode(text, &u); bad != nil {
-			return u, d.reject(u.Offset, before+column, text, bad), nil
+		if column, bad := d.object.decode(text, u); bad != nil {
+			return d.reject(u.Offset, before+column, text, bad), nil
 		}
-		return u, nil, nil
+		return nil, nil
 	}
 }
 

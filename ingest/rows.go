@@ -17,13 +17,14 @@ type Rows struct {
 	format  Format
 	decoder decoder
 	read    int64
+	row     events.Update // that Next returns
 	err     error
 }
 
 // decoder reads one format. next returns a row, or why it is rejected. The error is io.EOF at the
 // end, a *FileError when the file can't be read on, and any other when reading may succeed another time.
 type decoder interface {
-	next() (events.Update, *events.Reject, error)
+	next(u *events.Update) (*events.Reject, error)
 	// position gives line, column and offset of the record that is being read.
 	position() (line, column, offset int64)
 }
@@ -114,13 +115,13 @@ func (r *Rows) Next() (events.Update, *events.Reject, error) {
 	if r.err != nil {
 		return events.Update{}, nil, r.err
 	}
-	u, reject, err := r.decoder.next()
+	reject, err := r.decoder.next(&r.row)
 	if err != nil {
 		r.err = explain(r.decoder, err)
 		return events.Update{}, nil, r.err
 	}
 	r.read++
-	return u, reject, nil
+	return r.row, reject, nil
 }
 
 // explain places a file's failure.
