@@ -22,11 +22,10 @@ type csvDecoder struct {
 	flavor int
 	action int // -1 without that column
 
-	line    text     // memory of lines that csv never saw
-	fields  []string // of such a line
-	places  places
-	skipped int64 // bytes that csv never saw
-	at      int64 // offset up to which rows were read
+	line    text   // memory of lines that csv never saw
+	places  places // in such a line
+	skipped int64  // bytes that csv never saw
+	at      int64  // offset up to which rows were read
 }
 
 func newCSV(src *source, in *bufio.Reader, start, offset int64, format Format) (decoder, error) {
@@ -97,90 +96,96 @@ func (d *csvDecoder) next(u *events.Update) (*events.Reject, error) {
 		return nil, err
 	}
 	*u = events.Update{Offset: d.at}
-	fields, plain, ascii := d.plainLine(buffered)
-	if !plain {
-		fields, err = d.csv.Read()
+	if line, ok := d.plainLine(buffered); ok {
+		return d.plainRow(u, line), nil
 	}
+	fields, err := d.csv.Read()
 	d.at = d.skipped + d.csv.InputOffset()
-	if !plain && d.src.crowded(d.at) { // also where it was all there at once, so that every run ends here
+	switch {
+	case d.src.crowded(d.at): // also where it was all there at once, so that every run ends here
 		return nil, errManyFields
-	}
-	if err != nil {
-		reject, err := d.explain(err)
-		return reject, err
-	}
-	if d.at-u.Offset > MaxRecord {
+	case err != nil:
+		return d.explain(err)
+	case d.at-u.Offset > MaxRecord:
 		return nil, errRecordTooLong
-	}
-	if len(fields) != d.width {
-		mend := "put a field that contains %q in double quotes"
-		if len(fields) < d.width {
-			mend = "write one for each column, be it empty, with %q between them"
-		}
-		return d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
-			"the header has %d fields, the row %d; "+mend, d.width, len(fields), d.csv.Comma)}), nil
+	case len(fields) != d.width:
+		return d.ragged(len(fields)), nil
 	}
 	action := ""
 	if d.action >= 0 {
 		action = fields[d.action]
 	}
-	if ascii && action == "" && tidy(fields[d.person]) && tidy(fields[d.flavor]) { // as most rows are
-		u.Person, u.Flavor = fields[d.person], fields[d.flavor]
-		return d.heading(u.Person, u.Flavor), nil
+	if column, bad := update(u, fields[d.person], &fields[d.flavor], action); bad != nil {
+		return d.reject(d.column(d.csv.FieldPos(d.index(column))), bad), nil
 	}
-	column, bad := update(u, fields[d.person], &fields[d.flavor], action)
-	if bad == nil {
-		return d.heading(u.Person, u.Flavor), nil
-	}
-	index := d.person
-	switch column {
-	case "flavor":
-		index = d.flavor
-	case "action":
-		index = d.action
-	}
-	if plain {
-		column := 1
-		for _, before := range fields[:index] {
-			column += len(before) + 1
-		}
-		return d.reject(int64(column), bad), nil
-	}
-	return d.reject(d.column(d.csv.FieldPos(index)), bad), nil
+	return d.heading(u), nil
 }
 
 // plainLine reads a line that is buffered as a whole and has no quotes: its fields are what stands between the commas. Most
-// lines are such, and looking for commas costs half of what a parser does. Ascii is events.Plain of them all.
-func (d *csvDecoder) plainLine(buffered []byte) (fields []string, ok, ascii bool) {
-	if !d.places.find(buffered, byte(d.csv.Comma)) || d.places.commas > len(d.places.comma) {
-		return nil, false, false
+// lines are such, and looking for commas costs half of what a parser does.
+func (d *csvDecoder) plainLine(buffered []byte) (line string, ok bool) {
+	p := &d.places
+	if !p.find(buffered, byte(d.csv.Comma)) || p.commas > len(p.comma) {
+		return "", false
 	}
-	row, odd := buffered[:d.places.end], d.places.odd
+	row := buffered[:p.end]
 	crlf := len(row) > 0 && row[len(row)-1] == '\r'
 	if crlf {
 		row = row[:len(row)-1]
 	}
-	if odd && bytes.IndexByte(row, '"') >= 0 {
-		return nil, false, false
+	if p.odd && bytes.IndexByte(row, '"') >= 0 {
+		return "", false
 	}
-	line := d.line.copy(row)
+	line = d.line.copy(row)
 	if crlf {
-		odd = !events.Plain(line)
+		p.odd = !events.Plain(line)
 	}
-	n, _ := d.in.Discard(d.places.end + 1) // they are buffered
+	n, _ := d.in.Discard(p.end + 1) // they are buffered
 	d.skipped += int64(n)
-	fields, begin := d.fields[:0], 0
-	for _, comma := range d.places.comma[:d.places.commas] {
-		fields = append(fields, line[begin:comma])
-		begin = comma + 1
+	d.at += int64(n)
+	return line, true
+}
+
+func (d *csvDecoder) plainRow(u *events.Update, line string) *events.Reject {
+	p := &d.places
+	if fields := p.commas + 1; fields != d.width {
+		return d.ragged(fields)
 	}
-	d.fields = append(fields, line[begin:])
-	return d.fields, true, !odd
+	person, flavor, action := p.field(line, d.person), p.field(line, d.flavor), ""
+	if d.action >= 0 {
+		action = p.field(line, d.action)
+	}
+	if !p.odd && action == "" && tidy(person) && tidy(flavor) { // as most rows are
+		u.Person, u.Flavor = person, flavor
+	} else if column, bad := update(u, person, &flavor, action); bad != nil {
+		return d.reject(int64(p.begin(d.index(column)))+1, bad)
+	}
+	return d.heading(u)
+}
+
+// index is that of one of our columns.
+func (d *csvDecoder) index(column string) int {
+	switch column {
+	case "flavor":
+		return d.flavor
+	case "action":
+		return d.action
+	}
+	return d.person
+}
+
+func (d *csvDecoder) ragged(fields int) *events.Reject {
+	mend := "put a field that contains %q in double quotes"
+	if fields < d.width {
+		mend = "write one for each column, be it empty, with %q between them"
+	}
+	return d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
+		"the header has %d fields, the row %d; "+mend, d.width, fields, d.csv.Comma)})
 }
 
 // heading rejects the header of a second file that was joined to the first.
-func (d *csvDecoder) heading(person, flavor string) *events.Reject {
-	if !isColumn(person) || !isColumn(flavor) {
+func (d *csvDecoder) heading(u *events.Update) *events.Reject {
+	if !isColumn(u.Person) || !isColumn(u.Flavor) {
 		return nil
 	}
 	return d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: "this is a header again; remove it from all but the first line"})

@@ -46,6 +46,22 @@ func (p *places) find(text []byte, comma byte) bool {
 	return false
 }
 
+// begin is where a field begins in the line; there must be no more commas than places of them.
+func (p *places) begin(field int) int {
+	if field == 0 {
+		return 0
+	}
+	return p.comma[field-1] + 1
+}
+
+// field is one of the line's.
+func (p *places) field(line string, field int) string {
+	if field == p.commas {
+		return line[p.begin(field):]
+	}
+	return line[p.begin(field):p.comma[field]]
+}
+
 const (
 	ones  = 0x0101010101010101
 	lows  = 0x7f7f7f7f7f7f7f7f
