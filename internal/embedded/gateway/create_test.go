@@ -252,24 +252,26 @@ func TestAnUploadThatCannotBeAnnouncedFails(t *testing.T) {
 	}
 }
 
-// half sends the first half of a body, and closes or resets the connection.
+// half sends the first half of a body, closes or resets the connection once it has begun to be stored, and waits until
+// that is over.
 func (e *env) half(t *testing.T, signed string, reset bool) {
 	t.Helper()
 	c, err := net.Dial("tcp", e.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
 	path := strings.TrimPrefix(signed, "http://"+e.Addr())
 	if _, err := fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", path, e.Addr(), payload(50000)); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * time.Millisecond) // else a reset overtakes the data
+	await(t, "it is stored as it comes", func() bool { return len(e.staged(t)) > 0 })
 	if reset {
 		if err := c.(*net.TCPConn).SetLinger(0); err != nil {
 			t.Fatal(err)
 		}
 	}
+	c.Close()
+	await(t, "it is given up", func() bool { return len(e.staged(t)) == 0 })
 }
 
 func TestAnUploadCutShortIsNotStored(t *testing.T) {
@@ -283,7 +285,6 @@ func TestAnUploadCutShortIsNotStored(t *testing.T) {
 		}
 		e.half(t, signed.URL, reset)
 	}
-	time.Sleep(200 * time.Millisecond)
 	if got, found := e.keys(), e.objects(t); len(got) != 0 || len(found) != 0 {
 		t.Errorf("announced %v, stored %v; want nothing", got, found)
 	}
@@ -295,7 +296,6 @@ func TestAnUploadCutShortIsNotStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.half(t, part.URL, false)
-	time.Sleep(100 * time.Millisecond)
 	parts, err := e.s3.ListParts(t.Context(), &s3.ListPartsInput{Bucket: aws.String(bucket), Key: mp.Key, UploadId: mp.UploadId})
 	if err != nil || len(parts.Parts) != 0 {
 		t.Errorf("parts %v, %v; want none", parts.Parts, err)
