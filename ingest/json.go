@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -191,9 +193,22 @@ func (d *jsonDecoder) explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF: //nolint:errorlint // bare only at the end
 		return d.failure(d.src.read, "the JSON ends in the middle; it was cut off, so make and upload it again")
 	case errors.As(err, &syntax):
-		return d.failure(d.skip+syntax.ByteOffset, "this is not valid JSON (%v); mend it there", syntax.Err)
+		return d.failure(d.skip+syntax.ByteOffset, "this is not valid JSON (%s); mend it there", d.objection(syntax))
 	}
 	return err
+}
+
+// objection is what jsontext says. A character of several bytes it names by those that it has in its buffer: that must not
+// depend on how the file came, or on where reading went on.
+func (d *jsonDecoder) objection(syntax *jsontext.SyntacticError) string {
+	said := syntax.Err.Error()
+	at := d.src.window.rest(max(d.skip+syntax.ByteOffset, d.src.record))
+	if len(at) > 0 && at[0] >= utf8.RuneSelf {
+		if what, where, ok := strings.Cut(said, "' "); ok && strings.HasPrefix(what, "invalid character '") {
+			return "invalid character beyond ASCII " + where
+		}
+	}
+	return said
 }
 
 // failure says that the JSON can't be read on from the offset at.
