@@ -1,6 +1,6 @@
 // Command fuzz runs every fuzz target of the packages that are named, one after the other, each for a while. It finds them
-// in the sources, so that a new one can't be forgotten. At the first input that a target fails with it stops, and tells in
-// which file that input is kept.
+// in the sources, so that a new one can't be forgotten. Of a target that fails it tells at the end in which file the input is
+// kept that it fails with.
 //
 //	go run ./tools/fuzz -time 2m ./...
 package main
@@ -75,6 +75,7 @@ func (c config) run(ctx context.Context, patterns []string, out io.Writer) error
 	if len(chosen) == 0 {
 		return fmt.Errorf("no fuzz target of %s matches %q", strings.Join(patterns, " "), c.only)
 	}
+	var failed []error
 	for i, t := range chosen {
 		if c.list {
 			fmt.Fprintln(out, t)
@@ -82,10 +83,13 @@ func (c config) run(ctx context.Context, patterns []string, out io.Writer) error
 		}
 		fmt.Fprintf(out, "%d/%d %s, %s\n", i+1, len(chosen), t, c.time)
 		if err := c.fuzz(ctx, t, out); err != nil {
-			return err
+			failed = append(failed, err)
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // targets reads which there are off the sources of the tests.
