@@ -28,10 +28,11 @@ func KeepHand(dir string, content []byte) (file string) {
 	return filepath.Join(dir, string(Updates)+"-left")
 }
 
-// CheckSeal and SealFile are of a directory of streams.
+// CheckSeal, SealFile and Keep are of a directory of streams.
 var (
 	CheckSeal = checkSeal
 	SealFile  = sealFile
+	Keep      = keep
 )
 
 // Encode makes a stored message, Decode takes apart its headers.

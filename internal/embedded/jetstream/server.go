@@ -102,8 +102,8 @@ const closeTimeout = 5 * time.Second
 const startTimeout = 2 * time.Minute
 
 // Start starts the server, recovers what is stored in Dir, and returns when everything is ready. A port that is taken
-// gives an error for which errors.Is(err, syscall.EADDRINUSE) holds. It fails when a stored stream can't be recovered,
-// rather than go on with an empty one.
+// gives an error for which errors.Is(err, syscall.EADDRINUSE) holds. It fails with ErrNotRecovered when something that is
+// stored can't be opened, rather than go on with a stream that is empty.
 func Start(ctx context.Context, c Config) (*Server, error) {
 	c = c.withDefaults()
 	dir, err := filepath.Abs(c.Dir)
@@ -114,7 +114,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{config: c, log: c.Logger, broken: make(chan error, 1), consuming: map[Stream]bool{}}
 	if err := s.start(ctx); err != nil {
 		s.Stop()
-		return nil, fmt.Errorf("starting the NATS server: %w", err)
+		return nil, fmt.Errorf("starting the NATS server: %w", errors.Join(err, restore(c.Dir)))
 	}
 	return s, nil
 }
@@ -131,11 +131,17 @@ func (s *Server) start(ctx context.Context) error {
 	if err := private(s.config.Dir); err != nil {
 		return err
 	}
+	if err := restore(s.config.Dir); err != nil {
+		return err
+	}
 	if err := checkSeal(s.config.Dir); err != nil {
 		return err
 	}
 	stored, err := storedStreams(s.config.Dir)
 	if err != nil {
+		return err
+	}
+	if err := keep(s.config.Dir); err != nil {
 		return err
 	}
 	if s.nats, err = server.NewServer(opts); err != nil {
@@ -167,6 +173,9 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.openStreams(ctx, stored, log); err != nil {
+		return err
+	}
+	if err := letGo(s.config.Dir); err != nil {
 		return err
 	}
 	if err := breakSeal(s.config.Dir); err != nil {

@@ -173,18 +173,38 @@ func storedStreams(dir string) (map[string][]string, error) {
 	return stored, nil
 }
 
-// recovered insists that every stored stream is there: the server leaves one that it can't read aside with a warning,
-// and it would be made anew, empty, on top of what is stored.
+// ErrNotRecovered: the server could not open what is stored. It is still there.
+var ErrNotRecovered = errors.New("can't be recovered")
+
+// recovered insists that every stored stream is there, and every webhook's place in CHANGES: the server leaves one that it
+// can't read aside with a warning, and it would be made anew, empty, on top of what is stored.
 func recovered(ctx context.Context, js jetstream.JetStream, dir string, streams []string, log *serverLog) error {
-	for _, stream := range streams {
-		_, err := js.Stream(ctx, stream)
+	lost := func(what, path string) error {
+		_, warnings := log.trouble()
+		return fmt.Errorf("%s %w; restore %s from a copy, or move it away to give up what is in it: %s",
+			what, ErrNotRecovered, path, strings.Join(warnings, "; "))
+	}
+	for _, name := range streams {
+		stream, err := js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			_, warnings := log.trouble()
-			return fmt.Errorf("stream %s can't be recovered; restore %s from a copy, or move it away to give up what is in it: %s",
-				stream, filepath.Join(dir, stream), strings.Join(warnings, "; "))
+			return lost("stream "+name, filepath.Join(dir, name))
 		}
 		if err != nil {
-			return fmt.Errorf("opening stream %s: %w", stream, err)
+			return fmt.Errorf("opening stream %s: %w", name, err)
+		}
+		places, err := filepath.Glob(filepath.Join(dir, name, "obs", strings.ToLower(webhookPrefix)+"*", "meta.inf"))
+		if err != nil {
+			return err
+		}
+		for _, place := range places {
+			folder := filepath.Dir(place)
+			_, err := stream.Consumer(ctx, filepath.Base(folder))
+			if errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return lost("the place of "+filepath.Base(folder)+" in "+name, folder)
+			}
+			if err != nil {
+				return fmt.Errorf("opening %s of stream %s: %w", filepath.Base(folder), name, err)
+			}
 		}
 	}
 	return nil

@@ -1,0 +1,98 @@
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// TestWhatCanNotBeOpenedIsKept: the server itself deletes a stream whose store it can't open, whatever the reason.
+func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	publish(t, s, jetstream.Updates, update("first"))
+	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
+	publish(t, s, jetstream.Updates, update("a"), update("b"))
+	s.Stop()
+	// The folder of the consumers is a file for a while.
+	consumers := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "obs")
+	if err := errors.Join(os.Rename(consumers, consumers+".away"), os.WriteFile(consumers, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: dir}); !errors.Is(err, jetstream.ErrNotRecovered) {
+			t.Errorf("Start = %v, want ErrNotRecovered", err)
+			if err == nil {
+				s.Stop()
+			}
+		}
+	}
+	if err := errors.Join(os.Remove(consumers), os.Rename(consumers+".away", consumers)); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, dir)
+	if _, err := os.Stat(filepath.Join(dir, "kept")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was kept while the server started is still there: %v", err)
+	}
+	left := map[string]bool{"a": true, "b": true}
+	consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
+		for _, d := range group {
+			delete(left, d.ID)
+		}
+		return nil, len(left) == 0
+	})
+}
+
+// TestAStartThatIsCutOffLosesNothing: the process died while the server was deleting.
+func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	publish(t, s, jetstream.Updates, update("a"))
+	s.Stop()
+	if err := jetstream.Keep(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, dir)
+	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
+}
+
+// TestThePlaceOfAWebhookIsNotLost: without it, changes that were never forwarded would be passed over.
+func TestThePlaceOfAWebhookIsNotLost(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+	ctx, cancel := context.WithCancel(t.Context())
+	var forwarding sync.WaitGroup
+	ready := make(chan struct{})
+	tell := sync.OnceFunc(func() { close(ready) })
+	forwarding.Go(func() { s.Forward(ctx, "x", func(error) { tell() }) })
+	<-ready
+	cancel()
+	forwarding.Wait()
+	s.Stop()
+	sum := filepath.Join(dir, "jetstream", "SUBSCRIBERS", "streams", "CHANGES", "obs", "webhook-x", "meta.sum")
+	if err := os.Rename(sum, sum+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: dir}); !errors.Is(err, jetstream.ErrNotRecovered) || !strings.Contains(err.Error(), "webhook-x") {
+		t.Errorf("Start = %v, want ErrNotRecovered, and of what", err)
+		if err == nil {
+			s.Stop()
+		}
+	}
+	if err := os.Rename(sum+".away", sum); err != nil {
+		t.Fatal(err)
+	}
+	start(t, dir)
+}
