@@ -43,7 +43,7 @@ func startAgain(ctx context.Context, cfg local.Config, was local.Info, err error
 		if server, err = local.Start(ctx, cfg); err == nil {
 			return server, nil
 		}
-		if !errors.Is(err, local.ErrBroken) && !errors.Is(err, syscall.ENOSPC) {
+		if !errors.Is(err, local.ErrBroken) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 			return nil, surroundings(err)
 		}
 	}

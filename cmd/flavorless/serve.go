@@ -122,7 +122,7 @@ func surroundings(err error) error {
 		return usage("%w; stop that one first, or choose another folder with --data", err)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return usage("%w; stop what listens there, or choose another address with --api, --s3, --nats or --metrics (port 0: any free one)", err)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return usage("%w; choose a folder that can be written, with --data", err)
 	case errors.Is(err, local.ErrConfig), errors.Is(err, syscall.EADDRNOTAVAIL):
 		return usage("%w", err)
