@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/url"
-	"syscall"
 	"time"
 
 	"github.com/flavorless/flavorless/internal/local"
@@ -29,7 +28,8 @@ func stop(ctx context.Context, server *local.Server, err error) error {
 	}
 }
 
-// startAgain starts a server after one whose streams broke, at the same addresses, as soon as the disk lets it.
+// startAgain starts a server after one whose streams broke, at the same addresses, as soon as that is possible. All was well
+// with what it was told and what it had stored: whatever keeps it from starting lies in its surroundings, and may go away.
 func startAgain(ctx context.Context, cfg local.Config, was local.Info, err error) (*local.Server, error) {
 	cfg.API, cfg.S3, cfg.NATS = same(cfg.API, was.API), same(cfg.S3, was.S3), same(cfg.NATS, was.NATS)
 	for {
@@ -42,9 +42,6 @@ func startAgain(ctx context.Context, cfg local.Config, was local.Info, err error
 		var server *local.Server
 		if server, err = local.Start(ctx, cfg); err == nil {
 			return server, nil
-		}
-		if !errors.Is(err, local.ErrBroken) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
-			return nil, surroundings(err)
 		}
 	}
 }

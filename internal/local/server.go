@@ -65,8 +65,8 @@ type Server struct {
 	stopErr    error
 }
 
-// ErrBroken: the queues could not be written, or not be opened, because something filled the disk to its very end, say.
-// Nothing is lost. Stop the server, and start another one.
+// ErrBroken: the queues could not be written, because something filled the disk to its very end. Nothing is lost. Stop the
+// server, and start another one.
 var ErrBroken = errors.New("the queues are out of order")
 
 // Start starts everything, in the order in which it is needed, and returns when all is ready. What it could not finish in
@@ -116,9 +116,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Dir: s.folder.path("streams"), Addr: cfg.NATS, Webhooks: webhooks, Logger: cfg.Log,
 		Subscriber: jetstream.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
 		ChangesAge: cfg.Retention.Changes, ChangesBytes: cfg.Retention.ChangesBytes, Room: s.roomToWork,
-	}); errors.Is(err, jetstream.ErrNotRecovered) {
-		return nil, fmt.Errorf("%w: %w", ErrBroken, err)
-	} else if err != nil {
+	}); err != nil {
 		return nil, err
 	}
 	if s.gateway, err = gateway.Start(gateway.Config{
