@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -146,7 +147,32 @@ func (c *connection) get(ctx context.Context, route string, v any) (next string,
 	return c.nextPage(res)
 }
 
+// A route is asked for so often while the answer is 503 and says when to come again.
+const (
+	mostAsked  = 4
+	latestWait = 10 * time.Second
+)
+
 func (c *connection) do(ctx context.Context, route string) (*http.Response, error) {
+	for asked := 1; ; asked++ {
+		res, err := c.ask(ctx, route)
+		if err != nil || res.StatusCode != http.StatusServiceUnavailable || asked == mostAsked {
+			return res, err
+		}
+		seconds, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 16)
+		if err != nil {
+			return res, nil //nolint:nilerr // the answer is one all the same
+		}
+		res.Body.Close()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(min(time.Duration(seconds)*time.Second, latestWait)):
+		}
+	}
+}
+
+func (c *connection) ask(ctx context.Context, route string) (*http.Response, error) {
 	if c.stack != nil && c.token == "" {
 		return nil, usage("reading from the stack %s needs a token of its identity provider; put one into FLAVORLESS_TOKEN", c.stack.Name())
 	}

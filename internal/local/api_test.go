@@ -19,7 +19,7 @@ import (
 // address is where the API listens.
 func (h *house) address() string { return strings.TrimPrefix(h.Info().API, "http://") }
 
-const anyone = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
+const anyone = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n"
 
 // TestTheAPIBoundsRequests: URL, headers and bodies.
 func TestTheAPIBoundsRequests(t *testing.T) {
@@ -33,7 +33,7 @@ func TestTheAPIBoundsRequests(t *testing.T) {
 	}{
 		"fine":               {anyone + "\r\n", 200, false},
 		"long URL":           {"GET /ice-cream/" + long + " HTTP/1.1\r\nHost: x\r\n\r\n", 431, true},
-		"long query":         {"GET /healthz?" + long + " HTTP/1.1\r\nHost: x\r\n\r\n", 431, true},
+		"long query":         {"GET /openapi.json?" + long + " HTTP/1.1\r\nHost: x\r\n\r\n", 431, true},
 		"long header":        {anyone + "Authorization: Bearer " + long + "\r\n\r\n", 431, true},
 		"many headers":       {anyone + strings.Repeat("X-Many: a\r\n", 10_000) + "\r\n", 431, true},
 		"longest URL":        {"GET /ice-cream/" + strings.Repeat("a", 16<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n", 401, false},

@@ -148,12 +148,15 @@ func (s *Server) reconcile(ctx context.Context) error {
 			return err
 		}
 		s.cfg.Log.InfoContext(ctx, "stored, and not in the ledger yet; announcing it once more", "upload", o.UploadID(), "key", o.Key)
-		for err = s.stored(ctx, o); errors.Is(err, events.ErrUnavailable); err = s.stored(ctx, o) {
+		for {
+			if err = s.stored(ctx, o); err == nil || errors.Is(err, events.ErrPermanent) {
+				return err
+			}
+			s.cfg.Log.DebugContext(ctx, "announcing it again", "upload", o.UploadID(), "key", o.Key, "error", err)
 			if !waited(ctx, s.cfg.Limits.Pause) {
 				return ctx.Err()
 			}
 		}
-		return err
 	})
 	if err == nil {
 		close(s.reconciled)

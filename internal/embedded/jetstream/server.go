@@ -97,6 +97,10 @@ type Server struct {
 // closeTimeout bounds how long the last acknowledgements may take to reach the server.
 const closeTimeout = 5 * time.Second
 
+// apiTimeout bounds how long the server may take to answer a question about its streams and consumers. It is in this very
+// process: it is slow when the machine is, and then there is no use in giving up.
+const apiTimeout = 2 * time.Minute
+
 // startTimeout bounds how long the server may take to recover its streams: they are indexed, so that a normal start
 // takes milliseconds, but after a crash the index may have to be rebuilt from the blocks.
 const startTimeout = 2 * time.Minute
@@ -224,6 +228,7 @@ func (s *Server) connect(user Credential, name string) (*nats.Conn, error) {
 	conn, err := nats.Connect("",
 		nats.InProcessServer(s.nats),
 		nats.Name(name),
+		nats.Timeout(apiTimeout),
 		nats.UserInfo(user.User, user.Password),
 		// Subscribers may read _INBOX; what is delivered to the house must not pass there.
 		nats.CustomInboxPrefix("_HOUSE."+name),

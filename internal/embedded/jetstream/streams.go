@@ -103,7 +103,7 @@ func (s *Server) openStreams(ctx context.Context, stored map[string][]string, lo
 	defer cancel()
 	accounts := map[string]jetstream.JetStream{}
 	for account, conn := range map[string]*nats.Conn{houseAccount: s.house, subscriberAccount: s.changes} {
-		js, err := jetstream.New(conn)
+		js, err := jetstream.New(conn, jetstream.WithDefaultTimeout(apiTimeout))
 		if err != nil {
 			return err
 		}
