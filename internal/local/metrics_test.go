@@ -75,7 +75,7 @@ func TestMetrics(t *testing.T) {
 	if err := h.Stored(t.Context(), events.Object{Bucket: "b", Key: "uploads/bad.csv", ETag: "e", Sequencer: "none", Time: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	for _, route := range []string{"/team", "/team", "/ice-cream/andy", "/ice-cream/nobody", "/healthz", "/nothing/here", "/ice-cream/"} {
+	for _, route := range []string{"/team", "/team", "/ice-cream/andy", "/ice-cream/nobody", "/openapi.json", "/nothing/here", "/ice-cream/"} {
 		h.read(route)
 	}
 	h.get("/team")
@@ -114,7 +114,7 @@ func TestMetrics(t *testing.T) {
 		`flavorless_http_requests_total{route="/team",status="401"}`:               1,
 		`flavorless_http_requests_total{route="/ice-cream/{person}",status="200"}`: 1,
 		`flavorless_http_requests_total{route="/ice-cream/{person}",status="404"}`: 1,
-		`flavorless_http_requests_total{route="/healthz",status="200"}`:            1,
+		`flavorless_http_requests_total{route="/openapi.json",status="200"}`:       1,
 		`flavorless_http_requests_total{route="other",status="404"}`:               2,
 		`flavorless_http_request_duration_seconds_count{route="/team"}`:            3,
 		`flavorless_authorizations_total{result="allowed"}`:                        4,

@@ -193,6 +193,10 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	return nil
 }
 
+// keysTimeout is how long the keys of the development issuer are waited for: they are in this very process, and late only
+// when the machine is busy.
+const keysTimeout = 20 * time.Second
+
 // verifier checks tokens of the identity provider, or else of the development issuer, whose keys it then returns to be
 // served. Those are fetched from there like any others: there is one way to verify a token.
 func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
@@ -206,6 +210,7 @@ func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
 		}
 		served, config.Issuer, config.Audience = is, is.Name(), audience
 		set.URI = "http://localhost" + issuer.JWKSPath
+		set.Timeout = keysTimeout
 		set.Client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, s.listener.Addr().String())
 		}}}
