@@ -136,7 +136,9 @@ func (c *cloud) deploy(outputs map[string]string) {
 		c.t.Fatal(err)
 	}
 	client := cloudformation.NewFromConfig(c.access.Config("CLOUDFORMATION"))
-	if _, err := client.CreateStack(c.t.Context(), &cloudformation.CreateStackInput{StackName: &c.stack, TemplateBody: aws.String(string(template))}); err != nil {
+	var made *types.AlreadyExistsException // by a first try, whose answer was long in coming
+	_, err = client.CreateStack(c.t.Context(), &cloudformation.CreateStackInput{StackName: &c.stack, TemplateBody: aws.String(string(template))})
+	if err != nil && !errors.As(err, &made) {
 		c.t.Fatal(err)
 	}
 	described, err := client.DescribeStacks(c.t.Context(), &cloudformation.DescribeStacksInput{StackName: &c.stack})
