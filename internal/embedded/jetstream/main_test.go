@@ -1,6 +1,7 @@
 package jetstream_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -57,7 +58,7 @@ func consume(t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle 
 
 func consumeUntil(ctx context.Context, cancel func(), t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle func(group []jetstream.Delivery) (errs []error, enough bool)) {
 	t.Helper()
-	c.Stream = jetstream.Updates
+	c.Stream = cmp.Or(c.Stream, jetstream.Updates)
 	err := s.Consume(ctx, c, func(_ context.Context, group []jetstream.Delivery) []error {
 		errs, enough := handle(group)
 		if enough {

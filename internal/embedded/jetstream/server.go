@@ -179,6 +179,9 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.openStreams(ctx, stored, log); err != nil {
 		return err
 	}
+	if err := s.openPlaces(ctx); err != nil {
+		return err
+	}
 	if err := letGo(s.config.Dir); err != nil {
 		return err
 	}

@@ -30,16 +30,30 @@ const (
 	forwardWait  = 10 * time.Second // after which comes again what was in hand at a crash
 )
 
+// openPlaces makes each webhook's place in CHANGES, from where Forward goes on, unless it is there. It is called before
+// anything can be announced: a webhook that is new begins with the first change after the start.
+func (s *Server) openPlaces(ctx context.Context) error {
+	for _, name := range s.config.Webhooks {
+		_, err := s.changesJS.CreateOrUpdateConsumer(ctx, string(Changes), jetstream.ConsumerConfig{
+			Durable: place(name), DeliverPolicy: jetstream.DeliverNewPolicy,
+			AckPolicy: jetstream.AckAllPolicy, MaxAckPending: forwardGroup, AckWait: forwardWait,
+		})
+		if err != nil {
+			return fmt.Errorf("opening the place of webhook %s in %s: %w", name, Changes, err)
+		}
+	}
+	return nil
+}
+
+func place(webhook string) string { return strings.ToLower(webhookPrefix) + webhook }
+
 // Forward copies the changes to the queue of a webhook, as they are announced, until ctx ends. How far it is survives the
-// process; what it copied last may be copied again. A webhook that is new begins with what comes. Failures are told of, and
-// tried again without end: there is nowhere else for a change to go.
+// process; what it copied last may be copied again. Failures are told of, and tried again without end: there is nowhere else
+// for a change to go.
 func (s *Server) Forward(ctx context.Context, name string, tried func(error)) {
 	var consumer jetstream.Consumer
 	persist(ctx, tried, func() (err error) {
-		consumer, err = s.changesJS.CreateOrUpdateConsumer(ctx, string(Changes), jetstream.ConsumerConfig{
-			Durable: strings.ToLower(webhookPrefix) + name, DeliverPolicy: jetstream.DeliverNewPolicy,
-			AckPolicy: jetstream.AckAllPolicy, MaxAckPending: forwardGroup, AckWait: forwardWait,
-		})
+		consumer, err = s.changesJS.Consumer(ctx, string(Changes), place(name))
 		return err
 	})
 	topic := s.topics[Webhook(name)]

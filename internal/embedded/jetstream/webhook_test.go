@@ -1,0 +1,28 @@
+package jetstream_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// TestAWebhookBeginsWithTheStart: what is announced before Forward comes to it is forwarded, too.
+func TestAWebhookBeginsWithTheStart(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+	publish(t, s, jetstream.Changes, events.Message{ID: "first", Subject: "flavorless.change.v1.created", Body: []byte("{}")})
+	ctx, stop := context.WithCancel(t.Context())
+	var forwarding sync.WaitGroup
+	forwarding.Go(func() { s.Forward(ctx, "x", func(error) {}) })
+	defer forwarding.Wait()
+	defer stop()
+	consume(t, s, jetstream.QueueConfig{Stream: jetstream.Webhook("x")}, func(group []jetstream.Delivery) ([]error, bool) {
+		if group[0].ID != "first" {
+			t.Errorf("forwarded was %q", group[0].ID)
+		}
+		return nil, true
+	})
+}
