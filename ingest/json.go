@@ -198,11 +198,16 @@ func (d *jsonDecoder) explain(err error) error {
 	return err
 }
 
-// objection is what jsontext says. A character of several bytes it names by those that it has in its buffer: that must not
-// depend on how the file came, or on where reading went on.
+// objection is what jsontext says. A character of several bytes, or an escape sequence, it names by what it has of it in its
+// buffer: that must not depend on how the file came, or on where reading went on.
 func (d *jsonDecoder) objection(syntax *jsontext.SyntacticError) string {
 	said := syntax.Err.Error()
 	at := d.src.window.rest(max(d.skip+syntax.ByteOffset, d.src.record))
+	for _, what := range []string{"invalid escape sequence", "invalid surrogate pair"} {
+		if strings.HasPrefix(said, what) && len(at) > 1 {
+			return fmt.Sprintf("%s `%s` in string", what, bytes.ToValidUTF8(at[:2], nil))
+		}
+	}
 	if len(at) > 0 && at[0] >= utf8.RuneSelf {
 		if what, where, ok := strings.Cut(said, "' "); ok && strings.HasPrefix(what, "invalid character '") {
 			return "invalid character beyond ASCII " + where

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -37,7 +36,7 @@ func openClock(path string, now func() time.Time, newest func() (int64, error)) 
 		return nil, fmt.Errorf("gateway: reading the clock's mark: %w", err)
 	}
 	var readable bool
-	if c.last, readable = parseMark(strings.TrimSpace(string(text))); !readable {
+	if c.last, readable = parseMark(string(text)); !readable {
 		if c.last, err = newest(); err != nil {
 			return nil, fmt.Errorf("gateway: looking for the newest object: %w", err)
 		}
@@ -82,7 +81,7 @@ func (c *clock) stamp(name string) (time.Time, error) {
 func parseMark(text string) (at int64, ok bool) {
 	at, err := strconv.ParseInt(text, 16, 64)
 	t := time.Unix(0, at)
-	return at, err == nil && sequencer(t) == text && t.Year() < 2200
+	return at, err == nil && sequencer(t) == text && at > 0 && t.Year() < 2200
 }
 
 // sequencerDigits is the length of a sequencer.

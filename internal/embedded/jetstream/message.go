@@ -93,7 +93,7 @@ func reserved(name string) bool {
 
 // validValue tells whether a header brings the value across unchanged.
 func validValue(value string) bool {
-	if value == "" || value[0] == ' ' || value[len(value)-1] == ' ' || !utf8.ValidString(value) {
+	if value == "" || strings.TrimSpace(value) != value || !utf8.ValidString(value) {
 		return false
 	}
 	for _, r := range value {

@@ -162,7 +162,10 @@ func decodeChanges(blob []byte) ([]events.Change, error) {
 		version := origin.At(int64(in.number()))
 		person, flavor, previous := in.text(), in.text(), in.text()
 		c, changed := events.NewChange(person, previous, flavor, version)
-		if !changed {
+		if in.broken {
+			break
+		}
+		if !changed || person == "" {
 			return nil, fmt.Errorf("change %d is none", len(changes))
 		}
 		changes = append(changes, c)
