@@ -218,8 +218,13 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 		})
 		return ids
 	}
+	empty := func() bool {
+		depths, err := s.Depths(t.Context())
+		return err == nil && depths[jetstream.Updates] == jetstream.Depth{}
+	}
 	s = start(t, dir)
 	first := handled(s)
+	await(t, "all is acknowledged", empty)
 	s.Stop()
 
 	// The removals are lost; what the consumer knows is not.
@@ -234,8 +239,5 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 	if diff := cmp.Diff(first, handled(s)); diff != "" {
 		t.Errorf("delivered again (-first +now):\n%s", diff)
 	}
-	await(t, "the queue is empty", func() bool {
-		depths, err := s.Depths(t.Context())
-		return err == nil && depths[jetstream.Updates] == jetstream.Depth{}
-	})
+	await(t, "the queue is empty", empty)
 }
