@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/internal/local"
-	"github.com/flavorless/flavorless/test/rawhttp"
+	"github.com/flavorless/flavorless/test/raw"
 )
 
 // address is where the API listens.
@@ -45,7 +45,7 @@ func TestTheAPIBoundsRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := rawhttp.Dial(t, h.address())
+			c := raw.Dial(t, h.address())
 			go io.WriteString(c, test.request) //nolint:errcheck // it may be cut off first
 			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 			if err != nil {
@@ -73,7 +73,7 @@ func TestTheAPICutsSlowClientsOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rawhttp.CutsOff(t, h.address(), test.begin, test.trickle)
+			raw.CutsOff(t, h.address(), test.begin, test.trickle)
 		})
 	}
 }
@@ -94,13 +94,13 @@ func TestTheAPIBoundsConnections(t *testing.T) {
 	}
 	var open []net.Conn
 	for range 4 {
-		c := rawhttp.Dial(t, h.address())
+		c := raw.Dial(t, h.address())
 		if err := answered(c); err != nil {
 			t.Fatal(err)
 		}
 		open = append(open, c)
 	}
-	waits := rawhttp.Dial(t, h.address())
+	waits := raw.Dial(t, h.address())
 	if err := waits.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func TestRun(t *testing.T) {
 			t.Error("to run nothing is no success")
 		}
 	})
-	if left, err := filepath.Glob(filepath.Join(input, "fuzz", "FuzzFound", "*")); err != nil || len(left) == 0 {
+	if left, err := filepath.Glob(filepath.Join(input, "fuzz", "FuzzFound", "*")); err != nil || len(left) != 1 {
 		t.Error(cmp.Diff([]string{"one input"}, left), err)
 	}
 }

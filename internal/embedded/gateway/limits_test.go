@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
-	"github.com/flavorless/flavorless/test/rawhttp"
+	"github.com/flavorless/flavorless/test/raw"
 )
 
 func TestUploadsMayBeTooLarge(t *testing.T) {
@@ -70,7 +70,7 @@ func TestHeadersAreBounded(t *testing.T) {
 		"many headers": "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-Many: aaaaaaaaaa\r\n", 1000) + "\r\n",
 		"URL":          "GET /uploads/" + strings.Repeat("a", 10_000) + " HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
-		c := rawhttp.Dial(t, e.Addr())
+		c := raw.Dial(t, e.Addr())
 		go io.WriteString(c, head) //nolint:errcheck // it may be cut off first
 		answer, _ := io.ReadAll(c)
 		if !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
@@ -94,7 +94,7 @@ func TestLongDocumentsAreRefused(t *testing.T) {
 		"no browser's form":  "POST /uploads/a HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\n",
 		"an unknown subject": "PUT /uploads/uploads/a.csv?other= HTTP/1.1\r\n",
 	} {
-		c := rawhttp.Dial(t, e.Addr())
+		c := raw.Dial(t, e.Addr())
 		fmt.Fprintf(c, "%sHost: x\r\nContent-Length: %d\r\n\r\n%s", head, 1<<30, payload(64<<10)) // the server waits for the first 8 KiB
 		answer := make([]byte, 4096)
 		n, err := io.ReadAtLeast(c, answer, 200)
@@ -110,7 +110,7 @@ func TestTooManyRequests(t *testing.T) {
 	e := start(t, func(c *gateway.Config) { c.MaxRequests = 2 })
 	var held []net.Conn
 	for i := range 2 {
-		c := rawhttp.Dial(t, e.Addr())
+		c := raw.Dial(t, e.Addr())
 		fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", e.presigned(t, fmt.Sprintf("uploads/%d.csv", i)), e.Addr(), payload(50_000))
 		held = append(held, c)
 		await(t, "it is let in", func() bool { return len(e.staged(t)) == i+1 })
@@ -134,7 +134,7 @@ func TestTooManyConnections(t *testing.T) {
 	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 	var open []net.Conn
 	for range 3 {
-		open = append(open, rawhttp.Dial(t, e.Addr()))
+		open = append(open, raw.Dial(t, e.Addr()))
 		if _, err := io.WriteString(open[len(open)-1], get); err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestTooManyConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	answer, err := io.ReadAll(rawhttp.Dial(t, e.Addr()))
+	answer, err := io.ReadAll(raw.Dial(t, e.Addr()))
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") {
 		t.Errorf("the fourth: %v, %q", err, answer)
 	}

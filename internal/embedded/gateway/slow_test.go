@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
-	"github.com/flavorless/flavorless/test/rawhttp"
+	"github.com/flavorless/flavorless/test/raw"
 )
 
 // presigned is the request line's target of a PUT that is let in.
@@ -42,7 +42,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rawhttp.CutsOff(t, e.Addr(), test.begin, test.trickle)
+			raw.CutsOff(t, e.Addr(), test.begin, test.trickle)
 		})
 	}
 	t.Cleanup(func() { e.nothingStored(t) })
@@ -53,7 +53,7 @@ func TestASteadyClientIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	const patience, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
 	e := start(t, func(c *gateway.Config) { c.Patience = patience })
-	c := rawhttp.Dial(t, e.Addr())
+	c := raw.Dial(t, e.Addr())
 	fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", e.presigned(t, "uploads/steady.csv"), e.Addr(), pieces*piece)
 	tick := time.NewTicker(patience / 30)
 	defer tick.Stop()
@@ -82,7 +82,7 @@ func TestAReaderThatDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	get := func() net.Conn {
-		c := rawhttp.Dial(t, e.Addr())
+		c := raw.Dial(t, e.Addr())
 		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", strings.TrimPrefix(signed.URL, "http://"+e.Addr()), e.Addr())
 		return c
 	}

@@ -115,12 +115,7 @@ func TestKilledProcessLosesNothingItAcknowledged(t *testing.T) {
 		t.Fatalf("only %d were stored", len(stored))
 	}
 	s := start(t, dir)
-	consume(t, s, jetstream.QueueConfig{MaxMessages: 100}, func(group []jetstream.Delivery) ([]error, bool) {
-		for _, d := range group {
-			delete(stored, d.ID)
-		}
-		return nil, len(stored) == 0
-	})
+	consumeAll(t, s, jetstream.QueueConfig{MaxMessages: 100}, stored)
 }
 
 func TestKilledConsumerMissesNothing(t *testing.T) {

@@ -1,12 +1,10 @@
 package jetstream_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
@@ -41,13 +39,7 @@ func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "kept")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what was kept while the server started is still there: %v", err)
 	}
-	left := map[string]bool{"a": true, "b": true}
-	consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
-		for _, d := range group {
-			delete(left, d.ID)
-		}
-		return nil, len(left) == 0
-	})
+	consumeAll(t, s, jetstream.QueueConfig{}, map[string]bool{"a": true, "b": true})
 }
 
 // TestAStartThatIsCutOffLosesNothing: the process died while the server was deleting.
@@ -72,14 +64,6 @@ func TestThePlaceOfAWebhookIsNotLost(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
-	ctx, cancel := context.WithCancel(t.Context())
-	var forwarding sync.WaitGroup
-	ready := make(chan struct{})
-	tell := sync.OnceFunc(func() { close(ready) })
-	forwarding.Go(func() { s.Forward(ctx, "x", func(error) { tell() }) })
-	<-ready
-	cancel()
-	forwarding.Wait()
 	s.Stop()
 	sum := filepath.Join(dir, "jetstream", "SUBSCRIBERS", "streams", "CHANGES", "obs", "webhook-x", "meta.sum")
 	if err := os.Rename(sum, sum+".away"); err != nil {

@@ -6,9 +6,9 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/test/raw"
 )
 
 // TestStartsOnASmallDisk: how large the changes may grow is no claim on the disk as it is now.
@@ -22,17 +22,10 @@ func TestStartsOnASmallDisk(t *testing.T) {
 	start(t, dir, large)
 }
 
-// raw is a connection of a client that need not keep to the protocol.
-func raw(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
+// dial is a connection of a client that need not keep to the protocol.
+func dial(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	c := raw.Dial(t, addr)
 	return c, bufio.NewReader(c)
 }
 
@@ -59,17 +52,17 @@ func TestLimitsOfClients(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.MaxConnections = 5 })
 	t.Run("payload", func(t *testing.T) {
-		c, r := raw(t, s.Addr())
+		c, r := dial(t, s.Addr())
 		fmt.Fprintf(c, "%sPUB $JS.API.INFO %d\r\n", hello, 2<<20)
 		answer(t, r, "-ERR 'Maximum Payload")
 	})
 	t.Run("line", func(t *testing.T) {
-		c, r := raw(t, s.Addr())
+		c, r := dial(t, s.Addr())
 		fmt.Fprintf(c, "%sSUB %s 1\r\n", hello, strings.Repeat("a", 64<<10))
 		answer(t, r, "-ERR 'maximum control line")
 	})
 	t.Run("subscriptions", func(t *testing.T) {
-		c, r := raw(t, s.Addr())
+		c, r := dial(t, s.Addr())
 		var many strings.Builder
 		for i := range 1100 {
 			fmt.Fprintf(&many, "SUB _INBOX.a.%d %d\r\n", i, i)
@@ -78,12 +71,12 @@ func TestLimitsOfClients(t *testing.T) {
 		answer(t, r, "-ERR 'maximum subscriptions")
 	})
 	t.Run("silence", func(t *testing.T) { // who does not log in is not waited for
-		_, r := raw(t, s.Addr())
+		_, r := dial(t, s.Addr())
 		answer(t, r, "-ERR 'Authentication Timeout'")
 	})
 	t.Run("connections", func(t *testing.T) {
 		await(t, "the others are gone", func() bool {
-			c, r := raw(t, s.Addr())
+			c, r := dial(t, s.Addr())
 			defer c.Close()
 			fmt.Fprint(c, hello)
 			for {
@@ -94,11 +87,11 @@ func TestLimitsOfClients(t *testing.T) {
 			}
 		})
 		for range 3 {
-			c, r := raw(t, s.Addr())
+			c, r := dial(t, s.Addr())
 			fmt.Fprint(c, hello)
 			answer(t, r, "PONG")
 		}
-		_, r := raw(t, s.Addr())
+		_, r := dial(t, s.Addr())
 		answer(t, r, "-ERR 'maximum connections exceeded'")
 	})
 }

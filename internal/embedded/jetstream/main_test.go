@@ -56,6 +56,17 @@ func consume(t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle 
 	consumeUntil(ctx, cancel, t, s, c, handle)
 }
 
+// consumeAll consumes until every id of those has come.
+func consumeAll(t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, left map[string]bool) {
+	t.Helper()
+	consume(t, s, c, func(group []jetstream.Delivery) ([]error, bool) {
+		for _, d := range group {
+			delete(left, d.ID)
+		}
+		return nil, len(left) == 0
+	})
+}
+
 func consumeUntil(ctx context.Context, cancel func(), t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle func(group []jetstream.Delivery) (errs []error, enough bool)) {
 	t.Helper()
 	c.Stream = cmp.Or(c.Stream, jetstream.Updates)

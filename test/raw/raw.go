@@ -1,5 +1,5 @@
-// Package rawhttp is a client that need not keep to the protocol.
-package rawhttp
+// Package raw has clients that need not keep to any protocol.
+package raw
 
 import (
 	"errors"
