@@ -3,12 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -31,13 +32,17 @@ func TestStartsAgain(t *testing.T) {
 		fmt.Fprintf(&text, "person %d,a flavor of many a word\n", i)
 	}
 	refused := p.tryPut("uploads/b.csv", text.String()) // if the server was so fast to break
-	info := filepath.Join(dir, "server.json")
-	there := func() bool { _, err := os.Stat(info); return !errors.Is(err, fs.ErrNotExist) }
-	until(t, "the server stops", func() bool { return !there() })
-	if err := errors.Join(os.Remove(msgs), os.Rename(msgs+".away", msgs)); err != nil {
+	// Mended while the test has the lock of the folder: a try to start again may be under way.
+	lock, err := os.Open(filepath.Join(dir, "lock"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the server is there again", there)
+	defer lock.Close()
+	until(t, "the server stops", func() bool { return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil })
+	if err := errors.Join(os.Remove(msgs), os.Rename(msgs+".away", msgs), lock.Close()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the server is there again", func() bool { _, err := os.Stat(filepath.Join(dir, "server.json")); return err == nil })
 	if refused != nil {
 		p.put("uploads/b.csv", text.String())
 	}
