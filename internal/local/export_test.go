@@ -18,6 +18,18 @@ func (s *Server) Stored(ctx context.Context, o events.Object) error { return s.s
 // CloseTable takes the table away under the running house.
 func (s *Server) CloseTable() error { return s.db.Close() }
 
+// Reconciled is closed when what lay in the bucket at the start is known.
+func (s *Server) Reconciled() <-chan struct{} { return s.reconciled }
+
+// Lock takes a data folder for a moment, as a start does.
+func Lock(dir string) error {
+	f, err := openFolder(dir)
+	if err != nil {
+		return err
+	}
+	return f.close()
+}
+
 // StopQueues takes the queues away under the running house.
 func (s *Server) StopQueues() { s.streams.Stop() }
 

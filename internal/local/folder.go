@@ -21,6 +21,7 @@ const lockFile = "lock"
 type folder struct {
 	dir  string // absolute
 	lock *os.File
+	info *os.File // nil until the server is ready
 }
 
 // openFolder makes the folder if it is missing, and locks it for as long as the process lives or until close.
@@ -36,8 +37,8 @@ func openFolder(dir string) (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", dir, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if errors.Is(err, unix.EWOULDBLOCK) {
+	if locked, err := tryLock(f, unix.LOCK_EX); err != nil || !locked {
+		if err == nil {
 			err = ErrInUse
 		}
 		return nil, errors.Join(fmt.Errorf("data folder %s: %w", dir, err), f.Close())
@@ -45,25 +46,22 @@ func openFolder(dir string) (*folder, error) {
 	return &folder{dir: dir, lock: f}, nil
 }
 
-func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
-
-func (f *folder) close() error { return f.lock.Close() }
-
-// unlocked tells whether no process works on the folder.
-func unlocked(dir string) (bool, error) {
-	f, err := os.Open(filepath.Join(dir, lockFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+// tryLock gives false where another open file has a lock that is in the way.
+func tryLock(f *os.File, how int) (bool, error) {
+	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f *folder) close() error {
+	if f.info != nil {
+		_ = f.info.Close() // all was written
+	}
+	return f.lock.Close()
 }
 
 // credentials are made when a data folder is new, and stay with it: what was handed out goes on working after a restart.

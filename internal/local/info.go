@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // Info tells how to reach a running server. It is kept in its data folder, readable by its owner alone, because it has the
@@ -35,37 +37,45 @@ const infoFile = "server.json"
 // ErrNotRunning: no server runs on the data folder.
 var ErrNotRunning = errors.New("no server is running")
 
-// ReadInfo tells how to reach the server that runs on a data folder. The error is ErrNotRunning if none does.
+// ReadInfo tells how to reach the server that runs on a data folder. The error is ErrNotRunning if none does. It leaves the
+// folder's own lock alone: who looks must not keep a server from starting.
 func ReadInfo(dir string) (Info, error) {
-	free, err := unlocked(dir)
+	path := filepath.Join(dir, infoFile)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Info{}, fmt.Errorf("%w on the data folder %s", ErrNotRunning, dir)
+	}
 	if err != nil {
 		return Info{}, err
 	}
-	var info Info
-	b, err := os.ReadFile(filepath.Join(dir, infoFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && free:
-		return Info{}, fmt.Errorf("%w on the data folder %s", ErrNotRunning, dir)
-	case err != nil:
-		return Info{}, err
+	defer f.Close()
+	left, err := tryLock(f, unix.LOCK_SH) // by a server that was killed
+	if err != nil {
+		return Info{}, fmt.Errorf("looking whether %s is of a running server: %w", path, err)
 	}
-	if err := json.Unmarshal(b, &info); err != nil {
-		return Info{}, fmt.Errorf("reading %s: %w", filepath.Join(dir, infoFile), err)
+	if left {
+		return Info{}, fmt.Errorf("%w on the data folder %s", ErrNotRunning, dir)
+	}
+	var info Info
+	if err := json.NewDecoder(f).Decode(&info); err != nil {
+		return Info{}, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return info, nil
 }
 
-// writeInfo replaces the file as a whole, so that a reader never sees half of it.
-func writeInfo(dir string, info Info) error {
+// tell writes the file, which stays locked until the process ends or closes the folder: while it is, it is true.
+func (f *folder) tell(info Info) error {
 	b, err := json.MarshalIndent(info, "", "  ")
 	if err != nil {
 		return err
 	}
-	return writePrivate(filepath.Join(dir, infoFile), b)
+	f.info, err = replacePrivate(f.path(infoFile), b)
+	return err
 }
 
-func removeInfo(dir string) error {
-	err := os.Remove(filepath.Join(dir, infoFile))
+// untell removes the file, should there be one.
+func (f *folder) untell() error {
+	err := os.Remove(f.path(infoFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -73,17 +83,31 @@ func removeInfo(dir string) error {
 }
 
 func writePrivate(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	f, err := replacePrivate(path, b)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
+	return f.Close()
+}
+
+// replacePrivate replaces a file as a whole, so that a reader never sees half of it, nor one that is not locked yet.
+func replacePrivate(path string, b []byte) (*os.File, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return nil, err
+	}
+	_, err = tryLock(f, unix.LOCK_EX) // nobody else has it
+	if err == nil {
+		_, err = f.Write(b)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
-	return nil
+	return f, nil
 }

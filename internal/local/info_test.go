@@ -55,6 +55,49 @@ func TestInfoOfAKilledServer(t *testing.T) {
 	}
 }
 
+// TestWhoLooksDoesNotStopAStart: commands ask all the time whether a server runs.
+func TestWhoLooksDoesNotStopAStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	over := make(chan struct{})
+	defer close(over)
+	for range 4 {
+		looking.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				if _, err := local.ReadInfo(dir); err != nil && !errors.Is(err, local.ErrNotRunning) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 1000 {
+		if err := local.Lock(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := local.Start(t.Context(), local.Config{Dir: dir, Log: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := local.ReadInfo(dir); err != nil || info != s.Info() {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := s.Stop(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := local.ReadInfo(dir); !errors.Is(err, local.ErrNotRunning) {
+		t.Errorf("when it has stopped: %v", err)
+	}
+}
+
 // eachLine does something at each line of a log, up to the one that the NATS server is ready.
 func eachLine(do func()) slog.Handler { return &lineHandler{do: do} }
 

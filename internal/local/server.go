@@ -86,7 +86,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.folder, err = openFolder(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if err = removeInfo(s.folder.dir); err != nil { // of a life that was killed: it leads nowhere, or to strangers
+	if err = s.folder.untell(); err != nil { // of a life that was killed: it leads nowhere, or to strangers
 		return nil, fmt.Errorf("data folder %s: %w", s.folder.dir, err)
 	}
 	if s.creds, err = credentialsOf(s.folder.dir); err != nil {
@@ -140,7 +140,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg.development() {
 		s.info.Audience = audience
 	}
-	if err = writeInfo(s.folder.dir, s.info); err != nil {
+	if err = s.folder.tell(s.info); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", s.folder.dir, err)
 	}
 	return s, nil
@@ -271,7 +271,7 @@ func (s *Server) stopAll(ctx context.Context) error {
 		errs = append(errs, s.db.Close())
 	}
 	if s.folder != nil {
-		errs = append(errs, removeInfo(s.folder.dir), s.folder.close())
+		errs = append(errs, s.folder.untell(), s.folder.close())
 	}
 	return errors.Join(errs...)
 }
