@@ -3,20 +3,46 @@ package dynamolocal
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptrace"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// Options make a client that talks to the endpoint.
+// Options make a client that talks to the endpoint, and asks each thing once if it is answered.
 func Options(endpoint string) dynamodb.Options {
 	return dynamodb.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(endpoint),
+		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), HTTPClient: unhurried{awshttp.NewBuildableClient()},
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	}
+}
+
+// unhurried gives no answer before its request is written. The SDK closes the body of a request as soon as it has the answer;
+// if net/http is not done with it by then, it takes that for an error and closes the connection, and the SDK asks again.
+type unhurried struct{ aws.HTTPClient }
+
+func (c unhurried) Do(r *http.Request) (*http.Response, error) {
+	wrote := make(chan struct{}, 1)
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
+		select {
+		case wrote <- struct{}{}:
+		default: // it was written on a connection before, too
+		}
+	}}
+	resp, err := c.HTTPClient.Do(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-wrote:
+	case <-r.Context().Done():
+	}
+	return resp, nil
 }
 
 // Tables are the names of a pair of tables.
