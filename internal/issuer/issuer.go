@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -82,8 +81,7 @@ func load(path string) (stored, error) {
 	if err != nil {
 		return stored{}, err
 	}
-	// Windows has no such modes.
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return stored{}, fmt.Errorf("%s holds a private key and others may use it (mode %04o); chmod it to 0600", path, mode)
 	}
 	body, err := os.ReadFile(path)

@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -42,7 +41,7 @@ func TestOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if mode := info.Mode().Perm(); mode != 0o600 && runtime.GOOS != "windows" {
+		if mode := info.Mode().Perm(); mode != 0o600 {
 			t.Errorf("got mode %04o, want 0600", mode)
 		}
 	})
@@ -75,9 +74,6 @@ func TestOpen(t *testing.T) {
 	})
 	for name, change := range map[string]func(t *testing.T, path string, body []byte){
 		"refuses a file that others may read": func(t *testing.T, path string, _ []byte) {
-			if runtime.GOOS == "windows" {
-				t.Skip("no modes on Windows")
-			}
 			if err := os.Chmod(path, 0o640); err != nil {
 				t.Fatal(err)
 			}

@@ -115,26 +115,6 @@ func sqliteFile(t *testing.T, statement string) string {
 	return path
 }
 
-func TestOpenWithoutPermission(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may write everywhere")
-	}
-	existing := sqliteFile(t, "PRAGMA user_version = 1")
-	empty := t.TempDir()
-	for _, err := range []error{os.Chmod(existing, 0o400), os.Chmod(empty, 0o500)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for path, want := range map[string]string{
-		existing: "not writable", filepath.Join(empty, "table.db"): "the folder is missing or not writable",
-	} {
-		if _, err := sqlite.Open(sqlite.Config{Path: path}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want it to say %q", err, want)
-		}
-	}
-}
-
 func TestFullDisk(t *testing.T) {
 	db := mustOpen(t, sqlite.Config{})
 	mustApply(t, db, rows(t, 0, "andy=mint"))
