@@ -168,7 +168,7 @@ func TestChangesFollowersAreCounted(t *testing.T) {
 	h.store.mu.Lock()
 	h.store.follows = false
 	h.store.mu.Unlock()
-	for end := time.Now().Add(time.Minute); ; { // until the server has noticed
+	for end := time.Now().Add(3 * time.Minute); ; { // until the server has noticed
 		if a := h.get(t, "/changes"); a.status == 200 {
 			break
 		} else if time.Now().After(end) {

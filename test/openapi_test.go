@@ -153,7 +153,7 @@ type answer struct {
 }
 
 const (
-	answerTime = 10 * time.Second      // more than any answer takes
+	answerTime = patience              // more than any answer takes
 	streamTime = 10 * time.Millisecond // how long a stream is listened to
 	mostBody   = 16 << 20
 	mostHeader = 32 << 10 // that is sure to be read

@@ -303,7 +303,7 @@ func TestChangesForSubscribers(t *testing.T) {
 	}
 	next := func() (string, string) {
 		t.Helper()
-		m, err := sub.NextMsg(20 * time.Second)
+		m, err := sub.NextMsg(patience)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -351,7 +351,7 @@ func TestOverwritten(t *testing.T) {
 	var page struct {
 		Uploads []events.Upload `json:"uploads"`
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		_, body := p.get("/uploads?limit=500")
 		if err := json.Unmarshal(body, &page); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -157,9 +158,9 @@ func (p *process) progress() {
 		return n
 	}
 	before := applied()
-	for deadline := time.Now().Add(30 * time.Second); applied() == before && before < 1<<41; {
+	for deadline := time.Now().Add(3 * time.Minute); applied() == before && before < 1<<41; {
 		if time.Now().After(deadline) {
-			p.t.Fatal("no progress in 30 seconds")
+			p.t.Fatal("no progress in 3 minutes")
 		}
 	}
 }
@@ -186,16 +187,27 @@ func (p *process) foldedChanges(want map[string]string) map[string]string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer messages.Stop()
 	newest := map[string]events.Change{}
 	folded := map[string]string{}
 	for !maps.Equal(folded, want) {
-		batch, err := consumer.Fetch(1000, jetstream.FetchMaxWait(5*time.Second))
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		n := 0
-		for m := range batch.Messages() {
-			n++
+		for more := true; more; {
+			m, err := messages.Next(jetstream.NextMaxWait(time.Minute))
+			if errors.Is(err, nats.ErrTimeout) {
+				return folded
+			}
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			at, err := m.Metadata()
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			more = at.NumPending > 0
 			c, err := events.DecodeChange(m.Data())
 			if err != nil {
 				p.t.Fatal(err)
@@ -204,9 +216,6 @@ func (p *process) foldedChanges(want map[string]string) map[string]string {
 				newest[c.Person] = c
 				folded[c.Person] = c.Flavor
 			}
-		}
-		if n == 0 {
-			break
 		}
 	}
 	return folded

@@ -51,7 +51,7 @@ func TestBadUsage(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // should it start after all
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // should it start after all
 			defer cancel()
 			var out, stderr bytes.Buffer
 			code := run(ctx, test.args, &terminal{in: strings.NewReader(""), out: &out, err: &stderr})

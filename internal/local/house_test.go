@@ -28,7 +28,7 @@ const plenty = 1 << 40 // bytes
 var discard = slog.New(slog.DiscardHandler)
 
 // soon is how long a test waits for what must happen.
-const soon = time.Minute
+const soon = 3 * time.Minute
 
 // house is a running one with a clock and a disk of its own, and what a test does to it.
 type house struct {

@@ -35,7 +35,7 @@ const (
 )
 
 // patience is how long a test waits for something that has to come, on a machine that others keep busy.
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // deployment is the deployed stack, and those who use it.
 type deployment struct {

@@ -20,7 +20,7 @@ type Judges struct {
 }
 
 // motoLimit is how long moto may take to start on a busy machine.
-const motoLimit = time.Minute
+const motoLimit = 3 * time.Minute
 
 // StartMoto lets moto choose its port, and waits until it says that it listens.
 func StartMoto(ctx context.Context) (url string, stop func(), err error) {

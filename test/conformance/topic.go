@@ -42,7 +42,7 @@ type Topic struct {
 }
 
 // patience is how long a test waits for what should happen at once.
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // TestTopic holds a topic and its queue to their contract: at least once, retries, dead letters. Open gives a fresh one.
 func TestTopic(t *testing.T, open func(t *testing.T) Topic) {

@@ -98,7 +98,7 @@ func (s *Server) start() {
 
 // ready asks until there is an answer.
 func (s *Server) ready() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	client := dynamodb.New(Options(s.endpoint), func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 })
 	for {
@@ -108,7 +108,7 @@ func (s *Server) ready() error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("no answer within a minute: %w", err)
+			return fmt.Errorf("no answer within 3 minutes: %w", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -94,7 +94,7 @@ func (s *Server) start() {
 		if s.url, err = url, nil; !ok {
 			err = errors.New("it ended at once")
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 	}
 	if err != nil {
 		s.Stop()

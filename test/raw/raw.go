@@ -11,7 +11,7 @@ import (
 )
 
 // Patience is how long a test waits for a server.
-const Patience = time.Minute
+const Patience = 3 * time.Minute
 
 // Dial connects to a server until the test ends.
 func Dial(t *testing.T, addr string) net.Conn {

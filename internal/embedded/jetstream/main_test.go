@@ -13,7 +13,7 @@ import (
 	"github.com/flavorless/flavorless/test/conformance"
 )
 
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 // start starts a server on a free port; change may alter its configuration.
 func start(t testing.TB, dir string, change ...func(*jetstream.Config)) *jetstream.Server {
