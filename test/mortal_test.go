@@ -26,10 +26,10 @@ import (
 )
 
 // patience is how long something that has to happen may take on a machine that has other things to do.
-const patience = 3 * time.Minute
+const patience = 5 * time.Minute
 
 // await waits for a condition. It looks at it every few milliseconds, but does not spend most of the time on that.
-func await(t *testing.T, what string, met func() bool) {
+func await(t testing.TB, what string, met func() bool) {
 	t.Helper()
 	pause := 5 * time.Millisecond
 	for end := time.Now().Add(patience); ; time.Sleep(pause) {

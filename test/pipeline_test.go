@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,30 +98,33 @@ func (p *pipeline) get(route string) (status int, body []byte) {
 }
 
 // settled waits for the end of the newest upload of a key, and holds it to promise 3: the rows add up.
-func (p *pipeline) settled(key string) events.Upload {
+func (p *pipeline) settled(key string) (settled events.Upload) {
 	p.t.Helper()
-	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		var page struct {
-			Uploads []events.Upload `json:"uploads"`
-		}
-		if status, body := p.get("/uploads?limit=500"); status != http.StatusOK || json.Unmarshal(body, &page) != nil {
-			p.t.Fatalf("GET /uploads: %d %s", status, body)
-		}
-		for _, u := range page.Uploads {
-			if u.Key != key {
-				continue
+	await(p.t, key+" to be settled", func() bool {
+		for _, u := range p.uploads() {
+			if u.Key == key {
+				settled = u
+				return u.Status.Settled()
 			}
-			if !u.Status.Settled() {
-				break
-			}
-			if c := u.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.Batches != c.BatchesApplied {
-				p.t.Fatalf("the rows of %s do not add up: %+v", key, c)
-			}
-			return u
 		}
+		return false
+	})
+	if c := settled.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.Batches != c.BatchesApplied {
+		p.t.Fatalf("the rows of %s do not add up: %+v", key, c)
 	}
-	p.t.Fatalf("%s is not settled after five minutes", key)
-	return events.Upload{}
+	return settled
+}
+
+// uploads are the newest 500, as the API tells of them.
+func (p *pipeline) uploads() []events.Upload {
+	p.t.Helper()
+	var page struct {
+		Uploads []events.Upload `json:"uploads"`
+	}
+	if status, body := p.get("/uploads?limit=500"); status != http.StatusOK || json.Unmarshal(body, &page) != nil {
+		p.t.Fatalf("GET /uploads: %d %s", status, body)
+	}
+	return page.Uploads
 }
 
 func compress(t *testing.T, text []byte, how string) []byte {
@@ -348,29 +352,15 @@ func TestOverwritten(t *testing.T) {
 	for i := range 20 { // each as soon as the one before is stored; some are overwritten before they are read
 		p.put(key, fmt.Appendf(nil, "person,flavor\nandy,flavor %d\n", i), nil)
 	}
-	var page struct {
-		Uploads []events.Upload `json:"uploads"`
-	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		_, body := p.get("/uploads?limit=500")
-		if err := json.Unmarshal(body, &page); err != nil {
-			t.Fatal(err)
-		}
-		open := len(page.Uploads) < 20
-		for _, u := range page.Uploads {
-			open = open || !u.Status.Settled()
-		}
-		if !open {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not all settled: %+v", page.Uploads)
-		}
-	}
+	var uploads []events.Upload
+	await(t, "all to be settled", func() bool {
+		uploads = p.uploads()
+		return len(uploads) == 20 && !slices.ContainsFunc(uploads, func(u events.Upload) bool { return !u.Status.Settled() })
+	})
 	if _, body := p.get("/ice-cream/andy"); !strings.Contains(string(body), `"flavor 19"`) {
 		t.Errorf("%s", body)
 	}
-	for _, u := range page.Uploads {
+	for _, u := range uploads {
 		if u.Status == events.Failed && u.Failure.Code != events.ObjectVanished {
 			t.Errorf("%+v", u)
 		}

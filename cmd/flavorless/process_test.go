@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -98,30 +97,25 @@ func (p *process) tryPut(key, text string) error {
 }
 
 // settled waits until the newest upload of a key has its end, and makes sure that its rows add up.
-func (p *process) settled(key string) events.Upload {
+func (p *process) settled(key string) (settled events.Upload) {
 	p.t.Helper()
-	deadline := time.Now().Add(5 * time.Minute)
-	for time.Now().Before(deadline) {
+	until(p.t, key+" is settled", func() bool {
 		uploads, err := p.recent(p.t.Context(), 500)
 		if err != nil {
 			p.t.Fatal(err)
 		}
 		for _, u := range uploads {
-			if u.Key != key {
-				continue
+			if u.Key == key {
+				settled = u
+				return u.Status.Settled()
 			}
-			if !u.Status.Settled() {
-				break
-			}
-			if c := u.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows {
-				p.t.Fatalf("the rows of %s do not add up: %+v", key, c)
-			}
-			return u
 		}
-		time.Sleep(10 * time.Millisecond) // between two looks; the condition is the ledger's
+		return false
+	})
+	if c := settled.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows {
+		p.t.Fatalf("the rows of %s do not add up: %+v", key, c)
 	}
-	p.t.Fatalf("%s is not settled after a minute", key)
-	return events.Upload{}
+	return settled
 }
 
 func (p *process) team() map[string]string {

@@ -39,12 +39,7 @@ func TestRedriveHere(t *testing.T) {
 	sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'the disk is on strike'); END")
 	p.put("uploads/a.csv", "person,flavor\nandy,vanilla\n")
 	listed := func() string { return redrive("--json").out }
-	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(listed(), `"queue":"apply-dead","waiting":1`); {
-		if time.Now().After(deadline) {
-			t.Fatalf("no dead letter: %s", listed())
-		}
-		time.Sleep(50 * time.Millisecond) // between two looks
-	}
+	until(t, "there is a dead letter", func() bool { return strings.Contains(listed(), `"queue":"apply-dead","waiting":1`) })
 	id := ""
 	if uploads, err := p.recent(t.Context(), 1); err == nil && len(uploads) == 1 {
 		id = uploads[0].ID
