@@ -17,8 +17,7 @@ func TestAFullDiskRefusesUploads(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
 	const file = "person,flavor\nandy,vanilla\nbill\n"
-	h.lucky.Store(1)
-	h.disk.Store(reserve / 2)
+	h.fill(1, reserve/2)
 	h.put("a.csv", file)
 	if u := h.allSettled(1)[0]; u.Status != events.Live || u.Counts.Applied != 1 {
 		t.Errorf("%+v", u)
@@ -56,9 +55,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
-			<-h.Reconciled() // or the file may be announced twice, and is looked at the disk for that
-			h.lucky.Store(test.lucky)
-			h.disk.Store(0)
+			h.fill(test.lucky, 0)
 			h.put("a.csv", "person,flavor\nandy,vanilla\n")
 			for range 2 {
 				least := h.low.Load() + 2
@@ -77,10 +74,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 			if u := h.allSettled(1)[0]; u.Status != events.Live || u.Counts.Applied != 1 || u.Counts.Rows != 1 {
 				t.Errorf("%+v", u)
 			}
-			await(t, "its change is announced", func() bool {
-				n, err := h.Unannounced(t.Context())
-				return err == nil && n == 0
-			})
+			h.allAnnounced()
 			if _, dead, err := h.Waiting(t.Context()); dead > 0 || err != nil {
 				t.Errorf("%d dead letters, %v", dead, err)
 			}

@@ -95,6 +95,23 @@ func (h *house) stop() {
 // forward sets its clock forward.
 func (h *house) forward(d time.Duration) { h.later.Add(int64(d)) }
 
+// fill lets only so much of the disk be left, once it was looked at so often. Nothing else looks at it then.
+func (h *house) fill(looks, left int64) {
+	h.t.Helper()
+	<-h.Reconciled() // or a file may be handed over twice
+	h.allAnnounced()
+	h.lucky.Store(looks)
+	h.disk.Store(left)
+}
+
+func (h *house) allAnnounced() {
+	h.t.Helper()
+	await(h.t, "all changes are announced", func() bool {
+		n, err := h.Unannounced(h.t.Context())
+		return err == nil && n == 0
+	})
+}
+
 // sql does something to the file of its table, behind its back.
 func (h *house) sql(statement string) {
 	h.t.Helper()

@@ -225,8 +225,7 @@ func TestWithoutStreams(t *testing.T) {
 			h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
 			h.put("done.csv", "person,flavor\nandy,vanilla\n")
 			before := h.allSettled(1)[0]
-			h.lucky.Store(test.lucky)
-			h.disk.Store(0)
+			h.fill(test.lucky, 0)
 			h.put("a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
 			least := h.low.Load() + 2
 			await(t, "it stands still", func() bool { return h.low.Load() >= least })
@@ -268,8 +267,7 @@ func TestWithoutStreams(t *testing.T) {
 func TestWhatIsUnderWayIsNotReadAgain(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
-	h.lucky.Store(4)
-	h.disk.Store(0)
+	h.fill(4, 0)
 	h.put("a.csv", "person,flavor\nandy,mint\n")
 	least := h.low.Load() + 2
 	await(t, "it stands still", func() bool { return h.low.Load() >= least })
