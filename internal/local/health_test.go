@@ -71,6 +71,7 @@ func TestHealth(t *testing.T) {
 	})
 	t.Run("no bucket", func(t *testing.T) {
 		h := start(t)
+		<-h.Reconciled() // or that stage lacks the bucket, too
 		h.broken = true
 		if err := h.StopGateway(t.Context()); err != nil {
 			t.Fatal(err)
