@@ -5,7 +5,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 OSLS := node node_modules/osls/bin/serverless.js
 
 # The race detector needs a C compiler; without one the tests run all the same. With it comes a check of unsafe pointers, which
-# costs a fifth of the time in SQLite's machine-made Go, and has nothing to tell us there.
+# costs the tests of internal/local a fifth of their time in SQLite's machine-made Go, and has nothing to tell us there.
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo "-race -gcflags=modernc.org/...=-d=checkptr=0")
 
 .PHONY: help

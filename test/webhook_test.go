@@ -114,11 +114,11 @@ func TestWebhooks(t *testing.T) {
 		file.WriteString(strings.Repeat("p", i%7+1) + string(rune('a'+i%26)) + strings.Repeat("q", i/7) + ",lemon\n")
 	}
 	p.put("uploads/a.csv", []byte(file.String()), nil)
-	p.await("the one that is well has heard all", func() bool { return len(well.heard()) == people })
+	await(t, "the one that is well to have heard all", func() bool { return len(well.heard()) == people })
 	if n := len(broken.heard()) + len(hung.heard()); n != 0 {
 		t.Errorf("%d deliveries were taken by those that take none", n)
 	}
-	p.await("all of the broken one's are dead letters", func() bool { return p.dead("webhook-").Waiting == people })
+	await(t, "all of the broken one's to be dead letters", func() bool { return p.dead("webhook-").Waiting == people })
 	letters := p.dead("webhook-").Letters
 	if l := letters[0]; l.Tries != tries || !strings.Contains(l.Reason, "500 Internal Server Error") || !strings.Contains(l.Subject, "change of p") {
 		t.Errorf("a dead letter says %+v", l)
@@ -126,16 +126,16 @@ func TestWebhooks(t *testing.T) {
 
 	p.restart() // with deliveries to the hung one under way
 	letGo()
-	p.await("the hung one has heard all", func() bool { return len(hung.heard()) == people })
+	await(t, "the hung one to have heard all", func() bool { return len(hung.heard()) == people })
 
 	broken.set(nil)
 	for _, id := range []string{"1", "2"} { // one by one, and then the rest
 		p.redrive("id=" + id)
 	}
-	p.await("two of the broken one's are back", func() bool { return len(broken.heard()) == 2 })
+	await(t, "two of the broken one's to be back", func() bool { return len(broken.heard()) == 2 })
 	p.redrive("queue=" + p.dead("webhook-").Queue)
-	p.await("the broken one has heard all", func() bool { return len(broken.heard()) == people })
-	p.await("no dead letter is left", func() bool { return p.dead("webhook-").Waiting == 0 })
+	await(t, "the broken one to have heard all", func() bool { return len(broken.heard()) == people })
+	await(t, "no dead letter to be left", func() bool { return p.dead("webhook-").Waiting == 0 })
 	for i, r := range all {
 		if r.forged > 0 {
 			t.Errorf("endpoint %d got %d deliveries that are not signed as they should be", i, r.forged)
@@ -165,23 +165,13 @@ func TestWebhookRetryAfter(t *testing.T) {
 	})
 	p := startPipeline(t, func(c *local.Config) { c.Dir, c.Webhooks = dir, []string{r.URL} })
 	p.put("uploads/a.csv", []byte("person,flavor\nandy,lemon\n"), nil)
-	p.await("the change is delivered", func() bool {
+	await(t, "the change to be delivered", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.tries == 2
 	})
 	if wait := second.Sub(first); wait < 3*time.Second {
 		t.Errorf("tried again after %s", wait)
-	}
-}
-
-// await waits until the condition holds.
-func (p *pipeline) await(what string, holds func() bool) {
-	p.t.Helper()
-	for end := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			p.t.Fatalf("waited three minutes until %s", what)
-		}
 	}
 }
 

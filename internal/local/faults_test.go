@@ -38,8 +38,8 @@ const tries = 3
 func TestFaults(t *testing.T) {
 	bucket := startBucket(t)
 	fine := bucket.run(t, &faults{}, "")
-	if len(fine.Team) < 80 || len(fine.Uploads) < 5 {
-		t.Fatalf("this proves nothing: %d people, %d uploads", len(fine.Team), len(fine.Uploads))
+	if n := fine.Uploads["a.csv"].Counts.Batches; len(fine.Team) < 80 || len(fine.Uploads) < 5 || n < 6 {
+		t.Fatalf("this proves nothing: %d people, %d uploads, %d batches of the first", len(fine.Team), len(fine.Uploads), n)
 	}
 	anyCall := []string{"slow", "fails once", "fails now and then", "its answer is lost", "fails until mended", "refuses until mended"}
 	for port, more := range map[string][]string{
@@ -127,7 +127,7 @@ func manyRows(begin, row, flavor string, seed int) string {
 	long := strings.Repeat(" and "+flavor, 12)
 	for i := range 300 {
 		f := flavor + long
-		if i%97 == seed {
+		if i%12 == seed {
 			f = ""
 		}
 		fmt.Fprintf(&b, row, (i*(seed+3))%100, f)
@@ -218,7 +218,7 @@ func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
 	reading := ingest.Config{
 		Objects: faultyObjects{h.faults, buckets.Objects{Client: h.bucket.client}}, Ledger: db, Reports: faultyReports{h.faults, h.reports},
 		Updates: faultyTopic{h.faults, publishBatch, outlet{h.queues.Topic(jetstream.Updates), h.queues.Topic(jetstream.Uploads)}, func([]events.Message) {}},
-		Clock:   func() time.Time { return time.UnixMilli(0) }, Log: log, BatchBytes: 20_000,
+		Clock:   func() time.Time { return time.UnixMilli(0) }, Log: log, BatchBytes: 8_000,
 	}
 	applier := &ingest.Applier{Table: db, Log: log}
 	announcer := &ingest.Announcer{Changes: faultyTopic{h.faults, publishOut, h.queues.Topic(jetstream.Changes), h.hear}, Log: log}

@@ -74,12 +74,14 @@ func do(t *testing.T, f *cloud.Function, what string) stubAnswer {
 
 func TestFunction(t *testing.T) {
 	f := startStub(t, cloud.FunctionConfig{Env: map[string]string{"OWN": "variable"}})
+	began := time.Now()
 	first := do(t, f, "answer")
+	took := time.Since(began)
 	if !first.cold || first.Calls != 1 || first.Own != "variable" || first.Name != "stub" || first.Home != "" || first.ARN != f.ARN() {
 		t.Errorf("%+v", first)
 	}
-	if first.Left < 60_000 || first.Left > 180_000 { // the machine may be slow
-		t.Errorf("%d ms are left of 3 minutes", first.Left)
+	if left := time.Duration(first.Left) * time.Millisecond; left < 3*time.Minute-took-time.Millisecond || left > 3*time.Minute {
+		t.Errorf("%s are left of 3 minutes, and it took %s", left, took)
 	}
 	second := do(t, f, "answer")
 	if second.cold || second.Calls != 2 {

@@ -113,7 +113,7 @@ func open(t *testing.T, cfg gateway.Config, r *recorder) *env {
 
 func stop(t *testing.T, g *gateway.Gateway) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	defer cancel()
 	if err := g.Stop(ctx); err != nil {
 		t.Errorf("Stop: %v", err)
@@ -200,12 +200,15 @@ func etag(b []byte) string {
 
 func payload(n int) []byte { return bytes.Repeat([]byte("andy,cookie dough\n"), n/18+1)[:n] }
 
+// soon is how long a test waits for what must happen.
+const soon = 3 * time.Minute
+
 // await waits until the condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(time.Millisecond) { // between two looks
+	for end := time.Now().Add(soon); !holds(); time.Sleep(time.Millisecond) { // between two looks
 		if time.Now().After(end) {
-			t.Fatalf("%s: not in a minute", what)
+			t.Fatalf("%s: not in %s", what, soon)
 		}
 	}
 }

@@ -205,7 +205,7 @@ func TestStopLeavesNothing(t *testing.T) {
 	for range 3 {
 		cycle()
 	}
-	for deadline := time.Now().Add(3 * time.Minute); len(goroutines()) > len(before); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(soon); len(goroutines()) > len(before); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines, %d before:\n%s", len(goroutines()), len(before), strings.Join(goroutines(), "\n\n"))
 		}
