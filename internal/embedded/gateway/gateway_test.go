@@ -170,8 +170,8 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 	}
 }
 
+// TestLargeObjectsAreStreamed is not parallel: it counts what the whole process allocates.
 func TestLargeObjectsAreStreamed(t *testing.T) {
-	t.Parallel()
 	e := start(t)
 	const size = 64 << 20
 	_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
@@ -192,8 +192,8 @@ func TestLargeObjectsAreStreamed(t *testing.T) {
 	if n != size || err != nil {
 		t.Fatalf("read %d bytes, %v; want %d", n, err, size)
 	}
-	// Both ends of it live here. Other tests allocate meanwhile, but not as much as the object.
-	if got := after.TotalAlloc - before.TotalAlloc; got > size {
+	// Both ends of it live here.
+	if got := after.TotalAlloc - before.TotalAlloc; got > size/8 {
 		t.Errorf("reading %d bytes allocated %d", size, got)
 	}
 }
