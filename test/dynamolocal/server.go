@@ -76,8 +76,9 @@ func (s *Server) start() {
 		s.failed = err
 		return
 	}
-	cmd := exec.Command("sh", "-c", keeper, "sh", java, "-Xmx512m", "-Djava.library.path=DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar",
-		"-inMemory", "-sharedDb", "-disableTelemetry", "-port", strconv.Itoa(port))
+	// It lives for minutes: the second compiler and collectors with threads of their own take more time than they give back.
+	cmd := exec.Command("sh", "-c", keeper, "sh", java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+		"-Djava.library.path=DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar", "-inMemory", "-sharedDb", "-disableTelemetry", "-port", strconv.Itoa(port))
 	cmd.Dir = folder
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
