@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // Stamps opens a clock on a mark, with newest as the time of the newest object, and gives the named file two stamps.
@@ -23,6 +25,19 @@ func Stamps(mark, name string, now func() time.Time, newest int64) (first, secon
 // Answer is what a client is told of an error.
 func Answer(err error) error {
 	return (&store{log: slog.New(slog.DiscardHandler)}).fail(context.Background(), err)
+}
+
+// Ask lets a gateway do what requests ask for whose context is ctx, and gives the errors that they are answered with.
+func Ask(ctx context.Context, g *Gateway, bucket, key string) map[string]error {
+	st := g.store
+	_, access := st.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &bucket}) // which precedes everything
+	_, get := st.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+	most, none := int32(10), ""
+	_, list := st.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+		Bucket: &bucket, MaxKeys: &most, Prefix: &none, Delimiter: &none, ContinuationToken: &none, StartAfter: &none, FetchOwner: new(bool),
+	})
+	_, del := st.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
+	return map[string]error{"access": access, "get": get, "list": list, "delete": del}
 }
 
 // Connections is how many are open.

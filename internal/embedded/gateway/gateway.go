@@ -131,9 +131,9 @@ func (g *Gateway) Addr() string { return g.addr }
 // Done is closed when the gateway accepts no more connections: after Stop, or because its listener failed.
 func (g *Gateway) Done() <-chan struct{} { return g.server.served }
 
-// Stop ends the gateway: it stops accepting, lets the requests under way finish, and closes the directory. When ctx ends
-// first, connections are cut, Stored's context is cancelled, and the error is ctx's. Calling it again returns the first
-// call's result.
+// Stop ends the gateway: it stops accepting, lets the requests under way finish, and closes the directory. Who only begins
+// to ask, or reads a list, is told to come again (503). When ctx ends first, connections are cut, Stored's context is
+// cancelled, and the error is ctx's. Calling it again returns the first call's result.
 func (g *Gateway) Stop(ctx context.Context) error {
 	g.stop.Do(func() {
 		err := g.server.stop(ctx)

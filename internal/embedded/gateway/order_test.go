@@ -1,9 +1,12 @@
 package gateway_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
+	"github.com/versity/versitygw/s3err"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
@@ -184,6 +188,32 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 		t.Errorf("the request under way failed: %v", err)
 	}
 	<-stopped
+}
+
+// TestStopTellsToComeAgain: whoever asks while the gateway is being stopped, which cancels what requests ask for, is to try
+// again; the log has nothing to tell of it.
+func TestStopTellsToComeAgain(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	e := start(t, func(c *gateway.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	e.put(t, "uploads/a.csv", "x")
+	stopping, stop := context.WithCancel(t.Context())
+	for what, err := range gateway.Ask(stopping, e.Gateway, bucket, "uploads/a.csv") {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	e.put(t, "uploads/a.csv", "x")
+	stop()
+	for what, err := range gateway.Ask(stopping, e.Gateway, bucket, "uploads/a.csv") {
+		var told s3err.S3Error
+		if again := errors.As(err, &told) && told.StatusCode() == http.StatusServiceUnavailable; again != (what != "delete") {
+			t.Errorf("%s is answered with %v", what, err)
+		}
+	}
+	if log.Len() > 0 {
+		t.Errorf("logged:\n%s", &log)
+	}
 }
 
 // Not parallel: it counts goroutines, and looks at the working directory.

@@ -100,6 +100,9 @@ func (s *store) fail(ctx context.Context, err error, about ...any) error {
 	if errors.As(err, &known) {
 		return known
 	}
+	if errors.Is(err, context.Canceled) { // only a stop cancels requests, not a client that went away
+		return unavailable("The server is being stopped. Please try again.")
+	}
 	s.log.ErrorContext(ctx, "bucket request failed", append(about, slog.Any("error", err))...)
 	return s3err.GetAPIError(s3err.ErrInternalError)
 }
