@@ -24,10 +24,11 @@ demo: ## see all of it at work, in a temporary folder
 build: ## build bin/flavorless
 	go build -trimpath -o bin/flavorless ./cmd/flavorless
 
+# Go gives a package ten minutes unless told, which the heaviest one all but needs where others keep the cores busy.
 .PHONY: test
 test: vet ## install what tests need, and run them all
 	@test/tools.sh
-	PATH="$$PWD/.venv/bin:$$PATH" FLAVORLESS_TEST_TOOLS="$$(test/tools.sh -q)" go test $(RACE) -shuffle=on $(TESTFLAGS) ./...
+	PATH="$$PWD/.venv/bin:$$PATH" FLAVORLESS_TEST_TOOLS="$$(test/tools.sh -q)" go test $(RACE) -shuffle=on -timeout=30m $(TESTFLAGS) ./...
 
 .PHONY: vet
 vet:
