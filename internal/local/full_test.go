@@ -1,10 +1,16 @@
 package local_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
@@ -79,6 +85,53 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 				t.Errorf("%d dead letters, %v", dead, err)
 			}
 		})
+	}
+}
+
+// TestStoppingCountsNoTries: a stop waits for requests to the bucket that are under way, and lets no new ones in. What stages
+// would read then fails, and is no fault of the files.
+func TestStoppingCountsNoTries(t *testing.T) {
+	t.Parallel()
+	var log syncBuffer
+	h := start(t, func(c *local.Config) {
+		c.Limits.MinFree = reserve
+		c.Log = slog.New(slog.NewTextHandler(io.MultiWriter(&log, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	bucket, large := h.Info().Bucket, "large"
+	_, err := h.S3().PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: &large, Body: bytes.NewReader(make([]byte, 32<<20))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	underWay, err := h.S3().GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &large})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer underWay.Body.Close()
+	h.fill(2, 0) // the bucket looks at it, and the hand-over; ingest stands still
+	h.put("a.csv", "person,flavor\nandy,vanilla\n")
+	await(t, "it stands still", func() bool { return h.low.Load() > 0 })
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		h.stop()
+	}()
+	await(t, "the bucket is closed", func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(h.Info().S3, "http://"))
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	h.disk.Store(plenty)
+	await(t, "its reading failed", func() bool { return strings.Contains(log.String(), "connection refused") })
+	underWay.Body.Close()
+	<-stopped
+	if strings.Contains(log.String(), "will be retried") {
+		t.Error("it counted as a try")
+	}
+	h.start()
+	if u := h.allSettled(1)[0]; u.Status != events.Live || u.Counts.Applied != 1 {
+		t.Errorf("%+v", u)
 	}
 }
 

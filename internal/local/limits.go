@@ -94,8 +94,8 @@ func (s *Server) roomToStore(bucket string, bytes int64) error {
 
 // while lets a stage work while there is room. Without, its messages stay in hand, and it stands still: a full disk is no
 // fault of theirs, and nothing of what fails because of it counts as a failed try. Nor does it when the house's own bucket
-// is too busy.
-func while(room func() error, handle jetstream.Handler) jetstream.Handler {
+// is too busy, or gone already because the house is being stopped.
+func (s *Server) while(room func() error, handle jetstream.Handler) jetstream.Handler {
 	return func(ctx context.Context, group []jetstream.Delivery) []error {
 		if err := room(); err != nil {
 			return slices.Repeat([]error{err}, len(group))
@@ -105,7 +105,7 @@ func while(room func() error, handle jetstream.Handler) jetstream.Handler {
 			if err == nil || errors.Is(err, events.ErrPermanent) {
 				continue
 			}
-			if busy(err) || room() != nil {
+			if busy(err) || s.stopping.Load() || room() != nil {
 				errs[i] = fmt.Errorf("%w: %w", events.ErrUnavailable, err)
 			}
 		}

@@ -58,14 +58,14 @@ func (s *Server) startStages(ctx context.Context) {
 		queue := jetstream.QueueConfig{
 			Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Pause: pause, Observe: s.observe("ingest", "ingest"),
 		}
-		return s.streams.Consume(ctx, queue, while(s.roomToRead, readEach(reading, s.cfg.ReadFor)))
+		return s.streams.Consume(ctx, queue, s.while(s.roomToRead, readEach(reading, s.cfg.ReadFor)))
 	})
 	s.stage("apply", func() error {
 		queue := jetstream.QueueConfig{
 			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
 			Pause: pause, Observe: s.observe("apply", "apply"),
 		}
-		return s.streams.Consume(ctx, queue, while(s.roomToWork, applyTogether(applier)))
+		return s.streams.Consume(ctx, queue, s.while(s.roomToWork, applyTogether(applier)))
 	})
 	s.startWebhooks(ctx)
 	s.stage("announce", func() error {

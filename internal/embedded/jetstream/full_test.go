@@ -127,7 +127,7 @@ func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 	}
 }
 
-// TestABrokenStreamIsTold: the server itself only logs that a stream takes nothing more.
+// TestABrokenStreamIsTold: the server itself only logs that a stream takes nothing more, and leaves publishers waiting.
 func TestABrokenStreamIsTold(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -146,19 +146,25 @@ func TestABrokenStreamIsTold(t *testing.T) {
 	if err := os.WriteFile(msgs, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		large := update("large")
-		large.Body = make([]byte, jetstream.MaxMessage-1000)
-		for range 20 { // a block has 8 MiB
-			_ = s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large})
+	large := update("large")
+	large.Body = make([]byte, jetstream.MaxMessage-1000)
+	var refused error
+	for range 20 { // a block has 8 MiB
+		if refused = s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large})[0]; refused != nil {
+			break
 		}
-	}()
+	}
+	told := func(what string, err error) {
+		if err == nil || !strings.Contains(err.Error(), "UPDATES") || !strings.Contains(err.Error(), syscall.ENOTDIR.Error()) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	told("who waits for an answer", refused)
 	select {
 	case err := <-s.Broken():
-		if !strings.Contains(err.Error(), "UPDATES") || !strings.Contains(err.Error(), syscall.ENOTDIR.Error()) {
-			t.Errorf("Broken gave %v", err)
-		}
+		told("Broken gives", err)
 	case <-time.After(patience):
 		t.Error("nothing was told")
 	}
+	told("who publishes then", s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{update("b")})[0])
 }

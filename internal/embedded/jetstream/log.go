@@ -14,7 +14,7 @@ import (
 // which it doesn't return either. Nor does it tell otherwise that a stream broke.
 type serverLog struct {
 	log    *slog.Logger
-	broken chan<- error
+	broken func(error)
 
 	mu       sync.Mutex
 	starting bool
@@ -48,10 +48,7 @@ func (l *serverLog) look(text string) {
 	if !strings.Contains(strings.ToLower(text), "critical write error") {
 		return
 	}
-	select {
-	case l.broken <- errors.New(text):
-	default: // one is enough
-	}
+	l.broken(errors.New(text))
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.line(slog.LevelDebug, format, v) }

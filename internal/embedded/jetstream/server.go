@@ -88,6 +88,9 @@ type Server struct {
 	ready     bool
 	broken    chan error // at most one
 
+	life context.Context //nolint:containedctx // of what is published: ends with the server, or when a stream is broken
+	end  context.CancelCauseFunc
+
 	stop sync.Once
 
 	mu        sync.Mutex
@@ -116,6 +119,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	}
 	c.Dir = dir
 	s := &Server{config: c, log: c.Logger, broken: make(chan error, 1), consuming: map[Stream]bool{}}
+	s.life, s.end = context.WithCancelCause(context.Background())
 	if err := s.start(ctx); err != nil {
 		s.Stop()
 		return nil, fmt.Errorf("starting the NATS server: %w", errors.Join(err, restore(c.Dir)))
@@ -151,7 +155,7 @@ func (s *Server) start(ctx context.Context) error {
 	if s.nats, err = server.NewServer(opts); err != nil {
 		return err
 	}
-	log := &serverLog{log: s.log, starting: true, broken: s.broken}
+	log := &serverLog{log: s.log, starting: true, broken: s.breaks}
 	s.nats.SetLoggerV2(log, false, false, false)
 	s.nats.Start()
 	if fatal, _ := log.trouble(); fatal != "" {
@@ -195,7 +199,7 @@ func (s *Server) start(ctx context.Context) error {
 		conns[q] = s.house
 	}
 	for stream, conn := range conns {
-		if s.topics[stream], err = newTopic(stream, conn, s.config.Room); err != nil {
+		if s.topics[stream], err = newTopic(s.life, stream, conn, s.config.Room); err != nil {
 			return err
 		}
 	}
@@ -255,6 +259,15 @@ func (s *Server) Addr() string {
 	return s.nats.Addr().String()
 }
 
+// breaks tells of the first stream that is broken. Whoever waits for an answer gets none then, so they are not let wait.
+func (s *Server) breaks(err error) {
+	select {
+	case s.broken <- err:
+		s.end(err)
+	default:
+	}
+}
+
 // Broken gives an error when a stream could not be written, the disk being full to its end, say. It takes nothing more
 // then; what it has acknowledged is stored. Stop the server, and start another one.
 func (s *Server) Broken() <-chan error { return s.broken }
@@ -278,6 +291,7 @@ func (s *Server) shutdown() {
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
 	}
+	s.end(errors.New("the NATS server was stopped"))
 	if s.ready {
 		if err := writeSeal(s.config.Dir); err != nil {
 			s.log.Warn("the next start can't check that nothing is missing", "error", err)

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -215,9 +216,18 @@ func (s *Server) request(ctx context.Context, m *nats.Msg) error {
 	if err := s.config.Room(); err != nil {
 		return err
 	}
+	ctx, cancel := within(ctx, s.life)
+	defer cancel()
 	answer, err := s.house.RequestMsgWithContext(ctx, m)
 	if err != nil {
-		return err
+		return cmp.Or(context.Cause(ctx), err)
 	}
 	return ackError(answer)
+}
+
+// within lets a context end with another one, too, and for its reason.
+func within(ctx, life context.Context) (context.Context, context.CancelFunc) {
+	ctx, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(life, func() { end(context.Cause(life)) })
+	return ctx, func() { stop(); end(nil) }
 }

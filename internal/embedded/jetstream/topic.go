@@ -27,7 +27,8 @@ const (
 type Topic struct {
 	stream Stream
 	conn   *nats.Conn
-	free   func() error // Config.Room
+	life   context.Context //nolint:containedctx // Server.life
+	free   func() error    // Config.Room
 	prefix string       // of the subjects to which the server answers; the number of the message follows
 	room   *room
 
@@ -50,9 +51,9 @@ type call struct {
 	done chan struct{}
 }
 
-func newTopic(stream Stream, conn *nats.Conn, free func() error) (*Topic, error) {
+func newTopic(life context.Context, stream Stream, conn *nats.Conn, free func() error) (*Topic, error) {
 	t := &Topic{
-		stream: stream, conn: conn, free: free, prefix: conn.NewInbox() + ".",
+		stream: stream, conn: conn, life: life, free: free, prefix: conn.NewInbox() + ".",
 		room: newRoom(maxInFlight, maxInFlightBytes), pending: map[uint64]waiting{},
 	}
 	sub, err := conn.Subscribe(t.prefix+"*", t.answered)
@@ -81,8 +82,10 @@ func (t *Topic) Publish(ctx context.Context, msgs []events.Message) []error {
 	}
 	// The call starts with one more than there is, so that it can't end before all have been sent.
 	c := &call{errs: errs, left: 1, done: make(chan struct{})}
-	ctx, cancel := context.WithTimeoutCause(ctx, ackTimeout, errors.New("the server does not answer"))
+	ctx, cancel := within(ctx, t.life)
 	defer cancel()
+	ctx, stop := context.WithTimeoutCause(ctx, ackTimeout, errors.New("the server does not answer"))
+	defer stop()
 	full := t.free()
 	for i := range msgs {
 		m, err := encode(t.stream, msgs[i])
