@@ -46,59 +46,86 @@ const (
 // that was answered is lost, every row has one outcome, the table is the fold of the files, and what a subscriber heard
 // who came back each time adds up to the table.
 func TestSIGKILL(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("FLAVORLESS_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("FLAVORLESS_SEED=%d repeats the files and the choice of moments", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	m := newMortal(t)
-	c := &crew{}
-	c.ctx, c.end = context.WithCancel(t.Context())
-	var uploads sync.WaitGroup
-	defer uploads.Wait()
-	defer c.work.Wait()
-	defer c.end()
-
+	s := newSiege(t)
 	began := time.Now()
-	m.start()
-	m.ready()
+	s.start()
+	s.ready()
 	startup := time.Since(began)
-	bucket := &uploading{mortal: m, crew: c, files: map[string]file{}, answered: map[string]bool{}}
-	for i := range uploaders {
-		own := &files{t: t, random: rand.New(rand.NewPCG(seed, uint64(1+i))), prefix: strconv.Itoa(i), most: 6_000}
-		uploads.Go(func() { bucket.upload(own) })
-	}
-	ear := &returning{mortal: m, crew: c, heard: map[uint64]events.Change{}}
-	c.work.Go(ear.listen)
+	s.begin(6_000)
 	for i := range kills {
 		if i%7 == 6 { // some lives last
-			m.ready()
-			bucket.await(5)
+			s.ready()
+			s.bucket.await(5)
 		}
-		m.endLife(random, startup)
+		s.endLife(s.random, startup)
 	}
-	info := m.ready()
-	bucket.await(5)
-	bucket.done.Store(true)
-	uploads.Wait()
 	t.Logf("%d kills took %s", kills, time.Since(began).Round(time.Second))
-	bucket.settle(info)
+	s.end()
 	t.Logf("all was settled after %s", time.Since(began).Round(time.Second))
-	bucket.last(info)
-	ear.awaitLast()
-	reports := bucket.reports(info)
-	whole := ear.whole(info)
-	c.end()
-	c.work.Wait()
-	m.stop()
-	if !maps.Equal(whole, ear.heard) { // they are many for a diff
-		t.Errorf("who came back each time heard %d changes, which are not the %d that the stream has", len(ear.heard), len(whole))
+}
+
+// siege is a program in distress, with those who upload meanwhile, and one who listens.
+type siege struct {
+	*mortal
+	*crew
+	seed    uint64
+	random  *rand.Rand
+	bucket  *uploading
+	ear     *returning
+	uploads sync.WaitGroup
+}
+
+func newSiege(t *testing.T) *siege {
+	t.Helper()
+	s := &siege{mortal: newMortal(t), crew: &crew{}, seed: uint64(time.Now().UnixNano())}
+	if seed, err := strconv.ParseUint(os.Getenv("FLAVORLESS_SEED"), 10, 64); err == nil {
+		s.seed = seed
 	}
-	t.Logf("%d files, %d of them answered, %d uploaded again; %d changes; %d readings handed on; %d messages stale, %d dead and redriven",
-		len(bucket.files), len(bucket.answered), bucket.repeated, len(ear.heard), m.seen["INFO handed on"],
-		m.seen["WARN a message that was done is stored again after a crash, and is delivered again"], bucket.redriven)
-	bucket.check(reports, ear.heard)
+	t.Logf("FLAVORLESS_SEED=%d repeats the files and the choice of moments", s.seed)
+	s.random = rand.New(rand.NewPCG(s.seed, 0))
+	s.ctx, s.dismiss = context.WithCancel(t.Context())
+	s.bucket = &uploading{mortal: s.mortal, crew: s.crew, files: map[string]file{}, answered: map[string]bool{}}
+	s.ear = &returning{mortal: s.mortal, crew: s.crew, heard: map[uint64]events.Change{}}
+	t.Cleanup(func() {
+		s.dismiss()
+		s.work.Wait()
+		s.uploads.Wait()
+	})
+	return s
+}
+
+// begin begins the uploads, of files with so many rows at most.
+func (s *siege) begin(most int) {
+	for i := range uploaders {
+		own := &files{t: s.t, random: rand.New(rand.NewPCG(s.seed, uint64(1+i))), prefix: strconv.Itoa(i), most: most}
+		s.uploads.Go(func() { s.bucket.upload(own) })
+	}
+	s.work.Go(s.ear.listen)
+}
+
+// end waits until all that was uploaded is settled, and looks at what has become of it.
+func (s *siege) end() {
+	s.t.Helper()
+	info := s.ready()
+	s.bucket.await(5)
+	s.bucket.done.Store(true)
+	s.uploads.Wait()
+	s.bucket.settle(info)
+	s.bucket.last(info)
+	s.ear.awaitLast()
+	reports := s.bucket.reports(info)
+	whole := s.ear.whole(info)
+	s.dismiss()
+	s.work.Wait()
+	s.stop()
+	s.t.Logf("%d lives; %d files, %d of them answered, %d uploaded again; %d changes; %d readings handed on; %d messages stale, %d dead and redriven; %d starts again",
+		s.lives, len(s.bucket.files), len(s.bucket.answered), s.bucket.repeated, len(s.ear.heard), s.seen["INFO handed on"],
+		s.seen["WARN a message that was done is stored again after a crash, and is delivered again"], s.bucket.redriven,
+		s.seen["WARN starting again: "+noSpace])
+	if !maps.Equal(whole, s.ear.heard) { // they are many for a diff
+		s.t.Errorf("who came back each time heard %d changes, which are not the %d that the stream has", len(s.ear.heard), len(whole))
+	}
+	s.bucket.check(reports, s.ear.heard)
 }
 
 // endings are in lines of the log that stand between two steps; the brace is in any.
@@ -134,7 +161,8 @@ func (m *mortal) endLife(random *rand.Rand, startup time.Duration) {
 type uploading struct {
 	*mortal
 	*crew
-	done     atomic.Bool // no more
+	done     atomic.Bool  // no more
+	failed   atomic.Int64 // how many were not answered with 200
 	redriven int
 
 	mu       sync.Mutex
@@ -168,10 +196,15 @@ func (u *uploading) put(f file) bool {
 		Bucket: aws.String(info.Bucket), Key: aws.String(f.object.Key), Body: bytes.NewReader(f.body), Metadata: f.metadata,
 	})
 	var refused *awshttp.ResponseError
-	if errors.As(err, &refused) && refused.HTTPStatusCode() != 0 && refused.HTTPStatusCode() != http.StatusServiceUnavailable {
-		u.t.Errorf("uploading %s: %v", f.object.Key, err)
+	if errors.As(err, &refused) {
+		switch status := refused.HTTPStatusCode(); {
+		case status == 0, status == http.StatusServiceUnavailable, status == http.StatusInsufficientStorage && u.small:
+		default:
+			u.t.Errorf("uploading %s: %v", f.object.Key, err)
+		}
 	}
 	if err != nil {
+		u.failed.Add(1)
 		return false
 	}
 	u.mu.Lock()
@@ -180,7 +213,7 @@ func (u *uploading) put(f file) bool {
 	return true
 }
 
-// await waits until so many more uploads are answered.
+// await waits until so many more uploads are answered with 200.
 func (u *uploading) await(more int) {
 	u.t.Helper()
 	answered := func() int {
@@ -370,11 +403,12 @@ func (u *uploading) check(reports map[string][]byte, heard map[uint64]events.Cha
 	if left, err := db.Pending(ctx, 1); err != nil || len(left) > 0 {
 		u.t.Errorf("left in the outbox: %v, %v", left, err)
 	}
-	u.leftovers(db)
+	u.leftovers(db, current)
 }
 
-// leftovers: what is still in the queues is there once more only, and nothing is in the dead letters.
-func (u *uploading) leftovers(db *sqlite.DB) {
+// leftovers: what is still in the queues is there once more only, or tells of an object that was overwritten before it was
+// read, and nothing is in the dead letters.
+func (u *uploading) leftovers(db *sqlite.DB, current map[string]bool) {
 	u.t.Helper()
 	streams, err := jetstream.Start(u.t.Context(), jetstream.Config{Dir: filepath.Join(u.dir, "streams")})
 	if err != nil {
@@ -393,6 +427,9 @@ func (u *uploading) leftovers(db *sqlite.DB) {
 				return err
 			}
 			got, err := db.Upload(ctx, o.UploadID())
+			if errors.Is(err, events.ErrNotFound) && !current[o.UploadID()] {
+				return nil
+			}
 			if err == nil && !got.Status.Settled() {
 				err = fmt.Errorf("the event of %s is still in its queue, and the upload is %s", o.Key, got.Status)
 			}

@@ -52,7 +52,7 @@ func (f *files) large() file {
 		person := fmt.Sprintf("person %d%s", n, long[n%len(long)])
 		switch kind := f.random.IntN(600); {
 		case kind == 0:
-			person = string(rune('a' + kind%5)) // one of those in small files
+			person = string(rune('a' + n%5)) // one of those in small files
 			d.set(person, "fudge")
 		case badOneOf > 0 && kind%badOneOf == 1:
 			d.bad(person)

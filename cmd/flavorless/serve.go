@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
 )
 
@@ -122,10 +123,17 @@ func surroundings(err error) error {
 		return usage("%w; stop that one first, or choose another folder with --data", err)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return usage("%w; stop what listens there, or choose another address with --api, --s3, --nats or --metrics (port 0: any free one)", err)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
 		return usage("%w; choose a folder that can be written, with --data", err)
-	case errors.Is(err, local.ErrConfig), errors.Is(err, syscall.EADDRNOTAVAIL):
+	case noSpace(err):
+		return usage("%w; make room on the disk of --data, nothing is lost", err)
+	case errors.Is(err, local.ErrConfig), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, events.ErrUnavailable):
 		return usage("%w", err)
 	}
 	return fmt.Errorf("starting: %w", err)
+}
+
+// noSpace tells whether an error says so, if in words alone: such are the queues' answers.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
 }

@@ -29,7 +29,7 @@ type Topic struct {
 	conn   *nats.Conn
 	life   context.Context //nolint:containedctx // Server.life
 	free   func() error    // Config.Room
-	prefix string       // of the subjects to which the server answers; the number of the message follows
+	prefix string          // of the subjects to which the server answers; the number of the message follows
 	room   *room
 
 	mu      sync.Mutex
