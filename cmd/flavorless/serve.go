@@ -126,7 +126,7 @@ func surroundings(err error) error {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
 		return usage("%w; choose a folder that can be written, with --data", err)
 	case noSpace(err):
-		return usage("%w; make room on the disk of --data, nothing is lost", err)
+		return usage("%w; make room on the disk of --data", err)
 	case errors.Is(err, local.ErrConfig), errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, events.ErrUnavailable):
 		return usage("%w", err)
 	}

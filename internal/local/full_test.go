@@ -123,7 +123,7 @@ func TestStoppingCountsNoTries(t *testing.T) {
 		return err != nil
 	})
 	h.disk.Store(plenty)
-	await(t, "its reading failed", func() bool { return strings.Contains(log.String(), "connection refused") })
+	await(t, "its reading failed", func() bool { return strings.Contains(log.String(), "operation error S3: GetObject") })
 	underWay.Body.Close()
 	<-stopped
 	if strings.Contains(log.String(), "will be retried") {

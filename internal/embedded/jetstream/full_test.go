@@ -160,6 +160,9 @@ func TestABrokenStreamIsTold(t *testing.T) {
 		}
 	}
 	told("who waits for an answer", refused)
+	if !errors.Is(refused, events.ErrUnavailable) {
+		t.Errorf("it is no fault of the message: %v", refused)
+	}
 	select {
 	case err := <-s.Broken():
 		told("Broken gives", err)

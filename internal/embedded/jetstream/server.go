@@ -17,6 +17,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // Config says where and how the server runs. Zero values get the defaults named here.
@@ -259,11 +261,12 @@ func (s *Server) Addr() string {
 	return s.nats.Addr().String()
 }
 
-// breaks tells of the first stream that is broken. Whoever waits for an answer gets none then, so they are not let wait.
+// breaks tells of the first stream that is broken. Whoever waits for an answer would get none, so they are not let wait: what
+// they have is as good as before, and they are to come again.
 func (s *Server) breaks(err error) {
 	select {
 	case s.broken <- err:
-		s.end(err)
+		s.end(fmt.Errorf("%w: %w", events.ErrUnavailable, err))
 	default:
 	}
 }
@@ -291,7 +294,7 @@ func (s *Server) shutdown() {
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
 	}
-	s.end(errors.New("the NATS server was stopped"))
+	s.end(fmt.Errorf("%w: the NATS server was stopped", events.ErrUnavailable))
 	if s.ready {
 		if err := writeSeal(s.config.Dir); err != nil {
 			s.log.Warn("the next start can't check that nothing is missing", "error", err)
