@@ -24,7 +24,7 @@ type hand struct {
 	queue Stream
 
 	mu   sync.Mutex
-	left map[uint64]held // messages that were in hand at a crash and are not settled yet, by sequence in the stream
+	left map[uint64]held // messages that were in hand at a crash, or are at a stop, and are not settled yet, by sequence in the stream
 }
 
 type held struct {
@@ -72,7 +72,7 @@ func (h *hand) read(content []byte) {
 	}
 }
 
-// replies gives the acknowledgement subjects of what was in hand at a crash.
+// replies gives the acknowledgement subjects of what was in hand at a crash or a stop.
 func (h *hand) replies() []string {
 	var replies []string
 	for _, seq := range slices.Sorted(maps.Keys(h.left)) {
@@ -81,7 +81,8 @@ func (h *hand) replies() []string {
 	return replies
 }
 
-// tries corrects the number of deliveries that the server counted, and tells whether the message was in hand at a crash.
+// tries corrects the number of deliveries that the server counted, and tells whether the message was in hand at a crash, or
+// a stop, which is not told apart.
 func (h *hand) tries(seq uint64, delivered int) (tries int, crashed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -122,6 +123,14 @@ func (h *hand) forget(group ...*inHand) {
 	}
 }
 
+// interrupted notes a message that a stop takes out of hand. It is given back, but that is not something that the server writes
+// down: the next start has to do it again.
+func (h *hand) interrupted(m *inHand) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.left[m.seq] = held{m.Tries, m.reply}
+}
+
 // close forgets what a clean end has settled, and the files of workers that there are no more.
 func (h *hand) close() {
 	for _, f := range h.files {
@@ -137,7 +146,7 @@ func (h *hand) close() {
 	}
 }
 
-// keep writes down what a crash left and has still not been settled, for the next start.
+// keep writes down what has still not been settled, for the next start.
 func (h *hand) keep() {
 	var b bufio.Writer
 	f, err := os.OpenFile(filepath.Join(h.dir, string(h.queue)+"-left"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)

@@ -143,36 +143,50 @@ func TestHeartbeatKeepsASlowGroup(t *testing.T) {
 
 func TestStopWhileHandling(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Updates, update("done"), update("interrupted"))
-	ctx, cancel := context.WithCancel(t.Context())
-	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 1},
-		func(ctx context.Context, group []jetstream.Delivery) []error {
-			cancel()
-			<-ctx.Done()
-			errs := make([]error, len(group))
-			for i, d := range group {
-				if d.ID == "interrupted" {
-					errs[i] = ctx.Err()
-				}
+	for name, again := range map[string]func(*testing.T, *jetstream.Server, string) *jetstream.Server{
+		"of a queue": func(_ *testing.T, s *jetstream.Server, _ string) *jetstream.Server { return s },
+		"of the server": func(t *testing.T, s *jetstream.Server, dir string) *jetstream.Server {
+			t.Helper()
+			s.Stop()
+			return start(t, dir)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s := start(t, dir)
+			publish(t, s, jetstream.Updates, update("done"), update("interrupted"))
+			ctx, cancel := context.WithCancel(t.Context())
+			err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 1, AckWait: patience},
+				func(ctx context.Context, group []jetstream.Delivery) []error {
+					cancel()
+					<-ctx.Done()
+					errs := make([]error, len(group))
+					for i, d := range group {
+						if d.ID == "interrupted" {
+							errs[i] = ctx.Err()
+						}
+					}
+					return errs
+				})
+			if err != nil {
+				t.Fatal(err)
 			}
-			return errs
+			if dead := deadLetters(t, s); len(dead) > 0 {
+				t.Errorf("being stopped made dead letters: %v", dead)
+			}
+			s = again(t, s, dir)
+			begun := time.Now()
+			consume(t, s, jetstream.QueueConfig{MaxTries: 2, AckWait: patience}, func(group []jetstream.Delivery) ([]error, bool) {
+				if len(group) != 1 || group[0].ID != "interrupted" || group[0].Tries != 2 {
+					t.Errorf("got %+v", group)
+				}
+				return nil, true
+			})
+			if took := time.Since(begun); took > patience/2 {
+				t.Errorf("it came back after %s only", took)
+			}
 		})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if dead := deadLetters(t, s); len(dead) > 0 {
-		t.Errorf("being stopped made dead letters: %v", dead)
-	}
-	begun := time.Now()
-	consume(t, s, jetstream.QueueConfig{MaxTries: 2, AckWait: patience}, func(group []jetstream.Delivery) ([]error, bool) {
-		if len(group) != 1 || group[0].ID != "interrupted" || group[0].Tries != 2 {
-			t.Errorf("got %+v", group)
-		}
-		return nil, true
-	})
-	if took := time.Since(begun); took > patience/2 {
-		t.Errorf("it came back after %s only", took)
 	}
 }
 

@@ -222,6 +222,7 @@ func (w *worker) settle(ctx context.Context, m *inHand, err error) {
 	case errors.Is(err, events.ErrPermanent):
 		w.bury(ctx, m, err)
 	case ctx.Err() != nil: // being stopped is no failure of the message: it waits for the next start
+		w.hand.interrupted(m)
 		w.answer(m, "-NAK")
 	case m.Tries >= w.config.MaxTries:
 		w.bury(ctx, m, err)
