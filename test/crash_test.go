@@ -403,12 +403,12 @@ func (u *uploading) check(reports map[string][]byte, heard map[uint64]events.Cha
 	if left, err := db.Pending(ctx, 1); err != nil || len(left) > 0 {
 		u.t.Errorf("left in the outbox: %v, %v", left, err)
 	}
-	u.leftovers(db, current)
+	u.leftovers(db, uploads, current)
 }
 
 // leftovers: what is still in the queues is there once more only, or tells of an object that was overwritten before it was
-// read, and nothing is in the dead letters.
-func (u *uploading) leftovers(db *sqlite.DB, current map[string]bool) {
+// read, by one that is settled; and nothing is in the dead letters.
+func (u *uploading) leftovers(db *sqlite.DB, uploads map[string]upload, current map[string]bool) {
 	u.t.Helper()
 	streams, err := jetstream.Start(u.t.Context(), jetstream.Config{Dir: filepath.Join(u.dir, "streams")})
 	if err != nil {
@@ -427,7 +427,7 @@ func (u *uploading) leftovers(db *sqlite.DB, current map[string]bool) {
 				return err
 			}
 			got, err := db.Upload(ctx, o.UploadID())
-			if errors.Is(err, events.ErrNotFound) && !current[o.UploadID()] {
+			if _, settled := uploads[o.Key]; settled && !current[o.UploadID()] && errors.Is(err, events.ErrNotFound) {
 				return nil
 			}
 			if err == nil && !got.Status.Settled() {
