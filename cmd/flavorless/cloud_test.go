@@ -14,11 +14,13 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
@@ -33,6 +35,9 @@ import (
 )
 
 var judge moto.Server
+
+// stacks counts those that were deployed: a test that runs again has a new one.
+var stacks atomic.Int64
 
 // cloud stands for an account of Amazon's with one stack: moto, and in front of it what moto lacks, which is running
 // functions (the real handlers do) and moving messages between queues.
@@ -53,7 +58,8 @@ type cloud struct {
 // template makes.
 func deployed(t *testing.T, outputs map[string]string) *cloud {
 	t.Helper()
-	c := &cloud{t: t, stack: "flavorless-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())), tasks: map[string]*moveTask{}}
+	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	c := &cloud{t: t, stack: fmt.Sprintf("flavorless-%s-%d", name, stacks.Add(1)), tasks: map[string]*moveTask{}}
 	behind, err := url.Parse(judge.URL(t))
 	if err != nil {
 		t.Fatal(err)
@@ -135,10 +141,11 @@ func (c *cloud) deploy(outputs map[string]string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	client := cloudformation.NewFromConfig(c.access.Config("CLOUDFORMATION"))
-	var made *types.AlreadyExistsException // by a first try, whose answer was long in coming
+	client := cloudformation.NewFromConfig(c.access.Config("CLOUDFORMATION"), func(o *cloudformation.Options) {
+		o.HTTPClient = awshttp.NewBuildableClient() // moto's first answer may be long in coming, and a second try would meet the first at work
+	})
 	_, err = client.CreateStack(c.t.Context(), &cloudformation.CreateStackInput{StackName: &c.stack, TemplateBody: aws.String(string(template))})
-	if err != nil && !errors.As(err, &made) {
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	described, err := client.DescribeStacks(c.t.Context(), &cloudformation.DescribeStacksInput{StackName: &c.stack})
