@@ -103,6 +103,18 @@ module.exports = async ({ resolveVariable }) => {
                 Resource: { Ref: 'AlarmTopic' },
                 Condition: { ArnLike: { 'aws:SourceArn': { 'Fn::Sub': 'arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*' } } },
               },
+              {
+                Sid: 'TlsOnly',
+                Effect: 'Deny',
+                Principal: '*',
+                // A topic policy takes no sns:*. These are the actions of the policy that SNS gives a new topic.
+                Action: [
+                  'sns:AddPermission', 'sns:DeleteTopic', 'sns:GetTopicAttributes', 'sns:ListSubscriptionsByTopic', 'sns:Publish',
+                  'sns:RemovePermission', 'sns:SetTopicAttributes', 'sns:Subscribe',
+                ],
+                Resource: { Ref: 'AlarmTopic' },
+                Condition: { Bool: { 'aws:SecureTransport': 'false' } },
+              },
             ],
           },
         },

@@ -6,6 +6,7 @@
 //	rules_test.go      all rules, and the test that holds the template to them
 //	queues_test.go     … delivery: nothing is lost, and someone is called
 //	iam_test.go        … who may do what
+//	subscribers_test.go … who may subscribe, and only over TLS
 //	storage_test.go    … buckets and tables
 //	functions_test.go  … functions and their logs
 //	gateway_test.go    … routes, authorizer, and what the gateway says by itself

@@ -89,12 +89,22 @@ func revoke(role, action string) func(*template) {
 	}
 }
 
+// withoutStatement removes a statement of a resource policy by its Sid.
+func withoutStatement(id, sid string) func(*template) {
+	return func(t *template) {
+		document := t.Resources[id].Properties["PolicyDocument"].(map[string]any)
+		document["Statement"] = slices.DeleteFunc(list(document["Statement"]), func(s any) bool { return at(s, "Sid") == sid })
+	}
+}
+
 // byAnybody is a statement for a resource policy.
 func byAnybody(action, resource string) map[string]any {
 	return map[string]any{"Effect": "Allow", "Principal": "*", "Action": action, "Resource": map[string]any{"Ref": resource}}
 }
 
 const (
+	protocolsRule   = "subscriptions are limited to encrypted protocols and known accounts"
+	tlsRule         = "buckets, queues and topics require TLS"
 	applyMapping    = "ApplyEventSourceMappingSQSApplyQueue"
 	announceMapping = "AnnounceEventSourceMappingDynamodbFavoritesTable"
 	theAuthorizer   = "AuthorizerApiGatewayAuthorizer"
@@ -177,9 +187,35 @@ var faults = []fault{
 	{"nobody else is let in", "anybody may subscribe", set("ChangesTopicPolicy", byAnybody("sns:Subscribe", "ChangesTopic"), "PolicyDocument", "Statement", 0)},
 	{"nobody else is let in", "anybody may invoke", set("TeamLambdaPermissionApiGateway", "*", "Principal")},
 
+	{protocolsRule, "http", replace("ChangesTopicPolicy", `"https"`, `"http"`)},
+	{protocolsRule, "http beside the others", replace("ChangesTopicPolicy", `"https"`, `"https","http"`)},
+	{protocolsRule, "any protocol for subscriber accounts", without("ChangesTopicPolicy", "PolicyDocument", "Statement", 0, "Condition")},
+	{protocolsRule, "any protocol for principals of the account", withoutStatement("ChangesTopicPolicy", "KnownProtocolsOnly")},
+	{protocolsRule, "a Deny that spares one principal", set("ChangesTopicPolicy", map[string]any{"aws:username": "admin"}, "PolicyDocument", "Statement", 1, "Condition", "StringEquals")},
+	{protocolsRule, "queues of any account", withoutStatement("ChangesTopicPolicy", "EndpointsOfSubscribersOnly")},
+	{protocolsRule, "a wildcard for the account", replace("ChangesTopicPolicy", "sqs:*:${account}:*", "sqs:*:*:*")},
+	{protocolsRule, "functions of any account", set("ChangesTopicPolicy", []any{"sqs"}, "PolicyDocument", "Statement", 2, "Condition", "StringEquals", "sns:Protocol")},
+	{protocolsRule, "other queues on the updates topic", withoutStatement("UpdatesTopicPolicy", "OwnQueuesOnly")},
+	{protocolsRule, "a dead-letter queue on the updates topic", replace("UpdatesTopicPolicy", `"ResumeQueue"`, `"ResumeDead"`)},
+
+	{tlsRule, "a bucket", remove("ReportsBucketPolicy")},
+	{tlsRule, "a queue", withoutStatement("QueuesTakeFromUpdates", "TlsOnly")},
+	{tlsRule, "a dead-letter queue", remove("DeadLetterQueuesByTlsOnly")},
+	{tlsRule, "one queue of several", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"), ref("IngestDead")}, "PolicyDocument", "Statement", 0, "Resource")},
+	{tlsRule, "a queue that the policy is not attached to", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"), ref("IngestDead")}, "Queues")},
+	{tlsRule, "sending to a queue alone", replace("QueuesTakeFromUpdates", "sqs:*", "sqs:SendMessage")},
+	{tlsRule, "a topic", withoutStatement("ChangesTopicPolicy", "TlsOnly")},
+	{tlsRule, "the alarms' topic", withoutStatement("AlarmTopicPolicy", "TlsOnly")},
+	{tlsRule, "publishing alone", set("UpdatesTopicPolicy", "sns:Publish", "PolicyDocument", "Statement", 0, "Action")},
+	{tlsRule, "the other way round", replace("UpdatesTopicPolicy", `"false"`, `"true"`)},
+	{tlsRule, "two policies on one queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"), ref("IngestDead"), ref("AnnounceDead"), ref("ApplyQueue")}, "Queues")},
+
+	{"wildcard principals have conditions", "anybody may send", set("QueuesTakeFromUpdates", byAnybody("sqs:SendMessage", "ApplyQueue"), "PolicyDocument", "Statement", 0)},
+	{"wildcard principals have conditions", "any role of an account", set("ChangesTopicPolicy", map[string]any{"Effect": "Allow", "Principal": map[string]any{"AWS": []any{"arn:aws:iam::210987654321:role/*"}}, "Action": "sns:Subscribe", "Resource": ref("ChangesTopic")}, "PolicyDocument", "Statement", 0)},
+	{"wildcard principals have conditions", "everybody is denied", without("UpdatesTopicPolicy", "PolicyDocument", "Statement", 0, "Condition")},
+
 	{"buckets are private and encrypted", "not encrypted", without("ReportsBucket", "BucketEncryption")},
 	{"buckets are private and encrypted", "may be public", set("UploadsBucket", false, "PublicAccessBlockConfiguration", "BlockPublicPolicy")},
-	{"buckets are private and encrypted", "without TLS", remove("ReportsBucketPolicy")},
 
 	{"buckets are kept", "goes with the stack", func(t *template) { t.Resources["UploadsBucket"].DeletionPolicy = "Delete" }},
 	{"buckets are kept", "no versions", without("UploadsBucket", "VersioningConfiguration")},

@@ -32,6 +32,12 @@ func TestOperations(t *testing.T) {
 		t.Errorf("docs/operations.md has a row on %s, which is no alarm", id)
 	}
 
+	for _, m := range regexp.MustCompile(`--protocol ([a-z]+)`).FindAllStringSubmatch(string(src), -1) {
+		if !slices.Contains(allowedProtocols(tpl, "ChangesTopic"), m[1]) {
+			t.Errorf("docs/operations.md subscribes by %s, which the policy of ChangesTopic denies", m[1])
+		}
+	}
+
 	outputs := map[string]bool{}
 	for _, m := range regexp.MustCompile(`\boutput ([A-Z][A-Za-z]+)`).FindAllStringSubmatch(string(src), -1) {
 		outputs[m[1]] = true

@@ -142,6 +142,34 @@ func TestIdentityProviderMustBeStated(t *testing.T) {
 	})
 }
 
+// TestSubscriberAccounts checks that queues and functions of the named accounts may be subscribed, and always those of the
+// stack's own account, which `flavorless watch --stack` needs.
+func TestSubscriberAccounts(t *testing.T) {
+	needTools(t)
+	src, err := osls(t.Context(), t.TempDir(), "--param", "subscriberAccounts=210987654321")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tpl := parse(t, src)
+	for _, complaint := range judge(tpl, rules...) {
+		t.Error(complaint)
+	}
+	var got []string
+	for _, s := range topicStatements(tpl, "ChangesTopic") {
+		for _, endpoint := range list(at(s.condition, "StringNotLike", "sns:Endpoint")) {
+			sub := list(at(endpoint, "Fn::Sub"))
+			got = append(got, strings.ReplaceAll(text(sub[0]), "${account}", spelled(at(sub[1], "account"))))
+		}
+	}
+	want := []string{
+		"arn:${AWS::Partition}:sqs:*:${AWS::AccountId}:*", "arn:${AWS::Partition}:lambda:*:${AWS::AccountId}:function:*",
+		"arn:${AWS::Partition}:sqs:*:210987654321:*", "arn:${AWS::Partition}:lambda:*:210987654321:function:*",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("endpoints that may be subscribed (-want +got):\n%s", diff)
+	}
+}
+
 // varying is what differs between two packagings: the deployment's id, and the folder of the zips.
 var varying = regexp.MustCompile(`ApiGatewayDeployment\d+|serverless/flavorless/test/[^/"]+/`)
 

@@ -25,6 +25,10 @@ var rules = []rule{
 	{"event sources can be read", sources},
 	{"services act for our resources alone", sourceARNs},
 	{"nobody else is let in", principals},
+	// subscribers_test.go
+	{"subscriptions are limited to encrypted protocols and known accounts", subscriptions},
+	{"buckets, queues and topics require TLS", transport},
+	{"wildcard principals have conditions", wildcardPrincipals},
 	// storage_test.go
 	{"buckets are private and encrypted", buckets},
 	{"buckets are kept", keptBuckets},

@@ -12,7 +12,7 @@ const aBucket = "AWS::S3::Bucket"
 // oslsBucket is where osls puts the zips. It comes and goes with the stack.
 const oslsBucket = "ServerlessDeploymentBucket"
 
-// buckets: encrypted, closed to the public, and to whoever comes without TLS.
+// buckets reports buckets that are not encrypted, or not closed to the public.
 func buckets(t *template) (c complaints) {
 	for _, id := range t.of(aBucket) {
 		if list(t.get(id, "BucketEncryption", "ServerSideEncryptionConfiguration")) == nil {
@@ -22,17 +22,6 @@ func buckets(t *template) (c complaints) {
 			if t.get(id, "PublicAccessBlockConfiguration", block) != true {
 				c.add("%s: may be made public; no %s", id, block)
 			}
-		}
-		secured := false
-		for _, policy := range t.of("AWS::S3::BucketPolicy") {
-			for _, s := range statements(t.get(policy, "PolicyDocument")) {
-				secure := at(s.condition, "Bool", "aws:SecureTransport")
-				secured = secured || target(t.get(policy, "Bucket")) == id && !s.allows && s.everybody &&
-					(secure == "false" || secure == false) && mentioned(s.resource)[id]
-			}
-		}
-		if !secured {
-			c.add("%s: may be reached without TLS", id)
 		}
 	}
 	return c
