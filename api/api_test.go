@@ -156,6 +156,22 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestLogNamesNoPerson checks that the log has the route of a request that failed or was refused, not its path.
+func TestLogNamesNoPerson(t *testing.T) {
+	h := newHome(t, nil)
+	h.do(t, http.MethodGet, "/ice-cream/marija").wantStatus(t, http.StatusUnauthorized)
+	h.store.err = errors.New("table not found")
+	h.get(t, "/ice-cream/marija").wantStatus(t, http.StatusInternalServerError)
+	h.get(t, "/team?after=marija").wantStatus(t, http.StatusInternalServerError)
+	log := h.log.String()
+	if strings.Contains(log, "marija") {
+		t.Errorf("the log has a person's name:\n%s", log)
+	}
+	if got, want := strings.Count(log, "route=/ice-cream/{person}"), 2; got != want {
+		t.Errorf("%d log lines have the route, want %d:\n%s", got, want, log)
+	}
+}
+
 func TestHealth(t *testing.T) {
 	for _, test := range []struct {
 		name   string

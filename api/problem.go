@@ -56,7 +56,8 @@ func (h *handler) problemOf(r *http.Request, err error) *problem {
 		return p
 	}
 	if refusal := new(Refusal); errors.As(err, &refusal) {
-		h.Logger.InfoContext(r.Context(), "request refused", "path", r.URL.Path, "reason", err)
+		// The route, not the path: paths hold the names of people.
+		h.Logger.InfoContext(r.Context(), "request refused", "route", r.Pattern, "reason", err)
 		return newProblem(refusal.Status(), refusal.Description).with("WWW-Authenticate", refusal.Challenge())
 	}
 	p, level := newProblem(http.StatusInternalServerError, "something went wrong on our side"), slog.LevelError
@@ -69,7 +70,7 @@ func (h *handler) problemOf(r *http.Request, err error) *problem {
 	}
 	id := rand.Text()
 	p.Instance = "urn:flavorless:request:" + id
-	h.Logger.Log(r.Context(), level, "request failed", "request", id, "method", r.Method, "path", r.URL.Path, "error", err)
+	h.Logger.Log(r.Context(), level, "request failed", "request", id, "method", r.Method, "route", r.Pattern, "error", err)
 	return p
 }
 

@@ -4,21 +4,22 @@
 // It is JavaScript because a deployment gets another random id each time: what is said of it must compute its name.
 module.exports = async ({ resolveVariable }) => {
   const deployment = `ApiGatewayDeployment${await resolveVariable('sls:instanceId')}`;
+  // Nothing here may hold the name of a person: $context.path, or a query string, would. test/template has the list of variables
+  // that may be logged.
   const format = {
     requestId: '$context.requestId',
     time: '$context.requestTime',
     ip: '$context.identity.sourceIp',
     method: '$context.httpMethod',
-    path: '$context.path',
-    route: '$context.resourcePath',
+    route: '$context.resourcePath', // a template: /ice-cream/{person}
     status: '$context.status',
     milliseconds: '$context.responseLatency',
     bytes: '$context.responseLength',
-    principal: '$context.authorizer.principalId',
+    principal: '$context.authorizer.principalId', // the token's subject: who read
     authorizer: '$context.authorizer.status',
     authorizerError: '$context.authorizer.error',
     error: '$context.error.responseType',
-    trace: '$context.xrayTraceId',
+    functionRequest: '$context.awsEndpointRequestId', // requestId in the function's log
   };
   return {
     Resources: {
@@ -29,14 +30,14 @@ module.exports = async ({ resolveVariable }) => {
           RestApiId: { Ref: 'ApiGatewayRestApi' },
           DeploymentId: { Ref: deployment },
           StageName: await resolveVariable('sls:stage'),
-          TracingEnabled: true,
+          TracingEnabled: false, // the gateway's segments hold whole URLs; those of the functions hold none
           AccessLogSetting: { DestinationArn: { 'Fn::GetAtt': ['AccessLog', 'Arn'] }, Format: JSON.stringify(format) },
           MethodSettings: [
             {
               HttpMethod: '*',
               ResourcePath: '/*',
               MetricsEnabled: true,
-              LoggingLevel: 'ERROR',
+              LoggingLevel: 'ERROR', // INFO would log the path of each request
               DataTraceEnabled: false, // it would log tokens
               ThrottlingRateLimit: await resolveVariable('param:requestsPerSecond'),
               ThrottlingBurstLimit: await resolveVariable('param:requestBurst'),

@@ -225,6 +225,37 @@ func gatewayResponses(t *template) (c complaints) {
 	return c
 }
 
+// loggedVariables are the variables that an access log line may have. None of them holds a name from the table: a path or a
+// query string does, and a claim of a token may hold the reader's.
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
+var loggedVariables = []string{
+	"$context.requestId", "$context.requestTime", "$context.identity.sourceIp", "$context.httpMethod", "$context.resourcePath", "$context.status",
+	"$context.responseLatency", "$context.responseLength", "$context.authorizer.principalId", "$context.authorizer.status",
+	"$context.authorizer.error", "$context.error.responseType", "$context.awsEndpointRequestId",
+}
+
+// nameless reports logs and traces of the gateway that would hold the names of people.
+func nameless(t *template) (c complaints) {
+	for _, id := range t.of(aStage) {
+		for _, variable := range contextVariable.FindAllString(text(t.get(id, "AccessLogSetting", "Format")), -1) {
+			if !slices.Contains(loggedVariables, variable) {
+				c.add("%s: %s is in the access log and may hold a name", id, variable)
+			}
+		}
+		// X-Ray has the whole URL of a request, query string included, and no way to leave it out.
+		// https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-understanding-xray-traces.html
+		if t.get(id, "TracingEnabled") == true {
+			c.add("%s: the gateway's traces hold URLs, and so names", id)
+		}
+		for _, setting := range list(t.get(id, "MethodSettings")) {
+			if level := at(setting, "LoggingLevel"); level != "ERROR" && level != "OFF" {
+				c.add("%s: the execution log has the path of each request at level %v; want ERROR or OFF", id, level)
+			}
+		}
+	}
+	return c
+}
+
 // stage: it logs who read what but no token, holds back a flood, and shows the API as it is in the template.
 func stage(t *template) (c complaints) {
 	stages, deployments := t.of(aStage), t.of(aDeployment)
@@ -260,9 +291,6 @@ func stage(t *template) (c complaints) {
 	}
 	if strings.Contains(strings.ToLower(format), "header") || strings.Contains(format, "claims") {
 		c.add("%s: the access log tells tokens: %s", id, format)
-	}
-	if t.get(id, "TracingEnabled") != true {
-		c.add("%s: leaves no traces", id)
 	}
 	settings := list(t.get(id, "MethodSettings"))
 	if len(settings) != 1 || at(settings[0], "HttpMethod") != "*" || at(settings[0], "ResourcePath") != "/*" {

@@ -288,14 +288,19 @@ var faults = []fault{
 
 	{"the stage logs, limits and shows all", "no access log", without("ApiStage", "AccessLogSetting")},
 	{"the stage logs, limits and shows all", "errors are kept for ever", remove("ExecutionLog")},
-	{"the stage logs, limits and shows all", "tokens in the log", replace("ApiStage", "$context.path", "$context.authorizer.claims")},
+	{"the stage logs, limits and shows all", "tokens in the log", replace("ApiStage", "$context.resourcePath", "$context.authorizer.claims")},
 	{"the stage logs, limits and shows all", "tokens in traces", set("ApiStage", true, "MethodSettings", 0, "DataTraceEnabled")},
 	{"the stage logs, limits and shows all", "no limit", without("ApiStage", "MethodSettings", 0, "ThrottlingRateLimit")},
-	{"the stage logs, limits and shows all", "no traces", set("ApiStage", false, "TracingEnabled")},
 	{"the stage logs, limits and shows all", "shown too early", func(t *template) {
 		deployment := t.Resources[t.of(aDeployment)[0]]
 		deployment.DependsOn = slices.DeleteFunc(list(deployment.DependsOn), func(id any) bool { return id == "Gateway5xx" })
 	}},
+
+	{"the gateway logs no names", "the path", replace("ApiStage", "$context.resourcePath", "$context.path")},
+	{"the gateway logs no names", "the path in another field", replace("ApiStage", "$context.requestTime", "$context.requestTime $context.path")},
+	{"the gateway logs no names", "an e-mail address of the token", replace("ApiStage", "$context.authorizer.principalId", "$context.authorizer.email")},
+	{"the gateway logs no names", "URLs in traces", set("ApiStage", true, "TracingEnabled")},
+	{"the gateway logs no names", "paths in the execution log", set("ApiStage", "INFO", "MethodSettings", 0, "LoggingLevel")},
 
 	{"what is watched is measured", "an alarm on a result that is not", replace("AuthorizerUnavailableAlarm", "unavailable", "unreachable")},
 	{"what is watched is measured", "an alarm on a metric that is not", replace("UploadsFailedAlarm", `"uploads"`, `"upload"`)},

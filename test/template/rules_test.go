@@ -45,6 +45,7 @@ var rules = []rule{
 	{"the authorizer sees what may be good", authorizer},
 	{"the gateway speaks as the API does", gatewayResponses},
 	{"the stage logs, limits and shows all", stage},
+	{"the gateway logs no names", nameless},
 	// metrics_test.go
 	{"what is watched is measured", watched},
 }

@@ -2,6 +2,7 @@ package dynamo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -164,7 +165,7 @@ func (t *Table) learn(ctx context.Context, f *fold) error {
 			return t.getSome(ctx, t.cfg.Favorites, keys, func(found item) error {
 				i, asked := f.index[textOf(found["person"])]
 				if !asked {
-					return fmt.Errorf("there is an answer for %q, who was not asked for", textOf(found["person"]))
+					return errors.New("DynamoDB returned the item of a person who was not asked for")
 				}
 				f.rows[i].decide(found)
 				return nil

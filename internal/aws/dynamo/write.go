@@ -84,7 +84,7 @@ func (t *Table) writeSome(ctx context.Context, rows []*row, expires types.Attrib
 			case busy:
 				left, why = append(left, r), statementError(e)
 			default:
-				return fmt.Errorf("writing %q: %w", r.Person, statementError(e))
+				return fmt.Errorf("writing row %s: %w", r.version, statementError(e))
 			}
 		}
 		if len(left) == 0 {
@@ -155,10 +155,10 @@ func (t *Table) writeLost(ctx context.Context, r *row, met item, expires types.A
 	switch {
 	case errors.As(err, &failed):
 		if r.decide(failed.Item); r.outcome == events.Applied {
-			return fmt.Errorf("writing %q: version %q stands in the way, which is older: %w", r.Person, textOf(failed.Item["version"]), err)
+			return fmt.Errorf("writing row %s: the stored version %s is older, and yet the condition failed: %w", r.version, textOf(failed.Item["version"]), err)
 		}
 	case err != nil:
-		return fmt.Errorf("writing %q: %w", r.Person, err)
+		return fmt.Errorf("writing row %s: %w", r.version, err)
 	default:
 		r.outcome = events.Applied
 	}

@@ -24,7 +24,7 @@ type Image map[string]string
 // When an item with a flavor is deleted, which only people do, the change has the version of what it removed: nothing
 // newer has been said of the person.
 //
-// An error means that the item is none of ours: retrying is of no use.
+// An error means that the item is none of ours: retrying is of no use. Errors are logged, so they name no person.
 func (r Record) Change() (change events.Change, changed bool, err error) {
 	image := r.New
 	if image == nil {
@@ -36,7 +36,7 @@ func (r Record) Change() (change events.Change, changed bool, err error) {
 		err = fmt.Errorf("it has no person")
 	}
 	if err != nil {
-		return events.Change{}, false, fmt.Errorf("reading a stream record of %q: %w: %w", person, events.ErrPermanent, err)
+		return events.Change{}, false, fmt.Errorf("reading a stream record: %w: %w", events.ErrPermanent, err)
 	}
 	change, changed = events.NewChange(person, r.Old["flavor"], r.New["flavor"], version)
 	return change, changed, nil

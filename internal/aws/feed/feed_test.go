@@ -11,6 +11,14 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/feed"
 )
 
+// TestErrorNamesNoPerson: the announce function logs the error.
+func TestErrorNamesNoPerson(t *testing.T) {
+	_, _, err := feed.Record{New: feed.Image{"person": "marija", "version": "1"}}.Change()
+	if err == nil || strings.Contains(err.Error(), "marija") {
+		t.Errorf("Change() = %v, want an error without the person's name", err)
+	}
+}
+
 // FuzzRecord: a change is what differs between the images, or nothing; what is none of ours is events.ErrPermanent.
 func FuzzRecord(f *testing.F) {
 	version := "01a2077ca99b-0055aed6dcd90281e500000000000000-814yn63t3gfyg33an494e4jsgc-00000000002a"

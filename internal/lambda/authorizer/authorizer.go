@@ -100,14 +100,16 @@ func answer(effect, stage string, claims api.Claims) events.APIGatewayCustomAuth
 
 // stageOf takes the stage's ARN out of a method's: arn:aws:execute-api:region:account:api/stage/GET/path.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html
+//
+// Its errors don't quote the ARN, which ends in the path of the request and so may hold a person's name.
 func stageOf(method string) (string, error) {
 	parts := strings.SplitN(method, "/", 4)
 	if len(parts) < 3 || !strings.HasPrefix(method, "arn:") || !strings.Contains(parts[0], ":execute-api:") || parts[1] == "" {
-		return "", fmt.Errorf("%q is not the ARN of a method", method)
+		return "", errors.New("methodArn is not the ARN of a method of API Gateway")
 	}
 	// In a policy, * and ? match anything. Neither API ids nor stage names have them.
 	if strings.ContainsAny(parts[0]+parts[1], "*?") {
-		return "", fmt.Errorf("%q has wildcards", method)
+		return "", errors.New("the API or the stage in methodArn has wildcards")
 	}
 	return parts[0] + "/" + parts[1], nil
 }

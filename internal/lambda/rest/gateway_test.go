@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"strings"
@@ -138,6 +139,27 @@ func TestAnswerIsWhatWasWritten(t *testing.T) {
 			body, err := base64.StdEncoding.DecodeString(got.Body)
 			if err != nil || string(body) != answer.body || !got.IsBase64Encoded {
 				t.Errorf("got %+v, body %q, error %v", got, body, err)
+			}
+		})
+	}
+}
+
+// TestLogNamesNoPerson checks what is logged of requests whose path has a name in it.
+func TestLogNamesNoPerson(t *testing.T) {
+	for name, event := range map[string]events.APIGatewayProxyRequest{
+		"not understood": {HTTPMethod: "G T", Resource: "/ice-cream/{person}", Path: "/ice-cream/marija"},
+		"a bad path":     {HTTPMethod: "GET", Resource: "/ice-cream/{person}", Path: "/ice-cream/marija\x7f"},
+		"too large":      {HTTPMethod: "GET", Resource: "/ice-cream/{person}", Path: "/ice-cream/marija"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			g := newGateway(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("a", 7<<20)) }), &bytes.Buffer{})
+			g.Log = slog.New(slog.NewTextHandler(&log, nil))
+			if _, err := g.Handle(t.Context(), event); err != nil {
+				t.Fatal(err)
+			}
+			if got := log.String(); strings.Contains(got, "marija") || !strings.Contains(got, "route=/ice-cream/{person}") {
+				t.Errorf("the log has a name, or lacks the route: %s", got)
 			}
 		})
 	}

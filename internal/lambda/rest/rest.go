@@ -5,8 +5,10 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -56,13 +58,17 @@ func (g Gateway) Handle(ctx context.Context, event events.APIGatewayProxyRequest
 	w := &recorder{header: http.Header{}}
 	r, err := request(withAuthorizer(ctx, event.RequestContext.Authorizer), &event)
 	if err != nil {
-		g.Log.WarnContext(ctx, "request not understood", "path", event.Path, "error", err)
+		// The text of a url.Error quotes the path, which may hold a person's name.
+		if parsing := new(url.Error); errors.As(err, &parsing) {
+			err = parsing.Err
+		}
+		g.Log.WarnContext(ctx, "request not understood", "route", event.Resource, "error", err)
 		w.problem(http.StatusBadRequest, "the request is malformed")
 	} else {
 		g.Handler.ServeHTTP(w, r)
 	}
 	if w.tooLarge() {
-		g.Log.WarnContext(ctx, "answer too large", "path", event.Path, "bytes", w.body.Len())
+		g.Log.WarnContext(ctx, "answer too large", "route", event.Resource, "bytes", w.body.Len())
 		w = &recorder{header: http.Header{}}
 		w.problem(http.StatusBadRequest, "the answer is too large; ask for a smaller page by ?limit=")
 	}
