@@ -24,6 +24,7 @@ func TestDeployment(t *testing.T) {
 		{"every route with one token, in every order", testReading},
 		{"refusals", testRefusals},
 		{"open to all", testOpen},
+		{"who may subscribe", testSubscribing},
 		{"rejected rows", testRejects},
 		{"an event twice", testDuplicate},
 		{"a vanished object", testVanished},

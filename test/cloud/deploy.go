@@ -42,6 +42,7 @@ type Stack struct {
 	resources   map[string]created
 	policies    map[string]Policy // of roles, by ARN
 	queues      map[string]Policy // of queues, by ARN
+	topics      map[string]Policy // of topics, by ARN
 	permissions []permission
 	mappings    []mapping
 
@@ -62,7 +63,7 @@ func Deploy(ctx context.Context, config Config) (*Stack, error) {
 	}
 	s := &Stack{
 		Config: config, Functions: map[string]*Function{}, Roles: map[string]Policy{},
-		resources: map[string]created{}, policies: map[string]Policy{}, queues: map[string]Policy{},
+		resources: map[string]created{}, policies: map[string]Policy{}, queues: map[string]Policy{}, topics: map[string]Policy{},
 	}
 	var err error
 	if s.Template, err = ParseTemplate(config.Template); err != nil {

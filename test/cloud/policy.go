@@ -154,12 +154,17 @@ func (s Statement) Applies(r Request) (bool, error) {
 		return false, nil
 	}
 	for operator, keys := range s.Conditions {
+		negated := false
 		var match func(pattern, text string) bool
 		switch operator {
 		case "StringEquals":
 			match = func(pattern, text string) bool { return pattern == text }
 		case "StringLike":
 			match = Wildcard
+		case "StringNotEquals":
+			match, negated = func(pattern, text string) bool { return pattern == text }, true
+		case "StringNotLike":
+			match, negated = Wildcard, true
 		case "ArnEquals", "ArnLike": // the two are the same
 			match = MatchARN
 		case "Bool":
@@ -168,7 +173,8 @@ func (s Statement) Applies(r Request) (bool, error) {
 			return false, fmt.Errorf("the condition operator %s is not understood here", operator)
 		}
 		for key, patterns := range keys {
-			if value, ok := r.Context[key]; !ok || !anyMatch(patterns, value, match) {
+			// A negated operator also holds for a request without the key.
+			if value, ok := r.Context[key]; (ok && anyMatch(patterns, value, match)) == negated {
 				return false, nil
 			}
 		}

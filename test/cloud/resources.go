@@ -48,8 +48,8 @@ var creators = map[string]creator{ //nolint:gochecknoglobals // a table
 	"AWS::ApiGateway::Deployment":        gatewayPart(),
 	"AWS::ApiGateway::Stage":             gatewayPart(),
 	"AWS::ApiGateway::RequestValidator":  gatewayPart(),
-	"AWS::SNS::TopicPolicy":              ignored("functions publish by their roles; what else such a policy says is held by a test of the template"),
-	"AWS::S3::BucketPolicy":              ignored("the same; all is plain HTTP here, which it would deny"),
+	"AWS::SNS::TopicPolicy":              createTopicPolicy,
+	"AWS::S3::BucketPolicy":              ignored("all is plain HTTP here, which it would deny; a test of the template holds it"),
 	"AWS::Logs::LogGroup":                ignored("logs are kept by Function", "Arn"),
 	"AWS::Logs::MetricFilter":            ignored("no metrics are kept"),
 	"AWS::CloudWatch::Alarm":             ignored("no metrics are kept", "Arn"),
@@ -137,6 +137,32 @@ func createQueuePolicy(_ context.Context, s *Stack, id string, p map[string]any)
 	return created{ref: id}, err
 }
 
+// createTopicPolicy keeps the policy for [Stack.MaySubscribe]. Requests to publish are not held against it: functions publish
+// by their roles, and over plain HTTP, which it would deny.
+func createTopicPolicy(_ context.Context, s *Stack, id string, p map[string]any) (created, error) {
+	policy, err := ParsePolicy(p["PolicyDocument"])
+	if err != nil {
+		return created{}, err
+	}
+	topics, err := stringList(p["Topics"])
+	for _, arn := range topics {
+		if _, ok := s.topics[arn]; ok {
+			return created{}, fmt.Errorf("%s has two policies: the second replaces the first", arn)
+		}
+		s.topics[arn] = policy
+	}
+	return created{ref: id}, err
+}
+
+// MaySubscribe returns what a topic's policy decides about a principal, such as "AWS:123456789012", that subscribes an
+// endpoint. A principal of the stack's account may subscribe unless the decision is [ExplicitDeny], if its own policies allow it.
+func (s *Stack) MaySubscribe(topic, principal, protocol, endpoint string) (Decision, error) {
+	return s.topics[topic].Decide(Request{
+		Action: "sns:Subscribe", Resource: topic, Principal: principal,
+		Context: map[string]string{"sns:Protocol": protocol, "sns:Endpoint": endpoint, "aws:SecureTransport": "true"},
+	})
+}
+
 // createSubscription also asks the queue's policy, as SNS has to at each delivery: moto doesn't. Nor does moto know of a
 // subscription's dead-letter queue; no delivery fails here.
 func createSubscription(ctx context.Context, s *Stack, _ string, p map[string]any) (created, error) {
@@ -177,6 +203,13 @@ func (s *Stack) Subscribe(ctx context.Context, topic, queue string, raw bool, fi
 		"Attributes.entry.1.key": "RawMessageDelivery", "Attributes.entry.1.value": text(raw)}
 	if filter != nil {
 		in["Attributes.entry.2.key"], in["Attributes.entry.2.value"] = "FilterPolicy", text(filter)
+	}
+	decision, err := s.MaySubscribe(topic, "AWS:"+Account, "sqs", queue)
+	if err == nil && decision == ExplicitDeny {
+		err = fmt.Errorf("the policy of %s denies subscribing %s", topic, queue)
+	}
+	if err != nil {
+		return "", err
 	}
 	answer, err := s.admin.Query(ctx, "sns", "Subscribe", in)
 	if err != nil {
