@@ -214,7 +214,8 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 		}
 		change, err := events.DecodeChange(m.Data())
 		if err != nil {
-			return fmt.Errorf("waiting for changes: %w", err)
+			t.errorf("skipping a message on %s that is not a change: %v", m.Subject(), err)
+			continue
 		}
 		if filter.Takes(change) {
 			if err := each(change); err != nil {

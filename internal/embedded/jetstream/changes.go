@@ -2,83 +2,237 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
+	"strconv"
+	"sync"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
 )
 
-// readAhead is how many changes may be on their way to one reader, whoever is slow among the two.
-const readAhead = 64
+// What is fetched from CHANGES at once for one reader, and for how many readers at the same time. Together they stay far
+// below maxPending, beyond which the server closes the connection that all readers share.
+const (
+	fetchMessages = 64
+	fetchBytes    = 64 << 10 // after which the server stops
+	maxFetches    = 32
+	fetchTimeout  = 10 * time.Second // after which an answer is taken to be lost
+)
 
-// Changes gives what CHANGES has from a place on, and then what comes, until ctx ends; an error ends it, too. It fails with
-// events.ErrForgotten if changes since then have been dropped, or if there never was such a place. A slow reader holds up
-// nobody else: it has a consumer of its own, which lives as long as the loop over it, or at most minutes longer.
+// Changes returns what CHANGES has from a position on, and then what comes, until ctx ends; an error ends it, too. It fails
+// with events.ErrForgotten if changes since then have been dropped, or if there never was such a position. It takes nothing
+// from the server between two fetches: a slow reader holds up nobody, and any number of them need no consumers.
+//
+// Messages that are not changes, which earlier releases could be made to store, are left out.
 func (s *Server) Changes(ctx context.Context, from events.Start) (iter.Seq2[events.Announced, error], error) {
-	stream, err := s.changesJS.Stream(ctx, string(Changes))
+	stream, err := s.js.Stream(ctx, string(Changes))
 	if err != nil {
 		return nil, fmt.Errorf("reading the log of changes: %w", err)
 	}
 	state := stream.CachedInfo().State
-	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy}
+	r := &changeReader{server: s, next: state.LastSeq + 1}
 	switch {
 	case from.After > 0:
 		if from.After > state.LastSeq || from.After+1 < state.FirstSeq {
-			return nil, fmt.Errorf("place %d of %d to %d: %w", from.After, state.FirstSeq, state.LastSeq, events.ErrForgotten)
+			return nil, fmt.Errorf("position %d of %d to %d: %w", from.After, state.FirstSeq, state.LastSeq, events.ErrForgotten)
 		}
-		config.OptStartSeq = from.After + 1
+		r.next = from.After + 1
 	case !from.Since.IsZero():
 		if state.FirstSeq > 1 && from.Since.Before(state.FirstTime) {
 			return nil, fmt.Errorf("the log begins at %s: %w", events.FormatTime(state.FirstTime), events.ErrForgotten)
 		}
-		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &from.Since
-	default: // not "new": what comes while a lost consumer is made again would be missed
-		config.OptStartSeq = state.LastSeq + 1
 	}
-	consumer, err := stream.OrderedConsumer(ctx, config)
-	if err != nil {
+	r.inbox = nats.NewInbox() + "."
+	if r.sub, err = s.readers.SubscribeSync(r.inbox + "*"); err != nil {
 		return nil, fmt.Errorf("reading the log of changes: %w", err)
 	}
-	last := consumer.CachedInfo().Delivered.Stream // none yet: where it begins
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
-	if err != nil {
-		return nil, fmt.Errorf("reading the log of changes: %w", err)
+	if !from.Since.IsZero() && from.After == 0 {
+		if err := r.seek(ctx, from.Since); err != nil {
+			_ = r.sub.Unsubscribe()
+			return nil, fmt.Errorf("reading the log of changes: %w", err)
+		}
 	}
 	return func(yield func(events.Announced, error) bool) {
-		defer func() {
-			messages.Stop()
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-			defer cancel()
-			_ = stream.DeleteConsumer(ctx, consumer.CachedInfo().Name) // the server would do so a little later
-		}()
+		defer func() { _ = r.sub.Unsubscribe() }()
 		for {
-			a, err := nextChange(ctx, messages)
-			if ctx.Err() != nil {
+			more, err := r.read(ctx, yield)
+			if ctx.Err() != nil || err == nil && !more {
 				return
 			}
-			if err == nil && a.Place != last+1 {
-				err = fmt.Errorf("after place %d comes %d: %w", last, a.Place, events.ErrForgotten) // read too slowly
-			}
-			last = a.Place
-			if !yield(a, err) || err != nil {
+			if err != nil {
+				yield(events.Announced{}, fmt.Errorf("reading the log of changes: %w", err))
 				return
 			}
 		}
 	}, nil
 }
 
-func nextChange(ctx context.Context, messages jetstream.MessagesContext) (events.Announced, error) {
-	m, err := messages.Next(jetstream.NextContext(ctx))
-	if err != nil {
-		return events.Announced{}, fmt.Errorf("reading the log of changes: %w", err)
+// changeReader reads CHANGES for one reader.
+type changeReader struct {
+	server *Server
+	sub    *nats.Subscription
+	inbox  string // prefix of the subjects of sub; the number of the request follows
+	asked  int    // requests
+	next   uint64 // sequence number of the next message
+}
+
+// seek goes to the first message of that time or later. If there is none yet, the reader stays where it is, at the end.
+func (r *changeReader) seek(ctx context.Context, since time.Time) error {
+	msgs, err := r.fetch(ctx, fetchRequest{Since: &since, Batch: 1})
+	if err != nil || len(msgs) == 0 {
+		return err
 	}
-	meta, err := m.Metadata()
+	r.next, err = sequenceOf(msgs[0])
+	return err
+}
+
+func sequenceOf(m *nats.Msg) (uint64, error) {
+	sequence, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
 	if err != nil {
-		return events.Announced{}, fmt.Errorf("reading the log of changes: %w", err)
+		return 0, fmt.Errorf("a message has no sequence number: %w", err)
 	}
-	a := events.Announced{Place: meta.Sequence.Stream, Message: events.Message{Subject: m.Subject(), Body: m.Data()}}
-	a.ID, a.Attributes = decode(m.Headers())
-	return a, nil
+	return sequence, nil
+}
+
+// read yields what there is, after waiting until there is something. More reports whether yield wants to go on.
+func (r *changeReader) read(ctx context.Context, yield func(events.Announced, error) bool) (more bool, err error) {
+	if err := r.server.stored.wait(ctx, r.next); err != nil {
+		return false, err
+	}
+	msgs, err := r.fetch(ctx, fetchRequest{Sequence: r.next, Batch: fetchMessages, MaxBytes: fetchBytes})
+	if err == nil && len(msgs) == 0 {
+		err = r.stillThere(ctx)
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, m := range msgs {
+		sequence, err := sequenceOf(m)
+		if err != nil {
+			return false, err
+		}
+		if sequence != r.next { // read too slowly
+			return false, fmt.Errorf("after position %d comes %d: %w", r.next-1, sequence, events.ErrForgotten)
+		}
+		r.next++
+		a := events.Announced{Place: sequence, Message: events.Message{Subject: m.Header.Get(jetstream.SubjectHeader), Body: m.Data}}
+		a.ID, a.Attributes = decode(m.Header)
+		if isChange(a.Message) && !yield(a, nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// stillThere fails with events.ErrForgotten if the next message has been dropped before it was read.
+func (r *changeReader) stillThere(ctx context.Context) error {
+	stream, err := r.server.js.Stream(ctx, string(Changes))
+	if err != nil {
+		return err
+	}
+	if first := stream.CachedInfo().State.FirstSeq; r.next < first {
+		return fmt.Errorf("after position %d comes %d: %w", r.next-1, first, events.ErrForgotten)
+	}
+	return nil
+}
+
+// fetchRequest asks for messages from a sequence number or a time on.
+// https://docs.nats.io/reference/reference-protocols/nats_api_reference
+type fetchRequest struct {
+	Sequence uint64     `json:"seq,omitempty"`
+	Since    *time.Time `json:"start_time,omitempty"`
+	Batch    int        `json:"batch"`
+	MaxBytes int        `json:"max_bytes,omitempty"`
+}
+
+// fetch sends a request and collects the answer. It is empty if there are no such messages yet.
+func (r *changeReader) fetch(ctx context.Context, request fetchRequest) (msgs []*nats.Msg, err error) {
+	select {
+	case r.server.fetches <- struct{}{}:
+		defer func() { <-r.server.fetches }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		msgs, err = r.ask(ctx, body)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return msgs, err
+		}
+	}
+}
+
+// ask fails with context.DeadlineExceeded when no answer comes, as when the connection was lost.
+func (r *changeReader) ask(ctx context.Context, body []byte) (msgs []*nats.Msg, err error) {
+	r.asked++
+	reply := r.inbox + strconv.Itoa(r.asked)
+	if err := r.server.readers.PublishRequest("$JS.API.DIRECT.GET."+string(Changes), reply, body); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	for {
+		m, err := r.sub.NextMsgWithContext(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case m.Subject != reply: // the answer to an earlier request came after all
+		case m.Header.Get(jetstream.SequenceHeader) == "": // the end of the answer, or that there is nothing
+			return msgs, nil
+		default:
+			msgs = append(msgs, m)
+		}
+	}
+}
+
+// isChange reports whether a stored message is a change as it was announced: with an id, and on the subject that its own
+// attributes say.
+func isChange(m events.Message) bool {
+	return m.ID != "" && len(m.Body) > 0 && m.Subject == events.ChangeType+"."+m.Attributes["kind"]
+}
+
+// progress is how far a stream is written.
+type progress struct {
+	mu    sync.Mutex
+	last  uint64        // sequence number
+	moved chan struct{} // closed when last grows
+}
+
+func newProgress(last uint64) *progress { return &progress{last: last, moved: make(chan struct{})} }
+
+// reach notes that a message is stored.
+func (p *progress) reach(sequence uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if sequence > p.last {
+		p.last = sequence
+		close(p.moved)
+		p.moved = make(chan struct{})
+	}
+}
+
+// wait returns when the message of that sequence number is stored, or with an error when ctx ends.
+func (p *progress) wait(ctx context.Context, sequence uint64) error {
+	for {
+		p.mu.Lock()
+		last, moved := p.last, p.moved
+		p.mu.Unlock()
+		if last >= sequence {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), ctx.Err())
+		}
+	}
 }

@@ -6,7 +6,7 @@
 //	UPLOADS   flavorless.upload       work queue: announced objects, for ingest
 //	          flavorless.span.v1      and what is left to read of them
 //	UPDATES   flavorless.updates.v1   work queue: batches, for apply
-//	CHANGES   flavorless.change.>     a log of Config.ChangesAge, for subscribers outside
+//	CHANGES   flavorless.change.>     a log of Config.ChangesAge, of which subscribers outside read a mirror
 //	DEAD      flavorless.dead.<queue> what could not be processed, until it is redriven
 //
 // and for each webhook a WEBHOOK-<name> with the subject flavorless.webhook.<name>, a work queue as well: what Forward copies
@@ -29,12 +29,16 @@
 //
 // # Who may do what
 //
-// CHANGES lives in a NATS account of its own, apart from the rest. Subscribers log in to that account, may subscribe to
-// flavorless.change.> and create and read consumers of CHANGES; nothing else exists there. Permissions within one
-// account would not do: whoever may create a consumer chooses the subject it delivers to, and could so write into a work
-// queue.
+// All streams live in an internal NATS account. Subscribers log in to another account, which has nothing but a mirror of
+// CHANGES, under the same name and with the same sequence numbers, and the changes as they are published. They may subscribe
+// to flavorless.change.> and create and read consumers of the mirror. A mirror has no subjects, so nothing can be published
+// to it, and whatever consumers subscribers make, readers over HTTP and webhooks do not depend on them (mirror.go).
 //
-// [Server.Changes] reads CHANGES for those who are served over HTTP.
+// The server sends answers and deliveries to subjects that a client chooses, with permissions of its own. So every
+// connection of a subscriber is looked at on its way to the server: replies and deliveries can only go to an inbox, and
+// requests are small (subscribers.go).
+//
+// [Server.Changes] reads CHANGES for those who are served over HTTP, without consumers (changes.go).
 //
 // # On the wire
 //

@@ -1,9 +1,13 @@
 package jetstream
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"path/filepath"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -34,6 +38,30 @@ var (
 	SealFile  = sealFile
 	Keep      = keep
 )
+
+// JetStream is that of the internal account.
+func (s *Server) JetStream() jetstream.JetStream { return s.js }
+
+// CloseReaders cuts the connection that readers of the changes share; it comes back by itself.
+func (s *Server) CloseReaders() error { return s.readers.ForceReconnect() }
+
+// LastSequences are those of the log of changes and of its mirror.
+func (s *Server) LastSequences(ctx context.Context) (log, mirror uint64, err error) {
+	return s.lastSequences(ctx)
+}
+
+// ConnectInside connects a client past the listener.
+func (s *Server) ConnectInside(user, password string) (*nats.Conn, error) {
+	return nats.Connect("", nats.InProcessServer(s.nats), nats.UserInfo(user, password),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+// FilterRequests returns what the server gets of what a client sends.
+func FilterRequests(sent []byte) []byte {
+	var got bytes.Buffer
+	_ = (&requests{from: bufio.NewReaderSize(bytes.NewReader(sent), maxLine), to: &got}).run()
+	return got.Bytes()
+}
 
 // Encode makes a stored message, Decode takes apart its headers.
 func Encode(stream Stream, m events.Message) (*nats.Msg, error) { return encode(stream, m) }

@@ -1,10 +1,12 @@
 package jetstream_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/flavorless/flavorless/events"
@@ -131,6 +134,50 @@ func FuzzHeaderText(f *testing.F) {
 		got := jetstream.HeaderText(text)
 		if len(got) > 2048 || !utf8.ValidString(got) || strings.ContainsAny(got, "\r\n") || strings.TrimSpace(got) != got {
 			t.Errorf("%q", got)
+		}
+	})
+}
+
+// FuzzRequests: whatever a client sends, the server gets operations of the protocol in one form, none of which has the server
+// send something elsewhere than to an inbox; and looked at once more, they pass as they are.
+func FuzzRequests(f *testing.F) {
+	for _, seed := range []string{
+		hello, "sub _INBOX.a 1\r\npub\t$JS.API.INFO _INBOX.a 0\r\n\r\n", "PUB $JS.API.INFO flavorless.change.v1.created 2\r\n{}\r\n",
+		"HPUB $JS.API.INFO x 12 14\r\nNATS/1.0\r\n\r\n{}\r\n", "PUB $JS.API.INFO  _INBOX.a  00\r\n\r\n", "PUB a b c d\r\n", "PUB a -1\r\n", "PUB a 9999999999\r\n",
+		"PUB $JS.API.CONSUMER.CREATE.CHANGES _INBOX.a 60\r\n" + `{"stream_name":"CHANGES","config":{"deliver_subject":"a.b.c"}}` + "\r\n",
+		"PUB $JS.API.STREAM.NAMES _INBOX.a 33\r\n" + `{"subject":"flavorless.change.v1"}` + "\r\n", "PUB a 1\r\nxPUB b c 0\r\n\r\n", strings.Repeat("PING ", 2000) + "\r\n",
+		"+OK\r\nPING\r\n", "\r\n\nPING\n", "GET / HTTP/1.1\r\n\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		got := jetstream.FilterRequests(sent)
+		if again := jetstream.FilterRequests(got); !bytes.Equal(got, again) {
+			t.Errorf("%q is passed on as %q, and that as %q", sent, got, again)
+		}
+		for rest := got; len(rest) > 0; {
+			line, after, ended := bytes.Cut(rest, []byte("\r\n"))
+			if rest = after; !ended { // too long; the server closes the connection
+				return
+			}
+			args := strings.Fields(string(line))
+			if args[0] != "PUB" && args[0] != "HPUB" {
+				continue
+			}
+			if numbers := len(args[0]) - 2; len(args) == 3+numbers && !strings.HasPrefix(args[2], "_INBOX.") {
+				t.Errorf("%q is passed on as %q, with a reply elsewhere", sent, line)
+			}
+			n, err := strconv.Atoi(args[len(args)-1])
+			if err != nil || n > 1<<20 || n+2 > len(rest) { // likewise
+				return
+			}
+			var create server.CreateConsumerRequest
+			if strings.Contains(args[1], ".CREATE") && args[0] == "PUB" && json.Unmarshal(rest[:n], &create) == nil {
+				if d := create.Config.DeliverSubject; d != "" && d != "$JS.API.refused" && !strings.HasPrefix(d, "_INBOX.") {
+					t.Errorf("%q is passed on with a delivery to %q", sent, d)
+				}
+			}
+			rest = rest[n+2:]
 		}
 	})
 }

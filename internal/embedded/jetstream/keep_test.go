@@ -65,7 +65,7 @@ func TestThePlaceOfAWebhookIsNotLost(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
 	s.Stop()
-	sum := filepath.Join(dir, "jetstream", "SUBSCRIBERS", "streams", "CHANGES", "obs", "webhook-x", "meta.sum")
+	sum := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "CHANGES", "obs", "webhook-x", "meta.sum")
 	if err := os.Rename(sum, sum+".away"); err != nil {
 		t.Fatal(err)
 	}

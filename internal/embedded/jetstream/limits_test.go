@@ -50,7 +50,7 @@ func answer(t *testing.T, r *bufio.Reader, prefix string) string {
 // TestLimitsOfClients: what a client of the changes can take of the server is bounded, whatever it sends.
 func TestLimitsOfClients(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.MaxConnections = 5 })
+	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.MaxConnections = 3 })
 	t.Run("payload", func(t *testing.T) {
 		c, r := dial(t, s.Addr())
 		fmt.Fprintf(c, "%sPUB $JS.API.INFO %d\r\n", hello, 2<<20)

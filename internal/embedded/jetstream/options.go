@@ -2,28 +2,28 @@ package jetstream
 
 import (
 	"crypto/rand"
-	"fmt"
-	"net"
-	"strconv"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Accounts of the server. Subjects of one are unknown in the other.
+// Accounts of the server. Subjects of one are unknown in the other, apart from the imports in accounts.
 const (
-	houseAccount      = "FLAVORLESS"  // UPLOADS, UPDATES, DEAD
-	subscriberAccount = "SUBSCRIBERS" // CHANGES
+	internalAccount   = "FLAVORLESS"  // all streams
+	subscriberAccount = "SUBSCRIBERS" // a mirror of CHANGES
 )
 
 // Limits of the server, chosen so that no client can take the house's memory.
 const (
 	maxPayload       = 1 << 20  // bytes of body and headers of a message on the wire
+	maxRequest       = 8 << 10  // bytes of body and headers of a message that a subscriber sends
 	maxHeadroom      = 16 << 10 // bytes of it kept for the headers that a dead letter adds
 	maxSubscriptions = 1024     // per connection
+	ownConnections   = 8        // of this process, which subscribers can't take: they have a limit of their own
 	maxPending       = 8 << 20  // bytes waiting for one slow connection; beyond, it is closed
 	writeDeadline    = 5 * time.Second
-	maxConsumers     = 1024     // of CHANGES
+	maxConsumers     = 256      // of subscribers
 	maxServerBuffer  = 64 << 20 // bytes published to one stream and not stored yet
 )
 
@@ -32,18 +32,6 @@ const MaxMessage = maxPayload - maxHeadroom
 
 // Credential is a user name and password.
 type Credential struct{ User, Password string }
-
-// credentials are those that the server knows: two of the house itself, one for each account, and, if wanted, one of
-// subscribers.
-type credentials struct{ house, changes Credential }
-
-func newCredentials(house Credential) credentials {
-	c := credentials{house: house, changes: Credential{"changes-" + rand.Text(), rand.Text()}}
-	if c.house.User == "" {
-		c.house = Credential{"house-" + rand.Text(), rand.Text()}
-	}
-	return c
-}
 
 // subscriberPermissions let a client read CHANGES, directly or by a consumer, and nothing else.
 // https://docs.nats.io/reference/reference-protocols/nats_api_reference
@@ -62,7 +50,7 @@ func subscriberPermissions() *server.Permissions {
 			"$JS.FC.CHANGES.>",
 		}},
 		// _INBOX is where clients await answers. Other subscribers' answers pass there as well: changes, which they may
-		// read anyway. The house's own connections use another prefix.
+		// read anyway.
 		Subscribe: &server.SubjectPermission{Allow: []string{changesSubject, "_INBOX.>"}},
 	}
 }
@@ -76,19 +64,40 @@ func accountLimits() map[string]server.JetStreamAccountLimits {
 	}}
 }
 
-func (c Config) options(users credentials) (*server.Options, error) {
-	house, subscribers := server.NewAccount(houseAccount), server.NewAccount(subscriberAccount)
-	o := &server.Options{
-		ServerName: "flavorless",
-		DontListen: c.Addr == "",
-		NoSigs:     true,
-		Accounts:   []*server.Account{house, subscribers},
-		Users: []*server.User{
-			{Username: users.house.User, Password: users.house.Password, Account: house},
-			{Username: users.changes.User, Password: users.changes.Password, Account: subscribers},
-		},
+// accounts returns the internal account and that of subscribers. The latter imports the changes as they are published, and
+// what its mirror of CHANGES needs: to create its consumer, to be delivered to, and to ask for more. No other request of
+// JetStream crosses from one account to the other.
+func accounts() (internal, subscribers *server.Account, err error) {
+	internal, subscribers = server.NewAccount(internalAccount), server.NewAccount(subscriberAccount)
+	only := []*server.Account{subscribers}
+	for _, subject := range []string{changesSubject, mirrorDelivery + ".>"} {
+		err = errors.Join(err, internal.AddStreamExport(subject, only), subscribers.AddStreamImport(internal, subject, ""))
+	}
+	for from, to := range map[string]string{
+		mirrorAPI + ".CONSUMER.CREATE." + string(Changes): "$JS.API.CONSUMER.CREATE." + string(Changes),
+		"$JS.FC." + string(Changes) + ".>":                "$JS.FC." + string(Changes) + ".>",
+	} {
+		err = errors.Join(err, internal.AddServiceExport(to, only), subscribers.AddServiceImport(internal, from, to))
+	}
+	return internal, subscribers, err
+}
+
+// options returns the configuration of a server that listens nowhere: subscribers reach it through [subscribers].
+func (c Config) options() (o *server.Options, internal, mirror *server.User, err error) {
+	internalAccount, subscriberAccount, err := accounts()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	internal = &server.User{Username: "internal-" + rand.Text(), Password: rand.Text(), Account: internalAccount}
+	mirror = &server.User{Username: "mirror-" + rand.Text(), Password: rand.Text(), Account: subscriberAccount}
+	o = &server.Options{
+		ServerName:    "flavorless",
+		DontListen:    true,
+		NoSigs:        true,
+		Accounts:      []*server.Account{internalAccount, subscriberAccount},
+		Users:         []*server.User{internal, mirror},
 		MaxPayload:    maxPayload,
-		MaxConn:       c.MaxConnections,
+		MaxConn:       c.MaxConnections + ownConnections,
 		MaxSubs:       maxSubscriptions,
 		MaxPending:    maxPending,
 		WriteDeadline: writeDeadline,
@@ -106,24 +115,8 @@ func (c Config) options(users credentials) (*server.Options, error) {
 	if c.Subscriber.User != "" {
 		o.Users = append(o.Users, &server.User{
 			Username: c.Subscriber.User, Password: c.Subscriber.Password,
-			Account: subscribers, Permissions: subscriberPermissions(),
+			Account: subscriberAccount, Permissions: subscriberPermissions(),
 		})
 	}
-	if o.DontListen {
-		return o, nil
-	}
-	host, port, err := net.SplitHostPort(c.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("reading the address of the NATS server: %w", err)
-	}
-	if o.Port, err = strconv.Atoi(port); err != nil || o.Port < 0 || o.Port > 65535 {
-		return nil, fmt.Errorf("reading the address of the NATS server: %q is not a port", port)
-	}
-	if o.Port == 0 {
-		o.Port = server.RANDOM_PORT
-	}
-	if o.Host = host; host == "" {
-		o.Host = "127.0.0.1" // the server would take all interfaces
-	}
-	return o, nil
+	return o, internal, mirror, nil
 }

@@ -21,10 +21,10 @@ type puller struct {
 	next   int
 }
 
-func newPuller(conn *nats.Conn, stream Stream) (*puller, error) {
+func newPuller(conn *nats.Conn, stream Stream, consumer string) (*puller, error) {
 	p := &puller{
 		conn: conn, prefix: conn.NewInbox() + ".",
-		api: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumerName),
+		api: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer),
 	}
 	sub, err := conn.SubscribeSync(p.prefix + "*")
 	if err != nil {
@@ -148,5 +148,6 @@ func (p *puller) drain() {
 	}
 }
 
-// isStatus tells the server's remarks on a request from messages.
-func isStatus(m *nats.Msg) bool { return len(m.Data) == 0 && m.Header.Get("Status") != "" }
+// isStatus reports whether the server answers a request for messages with a remark. It has no subject for an
+// acknowledgement; a stored message has one, even if it looks like a remark.
+func isStatus(m *nats.Msg) bool { return m.Reply == "" && m.Header.Get("Status") != "" }

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +25,6 @@ type Config struct {
 	Dir        string     // where everything is stored; created with mode 0700. No two processes may share it.
 	Addr       string     // host:port for clients outside; no host means loopback, port 0 a free one; empty: none can connect
 	Subscriber Credential // may read CHANGES; without a user there is no such credential
-	House      Credential // may do anything; without a user only this process has one
 
 	ChangesAge   time.Duration // how long CHANGES keeps a change; 7 days
 	ChangesBytes int64         // how many bytes of changes CHANGES keeps; 10 GiB
@@ -35,7 +33,7 @@ type Config struct {
 
 	Webhooks []string // names of those that have a queue, of letters, digits and hyphens
 
-	MaxConnections int // of clients, with two of the house itself; 256
+	MaxConnections int // of subscribers; 256
 
 	// Room tells, by an error, that the disk is too full to write. It is asked before anything is published, and its error
 	// is the answer then: a stream that meets the very end of the disk takes nothing more until the server is started anew.
@@ -76,19 +74,27 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Server is a running NATS server with the streams of the house.
+// Server is a running NATS server with its streams.
 type Server struct {
-	config  Config
-	log     *slog.Logger
-	nats    *server.Server
-	house   *nats.Conn // account FLAVORLESS
-	changes *nats.Conn // account SUBSCRIBERS
+	config      Config
+	log         *slog.Logger
+	nats        *server.Server
+	listener    net.Listener // for subscribers; nil without
+	subscribers *subscribers // likewise
 
-	changesJS jetstream.JetStream // of changes
-	js        jetstream.JetStream // of house
-	topics    map[Stream]*Topic
-	ready     bool
-	broken    chan error // at most one
+	// Connections of this process. What waits on one of them, or closes it, does not hold up the others.
+	house     *nats.Conn // queues
+	announcer *nats.Conn // publishes changes
+	readers   *nats.Conn // reads changes for Changes
+	mirror    *nats.Conn // account of subscribers
+
+	js       jetstream.JetStream // of house
+	mirrorJS jetstream.JetStream // of mirror
+	topics   map[Stream]*Topic
+	stored   *progress // of CHANGES
+	fetches  chan struct{}
+	ready    bool
+	broken   chan error // at most one
 
 	life context.Context //nolint:containedctx // of what is published: ends with the server, or when a stream is broken
 	end  context.CancelCauseFunc
@@ -130,12 +136,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context) error {
-	users := newCredentials(s.config.House)
-	opts, err := s.config.options(users)
-	if err != nil {
-		return err
-	}
-	if err := free(ctx, s.config.Addr); err != nil {
+	if err := s.listen(ctx); err != nil {
 		return err
 	}
 	if err := private(s.config.Dir); err != nil {
@@ -145,6 +146,60 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	if err := checkSeal(s.config.Dir); err != nil {
+		return err
+	}
+	if err := moveLog(s.config.Dir); err != nil {
+		return err
+	}
+	log := &serverLog{log: s.log, starting: true, broken: s.breaks}
+	if err := s.open(ctx, log); err != nil {
+		return err
+	}
+	if err := s.checkMirror(ctx, log); err != nil {
+		return err
+	}
+	if err := s.openPlaces(ctx); err != nil {
+		return err
+	}
+	if err := breakSeal(s.config.Dir); err != nil {
+		return err
+	}
+	log.started()
+	if err := s.openTopics(ctx); err != nil {
+		return err
+	}
+	if s.listener != nil {
+		s.subscribers = &subscribers{
+			listener: s.listener, connect: s.nats.InProcessConn, max: s.config.MaxConnections, log: s.log, open: map[net.Conn]struct{}{},
+		}
+		s.subscribers.serve()
+	}
+	s.ready = true
+	s.log.DebugContext(ctx, "nats server ready", "addr", s.Addr(), "dir", s.config.Dir)
+	return nil
+}
+
+// listen takes the address, before anything is touched.
+func (s *Server) listen(ctx context.Context) (err error) {
+	addr := s.config.Addr
+	if addr == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("reading the address of the NATS server: %w", err)
+	}
+	if host == "" {
+		addr = net.JoinHostPort("127.0.0.1", port) // the loopback interface only, unless told otherwise
+	}
+	s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	return err // names the address
+}
+
+// open starts the server on what is stored, and opens its streams.
+func (s *Server) open(ctx context.Context, log *serverLog) error {
+	opts, internal, mirror, err := s.config.options()
+	if err != nil {
 		return err
 	}
 	stored, err := storedStreams(s.config.Dir)
@@ -157,17 +212,15 @@ func (s *Server) start(ctx context.Context) error {
 	if s.nats, err = server.NewServer(opts); err != nil {
 		return err
 	}
-	log := &serverLog{log: s.log, starting: true, broken: s.breaks}
 	s.nats.SetLoggerV2(log, false, false, false)
 	s.nats.Start()
 	if fatal, _ := log.trouble(); fatal != "" {
-		// Somebody may have taken the port since it was looked at.
-		return errors.Join(free(ctx, s.config.Addr), errors.New(fatal))
+		return errors.New(fatal)
 	}
 	if !s.nats.ReadyForConnections(startTimeout) {
 		return errors.New("it did not get ready")
 	}
-	for _, name := range []string{houseAccount, subscriberAccount} {
+	for _, name := range []string{internalAccount, subscriberAccount} {
 		account, err := s.nats.LookupAccount(name)
 		if err == nil {
 			err = account.EnableJetStream(accountLimits(), nil)
@@ -176,27 +229,30 @@ func (s *Server) start(ctx context.Context) error {
 			return fmt.Errorf("opening the streams of account %s: %w", name, err)
 		}
 	}
-	if s.house, err = s.connect(users.house, "house"); err != nil {
-		return err
-	}
-	if s.changes, err = s.connect(users.changes, "changes"); err != nil {
-		return err
+	for _, c := range []struct {
+		conn **nats.Conn
+		user *server.User
+		name string
+	}{{&s.house, internal, "queues"}, {&s.announcer, internal, "announcer"}, {&s.readers, internal, "readers"}, {&s.mirror, mirror, "mirror"}} {
+		if *c.conn, err = s.connect(c.user, c.name); err != nil {
+			return err
+		}
 	}
 	if err := s.openStreams(ctx, stored, log); err != nil {
 		return err
 	}
-	if err := s.openPlaces(ctx); err != nil {
-		return err
+	return letGo(s.config.Dir)
+}
+
+func (s *Server) openTopics(ctx context.Context) error {
+	log, err := s.js.Stream(ctx, string(Changes))
+	if err != nil {
+		return fmt.Errorf("opening stream %s: %w", Changes, err)
 	}
-	if err := letGo(s.config.Dir); err != nil {
-		return err
-	}
-	if err := breakSeal(s.config.Dir); err != nil {
-		return err
-	}
-	log.started()
+	s.stored = newProgress(log.CachedInfo().State.LastSeq)
+	s.fetches = make(chan struct{}, maxFetches)
 	s.topics = map[Stream]*Topic{}
-	conns := map[Stream]*nats.Conn{Changes: s.changes}
+	conns := map[Stream]*nats.Conn{Changes: s.announcer}
 	for _, q := range s.config.queues() {
 		conns[q] = s.house
 	}
@@ -205,24 +261,8 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s.ready = true
-	s.log.DebugContext(ctx, "nats server ready", "addr", s.Addr(), "dir", s.config.Dir)
+	s.topics[Changes].stored = s.stored.reach
 	return nil
-}
-
-// free looks whether the address can be listened on: the server would only log that it can't.
-func free(ctx context.Context, addr string) error {
-	if addr == "" {
-		return nil
-	}
-	if strings.HasPrefix(addr, ":") {
-		addr = "127.0.0.1" + addr
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return err // names the address
-	}
-	return l.Close()
 }
 
 // private makes the directory and keeps others out of it.
@@ -233,14 +273,12 @@ func private(dir string) error {
 	return os.Chmod(dir, 0o700) //nolint:gosec // it is a folder
 }
 
-func (s *Server) connect(user Credential, name string) (*nats.Conn, error) {
+func (s *Server) connect(user *server.User, name string) (*nats.Conn, error) {
 	conn, err := nats.Connect("",
 		nats.InProcessServer(s.nats),
 		nats.Name(name),
 		nats.Timeout(apiTimeout),
-		nats.UserInfo(user.User, user.Password),
-		// Subscribers may read _INBOX; what is delivered to the house must not pass there.
-		nats.CustomInboxPrefix("_HOUSE."+name),
+		nats.UserInfo(user.Username, user.Password),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(50*time.Millisecond),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -255,10 +293,10 @@ func (s *Server) connect(user Credential, name string) (*nats.Conn, error) {
 
 // Addr is the host:port at which clients can connect; empty when there is none.
 func (s *Server) Addr() string {
-	if s.config.Addr == "" || s.nats == nil || s.nats.Addr() == nil {
+	if s.listener == nil {
 		return ""
 	}
-	return s.nats.Addr().String()
+	return s.listener.Addr().String()
 }
 
 // breaks tells of the first stream that is broken. Whoever waits for an answer would get none, so they are not let wait: what
@@ -280,12 +318,29 @@ func (s *Server) Broken() <-chan error { return s.broken }
 func (s *Server) Stop() { s.stop.Do(s.shutdown) }
 
 func (s *Server) shutdown() {
-	for _, conn := range []*nats.Conn{s.house, s.changes} {
+	if s.subscribers != nil {
+		s.subscribers.close()
+	} else if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	s.closeServer()
+	s.end(fmt.Errorf("%w: the NATS server was stopped", events.ErrUnavailable))
+	if s.ready {
+		if err := writeSeal(s.config.Dir); err != nil {
+			s.log.Warn("the next start can't check that nothing is missing", "error", err)
+		}
+	}
+}
+
+// closeServer ends the server, after everything is on disk.
+func (s *Server) closeServer() {
+	conns := []*nats.Conn{s.house, s.announcer, s.readers, s.mirror}
+	for _, conn := range conns {
 		if conn != nil {
 			_ = conn.FlushTimeout(closeTimeout) // acknowledgements on their way; those lost are repeated
 		}
 	}
-	for _, conn := range []*nats.Conn{s.house, s.changes} {
+	for _, conn := range conns {
 		if conn != nil {
 			conn.Close()
 		}
@@ -293,11 +348,5 @@ func (s *Server) shutdown() {
 	if s.nats != nil {
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
-	}
-	s.end(fmt.Errorf("%w: the NATS server was stopped", events.ErrUnavailable))
-	if s.ready {
-		if err := writeSeal(s.config.Dir); err != nil {
-			s.log.Warn("the next start can't check that nothing is missing", "error", err)
-		}
 	}
 }

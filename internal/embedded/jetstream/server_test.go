@@ -11,8 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
@@ -64,19 +62,6 @@ func TestDirectoryIsPrivate(t *testing.T) {
 	}
 	if got := info.Mode().Perm(); got != 0o700 {
 		t.Errorf("mode %o, want 700", got)
-	}
-}
-
-func TestHouseCredential(t *testing.T) {
-	t.Parallel()
-	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.House = jetstream.Credential{User: "house", Password: "key"} })
-	conn, err := nats.Connect("nats://"+s.Addr(), nats.UserInfo("house", "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := conn.Request(jetstream.UploadSubject, []byte("{}"), patience); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -167,17 +152,8 @@ func remove(t *testing.T, name string) {
 func TestFolderOfAnEarlierVersion(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	house := jetstream.Credential{User: "house", Password: "secret"}
-	s := start(t, dir, func(c *jetstream.Config) { c.House = house })
-	conn, err := nats.Connect(s.Addr(), nats.UserInfo(house.User, house.Password))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := natsjs.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := start(t, dir)
+	js := s.JetStream()
 	stream, err := js.Stream(t.Context(), "UPLOADS")
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +164,6 @@ func TestFolderOfAnEarlierVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, s, jetstream.Uploads, events.Message{ID: "object", Subject: jetstream.UploadSubject, Body: []byte("{}")})
-	conn.Close()
 	s.Stop()
 
 	s = start(t, dir)

@@ -82,19 +82,22 @@ func (c Config) streams() []jetstream.StreamConfig {
 		},
 		{
 			Name: string(Changes), Subjects: []string{changesSubject}, Retention: jetstream.LimitsPolicy,
-			MaxAge: c.ChangesAge, MaxBytes: c.ChangesBytes, Discard: jetstream.DiscardOld,
-			MaxConsumers: maxConsumers, DenyDelete: true, DenyPurge: true,
-			// A consumer that nobody asked for longer than changes are kept has missed some anyway.
-			ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge},
+			MaxAge: c.ChangesAge, MaxBytes: c.ChangesBytes, Discard: jetstream.DiscardOld, DenyDelete: true, DenyPurge: true,
 		},
 	}
 	for _, name := range c.Webhooks {
 		all = append(all, queue(Webhook(name), Webhook(name).webhookSubject()))
 	}
 	for i := range all {
-		all[i].Storage, all[i].Replicas, all[i].Duplicates, all[i].AllowDirect = jetstream.FileStorage, 1, minDedupe, true
+		all[i].Duplicates = minDedupe
+		stored(&all[i])
 	}
 	return all
+}
+
+// stored sets what all streams have in common.
+func stored(c *jetstream.StreamConfig) {
+	c.Storage, c.Replicas, c.AllowDirect = jetstream.FileStorage, 1, true
 }
 
 // openStreams makes the streams, or brings stored ones to the configuration. Stored lists those that were there before
@@ -102,35 +105,40 @@ func (c Config) streams() []jetstream.StreamConfig {
 func (s *Server) openStreams(ctx context.Context, stored map[string][]string, log *serverLog) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	accounts := map[string]jetstream.JetStream{}
-	for account, conn := range map[string]*nats.Conn{houseAccount: s.house, subscriberAccount: s.changes} {
-		js, err := jetstream.New(conn, jetstream.WithDefaultTimeout(apiTimeout))
-		if err != nil {
+	for _, a := range []struct {
+		name string
+		conn *nats.Conn
+		js   *jetstream.JetStream
+	}{{internalAccount, s.house, &s.js}, {subscriberAccount, s.mirror, &s.mirrorJS}} {
+		var err error
+		if *a.js, err = jetstream.New(a.conn, jetstream.WithDefaultTimeout(apiTimeout)); err != nil {
 			return err
 		}
-		accounts[account] = js
-		if err := recovered(ctx, js, streamsDir(s.config.Dir, account), stored[account], log); err != nil {
+		if err := recovered(ctx, *a.js, streamsDir(s.config.Dir, a.name), stored[a.name], log); err != nil {
 			return err
 		}
 	}
-	s.js, s.changesJS = accounts[houseAccount], accounts[subscriberAccount]
 	for _, config := range s.config.streams() {
-		js := s.js
-		if Stream(config.Name) == Changes {
-			js = accounts[subscriberAccount]
-			if err := keepConsumers(ctx, js, &config); err != nil {
-				return err
-			}
+		if err := s.openStream(ctx, s.js, config); err != nil {
+			return err
 		}
-		stream, err := js.CreateOrUpdateStream(ctx, config)
-		if err != nil {
-			return fmt.Errorf("opening stream %s: %w", config.Name, err)
-		}
-		// A torn end is what a power failure leaves behind: not the end of the world, but not to be passed over.
-		if lost := stream.CachedInfo().State.Lost; lost != nil && len(lost.Msgs) > 0 {
-			s.log.ErrorContext(ctx, "stored messages are damaged and lost", "stream", config.Name,
-				"messages", len(lost.Msgs), "bytes", lost.Bytes, "first", lost.Msgs[0])
-		}
+	}
+	mirror := s.config.mirror()
+	if err := keepConsumers(ctx, s.mirrorJS, &mirror); err != nil {
+		return err
+	}
+	return s.openStream(ctx, s.mirrorJS, mirror)
+}
+
+func (s *Server) openStream(ctx context.Context, js jetstream.JetStream, config jetstream.StreamConfig) error {
+	stream, err := js.CreateOrUpdateStream(ctx, config)
+	if err != nil {
+		return fmt.Errorf("opening stream %s: %w", config.Name, err)
+	}
+	// A torn end is what a power failure leaves behind: not the end of the world, but not to be passed over.
+	if lost := stream.CachedInfo().State.Lost; lost != nil && len(lost.Msgs) > 0 {
+		s.log.ErrorContext(ctx, "stored messages are damaged and lost", "stream", config.Name,
+			"messages", len(lost.Msgs), "bytes", lost.Bytes, "first", lost.Msgs[0])
 	}
 	return nil
 }
@@ -157,7 +165,7 @@ func streamsDir(dir, account string) string {
 // storedStreams lists the streams that have a directory, by account.
 func storedStreams(dir string) (map[string][]string, error) {
 	stored := map[string][]string{}
-	for _, account := range []string{houseAccount, subscriberAccount} {
+	for _, account := range []string{internalAccount, subscriberAccount} {
 		entries, err := os.ReadDir(streamsDir(dir, account))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -130,7 +129,7 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 		"$JS.API.STREAM.DELETE.CHANGES", "$JS.API.STREAM.PURGE.CHANGES", "$JS.API.STREAM.MSG.DELETE.CHANGES",
 		"$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.CHANGES", "$JS.API.CONSUMER.DELETE.CHANGES.mine",
 		"$JS.API.STREAM.INFO.UPDATES", "$JS.API.CONSUMER.CREATE.UPDATES", "$JS.API.CONSUMER.MSG.NEXT.UPDATES.flavorless",
-		"$JS.API.CONSUMER.PAUSE.CHANGES.mine", "$JS.ACK.UPDATES.flavorless.1.1.1.1.1", "$SYS.REQ.SERVER.PING", "anything",
+		"$JS.API.CONSUMER.PAUSE.CHANGES.mine", "_LOG.API.CONSUMER.CREATE.CHANGES", "_LOG.DELIVER.M.x", "$JS.ACK.UPDATES.flavorless.1.1.1.1.1", "$SYS.REQ.SERVER.PING", "anything",
 	} {
 		if err := conn.Publish(subject, []byte("{}")); err != nil {
 			t.Fatal(err)
@@ -140,7 +139,7 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 	}
 	for _, subject := range []string{
 		">", "flavorless.>", "flavorless.*", jetstream.UploadSubject, events.UpdatesType, "flavorless.dead.>",
-		"_HOUSE.>", "$JS.>", "$SYS.>",
+		"_LOG.>", "_R_.>", "$JS.>", "$SYS.>",
 	} {
 		if _, err := conn.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
@@ -163,60 +162,201 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 	}
 }
 
-// A consumer that pushes is delivered by the server itself, past the permissions of whoever created it. That must not
-// reach a work queue.
-func TestSubscriberCannotReachAQueueByPush(t *testing.T) {
+// attacks are messages whose answers, deliveries or remarks the server would send to a subject that the client chooses: a
+// subject, a reply subject, and a body.
+func attacks(t *testing.T, target string) [][3]string {
+	t.Helper()
+	create := func(name, config string) [3]string {
+		return [3]string{"$JS.API.CONSUMER.CREATE.CHANGES." + name, "_INBOX.a", `{"stream_name":"CHANGES","config":{"name":"` + name + `",` + config + `}}`}
+	}
+	durable := func(name, config string) [3]string {
+		return [3]string{"$JS.API.CONSUMER.DURABLE.CREATE.CHANGES." + name, "_INBOX.a", `{"stream_name":"CHANGES","config":{"durable_name":"` + name + `",` + config + `}}`}
+	}
+	next := "$JS.API.CONSUMER.MSG.NEXT.CHANGES.pull"
+	return [][3]string{
+		{"$JS.API.INFO", target, ""},
+		{"$JS.API.STREAM.INFO.CHANGES", target, ""},
+		{"$JS.API.STREAM.NAMES", target, ""},
+		{"$JS.API.CONSUMER.CREATE.CHANGES", target, "not JSON"},
+		create("pull", `"ack_policy":"explicit","deliver_policy":"all"`),
+		{"$JS.API.CONSUMER.INFO.CHANGES.pull", target, ""},
+		{next, target, `{"batch":1,"no_wait":true}`},
+		{next, target, `{"batch":0,"expires":-1}`},
+		{next, target, `{"batch":5,"expires":1000000000,"idle_heartbeat":100000000}`},
+		{next, target, `{"batch":1,"expires":1000000}`},
+		{"$JS.ACK.CHANGES.pull.1.1.1.1.1", target, "+NXT"},
+		{"$JS.FC.CHANGES.pull.x", target, ""},
+		create("push", `"ack_policy":"none","deliver_policy":"all","deliver_subject":"`+target+`"`),
+		create("twice", `"ack_policy":"none","deliver_policy":"all","deliver_subject":"_INBOX.a","deliver_subject":"`+target+`"`),
+		create("case", `"ack_policy":"none","deliver_policy":"all","DELIVER_SUBJECT":"`+target+`"`),
+		create("beat", `"ack_policy":"none","deliver_policy":"new","headers_only":true,"idle_heartbeat":100000000,"deliver_subject":"`+target+`"`),
+		durable("kept", `"ack_policy":"none","deliver_policy":"all","flow_control":true,"idle_heartbeat":100000000,"deliver_subject":"`+target+`"`),
+	}
+}
+
+// TestSubscriberCannotForge: wherever a subscriber asks the server to send something, nothing is stored, nothing is deleted,
+// no queue gets anything, and nobody who follows the changes hears what nobody announced. Each round is tried past the look
+// at what clients send, too: then the accounts alone keep the queues, the log and its mirror as they are.
+func TestSubscriberCannotForge(t *testing.T) {
+	t.Parallel()
+	for name, inside := range map[string]bool{"through the listener": false, "past it": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+			publish(t, s, jetstream.Changes, change(t, "andy"), change(t, "bea"))
+			conn, _ := subscriber(t, s)
+			if inside {
+				var err error
+				if conn, err = s.ConnectInside("subscriber", "secret"); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(conn.Close)
+			}
+			other, _ := subscriber(t, s)
+			heard, err := other.SubscribeSync(allChanges)
+			if err == nil {
+				err = other.Flush()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, target := range []string{
+				"flavorless.change.v1.created", "flavorless.change.x", jetstream.UploadSubject, events.UpdatesType, "flavorless.webhook.x", "flavorless.dead.updates",
+				"$JS.API.STREAM.DELETE.CHANGES", "$JS.API.STREAM.PURGE.CHANGES", "$JS.API.CONSUMER.DELETE.CHANGES.webhook-x",
+				"_LOG.API.CONSUMER.CREATE.CHANGES", "_LOG.DELIVER.M.x", "$JS.ACK.CHANGES.webhook-x.1.1.1.1.1", "$JS.FC.CHANGES.x",
+			} {
+				for _, a := range attacks(t, target) {
+					if err := conn.PublishRequest(a[0], a[1], []byte(a[2])); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			// Once this is answered, so is everything before. A heartbeat takes longer; one change comes after it.
+			if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, patience); err != nil {
+				t.Fatal(err)
+			}
+			beats, err := conn.SubscribeSync("_INBOX.beats")
+			if err == nil {
+				err = conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.CHANGES.pull", "_INBOX.beats", []byte(`{"batch":100,"expires":600000000,"idle_heartbeat":200000000}`))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for m := new(nats.Msg); m.Header.Get("Status") != "408"; {
+				if m, err = beats.NextMsg(patience); err != nil {
+					t.Fatal(err)
+				}
+			}
+			publish(t, s, jetstream.Changes, change(t, "last"))
+
+			m, err := heard.NextMsg(patience)
+			for inside && err == nil && m.Header.Get("person") != "last" { // this is what the listener is for
+				m, err = heard.NextMsg(patience)
+			}
+			if err != nil || m.Header.Get("person") != "last" {
+				t.Errorf("subscribers of the changes hear %v %q (%v), want the one that was announced", m.Header, m.Data, err)
+			}
+			check := func(s *jetstream.Server) {
+				t.Helper()
+				log, mirror, err := s.LastSequences(t.Context())
+				for ; err == nil && mirror < log; log, mirror, err = s.LastSequences(t.Context()) {
+					time.Sleep(time.Millisecond)
+				}
+				if log != 3 || mirror != 3 || err != nil {
+					t.Errorf("last sequence of the log %d, of its mirror %d, %v; want 3", log, mirror, err)
+				}
+				depths, err := s.Depths(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(map[jetstream.Stream]jetstream.Depth{jetstream.Uploads: {}, jetstream.Updates: {}, jetstream.Webhook("x"): {}}, depths); diff != "" {
+					t.Errorf("depths (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff([]string{"1 andy", "2 bea", "3 last"}, readLog(t, s, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
+					t.Errorf("the log (-want +got):\n%s", diff)
+				}
+			}
+			check(s)
+			s.Stop()
+			check(start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} }))
+		})
+	}
+}
+
+// TestPushToAnInbox: what is kept from going elsewhere goes there.
+func TestPushToAnInbox(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir())
 	publish(t, s, jetstream.Changes, change(t, "andy"))
 	conn, _ := subscriber(t, s)
-	for _, subject := range []string{jetstream.UploadSubject, events.UpdatesType, "flavorless.change.v1.created", "$JS.API.STREAM.PURGE.CHANGES", "$JS.API.STREAM.DELETE.CHANGES"} {
-		config := fmt.Sprintf(`{"stream_name":"CHANGES","config":{"deliver_subject":%q,"ack_policy":"none","deliver_policy":"all","headers_only":%t}}`,
-			subject, strings.HasPrefix(subject, "$JS"))
-		answer, err := conn.Request("$JS.API.CONSUMER.CREATE.CHANGES", []byte(config), patience)
+	legacy, err := conn.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, options := range map[string][]nats.SubOpt{"ordered": {nats.OrderedConsumer()}, "ephemeral": nil, "durable": {nats.Durable("mine")}} {
+		sub, err := legacy.SubscribeSync(allChanges, options...)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", name, err)
 		}
-		// The server refuses what would come back into the same stream. All else it lets pass: or else this test would
-		// show nothing.
-		if refused := bytes.Contains(answer.Data, []byte(`"error"`)); refused != strings.HasPrefix(subject, "flavorless.change.") {
-			t.Errorf("pushing to %s: %s", subject, answer.Data)
+		if m, err := sub.NextMsg(patience); err != nil || m.Header.Get("person") != "andy" {
+			t.Errorf("%s: got %v, %v", name, m, err)
 		}
 	}
-	// Once a consumer that was made after them has delivered, those have, too.
-	sub, err := conn.SubscribeSync("_INBOX.probe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = conn.Request("$JS.API.CONSUMER.CREATE.CHANGES",
-		[]byte(`{"stream_name":"CHANGES","config":{"deliver_subject":"_INBOX.probe","ack_policy":"none","deliver_policy":"all"}}`), patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	publish(t, s, jetstream.Changes, change(t, "bea"))
-	for range 2 {
-		if _, err := sub.NextMsg(patience); err != nil {
-			t.Fatal(err)
+	for _, subject := range []string{"flavorless.change.v1.created", "$JS.API.STREAM.DELETE.CHANGES", "_LOG.API.CONSUMER.CREATE.CHANGES", "_INBOXES.x", "_INBOX"} {
+		config := fmt.Sprintf(`{"stream_name":"CHANGES","config":{"deliver_subject":%q,"ack_policy":"none","deliver_policy":"all"}}`, subject)
+		answer, err := conn.Request("$JS.API.CONSUMER.CREATE.CHANGES", []byte(config), patience)
+		if err != nil || !bytes.Contains(answer.Data, []byte("invalid push consumer deliver subject")) {
+			t.Errorf("pushing to %s: %v %v", subject, answer, err)
 		}
 	}
-	depths, err := s.Depths(t.Context())
-	if err != nil {
+}
+
+// TestRequestsAreSmall: a request with thousands of filters would keep the server busy for seconds, and at each start.
+func TestRequestsAreSmall(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	conn, refused := subscriber(t, s)
+	if err := conn.PublishRequest("$JS.API.CONSUMER.CREATE.CHANGES", "_INBOX.a", make([]byte, 100<<10)); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[jetstream.Stream]jetstream.Depth{jetstream.Uploads: {}, jetstream.Updates: {}}, depths); diff != "" {
-		t.Errorf("depths (-want +got):\n%s", diff)
+	await(t, "a large request is refused", func() bool { return refused() == 1 })
+	if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, patience); err != nil {
+		t.Errorf("the connection goes on: %v", err)
 	}
+}
+
+// TestSubscribersTakeNoPlaceOfOthers: all consumers that subscribers may make are theirs. Readers over HTTP and webhooks need
+// none of them; and what was made without a name goes away soon.
+func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	publish(t, s, jetstream.Changes, change(t, "andy"))
+	conn, _ := subscriber(t, s)
 	js, err := natsjs.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := js.Stream(t.Context(), "CHANGES")
+	ephemeral, err := js.CreateConsumer(t.Context(), "CHANGES", natsjs.ConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := stream.CachedInfo().State.Msgs; n != 2 {
-		t.Errorf("CHANGES holds %d messages, want 2", n)
+	if got := ephemeral.CachedInfo().Config.InactiveThreshold; got != 5*time.Minute {
+		t.Errorf("a consumer without a name may be idle for %s, want 5m", got)
 	}
+	for n := 1; ; n++ {
+		_, err := js.CreateConsumer(t.Context(), "CHANGES", natsjs.ConsumerConfig{Durable: fmt.Sprint("d", n)})
+		if err != nil {
+			if n != 256 {
+				t.Errorf("after %d consumers: %v", n, err)
+			}
+			break
+		}
+	}
+	readLog(t, s, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
+	s.Stop()
+	start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
 }
 
 func TestStrangersAreRefused(t *testing.T) {

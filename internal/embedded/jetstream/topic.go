@@ -3,6 +3,7 @@ package jetstream
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -31,6 +32,7 @@ type Topic struct {
 	free   func() error    // Config.Room
 	prefix string          // of the subjects to which the server answers; the number of the message follows
 	room   *room
+	stored func(sequence uint64) // if not nil, is told of each message that is stored, also of one that Publish gave up
 
 	mu      sync.Mutex
 	next    uint64
@@ -138,6 +140,12 @@ func (t *Topic) answered(m *nats.Msg) {
 	if err := ackError(m); err != nil {
 		t.settle(id, fmt.Errorf("publishing to %s: %w", t.stream, err))
 		return
+	}
+	if t.stored != nil {
+		var ack jetstream.PubAck
+		if err := json.Unmarshal(m.Data, &ack); err == nil {
+			t.stored(ack.Sequence)
+		}
 	}
 	t.settle(id, nil)
 }

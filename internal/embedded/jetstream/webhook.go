@@ -25,7 +25,8 @@ func (q Stream) webhookSubject() string {
 }
 
 const (
-	forwardGroup = 256 // changes that are copied at once
+	forwardGroup = 256     // changes that are copied at once
+	forwardBytes = 1 << 20 // of them
 	forwardPause = time.Second
 	forwardWait  = 10 * time.Second // after which comes again what was in hand at a crash
 )
@@ -34,7 +35,7 @@ const (
 // anything can be announced: a webhook that is new begins with the first change after the start.
 func (s *Server) openPlaces(ctx context.Context) error {
 	for _, name := range s.config.Webhooks {
-		_, err := s.changesJS.CreateOrUpdateConsumer(ctx, string(Changes), jetstream.ConsumerConfig{
+		_, err := s.js.CreateOrUpdateConsumer(ctx, string(Changes), jetstream.ConsumerConfig{
 			Durable: place(name), DeliverPolicy: jetstream.DeliverNewPolicy,
 			AckPolicy: jetstream.AckAllPolicy, MaxAckPending: forwardGroup, AckWait: forwardWait,
 		})
@@ -49,25 +50,36 @@ func place(webhook string) string { return strings.ToLower(webhookPrefix) + webh
 
 // Forward copies the changes to the queue of a webhook, as they are announced, until ctx ends. How far it is survives the
 // process; what it copied last may be copied again. Failures are told of, and tried again without end: there is nowhere else
-// for a change to go.
+// for a change to go. What is stored among the changes and is none, as earlier releases could be made to do, is logged and
+// left out.
 func (s *Server) Forward(ctx context.Context, name string, tried func(error)) {
-	var consumer jetstream.Consumer
+	var p *puller
 	persist(ctx, tried, func() (err error) {
-		consumer, err = s.changesJS.Consumer(ctx, string(Changes), place(name))
+		p, err = newPuller(s.house, Changes, place(name))
 		return err
 	})
+	if p == nil {
+		return
+	}
+	defer p.drain()
 	topic := s.topics[Webhook(name)]
 	for ctx.Err() == nil {
-		var group []jetstream.Msg
+		var group []*nats.Msg
 		persist(ctx, tried, func() (err error) {
-			group, err = nextGroup(ctx, consumer)
+			group, err = p.group(ctx, forwardGroup, forwardBytes)
 			return err
 		})
 		if len(group) == 0 {
 			continue
 		}
-		persist(ctx, tried, func() error { return errors.Join(topic.Publish(ctx, topic.copies(group))...) })
-		persist(ctx, tried, func() error { return group[len(group)-1].DoubleAck(ctx) })
+		copies := s.copies(ctx, name, group)
+		persist(ctx, tried, func() error { return errors.Join(topic.Publish(ctx, copies)...) })
+		persist(ctx, tried, func() error {
+			ctx, cancel := context.WithTimeout(ctx, forwardWait)
+			defer cancel()
+			_, err := s.house.RequestWithContext(ctx, group[len(group)-1].Reply, []byte("+ACK"))
+			return err
+		})
 	}
 }
 
@@ -90,39 +102,22 @@ func persist(ctx context.Context, tried func(error), do func() error) {
 	}
 }
 
-// nextGroup waits a while for a change, and takes those that are ready behind it.
-func nextGroup(ctx context.Context, consumer jetstream.Consumer) (group []jetstream.Msg, err error) {
-	wait, cancel := context.WithTimeout(ctx, pullExpires)
-	defer cancel()
-	batch, err := consumer.Fetch(1, jetstream.FetchContext(wait))
-	if err != nil {
-		return nil, err
-	}
-	group = collect(group, batch)
-	if len(group) == 0 {
-		if err := batch.Error(); wait.Err() == nil && !errors.Is(err, nats.ErrTimeout) {
-			return nil, err
+// copies returns the changes of a group as messages to a webhook.
+func (s *Server) copies(ctx context.Context, webhook string, group []*nats.Msg) []events.Message {
+	copies := make([]events.Message, 0, len(group))
+	for _, m := range group {
+		c := events.Message{Subject: m.Subject, Body: m.Data}
+		c.ID, c.Attributes = decode(m.Header)
+		_, err := events.DecodeChange(m.Data)
+		if err == nil && !isChange(c) {
+			err = errors.New("its subject or attributes are not its own")
 		}
-		return nil, nil
-	}
-	if batch, err = consumer.FetchNoWait(forwardGroup - 1); err != nil {
-		return group, nil // what there is, is
-	}
-	return collect(group, batch), nil
-}
-
-func collect(group []jetstream.Msg, batch jetstream.MessageBatch) []jetstream.Msg {
-	for m := range batch.Messages() {
-		group = append(group, m)
-	}
-	return group
-}
-
-func (t *Topic) copies(group []jetstream.Msg) []events.Message {
-	copies := make([]events.Message, len(group))
-	for i, m := range group {
-		copies[i] = events.Message{Subject: t.stream.webhookSubject(), Body: m.Data()}
-		copies[i].ID, copies[i].Attributes = decode(m.Headers())
+		if err != nil {
+			s.log.ErrorContext(ctx, "a stored message is not a change and is not delivered", "webhook", webhook, "subject", m.Subject, "error", err)
+			continue
+		}
+		c.Subject = Webhook(webhook).webhookSubject()
+		copies = append(copies, c)
 	}
 	return copies
 }

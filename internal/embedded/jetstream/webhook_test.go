@@ -5,7 +5,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
@@ -13,14 +12,15 @@ import (
 func TestAWebhookBeginsWithTheStart(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
-	publish(t, s, jetstream.Changes, events.Message{ID: "first", Subject: "flavorless.change.v1.created", Body: []byte("{}")})
+	first := change(t, "andy")
+	publish(t, s, jetstream.Changes, first)
 	ctx, stop := context.WithCancel(t.Context())
 	var forwarding sync.WaitGroup
 	forwarding.Go(func() { s.Forward(ctx, "x", func(error) {}) })
 	defer forwarding.Wait()
 	defer stop()
 	consume(t, s, jetstream.QueueConfig{Stream: jetstream.Webhook("x")}, func(group []jetstream.Delivery) ([]error, bool) {
-		if group[0].ID != "first" {
+		if group[0].ID != first.ID {
 			t.Errorf("forwarded was %q", group[0].ID)
 		}
 		return nil, true

@@ -62,7 +62,7 @@ func uploads(group []*inHand) slog.Attr {
 const settleTimeout = 10 * time.Second
 
 func (w *worker) run(ctx context.Context) error {
-	p, err := newPuller(w.server.house, w.config.Stream)
+	p, err := newPuller(w.server.house, w.config.Stream, consumerName)
 	if err != nil {
 		return err
 	}

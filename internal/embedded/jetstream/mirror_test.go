@@ -1,0 +1,253 @@
+package jetstream_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// earlierRelease fills a folder as a release did that had CHANGES in the account of subscribers.
+func earlierRelease(t *testing.T, dir string, fill func(ctx context.Context, js natsjs.JetStream, log natsjs.Stream)) {
+	t.Helper()
+	account := server.NewAccount("SUBSCRIBERS")
+	s, err := server.NewServer(&server.Options{
+		DontListen: true, NoSigs: true, JetStream: true, StoreDir: dir,
+		Accounts: []*server.Account{account}, Users: []*server.User{{Username: "u", Password: "p", Account: account}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	defer s.WaitForShutdown()
+	defer s.Shutdown()
+	registered, err := s.LookupAccount("SUBSCRIBERS")
+	if err == nil {
+		err = registered.EnableJetStream(nil, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := nats.Connect("", nats.InProcessServer(s), nats.UserInfo("u", "p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := js.CreateStream(t.Context(), natsjs.StreamConfig{
+		Name: "CHANGES", Subjects: []string{"flavorless.change.>"}, DenyDelete: true, DenyPurge: true, AllowDirect: true,
+		MaxConsumers: 1024, MaxAge: 7 * 24 * time.Hour, ConsumerLimits: natsjs.StreamConsumerLimits{InactiveThreshold: 7 * 24 * time.Hour},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t.Context(), js, log)
+}
+
+// takeOne reads the next message of a consumer and acknowledges it.
+func takeOne(t *testing.T, c natsjs.Consumer) (person string) {
+	t.Helper()
+	m, err := c.Next(natsjs.FetchMaxWait(patience))
+	if err == nil {
+		err = m.DoubleAck(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Headers().Get("person")
+}
+
+// TestFolderOfAReleaseWithoutAMirror: the log keeps its sequence numbers, webhooks and subscribers go on where they were, and
+// what a hostile subscriber had left there harms nobody any more.
+func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
+	t.Parallel()
+	for name, cut := range map[string]func(t *testing.T, dir string){
+		"in one go": func(*testing.T, string) {},
+		"cut off before the move": func(t *testing.T, dir string) {
+			rename(t, dir, "SUBSCRIBERS/streams/CHANGES/obs/mine", "../consumers/mine")
+		},
+		"cut off before the mirror is": func(t *testing.T, dir string) { moveAll(t, dir) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			earlierRelease(t, dir, func(ctx context.Context, js natsjs.JetStream, log natsjs.Stream) {
+				send := func(m events.Message) {
+					header := nats.Header{"ce-id": {m.ID}, "content-type": {"application/cloudevents+json"}}
+					for name, value := range m.Attributes {
+						header.Set(name, value)
+					}
+					if _, err := js.PublishMsg(ctx, &nats.Msg{Subject: m.Subject, Header: header, Data: m.Body}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				consumer := func(config natsjs.ConsumerConfig) natsjs.Consumer {
+					c, err := log.CreateConsumer(ctx, config)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return c
+				}
+				webhook := consumer(natsjs.ConsumerConfig{Durable: "webhook-x", DeliverPolicy: natsjs.DeliverNewPolicy, AckPolicy: natsjs.AckAllPolicy, MaxAckPending: 256, AckWait: 10 * time.Second})
+				mine := consumer(natsjs.ConsumerConfig{Durable: "mine", AckPolicy: natsjs.AckExplicitPolicy})
+				var many []string
+				for i := range 1000 {
+					many = append(many, fmt.Sprint("flavorless.change.x.", i))
+				}
+				consumer(natsjs.ConsumerConfig{Durable: "huge", FilterSubjects: many})
+				send(change(t, "andy"))
+				send(change(t, "bea"))
+				if got := takeOne(t, webhook) + takeOne(t, mine); got != "andyandy" {
+					t.Fatalf("taken: %s", got)
+				}
+				// A status message, an answer of the server, and an old change under another subject.
+				for _, m := range []*nats.Msg{
+					{Subject: "flavorless.change.v1.removed", Header: nats.Header{"Status": {"408"}, "Description": {"Request Timeout"}}},
+					{Subject: "flavorless.change.v1.created", Data: []byte(`{"type":"io.nats.jetstream.api.v1.account_info_response"}`)},
+				} {
+					if _, err := js.PublishMsg(ctx, m); err != nil {
+						t.Fatal(err)
+					}
+				}
+				replay := change(t, "andy")
+				replay.Subject = "flavorless.change.v1.removed"
+				send(replay)
+				send(change(t, "cleo"))
+			})
+			cut(t, dir)
+
+			for range 2 { // it is as good after one more start
+				s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+				if diff := cmp.Diff([]string{"1 andy", "2 bea", "6 cleo"}, readLog(t, s, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
+					t.Errorf("the log (-want +got):\n%s", diff)
+				}
+				s.Stop()
+			}
+			s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+			ctx, stop := context.WithCancel(t.Context())
+			var forwarding sync.WaitGroup
+			forwarding.Go(func() { s.Forward(ctx, "x", func(error) {}) })
+			defer forwarding.Wait()
+			defer stop()
+			left := map[string]bool{change(t, "bea").ID: true, change(t, "cleo").ID: true}
+			consume(t, s, jetstream.QueueConfig{Stream: jetstream.Webhook("x"), MaxMessages: 1}, func(group []jetstream.Delivery) ([]error, bool) {
+				if !left[group[0].ID] {
+					t.Errorf("the webhook is given %s %q", group[0].ID, group[0].Body)
+				}
+				delete(left, group[0].ID)
+				return nil, len(left) == 0
+			})
+			conn, _ := subscriber(t, s)
+			js, err := natsjs.New(conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mine, err := js.Consumer(t.Context(), "CHANGES", "mine")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := takeOne(t, mine); got != "bea" {
+				t.Errorf("a subscriber goes on with %q, want bea", got)
+			}
+			stream, err := js.Stream(t.Context(), "CHANGES")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info := stream.CachedInfo(); info.State.LastSeq != 6 || info.State.Consumers != 1 {
+				t.Errorf("the mirror has messages up to %d and %d consumers, want 6 and 1", info.State.LastSeq, info.State.Consumers)
+			}
+		})
+	}
+}
+
+func rename(t *testing.T, dir, from, to string) {
+	t.Helper()
+	from, to = filepath.Join(dir, "jetstream", from), filepath.Join(dir, "jetstream", to)
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// moveAll is what a start does before there is a mirror.
+func moveAll(t *testing.T, dir string) {
+	t.Helper()
+	rename(t, dir, "SUBSCRIBERS/streams/CHANGES/obs/mine", "../consumers/mine")
+	if err := os.RemoveAll(filepath.Join(dir, "jetstream/SUBSCRIBERS/streams/CHANGES/obs/huge")); err != nil {
+		t.Fatal(err)
+	}
+	rename(t, dir, "SUBSCRIBERS/streams/CHANGES", "FLAVORLESS/streams/CHANGES")
+}
+
+// TestAMirrorThatIsAhead: a power failure may take more of the log than of its mirror. What is announced afterwards has the
+// sequence numbers of what was lost, and reaches subscribers all the same, who keep their consumers.
+func TestAMirrorThatIsAhead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	announce(t, s, "andy", "bea")
+	conn, _ := subscriber(t, s)
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := js.CreateConsumer(t.Context(), "CHANGES", natsjs.ConsumerConfig{Durable: "mine", AckPolicy: natsjs.AckExplicitPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	takeOne(t, mine)
+	conn.Close()
+	s.Stop()
+	log := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "CHANGES")
+	before := filepath.Join(t.TempDir(), "before")
+	if err := os.CopyFS(before, os.DirFS(log)); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, dir)
+	announce(t, s, "lost", "lost too")
+	await(t, "the mirror to have all", func() bool {
+		_, mirrored, err := s.LastSequences(t.Context())
+		return err == nil && mirrored == 4
+	})
+	s.Stop()
+	if err := os.RemoveAll(log); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(log, os.DirFS(before)); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, jetstream.SealFile(dir))
+
+	s = start(t, dir)
+	announce(t, s, "cleo", "dan")
+	conn, _ = subscriber(t, s)
+	if js, err = natsjs.New(conn); err != nil {
+		t.Fatal(err)
+	}
+	if mine, err = js.Consumer(t.Context(), "CHANGES", "mine"); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for range 3 {
+		got = append(got, takeOne(t, mine))
+	}
+	if diff := cmp.Diff([]string{"bea", "cleo", "dan"}, got); diff != "" {
+		t.Errorf("a subscriber is told (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,313 @@
+package jetstream
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// subscribers accepts the connections of clients outside and passes them on to the server, after a look at what each
+// client sends.
+//
+// The permissions of a NATS user say what it may publish and subscribe to. They do not say where the server sends its
+// answers: to the reply subject of a request, and to the deliver subject of a consumer, which the client chooses. Such a
+// message counts as the server's own. A client could so pass off an old change, or an answer of the server, as a new change
+// to everybody who subscribes to the changes. Here, replies and deliveries can only go to an inbox.
+type subscribers struct {
+	listener net.Listener
+	connect  func() (net.Conn, error) // to the server, in process
+	max      int                      // connections at the same time
+	log      *slog.Logger
+
+	mu     sync.Mutex
+	open   map[net.Conn]struct{}
+	closed bool
+	active sync.WaitGroup
+}
+
+// inbox begins the subjects at which clients await answers; subscriberPermissions let them subscribe there.
+const inbox = "_INBOX."
+
+// serve accepts connections until close.
+func (s *subscribers) serve() {
+	s.active.Go(func() {
+		for {
+			conn, err := s.listener.Accept()
+			if err != nil {
+				if !errors.Is(err, net.ErrClosed) {
+					s.log.Error("subscribers can't connect any more", "error", err)
+				}
+				return
+			}
+			if !s.add(conn) {
+				_ = conn.SetWriteDeadline(time.Now().Add(writeDeadline))
+				_, _ = io.WriteString(conn, "-ERR 'maximum connections exceeded'\r\n")
+				_ = conn.Close()
+				continue
+			}
+			s.active.Go(func() {
+				defer s.remove(conn)
+				s.pass(conn)
+			})
+		}
+	})
+}
+
+func (s *subscribers) add(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.open) >= s.max {
+		return false
+	}
+	s.open[conn] = struct{}{}
+	return true
+}
+
+func (s *subscribers) remove(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, conn)
+}
+
+// close ends all connections and waits until nothing uses them.
+func (s *subscribers) close() {
+	_ = s.listener.Close()
+	s.mu.Lock()
+	s.closed = true
+	for conn := range s.open {
+		_ = conn.Close()
+	}
+	s.mu.Unlock()
+	s.active.Wait()
+}
+
+// pass carries one connection until either side ends it.
+func (s *subscribers) pass(client net.Conn) {
+	defer client.Close()
+	in, err := s.connect()
+	if err != nil {
+		return // the server is being stopped
+	}
+	var answers sync.WaitGroup
+	answers.Go(func() {
+		defer client.Close()
+		toClient(client, in)
+	})
+	err = (&requests{from: bufio.NewReaderSize(client, maxLine), to: in}).run()
+	s.log.Debug("a subscriber's connection ended", "client", client.RemoteAddr().String(), "reason", err)
+	if errors.Is(err, errProtocol) { // the server says so to the client, and closes the connection
+		_ = in.SetReadDeadline(time.Now().Add(writeDeadline))
+		answers.Wait()
+	}
+	_ = in.Close()
+	answers.Wait()
+}
+
+// errProtocol means that a client broke the protocol, and that the server was sent something that breaks it likewise.
+var errProtocol = errors.New("protocol error")
+
+// toClient copies what the server sends. A client that takes nothing for longer than the server waits is cut off.
+func toClient(client, in net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := in.Read(buf)
+		if n > 0 {
+			if client.SetWriteDeadline(time.Now().Add(2*writeDeadline)) != nil {
+				return
+			}
+			if _, err := client.Write(buf[:n]); err != nil {
+				_ = in.Close() // ends requests.run as well
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// maxLine is the longest line of the protocol, in bytes, as for the server.
+const maxLine = server.MAX_CONTROL_LINE_SIZE
+
+// requests reads what a client sends and passes it on in the one form in which it was understood here, so that the server
+// can't understand it otherwise. A message that is not allowed is replaced by one that the server refuses: its answer then
+// comes in order, and in the words that client libraries know.
+// https://docs.nats.io/reference/reference-protocols/nats-protocol
+type requests struct {
+	from *bufio.Reader
+	to   io.Writer
+	out  []byte
+}
+
+// What a refused message is published to: subscriberPermissions do not allow it, and the error tells the client what is wrong.
+const (
+	refusedReply = "refused.the-reply-subject-must-begin-with._INBOX"
+	refusedSize  = "refused.a-message-of-a-subscriber-has-at-most.8192.bytes" // maxRequest
+)
+
+func (r *requests) run() error {
+	for {
+		line, err := r.from.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) { // the server refuses it, too
+			_, err = r.to.Write(append(slices.Clone(line), line...))
+			return errors.Join(fmt.Errorf("%w: a line is too long", errProtocol), err)
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.line(string(bytes.TrimRight(line, "\r\n"))); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *requests) line(line string) error {
+	op, rest := line, ""
+	if i := strings.IndexAny(line, " \t"); i >= 0 {
+		op, rest = line[:i], line[i+1:]
+	}
+	op = strings.ToUpper(op)
+	args := strings.Fields(rest)
+	switch op {
+	case "PUB", "HPUB":
+		return r.publish(op, args)
+	case "CONNECT": // JSON, which may have spaces in it
+		return r.write(op, []string{rest}, nil)
+	case "SUB", "UNSUB", "PING", "PONG":
+		return r.write(op, args, nil)
+	case "":
+		return nil
+	}
+	_ = r.write("UNKNOWN", nil, nil) // the server answers with its error and closes the connection
+	return fmt.Errorf("%w: unknown operation %.20q", errProtocol, op)
+}
+
+// publish reads a message: PUB subject [reply] size, or HPUB subject [reply] size-of-headers size.
+func (r *requests) publish(op string, args []string) error {
+	sizes := 1
+	if op == "HPUB" {
+		sizes = 2
+	}
+	if n := len(args) - sizes; n != 1 && n != 2 {
+		_ = r.write(op, args, nil) // the server answers with its error and closes the connection
+		return fmt.Errorf("%w: a publish has a wrong number of arguments", errProtocol)
+	}
+	size, err := strconv.ParseUint(args[len(args)-1], 10, 31)
+	if err != nil || size > maxPayload {
+		_ = r.write("PUB", []string{"x", strconv.Itoa(2 * maxPayload)}, nil) // likewise: maximum payload violation
+		return fmt.Errorf("%w: a message is too large", errProtocol)
+	}
+	if size > maxRequest {
+		if _, err := r.from.Discard(int(size) + len("\r\n")); err != nil {
+			return err
+		}
+		return r.write("PUB", []string{refusedSize, "0"}, []byte{})
+	}
+	payload := make([]byte, size+2)
+	if _, err := io.ReadFull(r.from, payload); err != nil {
+		return err
+	}
+	if !bytes.HasSuffix(payload, []byte("\r\n")) {
+		_ = r.write("UNKNOWN", nil, nil)
+		return fmt.Errorf("%w: a message has another size than was said", errProtocol)
+	}
+	payload = payload[:size]
+	subject, reply := args[0], ""
+	if len(args)-sizes == 2 {
+		reply = args[1]
+	}
+	if reply != "" && !strings.HasPrefix(reply, inbox) {
+		return r.write("PUB", []string{refusedReply, "0"}, []byte{})
+	}
+	if check := checkOf(subject); check != nil {
+		headers := uint64(0)
+		if op == "HPUB" {
+			headers, err = strconv.ParseUint(args[len(args)-2], 10, 31)
+			if err != nil || headers > size {
+				_ = r.write("UNKNOWN", nil, nil)
+				return fmt.Errorf("%w: a message has larger headers than was said", errProtocol)
+			}
+		}
+		payload = append(payload[:headers:headers], check(payload[headers:])...)
+		args[len(args)-1] = strconv.Itoa(len(payload))
+	}
+	return r.write(op, args, payload)
+}
+
+// checkOf returns what changes the body of a request before the server gets it, or nil.
+func checkOf(subject string) func([]byte) []byte {
+	switch {
+	case subject == "$JS.API.STREAM.NAMES":
+		return findMirror
+	case strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."), strings.HasPrefix(subject, "$JS.API.CONSUMER.DURABLE.CREATE."):
+		return checkConsumer
+	}
+	return nil
+}
+
+// findMirror lets a client find the stream that has the changes by their subject. The server would not find the mirror,
+// which has no subjects; asked for any stream, it names the only one that subscribers have.
+func findMirror(payload []byte) []byte {
+	var request struct {
+		Subject string `json:"subject"`
+	}
+	if json.Unmarshal(payload, &request) == nil && strings.HasPrefix(request.Subject, strings.TrimSuffix(changesSubject, ">")) {
+		return []byte("{}")
+	}
+	return payload
+}
+
+// idleConsumer is how long a consumer without a name of its own lives on when nobody uses it, unless its creator says
+// otherwise. The server would keep it as long as a durable one.
+const idleConsumer = 5 * time.Minute
+
+// checkConsumer returns the request for a consumer as the server may get it: a consumer that pushes anywhere but to an inbox
+// pushes to a subject for which the server refuses it, and one that may leave more unacknowledged than anybody may is given
+// that limit, for client libraries ask for more by default. What is no such request is left for the server to refuse.
+func checkConsumer(payload []byte) []byte {
+	var request server.CreateConsumerRequest
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.DisallowUnknownFields() // as the server does
+	if err := d.Decode(&request); err != nil || d.More() {
+		return []byte("{}")
+	}
+	c := &request.Config
+	if c.DeliverSubject != "" && !strings.HasPrefix(c.DeliverSubject, inbox) {
+		c.DeliverSubject = "$JS.API.refused"
+	}
+	c.MaxAckPending = min(c.MaxAckPending, maxOutstanding)
+	if c.Durable == "" && c.InactiveThreshold == 0 {
+		c.InactiveThreshold = idleConsumer
+	}
+	checked, err := json.Marshal(request)
+	if err != nil {
+		return []byte("{}")
+	}
+	return checked
+}
+
+// write sends a line and, if it is not nil, a payload.
+func (r *requests) write(op string, args []string, payload []byte) error {
+	r.out = append(r.out[:0], op...)
+	for _, arg := range args {
+		r.out = append(append(r.out, ' '), arg...)
+	}
+	r.out = append(r.out, "\r\n"...)
+	if payload != nil {
+		r.out = append(append(r.out, payload...), "\r\n"...)
+	}
+	_, err := r.to.Write(r.out)
+	return err
+}
