@@ -306,8 +306,11 @@ func TestPushToAnInbox(t *testing.T) {
 	for _, subject := range []string{"flavorless.change.v1.created", "$JS.API.STREAM.DELETE.CHANGES", "_LOG.API.CONSUMER.CREATE.CHANGES", "_INBOXES.x", "_INBOX"} {
 		config := fmt.Sprintf(`{"stream_name":"CHANGES","config":{"deliver_subject":%q,"ack_policy":"none","deliver_policy":"all"}}`, subject)
 		answer, err := conn.Request("$JS.API.CONSUMER.CREATE.CHANGES", []byte(config), patience)
-		if err != nil || !bytes.Contains(answer.Data, []byte("invalid push consumer deliver subject")) {
-			t.Errorf("pushing to %s: %v %v", subject, answer, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(answer.Data, []byte("invalid push consumer deliver subject")) {
+			t.Errorf("pushing to %s: %s", subject, answer.Data)
 		}
 	}
 }
