@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -102,8 +103,17 @@ func sequenceOf(m *nats.Msg) (uint64, error) {
 
 // read yields what there is, after waiting until there is something. More reports whether yield wants to go on.
 func (r *changeReader) read(ctx context.Context, yield func(events.Announced, error) bool) (more bool, err error) {
-	if err := r.server.stored.wait(ctx, r.next); err != nil {
+	recent, err := r.server.recent.wait(ctx, r.next)
+	if err != nil {
 		return false, err
+	}
+	for _, a := range recent {
+		if r.next++; !yield(a, nil) {
+			return false, nil
+		}
+	}
+	if len(recent) > 0 {
+		return true, nil
 	}
 	msgs, err := r.fetch(ctx, fetchRequest{Sequence: r.next, Batch: fetchMessages, MaxBytes: fetchBytes})
 	if err == nil && len(msgs) == 0 {
@@ -200,39 +210,66 @@ func isChange(m events.Message) bool {
 	return m.ID != "" && len(m.Body) > 0 && m.Subject == events.ChangeType+"."+m.Attributes["kind"]
 }
 
-// progress is how far a stream is written.
-type progress struct {
-	mu    sync.Mutex
-	last  uint64        // sequence number
-	moved chan struct{} // closed when last grows
+// How many of the changes that were announced last are kept in memory, and how many bytes of them. Readers that keep up read
+// nothing else.
+const (
+	maxRecent      = 1024
+	maxRecentBytes = 1 << 20
+)
+
+// recent holds the end of CHANGES.
+type recent struct {
+	mu      sync.Mutex
+	last    uint64             // sequence number of the last message
+	changes []events.Announced // without a gap, up to last; may be empty
+	bytes   int                // of them
+	moved   chan struct{}      // closed when last grows
 }
 
-func newProgress(last uint64) *progress { return &progress{last: last, moved: make(chan struct{})} }
+func newRecent(last uint64) *recent { return &recent{last: last, moved: make(chan struct{})} }
 
-// reach notes that a message is stored.
-func (p *progress) reach(sequence uint64) {
+// add notes that a message is stored. If m is nil, its content is not known.
+func (p *recent) add(sequence uint64, m *events.Message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if sequence > p.last {
-		p.last = sequence
-		close(p.moved)
-		p.moved = make(chan struct{})
+	if sequence <= p.last {
+		return
 	}
+	if m == nil || sequence != p.last+1 {
+		p.changes, p.bytes = nil, 0
+	}
+	p.last = sequence
+	if m != nil {
+		p.changes, p.bytes = append(p.changes, events.Announced{Place: sequence, Message: *m}), p.bytes+m.Size()
+	}
+	for len(p.changes) > maxRecent || p.bytes > maxRecentBytes {
+		p.bytes -= p.changes[0].Size()
+		p.changes[0] = events.Announced{} // for the garbage collector
+		p.changes = p.changes[1:]
+	}
+	close(p.moved)
+	p.moved = make(chan struct{})
 }
 
-// wait returns when the message of that sequence number is stored, or with an error when ctx ends.
-func (p *progress) wait(ctx context.Context, sequence uint64) error {
+// wait returns when the message of that sequence number is stored, or with an error when ctx ends. It returns the changes
+// from there on, a few at a time, if they are in memory.
+func (p *recent) wait(ctx context.Context, sequence uint64) ([]events.Announced, error) {
 	for {
 		p.mu.Lock()
 		last, moved := p.last, p.moved
+		var found []events.Announced
+		if first := last + 1 - uint64(len(p.changes)); sequence >= first && sequence <= last {
+			found = p.changes[sequence-first:]
+			found = slices.Clone(found[:min(len(found), fetchMessages)])
+		}
 		p.mu.Unlock()
 		if last >= sequence {
-			return nil
+			return found, nil
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), ctx.Err())
+			return nil, errors.Join(context.Cause(ctx), ctx.Err())
 		}
 	}
 }

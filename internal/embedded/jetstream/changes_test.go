@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,8 +109,8 @@ func TestChangesForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 200 { // far more than are on their way to a reader
-		announce(t, s, "bill")
+	for range 15 { // more than are kept in memory
+		publish(t, s, jetstream.Changes, slices.Repeat([]events.Message{change(t, "bill")}, 100)...)
 	}
 	for name, from := range map[string]events.Start{"a place": {After: 1}, "a time": {Since: began}} {
 		if _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrForgotten) {
@@ -128,4 +130,46 @@ func TestChangesForgotten(t *testing.T) {
 			t.Fatalf("place %d comes where %d was to come", a.Place, last)
 		}
 	}
+}
+
+// TestManyFollowers: as many readers as the API allows each read everything, in order, whether they keep up or lag behind so
+// far that they have to fetch, and while their shared connection is cut.
+func TestManyFollowers(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	const readers, changes = 250, 2000
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	lag := make(chan struct{}) // closed when everything is announced
+	var all sync.WaitGroup
+	for i := range readers {
+		log, err := s.Changes(ctx, events.Start{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			if i%2 == 1 {
+				<-lag
+			}
+			want := uint64(1)
+			for a, err := range log {
+				if err != nil || a.Place != want {
+					t.Errorf("reader %d is given position %d, %v; want %d", i, a.Place, err, want)
+					return
+				}
+				if want++; want > changes {
+					return
+				}
+			}
+			t.Errorf("reader %d ended before position %d", i, want)
+		})
+	}
+	for range changes / 100 {
+		publish(t, s, jetstream.Changes, slices.Repeat([]events.Message{change(t, "andy")}, 100)...)
+	}
+	close(lag)
+	if err := s.CloseReaders(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
 }

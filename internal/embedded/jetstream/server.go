@@ -91,7 +91,7 @@ type Server struct {
 	js       jetstream.JetStream // of house
 	mirrorJS jetstream.JetStream // of mirror
 	topics   map[Stream]*Topic
-	stored   *progress // of CHANGES
+	recent   *recent // of CHANGES
 	fetches  chan struct{}
 	ready    bool
 	broken   chan error // at most one
@@ -249,7 +249,7 @@ func (s *Server) openTopics(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening stream %s: %w", Changes, err)
 	}
-	s.stored = newProgress(log.CachedInfo().State.LastSeq)
+	s.recent = newRecent(log.CachedInfo().State.LastSeq)
 	s.fetches = make(chan struct{}, maxFetches)
 	s.topics = map[Stream]*Topic{}
 	conns := map[Stream]*nats.Conn{Changes: s.announcer}
@@ -261,7 +261,7 @@ func (s *Server) openTopics(ctx context.Context) error {
 			return err
 		}
 	}
-	s.topics[Changes].stored = s.stored.reach
+	s.topics[Changes].stored = s.recent.add
 	return nil
 }
 

@@ -32,7 +32,7 @@ type Topic struct {
 	free   func() error    // Config.Room
 	prefix string          // of the subjects to which the server answers; the number of the message follows
 	room   *room
-	stored func(sequence uint64) // if not nil, is told of each message that is stored, also of one that Publish gave up
+	stored func(sequence uint64, m *events.Message) // if not nil, is called for each message that is stored; m is nil if Publish gave it up
 
 	mu      sync.Mutex
 	next    uint64
@@ -44,6 +44,7 @@ type waiting struct {
 	call  *call
 	index int
 	size  int
+	m     *events.Message
 }
 
 // call is one call of Publish.
@@ -95,7 +96,7 @@ func (t *Topic) Publish(ctx context.Context, msgs []events.Message) []error {
 			err = fmt.Errorf("publishing to %s: %w", t.stream, full)
 		}
 		if err == nil {
-			err = t.send(ctx, c, i, m, msgs[i].Size())
+			err = t.send(ctx, c, i, m, &msgs[i])
 		}
 		if err != nil {
 			t.mu.Lock()
@@ -114,7 +115,8 @@ func (t *Topic) Publish(ctx context.Context, msgs []events.Message) []error {
 	}
 }
 
-func (t *Topic) send(ctx context.Context, c *call, index int, m *nats.Msg, size int) error {
+func (t *Topic) send(ctx context.Context, c *call, index int, m *nats.Msg, from *events.Message) error {
+	size := from.Size()
 	if err := t.room.take(ctx, size); err != nil {
 		return fmt.Errorf("publishing to %s: %w", t.stream, err)
 	}
@@ -122,7 +124,7 @@ func (t *Topic) send(ctx context.Context, c *call, index int, m *nats.Msg, size 
 	t.next++
 	id := t.next
 	c.left++
-	t.pending[id] = waiting{c, index, size}
+	t.pending[id] = waiting{c, index, size, from}
 	t.mu.Unlock()
 	m.Reply = t.prefix + strconv.FormatUint(id, 36)
 	if err := t.conn.PublishMsg(m); err != nil {
@@ -144,7 +146,10 @@ func (t *Topic) answered(m *nats.Msg) {
 	if t.stored != nil {
 		var ack jetstream.PubAck
 		if err := json.Unmarshal(m.Data, &ack); err == nil {
-			t.stored(ack.Sequence)
+			t.mu.Lock()
+			m := t.pending[id].m
+			t.mu.Unlock()
+			t.stored(ack.Sequence, m)
 		}
 	}
 	t.settle(id, nil)
