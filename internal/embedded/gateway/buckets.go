@@ -4,25 +4,36 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/s3api/utils"
+	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 )
 
-// ListBuckets lists the directories that are buckets, all of them: there is one account. The backend's own would list
+// Buckets are made when the gateway starts, and requests can't change them. What versitygw asks about them with each
+// request (ACL, policy, CORS, object lock) has the same answer whatever an earlier release stored on disk.
+
+// ListBuckets lists the directories that are buckets, all of them: everybody may read them. The backend's own would list
 // the working directory.
 func (s *store) ListBuckets(ctx context.Context, in s3response.ListBucketsInput) (s3response.ListAllMyBucketsResult, error) {
-	out := s3response.ListAllMyBucketsResult{Owner: s3response.CanonicalUser{ID: in.Owner}, Prefix: in.Prefix}
-	entries, err := os.ReadDir(s.root) // sorted
+	out := s3response.ListAllMyBucketsResult{Owner: s3response.CanonicalUser{ID: s.uploader.AccessKey}, Prefix: in.Prefix}
+	if err := s.may(ctx, "", reading); err != nil {
+		return out, err
+	}
+	if err := checkTexts(map[string]*string{"prefix": &in.Prefix, "continuation-token": &in.ContinuationToken}); err != nil {
+		return out, err
+	}
+	entries, err := s.buckets()
 	if err != nil {
-		return out, s.fail(ctx, fmt.Errorf("listing buckets: %w", err))
+		return out, s.fail(ctx, err)
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		if !entry.IsDir() || !utils.IsValidBucketName(name) || !strings.HasPrefix(name, in.Prefix) || name <= in.ContinuationToken {
+		if !strings.HasPrefix(name, in.Prefix) || name <= in.ContinuationToken {
 			continue
 		}
 		info, err := entry.Info()
@@ -38,96 +49,92 @@ func (s *store) ListBuckets(ctx context.Context, in s3response.ListBucketsInput)
 	return out, nil
 }
 
-// CreateBucket makes a directory.
-func (s *store) CreateBucket(ctx context.Context, in *s3.CreateBucketInput, acl []byte) error {
-	inner := *in
-	inner.Bucket = s.in(in.Bucket)
-	return s.fail(ctx, s.posix.CreateBucket(ctx, &inner, acl))
+// buckets returns the directories that are buckets, sorted by name.
+func (s *store) buckets() ([]os.DirEntry, error) {
+	dir, err := s.files.Open(".")
+	if err != nil {
+		return nil, fmt.Errorf("listing buckets: %w", err)
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(-1)
+	if err != nil {
+		return nil, fmt.Errorf("listing buckets: %w", err)
+	}
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !e.IsDir() || !utils.IsValidBucketName(e.Name()) })
+	slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, nil
 }
 
-// DeleteBucket removes an empty bucket.
-func (s *store) DeleteBucket(ctx context.Context, bucket string) error {
-	return s.fail(ctx, s.posix.DeleteBucket(ctx, s.at(bucket)))
+// CreateBucket creates none. Tools that make sure of a bucket before they upload are told that it is there.
+func (s *store) CreateBucket(ctx context.Context, in *s3.CreateBucketInput, _ []byte) error {
+	if err := s.admitBucket(ctx, in.Bucket, reading); err != nil {
+		return err
+	}
+	if _, err := s.files.Stat(*in.Bucket); err != nil {
+		return s3err.GetAPIError(s3err.ErrAccessDenied)
+	}
+	return s3err.GetAPIError(s3err.ErrBucketAlreadyOwnedByYou)
 }
 
-// GetBucketAcl is who may use a bucket.
+// ensureBucket creates a bucket unless there is one.
+func (s *store) ensureBucket(ctx context.Context, bucket string) error {
+	if err := checkBucket(bucket); err != nil {
+		return err
+	}
+	if info, err := s.files.Stat(bucket); err == nil && info.IsDir() {
+		return nil
+	}
+	acl, err := s.acl(bucket)
+	if err != nil {
+		return err
+	}
+	return s.fail(ctx, s.posix.CreateBucket(ctx, &s3.CreateBucketInput{
+		Bucket: s.in(&bucket), CreateBucketConfiguration: &types.CreateBucketConfiguration{},
+		ObjectOwnership: types.ObjectOwnershipBucketOwnerEnforced,
+	}, acl))
+}
+
+// GetBucketAcl is who may use a bucket. It is asked before the request's operation is known here.
 //
 //nolint:revive // the name is the interface's
 func (s *store) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]byte, error) {
-	inner := *in
-	inner.Bucket = s.in(in.Bucket)
-	out, err := s.posix.GetBucketAcl(ctx, &inner)
-	return out, s.fail(ctx, err)
+	if err := ctx.Err(); err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	if err := s.admitBucket(asServer(ctx), in.Bucket, reading); err != nil {
+		return nil, err
+	}
+	if info, err := s.files.Stat(*in.Bucket); err != nil || !info.IsDir() {
+		return nil, s3err.GetBucketErr(s3err.ErrNoSuchBucket, *in.Bucket)
+	}
+	return s.acl(*in.Bucket)
+}
+
+// GetBucketPolicy says that a bucket has none.
+func (*store) GetBucketPolicy(context.Context, string) ([]byte, error) {
+	return nil, s3err.GetAPIError(s3err.ErrNoSuchBucketPolicy)
+}
+
+// GetBucketCors says that no web page may use a bucket.
+func (*store) GetBucketCors(context.Context, string) ([]byte, error) {
+	return nil, s3err.GetAPIError(s3err.ErrNoSuchCORSConfiguration)
+}
+
+// GetObjectLockConfiguration says that a bucket has no locks; it is looked at before anything is overwritten.
+func (*store) GetObjectLockConfiguration(context.Context, string) ([]byte, error) {
+	return nil, s3err.GetAPIError(s3err.ErrObjectLockConfigurationNotFound)
 }
 
 // GetBucketVersioning says that a bucket keeps no versions.
 func (s *store) GetBucketVersioning(ctx context.Context, bucket string) (s3response.GetBucketVersioningOutput, error) {
-	out, err := s.posix.GetBucketVersioning(ctx, s.at(bucket))
-	return out, s.fail(ctx, err)
-}
-
-// GetBucketPolicy is looked at with every request.
-func (s *store) GetBucketPolicy(ctx context.Context, bucket string) ([]byte, error) {
-	out, err := s.posix.GetBucketPolicy(ctx, s.at(bucket))
-	return out, s.fail(ctx, err)
-}
-
-// PutBucketPolicy stores a bucket's policy.
-func (s *store) PutBucketPolicy(ctx context.Context, bucket string, policy []byte) error {
-	return s.fail(ctx, s.posix.PutBucketPolicy(ctx, s.at(bucket), policy))
-}
-
-// DeleteBucketPolicy removes it.
-func (s *store) DeleteBucketPolicy(ctx context.Context, bucket string) error {
-	return s.fail(ctx, s.posix.DeleteBucketPolicy(ctx, s.at(bucket)))
-}
-
-// GetBucketCors says which web pages may use a bucket.
-func (s *store) GetBucketCors(ctx context.Context, bucket string) ([]byte, error) {
-	out, err := s.posix.GetBucketCors(ctx, s.at(bucket))
-	return out, s.fail(ctx, err)
-}
-
-// PutBucketCors stores that.
-func (s *store) PutBucketCors(ctx context.Context, bucket string, cors []byte) error {
-	return s.fail(ctx, s.posix.PutBucketCors(ctx, s.at(bucket), cors))
-}
-
-// DeleteBucketCors removes it.
-func (s *store) DeleteBucketCors(ctx context.Context, bucket string) error {
-	return s.fail(ctx, s.posix.DeleteBucketCors(ctx, s.at(bucket)))
-}
-
-// GetBucketOwnershipControls says whose objects are.
-func (s *store) GetBucketOwnershipControls(ctx context.Context, bucket string) (types.ObjectOwnership, error) {
-	out, err := s.posix.GetBucketOwnershipControls(ctx, s.at(bucket))
-	return out, s.fail(ctx, err)
-}
-
-// GetObjectLockConfiguration says that a bucket has no locks; it is looked at before anything is overwritten.
-func (s *store) GetObjectLockConfiguration(ctx context.Context, bucket string) ([]byte, error) {
-	out, err := s.posix.GetObjectLockConfiguration(ctx, s.at(bucket))
-	return out, s.fail(ctx, err)
-}
-
-// GetBucketTagging reads a bucket's tags.
-func (s *store) GetBucketTagging(ctx context.Context, bucket string) (map[string]string, error) {
-	out, err := s.posix.GetBucketTagging(ctx, s.at(bucket))
-	return out, s.fail(ctx, err)
-}
-
-// PutBucketTagging stores them.
-func (s *store) PutBucketTagging(ctx context.Context, bucket string, tags map[string]string) error {
-	return s.fail(ctx, s.posix.PutBucketTagging(ctx, s.at(bucket), tags))
-}
-
-// DeleteBucketTagging removes them.
-func (s *store) DeleteBucketTagging(ctx context.Context, bucket string) error {
-	return s.fail(ctx, s.posix.DeleteBucketTagging(ctx, s.at(bucket)))
+	return s3response.GetBucketVersioningOutput{}, s.admitBucket(ctx, &bucket, reading)
 }
 
 // HeadBucket tells whether a bucket exists.
 func (s *store) HeadBucket(ctx context.Context, in *s3.HeadBucketInput) (*s3.HeadBucketOutput, error) {
+	if err := s.admitBucket(ctx, in.Bucket, reading); err != nil {
+		return nil, err
+	}
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
 	out, err := s.posix.HeadBucket(ctx, &inner)

@@ -50,15 +50,15 @@ func openClock(path string, now func() time.Time, newest func() (int64, error)) 
 func (c *clock) close() error { return c.mark.Close() }
 
 // stamp gives the named file a modification time later than any given before, and returns it as it is stored.
-func (c *clock) stamp(name string) (time.Time, error) {
+func (c *clock) stamp(files *os.Root, name string) (time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := max(c.now().Truncate(tick).UnixNano(), c.last+int64(tick))
 	for step := tick; step <= 10*time.Second; step *= 10 {
-		if err := os.Chtimes(name, time.Time{}, time.Unix(0, next)); err != nil {
+		if err := files.Chtimes(name, time.Time{}, time.Unix(0, next)); err != nil {
 			return time.Time{}, fmt.Errorf("stamping %s: %w", name, err)
 		}
-		info, err := os.Stat(name)
+		info, err := files.Stat(name)
 		if err != nil {
 			return time.Time{}, fmt.Errorf("stamping %s: %w", name, err)
 		}

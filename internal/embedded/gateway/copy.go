@@ -20,12 +20,15 @@ const copyLimit = 5 << 30
 // CopyObject reads the source and puts it anew. The backend's own would not do: it takes no absolute paths as a source,
 // and a copy onto itself would only replace the metadata, in place. Here that is a new upload like any other.
 func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
+	if err := s.admitKey(ctx, in.Bucket, in.Key, writing); err != nil {
+		return s3response.CopyObjectOutput{}, err
+	}
 	replace := in.MetadataDirective == types.MetadataDirectiveReplace
 	bucket, key, err := copySource(*in.CopySource)
 	if err != nil {
 		return s3response.CopyObjectOutput{}, err
 	}
-	if bucket == *in.Bucket && named(key) == named(*in.Key) && !replace {
+	if bucket == *in.Bucket && key == *in.Key && !replace {
 		return s3response.CopyObjectOutput{}, s3err.GetAPIError(s3err.ErrInvalidCopyDest)
 	}
 	source, err := s.open(ctx, bucket, key, backend.PreConditions{
@@ -79,6 +82,9 @@ func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (
 
 // UploadPartCopy makes a part of a multipart upload of a range of a stored object.
 func (s *store) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) (s3response.CopyPartResult, error) {
+	if err := s.admitUpload(ctx, in.Bucket, in.Key, in.UploadId, writing); err != nil {
+		return s3response.CopyPartResult{}, err
+	}
 	bucket, key, err := copySource(*in.CopySource)
 	if err != nil {
 		return s3response.CopyPartResult{}, err
@@ -114,15 +120,6 @@ func (s *store) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) 
 		ETag: out.ETag, LastModified: time.Now(), ChecksumCRC32: out.ChecksumCRC32, ChecksumCRC32C: out.ChecksumCRC32C,
 		ChecksumCRC64NVME: out.ChecksumCRC64NVME, ChecksumSHA1: out.ChecksumSHA1, ChecksumSHA256: out.ChecksumSHA256,
 	}, nil
-}
-
-// copySource takes a copy's source apart.
-func copySource(source string) (bucket, key string, err error) {
-	bucket, key, version, err := backend.ParseCopySource(source)
-	if err == nil && version != "" && version != "null" {
-		err = s3err.GetInvalidArgumentErr(s3err.InvalidArgVersionId, version)
-	}
-	return bucket, key, err
 }
 
 // open reads a copy's source. Conditions that a reader would be told "not modified" fail a copy.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -15,9 +17,14 @@ func Stamps(mark, name string, now func() time.Time, newest int64) (first, secon
 	if err != nil {
 		return first, second, err
 	}
-	first, err = c.stamp(name)
+	files, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return first, second, err
+	}
+	defer files.Close()
+	first, err = c.stamp(files, filepath.Base(name))
 	if err == nil {
-		second, err = c.stamp(name)
+		second, err = c.stamp(files, filepath.Base(name))
 	}
 	return first, second, errors.Join(err, c.close())
 }
@@ -29,7 +36,7 @@ func Answer(err error) error {
 
 // Ask lets a gateway do what requests ask for whose context is ctx, and gives the errors that they are answered with.
 func Ask(ctx context.Context, g *Gateway, bucket, key string) map[string]error {
-	st := g.store
+	ctx, st := asServer(ctx), g.store
 	_, access := st.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &bucket}) // which precedes everything
 	_, get := st.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	most, none := int32(10), ""

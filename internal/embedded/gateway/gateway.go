@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/backend/posix"
 
 	"github.com/flavorless/flavorless/events"
@@ -26,12 +24,15 @@ type Config struct {
 	Dir string
 	// Addr is the host:port to listen on. Empty means a free port on the loopback interface, as does 127.0.0.1:0.
 	Addr string
-	// AccessKey and SecretKey are the only credentials that are let in. Both are required.
+	// AccessKey and SecretKey are the credential of those who upload and read. Both are required. The gateway makes
+	// another one for the server itself; see [Gateway.Server].
 	AccessKey, SecretKey string
 	// Region is what clients have to sign for; us-east-1 if empty.
 	Region string
 	// Buckets are created at the start when missing.
 	Buckets []string
+	// ReadOnly are the buckets in which only the server may store and delete; others may read and list them.
+	ReadOnly []string
 	// Bucket and Prefix select what is announced: the objects of this bucket whose keys start with this prefix.
 	Bucket, Prefix string
 	// Stored is told of each object after it is stored and before its uploader gets an answer. It must be safe for
@@ -128,6 +129,10 @@ func (cfg Config) withDefaults() (Config, error) {
 // Addr is the host:port that the gateway listens on.
 func (g *Gateway) Addr() string { return g.addr }
 
+// Server returns the credential with which the server itself uses the gateway: it may store and delete in all buckets.
+// It is another one at each start, is not stored, and is nobody else's.
+func (g *Gateway) Server() Credential { return g.store.server }
+
 // Done is closed when the gateway accepts no more connections: after Stop, or because its listener failed.
 func (g *Gateway) Done() <-chan struct{} { return g.server.served }
 
@@ -146,7 +151,8 @@ func (g *Gateway) Stop(ctx context.Context) error {
 // openStore makes the directories, clears what a crash left, and creates the missing buckets.
 func openStore(ctx context.Context, cfg Config) (*store, error) {
 	s := &store{
-		root: filepath.Join(cfg.Dir, "objects"), bucket: cfg.Bucket, prefix: cfg.Prefix,
+		root: filepath.Join(cfg.Dir, "objects"), bucket: cfg.Bucket, prefix: cfg.Prefix, readOnly: cfg.ReadOnly,
+		uploader: Credential{cfg.AccessKey, cfg.SecretKey}, server: newCredential(),
 		stored: cfg.Stored, maxObject: cfg.MaxObject, room: cfg.Room, sync: !cfg.NoSync, log: cfg.Logger, life: ctx,
 		keys: newStripes(), completions: newStripes(),
 	}
@@ -154,8 +160,11 @@ func openStore(ctx context.Context, cfg Config) (*store, error) {
 		return nil, fmt.Errorf("gateway: creating %s: %w", s.root, err)
 	}
 	var err error
+	if s.files, err = os.OpenRoot(s.root); err != nil {
+		return nil, fmt.Errorf("gateway: opening %s: %w", s.root, err)
+	}
 	if s.meta, err = openMetadata(cfg.Dir, s.root, cfg.Logger); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.files.Close())
 	}
 	// "." because posix.New changes the process's working directory to what it is given, which several gateways in one
 	// process could not share, nor could the rest of the program trust its relative paths: so it is told to stay where
@@ -167,19 +176,19 @@ func openStore(ctx context.Context, cfg Config) (*store, error) {
 		ForceNoObjLockFile:  true, // no other process writes here
 	})
 	if err != nil {
-		return nil, fmt.Errorf("gateway: opening %s: %w", s.root, err)
+		return nil, errors.Join(fmt.Errorf("gateway: opening %s: %w", s.root, err), s.files.Close())
 	}
 	if err := s.recover(); err != nil {
 		s.posix.Shutdown()
-		return nil, err
+		return nil, errors.Join(err, s.files.Close())
 	}
 	s.clock, err = openClock(filepath.Join(cfg.Dir, "sequencer"), cfg.Now, s.newest)
 	if err != nil {
 		s.posix.Shutdown()
-		return nil, err
+		return nil, errors.Join(err, s.files.Close())
 	}
 	for _, bucket := range cfg.Buckets {
-		if err := s.ensureBucket(ctx, bucket, cfg.AccessKey); err != nil {
+		if err := s.ensureBucket(ctx, bucket); err != nil {
 			return nil, errors.Join(fmt.Errorf("gateway: creating bucket %s: %w", bucket, err), s.close())
 		}
 	}
@@ -188,14 +197,3 @@ func openStore(ctx context.Context, cfg Config) (*store, error) {
 
 // ioBuffer is what each request that stores something takes of memory, in bytes; versitygw would take 1 MiB.
 const ioBuffer = 128 << 10
-
-// ensureBucket creates a bucket of the owner unless there is one.
-func (s *store) ensureBucket(ctx context.Context, bucket, owner string) error {
-	if _, err := os.Stat(s.at(bucket)); err == nil {
-		return nil
-	}
-	return s.CreateBucket(ctx, &s3.CreateBucketInput{
-		Bucket: &bucket, CreateBucketConfiguration: &types.CreateBucketConfiguration{},
-		ObjectOwnership: types.ObjectOwnershipBucketOwnerEnforced,
-	}, fmt.Appendf(nil, `{"Owner":%q,"Grantees":[]}`, owner))
-}

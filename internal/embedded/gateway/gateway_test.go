@@ -100,18 +100,6 @@ func TestAPrefixNeedNotEndAtASlash(t *testing.T) {
 	}
 }
 
-func TestAKeyIsAnnouncedAsItIsFound(t *testing.T) {
-	t.Parallel()
-	e := start(t)
-	e.put(t, "uploads//twice.csv", "x")
-	if diff := cmp.Diff([]string{"uploads/twice.csv"}, e.keys()); diff != "" {
-		t.Errorf("announced keys (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
-	}
-}
-
 func TestMetadataAndConditionsAndRanges(t *testing.T) {
 	t.Parallel()
 	e := start(t)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -58,30 +59,47 @@ type sidecar struct {
 	root  string
 }
 
+// besideName is a key's path in that directory. versitygw keeps what belongs to the key "a" in the folder "a/meta", which
+// is also where what belongs to the key "a/meta/x" would be: one of them would overwrite or remove the other. So a segment
+// "meta" of a key gets a tilde.
+func besideName(key string) string {
+	segments := strings.Split(key, "/")
+	for i, segment := range segments {
+		if strings.TrimRight(segment, "~") == "meta" {
+			segments[i] += "~"
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
 func (s sidecar) rel(bucket string) string {
 	return strings.TrimPrefix(bucket, s.root+string(filepath.Separator))
 }
 
 func (s sidecar) RetrieveAttribute(f *os.File, bucket, object, attribute string) ([]byte, error) {
-	return s.inner.RetrieveAttribute(f, s.rel(bucket), object, attribute)
+	value, err := s.inner.RetrieveAttribute(f, s.rel(bucket), besideName(object), attribute)
+	if errors.Is(err, meta.ErrNoSuchKey) && besideName(object) != object { // it may be of an earlier release
+		value, err = s.inner.RetrieveAttribute(f, s.rel(bucket), object, attribute)
+	}
+	return value, err
 }
 
 func (s sidecar) StoreAttribute(f *os.File, bucket, object, attribute string, value []byte) error {
-	return s.inner.StoreAttribute(f, s.rel(bucket), object, attribute, value)
+	return s.inner.StoreAttribute(f, s.rel(bucket), besideName(object), attribute, value)
 }
 
 func (s sidecar) DeleteAttribute(bucket, object, attribute string) error {
-	return s.inner.DeleteAttribute(s.rel(bucket), object, attribute)
+	return s.inner.DeleteAttribute(s.rel(bucket), besideName(object), attribute)
 }
 
 func (s sidecar) ListAttributes(bucket, object string) ([]string, error) {
-	return s.inner.ListAttributes(s.rel(bucket), object)
+	return s.inner.ListAttributes(s.rel(bucket), besideName(object))
 }
 
 func (s sidecar) DeleteAttributes(bucket, object string) error {
-	return s.inner.DeleteAttributes(s.rel(bucket), object)
+	return s.inner.DeleteAttributes(s.rel(bucket), besideName(object))
 }
 
 func (s sidecar) RenameObject(bucket, oldObject, newObject string) error {
-	return s.inner.RenameObject(s.rel(bucket), oldObject, newObject)
+	return s.inner.RenameObject(s.rel(bucket), besideName(oldObject), besideName(newObject))
 }

@@ -19,10 +19,13 @@ const rereads = 20
 // tells, for no two uploads share one. So what is answered is compared with the ETag and the time that one open file had
 // just before, and read anew if they differ.
 func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
+	if err := s.admitVersion(ctx, in.Bucket, in.Key, in.VersionId, reading); err != nil {
+		return nil, err
+	}
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
 	for range rereads {
-		before, known := s.look(*in.Bucket, named(*in.Key))
+		before, known := s.look(*in.Bucket, *in.Key)
 		out, err := s.posix.GetObject(ctx, &inner)
 		if err != nil {
 			return out, s.fail(ctx, err)

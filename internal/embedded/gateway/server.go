@@ -11,10 +11,8 @@ import (
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/valyala/fasthttp"
-	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/s3api"
 	"github.com/versity/versitygw/s3api/middlewares"
-	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
 )
 
@@ -33,11 +31,10 @@ type server struct {
 // serve begins to answer on the listener. It owns the listener only if it succeeds.
 func serve(cfg Config, st *store, l net.Listener) (*server, error) {
 	api, err := s3api.New(st,
-		middlewares.RootUserConfig{Access: cfg.AccessKey, Secret: cfg.SecretKey}, cfg.Region,
-		auth.NewIAMServiceSingle(auth.Account{Access: cfg.AccessKey, Secret: cfg.SecretKey, Role: auth.RoleAdmin}),
+		middlewares.RootUserConfig{Access: st.server.AccessKey, Secret: st.server.SecretKey}, cfg.Region, newAccounts(st.uploader),
 		nil, nil, nil, nil,
 		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithMpMaxParts(maxParts),
-		s3api.WithConcurrencyLimiter(cfg.MaxConnections, cfg.MaxRequests), s3api.WithMiddleware("/", smallDocuments))
+		s3api.WithConcurrencyLimiter(cfg.MaxConnections, cfg.MaxRequests), s3api.WithMiddleware("/", smallDocuments), s3api.WithMiddleware("/", onlyOffered))
 	if err != nil {
 		return nil, fmt.Errorf("gateway: setting up the server: %w", err)
 	}
@@ -83,10 +80,7 @@ func smallDocuments(c fiber.Ctx) error {
 	if length < 0 && c.Request().BodyStream() == nil { // there is none
 		return c.Next() //nolint:wrapcheck // likewise
 	}
-	err := s3err.GetEntityTooLargeErr(int64(max(length, 0)), maxDocument)
-	id, host := utils.EnsureRequestIDs(c)
-	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationXML)
-	return c.Status(err.StatusCode()).Send(err.XMLBody(id, host)) //nolint:wrapcheck // likewise
+	return refuse(c, s3err.GetEntityTooLargeErr(int64(max(length, 0)), maxDocument))
 }
 
 // streamed tells whether a request's body is data: of an object, of a part of one, or a browser's form.

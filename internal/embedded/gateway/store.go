@@ -6,7 +6,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net/http"
-	"path"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,15 +21,20 @@ import (
 )
 
 // store is versitygw's posix backend with announcements. What creates objects is in upload.go and copy.go, the rest
-// (buckets.go, passing.go) only turns bucket names into absolute paths and back. What it does not mention (websites,
-// ownership, locks, versions) answers 501 Not Implemented.
+// (buckets.go, passing.go) only turns bucket names into absolute paths and back. Each method first admits the request
+// (access.go), which checks all names in it. What it does not mention (websites, ownership, locks, versions, changes to
+// buckets) answers 501 Not Implemented, and is refused before by onlyOffered.
 type store struct {
 	backend.BackendUnsupported
 
 	posix *posix.Posix
 	meta  meta.MetadataStorer
 	clock *clock
-	root  string // absolute; its directories are the buckets
+	root  string   // absolute; its directories are the buckets
+	files *os.Root // opened on root; nothing outside of it is reached through it
+
+	uploader, server Credential // who may send requests
+	readOnly         []string   // buckets that only the server may write to
 
 	bucket, prefix string // what is announced
 	stored         func(context.Context, events.Object) error
@@ -49,23 +54,15 @@ func (*store) String() string { return "gateway" }
 
 func (s *store) close() error {
 	s.posix.Shutdown()
-	return s.clock.close()
+	return errors.Join(s.clock.close(), s.files.Close())
 }
 
 // at is a bucket's directory. The backend joins what it takes for a bucket's name with the key, and does not care that it
-// is a path: so it needs no working directory of its own.
-func (s *store) at(bucket string) string {
-	if !filepath.IsLocal(bucket) || strings.ContainsAny(bucket, `/\`) {
-		bucket = ".invalid" // the server has checked the name before; nothing is ever created under this one
-	}
-	return filepath.Join(s.root, bucket)
-}
+// is a path: so it needs no working directory of its own. The name was checked before, by admitBucket.
+func (s *store) at(bucket string) string { return filepath.Join(s.root, bucket) }
 
-// in is at for the pointers in requests.
+// in is at for the pointers in requests, which are not nil once the request was admitted.
 func (s *store) in(bucket *string) *string {
-	if bucket == nil {
-		return nil
-	}
 	at := s.at(*bucket)
 	return &at
 }
@@ -74,9 +71,6 @@ func (s *store) in(bucket *string) *string {
 func (s *store) announces(bucket, key string) bool {
 	return s.stored != nil && bucket == s.bucket && strings.HasPrefix(key, s.prefix)
 }
-
-// named is the key under which an object is found on disk, whatever way it was written.
-func named(key string) string { return strings.TrimPrefix(path.Clean("/"+key), "/") }
 
 // fail makes an answer of an error: a client sees S3's errors, naming buckets as it did; what else goes wrong is logged
 // here (versitygw would print it), with attributes that tell what it is about, and is a plain 500 outside.

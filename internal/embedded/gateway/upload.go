@@ -2,20 +2,20 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 )
 
@@ -31,7 +31,7 @@ type upload struct {
 // begin copies the names: the request's own lie in a buffer that the next request will overwrite, and what was announced
 // is kept by others.
 func (s *store) begin(bucket, key string) *upload {
-	return &upload{store: s, bucket: strings.Clone(bucket), key: strings.Clone(named(key))}
+	return &upload{store: s, bucket: strings.Clone(bucket), key: strings.Clone(key)}
 }
 
 // stage is called with the complete staged file, just before it is moved to its name.
@@ -46,7 +46,12 @@ func (u *upload) stage(f *os.File) error {
 		return fmt.Errorf("staging %s: %w", u.key, err)
 	}
 	unlock := u.store.keys.lock(u.bucket + "/" + u.key)
-	mtime, err := u.store.clock.stamp(f.Name())
+	staged, err := filepath.Rel(u.store.root, f.Name())
+	if err != nil {
+		unlock()
+		return fmt.Errorf("staging %s: %w", u.key, err)
+	}
+	mtime, err := u.store.clock.stamp(u.store.files, staged)
 	if err != nil {
 		unlock()
 		return err
@@ -64,15 +69,13 @@ func (u *upload) release() {
 	}
 }
 
-// path is where the object is once it has its name.
-func (u *upload) path() string {
-	return filepath.Join(u.store.at(u.bucket), filepath.FromSlash(u.key))
-}
+// path is where the object is once it has its name, below the objects' folder.
+func (u *upload) path() string { return path.Join(u.bucket, u.key) }
 
 // landed tells whether the object got its name although the request failed later on, in setting its tags, say. Then it
 // is there for all to see, so it has to be announced as well.
 func (u *upload) landed() bool {
-	info, err := os.Stat(u.path())
+	info, err := u.store.files.Stat(u.path())
 	return err == nil && u.staged() && info.ModTime().Equal(u.mtime)
 }
 
@@ -99,9 +102,8 @@ func (u *upload) settle(ctx context.Context, etag string) error {
 
 // flush writes the object's metadata, and the names that lead to it, to disk.
 func (u *upload) flush() error {
-	bucket := u.store.at(u.bucket)
-	for p := u.path(); strings.HasPrefix(p, bucket); p = filepath.Dir(p) {
-		f, err := os.Open(p)
+	for p := u.path(); p != "."; p = path.Dir(p) {
+		f, err := u.store.files.Open(p)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // deleted meanwhile
 		}
@@ -118,15 +120,15 @@ func (u *upload) flush() error {
 
 // PutObject stores an object; form uploads come here as well.
 func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	u := s.begin(*in.Bucket, *in.Key)
 	length := in.ContentLength
 	if isForm(ctx) {
 		length = nil // the form's, not the object's
 	}
-	if err := s.fits(ctx, *in.Bucket, length); err != nil {
+	if err := s.admitObject(ctx, in, length); err != nil {
 		drain(in.Body)
 		return s3response.PutObjectOutput{}, err
 	}
+	u := s.begin(*in.Bucket, *in.Key)
 	in.Body = s.body(u.bucket, in.Body, length)
 	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
 	in.Bucket = s.in(in.Bucket)
@@ -150,14 +152,32 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 	return out, s.fail(ctx, err)
 }
 
+// admitObject returns the answer to a request that may not store its object, or can't.
+func (s *store) admitObject(ctx context.Context, in s3response.PutObjectInput, length *int64) error {
+	if err := s.admitKey(ctx, in.Bucket, in.Key, writing); err != nil {
+		return err
+	}
+	if err := checkForm(ctx); err != nil {
+		return err
+	}
+	if err := descriptionOf(in).check(); err != nil {
+		return err
+	}
+	return s.fits(ctx, *in.Bucket, length)
+}
+
 // UploadPart stores a part.
 func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
-	inner := *in
-	inner.Bucket = s.in(in.Bucket)
-	if err := s.fits(ctx, *in.Bucket, in.ContentLength); err != nil {
+	err := s.admitUpload(ctx, in.Bucket, in.Key, in.UploadId, writing)
+	if err == nil {
+		err = s.fits(ctx, *in.Bucket, in.ContentLength)
+	}
+	if err != nil {
 		drain(in.Body)
 		return nil, err
 	}
+	inner := *in
+	inner.Bucket = s.in(in.Bucket)
 	inner.Body = s.body(*in.Bucket, in.Body, in.ContentLength)
 	out, err := s.posix.UploadPart(context.WithoutCancel(ctx), &inner)
 	return out, s.fail(ctx, err)
@@ -170,8 +190,11 @@ func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Upl
 // Completions of one upload take turns, for it would answer the second one while the first is still assembling.
 func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
 	ctx = context.WithoutCancel(ctx)
-	if in.Bucket == nil || in.Key == nil || in.UploadId == nil || in.MultipartUpload == nil {
-		return s.posix.CompleteMultipartUpload(ctx, in) // which says what is missing
+	if err := s.admitUpload(ctx, in.Bucket, in.Key, in.UploadId, writing); err != nil {
+		return s3response.CompleteMultipartUploadResult{}, "", err
+	}
+	if in.MultipartUpload == nil {
+		return s3response.CompleteMultipartUploadResult{}, "", s3err.GetAPIError(s3err.ErrMalformedXML)
 	}
 	defer s.completions.lock(*in.UploadId)()
 	size := s.sizeOfParts(in)
@@ -209,15 +232,12 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 
 // sizeOfParts is how long the completed object will be, in bytes. What is not there counts nothing: the backend will say so.
 func (s *store) sizeOfParts(in *s3.CompleteMultipartUploadInput) (size int64) {
-	if !filepath.IsLocal(*in.UploadId) || strings.ContainsAny(*in.UploadId, `/\`) {
-		return 0
-	}
-	parts := filepath.Join(s.at(*in.Bucket), posix.MetaTmpMultipartDir, fmt.Sprintf("%x", sha256.Sum256([]byte(*in.Key))), *in.UploadId)
+	parts := path.Join(*in.Bucket, partsFolder(*in.Key), *in.UploadId)
 	for _, p := range in.MultipartUpload.Parts {
 		if p.PartNumber == nil {
 			continue
 		}
-		if info, err := os.Stat(filepath.Join(parts, strconv.Itoa(int(*p.PartNumber)))); err == nil {
+		if info, err := s.files.Stat(path.Join(parts, strconv.Itoa(int(*p.PartNumber)))); err == nil {
 			size += info.Size()
 		}
 	}
@@ -244,11 +264,11 @@ func appendPart(whole, part *os.File) error {
 func (u *upload) find(assembled bool) error {
 	defer u.store.keys.lock(u.bucket + "/" + u.key)()
 	if assembled {
-		if _, err := u.store.clock.stamp(u.path()); err != nil {
+		if _, err := u.store.clock.stamp(u.store.files, u.path()); err != nil {
 			return err
 		}
 	}
-	info, err := os.Stat(u.path())
+	info, err := u.store.files.Stat(u.path())
 	if err != nil {
 		return fmt.Errorf("looking for the completed object: %w", err)
 	}
