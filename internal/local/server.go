@@ -121,7 +121,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	if s.gateway, err = gateway.Start(gateway.Config{
 		Dir: s.folder.path("bucket"), Addr: cfg.S3, AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, Region: region,
-		Buckets: []string{uploadsBucket, reportsBucket}, Bucket: uploadsBucket, Prefix: uploadsPrefix,
+		Buckets: []string{uploadsBucket, reportsBucket}, ReadOnly: []string{reportsBucket}, Bucket: uploadsBucket, Prefix: uploadsPrefix,
 		Stored: s.stored, Now: cfg.Clock, Logger: cfg.Log, MaxObject: cfg.Limits.MaxUpload, Room: s.roomToStore,
 		MaxConnections: cfg.Limits.MaxConnections, MaxRequests: cfg.Limits.MaxRequests, Patience: cfg.Limits.Patience,
 	}); err != nil {
@@ -152,11 +152,12 @@ func (s *Server) Info() Info { return s.info }
 // Failed gives an error when a part of the house ended by itself. The others go on until Stop.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// S3 is a client of the house's own bucket.
+// S3 returns a client with the server's own credential, which may also write to the reports bucket.
 func (s *Server) S3() *s3.Client {
+	own := s.gateway.Server()
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(reachable("http", s.gateway.Addr())), Region: region, UsePathStyle: true,
-		Credentials: awscredentials.NewStaticCredentialsProvider(s.creds.AccessKey, s.creds.SecretKey, ""),
+		Credentials: awscredentials.NewStaticCredentialsProvider(own.AccessKey, own.SecretKey, ""),
 	})
 }
 
