@@ -45,7 +45,7 @@ type Config struct {
 	// and now and then while it comes in. The client is told InsufficientStorage. Nil always has room.
 	Room func(bucket string, bytes int64) error
 	// MaxConnections may be open at the same time (1024), and MaxRequests under way (256). Beyond, clients get a 503 and try
-	// again.
+	// again. A new connection takes the place of an idle one.
 	MaxConnections, MaxRequests int
 	// Patience is how long a client may keep the gateway waiting, for a request, for its rest or to take the answer; 1 minute.
 	// See conn.

@@ -2,12 +2,15 @@ package gateway_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -127,25 +130,103 @@ func TestTooManyRequests(t *testing.T) {
 	await(t, "the others are done", func() bool { return len(e.keys()) == 2 })
 }
 
-// TestTooManyConnections are refused; the open ones go on.
+// TestTooManyConnections: while requests are under way on all that may be open, another one is refused; those go on.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(c *gateway.Config) { c.MaxConnections = 3 })
-	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 	var open []net.Conn
-	for range 3 {
-		open = append(open, raw.Dial(t, e.Addr()))
-		if _, err := io.WriteString(open[len(open)-1], get); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadAtLeast(open[len(open)-1], make([]byte, 1), 1); err != nil {
-			t.Fatal(err)
-		}
+	for i := range 3 {
+		c := raw.Dial(t, e.Addr())
+		fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", e.presigned(t, fmt.Sprintf("uploads/%d.csv", i)), e.Addr(), payload(50_000))
+		open = append(open, c)
+		await(t, "it is let in", func() bool { return len(e.staged(t)) == i+1 })
 	}
 	answer, err := io.ReadAll(raw.Dial(t, e.Addr()))
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") {
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") || !strings.HasSuffix(string(answer), "</Error>\n") {
 		t.Errorf("the fourth: %v, %q", err, answer)
 	}
-	open[0].Close()
-	await(t, "another one is let in", func() bool { return e.tryPut(t, "drafts/c.csv", payload(10)) == nil })
+	for _, c := range open {
+		if _, err := c.Write(payload(50_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "they are done", func() bool { return len(e.keys()) == 3 })
+	if err := e.tryPut(t, "drafts/c.csv", payload(10)); err != nil {
+		t.Errorf("once they are idle, another one is let in: %v", err)
+	}
+}
+
+// TestIdleConnectionsMakePlace: the connection that has been idle for longest is closed for a new one, and those on which
+// a request is under way are not.
+func TestIdleConnectionsMakePlace(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(c *gateway.Config) { c.MaxConnections = 4 })
+	busy := raw.Dial(t, e.Addr())
+	fmt.Fprintf(busy, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", e.presigned(t, "uploads/busy.csv"), e.Addr(), payload(50_000))
+	await(t, "it is let in", func() bool { return len(e.staged(t)) == 1 })
+	idle := []net.Conn{raw.Dial(t, e.Addr())} // has never asked for anything
+	await(t, "it is connected", func() bool { return gateway.Connections(e.Gateway) == 2 })
+	ask := func(c net.Conn) {
+		t.Helper()
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAtLeast(c, make([]byte, 8192), 200); err != nil {
+			t.Fatalf("a request that should be answered: %v", err)
+		}
+	}
+	for range 2 { // these have
+		c := raw.Dial(t, e.Addr())
+		ask(c)
+		idle = append(idle, c)
+	}
+	for i, c := range idle {
+		next := raw.Dial(t, e.Addr())
+		ask(next)
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("idle connection %d was not closed for another one: %v", i, err)
+		}
+	}
+	if _, err := busy.Write(payload(50_000)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the upload is done", func() bool { return len(e.keys()) == 1 })
+}
+
+// TestIdleConnectionsEnd before the patience with a request is over.
+func TestIdleConnectionsEnd(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(c *gateway.Config) { c.Patience = 20 * time.Second })
+	c := raw.Dial(t, e.Addr())
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		t.Errorf("the end of an idle connection: %v", err)
+	}
+	if took := time.Since(began); took < 9*time.Second || took > 19*time.Second {
+		t.Errorf("an idle connection ended after %s, want 10 s", took)
+	}
+}
+
+// TestLongFormsAreRefused: the fields of a form are read before it is known who sends them.
+func TestLongFormsAreRefused(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(c *gateway.Config) { c.Patience = 2 * time.Minute })
+	c := raw.Dial(t, e.Addr())
+	const length = 64 << 20
+	fmt.Fprintf(c, "POST /%s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n", bucket, length)
+	fmt.Fprint(c, "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\n")
+	if _, err := c.Write(payload(1 << 20)); err != nil { // and no more: whoever reads on, waits
+		t.Fatal(err)
+	}
+	if err := c.SetDeadline(time.Now().Add(40 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 4096)
+	n, err := io.ReadAtLeast(c, answer, 15)
+	if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") {
+		t.Errorf("a form whose fields do not end: %v, %q", err, answer[:n])
+	}
 }

@@ -8,13 +8,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
-// listener knows its open connections, and which of them have never carried a request.
+// listener knows its open connections, which of them have never carried a request, and which are idle. When as many are
+// open as may be, a new connection takes the place of the one that has been idle for longest.
 type listener struct {
 	net.Listener
 
 	patience time.Duration // with each client
+	max      int           // connections
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
@@ -37,23 +41,71 @@ type conn struct {
 
 	of   *listener
 	used atomic.Bool
+	idle atomic.Int64  // since when no request is under way, in ns since 1970; 0 if one is
 	left time.Duration // of the patience; used by the one goroutine that serves the connection
 
 	mu       sync.Mutex
 	deadline time.Time // for reading, as the server has set it
 }
 
-// Accept waits for the next connection.
+// Accept waits for the next connection that may be open. Others are told to come back later.
 func (l *listener) Accept() (net.Conn, error) {
-	accepted, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err //nolint:wrapcheck // the server looks at what kind it is
+	for {
+		accepted, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err //nolint:wrapcheck // the server looks at what kind it is
+		}
+		c := &conn{TCPConn: accepted.(*net.TCPConn), of: l, left: l.patience}
+		c.idle.Store(time.Now().UnixNano())
+		if l.add(c) {
+			return c, nil
+		}
+		_ = c.TCPConn.SetWriteDeadline(time.Now().Add(l.patience))
+		_, _ = io.WriteString(c.TCPConn, tooMany) // it fits into the socket's buffer
+		_ = c.TCPConn.Close()
 	}
-	c := &conn{TCPConn: accepted.(*net.TCPConn), of: l, left: l.patience}
+}
+
+// tooMany is the answer to a connection for which there is no place.
+const tooMany = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: application/xml\r\nContent-Length: 94\r\n\r\n" +
+	"<Error><Code>SlowDown</Code><Message>Too many connections. Try again later.</Message></Error>\n"
+
+// add makes a place for a connection, if necessary by closing an idle one. It reports false if a request is under way on
+// every other connection.
+func (l *listener) add(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.open) >= l.max {
+		var oldest *conn
+		for o := range l.open {
+			if since := o.idle.Load(); since != 0 && (oldest == nil || since < oldest.idle.Load()) {
+				oldest = o
+			}
+		}
+		if oldest == nil {
+			return false
+		}
+		_ = oldest.TCPConn.Close()
+		delete(l.open, oldest)
+	}
 	l.open[c] = struct{}{}
-	return c, nil
+	return true
+}
+
+// idleTimeout is how long a connection may wait for its next request. It is never longer than half the patience.
+const idleTimeout = 30 * time.Second
+
+// state is told by the server what it does with a connection. A connection becomes busy with the first byte of a request,
+// which Read sees; the server calls it active before, or after if the byte came together with the request before.
+func (*listener) state(nc net.Conn, state fasthttp.ConnState) {
+	c, ok := nc.(*conn)
+	switch {
+	case !ok:
+	case state == fasthttp.StateActive && c.used.Load():
+		c.idle.Store(0)
+	case state == fasthttp.StateIdle:
+		c.idle.Store(time.Now().UnixNano())
+	}
 }
 
 // Close may be called again, as the server does.
@@ -83,12 +135,14 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, io.EOF // it is closed
 	}
 	n, err := c.TCPConn.Read(p)
+	waiting := c.idle.Load() != 0
 	if n > 0 {
 		c.used.Store(true)
+		c.idle.Store(0)
 	}
 	earned := time.Duration(n) * time.Second / leastRate
 	c.left = min(c.left-time.Since(start)+earned, c.of.patience)
-	if err != nil && (mine || !errors.Is(err, os.ErrDeadlineExceeded)) {
+	if err != nil && (mine || waiting || !errors.Is(err, os.ErrDeadlineExceeded)) {
 		err = io.EOF
 	}
 	return n, err //nolint:wrapcheck // a net.Conn's errors are its own

@@ -143,6 +143,9 @@ func checkRequest(c fiber.Ctx) error {
 	if about == anObject && !utils.IsObjectNameValid(key) {
 		return checkKey(key)
 	}
+	if err := boundForm(c); err != nil {
+		return err
+	}
 	return checkChunks(c)
 }
 

@@ -8,17 +8,21 @@ import (
 	"net"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/valyala/fasthttp"
 	"github.com/versity/versitygw/s3api"
 	"github.com/versity/versitygw/s3api/middlewares"
 	"github.com/versity/versitygw/s3err"
+
+	"github.com/flavorless/flavorless/internal/accept"
 )
 
 const (
 	maxParts    = 10_000  // of a multipart upload, as on S3
 	maxDocument = 4 << 20 // bytes of a body that is no object: a completion of so many parts has 2 MiB
+	spare       = 64      // connections that the server may still be ending when the listener counts them no more
 )
 
 // server is versitygw's on a listener of ours.
@@ -34,7 +38,7 @@ func serve(cfg Config, st *store, l net.Listener) (*server, error) {
 		middlewares.RootUserConfig{Access: st.server.AccessKey, Secret: st.server.SecretKey}, cfg.Region, newAccounts(st.uploader),
 		nil, nil, nil, nil,
 		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithMpMaxParts(maxParts),
-		s3api.WithConcurrencyLimiter(cfg.MaxConnections, cfg.MaxRequests), s3api.WithMiddleware("/", smallDocuments), s3api.WithMiddleware("/", onlyOffered))
+		s3api.WithConcurrencyLimiter(2*cfg.MaxConnections+spare, cfg.MaxRequests), s3api.WithMiddleware("/", smallDocuments), s3api.WithMiddleware("/", onlyOffered))
 	if err != nil {
 		return nil, fmt.Errorf("gateway: setting up the server: %w", err)
 	}
@@ -42,11 +46,11 @@ func serve(cfg Config, st *store, l net.Listener) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	mend(app)
 	s := &server{
 		app: app, served: make(chan struct{}),
-		listener: &listener{Listener: l, patience: cfg.Patience, open: map[*conn]struct{}{}},
+		listener: &listener{Listener: accept.Retry(l, cfg.Logger), patience: cfg.Patience, max: cfg.MaxConnections, open: map[*conn]struct{}{}},
 	}
+	s.mend(cfg.Patience)
 	go func() {
 		defer close(s.served)
 		// It ends when the listener is closed, and has nothing else to say.
@@ -56,10 +60,13 @@ func serve(cfg Config, st *store, l net.Listener) (*server, error) {
 }
 
 // mend changes what versitygw leaves as it is by default: a browser's form would be read as a whole, into memory and
-// temporary files, before it is known from whom it is; and it would be printed that a connection ended in the midst of a
-// request's head, when there is nobody left to answer.
-func mend(app *fiber.App) {
+// temporary files, before it is known from whom it is; idle connections would stay open; and it would be printed that a
+// connection ended in the midst of a request's head, when there is nobody left to answer.
+func (s *server) mend(patience time.Duration) {
+	app := s.app
 	app.Server().DisablePreParseMultipartForm = true
+	app.Server().IdleTimeout = min(idleTimeout, patience/2)
+	app.Server().ConnState = s.listener.state
 	handle := app.Server().ErrorHandler
 	app.Server().ErrorHandler = func(c *fasthttp.RequestCtx, err error) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

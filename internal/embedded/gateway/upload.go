@@ -123,6 +123,7 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 	length := in.ContentLength
 	if isForm(ctx) {
 		length = nil // the form's, not the object's
+		openForm(ctx)
 	}
 	if err := s.admitObject(ctx, in, length); err != nil {
 		drain(in.Body)
