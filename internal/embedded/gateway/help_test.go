@@ -82,7 +82,7 @@ type env struct {
 }
 
 // config is a gateway's over a fresh directory, announcing uploads/uploads/.
-func config(t *testing.T, r *recorder) gateway.Config {
+func config(t testing.TB, r *recorder) gateway.Config {
 	t.Helper()
 	return gateway.Config{
 		Dir: t.TempDir(), AccessKey: "local", SecretKey: "local-secret", NoSync: true,
@@ -91,7 +91,7 @@ func config(t *testing.T, r *recorder) gateway.Config {
 	}
 }
 
-func start(t *testing.T, change ...func(*gateway.Config)) *env {
+func start(t testing.TB, change ...func(*gateway.Config)) *env {
 	t.Helper()
 	r := &recorder{}
 	cfg := config(t, r)
@@ -101,7 +101,7 @@ func start(t *testing.T, change ...func(*gateway.Config)) *env {
 	return open(t, cfg, r)
 }
 
-func open(t *testing.T, cfg gateway.Config, r *recorder) *env {
+func open(t testing.TB, cfg gateway.Config, r *recorder) *env {
 	t.Helper()
 	g, err := gateway.Start(cfg)
 	if err != nil {
@@ -111,7 +111,7 @@ func open(t *testing.T, cfg gateway.Config, r *recorder) *env {
 	return &env{Gateway: g, recorder: r, cfg: cfg, s3: client(g.Addr(), cfg.SecretKey)}
 }
 
-func stop(t *testing.T, g *gateway.Gateway) {
+func stop(t testing.TB, g *gateway.Gateway) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	defer cancel()

@@ -79,7 +79,9 @@ func (s sidecar) rel(bucket string) string {
 func (s sidecar) RetrieveAttribute(f *os.File, bucket, object, attribute string) ([]byte, error) {
 	value, err := s.inner.RetrieveAttribute(f, s.rel(bucket), besideName(object), attribute)
 	if errors.Is(err, meta.ErrNoSuchKey) && besideName(object) != object { // it may be of an earlier release
-		value, err = s.inner.RetrieveAttribute(f, s.rel(bucket), object, attribute)
+		if old, older := s.inner.RetrieveAttribute(f, s.rel(bucket), object, attribute); older == nil {
+			return old, nil
+		}
 	}
 	return value, err
 }

@@ -38,10 +38,6 @@ func checkKey(key string) error {
 	if why := unprintable(key); why != "" {
 		return badName("key", key, "The key "+why+". Use another key.")
 	}
-	first, _, _ := strings.Cut(key, "/")
-	if strings.EqualFold(first, posix.MetaTmpDir) { // some file systems ignore case
-		return badName("key", key, "Keys that begin with "+posix.MetaTmpDir+"/ are reserved. Use another key.")
-	}
 	for segment := range strings.SplitSeq(strings.TrimSuffix(key, "/"), "/") {
 		if why := badSegment(segment); why != "" {
 			return badName("key", key, "The key has a segment between slashes that "+why+". Use another key.")
@@ -57,6 +53,8 @@ func badSegment(segment string) string {
 		return "is empty"
 	case segment == "." || segment == "..":
 		return fmt.Sprintf("is %q, which a file system takes for another folder", segment)
+	case strings.EqualFold(segment, posix.MetaTmpDir): // some file systems ignore case; lists leave it out at any depth
+		return fmt.Sprintf("is %q, which is reserved", segment)
 	case len(besideName(segment)) > maxSegment:
 		return fmt.Sprintf("is longer than %d bytes", maxSegment)
 	}

@@ -1,0 +1,467 @@
+package gateway_test
+
+import (
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+)
+
+// request is one that no SDK would send.
+type request struct {
+	method, path, query string // as they are signed
+	wire                string // the path as it is sent, if that differs
+	body                string
+	header              map[string]string
+	by                  gateway.Credential // nobody if empty
+	at                  time.Time          // now if zero
+}
+
+// answer is what came back.
+type answer struct {
+	status     int
+	code, body string
+}
+
+func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.code) }
+
+// uploader is the credential of config.
+var uploader = gateway.Credential{AccessKey: "local", SecretKey: "local-secret"}
+
+var codeOf = regexp.MustCompile(`<Code>([^<]*)</Code>`)
+
+// ask signs a request and sends it.
+func (e *env) ask(t testing.TB, r request) answer {
+	t.Helper()
+	target := "http://" + e.Addr() + "/"
+	req, err := http.NewRequestWithContext(t.Context(), r.method, target, strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.URL.Opaque, req.URL.RawQuery = "//"+e.Addr()+r.path, r.query
+	for name, value := range r.header {
+		req.Header.Set(name, value)
+	}
+	if r.at.IsZero() {
+		r.at = time.Now()
+	}
+	hash := req.Header.Get("X-Amz-Content-Sha256")
+	if hash == "" {
+		sum := sha256.Sum256([]byte(r.body))
+		hash = hex.EncodeToString(sum[:])
+		req.Header.Set("X-Amz-Content-Sha256", hash)
+	}
+	if r.by.AccessKey != "" {
+		credential := aws.Credentials{AccessKeyID: r.by.AccessKey, SecretAccessKey: r.by.SecretKey}
+		err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }).
+			SignHTTP(t.Context(), credential, req, hash, "s3", "us-east-1", r.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.wire != "" {
+		req.URL.Opaque = "//" + e.Addr() + r.wire
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s?%s: %v", r.method, r.path, r.query, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s %s?%s: %v", r.method, r.path, r.query, err)
+	}
+	a := answer{status: resp.StatusCode, body: string(text)}
+	if m := codeOf.FindStringSubmatch(a.body); m != nil {
+		a.code = m[1]
+	}
+	return a
+}
+
+// escape percent-encodes a key as a path is signed.
+func escape(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		c := key[i]
+		if strings.IndexByte("/-_.~", c) >= 0 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
+}
+
+func escapeQuery(value string) string { return strings.ReplaceAll(escape(value), "/", "%2F") }
+
+// guarded is a gateway in a folder of its own, with a canary beside it: files and folders that nobody may touch.
+func guarded(t *testing.T, change ...func(*gateway.Config)) (*env, string) {
+	t.Helper()
+	base := t.TempDir()
+	canary := filepath.Join(base, "canary")
+	for name, text := range map[string]string{"file": "secret", "folder/1": "secret", "folder/2": "secret"} {
+		mkdir(t, filepath.Dir(filepath.Join(canary, name)))
+		if err := os.WriteFile(filepath.Join(canary, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mkdir(t, canary, "empty")
+	e := start(t, append([]func(*gateway.Config){func(c *gateway.Config) { c.Dir = filepath.Join(base, "data") }}, change...)...)
+	e.put(t, "uploads/kept.csv", "kept")
+	return e, base
+}
+
+// tree is all that a folder has, but for what is being uploaded and the mark of the clock, with times and contents.
+func tree(t *testing.T, base string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.Name() == ".sgwtmp" {
+			return fs.SkipDir
+		}
+		if d.Name() == "sequencer" {
+			return nil
+		}
+		fmt.Fprintf(&b, "%s %s", path, d.Type())
+		if d.Type().IsRegular() {
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " %s %q", info.ModTime(), text)
+		}
+		b.WriteByte('\n')
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+const someID = "3f0c9a1e-5b7d-4c2e-9f11-0a1b2c3d4e5f"
+
+const complete = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"x"</ETag></Part></CompleteMultipartUpload>`
+
+const tagging = `<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>`
+
+// about lists every operation on a key; the path is the key's on the wire.
+func about(path string) map[string]request {
+	source := strings.TrimPrefix(path, "/")
+	return map[string]request{
+		"put":         {method: "PUT", path: path, body: "evil"},
+		"get":         {method: "GET", path: path},
+		"head":        {method: "HEAD", path: path},
+		"delete":      {method: "DELETE", path: path},
+		"attributes":  {method: "GET", path: path, query: "attributes=", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}},
+		"get tags":    {method: "GET", path: path, query: "tagging="},
+		"put tags":    {method: "PUT", path: path, query: "tagging=", body: tagging, header: md5Header(tagging)},
+		"delete tags": {method: "DELETE", path: path, query: "tagging="},
+		"begin":       {method: "POST", path: path, query: "uploads="},
+		"part":        {method: "PUT", path: path, query: "partNumber=1&uploadId=" + someID, body: "evil"},
+		"part copy":   {method: "PUT", path: path, query: "partNumber=1&uploadId=" + someID, header: map[string]string{"X-Amz-Copy-Source": "/uploads/uploads/kept.csv"}},
+		"parts":       {method: "GET", path: path, query: "uploadId=" + someID},
+		"complete":    {method: "POST", path: path, query: "uploadId=" + someID, body: complete},
+		"abort":       {method: "DELETE", path: path, query: "uploadId=" + someID},
+		"copy to":     {method: "PUT", path: path, header: map[string]string{"X-Amz-Copy-Source": "/uploads/uploads/kept.csv"}},
+		"copy from":   {method: "PUT", path: "/uploads/uploads/copied.csv", header: map[string]string{"X-Amz-Copy-Source": source}},
+	}
+}
+
+// badKeys are names that the gateway could not keep as they are, or that lead elsewhere. The canary is 4 levels above a
+// bucket's folder.
+var badKeys = []string{
+	"../x", "../../../../canary/file", "uploads/../../../../../canary/file", "uploads/../kept.csv", "/uploads/kept.csv", "/etc/passwd",
+	"uploads//kept.csv", "./uploads/kept.csv", "uploads/./kept.csv", "uploads/..", "uploads/.", ".", "..", "../", "uploads/kept.csv//",
+	"../reports", "../../../sequencer", "uploads/.sgwtmp/x", ".sgwtmp/x", ".sgwtmp", ".sgwtmp/multipart/x", ".SGWTMP/x",
+	"a\x00b", "\x00", "uploads/\xff.csv", "uploads/\xc0\xae/x.csv", "uploads/\xed\xa0\x80", "a\x01b", "a\x1fb", "a\ufffeb", "a\uffffb",
+	"uploads/" + strings.Repeat("a", 256), strings.Repeat("a/", 512) + "a",
+}
+
+func TestHostileKeys(t *testing.T) {
+	t.Parallel()
+	e, base := guarded(t)
+	before := tree(t, base)
+	for _, key := range badKeys {
+		for name, r := range about("/uploads/" + escape(key)) {
+			r.by = uploader
+			for _, wire := range []string{"", "%2E", "%2F"} { // S3 decodes either
+				r.wire = r.path
+				switch wire {
+				case "%2E":
+					r.wire = strings.ReplaceAll(r.wire, ".", wire)
+				case "%2F":
+					r.wire = "/uploads/" + strings.ReplaceAll(r.wire[len("/uploads/"):], "/", wire)
+				}
+				if got := e.ask(t, r); got.status != 400 || name != "head" && got.code == "" {
+					t.Errorf("%s of %q as %s: %s, want 400", name, key, r.wire, got)
+				}
+			}
+		}
+		if got := e.ask(t, form(t, map[string]string{"key": key}, time.Now(), "evil")); got.status != 400 {
+			t.Errorf("form of %q: %s, want 400", key, got)
+		}
+	}
+	if after := tree(t, base); after != before {
+		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
+	}
+	if got := len(e.keys()); got != 1 {
+		t.Errorf("announced %d objects, want the first one only", got)
+	}
+}
+
+// TestHostileKeysInDocuments: the keys that DeleteObjects names are in its body.
+func TestHostileKeysInDocuments(t *testing.T) {
+	t.Parallel()
+	e, base := guarded(t)
+	before := tree(t, base)
+	for _, key := range badKeys {
+		escaped := strings.ToValidUTF8(strings.Map(func(r rune) rune { // what XML can carry
+			if r < 0x20 || r >= 0xfffe {
+				return -1
+			}
+			return r
+		}, key), "")
+		if escaped != key {
+			continue
+		}
+		body := "<Delete><Object><Key>" + key + "</Key></Object></Delete>"
+		got := e.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader})
+		if got.status != 200 || !strings.Contains(got.body, "<Error>") || strings.Contains(got.body, "<Deleted>") || strings.Contains(got.body, base) {
+			t.Errorf("deleting %q: %s %s, want an error for the key", key, got, got.body)
+		}
+	}
+	for _, body := range []string{"<Delete><Object><Key>uploads/kept.csv</Key><VersionId>../../x</VersionId></Object></Delete>", "<Delete><Object></Object></Delete>"} {
+		if got := e.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader}); !strings.Contains(got.body, "<Error>") {
+			t.Errorf("%s: %s %s, want an error for the key", body, got, got.body)
+		}
+	}
+	if after := tree(t, base); after != before {
+		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
+	}
+	many := "<Delete>" + strings.Repeat("<Object><Key>a</Key></Object>", 1001) + "</Delete>"
+	if got := e.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: many, header: md5Header(many), by: uploader}); got.code != "MalformedXML" {
+		t.Errorf("deleting 1001 keys: %s, want MalformedXML", got)
+	}
+}
+
+func TestHostileUploadIDs(t *testing.T) {
+	t.Parallel()
+	e, base := guarded(t)
+	before := tree(t, base)
+	up := strings.Repeat("../", 7) // <dir>/objects/<bucket>/.sgwtmp/multipart/<sha256>
+	for _, id := range []string{
+		up + "canary/folder", up + "canary/empty", "..", ".", "", "../..", "x", someID + "/../" + up + "canary/folder", "/etc", strings.ToUpper(someID),
+		someID + ".x.inprogress", someID + "\x00", "\xff", "{" + someID + "}", strings.ReplaceAll(someID, "-", ""), "%2e%2e", "../" + strings.Repeat("0", 64),
+	} {
+		for name, r := range about("/uploads/uploads/t.csv") {
+			if !strings.Contains(r.query, "uploadId=") {
+				continue
+			}
+			r.by, r.query = uploader, strings.Replace(r.query, someID, escapeQuery(id), 1)
+			if got := e.ask(t, r); got.status != 404 || got.code != "NoSuchUpload" {
+				t.Errorf("%s of upload %q: %s, want 404 NoSuchUpload", name, id, got)
+			}
+		}
+	}
+	if after := tree(t, base); after != before {
+		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+func TestHostileBucketsAndSources(t *testing.T) {
+	t.Parallel()
+	e, base := guarded(t)
+	before := tree(t, base)
+	for _, name := range []string{"..", ".", "%2E%2E", "..%2F..", "../..", ".set-aside", "Uploads", "%00", "%FF", "uploads%00", "a", "uploads%2F..", "127.0.0.1"} {
+		for _, r := range []request{
+			{method: "GET", path: "/" + name}, {method: "GET", path: "/" + name + "/canary/file"}, {method: "PUT", path: "/" + name + "/x", body: "evil"},
+			{method: "PUT", path: "/" + name}, {method: "DELETE", path: "/" + name + "/canary/file"}, {method: "GET", path: "/" + name, query: "uploads="},
+			{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": "/" + name + "/canary/file"}},
+		} {
+			r.by = uploader
+			if got := e.ask(t, r); got.status != 400 && got.status != 403 && got.status != 404 {
+				t.Errorf("%s %s (%s): %s, want 400, 403 or 404", r.method, r.path, r.header, got)
+			}
+		}
+	}
+	for _, source := range []string{
+		"uploads/uploads/kept.csv?versionId=../../x", "uploads/uploads/kept.csv?versionId=" + someID, "uploads", "", "/", "//", "uploads/", "uploads%2F..%2F..%2Fsequencer",
+		"uploads/%2e%2e/%2e%2e/%2e%2e/canary/file", "uploads/uploads/kept.csv%00", "%zz",
+	} {
+		got := e.ask(t, request{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": source}, by: uploader})
+		if source != "" && got.status != 400 { // an empty one makes it a PUT
+			t.Errorf("copying %q: %s, want 400", source, got)
+		}
+	}
+	e.ask(t, request{method: "DELETE", path: "/uploads/copied", by: uploader})
+	if after := tree(t, base); after != before {
+		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// TestListsStayInTheBucket: versitygw takes prefixes for paths.
+func TestListsStayInTheBucket(t *testing.T) {
+	t.Parallel()
+	e, base := guarded(t)
+	mp := e.parts(t, "uploads/parts.csv", payload(100))
+	if mp.UploadId == nil {
+		t.Fatal("no upload id")
+	}
+	for _, text := range []string{"../", "../../", "../../../canary/", "../reports/", ".sgwtmp/", ".sgwtmp/multipart/", "/", "//", "./", "uploads//", "uploads/../", "uploads/./", strings.Repeat("a/", 600)} {
+		for _, query := range []string{"prefix=", "delimiter=%2F&prefix=", "list-type=2&prefix=", "list-type=2&delimiter=%2F&prefix="} {
+			got := e.ask(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
+			if got.status != 200 || strings.Contains(got.body, "<Contents>") || strings.Contains(got.body, "<CommonPrefixes>") {
+				t.Errorf("%s%s: %s %s, want an empty list", query, text, got, got.body)
+			}
+		}
+		for _, query := range []string{"marker=", "list-type=2&start-after=", "list-type=2&continuation-token=", "uploads=&prefix=", "uploads=&key-marker=", "list-type=2&delimiter="} {
+			got := e.ask(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
+			if got.status != 200 || strings.Contains(got.body, "secret") || strings.Contains(got.body, "canary/f") || strings.Contains(got.body, base) {
+				t.Errorf("%s%s: %s %s", query, text, got, got.body)
+			}
+		}
+	}
+	for _, query := range []string{"prefix=%FF", "marker=%00", "list-type=2&start-after=%01", "list-type=2&prefix=%C0%AE%2F", "uploads=&key-marker=%FF", "uploads=&upload-id-marker=%00&key-marker=a", "delimiter=%FF"} {
+		if got := e.ask(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 400 {
+			t.Errorf("%s: %s, want 400", query, got)
+		}
+	}
+}
+
+// TestVersionsAndDoubles: an object has one version, and a parameter that is given twice has no meaning.
+func TestVersionsAndDoubles(t *testing.T) {
+	t.Parallel()
+	e, _ := guarded(t)
+	for _, r := range []request{
+		{method: "GET", query: "versionId=..%2F..%2Fx"}, {method: "HEAD", query: "versionId=x"}, {method: "DELETE", query: "versionId=01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+		{method: "GET", query: "attributes=&versionId=x", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}}, {method: "GET", query: "tagging=&versionId=..%2Fx"},
+		{method: "DELETE", query: "tagging=&versionId=x"}, {method: "PUT", query: "tagging=&versionId=x", body: tagging, header: md5Header(tagging)},
+		{method: "GET", query: "versionId=null&versionId=x"}, {method: "PUT", query: "partNumber=1&partNumber=2&uploadId=" + someID, body: "x"},
+		{method: "GET", query: "uploadId=" + someID + "&uploadId=.."}, {method: "PUT", query: "partNumber=..%2F1&uploadId=" + someID, body: "x"},
+		{method: "PUT", query: "partNumber=0&uploadId=" + someID, body: "x"}, {method: "PUT", query: "partNumber=10001&uploadId=" + someID, body: "x"},
+	} {
+		r.path, r.by = "/uploads/uploads/kept.csv", uploader
+		if got := e.ask(t, r); got.status != 400 {
+			t.Errorf("%s %s: %s, want 400", r.method, r.query, got)
+		}
+	}
+	if got := e.get(t, "uploads/kept.csv"); got != "kept" {
+		t.Errorf("content = %q", got)
+	}
+}
+
+// TestSymbolicLinks: the second line of defense. A link that leads out of the bucket is not followed, whoever made it.
+func TestSymbolicLinks(t *testing.T) {
+	t.Parallel()
+	e, base := guarded(t)
+	objects := filepath.Join(base, "data", "objects")
+	for link, to := range map[string]string{
+		"uploads/out": filepath.Join(base, "canary"), "uploads/relative": "../../../canary", "uploads/file": filepath.Join(base, "canary", "file"),
+		"linked-bucket": filepath.Join(base, "canary"),
+	} {
+		if err := os.Symlink(to, filepath.Join(objects, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := tree(t, base)
+	for _, path := range []string{"/uploads/out/file", "/uploads/out/new", "/uploads/relative/file", "/uploads/file", "/uploads/out/folder/", "/linked-bucket/file"} {
+		for name, r := range about(path) {
+			r.by = uploader
+			if got := e.ask(t, r); got.status != 403 && (got.status != 404 || !strings.HasPrefix(path, "/linked")) {
+				t.Errorf("%s of %s: %s, want 403", name, path, got)
+			}
+		}
+	}
+	for _, query := range []string{"prefix=out%2F", "list-type=2&prefix=relative%2Ffolder%2F", "delimiter=%2F&prefix=out%2Ffolder%2F"} {
+		if got := e.ask(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 403 {
+			t.Errorf("%s: %s, want 403", query, got)
+		}
+	}
+	if after := tree(t, base); after != before {
+		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
+	}
+	// The staging folder is one, too.
+	staging := filepath.Join(objects, "uploads", ".sgwtmp")
+	if err := os.RemoveAll(staging); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(base, "canary"), staging); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range about("/uploads/uploads/t.csv") {
+		r.by = uploader
+		if r.body == "evil" || name == "begin" || name == "abort" || name == "parts" || name == "complete" {
+			if got := e.ask(t, r); got.status != 403 {
+				t.Errorf("%s by way of a link: %s, want 403", name, got)
+			}
+		}
+	}
+	if after := tree(t, filepath.Join(base, "canary")); !strings.HasPrefix(before, after[:len(after)-1]) && !strings.Contains(before, after) {
+		t.Errorf("the canary changed:\n%s", after)
+	}
+}
+
+// md5Header is required where a body is a document.
+func md5Header(body string) map[string]string {
+	sum := md5.Sum([]byte(body))
+	return map[string]string{"Content-Md5": base64.StdEncoding.EncodeToString(sum[:])}
+}
+
+// form is a browser's, with a policy that allows every field, signed by the uploader at that time.
+func form(t testing.TB, fields map[string]string, at time.Time, content string) request {
+	t.Helper()
+	day := at.UTC().Format("20060102")
+	all := map[string]string{
+		"x-amz-algorithm": "AWS4-HMAC-SHA256", "x-amz-credential": uploader.AccessKey + "/" + day + "/us-east-1/s3/aws4_request",
+		"x-amz-date": at.UTC().Format("20060102T150405Z"),
+	}
+	maps.Copy(all, fields)
+	conditions := []any{map[string]string{"bucket": bucket}}
+	for name := range all {
+		conditions = append(conditions, []string{"starts-with", "$" + strings.ToLower(name), ""})
+	}
+	policy, err := json.Marshal(map[string]any{"expiration": time.Now().Add(24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000Z"), "conditions": conditions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all["policy"] = base64.StdEncoding.EncodeToString(policy)
+	key := []byte("AWS4" + uploader.SecretKey)
+	for _, part := range []string{day, "us-east-1", "s3", "aws4_request", all["policy"]} {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(part))
+		key = mac.Sum(nil)
+	}
+	all["x-amz-signature"] = hex.EncodeToString(key)
+	var b strings.Builder
+	for name, value := range all {
+		fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n", name, value)
+	}
+	fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n%s\r\n--xyz--\r\n", content)
+	return request{method: "POST", path: "/" + bucket, body: b.String(), header: map[string]string{"Content-Type": "multipart/form-data; boundary=xyz"}}
+}

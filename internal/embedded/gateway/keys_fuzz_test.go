@@ -1,0 +1,80 @@
+package gateway_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+)
+
+// FuzzKey: an object is stored, announced, listed and read under exactly the key that it was put under, or it is refused
+// with 400 and leaves nothing.
+func FuzzKey(f *testing.F) {
+	for _, key := range append([]string{
+		"uploads/a.csv", "uploads/%2e%2e/x", "uploads/..%2fx", "uploads/...", "uploads/.a", "uploads/a ", " ", "uploads/ü+ñ", "uploads/a\nb", "uploads/a\rb\tc", "uploads/\u0085\u200f",
+		"uploads/\\..\\x", "uploads/a/b/c/", "meta/etag", "uploads/" + strings.Repeat("ü", 127), strings.Repeat("a/", 511) + "ab", ".sgwtmpx", "x/.sgwtmp/y", "~", "?x=1&versionId=y#z", "a%", "C:\\x", "aux", "\U0001F366",
+	}, badKeys...) {
+		f.Add(key, false)
+		f.Add(key, true)
+	}
+	e := start(f, func(c *gateway.Config) { c.Prefix = "" })
+	objects := filepath.Join(e.cfg.Dir, "objects", bucket)
+	f.Fuzz(func(t *testing.T, key string, folder bool) {
+		if folder {
+			key += "/"
+		}
+		// S3 takes "/bucket/" for the bucket, and a path of the wire can't carry a key without a name.
+		if strings.Trim(key, "/") == "" {
+			return
+		}
+		body := key
+		if strings.HasSuffix(key, "/") {
+			body = ""
+		}
+		before := len(e.keys())
+		got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), body: body, by: uploader})
+		list, err := e.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket)})
+		if err != nil {
+			t.Fatalf("listing after %q: %v", key, err)
+		}
+		switch got.status {
+		case 200:
+			if len(list.Contents) != 1 || *list.Contents[0].Key != key {
+				t.Errorf("%q is listed as %v", key, list.Contents)
+			}
+			if got := e.ask(t, request{method: "GET", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 200 || got.body != body {
+				t.Errorf("%q is read as %s %q", key, got, got.body)
+			}
+			if keys := e.keys()[before:]; body != "" && (len(keys) != 1 || keys[0] != key) {
+				t.Errorf("%q is announced as %q", key, keys)
+			}
+			if _, err := os.Lstat(filepath.Join(objects, filepath.FromSlash(key))); err != nil {
+				t.Errorf("%q is kept elsewhere: %v", key, err)
+			}
+			if got := e.ask(t, request{method: "DELETE", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 204 {
+				t.Fatalf("deleting %q: %s", key, got)
+			}
+		case 400:
+			if len(list.Contents) != 0 || len(e.keys()) != before {
+				t.Errorf("%q was refused, but is there: %v, %v", key, list.Contents, e.keys()[before:])
+			}
+			err := filepath.WalkDir(objects, func(path string, d fs.DirEntry, err error) error {
+				if path != objects && !strings.HasPrefix(path, filepath.Join(objects, ".sgwtmp")) {
+					t.Errorf("%q was refused, but left %s", key, path)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		default:
+			t.Errorf("%q: %s, want 200 or 400", key, got)
+		}
+	})
+}
