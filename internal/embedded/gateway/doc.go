@@ -31,8 +31,15 @@
 // and the time that a client may take are bounded (Config, conn in listener.go); memory is, too, because only objects may be
 // long, and those are streamed.
 //
-// Keys that end in a slash are folders here: they can be stored and deleted, but are not announced, for the time of a
-// directory changes with what it holds. A key names a path: "a//b" and "a/./b" are announced, and read, as "a/b", and
-// there can't be both an object "a" and an object "a/b". Bucket versioning is not offered. One process at a time
-// may use a directory.
+// # Names and permissions
+//
+// Whoever uploads is not trusted. Requests may do what operations.go lists, and nothing else. Every name in a request is
+// checked in names.go before versitygw's backend makes a path of it, and the path is resolved in an [os.Root] besides. There
+// are two credentials: uploaders have one, which may only read the buckets in Config.ReadOnly, and the server has another
+// one of its own (Gateway.Server). docs/adr/0018 says why.
+//
+// A key that can't be stored and listed exactly as it is, is refused with 400. Keys that end in a slash are folders here:
+// they can be stored and deleted, but are not announced, for the time of a directory changes with what it holds. A key
+// names a path, so there can't be both an object "a" and an object "a/b". On a file system that ignores case, keys that
+// differ only in case are the same file. Bucket versioning is not offered. One process at a time may use a directory.
 package gateway
