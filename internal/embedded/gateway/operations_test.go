@@ -442,18 +442,22 @@ func TestStartOnABrokenFolder(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	e.put(t, "uploads/kept.csv", "kept")
+	e.put(t, "uploads/renamed.csv", "x")
 	mp := e.parts(t, "uploads/parts.csv", payload(5<<20), payload(7))
 	stop(t, e.Gateway)
 	objects := filepath.Join(e.cfg.Dir, "objects")
 	staging := filepath.Join(objects, bucket, ".sgwtmp")
 	for _, name := range []string{
 		staging + "/multipart/x", staging + "/file", staging + "/folder/x", staging + "/multipart/folder/x", staging + "/multipart/folder/x.inprogress/y",
-		objects + "/" + bucket + "/uploads/bad\xff/x.csv", objects + "/" + bucket + "/uploads/bad\xff.csv", objects + "/" + bucket + "/uploads/a\x01.csv", objects + "/file", objects + "/Not A Bucket/x",
+		objects + "/" + bucket + "/uploads/bad\xff/x.csv", objects + "/" + bucket + "/uploads/bad\xff.csv", objects + "/file", objects + "/Not A Bucket/x",
 	} {
 		mkdir(t, filepath.Dir(name))
 		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Rename(filepath.Join(objects, bucket, "uploads", "renamed.csv"), filepath.Join(objects, bucket, "uploads", "a\x01.csv")); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.Symlink("/", filepath.Join(staging, "multipart", "link")); err != nil {
 		t.Fatal(err)
