@@ -35,8 +35,8 @@ type accounts struct {
 	uploader auth.Account
 }
 
-// newAccounts gives the uploader the role of a user, who may do what bucket ACLs allow, and may ask for buckets, so that
-// CreateBucket can answer that one exists.
+// newAccounts gives the uploader a role that may do what bucket ACLs allow. It may also call CreateBucket, so that the store
+// can answer that the bucket exists.
 func newAccounts(uploader Credential) accounts {
 	a := auth.Account{Access: uploader.AccessKey, Secret: uploader.SecretKey, Role: auth.RoleUserPlus}
 	return accounts{IAMService: auth.NewIAMServiceSingle(a), uploader: a}
@@ -64,7 +64,7 @@ const (
 	writing use = true
 )
 
-// may returns AccessDenied unless whoever sent the request may use the bucket in that way. Requests that carry no known
+// may returns AccessDenied unless the sender of the request may use the bucket in that way. Requests that carry no known
 // account may do nothing.
 func (s *store) may(ctx context.Context, bucket string, how use) error {
 	if ctx.Value(serverKey{}) != nil {
@@ -81,7 +81,8 @@ func (s *store) may(ctx context.Context, bucket string, how use) error {
 	return s3err.GetAPIError(s3err.ErrAccessDenied)
 }
 
-// acl is the access control list of a bucket. It is the same whatever is stored on disk, and says again what may says.
+// acl returns the access control list of a bucket, with which versitygw checks what [store.may] checks as well. It does not
+// depend on what is stored on disk.
 func (s *store) acl(bucket string) ([]byte, error) {
 	permission := auth.PermissionFullControl
 	if slices.Contains(s.readOnly, bucket) {

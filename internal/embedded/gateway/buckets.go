@@ -94,7 +94,8 @@ func (s *store) ensureBucket(ctx context.Context, bucket string) error {
 	}, acl))
 }
 
-// GetBucketAcl is who may use a bucket. It is asked before the request's operation is known here.
+// GetBucketAcl returns the constant ACL of a bucket. versitygw calls it before each operation on a bucket, and before a
+// request that carries no account is refused.
 //
 //nolint:revive // the name is the interface's
 func (s *store) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]byte, error) {
@@ -120,7 +121,7 @@ func (*store) GetBucketCors(context.Context, string) ([]byte, error) {
 	return nil, s3err.GetAPIError(s3err.ErrNoSuchCORSConfiguration)
 }
 
-// GetObjectLockConfiguration says that a bucket has no locks; it is looked at before anything is overwritten.
+// GetObjectLockConfiguration says that a bucket has no locks. versitygw calls it before it overwrites or deletes an object.
 func (*store) GetObjectLockConfiguration(context.Context, string) ([]byte, error) {
 	return nil, s3err.GetAPIError(s3err.ErrObjectLockConfigurationNotFound)
 }

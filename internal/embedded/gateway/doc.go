@@ -33,7 +33,7 @@
 //
 // # Names and permissions
 //
-// Whoever uploads is not trusted. Requests may do what operations.go lists, and nothing else. Every name in a request is
+// Uploaders are not trusted. Requests may do what operations.go lists, and nothing else. Every name in a request is
 // checked in names.go before versitygw's backend makes a path of it, and the path is resolved in an [os.Root] besides. There
 // are two credentials: uploaders have one, which may only read the buckets in Config.ReadOnly, and the server has another
 // one of its own (Gateway.Server). docs/adr/0018 says why.

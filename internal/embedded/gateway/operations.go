@@ -36,8 +36,8 @@ var (
 	}
 )
 
-// operations are all that are let through. Whatever it is that another request asks for, it is refused before versitygw
-// knows of it. That includes everything that S3 stores for a bucket: policy, ACL, CORS, website, object lock, tags.
+// operations lists every operation that the gateway offers. onlyOffered refuses all other requests before versitygw routes
+// them. Among those is everything that S3 stores for a bucket: policy, ACL, CORS, website, object lock, tags.
 var operations = []operation{
 	{method: http.MethodGet, about: service, mayHave: []string{"prefix", "continuation-token", "max-buckets", "bucket-region"}}, // ListBuckets
 

@@ -78,7 +78,7 @@ func (s *store) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.Hea
 	return out, s.fail(ctx, err)
 }
 
-// GetObjectAttributes describes an object otherwise.
+// GetObjectAttributes returns the attributes of an object that the request names.
 func (s *store) GetObjectAttributes(ctx context.Context, in *s3.GetObjectAttributesInput) (s3response.GetObjectAttributesResponse, error) {
 	if err := s.admitVersion(ctx, in.Bucket, in.Key, in.VersionId, reading); err != nil {
 		return s3response.GetObjectAttributesResponse{}, err
@@ -153,7 +153,7 @@ func (s *store) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (*s3
 // maxDeletes is how many keys one request may name, as on S3.
 const maxDeletes = 1000
 
-// DeleteObjects deletes objects, each for itself: the answer says which could not be deleted, and why. The backend's own
+// DeleteObjects deletes objects one by one. The answer says which could not be deleted, and why. The backend's own
 // does not check the keys, and tells clients the paths of files.
 func (s *store) DeleteObjects(ctx context.Context, in *s3.DeleteObjectsInput) (s3response.DeleteResult, error) {
 	ctx = context.WithoutCancel(ctx)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,7 +110,7 @@ const aside = ".set-aside"
 
 // setAside moves a file or directory there, under a new name.
 func (s *store) setAside(ctx context.Context, name string) error {
-	to := path.Join(aside, fmt.Sprintf("%d", time.Now().UnixNano()))
+	to := path.Join(aside, strconv.FormatInt(time.Now().UnixNano(), 10))
 	if err := s.files.MkdirAll(aside, 0o700); err != nil {
 		return fmt.Errorf("making room for unexpected files: %w", err)
 	}
@@ -120,16 +121,15 @@ func (s *store) setAside(ctx context.Context, name string) error {
 	return nil
 }
 
-// cleared reports whether a list that failed should be tried again. The backend can't read directories whose names are
-// not UTF-8, which earlier releases made when they were asked to, so one of them would break every list of the bucket.
-// They are set aside.
+// cleared sets aside what made a list fail, and reports whether the list should be tried again. The backend can't read directories whose names are
+// not UTF-8, which earlier releases created, so one of them breaks every list of the bucket.
 func (s *store) cleared(ctx context.Context, bucket string, err error) bool {
 	if !errors.Is(err, fs.ErrInvalid) {
 		return false
 	}
 	moved := false
-	var clear func(folder string) error
-	clear = func(folder string) error {
+	var search func(folder string) error
+	search = func(folder string) error {
 		entries, err := s.read(folder)
 		for _, entry := range entries {
 			name := path.Join(folder, entry.Name())
@@ -139,12 +139,12 @@ func (s *store) cleared(ctx context.Context, bucket string, err error) bool {
 				err = errors.Join(err, s.setAside(ctx, name))
 				moved = true
 			default:
-				err = errors.Join(err, clear(name))
+				err = errors.Join(err, search(name))
 			}
 		}
 		return err
 	}
-	if err := clear(bucket); err != nil {
+	if err := search(bucket); err != nil {
 		s.log.ErrorContext(ctx, "unexpected files can't be set aside", slog.Any("error", err))
 		return false
 	}
