@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/versity/versitygw/auth"
+	"github.com/versity/versitygw/s3api/utils"
 )
 
 // Stamps opens a clock on a mark, with newest as the time of the newest object, and gives the named file two stamps.
@@ -53,4 +55,9 @@ func Connections(g *Gateway) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.open)
+}
+
+// MayWrite returns what the store, without versitygw's ACLs, answers to a request of an account.
+func MayWrite(g *Gateway, access, bucket string) error {
+	return g.store.may(context.WithValue(context.Background(), string(utils.ContextKeyAccount), auth.Account{Access: access}), bucket, writing) //nolint:staticcheck // the key is versitygw's
 }

@@ -115,6 +115,11 @@ func (e *env) as(by gateway.Credential) *s3.Client {
 func TestReadOnlyBuckets(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(c *gateway.Config) { c.ReadOnly = []string{"reports"} })
+	for access, want := range map[string]bool{e.Server().AccessKey: true, uploader.AccessKey: false, "": false, "another": false} {
+		if err := gateway.MayWrite(e.Gateway, access, "reports"); (err == nil) != want {
+			t.Errorf("the store says to %q: %v, want it allowed: %t", access, err, want)
+		}
+	}
 	reports, key := aws.String("reports"), aws.String("a/rejects.ndjson")
 	server := e.as(e.Server())
 	if _, err := server.PutObject(t.Context(), &s3.PutObjectInput{Bucket: reports, Key: key, Body: strings.NewReader("report")}); err != nil {
