@@ -348,7 +348,14 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	if got := ephemeral.CachedInfo().Config.InactiveThreshold; got != 5*time.Minute {
 		t.Errorf("a consumer without a name may be idle for %s, want 5m", got)
 	}
-	for n := 1; ; n++ {
+	unbounded, err := js.CreateConsumer(t.Context(), "CHANGES", natsjs.ConsumerConfig{AckPolicy: natsjs.AckExplicitPolicy, MaxAckPending: -1, MaxWaiting: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := unbounded.CachedInfo().Config; c.MaxAckPending != 10_000 || c.MaxWaiting != 512 {
+		t.Errorf("a consumer may leave %d unacknowledged and have %d requests waiting, want 10000 and 512", c.MaxAckPending, c.MaxWaiting)
+	}
+	for n := 2; ; n++ {
 		_, err := js.CreateConsumer(t.Context(), "CHANGES", natsjs.ConsumerConfig{Durable: fmt.Sprint("d", n)})
 		if err != nil {
 			if n != 256 {

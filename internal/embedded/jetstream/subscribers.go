@@ -274,8 +274,9 @@ func findMirror(payload []byte) []byte {
 const idleConsumer = 5 * time.Minute
 
 // checkConsumer returns the request for a consumer as the server may get it: a consumer that pushes anywhere but to an inbox
-// pushes to a subject for which the server refuses it, and one that may leave more unacknowledged than anybody may is given
-// that limit, for client libraries ask for more by default. What is no such request is left for the server to refuse.
+// pushes to a subject for which the server refuses it. One that may leave more unacknowledged, or have more requests waiting,
+// than the server should keep in memory is given the limit, because client libraries ask for more by default. What is no such
+// request is left for the server to refuse.
 func checkConsumer(payload []byte) []byte {
 	var request server.CreateConsumerRequest
 	d := json.NewDecoder(bytes.NewReader(payload))
@@ -287,7 +288,10 @@ func checkConsumer(payload []byte) []byte {
 	if c.DeliverSubject != "" && !strings.HasPrefix(c.DeliverSubject, inbox) {
 		c.DeliverSubject = "$JS.API.refused"
 	}
-	c.MaxAckPending = min(c.MaxAckPending, maxOutstanding)
+	if c.AckPolicy != server.AckNone && (c.MaxAckPending < 0 || c.MaxAckPending > maxOutstanding) {
+		c.MaxAckPending = maxOutstanding
+	}
+	c.MaxWaiting = min(c.MaxWaiting, server.JSWaitQueueDefaultMax)
 	if c.Durable == "" && c.InactiveThreshold == 0 {
 		c.InactiveThreshold = idleConsumer
 	}
