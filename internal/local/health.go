@@ -140,9 +140,19 @@ func (s *Server) lookAtQueues(ctx context.Context, note func(string, api.Conditi
 	depths, err := s.streams.Depths(ctx)
 	if err != nil {
 		note("queues", api.Silent, err)
+		note("subscribers", api.Silent, err)
 		return
 	}
 	note("queues", api.Well, nil)
+	lag, silent, err := s.streams.Lag(ctx)
+	switch {
+	case err != nil:
+		note("subscribers", api.Silent, err)
+	case lag > 0 && (silent < 0 || silent > patience): // negative: never
+		note("subscribers", api.Behind, nil)
+	default:
+		note("subscribers", api.Well, nil)
+	}
 	for _, c := range s.consumers() {
 		note(c.stage, conditionOf(depths[c.stream], s.age(depths[c.stream].Oldest)), nil)
 	}

@@ -40,7 +40,7 @@ func (h *house) health() (got health) {
 func well() map[string]string {
 	return map[string]string{
 		"gateway": "ok", "reconcile": "ok", "ingest": "ok", "apply": "ok", "announce": "ok", "tidy": "ok",
-		"table": "ok", "queues": "ok", "disk": "ok", "keys": "ok",
+		"table": "ok", "queues": "ok", "subscribers": "ok", "disk": "ok", "keys": "ok",
 	}
 }
 
@@ -94,7 +94,7 @@ func TestHealth(t *testing.T) {
 		h := start(t)
 		h.broken = true
 		h.StopQueues()
-		h.wantHealth(http.StatusServiceUnavailable, "unavailable", map[string]string{"queues": "silent", "ingest": "stopped", "apply": "stopped"})
+		h.wantHealth(http.StatusServiceUnavailable, "unavailable", map[string]string{"queues": "silent", "subscribers": "silent", "ingest": "stopped", "apply": "stopped"})
 	})
 	t.Run("nobody at a webhook", func(t *testing.T) {
 		h := start(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })

@@ -183,6 +183,23 @@ func (s *Server) lastSequences(ctx context.Context) (log, mirror uint64, err err
 	return log, mirror, nil
 }
 
+// Lag returns how many changes the mirror still lacks that subscribers read, and how long it has not heard from CHANGES.
+func (s *Server) Lag(ctx context.Context) (changes uint64, silent time.Duration, err error) {
+	stream, err := s.mirrorJS.Stream(ctx, string(Changes))
+	if err != nil {
+		return 0, 0, fmt.Errorf("looking at the mirror of changes: %w", err)
+	}
+	mirror := stream.CachedInfo().Mirror
+	if mirror == nil {
+		return 0, 0, errors.New("looking at the mirror of changes: it mirrors nothing")
+	}
+	log, mirrored, err := s.lastSequences(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	return log - min(log, mirrored), mirror.Active, nil
+}
+
 // awaitMirror waits until the mirror has everything, for as long as it moves on.
 func (s *Server) awaitMirror(ctx context.Context) error {
 	moved, before := time.Now(), uint64(0)
