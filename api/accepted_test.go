@@ -27,7 +27,7 @@ func TestAccepted(t *testing.T) {
 	tests := map[string]string{
 		"scheme in lower case":      "b" + strings.TrimPrefix(with(nil), "B"),
 		"scheme in upper case":      "BEARER" + strings.TrimPrefix(with(nil), "Bearer"),
-		"more spaces":               "Bearer   " + strings.TrimPrefix(with(nil), "Bearer ") + " ",
+		"more spaces":               "Bearer   " + strings.TrimPrefix(with(nil), "Bearer "),
 		"expired within the leeway": with(map[string]any{"exp": at(-29 * time.Second)}),
 		"not yet within the leeway": with(map[string]any{"nbf": at(30 * time.Second)}),
 		"issued within the leeway":  with(map[string]any{"iat": at(30 * time.Second)}),

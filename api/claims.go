@@ -30,11 +30,11 @@ type verifiedClaims struct {
 var errNoClaims = errors.New("the payload is not a JWT claims set")
 
 // parseClaims reads the payload of a JWT. A member that is named twice is an error, so that no two readers of the same
-// token can see different claims (RFC 7519 section 4).
+// token can see different claims (RFC 7519 section 4). So is a claim that is null: null is neither a string nor a date.
 func parseClaims(payload []byte) (verifiedClaims, error) {
 	var form struct {
-		Issuer    string      `json:"iss"`
-		Subject   string      `json:"sub"`
+		Issuer    text        `json:"iss"`
+		Subject   text        `json:"sub"`
 		Audience  textOrTexts `json:"aud"`
 		Expires   numericDate `json:"exp"`
 		NotBefore numericDate `json:"nbf"`
@@ -42,12 +42,12 @@ func parseClaims(payload []byte) (verifiedClaims, error) {
 		Scope     textOrTexts `json:"scope"`
 		SCP       textOrTexts `json:"scp"`
 	}
-	if err := json.Unmarshal(payload, &form); err != nil {
+	if err := unmarshalObject(payload, &form); err != nil {
 		return verifiedClaims{}, refuse("the token's claims are malformed", errNoClaims)
 	}
 	claims := verifiedClaims{
-		Claims:    Claims{Subject: form.Subject, Expires: form.Expires.Time},
-		issuer:    form.Issuer,
+		Claims:    Claims{Subject: string(form.Subject), Expires: form.Expires.Time},
+		issuer:    string(form.Issuer),
 		audience:  form.Audience,
 		notBefore: form.NotBefore.Time,
 		issued:    form.Issued.Time,
@@ -90,15 +90,25 @@ type textOrTexts []string
 
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (t *textOrTexts) UnmarshalJSONFrom(in *jsontext.Decoder) error {
-	if in.PeekKind() == jsontext.KindString {
-		token, err := in.ReadToken()
-		if err != nil {
+	var list []text
+	switch in.PeekKind() {
+	case jsontext.KindString:
+		list = make([]text, 1)
+		if err := json.UnmarshalDecode(in, &list[0]); err != nil {
 			return err
 		}
-		*t = textOrTexts{token.String()}
-		return nil
+	case jsontext.KindBeginArray:
+		if err := json.UnmarshalDecode(in, &list); err != nil {
+			return err
+		}
+	default:
+		return errors.New("neither a string nor an array")
 	}
-	return json.UnmarshalDecode(in, (*[]string)(t))
+	*t = make(textOrTexts, len(list))
+	for i, one := range list {
+		(*t)[i] = string(one)
+	}
+	return nil
 }
 
 // numericDate is a number of seconds since 1970, possibly with a fraction: RFC 7519 section 2.
@@ -109,6 +119,9 @@ const lastDate = 253402300799
 
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (d *numericDate) UnmarshalJSONFrom(in *jsontext.Decoder) error {
+	if in.PeekKind() != jsontext.KindNumber {
+		return errors.New("a date that is not a number")
+	}
 	var seconds float64
 	if err := json.UnmarshalDecode(in, &seconds); err != nil {
 		return err

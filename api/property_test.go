@@ -2,10 +2,12 @@ package api_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -55,7 +57,8 @@ func TestWhoeverWasUploadedCanBeRead(t *testing.T) {
 	})
 }
 
-// FuzzVerify: whatever the header, the answer is a refusal in well-formed words, or the header holds a good token.
+// FuzzVerify checks that each header is refused with a well-formed description, or holds a good token in its canonical
+// encoding.
 func FuzzVerify(f *testing.F) {
 	i := newIssuer(f, newClock())
 	verifier := i.newVerifier(f, nil)
@@ -63,11 +66,26 @@ func FuzzVerify(f *testing.F) {
 	f.Add("Bearer " + i.sign(f, "RS256", "rsa", map[string]any{"crit": []string{"x"}, "x": 1}, i.claims(nil)))
 	f.Add("Bearer eyJhbGciOiJub25lIn0.e30.")
 	f.Add("basic x")
+	for _, r := range i.strictRefusals(f) {
+		f.Add(r.header)
+	}
 	f.Fuzz(func(t *testing.T, header string) {
 		claims, err := verifier.Verify(context.Background(), header)
 		if err == nil {
 			if claims.Subject != "liz" {
 				t.Errorf("%q was accepted: %+v", header, claims)
+			}
+			scheme, token, _ := strings.Cut(header, " ")
+			var encoded []string
+			for part := range strings.SplitSeq(token, ".") {
+				raw, err := base64.RawURLEncoding.DecodeString(strings.TrimLeft(part, " "))
+				if err != nil {
+					t.Errorf("%q was accepted: %v", header, err)
+				}
+				encoded = append(encoded, base64.RawURLEncoding.EncodeToString(raw))
+			}
+			if got := strings.Join(encoded, "."); len(encoded) != 3 || !strings.EqualFold(scheme, "Bearer") || got != strings.TrimLeft(token, " ") {
+				t.Errorf("%q was accepted, but its canonical encoding is %q", header, got)
 			}
 			return
 		}

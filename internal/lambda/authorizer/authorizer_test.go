@@ -96,6 +96,13 @@ func TestUnauthorized(t *testing.T) {
 		"no expiry":                     with(map[string]any{"exp": nil}),
 		"not valid yet":                 with(map[string]any{"nbf": now().Add(hour).Unix()}),
 		"issued in the future":          with(map[string]any{"iat": now().Add(hour).Unix()}),
+		"a null crit":                   "Bearer " + signHeader(t, i, "crit", nil),
+		"zip":                           "Bearer " + signHeader(t, i, "zip", "DEF"),
+		"a null typ":                    "Bearer " + signHeader(t, i, "typ", nil),
+		"a null kid":                    "Bearer " + signHeader(t, i, "kid", nil),
+		"a null among the audiences":    with(map[string]any{"aud": []any{"flavorless", nil}}),
+		"spare bits in the signature":   "Bearer " + spareBits(good),
+		"a space after the token":       "Bearer " + good + " ",
 		"expired and without the scope": with(map[string]any{"exp": now().Add(-hour).Unix(), "scope": ""}),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,6 +23,9 @@ func FuzzAuthorizer(f *testing.F) {
 	for _, token := range []string{"GOOD", "GOOD ", "gOOD", "Bearer " + i.token(f, jose.ES256, map[string]any{"scope": "x"}), "Bearer eyJhbGciOiJub25lIn0.e30.", "Basic x", ""} {
 		f.Add(token, arn)
 	}
+	for _, token := range []string{signHeader(f, i, "crit", nil), signHeader(f, i, "typ", nil), spareBits(strings.TrimPrefix(good, "Bearer "))} {
+		f.Add("Bearer "+token, arn)
+	}
 	for _, method := range []string{"", "arn:", strings.Replace(arn, "prod", "*", 1), strings.Replace(arn, "a1b2c3d4e5", "?", 1), arn + "/ice-cream/*/GET/?", strings.TrimSuffix(arn, "/GET/team")} {
 		f.Add("GOOD", method)
 	}

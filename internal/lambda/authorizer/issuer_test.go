@@ -5,12 +5,14 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,6 +108,36 @@ func sign(t testing.TB, alg jose.SignatureAlgorithm, key any, claims map[string]
 		t.Fatal(err)
 	}
 	return token
+}
+
+// signHeader signs good claims under a header with a member replaced or added. The type of the token is left out.
+func signHeader(t testing.TB, i *issuer, name string, value any) string {
+	t.Helper()
+	claims := strings.Split(i.token(t, jose.ES256, nil), ".")[1]
+	payload, err := base64.RawURLEncoding.DecodeString(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := (&jose.SignerOptions{}).WithHeader(jose.HeaderKey(name), value)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: i.keys[jose.ES256]}, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// spareBits sets an unused bit of an ES256 signature's last character: the token still decodes to the same bytes.
+func spareBits(token string) string {
+	last := len(token) - 1
+	return token[:last] + map[byte]string{'A': "B", 'Q': "R", 'g': "h", 'w': "x"}[token[last]]
 }
 
 // ask sends the captured request with that Authorization header.
