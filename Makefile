@@ -2,6 +2,8 @@
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
 OSLS := node node_modules/osls/bin/serverless.js
 
 # The race detector needs a C compiler; without one the tests run all the same. With it comes a check of unsafe pointers, which
@@ -49,6 +51,14 @@ lint: .bin/golangci-lint ## check style and the rule of who may import whom
 
 .bin/golangci-lint: Makefile
 	GOBIN="$$PWD/.bin" go install $(GOLANGCI_LINT)
+	@touch $@
+
+.PHONY: vulncheck
+vulncheck: .bin/govulncheck ## look for known vulnerabilities in the code that the programs call
+	.bin/govulncheck ./...
+
+.bin/govulncheck: Makefile
+	GOBIN="$$PWD/.bin" go install $(GOVULNCHECK)
 	@touch $@
 
 .PHONY: package
