@@ -8,6 +8,8 @@ import (
 	"net"
 	"path/filepath"
 	"time"
+
+	"github.com/flavorless/flavorless/internal/webhook"
 )
 
 // Config of a Server. Dir and Log are required.
@@ -33,7 +35,7 @@ type Config struct {
 	Limits    Limits
 	Retention Retention
 
-	Webhooks     []string // URLs that changes are delivered to; they may hold secrets
+	Webhooks     []string // URLs that changes are delivered to, which webhook.Check accepts; they may hold secrets
 	WebhookTries int      // after which a change is a dead letter of its webhook; 12
 
 	Clock func() time.Time // time.Now
@@ -91,7 +93,10 @@ func (c Config) checked() (Config, error) {
 	}
 	c.ReadFor = cmp.Or(c.ReadFor, readFor)
 	seen := map[string]bool{}
-	for _, url := range c.Webhooks {
+	for i, url := range c.Webhooks {
+		if err := webhook.Check(url); err != nil {
+			return c, fmt.Errorf("%w: webhook %d: %w", ErrConfig, i+1, err)
+		}
 		if seen[url] {
 			return c, fmt.Errorf("%w: a webhook is given twice", ErrConfig)
 		}

@@ -21,7 +21,7 @@ const (
 // WebhookSecret is the secret that changes are signed with which go to a webhook. The data folder is made if it is missing,
 // so that a receiver can be told before it is sent anything.
 func WebhookSecret(dir, endpoint string) (string, error) {
-	if _, err := webhook.Name(endpoint); err != nil {
+	if err := webhook.Check(endpoint); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	creds, err := credentialsOf(dir)
@@ -31,12 +31,12 @@ func WebhookSecret(dir, endpoint string) (string, error) {
 	return webhook.Secret(creds.WebhookKey, endpoint), nil
 }
 
-// openWebhooks knows the endpoints by their names from here on.
+// openWebhooks makes the endpoints, whose URLs are checked already.
 func (s *Server) openWebhooks() (names []string, err error) {
-	for _, url := range s.cfg.Webhooks {
+	for i, url := range s.cfg.Webhooks {
 		e, err := webhook.New(url, webhook.Secret(s.creds.WebhookKey, url), s.cfg.Clock)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+			return nil, fmt.Errorf("%w: webhook %d: %w", ErrConfig, i+1, err)
 		}
 		s.webhooks, names = append(s.webhooks, e), append(names, e.Name())
 	}

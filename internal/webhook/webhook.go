@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -56,15 +57,21 @@ type Endpoint struct {
 	url, name string
 	secret    []byte
 	client    *http.Client
+	dialer    *net.Dialer
 	clock     func() time.Time
 
 	mu   sync.Mutex
 	from time.Time // when the endpoint wants to be tried again
 }
 
-// New returns the endpoint of a URL, whose secret is as Secret gives it.
+// New returns the endpoint of a URL that passes [Check], with the secret that [Secret] returns for the URL. Requests go through
+// the proxy that the environment names for https URLs (see [http.ProxyFromEnvironment]), except to this machine.
 func New(endpoint, secret string, clock func() time.Time) (*Endpoint, error) {
-	name, err := Name(endpoint)
+	return newEndpoint(endpoint, secret, clock, http.ProxyFromEnvironment)
+}
+
+func newEndpoint(endpoint, secret string, clock func() time.Time, proxies func(*http.Request) (*url.URL, error)) (*Endpoint, error) {
+	t, err := parse(endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +79,15 @@ func New(endpoint, secret string, clock func() time.Time) (*Endpoint, error) {
 	if err != nil || len(key) < 24 || len(key) > 64 { // what Standard Webhooks asks for
 		return nil, errors.New("the secret of a webhook is " + secretPrefix + " and 24 to 64 bytes in base64")
 	}
-	return &Endpoint{url: endpoint, name: name, secret: key, clock: clock, client: &http.Client{
+	proxy, err := t.proxyFor(proxies)
+	if err != nil {
+		return nil, err
+	}
+	dialer := t.dialer(proxy)
+	return &Endpoint{url: t.url.String(), name: t.name(), secret: key, dialer: dialer, clock: clock, client: &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections,
+			Proxy: http.ProxyURL(proxy), DialContext: dialer.DialContext, MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections,
 			IdleConnTimeout: 90 * time.Second, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
 		},
 		// Another place than the one that was named gets nothing.
@@ -83,21 +95,26 @@ func New(endpoint, secret string, clock func() time.Time) (*Endpoint, error) {
 	}}, nil
 }
 
-// Name gives an endpoint's name, for logs and queues: its host and a few digits that tell it from others there. The rest
-// of a URL is often a secret.
+// Name returns an endpoint's name, for logs and queues: its host, and a few digits that tell it from other endpoints on that
+// host. The rest of a URL is often a secret. The error is that of [Check].
 func Name(endpoint string) (string, error) {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Fragment != "" {
-		return "", errors.New("a webhook is a URL such as https://example.com/changes")
+	t, err := parse(endpoint)
+	if err != nil {
+		return "", err
 	}
+	return t.name(), nil
+}
+
+// name depends on the URL as it was given: a queue must keep its name.
+func (t target) name() string {
 	host := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r
 		}
 		return '-'
-	}, strings.ToLower(u.Host))
-	sum := sha256.Sum256([]byte(endpoint))
-	return strings.Trim(host[:min(len(host), 100)], "-") + "-" + hex.EncodeToString(sum[:4]), nil
+	}, strings.ToLower(t.url.Host))
+	sum := sha256.Sum256([]byte(t.given))
+	return strings.Trim(host[:min(len(host), 100)], "-") + "-" + hex.EncodeToString(sum[:4])
 }
 
 // Name is that of the endpoint.

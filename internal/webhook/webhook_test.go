@@ -129,7 +129,7 @@ func TestRetryAfter(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now() // midnight of 2000-01-01 in UTC
 				var asked []time.Duration
-				e := endpoint(t, "http://receiver.example/hook")
+				e := endpoint(t, "https://receiver.example/hook")
 				e.SetTransport(roundTripper(func(*http.Request) *http.Response {
 					asked = append(asked, time.Since(began))
 					res := &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{}, Body: http.NoBody}

@@ -1,0 +1,210 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+// ErrAddress is the error of a delivery whose endpoint has an address that webhooks must not reach.
+var ErrAddress = errors.New("address refused")
+
+// target is the checked URL of an endpoint.
+type target struct {
+	given string   // identifies the endpoint: its name and its secret are derived from it
+	url   *url.URL // what is requested: given, percent-encoded
+	host  string   // without port, in lower case and in ASCII
+}
+
+// Check reports why the URL can't be that of an endpoint, or nil. The error has no part of the URL other than its host, because
+// the rest is often a secret.
+//
+// The URL must be https, or http to localhost, to a loopback address or to a private address (RFC 1918, RFC 4193): changes name
+// people, and must not cross the internet unencrypted.
+func Check(endpoint string) error {
+	_, err := parse(endpoint)
+	return err
+}
+
+// MayHoldSecret reports whether the URL has a query, or a path with a segment of 16 or more characters. Whoever knows such a URL
+// can often send requests to it.
+func MayHoldSecret(endpoint string) bool {
+	t, err := parse(endpoint)
+	if err != nil {
+		return false
+	}
+	for segment := range strings.SplitSeq(t.url.Path, "/") {
+		if utf8.RuneCountInString(segment) >= 16 {
+			return true
+		}
+	}
+	return t.url.RawQuery != ""
+}
+
+func parse(endpoint string) (target, error) {
+	if !utf8.ValidString(endpoint) {
+		return target{}, errors.New("the URL of a webhook is not valid UTF-8")
+	}
+	for _, r := range endpoint {
+		if unicode.IsSpace(r) || !unicode.IsGraphic(r) {
+			return target{}, fmt.Errorf("the URL of a webhook has the character %U; percent-encode it, such as a space as %%20, or remove it", r)
+		}
+	}
+	u, err := url.Parse(percentEncoded(endpoint))
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" {
+		return target{}, errors.New("a webhook is a URL such as https://example.com/changes")
+	}
+	host := strings.ToLower(u.Hostname())
+	if !isASCII(host) { // net/http converts these in the same way
+		if host, err = idna.Lookup.ToASCII(host); err != nil {
+			return target{}, fmt.Errorf("the URL of a webhook has the host %q, which is not a domain name", u.Hostname())
+		}
+	}
+	t := target{given: endpoint, url: u, host: host}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return target{}, fmt.Errorf("the webhook at %s has the port %s; ports are between 1 and 65535", host, port)
+		}
+	}
+	ip, _ := netip.ParseAddr(host)
+	switch {
+	case u.User != nil:
+		return target{}, fmt.Errorf("the webhook at %s has a user name or password in its URL, which is not supported; "+
+			"let the receiver verify the signature instead (flavorless webhook-secret)", host)
+	case u.Fragment != "":
+		return target{}, fmt.Errorf("the webhook at %s has a fragment (#) in its URL, which is never sent; remove it, or write # as %%23", host)
+	case ip.IsValid() && forbidden(ip) != "":
+		return target{}, fmt.Errorf("the webhook at %s: webhooks must not reach %s", host, forbidden(ip))
+	case u.Scheme == "http" && host != "localhost" && (!ip.IsValid() || !isLocal(ip)):
+		return target{}, fmt.Errorf("the webhook at %s would get changes unencrypted; use https "+
+			"(http is only for localhost, loopback addresses and private addresses)", host)
+	}
+	return t, nil
+}
+
+// percentEncoded encodes the bytes after the host that RFC 3986 allows nowhere in a URL. Otherwise net/http would send those in
+// the query as they are, which many servers answer with 400. Existing percent signs stay as they are.
+func percentEncoded(endpoint string) string {
+	start := 0
+	if _, after, ok := strings.Cut(endpoint, "://"); ok {
+		if i := strings.IndexAny(after, "/?#"); i >= 0 {
+			start = len(endpoint) - len(after) + i
+		} else {
+			start = len(endpoint)
+		}
+	}
+	var b strings.Builder
+	b.WriteString(endpoint[:start])
+	for _, c := range []byte(endpoint[start:]) {
+		if c >= utf8.RuneSelf || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+}
+
+var (
+	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
+	nat64       = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052: the last four bytes are an IPv4 address
+	broadcast   = netip.MustParseAddr("255.255.255.255")
+	// Metadata services of clouds that are not link-local.
+	metadata = map[netip.Addr]string{
+		netip.MustParseAddr("fd00:ec2::254"):   "AWS",
+		netip.MustParseAddr("fd20:ce::254"):    "Google Cloud",
+		netip.MustParseAddr("100.100.100.200"): "Alibaba Cloud",
+		netip.MustParseAddr("168.63.129.16"):   "Azure",
+	}
+)
+
+// plain returns the IPv4 address inside an IPv4-mapped or NAT64 address, and other addresses without their zone.
+func plain(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap().WithZone("")
+	if nat64.Contains(ip) {
+		b := ip.As16()
+		return netip.AddrFrom4([4]byte(b[12:]))
+	}
+	return ip
+}
+
+// forbidden describes an address that no webhook may have; it is empty for others.
+func forbidden(ip netip.Addr) string {
+	ip = plain(ip)
+	switch {
+	case ip.IsLinkLocalUnicast():
+		return "link-local addresses, where clouds have their metadata service"
+	case ip.IsUnspecified() || thisNetwork.Contains(ip):
+		return "unspecified addresses"
+	case ip.IsMulticast() || ip == broadcast:
+		return "multicast and broadcast addresses"
+	case metadata[ip] != "":
+		return "the metadata service of " + metadata[ip]
+	}
+	return ""
+}
+
+// isLocal reports whether an address is on this machine or in a private network.
+func isLocal(ip netip.Addr) bool { return plain(ip).IsLoopback() || plain(ip).IsPrivate() }
+
+// allows returns nil if a connection to the endpoint may go to the address. A name with https may have a private address: the
+// certificate shows that the server there is the one that was meant.
+func (t target) allows(ip netip.Addr) error {
+	switch reason := forbidden(ip); {
+	case reason != "":
+		return fmt.Errorf("%w: webhooks must not reach %s; correct the DNS record of the endpoint", ErrAddress, reason)
+	case t.host == "localhost" && !plain(ip).IsLoopback():
+		return fmt.Errorf("%w: localhost is not a loopback address here; correct /etc/hosts", ErrAddress)
+	case t.url.Scheme == "http" && !isLocal(ip):
+		return fmt.Errorf("%w: http is only for loopback and private addresses; use https", ErrAddress)
+	}
+	return nil
+}
+
+// control refuses connections to addresses that the target does not allow. net.Dialer calls it after the name was resolved, with
+// the address that is about to be dialed, so the answer of the DNS can't change in between.
+func (t target) control(_ context.Context, _, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrAddress, err)
+	}
+	return t.allows(to.Addr())
+}
+
+// proxyFor returns the proxy to the target, or nil. http never goes through a proxy, because the proxy could take it out of the
+// private network.
+func (t target) proxyFor(proxies func(*http.Request) (*url.URL, error)) (*url.URL, error) {
+	if t.url.Scheme == "http" {
+		return nil, nil
+	}
+	proxy, err := proxies(&http.Request{URL: t.url})
+	if err != nil { // its text has the URL of the proxy, and with it a password perhaps
+		return nil, errors.New("the environment variable HTTPS_PROXY is not the URL of a proxy; correct it")
+	}
+	return proxy, nil
+}
+
+// dialer returns what opens connections for the target. The address of a proxy is not checked: it is in the environment and thus
+// as trusted as the rest of the configuration, and it is often one of this machine or network. The proxy resolves the endpoint's
+// name by itself, so it must refuse forbidden addresses by itself.
+func (t target) dialer(proxy *url.URL) *net.Dialer {
+	if proxy != nil {
+		return &net.Dialer{}
+	}
+	return &net.Dialer{ControlContext: t.control}
+}
