@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +17,9 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
-// DeadLettersPath is where whoever has the data folder, and with it Info.Control as a bearer token, looks at the dead
-// letters (GET) and puts those of a queue back (POST, ?queue=), or one (?id=). It is next to the API, and no part of it.
+// DeadLettersPath lists the dead letters (GET) and puts back those of a queue (POST, ?queue=) or a single one (POST, ?id=). It is
+// served at the API's address, but is not part of the API: requests need Info.Control as a bearer token, and the Host header
+// must be an IP address or localhost.
 const DeadLettersPath = "/_control/dead-letters"
 
 // DeadQueue is what waits of one queue.
@@ -49,9 +52,20 @@ const mostLetters = 100
 func (c consumer) deadQueue() string { return c.queue + "-dead" }
 
 func (s *Server) serveDeadLetters(w http.ResponseWriter, r *http.Request) {
-	secret, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if subtle.ConstantTimeCompare([]byte(secret), []byte(s.control)) != 1 {
-		http.Error(w, "only who has the data folder may do this", http.StatusUnauthorized)
+	// Browsers send Origin with every POST and with requests to other sites. A page whose name was changed in the DNS to the
+	// address of this server (DNS rebinding) still has that name in the Host header.
+	if _, page := r.Header["Origin"]; page || !isLiteralHost(r.Host) {
+		http.Error(w, "requests from web pages are refused: leave out Origin, and send an IP address or localhost as Host", http.StatusForbidden)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		w.Header().Set("Allow", "GET, POST")
+		http.Error(w, "use GET or POST", http.StatusMethodNotAllowed)
+		return
+	}
+	if !s.authorized(r) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "send the control secret, which is in "+infoFile+" in the data folder, as a bearer token", http.StatusUnauthorized)
 		return
 	}
 	// Many letters take their time; the server's limit is for readers.
@@ -68,10 +82,6 @@ func (s *Server) serveDeadLetters(w http.ResponseWriter, r *http.Request) {
 		} else {
 			answer, err = s.redrive(r.Context(), query.Get("queue"))
 		}
-	default:
-		w.Header().Set("Allow", "GET, POST")
-		http.Error(w, "GET or POST", http.StatusMethodNotAllowed)
-		return
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -81,6 +91,26 @@ func (s *Server) serveDeadLetters(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		s.cfg.Log.WarnContext(r.Context(), "dead letters not shown", "error", err)
 	}
+}
+
+// authorized reports whether a request has the control secret as a bearer token (RFC 6750, section 2.1).
+func (s *Server) authorized(r *http.Request) bool {
+	values := r.Header["Authorization"]
+	if len(values) != 1 {
+		return false
+	}
+	scheme, secret, _ := strings.Cut(values[0], " ")
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(secret), []byte(s.control)) == 1
+}
+
+// isLiteralHost reports whether a Host header is localhost or an IP address, with or without a port.
+func isLiteralHost(host string) bool {
+	u, err := url.Parse("http://" + host)
+	if err != nil || u.Host != host {
+		return false
+	}
+	_, err = netip.ParseAddr(u.Hostname())
+	return err == nil || strings.EqualFold(u.Hostname(), "localhost")
 }
 
 func (s *Server) deadLetters(ctx context.Context) ([]DeadQueue, error) {
