@@ -29,18 +29,22 @@ only at an address of their own (--metrics): they need no token. GET /healthz of
 
 func newServe(t *terminal) *cobra.Command {
 	var cfg local.Config
+	var webhookFile string
 	var verbose, logJSON bool
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the whole pipeline on this machine", Long: serveHelp,
 		Example: "  flavorless serve\n  flavorless serve --data /var/lib/flavorless --api 127.0.0.1:8081\n  flavorless serve --issuer https://id.example.com/ --audience flavorless --jwks-uri https://id.example.com/jwks.json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if cfg.Webhooks == nil { // not as a default: --help would show it
-				cfg.Webhooks = strings.Fields(os.Getenv("FLAVORLESS_WEBHOOKS"))
-			}
 			cfg.Log = newLog(t, verbose, logJSON)
-			if !logJSON {
+			run := func() (err error) {
+				if cfg.Webhooks, err = webhooks(c.Context(), cfg.Log, cfg.Webhooks, webhookFile); err != nil {
+					return err
+				}
 				return serve(c.Context(), t, cfg)
+			}
+			if !logJSON {
+				return run()
 			}
 			// What else would be printed goes to the log, too, so that each line of it is JSON.
 			restore, err := captureStderr(cfg.Log)
@@ -48,7 +52,7 @@ func newServe(t *terminal) *cobra.Command {
 				return err
 			}
 			defer restore()
-			return logged(cfg.Log, serve(c.Context(), t, cfg))
+			return logged(cfg.Log, run())
 		},
 	}
 	dataFlag(c, &cfg.Dir)
@@ -63,7 +67,9 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.RequiredScope, "required-scope", "", "and with this scope")
 	flags.DurationVar(&cfg.ReadFor, "read-for", 10*time.Second, "read a file for so long at a time; a crash repeats so much")
 	flags.StringArrayVar(&cfg.Webhooks, "webhook", nil,
-		"deliver changes to this URL, signed (can be repeated; default: those in FLAVORLESS_WEBHOOKS); see: flavorless webhook-secret --help")
+		"deliver changes to this URL, signed (can be repeated; ps shows it to all users); see: flavorless webhook-secret --help")
+	flags.StringVar(&webhookFile, "webhook-file", "",
+		"deliver changes to the URLs in this file, one a line; # begins a comment line (default, without --webhook: the URLs in the environment variable FLAVORLESS_WEBHOOKS, separated by spaces)")
 	flags.IntVar(&cfg.WebhookTries, "webhook-tries", 12, "deliveries to a webhook after which a change is one of its dead letters")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
 	flags.BoolVar(&logJSON, "log-json", false, "log as JSON, a line an entry")

@@ -101,7 +101,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"", "demo", "serve", "env", "upload", "check", "team", "lookup", "uploads", "watch", "redrive", "token"} {
+	for _, name := range []string{"", "demo", "serve", "env", "upload", "check", "team", "lookup", "uploads", "watch", "redrive", "token", "webhook-secret"} {
 		args := []string{name, "--help"}
 		if name == "" {
 			args = args[1:]
