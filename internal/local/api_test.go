@@ -2,12 +2,8 @@ package local_test
 
 import (
 	"bufio"
-	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -75,43 +71,5 @@ func TestTheAPICutsSlowClientsOff(t *testing.T) {
 			t.Parallel()
 			raw.CutsOff(t, h.address(), test.begin, test.trickle)
 		})
-	}
-}
-
-// TestTheAPIBoundsConnections: what is beyond waits until another one ends.
-func TestTheAPIBoundsConnections(t *testing.T) {
-	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Limits.MaxConnections, c.Limits.MaxRequests = 4, 4 })
-	answered := func(c net.Conn) error {
-		if _, err := io.WriteString(c, anyone+"\r\n"); err != nil {
-			return err
-		}
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err == nil && resp.StatusCode != http.StatusOK {
-			err = fmt.Errorf("status %d", resp.StatusCode)
-		}
-		return err
-	}
-	var open []net.Conn
-	for range 4 {
-		c := raw.Dial(t, h.address())
-		if err := answered(c); err != nil {
-			t.Fatal(err)
-		}
-		open = append(open, c)
-	}
-	waits := raw.Dial(t, h.address())
-	if err := waits.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	if err := answered(waits); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the fifth: %v, want no answer", err)
-	}
-	if err := waits.SetReadDeadline(time.Now().Add(soon)); err != nil {
-		t.Fatal(err)
-	}
-	open[0].Close()
-	if _, err := http.ReadResponse(bufio.NewReader(waits), nil); err != nil {
-		t.Errorf("when there is a place: %v", err)
 	}
 }

@@ -2,6 +2,8 @@ package local
 
 import (
 	"context"
+	"net"
+	"net/http"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -83,4 +85,10 @@ func (s *Server) Tombstones(context.Context) (n int, err error) {
 	defer conn.Close()
 	n64, err := sqlitex.ResultInt64(conn.Prep("SELECT count(*) FROM favorites WHERE flavor IS NULL"))
 	return int(n64), err
+}
+
+// LimitConnections returns the limiting listener, and the hook that a server reports states of connections to.
+func LimitConnections(l net.Listener, most int) (net.Listener, func(net.Conn, http.ConnState)) {
+	limited := limitConnections(l, most)
+	return limited, limited.state
 }

@@ -25,9 +25,10 @@ import (
 const MetricsPath = "/metrics"
 
 // scrapes is how many may be answered at the same time, and scrapeTimeout how long one may take: Prometheus itself waits
-// for 10 seconds.
+// for 10 seconds. scrapers is how many connections an address of the metrics' own may have open: of each Prometheus, one.
 const (
 	scrapes       = 2
+	scrapers      = 8
 	scrapeTimeout = 10 * time.Second
 )
 
@@ -74,12 +75,13 @@ func (s *Server) serveMetrics(beside *http.ServeMux) {
 	case s.metricsListener != nil:
 		mux := http.NewServeMux()
 		mux.Handle("GET "+MetricsPath, s.scrape(isLoopback(s.metricsListener)))
+		limited := limitConnections(s.metricsListener, scrapers)
 		s.metricsHTTP = &http.Server{
 			Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
-			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: s.httpLog(),
+			IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ConnState: limited.state, ErrorLog: s.httpLog(),
 		}
 		go func() {
-			if err := s.metricsHTTP.Serve(s.metricsListener); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.metricsHTTP.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
 				s.failed <- fmt.Errorf("the metrics ended: %w", err)
 			}
 		}()

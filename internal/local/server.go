@@ -16,7 +16,6 @@ import (
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
@@ -180,14 +179,16 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	}
 	s.serveMetrics(mux)
 	patience := s.cfg.Limits.Patience
+	limited := limitConnections(s.listener, s.cfg.Limits.MaxConnections)
 	s.http = &http.Server{ // what it reads are headers: bodies are left alone
 		Handler:           beside{mux, metrics.HTTP{Next: handler, To: s.recorder, Clock: time.Now}},
-		ReadHeaderTimeout: patience / 12, ReadTimeout: patience / 2, WriteTimeout: patience, IdleTimeout: 2 * patience,
+		ReadHeaderTimeout: patience / 12, ReadTimeout: patience / 2, WriteTimeout: patience, IdleTimeout: patience / 2,
 		MaxHeaderBytes: 32 << 10, // the URL among them
+		ConnState:      limited.state,
 		ErrorLog:       s.httpLog(),
 	}
 	go func() {
-		if err := s.http.Serve(netutil.LimitListener(s.listener, s.cfg.Limits.MaxConnections)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("the API ended: %w", err)
 		}
 	}()

@@ -1,0 +1,197 @@
+package local_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/test/raw"
+)
+
+// client is a connection on which a test sends requests by hand.
+type client struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func dial(t *testing.T, address string) client {
+	t.Helper()
+	c := raw.Dial(t, address)
+	if err := c.SetDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	return client{c, bufio.NewReader(c)}
+}
+
+func (c client) send(t *testing.T, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answer reads the answer to what was sent, to its end.
+func (c client) answer() error {
+	res, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %d", res.StatusCode)
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
+}
+
+func (c client) ask(t *testing.T) {
+	t.Helper()
+	c.send(t, anyone+"\r\n")
+	if err := c.answer(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestIdleConnectionsMakeRoom: clients that keep connections open without asking anything can't keep others out, neither of
+// the API nor of the metrics' address.
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *local.Config) {
+		c.Limits.MaxConnections, c.Limits.MaxRequests, c.Metrics = 4, 4, "127.0.0.1:0"
+	})
+	metrics, _, _ := strings.Cut(strings.TrimPrefix(h.Info().Metrics, "http://"), "/")
+	t.Run("API", func(t *testing.T) {
+		silent := dial(t, h.address())
+		var idle []client
+		for range 3 {
+			c := dial(t, h.address())
+			c.ask(t)
+			idle = append(idle, c)
+		}
+		idle[0].ask(t) // so idle[1] has been idle for longer
+		dial(t, h.address()).ask(t)
+		dial(t, h.address()).ask(t)
+		for name, c := range map[string]client{"one that never asked": silent, "the one that asked least recently": idle[1]} {
+			if _, err := c.in.ReadByte(); !errors.Is(err, io.EOF) {
+				t.Errorf("%s: %v, want EOF", name, err)
+			}
+		}
+		idle[0].ask(t)
+		idle[2].ask(t)
+	})
+	t.Run("metrics", func(t *testing.T) {
+		for range 20 {
+			c := dial(t, metrics)
+			c.send(t, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			if err := c.answer(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestFollowersAreNotCut: a client that follows the changes keeps its connection, however many others come.
+func TestFollowersAreNotCut(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *local.Config) { c.Limits.MaxConnections, c.Limits.MaxRequests = 4, 4 })
+	follower := dial(t, h.address())
+	follower.send(t, "GET /changes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+h.token()+"\r\n\r\n")
+	following, err := http.ReadResponse(follower.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Closing the body would read it to its end, which is the connection's.
+	for range 10 {
+		dial(t, h.address()).ask(t)
+	}
+	h.upload("a.csv", "person,flavor\nandy,vanilla\n")
+	for lines := bufio.NewScanner(following.Body); ; {
+		if !lines.Scan() {
+			t.Fatalf("the follower was not told: %v", lines.Err())
+		}
+		if strings.Contains(lines.Text(), "vanilla") {
+			return
+		}
+	}
+}
+
+// TestConnectionsAreBounded: while every connection has a request under way, or the beginning of one, the next one waits until
+// another ends or becomes idle, or the listener is closed.
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	for name, release := range map[string]func(l net.Listener, state func(net.Conn, http.ConnState), busy net.Conn){
+		"one ends":               func(_ net.Listener, _ func(net.Conn, http.ConnState), busy net.Conn) { _ = busy.Close() },
+		"one becomes idle":       func(_ net.Listener, state func(net.Conn, http.ConnState), busy net.Conn) { state(busy, http.StateIdle) },
+		"the listener is closed": func(l net.Listener, _ func(net.Conn, http.ConnState), _ net.Conn) { _ = l.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				clients := make(pipes, 3)
+				l, state := local.LimitConnections(clients, 2)
+				sending, err := l.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				go io.WriteString(<-clients, "G") //nolint:errcheck // Read notices
+				if _, err := sending.Read(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+				busy, err := l.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				state(busy, http.StateActive)
+				var third net.Conn
+				var failed error
+				accepted := false
+				go func() {
+					third, failed = l.Accept()
+					accepted = true
+				}()
+				synctest.Wait()
+				if accepted {
+					t.Fatal("a third connection was accepted although two were busy")
+				}
+				release(l, state, busy)
+				synctest.Wait()
+				closed := name == "the listener is closed"
+				if !accepted || (third == nil) != closed || errors.Is(failed, net.ErrClosed) != closed {
+					t.Errorf("accepted %t: %v, %v", accepted, third, failed)
+				}
+				for _, c := range []net.Conn{sending, busy} {
+					want := os.ErrDeadlineExceeded // it is open, and nobody reads
+					if c == busy && !closed {
+						want = io.ErrClosedPipe
+					}
+					_ = c.SetDeadline(time.Unix(0, 0)) // fails if it is closed
+					if _, err := c.Write([]byte("x")); !errors.Is(err, want) {
+						t.Errorf("writing to a connection: %v, want %v", err, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// pipes is a listener that always has a connection. It hands out the clients' ends.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	p <- theirs
+	return ours, nil
+}
+
+func (pipes) Addr() net.Addr { return nil }
+
+func (pipes) Close() error { return nil }
