@@ -31,8 +31,14 @@ type process struct {
 // startServe starts serve on a data folder and free ports, and returns once it is ready.
 func startServe(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
+	return startServeAfter(t, ":", dir, args...)
+}
+
+// startServeAfter is startServe after a command of the shell that becomes the server.
+func startServeAfter(t *testing.T, first, dir string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, dir: dir}
-	p.Cmd = exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], append([]string{
+	p.Cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "sh", append([]string{"-c", first + `; exec "$0" "$@"`, os.Args[0],
 		"serve", "--data", dir, "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)...)
 	p.Env = append(os.Environ(), asProgram+"=1")
 	p.Stderr = &p.log

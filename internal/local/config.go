@@ -110,10 +110,10 @@ func (c Config) checked() (Config, error) {
 		c.Clock = time.Now
 	}
 	c.Limits, c.Retention = c.Limits.withDefaults(), c.Retention.withDefaults()
-	if err := c.Limits.check(); err != nil {
+	if err := errors.Join(c.Limits.check(), c.Retention.check()); err != nil {
 		return c, err
 	}
-	return c, c.Retention.check()
+	return c, c.fitDescriptors()
 }
 
 func (c Config) development() bool { return c.Issuer == "" }

@@ -92,3 +92,10 @@ func LimitConnections(l net.Listener, most int) (net.Listener, func(net.Conn, ht
 	limited := limitConnections(l, most)
 	return limited, limited.state
 }
+
+// Fitted returns what fits into the limit of open files: connections to the API, and as many to the bucket, requests to the
+// bucket, and connections of subscribers.
+func Fitted(c Config) (connections, requests, subscribers int, err error) {
+	c, err = c.checked()
+	return c.Limits.MaxConnections, c.Limits.MaxRequests, c.Limits.subscribers, err
+}

@@ -140,6 +140,7 @@ func TestBadLimits(t *testing.T) {
 	for name, change := range map[string]func(*local.Config){
 		"no size":                        func(c *local.Config) { c.Limits.MaxUpload = -1 },
 		"more requests than connections": func(c *local.Config) { c.Limits.MaxRequests, c.Limits.MaxConnections = 11, 10 },
+		"hardly a file":                  func(c *local.Config) { c.Limits.OpenFiles = 60 },
 		"no patience":                    func(c *local.Config) { c.Limits.Patience = time.Millisecond },
 		"removed before changes":         func(c *local.Config) { c.Retention.Removed, c.Retention.Changes = 48*time.Hour, 49*time.Hour },
 		"removed for moments":            func(c *local.Config) { c.Retention.Removed, c.Retention.Changes = time.Hour, time.Hour },

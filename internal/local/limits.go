@@ -31,6 +31,12 @@ type Limits struct {
 
 	Pause time.Duration // between two looks whether what stands still can go on; 5 seconds
 
+	// OpenFiles is how many files the process may have open; what getrlimit says. MaxConnections, MaxRequests and the number of
+	// subscribers are lowered to fit.
+	OpenFiles int
+
+	subscribers int // connections of subscribers over NATS; see fitDescriptors
+
 	// FreeDisk tells how many bytes are free on a folder's disk, to ordinary users; what statfs says.
 	FreeDisk func(dir string) (int64, error)
 }
@@ -42,6 +48,9 @@ func (l Limits) withDefaults() Limits {
 	l.Patience = cmp.Or(l.Patience, time.Minute)
 	l.Pause = cmp.Or(l.Pause, 5*time.Second)
 	l.MinFree = cmp.Or(l.MinFree, 256<<20)
+	if l.OpenFiles == 0 {
+		l.OpenFiles = openFiles()
+	}
 	if l.FreeDisk == nil {
 		l.FreeDisk = freeDisk
 	}
@@ -94,7 +103,7 @@ func (s *Server) roomToStore(bucket string, bytes int64) error {
 
 // while lets a stage work while there is room. Without, its messages stay in hand, and it stands still: a full disk is no
 // fault of theirs, and nothing of what fails because of it counts as a failed try. Nor does it when the house's own bucket
-// is too busy, or gone already because the house is being stopped.
+// is too busy, or gone already because the house is being stopped, or when no file can be opened.
 func (s *Server) while(room func() error, handle jetstream.Handler) jetstream.Handler {
 	return func(ctx context.Context, group []jetstream.Delivery) []error {
 		if err := room(); err != nil {
@@ -105,7 +114,7 @@ func (s *Server) while(room func() error, handle jetstream.Handler) jetstream.Ha
 			if err == nil || errors.Is(err, events.ErrPermanent) {
 				continue
 			}
-			if busy(err) || s.stopping.Load() || room() != nil {
+			if busy(err) || outOfDescriptors(err) || s.stopping.Load() || room() != nil {
 				errs[i] = fmt.Errorf("%w: %w", events.ErrUnavailable, err)
 			}
 		}

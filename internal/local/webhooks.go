@@ -67,6 +67,9 @@ func (s *Server) startWebhooks(ctx context.Context) {
 				errs := make([]error, len(group))
 				for i, d := range group {
 					errs[i] = e.Deliver(ctx, events.Message{ID: d.ID, Subject: d.Subject, Attributes: d.Attributes, Body: d.Body})
+					if outOfDescriptors(errs[i]) { // no fault of the endpoint's: it does not count as a try
+						errs[i] = fmt.Errorf("%w: %w", events.ErrUnavailable, errs[i])
+					}
 				}
 				return errs
 			})
