@@ -11,6 +11,7 @@ import (
 )
 
 func main() {
+	syscall.Umask(0o077) // no file is for other users, whatever the caller's umask is
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], newTerminal(os.Stdin, os.Stdout, os.Stderr)))

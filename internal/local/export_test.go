@@ -78,7 +78,7 @@ func (s *Server) PublishNonsense(ctx context.Context) error {
 
 // Tombstones counts the removed people that are remembered, by looking into the file.
 func (s *Server) Tombstones(context.Context) (n int, err error) {
-	conn, err := sqlite.OpenConn(s.folder.path("flavorless.db"), sqlite.OpenReadOnly)
+	conn, err := sqlite.OpenConn(s.folder.path(databaseFile), sqlite.OpenReadOnly)
 	if err != nil {
 		return 0, err
 	}

@@ -1,13 +1,16 @@
 package local
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,6 +56,55 @@ func tryLock(f *os.File, how int) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// tighten keeps other users away from all that the process has in the folder, whose own mode is left to its owner: it may be
+// shared on purpose. Subfolders become 0700, so that nothing in them can be reached, and files become 0600.
+func (f *folder) tighten(ctx context.Context, log *slog.Logger) error {
+	// SQLite gives its other files the mode of this one.
+	db, err := os.OpenFile(f.path(databaseFile), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = db.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("data folder %s: %w", f.dir, err)
+	}
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return fmt.Errorf("data folder %s: %w", f.dir, err)
+	}
+	for _, e := range entries {
+		if !made(e.Name()) {
+			continue
+		}
+		path := f.path(e.Name())
+		info, err := os.Stat(path)
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			log.WarnContext(ctx, "other users are kept out from now on", "event", "permissions", "path", path, "mode", info.Mode().Perm().String())
+			err = os.Chmod(path, info.Mode().Perm()&0o700)
+		}
+		if err != nil {
+			return fmt.Errorf("data folder %s: keeping other users out: %w", f.dir, err)
+		}
+	}
+	if info, err := os.Stat(f.dir); err == nil && info.Mode().Perm()&0o022 != 0 {
+		log.WarnContext(ctx, "other users can replace files in the data folder; take away their right to write there",
+			"event", "permissions", "path", f.dir, "mode", info.Mode().Perm().String())
+	}
+	return nil
+}
+
+const databaseFile = "flavorless.db"
+
+// made reports whether an entry of a data folder has a name that the process gives, also for a moment or in an earlier
+// release: flavorless.db-wal, server.json.123. Anything else belongs to somebody else.
+func made(entry string) bool {
+	for _, name := range []string{databaseFile, "credentials.json", infoFile, lockFile, "bucket", "streams", "issuer"} {
+		if rest, ok := strings.CutPrefix(entry, name); ok && (rest == "" || rest[0] == '-' || rest[0] == '.') {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }

@@ -85,6 +85,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.folder, err = openFolder(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if err = s.folder.tighten(ctx, cfg.Log); err != nil {
+		return nil, err
+	}
 	if err = s.folder.untell(); err != nil { // of a life that was killed: it leads nowhere, or to strangers
 		return nil, fmt.Errorf("data folder %s: %w", s.folder.dir, err)
 	}
@@ -103,7 +106,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	if s.db, err = sqlite.Open(sqlite.Config{
-		Path: s.folder.path("flavorless.db"), Clock: cfg.Clock, Logger: cfg.Log, TombstoneRetention: cfg.Retention.Removed,
+		Path: s.folder.path(databaseFile), Clock: cfg.Clock, Logger: cfg.Log, TombstoneRetention: cfg.Retention.Removed,
 	}); err != nil {
 		return nil, err
 	}
