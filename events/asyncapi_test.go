@@ -176,6 +176,16 @@ func TestDocumentDescribesRejects(t *testing.T) {
 			t.Errorf("%v\n%s", err, line)
 		}
 	}
+	end, err := json.Marshal(events.ReportEnd{Truncated: true, Omitted: 1, Message: "why"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := valid(d.schema(t, "/components/schemas/ReportEnd"), end); err != nil {
+		t.Error(err)
+	}
+	if err := valid(reject, end); err == nil {
+		t.Error("the end of a report is a valid reject")
+	}
 	var upload struct{ Failure json.RawMessage }
 	if err := json.Unmarshal(readGolden(t, "upload-failed.json"), &upload); err != nil {
 		t.Fatal(err)

@@ -114,7 +114,7 @@ func FuzzCleanName(f *testing.F) {
 }
 
 func FuzzDecodeSpan(f *testing.F) {
-	m, err := events.Span{Object: goldenObject(), Offset: 61440, Rows: 1700, Rejected: 3, Batches: 1, RejectsBytes: 900}.Message()
+	m, err := events.Span{Object: goldenObject(), Offset: 61440, Rows: 1700, Rejected: 3, Batches: 1, RejectsBytes: 900, RejectsOmitted: 1}.Message()
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -97,6 +97,8 @@ func TestGoldenSpanDecodes(t *testing.T) {
 		"another type":      {`"flavorless.span.v1"`, `"flavorless.span.v2"`},
 		"no offset":         {`"offset":5000000123`, `"offset":0`},
 		"more rejects":      {`"rejected":3`, `"rejected":170000001`},
+		"negative omitted":  {`"rejectsBytes":512`, `"rejectsBytes":512,"rejectsOmitted":-1`},
+		"more omitted":      {`"rejectsBytes":512`, `"rejectsBytes":512,"rejectsOmitted":4`},
 		"no sequencer":      {`"0055aed6dcd90281e5"`, `""`},
 		"something behind":  {"}}\n", "}}x"},
 		"no object at all":  {`"object":`, `"other":`},

@@ -57,5 +57,13 @@ type Reject struct {
 	Raw    string `json:"raw"`    // the row as it stands in the file, at most MaxRaw bytes, invalid UTF-8 replaced
 }
 
+// ReportEnd is the last line of a report that leaves out rejected rows because it has reached its maximum length. It has no
+// member in common with [Reject]. Complete reports do not have such a line.
+type ReportEnd struct {
+	Truncated bool   `json:"truncated"` // always true
+	Omitted   int64  `json:"omitted"`   // rejected rows that are not in the report; they are counted in Counts.Rejected
+	Message   string `json:"message"`   // why rows were left out, and what the uploader can do
+}
+
 // MaxRaw is how much of a rejected row is kept, in bytes.
 const MaxRaw = 512

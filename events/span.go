@@ -20,6 +20,10 @@ type Span struct {
 	Rejected     int64  `json:"rejected"`     // of these
 	Batches      int64  `json:"batches"`      // published
 	RejectsBytes int64  `json:"rejectsBytes"` // length of the report of rejected rows so far
+
+	// RejectsOmitted is the number of rejected rows that the report leaves out so far. Messages of earlier releases do not have
+	// it; their reports had no limit.
+	RejectsOmitted int64 `json:"rejectsOmitted,omitzero"`
 }
 
 // ID names the span: the upload and the offset.
@@ -53,7 +57,8 @@ func DecodeSpan(body []byte) (Span, error) {
 		err = fmt.Errorf("its type is %.80q, not %q", event.Type, SpanType)
 	case s.Offset <= 0 || s.Offset > MaxOffset:
 		err = fmt.Errorf("offset %d is out of range", s.Offset)
-	case s.Rejected < 0 || s.Rejected > s.Rows || s.Batches < 0 || s.RejectsBytes < 0:
+	case s.Rejected < 0 || s.Rejected > s.Rows || s.Batches < 0 || s.RejectsBytes < 0 ||
+		s.RejectsOmitted < 0 || s.RejectsOmitted > s.Rejected:
 		err = errors.New("its counts contradict each other")
 	default:
 		_, err = s.Object.Origin()

@@ -30,14 +30,15 @@ type Upload struct {
 	Format    string    `json:"format,omitempty"`  // such as "csv" or "ndjson+gzip"
 	Counts    Counts    `json:"counts"`
 	Rejects   []Reject  `json:"rejects"`             // the first MaxRejects; always there, [] without any
-	RejectsAt string    `json:"rejectsAt,omitempty"` // s3://… of the object with every reject, one JSON object a line
+	RejectsAt string    `json:"rejectsAt,omitempty"` // s3://… of the report of rejects, one JSON object a line; see ReportEnd
 	Uploaded  time.Time `json:"uploaded"`            // when the object was stored
 	Started   time.Time `json:"started"`             // when ingest first saw it
 	Published time.Time `json:"published,omitzero"`  // when it was read to its end
 	Settled   time.Time `json:"settled,omitzero"`    // when it became live or failed
 }
 
-// MaxRejects is how many rejected rows the ledger itself keeps; the reports bucket has all.
+// MaxRejects is how many rejected rows the ledger itself keeps. The reports bucket has all, up to the maximum length of a
+// report; see ReportEnd.
 const MaxRejects = 100
 
 // Counts of rows and batches. For a settled upload Applied + Superseded + Rejected = Rows, always.

@@ -24,6 +24,8 @@ type reports interface {
 	Put(ctx context.Context, key string, body io.Reader) (location string, err error)
 	// Get reads what was stored.
 	Get(ctx context.Context, key string) (io.ReadCloser, error)
+	// Remove removes everything whose key begins with prefix. It succeeds if there is nothing.
+	Remove(ctx context.Context, prefix string) error
 }
 
 // ledger records how far each upload is.
@@ -96,7 +98,8 @@ func (in *Ingester) Resume(ctx context.Context, from events.Span) error {
 	}
 	if upload.Status != events.Publishing {
 		log.InfoContext(ctx, "event repeated", "status", upload.Status)
-		return nil
+		// The process that sealed the upload may have crashed before it removed them.
+		return in.removeParts(ctx, origin.Upload())
 	}
 	reading, rest, err := in.read(ctx, from, origin, log)
 	if err == nil && rest != nil {
@@ -116,6 +119,20 @@ func (in *Ingester) Resume(ctx context.Context, from events.Span) error {
 	log.InfoContext(ctx, "published", "format", reading.Format, "rows", reading.Rows, "rejected", reading.Rejected, "batches", reading.Batches)
 	if settled != nil {
 		logSettled(ctx, in.cfg.Log, settled)
+	}
+	if reading.Rejected > 0 || reading.Failure != nil {
+		return in.removeParts(ctx, origin.Upload())
+	}
+	return nil
+}
+
+// removeParts removes the parts of an upload's report. Call it only after the ledger was told the end of the upload, because
+// deliveries that begin later do not need the parts. A delivery that began earlier and is still reading fails without its
+// parts; it leaves the report as it is, and its retry finds the upload sealed. An error means that the event should come
+// again, which repeats only the removal.
+func (in *Ingester) removeParts(ctx context.Context, upload string) error {
+	if err := in.cfg.Reports.Remove(ctx, partsOf(upload)); err != nil {
+		return fmt.Errorf("removing the parts of the report of upload %s: %w", upload, err)
 	}
 	return nil
 }
@@ -137,7 +154,7 @@ func (in *Ingester) handOn(ctx context.Context, rest events.Span, log *slog.Logg
 // before the end.
 func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Origin, log *slog.Logger) (events.Reading, *events.Span, error) {
 	o := from.Object
-	rejects, err := openRejectLog(ctx, in.cfg.Reports, origin.Upload(), from.RejectsBytes)
+	rejects, err := openRejectLog(ctx, in.cfg.Reports, from)
 	if err != nil {
 		return events.Reading{}, nil, err
 	}
@@ -170,7 +187,7 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 		return events.Reading{}, nil, err
 	}
 	if rest != nil {
-		rest.RejectsBytes = rejects.bytes
+		rest.RejectsBytes, rest.RejectsOmitted = rejects.bytes, rejects.omitted
 		return reading, rest, rejects.pause()
 	}
 	reading.Rejects = rejects.first

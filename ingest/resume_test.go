@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"strings"
@@ -150,12 +151,16 @@ type bench struct {
 	messages map[string]string // bodies by id
 	spans    []events.Span
 	stored   map[string]string
+	peak     int // most bytes in stored at any time
+	metadata map[string]string
 	sealed   events.Reading
+
+	sealFails, removeFails error // if non-nil, the next call fails with it
 }
 
 func newBench(name string, body []byte) *bench {
 	return &bench{
-		object: events.Object{Bucket: "b", Key: "uploads/" + name, ETag: "e", Sequencer: "0a", Time: time.UnixMilli(1)},
+		object: events.Object{Bucket: "b", Key: "uploads/" + name, ETag: "e", Sequencer: "0a", Size: int64(len(body)), Time: time.UnixMilli(1)},
 		body:   body, messages: map[string]string{}, stored: map[string]string{},
 	}
 }
@@ -204,7 +209,7 @@ func (b *bench) ingester(pause func(context.Context) bool) *ingest.Ingester {
 func (b *bench) report() string { return b.stored[b.object.UploadID()+"/rejects.ndjson"] }
 
 func (b *bench) Open(context.Context, events.Object) (io.ReadCloser, map[string]string, error) {
-	return io.NopCloser(bytes.NewReader(b.body)), nil, nil
+	return io.NopCloser(bytes.NewReader(b.body)), b.metadata, nil
 }
 
 func (b *bench) Publish(_ context.Context, messages []events.Message) []error {
@@ -231,6 +236,10 @@ func (b *bench) Begin(context.Context, events.Object) (events.Upload, error) {
 }
 
 func (b *bench) Seal(_ context.Context, _ string, r events.Reading) (*events.Upload, error) {
+	if err := b.sealFails; err != nil {
+		b.sealFails = nil
+		return nil, err
+	}
 	b.sealed = r
 	return nil, nil //nolint:nilnil // as the port has it: not settled by this
 }
@@ -241,10 +250,28 @@ func (r benchReports) Put(_ context.Context, key string, body io.Reader) (string
 	text, err := io.ReadAll(body)
 	if err == nil {
 		r.stored[key] = string(text)
+		sum := 0
+		for _, object := range r.stored {
+			sum += len(object)
+		}
+		r.peak = max(r.peak, sum)
 	}
 	return "s3://reports/" + key, err
 }
 
 func (r benchReports) Get(_ context.Context, key string) (io.ReadCloser, error) {
-	return io.NopCloser(strings.NewReader(r.stored[key])), nil
+	text, found := r.stored[key]
+	if !found {
+		return nil, fs.ErrNotExist
+	}
+	return io.NopCloser(strings.NewReader(text)), nil
+}
+
+func (r benchReports) Remove(_ context.Context, prefix string) error {
+	if err := r.removeFails; err != nil {
+		r.removeFails = nil
+		return err
+	}
+	maps.DeleteFunc(r.stored, func(key, _ string) bool { return strings.HasPrefix(key, prefix) })
+	return nil
 }

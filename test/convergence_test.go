@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -175,6 +176,11 @@ func (r reports) Get(_ context.Context, key string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
+func (r reports) Remove(_ context.Context, prefix string) error {
+	maps.DeleteFunc(r.stored, func(key string, _ []byte) bool { return strings.HasPrefix(key, prefix) })
+	return nil
+}
+
 // queueTopic is a topic with queues behind it, which fails for good after some messages.
 type queueTopic struct {
 	*house
@@ -330,6 +336,11 @@ func (h *house) check() {
 		got, err := h.db.Upload(ctx, u.object.UploadID())
 		h.must(err)
 		checkUpload(h, u, got, h.reports[got.ID+"/rejects.ndjson"])
+		for key := range h.reports {
+			if strings.HasPrefix(key, got.ID+"/rejects/") {
+				h.Errorf("%s is left, although %s is settled", key, u.object.Key)
+			}
+		}
 		want := *h.counts(got.ID)
 		want.Rows, want.Rejected, want.Batches = int64(len(u.accepted)+len(u.rejected)), int64(len(u.rejected)), want.BatchesApplied
 		if diff := gocmp.Diff(want, got.Counts); diff != "" {

@@ -13,7 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/local"
 )
@@ -39,18 +38,18 @@ func turns(r rune) bool { return r >= '\u202a' && r <= '\u202e' || r >= '\u2066'
 // FuzzRejectTables: a report is printed to its end or to its fault, a line for each row.
 func FuzzRejectTables(f *testing.F) {
 	const line = `{"line":2,"column":1,"offset":14,"code":"missing_person","reason":"person is empty","raw":",\u202e\u001b\t\n"}` + "\n"
-	for _, s := range []string{"", line, line + line + "{", "null\n", "[]", `{"line":"x"}`, line[:40]} {
+	for _, s := range []string{"", line, line + line + "{", "null\n", "[]", `{"line":"x"}`, line[:40], line + `{"truncated":true,"omitted":5,"message":"why"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, report []byte) {
 		var out bytes.Buffer
-		err := (&terminal{out: &out}).rejectTables(bytes.NewReader(report))
+		_, err := (&terminal{out: &out}).rejectTables(bytes.NewReader(report))
 		want := 0
 		in := json.NewDecoder(bytes.NewReader(report))
 		var fault error
 		for fault == nil {
-			var r events.Reject
-			if fault = in.Decode(&r); fault == nil {
+			var r reportLine
+			if fault = in.Decode(&r); fault == nil && !r.Truncated {
 				want++
 			}
 		}

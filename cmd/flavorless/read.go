@@ -129,8 +129,9 @@ func newUploads(t *terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use: "uploads [ID]", Short: "Show what became of uploads, the newest first, or of one with its rejected rows",
 		Long: "Show what became of uploads, the newest first, or of one, with the first " + strconv.Itoa(events.MaxRejects) + " of its rejected rows. With --rejects it shows\n" +
-			"every rejected row, from the report that lies in the reports bucket.",
-		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…\n  flavorless uploads 5v2kq0… --rejects --json | jq -r .raw\n  FLAVORLESS_TOKEN=… flavorless uploads --stack flavorless-dev",
+			"the rows of its report in the reports bucket: all that were rejected, or the first ones if the report has reached its\n" +
+			"maximum length of 4 MiB and 20 bytes for each byte of the uploaded file.",
+		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…\n  flavorless uploads 5v2kq0… --rejects --json | jq -r '.raw // empty'\n  FLAVORLESS_TOKEN=… flavorless uploads --stack flavorless-dev",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if limit < 1 || limit > 500 {
@@ -154,7 +155,7 @@ func newUploads(t *terminal) *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: an array, one object for an ID, or a line for each rejected row")
-	c.Flags().BoolVar(&rejects, "rejects", false, "show every rejected row of the upload ID")
+	c.Flags().BoolVar(&rejects, "rejects", false, "show the rejected rows in the report of the upload ID")
 	c.Flags().IntVar(&limit, "limit", 20, "how many uploads to list")
 	return c
 }

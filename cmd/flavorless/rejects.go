@@ -19,7 +19,8 @@ import (
 // than fit into memory.
 const rejectsAtOnce = 1000
 
-// showRejects prints every rejected row of an upload: as tables, or as the lines of JSON that the report has.
+// showRejects prints the rejected rows in the report of an upload: as tables, or as the lines of JSON that the report has. If the
+// report leaves out rows, it says so on standard error.
 func showRejects(ctx context.Context, t *terminal, conn *connection, id string, asJSON bool) error {
 	u, err := conn.upload(ctx, id)
 	if err != nil {
@@ -38,35 +39,79 @@ func showRejects(ctx context.Context, t *terminal, conn *connection, id string, 
 		return fmt.Errorf("reading %s: %w", u.RejectsAt, err)
 	}
 	defer out.Body.Close()
+	show := t.rejectTables
 	if asJSON {
-		_, err = io.Copy(t.out, out.Body)
-	} else {
-		err = t.rejectTables(out.Body)
+		show = t.rejectLines
 	}
+	end, err := show(out.Body)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", u.RejectsAt, err)
+	}
+	if end.Truncated {
+		t.errorf("%s not in the report, because it has reached its maximum length; fix the rows above and upload the file again", areMore(end.Omitted))
 	}
 	return nil
 }
 
-func (t *terminal) rejectTables(report io.Reader) error {
+func areMore(rows int64) string {
+	if rows == 1 {
+		return "1 more rejected row is"
+	}
+	return fmt.Sprintf("%d more rejected rows are", rows)
+}
+
+// reportLine is any line of a report: a rejected row, or the end of a report that leaves out rows.
+type reportLine struct {
+	events.Reject
+	events.ReportEnd
+}
+
+// rejectLines copies the lines of a report and returns its end.
+func (t *terminal) rejectLines(report io.Reader) (events.ReportEnd, error) {
+	in, last := bufio.NewReader(report), []byte("{}")
+	for {
+		line, err := in.ReadBytes('\n')
+		if len(line) > 0 {
+			last = line
+			if _, err := t.out.Write(line); err != nil {
+				return events.ReportEnd{}, err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return events.ReportEnd{}, err
+		}
+	}
+	var end reportLine
+	err := json.Unmarshal(last, &end)
+	return end.ReportEnd, err
+}
+
+// rejectTables prints the rows of a report and returns its end.
+func (t *terminal) rejectTables(report io.Reader) (end events.ReportEnd, err error) {
 	in := json.NewDecoder(bufio.NewReader(report))
 	rejects := make([]events.Reject, 0, rejectsAtOnce)
 	for {
-		var r events.Reject
-		err := in.Decode(&r)
-		if err == nil {
-			rejects = append(rejects, r)
+		var line reportLine
+		err := in.Decode(&line)
+		switch {
+		case err != nil:
+		case line.Truncated:
+			end = line.ReportEnd
+		default:
+			rejects = append(rejects, line.Reject)
 		}
 		if err != nil || len(rejects) == rejectsAtOnce {
 			t.rejects(rejects)
 			rejects = rejects[:0]
 		}
 		if errors.Is(err, io.EOF) {
-			return nil
+			return end, nil
 		}
 		if err != nil {
-			return err
+			return end, err
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (t *terminal) report(u events.Upload) {
 		t.printf("  … and %d more, which this shows: flavorless uploads %s --rejects\n", more, u.ID)
 	}
 	if u.RejectsAt != "" {
-		t.printf("  %s\n", t.style(dim, "every rejected row: "+u.RejectsAt))
+		t.printf("  %s\n", t.style(dim, "report of rejected rows: "+u.RejectsAt))
 	}
 	t.printf("  %s\n", t.style(dim, "upload "+u.ID))
 }

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -112,6 +116,29 @@ func TestUpload(t *testing.T) {
 		}
 		if got := run(t, "uploads", "--rejects"); got.code != exitUsage || !strings.Contains(got.err, "uploads ID --rejects") {
 			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("rejected rows beyond the report", func(t *testing.T) {
+		const rows = 30_000
+		var packed bytes.Buffer
+		w := gzip.NewWriter(&packed)
+		if _, err := io.WriteString(w, "person,flavor\n"+strings.Repeat("x,\n", rows)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := run(t, "upload", writeFile(t, "bomb.csv.gz", packed.String())); got.code != exitRejected {
+			t.Errorf("%+v", got)
+		}
+		id := p.settled("uploads/bomb.csv.gz").ID
+		for _, test := range []struct{ args, each string }{{"--rejects", "missing_flavor"}, {"--rejects --json", `"line":`}} {
+			got := run(t, append([]string{"uploads", id}, strings.Fields(test.args)...)...)
+			shown := strings.Count(got.out, test.each)
+			want := fmt.Sprintf("flavorless: %d more rejected rows are not in the report, ", rows-shown)
+			if got.code != exitOK || shown == 0 || shown == rows || !strings.HasPrefix(got.err, want) {
+				t.Errorf("%s: %d of %d rows, exit code %d, stderr %q, want %q", test.args, shown, rows, got.code, got.err, want)
+			}
 		}
 	})
 	t.Run("rejects in the reports bucket", func(t *testing.T) {

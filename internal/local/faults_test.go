@@ -44,7 +44,7 @@ func TestFaults(t *testing.T) {
 	anyCall := []string{"slow", "fails once", "fails now and then", "its answer is lost", "fails until mended", "refuses until mended"}
 	for port, more := range map[string][]string{
 		openObject: {"its connection is lost"}, beginUpload: nil, sealUpload: nil,
-		putReport: {"its connection is lost"}, getReport: {"its connection is lost"},
+		putReport: {"its connection is lost"}, getReport: {"its connection is lost"}, removeReport: nil,
 		publishBatch: {"half of it fails"}, applyBatches: {"half of it fails"},
 		waitFeed: nil, readFeed: nil, markFeed: nil, publishOut: {"half of it fails"},
 	} {
@@ -380,6 +380,13 @@ func (h *house) end() ending {
 			}
 			_ = body.Close()
 			out.Report = string(report)
+		}
+		parts, err := h.reports.Client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &h.reports.Bucket, Prefix: aws.String(u.ID + "/rejects/")})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if n := len(parts.Contents); n > 0 {
+			h.t.Errorf("%d parts of the report of %s are left", n, o.Key)
 		}
 		e.Uploads[o.Key] = out
 	}

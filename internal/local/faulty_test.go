@@ -21,6 +21,7 @@ const (
 	sealUpload   = "ledger.Seal"
 	putReport    = "reports.Put"
 	getReport    = "reports.Get"
+	removeReport = "reports.Remove"
 	publishBatch = "updates.Publish"
 	applyBatches = "table.Apply"
 	waitFeed     = "feed.WaitPending"
@@ -128,6 +129,11 @@ func (p faultyReports) Get(ctx context.Context, key string) (io.ReadCloser, erro
 		body, err := p.reports.Get(ctx, key)
 		return cutting(body, 100, t.cut), err
 	})
+}
+
+func (p faultyReports) Remove(ctx context.Context, prefix string) error {
+	_, err := through(ctx, p.faults, removeReport, func(trouble) (struct{}, error) { return struct{}{}, p.reports.Remove(ctx, prefix) })
+	return err
 }
 
 // cutting loses the connection after some bytes.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/local"
 )
@@ -35,7 +36,7 @@ func FuzzDelivery(f *testing.F) {
 	f.Add(jetstream.UploadSubject, []byte(`null`))
 	f.Fuzz(func(t *testing.T, subject string, body []byte) {
 		book := &begun{}
-		err := local.Read(context.Background(), ingest.Config{Ledger: book, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}, subject, body)
+		err := local.Read(context.Background(), ingest.Config{Ledger: book, Reports: noReports{}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}, subject, body)
 		if err != nil {
 			if !errors.Is(err, events.ErrPermanent) || len(book.objects) > 0 {
 				t.Errorf("%v is not events.ErrPermanent; begun: %+v", err, book.objects)
@@ -72,3 +73,8 @@ func (b *begun) Begin(_ context.Context, o events.Object) (events.Upload, error)
 func (b *begun) Seal(context.Context, string, events.Reading) (*events.Upload, error) {
 	return nil, errors.New("there is nothing to seal")
 }
+
+// noReports is a reports bucket without objects.
+type noReports struct{ buckets.Reports }
+
+func (noReports) Remove(context.Context, string) error { return nil }

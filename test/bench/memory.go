@@ -267,6 +267,10 @@ func repeat(w io.Writer, start, pattern string, size int64) error {
 
 // ingestHeap runs the ingest stage over a file and returns the highest heap on the way, garbage included, in bytes.
 func ingestHeap(ctx context.Context, file string) (int64, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return 0, err
+	}
 	debug.FreeOSMemory()
 	ended, highest := make(chan struct{}), make(chan int64)
 	go func() {
@@ -284,9 +288,9 @@ func ingestHeap(ctx context.Context, file string) (int64, error) {
 			}
 		}
 	}()
-	err := ingest.New(ingest.Config{
+	err = ingest.New(ingest.Config{
 		Objects: fileObjects(file), Updates: nowhere{}, Ledger: nowhere{}, Reports: fileReports(file + ".reports"), Clock: time.Now, Log: slog.New(slog.DiscardHandler),
-	}).Ingest(ctx, events.Object{Bucket: "bench", Key: "uploads/" + filepath.Base(file), ETag: "e", Sequencer: "55aed6dcd90281e5", Time: time.UnixMilli(1)})
+	}).Ingest(ctx, events.Object{Bucket: "bench", Key: "uploads/" + filepath.Base(file), ETag: "e", Sequencer: "55aed6dcd90281e5", Size: info.Size(), Time: time.UnixMilli(1)})
 	close(ended)
 	return <-highest, errors.Join(err, os.RemoveAll(file+".reports"))
 }
@@ -329,4 +333,8 @@ func (f fileReports) Put(_ context.Context, key string, body io.Reader) (string,
 
 func (f fileReports) Get(_ context.Context, key string) (io.ReadCloser, error) {
 	return os.Open(filepath.Join(string(f), key))
+}
+
+func (f fileReports) Remove(_ context.Context, prefix string) error {
+	return os.RemoveAll(filepath.Join(string(f), prefix)) // the prefixes end with a slash
 }

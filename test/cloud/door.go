@@ -124,6 +124,15 @@ func (d *Door) Require(key string, need Need) error {
 	return nil
 }
 
+// contextOf returns the condition keys of a request that policies of this deployment use.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html
+func contextOf(need Need, r *http.Request) map[string]string {
+	if q := r.URL.Query(); need.Action == "s3:ListBucket" && q.Has("prefix") {
+		return map[string]string{"s3:prefix": q.Get("prefix")}
+	}
+	return nil
+}
+
 // Used gives what functions needed and got so far, sorted.
 func (d *Door) Used() []Use {
 	d.mu.Lock()
@@ -192,7 +201,7 @@ func (d *Door) check(asks role, service string, r *http.Request, body []byte) (s
 	}
 	for _, need := range all {
 		need.Resource = strings.Replace(need.Resource, localTable, awsTable, 1)
-		decision, err := asks.policy.Decide(Request{Action: need.Action, Resource: need.Resource})
+		decision, err := asks.policy.Decide(Request{Action: need.Action, Resource: need.Resource, Context: contextOf(need, r)})
 		if err != nil {
 			return http.StatusNotImplemented, fmt.Sprintf("the role of %s: %v", asks.function, err)
 		}

@@ -258,6 +258,10 @@ func testLongReport(t *testing.T, d *deployment) {
 	if n := parts.Load(); n < 12 {
 		t.Errorf("parts of the report were read %d times, which is no more than once", n)
 	}
+	await(t, "the parts of the report are removed", func() bool {
+		list, _, err := d.Admin().S3(t.Context(), http.MethodGet, "/"+d.Ref("ReportsBucket")+"?list-type=2&prefix="+u.ID+"/rejects/", nil, nil)
+		return err == nil && strings.Contains(string(list), "<ListBucketResult") && !strings.Contains(string(list), "<Key>")
+	})
 	if !strings.HasSuffix(u.ETag, "-2") {
 		t.Errorf("it was not uploaded in parts: %+v", u)
 	}

@@ -18,10 +18,11 @@ import (
 
 // Objects is a bucket of uploads and one of reports, both empty.
 type Objects struct {
-	// Open and the two of reports are the adapter's.
-	Open      func(ctx context.Context, o events.Object) (io.ReadCloser, map[string]string, error)
-	PutReport func(ctx context.Context, key string, body io.Reader) (location string, err error)
-	GetReport func(ctx context.Context, key string) (io.ReadCloser, error)
+	// Open and the three of reports are the adapter's.
+	Open          func(ctx context.Context, o events.Object) (io.ReadCloser, map[string]string, error)
+	PutReport     func(ctx context.Context, key string, body io.Reader) (location string, err error)
+	GetReport     func(ctx context.Context, key string) (io.ReadCloser, error)
+	RemoveReports func(ctx context.Context, prefix string) error
 
 	// Put stores an upload and returns what is announced of it, Delete removes what has its key.
 	Put    func(t *testing.T, key, body string, metadata map[string]string) events.Object
@@ -42,6 +43,7 @@ func TestObjects(t *testing.T, open func(t *testing.T) Objects) {
 		"a report comes back":                      reportRead,
 		"a report that breaks leaves none":         reportBreaks,
 		"there is no report that was not written":  noReport,
+		"reports are removed by their prefix":      reportsRemoved,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) { tests[name](t, open(t)) })
@@ -171,5 +173,31 @@ func (f failing) Read([]byte) (int, error) { return 0, f.error }
 func noReport(t *testing.T, b Objects) {
 	if body, err := b.GetReport(t.Context(), "never written"); err == nil {
 		t.Errorf("it has %q", readAll(t, body))
+	}
+}
+
+func reportsRemoved(t *testing.T, b Objects) {
+	keys := []string{"a/rejects.ndjson", "ab/rejects/1.part"}
+	for i := range 20 {
+		keys = append(keys, fmt.Sprintf("a/rejects/%d.part", i))
+	}
+	for _, key := range keys {
+		if _, err := b.PutReport(t.Context(), key, strings.NewReader(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second time there is nothing
+		if err := b.RemoveReports(t.Context(), "a/rejects/"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, key := range keys {
+		body, err := b.GetReport(t.Context(), key)
+		if removed := err != nil; removed != (i >= 2) {
+			t.Errorf("reading %s: %v, want it removed: %t", key, err, i >= 2)
+		}
+		if err == nil {
+			_ = body.Close()
+		}
 	}
 }

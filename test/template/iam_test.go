@@ -126,7 +126,7 @@ func wildcards(t *template) (c complaints) {
 	return c
 }
 
-var narrow = regexp.MustCompile(`^(\$\{\w+(\.\w+)?\}(/\*|/index/\w+)?` + // a resource of the stack; its objects; its index
+var narrow = regexp.MustCompile(`^(\$\{\w+(\.\w+)?\}(/\*(/rejects/\*\.part)?|/index/\w+)?` + // a resource of the stack; its objects; parts of reports; its index
 	`|arn:\$\{AWS::Partition\}:logs:[^*]+:log-group:[^*]+:\*` +
 	`|arn:\$\{AWS::Partition\}:s3:::[^*]+(/[^*]+/\*)?)$`)
 

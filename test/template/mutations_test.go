@@ -228,6 +228,11 @@ var faults = []fault{
 	{"uploads alone trigger", "no versions to read", revoke("IngestRole", "s3:GetObjectVersion")},
 	{"uploads alone trigger", "403 for what is gone", revoke("IngestRole", "s3:ListBucket")},
 
+	{"only parts of reports are deleted", "whole reports", grant("IngestRole", "s3:DeleteObject", map[string]any{"Fn::Sub": "${ReportsBucket.Arn}/*"})},
+	{"only parts of reports are deleted", "old versions", grant("IngestRole", "s3:DeleteObjectVersion", map[string]any{"Fn::Sub": "${ReportsBucket.Arn}/*/rejects/*.part"})},
+	{"only parts of reports are deleted", "no parts either", revoke("IngestRole", "s3:DeleteObject")},
+	{"only parts of reports are deleted", "parts can't be listed", revoke("IngestRole", "s3:ListBucket")},
+
 	{"tables are kept", "goes with the stack", func(t *template) { t.Resources["FavoritesTable"].DeletionPolicy = "" }},
 	{"tables are kept", "is replaced", func(t *template) { t.Resources["UploadsTable"].UpdateReplacePolicy = "Delete" }},
 	{"tables are kept", "no deletion protection", set("FavoritesTable", false, "DeletionProtectionEnabled")},

@@ -33,6 +33,7 @@ var rules = []rule{
 	{"buckets are private and encrypted", buckets},
 	{"buckets are kept", keptBuckets},
 	{"uploads alone trigger", trigger},
+	{"only parts of reports are deleted", deletions},
 	{"tables are kept", tables},
 	{"tables have the adapter's keys", keys},
 	{"queues and topics are encrypted", encryption},

@@ -98,6 +98,34 @@ func trigger(t *template) (c complaints) {
 	return c
 }
 
+// deletions reports roles that may delete objects other than the parts of reports, and ingest if it may not delete those or not
+// list them.
+func deletions(t *template) (c complaints) {
+	const parts = "${ReportsBucket.Arn}/*/rejects/*.part"
+	for _, role := range t.of(aRole) {
+		for _, s := range permissions(t, role) {
+			for _, action := range s.actions {
+				if !s.allows || !strings.HasPrefix(action, "s3:Delete") {
+					continue
+				}
+				for _, r := range s.resources {
+					if action != "s3:DeleteObject" || spelled(r) != parts {
+						c.add("%s: allows %s on %s", role, action, spelled(r))
+					}
+				}
+			}
+		}
+	}
+	const function = "IngestLambdaFunction"
+	if !may(t, function, "s3:DeleteObject", func(r any) bool { return spelled(r) == parts }) {
+		c.add("%s: lacks s3:DeleteObject on the parts of reports", function)
+	}
+	if !may(t, function, "s3:ListBucket", func(r any) bool { return spelled(r) == "${ReportsBucket.Arn}" }) {
+		c.add("%s: lacks s3:ListBucket on the reports bucket", function)
+	}
+	return c
+}
+
 // permitted tells whether what has this ARN may invoke a function.
 func permitted(t *template, function, arn string) bool {
 	for _, id := range t.of(aPermission) {

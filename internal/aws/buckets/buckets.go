@@ -95,3 +95,20 @@ func (r Reports) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	}
 	return out.Body, nil
 }
+
+// Remove removes everything that Put stored under keys that begin with prefix. It succeeds if there is nothing.
+func (r Reports) Remove(ctx context.Context, prefix string) error {
+	for more := true; more; {
+		page, err := r.Client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String(r.Bucket), Prefix: aws.String(prefix)})
+		if err != nil {
+			return fmt.Errorf("listing s3://%s/%s: %w", r.Bucket, prefix, err)
+		}
+		more = aws.ToBool(page.IsTruncated)
+		for _, o := range page.Contents {
+			if _, err := r.Client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(r.Bucket), Key: o.Key}); err != nil {
+				return fmt.Errorf("deleting s3://%s/%s: %w", r.Bucket, aws.ToString(o.Key), err)
+			}
+		}
+	}
+	return nil
+}

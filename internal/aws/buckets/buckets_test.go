@@ -40,7 +40,7 @@ func TestObjectsConformance(t *testing.T) {
 					}
 				}
 				return conformance.Objects{
-					Open: buckets.Objects{Client: client}.Open, PutReport: reports.Put, GetReport: reports.Get, Versioned: versioned,
+					Open: buckets.Objects{Client: client}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove, Versioned: versioned,
 					Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
 						t.Helper()
 						out, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: uploads, Key: &key, Body: strings.NewReader(body), Metadata: metadata})

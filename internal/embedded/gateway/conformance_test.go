@@ -18,7 +18,7 @@ func TestObjectsConformance(t *testing.T) {
 		e := start(t)
 		reports := buckets.Reports{Client: e.s3, Bucket: "reports"}
 		return conformance.Objects{
-			Open: buckets.Objects{Client: e.s3}.Open, PutReport: reports.Put, GetReport: reports.Get,
+			Open: buckets.Objects{Client: e.s3}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove,
 			Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
 				t.Helper()
 				if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
