@@ -21,7 +21,7 @@ const (
 	burstShare = 32
 	maxBurst   = 64
 
-	maxSubscribers = 254 // connections over NATS
+	maxSubscribers = 256 // connections over NATS
 
 	// With fewer the server does not start.
 	minConnections = 3 // to the bucket, where reading a file and storing its report take two; and to the API

@@ -45,7 +45,7 @@ func TestConnectionsFitDescriptors(t *testing.T) {
 		if lowered && !strings.Contains(log.String(), "event=descriptors") {
 			t.Error("the limits were lowered, and the log does not say so")
 		}
-		if lowered && c.Limits.OpenFiles > own+3*c.Limits.MaxConnections+254+64+20 {
+		if lowered && c.Limits.OpenFiles > own+3*c.Limits.MaxConnections+256+64+20 {
 			t.Errorf("the limits were lowered to %d connections and %d requests although they fit", connections, requests)
 		}
 	})

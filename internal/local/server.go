@@ -118,7 +118,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		Dir: s.folder.path("streams"), Addr: cfg.NATS, Webhooks: webhooks, Logger: cfg.Log,
 		Subscriber: jetstream.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
 		ChangesAge: cfg.Retention.Changes, ChangesBytes: cfg.Retention.ChangesBytes, Room: s.roomToWork,
-		MaxConnections: cfg.Limits.subscribers + 2, // the server's own, which need no descriptors
+		MaxConnections: cfg.Limits.subscribers,
 	}); err != nil {
 		return nil, err
 	}

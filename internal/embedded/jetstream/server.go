@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/accept"
 )
 
 // Config says where and how the server runs. Zero values get the defaults named here.
@@ -192,8 +193,12 @@ func (s *Server) listen(ctx context.Context) (err error) {
 	if host == "" {
 		addr = net.JoinHostPort("127.0.0.1", port) // the loopback interface only, unless told otherwise
 	}
-	s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	return err // names the address
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err // names the address
+	}
+	s.listener = accept.Retry(l, s.log)
+	return nil
 }
 
 // open starts the server on what is stored, and opens its streams.
