@@ -279,7 +279,7 @@ func TestOperations(t *testing.T) {
 	if diff := cmp.Diff(families, rows("flavorless_[a-z_]+")); diff != "" {
 		t.Errorf("metrics (-there are +are told of):\n%s", diff)
 	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(h.health().Stages)), rows("gateway|ingest|apply|announce|reconcile|tidy|[a-z]*-?to-?webhook-1|webhook-1|table|queues|disk|keys")); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(h.health().Stages)), rows("gateway|ingest|apply|announce|reconcile|tidy|[a-z]*-?to-?webhook-1|webhook-1|table|queues|subscribers|disk|keys")); diff != "" {
 		t.Errorf("parts (-there are +are told of):\n%s", diff)
 	}
 	words := []string{string(api.Well), string(api.Stopped), string(api.Silent), string(api.Full), string(api.Failing), string(api.Behind), string(api.DeadLetters)}
