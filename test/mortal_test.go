@@ -142,9 +142,12 @@ func (l *life) read(log io.Reader) {
 		if l.last = append(l.last, line); len(l.last) > 1000 {
 			l.last = slices.Delete(l.last, 0, 500)
 		}
-		var entry struct{ Level, Msg string }
+		var entry struct{ Level, Msg, Line string }
 		if json.Unmarshal([]byte(line), &entry) == nil {
-			if strings.Contains(line, noSpace) {
+			if entry.Level == "ERROR" && entry.Line != "" { // of the NATS server
+				entry.Msg += ": " + entry.Line
+			}
+			if strings.Contains(line, noSpace) || strings.Contains(line, "JetStream out of space") {
 				entry.Msg += ": " + noSpace
 			}
 			l.seen[entry.Level+" "+entry.Msg]++

@@ -79,12 +79,17 @@ func (s *Server) startStages(ctx context.Context) {
 	})
 	s.stage("tidy", func() error { return s.tidyUp(ctx) })
 	s.stage("queues", func() error {
+		var err error
 		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-s.streams.Broken():
-			return fmt.Errorf("%w: %w", ErrBroken, err) // nothing more can be stored there before the next start
+		case <-ctx.Done(): // perhaps because another stage ended, for which broken queues are the reason
+			select {
+			case err = <-s.streams.Broken():
+			default:
+				return nil
+			}
+		case err = <-s.streams.Broken():
 		}
+		return fmt.Errorf("%w: %w", ErrBroken, err) // nothing more can be stored there before the next start
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -42,13 +43,16 @@ func (l *serverLog) line(level slog.Level, format string, v []any) {
 	l.log.LogAttrs(context.Background(), level, "nats server", slog.String("line", text))
 }
 
-// look finds what the server says when it gives up a stream after a failed write: it says it nowhere else, and the
-// publisher of the message gets no answer at all. A release that words it otherwise is noticed by a test.
+// broken are the words with which the server says that a stream takes nothing more: after a failed write, of which the
+// publisher hears nothing, and when its mirror met a full disk, upon which the server ends all streams. It says so nowhere
+// else. TestFullDisk notices a release that words it otherwise.
+var broken = []string{"critical write error", "jetstream out of "}
+
 func (l *serverLog) look(text string) {
-	if !strings.Contains(strings.ToLower(text), "critical write error") {
-		return
+	lower := strings.ToLower(text)
+	if slices.ContainsFunc(broken, func(words string) bool { return strings.Contains(lower, words) }) {
+		l.broken(errors.New(text))
 	}
-	l.broken(errors.New(text))
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.line(slog.LevelDebug, format, v) }
