@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net/http"
 	"strings"
@@ -71,5 +72,18 @@ func TestTheAPICutsSlowClientsOff(t *testing.T) {
 			t.Parallel()
 			raw.CutsOff(t, h.address(), test.begin, test.trickle)
 		})
+	}
+}
+
+// TestAnAnswerDoesNotWaitForABody: what a client has not sent is not waited for, however patient the server is otherwise.
+func TestAnAnswerDoesNotWaitForABody(t *testing.T) {
+	t.Parallel()
+	h := start(t, func(c *local.Config) { c.Limits.Patience = time.Hour })
+	c := raw.Dial(t, h.address())
+	if _, err := io.WriteString(c, "POST /team HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(c); err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 4")) {
+		t.Errorf("%q, %v; want an answer and the end of the connection", answer, err)
 	}
 }

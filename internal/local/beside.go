@@ -3,6 +3,7 @@ package local
 import (
 	"net/http"
 	"path"
+	"time"
 )
 
 // beside serves what the mux has at exactly the path of the request, and leaves everything else to the API: below the mux,
@@ -12,8 +13,15 @@ type beside struct {
 	api http.Handler
 }
 
+// bodyPatience is how long the server waits for the rest of a request's body after its answer. No request needs a body, but
+// net/http reads what is left of it, and the connection would be taken for as long as the client likes.
+const bodyPatience = time.Second
+
 // ServeHTTP implements http.Handler.
 func (b beside) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
+	}
 	if _, pattern := b.mux.Handler(r); pattern != "" && path.Clean(r.URL.Path) == r.URL.Path {
 		b.mux.ServeHTTP(w, r)
 		return

@@ -99,3 +99,8 @@ func Fitted(c Config) (connections, requests, subscribers int, err error) {
 	c, err = c.checked()
 	return c.Limits.MaxConnections, c.Limits.MaxRequests, c.Limits.subscribers, err
 }
+
+// Usable is how many bytes are free on a disk, and Inode what an inode counts for.
+var Usable = usable
+
+const Inode = inodeBytes

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -158,6 +159,26 @@ func TestBadLimits(t *testing.T) {
 		}
 		if err == nil {
 			_ = s.Stop(t.Context())
+		}
+	}
+}
+
+// TestInodesAreSpace: a disk on which no file can be made any more is as full as one without a free byte.
+func TestInodesAreSpace(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		free         int64
+		inodes, left uint64
+		want         int64
+	}{
+		"no inodes to run out of": {1 << 40, 0, 0, 1 << 40},
+		"plenty":                  {1 << 30, 1 << 24, 1 << 20, 1 << 30},
+		"few":                     {1 << 40, 1 << 24, 100, 100 * local.Inode},
+		"none":                    {1 << 40, 1 << 24, 0, 0},
+		"more than can be":        {1 << 40, math.MaxUint64, math.MaxUint64, 1 << 40},
+	} {
+		if got := local.Usable(test.free, test.inodes, test.left); got != test.want {
+			t.Errorf("%s: usable = %d, want %d", name, got, test.want)
 		}
 	}
 }

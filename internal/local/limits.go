@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -74,8 +75,20 @@ func freeDisk(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, err
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // Bsize has another type on macOS
+	return usable(int64(st.Bavail)*int64(st.Bsize), st.Files, uint64(st.Ffree)), nil //nolint:unconvert // they have other types on macOS
 }
+
+// usable returns how many bytes are free on a disk for which so many inodes are left.
+func usable(free int64, inodes, left uint64) int64 {
+	if inodes == 0 { // it has as many as it needs
+		return free
+	}
+	return min(free, int64(min(left, math.MaxInt64/inodeBytes))*inodeBytes)
+}
+
+// inodeBytes is what a free inode counts for, in bytes: a disk without inodes takes no file, however much is free, and the
+// reserve has to hold some of them, too. Of the default reserve of 256 MiB that makes 4,096.
+const inodeBytes = 64 << 10
 
 // roomFor tells, by events.ErrUnavailable, that so many bytes more would leave less than that free. What can't be looked at
 // is left to fail by itself.

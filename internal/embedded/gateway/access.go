@@ -71,6 +71,9 @@ func (s *store) may(ctx context.Context, bucket string, how use) error {
 		return nil
 	}
 	account, ok := ctx.Value(string(utils.ContextKeyAccount)).(auth.Account)
+	if ok && account.Access != "" {
+		known(ctx)
+	}
 	switch {
 	case !ok || account.Access == "":
 	case account.Access == s.server.AccessKey:

@@ -18,7 +18,7 @@ import (
 func FuzzKey(f *testing.F) {
 	for _, key := range append([]string{
 		"uploads/a.csv", "uploads/%2e%2e/x", "uploads/..%2fx", "uploads/...", "uploads/.a", "uploads/a ", " ", "uploads/ü+ñ", "uploads/a\nb", "uploads/a\rb\tc", "uploads/\u0085\u200f",
-		"uploads/\\..\\x", "uploads/a/b/c/", "meta/etag", "uploads/" + strings.Repeat("ü", 127), strings.Repeat("a/", 511) + "ab", ".sgwtmpx", "x/.sgwtmp/y", "~", "?x=1&versionId=y#z", "a%", "C:\\x", "aux", "\U0001F366",
+		"uploads/\\..\\x", "uploads/a/b/c/", "meta/etag", "uploads/" + strings.Repeat("ü", 127), strings.Repeat("a/", 63) + "ab", ".sgwtmpx", "x/.sgwtmp/y", "~", "?x=1&versionId=y#z", "a%", "C:\\x", "aux", "\U0001F366",
 	}, badKeys...) {
 		f.Add(key, false)
 		f.Add(key, true)

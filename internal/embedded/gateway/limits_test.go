@@ -193,6 +193,26 @@ func TestIdleConnectionsMakePlace(t *testing.T) {
 	await(t, "the upload is done", func() bool { return len(e.keys()) == 1 })
 }
 
+// TestSlowStrangersMakePlace: clients that are not known yet, and send no more, can't keep out one that is; and uploads under
+// way are not ended for anybody.
+func TestSlowStrangersMakePlace(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(c *gateway.Config) { c.MaxConnections, c.Patience = 4, time.Hour })
+	upload := raw.Dial(t, e.Addr())
+	fmt.Fprintf(upload, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", e.presigned(t, "uploads/slow.csv"), e.Addr(), payload(50_000))
+	await(t, "it is let in", func() bool { return len(e.staged(t)) == 1 })
+	for _, begun := range []string{"PUT / HTTP/1.1\r\nHost: a\r\nX: ", "P", "PUT /flavorless-uploads/uploads/x.csv HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\nx"} {
+		if _, err := io.WriteString(raw.Dial(t, e.Addr()), begun); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "a client is let in all the same", func() bool { return e.tryPut(t, "drafts/c.csv", payload(10)) == nil })
+	if _, err := upload.Write(payload(50_000)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the slow upload is done", func() bool { return len(e.keys()) == 1 })
+}
+
 // TestIdleConnectionsEnd before the patience with a request is over.
 func TestIdleConnectionsEnd(t *testing.T) {
 	t.Parallel()

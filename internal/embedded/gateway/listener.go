@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -44,6 +45,11 @@ type conn struct {
 	idle atomic.Int64  // since when no request is under way, in ns since 1970; 0 if one is
 	left time.Duration // of the patience; used by the one goroutine that serves the connection
 
+	// How long the client has kept the server waiting in a request, in ns: what is used up of the patience, and since when the
+	// server has been waiting for the next bytes, in ns since 1970, or 0.
+	kept, waiting atomic.Int64
+	known         atomic.Bool // it is known who sends the request under way
+
 	mu       sync.Mutex
 	deadline time.Time // for reading, as the server has set it
 }
@@ -70,8 +76,8 @@ func (l *listener) Accept() (net.Conn, error) {
 const tooMany = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: application/xml\r\nContent-Length: 94\r\n\r\n" +
 	"<Error><Code>SlowDown</Code><Message>Too many connections. Try again later.</Message></Error>\n"
 
-// add makes a place for a connection, if necessary by closing an idle one. It reports false if a request is under way on
-// every other connection.
+// add makes a place for a connection, if necessary by closing an idle one, or else that of a slow client of whom nothing is
+// known yet. It reports false if requests are under way on all others.
 func (l *listener) add(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,6 +89,9 @@ func (l *listener) add(c *conn) bool {
 			}
 		}
 		if oldest == nil {
+			oldest = l.slowest()
+		}
+		if oldest == nil {
 			return false
 		}
 		_ = oldest.TCPConn.Close()
@@ -90,6 +99,38 @@ func (l *listener) add(c *conn) bool {
 	}
 	l.open[c] = struct{}{}
 	return true
+}
+
+// maxKept is how long a client may keep the server waiting in a request, in all, before its signature is verified, if there is no
+// place for another connection. Without a limit, clients that send a byte now and then could keep all others out.
+const maxKept = time.Second
+
+// slowest returns the connection of an unknown client that has kept the server waiting for longest, or nil if none has for
+// maxKept.
+func (l *listener) slowest() (slowest *conn) {
+	most, now := maxKept, time.Now().UnixNano()
+	for c := range l.open {
+		if c.known.Load() {
+			continue
+		}
+		kept := time.Duration(c.kept.Load())
+		if since := c.waiting.Load(); since != 0 {
+			kept += time.Duration(now - since)
+		}
+		if kept >= most {
+			slowest, most = c, kept
+		}
+	}
+	return slowest
+}
+
+// known notes that the signature of a request was verified.
+func known(ctx context.Context) {
+	if request, ok := ctx.(*fasthttp.RequestCtx); ok {
+		if c, ok := request.Conn().(*conn); ok {
+			c.known.Store(true)
+		}
+	}
 }
 
 // idleTimeout is how long a connection may wait for its next request. It is never longer than half the patience.
@@ -104,6 +145,7 @@ func (*listener) state(nc net.Conn, state fasthttp.ConnState) {
 	case state == fasthttp.StateActive && c.used.Load():
 		c.idle.Store(0)
 	case state == fasthttp.StateIdle:
+		c.known.Store(false)
 		c.idle.Store(time.Now().UnixNano())
 	}
 }
@@ -134,7 +176,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, io.EOF // it is closed
 	}
+	c.waiting.Store(start.UnixNano())
 	n, err := c.TCPConn.Read(p)
+	c.waiting.Store(0)
 	waiting := c.idle.Load() != 0
 	if n > 0 {
 		c.used.Store(true)
@@ -142,6 +186,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	earned := time.Duration(n) * time.Second / leastRate
 	c.left = min(c.left-time.Since(start)+earned, c.of.patience)
+	c.kept.Store(int64(c.of.patience - c.left))
 	if err != nil && (mine || waiting || !errors.Is(err, os.ErrDeadlineExceeded)) {
 		err = io.EOF
 	}
@@ -176,6 +221,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 	n, err := c.TCPConn.Write(p)
 	c.left = c.of.patience
+	c.kept.Store(0)
 	return n, err //nolint:wrapcheck // likewise
 }
 
@@ -188,7 +234,7 @@ func (c *conn) ReadFrom(r io.Reader) (sent int64, err error) {
 	if !ok {
 		limited = &io.LimitedReader{R: r, N: 1<<63 - 1}
 	}
-	defer func() { c.left = c.of.patience }()
+	defer func() { c.left = c.of.patience; c.kept.Store(0) }()
 	for limited.N > 0 {
 		part := io.LimitedReader{R: limited.R, N: min(limited.N, stretch)}
 		if err := c.SetWriteDeadline(time.Now().Add(c.of.patience)); err != nil {

@@ -18,6 +18,7 @@ import (
 const (
 	maxKey     = 1024 // bytes, as on S3
 	maxSegment = 255  // bytes of a file name that all common file systems can store
+	maxDepth   = 64   // segments: each takes a folder, so that short requests could fill a disk
 )
 
 // checkBucket returns an error unless bucket is a bucket name as S3 defines it. Such a name is a single path element
@@ -37,6 +38,9 @@ func checkKey(key string) error {
 	}
 	if why := unprintable(key); why != "" {
 		return badName("key", key, "The key "+why+". Use another key.")
+	}
+	if strings.Count(key, "/") >= maxDepth {
+		return badName("key", key, fmt.Sprintf("The key has more than %d segments between slashes. Use another key.", maxDepth))
 	}
 	for segment := range strings.SplitSeq(strings.TrimSuffix(key, "/"), "/") {
 		if why := badSegment(segment); why != "" {

@@ -1,13 +1,14 @@
 package jetstream
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -50,6 +51,11 @@ func (s *Server) LastSequences(ctx context.Context) (log, mirror uint64, err err
 	return s.lastSequences(ctx)
 }
 
+// Fits reports whether a mirror fits a log of changes.
+func Fits(c Config, log, mirror jetstream.StreamState, now time.Time) bool {
+	return c.fits(log, mirror, now)
+}
+
 // ConnectInside connects a client past the listener.
 func (s *Server) ConnectInside(user, password string) (*nats.Conn, error) {
 	return nats.Connect("", nats.InProcessServer(s.nats), nats.UserInfo(user, password),
@@ -59,7 +65,9 @@ func (s *Server) ConnectInside(user, password string) (*nats.Conn, error) {
 // FilterRequests returns what the server gets of what a client sends.
 func FilterRequests(sent []byte) []byte {
 	var got bytes.Buffer
-	_ = (&requests{from: bufio.NewReaderSize(bytes.NewReader(sent), maxLine), to: &got}).run()
+	r := newRequests(bytes.NewReader(sent), &got)
+	r.api.SetLimit(rate.Inf)
+	_ = r.run()
 	return got.Bytes()
 }
 

@@ -8,14 +8,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"golang.org/x/time/rate"
 )
 
 // serverLog carries the server's own lines to slog: what it calls a notice is chatter to an embedding process. It keeps
 // the warnings of the start, since the server tells only its log why it leaves a stored stream aside, and fatal errors,
 // which it doesn't return either. Nor does it tell otherwise that a stream broke.
 type serverLog struct {
-	log    *slog.Logger
-	broken func(error)
+	log     *slog.Logger
+	broken  func(error)
+	clients *rate.Limiter // of lines about what clients do wrong, which could fill the disk
 
 	mu       sync.Mutex
 	starting bool
@@ -23,13 +26,23 @@ type serverLog struct {
 	fatal    string
 }
 
+func newServerLog(log *slog.Logger, broken func(error)) *serverLog {
+	return &serverLog{log: log, broken: broken, starting: true, clients: rate.NewLimiter(10, 100)}
+}
+
+const maxClientLine = 300 // bytes
+
 func (l *serverLog) line(level slog.Level, format string, v []any) {
 	text := strings.TrimSpace(fmt.Sprintf(format, v...))
 	if level == slog.LevelWarn && strings.HasPrefix(text, "Plaintext passwords") {
 		return // they live in memory only; hashing them would protect nothing
 	}
-	if level == slog.LevelError && strings.Contains(text, " cid:") {
-		level = slog.LevelWarn // a client did something wrong, not the server
+	if strings.Contains(text, " cid:") { // a client did something wrong, not the server
+		if !l.clients.Allow() {
+			return
+		}
+		text = text[:min(len(text), maxClientLine)]
+		level = min(level, slog.LevelWarn)
 	}
 	l.mu.Lock()
 	starting := l.starting

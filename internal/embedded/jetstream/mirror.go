@@ -108,25 +108,27 @@ func setAside(dir, stream string) error {
 	return nil
 }
 
-// checkMirror makes the mirror anew if it does not fit CHANGES: after moveLog, or when it has messages that CHANGES has not,
-// because a power failure took a later part of CHANGES than of the mirror. It keeps the consumers of subscribers: once the
-// new mirror has everything, the server is started once more, with them in place.
+// checkMirror makes the mirror anew if it does not fit CHANGES: after moveLog, when it has messages that CHANGES has not,
+// because a power failure took a later part of CHANGES than of the mirror, or when it lacks messages between others, because
+// the disk was full when they came. It keeps the consumers of subscribers: once the new mirror has everything, the server is
+// started once more, with them in place.
 func (s *Server) checkMirror(ctx context.Context, log *serverLog) error {
 	dir := s.config.Dir
 	moved, err := exists(setAsideDir(dir))
 	if err != nil {
 		return err
 	}
-	last, mirrored, err := s.lastSequences(ctx)
+	last, mirrored, err := s.states(ctx)
 	if err != nil {
 		return err
 	}
-	if !moved && mirrored <= last {
+	fits := s.config.fits(last, mirrored, time.Now())
+	if !moved && fits {
 		return nil
 	}
-	if mirrored > last {
-		s.log.WarnContext(ctx, "the log of changes ends before what subscribers were shown, as after a power failure; making their copy anew",
-			"last", last, "shown", mirrored)
+	if !fits {
+		s.log.WarnContext(ctx, "the copy of the changes that subscribers read is not as the changes are, and is made anew",
+			"first", last.FirstSeq, "last", last.LastSeq, "copied_first", mirrored.FirstSeq, "copied_last", mirrored.LastSeq, "copied_missing", mirrored.NumDeleted)
 		s.closeServer()
 		err := setAside(dir, mirrorDir(dir))
 		if err == nil {
@@ -167,20 +169,39 @@ func takeBack(dir string) error {
 	return os.Remove(setAsideDir(dir))
 }
 
-// lastSequences returns the last sequence number of CHANGES and of its mirror.
-func (s *Server) lastSequences(ctx context.Context) (log, mirror uint64, err error) {
+// fits reports whether the mirror has nothing that the log has not, and lacks nothing but the end. Both drop their oldest
+// messages by themselves, but not at the same moment.
+func (c Config) fits(log, mirror jetstream.StreamState, now time.Time) bool {
+	dropping := now.Sub(log.FirstTime) > c.ChangesAge-time.Minute || log.Bytes > uint64(c.ChangesBytes)/10*9
+	switch {
+	case mirror.LastSeq > log.LastSeq, mirror.NumDeleted > log.NumDeleted:
+		return false
+	case mirror.LastSeq == 0: // new
+		return true
+	}
+	return mirror.FirstSeq <= log.FirstSeq || dropping
+}
+
+// states returns the states of CHANGES and of its mirror.
+func (s *Server) states(ctx context.Context) (log, mirror jetstream.StreamState, err error) {
 	// The mirror first: what comes meanwhile must not make it look ahead.
 	for _, at := range []struct {
-		js   jetstream.JetStream
-		last *uint64
+		js    jetstream.JetStream
+		state *jetstream.StreamState
 	}{{s.mirrorJS, &mirror}, {s.js, &log}} {
 		stream, err := at.js.Stream(ctx, string(Changes))
 		if err != nil {
-			return 0, 0, fmt.Errorf("comparing the log of changes with its mirror: %w", err)
+			return log, mirror, fmt.Errorf("comparing the log of changes with its mirror: %w", err)
 		}
-		*at.last = stream.CachedInfo().State.LastSeq
+		*at.state = stream.CachedInfo().State
 	}
 	return log, mirror, nil
+}
+
+// lastSequences returns the last sequence number of CHANGES and of its mirror.
+func (s *Server) lastSequences(ctx context.Context) (log, mirror uint64, err error) {
+	logged, mirrored, err := s.states(ctx)
+	return logged.LastSeq, mirrored.LastSeq, err
 }
 
 // Lag returns how many changes the mirror still lacks that subscribers read, and how long it has not heard from CHANGES.

@@ -251,3 +251,35 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 		t.Errorf("a subscriber is told (-want +got):\n%s", diff)
 	}
 }
+
+// TestFits: a mirror is made anew when it has a gap that the log has not, but not because one of both has dropped old messages
+// a little earlier.
+func TestFits(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	c := jetstream.Config{ChangesAge: time.Hour, ChangesBytes: 1000}
+	log := natsjs.StreamState{FirstSeq: 3, LastSeq: 9, Msgs: 7, Bytes: 100, FirstTime: now.Add(-time.Minute)}
+	old, large := log, log
+	old.FirstTime, large.Bytes = now.Add(-time.Hour), 950
+	holed := log
+	holed.NumDeleted = 1
+	for name, test := range map[string]struct {
+		log, mirror natsjs.StreamState
+		want        bool
+	}{
+		"the same":               {log, log, true},
+		"new":                    {log, natsjs.StreamState{}, true},
+		"behind":                 {log, natsjs.StreamState{FirstSeq: 3, LastSeq: 5}, true},
+		"ahead":                  {log, natsjs.StreamState{FirstSeq: 3, LastSeq: 10}, false},
+		"without the first":      {log, natsjs.StreamState{FirstSeq: 4, LastSeq: 9}, false},
+		"first one lost":         {log, natsjs.StreamState{FirstSeq: 10, LastSeq: 9}, false},
+		"with a gap":             {log, natsjs.StreamState{FirstSeq: 3, LastSeq: 9, NumDeleted: 1}, false},
+		"with the log's own gap": {holed, holed, true},
+		"dropped by age":         {old, natsjs.StreamState{FirstSeq: 4, LastSeq: 9}, true},
+		"dropped by size":        {large, natsjs.StreamState{FirstSeq: 4, LastSeq: 9}, true},
+	} {
+		if got := jetstream.Fits(c, test.log, test.mirror, now); got != test.want {
+			t.Errorf("%s: fits = %t, want %t", name, got, test.want)
+		}
+	}
+}

@@ -152,7 +152,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err := moveLog(s.config.Dir); err != nil {
 		return err
 	}
-	log := &serverLog{log: s.log, starting: true, broken: s.breaks}
+	log := newServerLog(s.log, s.breaks)
 	if err := s.open(ctx, log); err != nil {
 		return err
 	}

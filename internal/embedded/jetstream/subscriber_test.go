@@ -369,6 +369,45 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
 }
 
+// TestSubscribersDoNotDisturbOneAnother: they share a credential, but none can change the consumer of another, listen in its
+// inbox, or have each change delivered a thousand times.
+func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Changes, change(t, "andy"))
+	conn, refused := subscriber(t, s)
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := natsjs.ConsumerConfig{Durable: "mine", AckPolicy: natsjs.AckExplicitPolicy}
+	for range 2 { // it may be asked for again
+		if _, err := js.CreateOrUpdateConsumer(t.Context(), "CHANGES", config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config.FilterSubject = "flavorless.change.nothing"
+	if _, err := js.CreateOrUpdateConsumer(t.Context(), "CHANGES", config); !errors.Is(err, natsjs.ErrConsumerExists) {
+		t.Errorf("changing a consumer: %v, want %v", err, natsjs.ErrConsumerExists)
+	}
+	if _, err := js.UpdateConsumer(t.Context(), "CHANGES", config); err == nil {
+		t.Error("a consumer can be updated")
+	}
+	for n, subject := range []string{"_INBOX.>", "_INBOX.*", "_INBOX.*.x"} {
+		if _, err := conn.SubscribeSync(subject); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
+	}
+	before := refused()
+	for range 17 {
+		if _, err := conn.SubscribeSync(allChanges); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "the 17th subscription is refused", func() bool { return refused() == before+1 })
+}
+
 func TestStrangersAreRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir())

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"golang.org/x/time/rate"
 )
 
 // subscribers accepts the connections of clients outside and passes them on to the server, after a look at what each
@@ -105,7 +107,7 @@ func (s *subscribers) pass(client net.Conn) {
 		defer client.Close()
 		toClient(client, in)
 	})
-	err = (&requests{from: bufio.NewReaderSize(client, maxLine), to: in}).run()
+	err = newRequests(client, in).run()
 	s.log.Debug("a subscriber's connection ended", "client", client.RemoteAddr().String(), "reason", err)
 	if errors.Is(err, errProtocol) { // the server says so to the client, and closes the connection
 		_ = in.SetReadDeadline(time.Now().Add(writeDeadline))
@@ -149,12 +151,32 @@ type requests struct {
 	from *bufio.Reader
 	to   io.Writer
 	out  []byte
+
+	api       *rate.Limiter   // of requests to JetStream, apart from those for messages
+	listening map[string]bool // ids of subscriptions to changes
 }
+
+func newRequests(from io.Reader, to io.Writer) *requests {
+	return &requests{
+		from: bufio.NewReaderSize(from, maxLine), to: to,
+		api: rate.NewLimiter(apiRate, apiBurst), listening: map[string]bool{},
+	}
+}
+
+// Limits of one connection. Each change is delivered to each subscription to it, and each request keeps the server from
+// others, so without limits one subscriber could delay the changes for all.
+const (
+	maxListening = 16 // subscriptions to changes
+	apiRate      = 20 // requests a second; further ones wait
+	apiBurst     = 100
+)
 
 // What a refused message is published to: subscriberPermissions do not allow it, and the error tells the client what is wrong.
 const (
 	refusedReply = "refused.the-reply-subject-must-begin-with._INBOX"
 	refusedSize  = "refused.a-message-of-a-subscriber-has-at-most.8192.bytes" // maxRequest
+	refusedInbox = "refused.subscribe-to-an-inbox-of-your-own-not-to-those-of-others"
+	refusedMany  = "refused.a-connection-has-at-most.16.subscriptions-to-changes" // maxListening
 )
 
 func (r *requests) run() error {
@@ -185,13 +207,40 @@ func (r *requests) line(line string) error {
 		return r.publish(op, args)
 	case "CONNECT": // JSON, which may have spaces in it
 		return r.write(op, []string{rest}, nil)
-	case "SUB", "UNSUB", "PING", "PONG":
+	case "SUB":
+		return r.write(op, r.subscription(args), nil)
+	case "UNSUB":
+		if len(args) == 1 { // at once, and not after some messages
+			delete(r.listening, args[0])
+		}
+		return r.write(op, args, nil)
+	case "PING", "PONG":
 		return r.write(op, args, nil)
 	case "":
 		return nil
 	}
 	_ = r.write("UNKNOWN", nil, nil) // the server answers with its error and closes the connection
 	return fmt.Errorf("%w: unknown operation %.20q", errProtocol, op)
+}
+
+// subscription returns the arguments of SUB, subject [queue] id, with another subject if they are not allowed: in the inboxes of
+// others, a client would learn the names of their consumers.
+func (r *requests) subscription(args []string) []string {
+	if len(args) != 2 && len(args) != 3 {
+		return args // the server refuses them
+	}
+	id := args[len(args)-1]
+	if rest, ok := strings.CutPrefix(args[0], inbox); ok {
+		if token, _, _ := strings.Cut(rest, "."); token == "*" || token == ">" {
+			args[0] = refusedInbox
+		}
+		return args
+	}
+	if r.listening[id] = true; len(r.listening) > maxListening {
+		delete(r.listening, id)
+		args[0] = refusedMany
+	}
+	return args
 }
 
 // publish reads a message: PUB subject [reply] size, or HPUB subject [reply] size-of-headers size.
@@ -230,6 +279,11 @@ func (r *requests) publish(op string, args []string) error {
 	}
 	if reply != "" && !strings.HasPrefix(reply, inbox) {
 		return r.write("PUB", []string{refusedReply, "0"}, []byte{})
+	}
+	if strings.HasPrefix(subject, "$JS.API.") && !strings.HasPrefix(subject, "$JS.API.CONSUMER.MSG.NEXT.") {
+		if err := r.api.Wait(context.Background()); err != nil {
+			return err
+		}
 	}
 	if check := checkOf(subject); check != nil {
 		headers := uint64(0)
@@ -273,7 +327,8 @@ func findMirror(payload []byte) []byte {
 // otherwise. The server would keep it as long as a durable one.
 const idleConsumer = 5 * time.Minute
 
-// checkConsumer returns the request for a consumer as the server may get it: a consumer that pushes anywhere but to an inbox
+// checkConsumer returns the request for a consumer as the server may get it. It makes a consumer, or finds the very same one:
+// subscribers share a credential, and none may change what another gets. A consumer that pushes anywhere but to an inbox
 // pushes to a subject for which the server refuses it. One that may leave more unacknowledged, or have more requests waiting,
 // than the server should keep in memory is given the limit, because client libraries ask for more by default. What is no such
 // request is left for the server to refuse.
@@ -284,6 +339,7 @@ func checkConsumer(payload []byte) []byte {
 	if err := d.Decode(&request); err != nil || d.More() {
 		return []byte("{}")
 	}
+	request.Action = server.ActionCreate
 	c := &request.Config
 	if c.DeliverSubject != "" && !strings.HasPrefix(c.DeliverSubject, inbox) {
 		c.DeliverSubject = "$JS.API.refused"
