@@ -36,7 +36,7 @@
 //
 // The server sends answers and deliveries to subjects that a client chooses, with permissions of its own. So every
 // connection of a subscriber is looked at on its way to the server: replies and deliveries can only go to an inbox, and
-// requests are small (subscribers.go).
+// requests are small (subscribers.go, requests.go).
 //
 // [Server.Changes] reads CHANGES for those who are served over HTTP, without consumers (changes.go).
 //
