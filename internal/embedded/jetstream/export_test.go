@@ -3,9 +3,12 @@ package jetstream
 import (
 	"bytes"
 	"context"
+	"io"
+	"log/slog"
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
@@ -69,6 +72,20 @@ func FilterRequests(sent []byte) []byte {
 	r.api.SetLimit(rate.Inf)
 	_ = r.run()
 	return got.Bytes()
+}
+
+// RequestsLeft returns how many requests to JetStream a new connection may send at once, and how many after it has sent this.
+func RequestsLeft(sent []byte) (before, after int) {
+	r := newRequests(bytes.NewReader(sent), io.Discard)
+	r.api.SetLimit(0) // none come back meanwhile
+	before = r.api.Burst()
+	_ = r.run()
+	return before, int(r.api.Tokens())
+}
+
+// NewServerLog carries the server's lines to log.
+func NewServerLog(log *slog.Logger, broken func(error)) server.Logger {
+	return newServerLog(log, broken)
 }
 
 // Encode makes a stored message, Decode takes apart its headers.
