@@ -14,7 +14,7 @@ type beside struct {
 }
 
 // bodyPatience is how long the server waits for the rest of a request's body after its answer. No request needs a body, but
-// net/http reads what is left of it, and the connection would be taken for as long as the client likes.
+// net/http reads the rest of it, so a client that sends none would hold the connection until the read timeout.
 const bodyPatience = time.Second
 
 // ServeHTTP implements http.Handler.

@@ -207,8 +207,8 @@ const idleConsumer = 5 * time.Minute
 // checkConsumer returns the request for a consumer as the server may get it. It makes a consumer, or finds the very same one:
 // subscribers share a credential, and none may change what another gets. A consumer that pushes anywhere but to an inbox
 // pushes to a subject for which the server refuses it. One that may leave more unacknowledged, or have more requests waiting,
-// than the server should keep in memory is given the limit, because client libraries ask for more by default. What is no such
-// request is left for the server to refuse.
+// than the server should keep in memory is given the limit, because client libraries ask for more by default. The server refuses a
+// body that is not such a request.
 func checkConsumer(payload []byte) []byte {
 	var request server.CreateConsumerRequest
 	d := json.NewDecoder(bytes.NewReader(payload))

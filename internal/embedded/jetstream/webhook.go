@@ -50,8 +50,8 @@ func place(webhook string) string { return strings.ToLower(webhookPrefix) + webh
 
 // Forward copies the changes to the queue of a webhook, as they are announced, until ctx ends. How far it is survives the
 // process; what it copied last may be copied again. Failures are told of, and tried again without end: there is nowhere else
-// for a change to go. What is stored among the changes and is none, as earlier releases could be made to do, is logged and
-// left out.
+// for a change to go. Stored messages that are not changes, which
+// clients of earlier releases could cause, are logged and left out.
 func (s *Server) Forward(ctx context.Context, name string, tried func(error)) {
 	var p *puller
 	persist(ctx, tried, func() (err error) {
