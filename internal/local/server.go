@@ -253,10 +253,13 @@ func (s *Server) stopAll(ctx context.Context) error {
 	s.stopping.Store(true)
 	var errs []error
 	if s.gateway != nil {
-		errs = append(errs, s.gateway.Stop(ctx))
+		errs = append(errs, s.gateway.Drain(ctx))
 	}
 	s.stopStages()
 	s.stages.Wait()
+	if s.gateway != nil { // the stages read its directory until here
+		errs = append(errs, s.gateway.Stop(ctx))
+	}
 	s.close() // or the API would wait for those who follow the changes
 	if s.http != nil {
 		errs = append(errs, s.http.Shutdown(ctx))

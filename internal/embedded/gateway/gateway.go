@@ -66,8 +66,8 @@ type Gateway struct {
 	server *server
 	cancel context.CancelFunc // ends what Stored is given
 
-	stop    sync.Once
-	stopped error
+	drain, stop      sync.Once
+	drained, stopped error
 }
 
 // Start opens the directory and serves it; it is listening when it returns. If the address is taken, nothing is touched
@@ -136,14 +136,22 @@ func (g *Gateway) Server() Credential { return g.store.server }
 // Done is closed when the gateway accepts no more connections: after Stop, or because its listener failed.
 func (g *Gateway) Done() <-chan struct{} { return g.server.served }
 
-// Stop ends the gateway: it stops accepting, lets the requests under way finish, and closes the directory. Who only begins
-// to ask, or reads a list, is told to come again (503). When ctx ends first, connections are cut, Stored's context is
-// cancelled, and the error is ctx's. Calling it again returns the first call's result.
+// Drain ends serving: the gateway stops accepting connections and finishes the requests in flight. It answers requests that
+// only begin, and lists, with 503 so that clients retry. If ctx ends first, Drain cuts the connections, cancels Stored's
+// context, and returns ctx's error. Objects, Remove and the like still work until Stop. Calling Drain again returns the first
+// call's result.
+func (g *Gateway) Drain(ctx context.Context) error {
+	g.drain.Do(func() {
+		g.drained = g.server.stop(ctx)
+		g.cancel()
+	})
+	return g.drained
+}
+
+// Stop is Drain, and then closes the directory. Calling it again returns the first call's result.
 func (g *Gateway) Stop(ctx context.Context) error {
 	g.stop.Do(func() {
-		err := g.server.stop(ctx)
-		g.cancel()
-		g.stopped = errors.Join(err, g.store.close())
+		g.stopped = errors.Join(g.Drain(ctx), g.store.close())
 	})
 	return g.stopped
 }

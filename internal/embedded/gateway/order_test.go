@@ -160,6 +160,33 @@ func TestObjectsStopsWhenTold(t *testing.T) {
 	}
 }
 
+// TestObjectsAfterDrain: whoever still reads the directory when the gateway stops serving reads it to the end.
+func TestObjectsAfterDrain(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "uploads/a.csv", "person,flavor\n")
+	e.put(t, "uploads/b.csv", "person,flavor\n")
+	var keys []string
+	err := e.Objects(t.Context(), func(o events.Object) error {
+		if len(keys) == 0 {
+			if err := e.Drain(t.Context()); err != nil {
+				t.Errorf("Drain: %v", err)
+			}
+		}
+		keys = append(keys, o.Key)
+		return nil
+	})
+	if err != nil || len(keys) != 2 {
+		t.Errorf("Objects while draining = %q, %v, want both objects", keys, err)
+	}
+	if err := e.Objects(t.Context(), func(events.Object) error { return nil }); err != nil {
+		t.Errorf("Objects after Drain: %v", err)
+	}
+	if _, err := e.RemoveBefore(t.Context(), bucket, time.Now()); err != nil {
+		t.Errorf("RemoveBefore after Drain: %v", err)
+	}
+}
+
 func TestStopLetsRequestsFinish(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan struct{}), make(chan struct{})
