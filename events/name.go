@@ -37,6 +37,9 @@ func CleanName(s, field string, missing Code) (string, *RowError) {
 	return s, nil
 }
 
+// NotUTF8 is the reason of a row with the code [InvalidUTF8], without the name of the field before it.
+const NotUTF8 = " is not valid UTF-8; save the file as UTF-8, or upload it with metadata like charset=windows-1252"
+
 // checkName refuses a name that CleanName would refuse or change: the topics are trust boundaries, too.
 func checkName(s, field string, missing Code) error {
 	clean, bad := CleanName(s, field, missing)
@@ -54,7 +57,7 @@ func checkName(s, field string, missing Code) error {
 // are broken up by U+034F, which bounds what normalising costs: https://unicode.org/reports/tr15/#Stream_Safe_Text_Format
 func cleanUnicode(s, field string) (string, *RowError) {
 	if !utf8.ValidString(s) {
-		return "", &RowError{InvalidUTF8, fmt.Sprintf("%s is not valid UTF-8; save the file as UTF-8", field)}
+		return "", &RowError{InvalidUTF8, field + NotUTF8}
 	}
 	s = strings.TrimFunc(s, isSpace)
 	if !belowMarks(s) && !norm.NFC.IsNormalString(s) {

@@ -91,7 +91,7 @@ func TestCleanName(t *testing.T) {
 			code := events.Code("")
 			if bad != nil {
 				code = bad.Code
-				if !strings.HasPrefix(bad.Reason, "person ") || len(bad.Reason) > 100 {
+				if !strings.HasPrefix(bad.Reason, "person ") || len(bad.Reason) > 110 {
 					t.Errorf("reason %q: want a short one that begins with the field", bad.Reason)
 				}
 			}

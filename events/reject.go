@@ -28,6 +28,7 @@ const (
 	DecompressionBomb  Code = "decompression_bomb"  // expands beyond all measure
 	ObjectVanished     Code = "object_vanished"     // deleted or overwritten before it was read
 	Aborted            Code = "aborted"             // on-error=abort, and there was an error
+	BadMetadata        Code = "bad_metadata"        // object metadata with an unknown value, or naming a column that the file does not have
 )
 
 // RowError says why a row was rejected, in the uploader's words.

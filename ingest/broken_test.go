@@ -129,7 +129,7 @@ func slicesOf(b []byte, n int) (parts [][]byte) {
 
 // tally reads without keeping the rows.
 func tally(body io.Reader, name string) (events.Reading, error) {
-	return ingest.Read(body, name, func(events.Update) error { return nil }, func(*events.Reject) error { return nil })
+	return ingest.Read(body, name, ingest.Options{}, func(events.Update) error { return nil }, func(*events.Reject) error { return nil })
 }
 
 // TestConnectionBreaks reads bodies whose connection breaks at any point. That is never the file's fault, whatever the
@@ -188,11 +188,11 @@ func (f *failingOnce) Read(p []byte) (int, error) {
 func TestCallerStops(t *testing.T) {
 	for _, want := range []error{errors.New("enough"), io.EOF} {
 		ok := func(events.Update) error { return nil }
-		reading, err := ingest.Read(strings.NewReader(header+"a,b\nc,d\n"), "a.csv", func(events.Update) error { return want }, nil)
+		reading, err := ingest.Read(strings.NewReader(header+"a,b\nc,d\n"), "a.csv", ingest.Options{}, func(events.Update) error { return want }, nil)
 		if !errors.Is(err, want) || reading.Rows != 1 {
 			t.Errorf("accept: %d rows, %v; want 1 and %v", reading.Rows, err, want)
 		}
-		_, err = ingest.Read(strings.NewReader(header+"a\nc,d\n"), "a.csv", ok, func(*events.Reject) error { return want })
+		_, err = ingest.Read(strings.NewReader(header+"a\nc,d\n"), "a.csv", ingest.Options{}, ok, func(*events.Reject) error { return want })
 		if !errors.Is(err, want) {
 			t.Errorf("reject: %v, want %v", err, want)
 		}
@@ -202,7 +202,7 @@ func TestCallerStops(t *testing.T) {
 // TestErrorsStay goes on after the end and after a failure.
 func TestErrorsStay(t *testing.T) {
 	for name, content := range map[string]string{"a.csv": header, "a.json": "{,", "a.ndjson": ""} {
-		r, err := ingest.Open(strings.NewReader(content), name)
+		r, err := ingest.Open(strings.NewReader(content), name, ingest.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +229,7 @@ func TestManyFields(t *testing.T) {
 				"as it comes": func(r io.Reader) io.Reader { return r }, "byte by byte": iotest.OneByteReader, "in halves": iotest.HalfReader,
 				"with its end": iotest.DataErrReader,
 			} {
-				rows, err := ingest.OpenAt(reader(strings.NewReader(file)), "a.csv", 24)
+				rows, err := ingest.OpenAt(reader(strings.NewReader(file)), "a.csv", ingest.Options{}, 24)
 				if err != nil {
 					t.Fatal(err)
 				}

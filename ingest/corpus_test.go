@@ -71,7 +71,7 @@ func describe(t *testing.T, content []byte, name string) string {
 		rows = append(rows, fmt.Sprintf("%d ", offset)+fmt.Sprintf(format, args...))
 	}
 	var accepted int64
-	reading, err := ingest.Read(bytes.NewReader(content), name, func(u events.Update) error {
+	reading, err := ingest.Read(bytes.NewReader(content), name, ingest.Options{}, func(u events.Update) error {
 		accepted++
 		if u.Remove {
 			row(u.Offset, "remove %s", short(u.Person))

@@ -78,8 +78,6 @@ var signatures = []struct{ prefix, name, mend string }{
 	{"BZh", "bzip2", "compress it with gzip or zstd"},
 	{"\xfd7zXZ\x00", "xz", "compress it with gzip or zstd"},
 	{"%PDF-", "a PDF document", "export the table in it as CSV"},
-	{"\xff\xfe", "UTF-16", "save it as UTF-8"},
-	{"\xfe\xff", "UTF-16", "save it as UTF-8"},
 }
 
 const byteOrderMark = "\xef\xbb\xbf"
@@ -96,8 +94,8 @@ func (f Format) mismatch(head []byte) *FileError {
 		}
 		return failure(events.FormatMismatch, "the name says %s, but the content is %s; %s", f, s.name, s.mend)
 	}
-	if looksUTF16(head) {
-		return failure(events.FormatMismatch, "the name says %s, but the content looks like UTF-16; save it as UTF-8", f)
+	if utf16Of(head) != "" {
+		return failure(events.FormatMismatch, "the content looks like UTF-16 without a byte order mark; save it as UTF-8, or declare it with the metadata charset=%s", utf16Of(head))
 	}
 	text := bytes.TrimLeft(head, " \t\r\n")
 	if len(text) == 0 {
@@ -122,14 +120,20 @@ func (f Format) mismatch(head []byte) *FileError {
 	return nil
 }
 
-// looksUTF16 tells whether every second byte of the beginning is zero, as Latin letters have it there without a byte order
-// mark.
-func looksUTF16(head []byte) bool {
+// utf16Of returns how text without a byte order mark seems to be encoded, if every second byte of its beginning is zero, as it
+// is with Latin letters: "utf-16le", "utf-16be" or "".
+func utf16Of(head []byte) string {
 	if len(head) < 4 {
-		return false
+		return ""
 	}
 	little, big := head[1]|head[3], head[0]|head[2]
-	return little == 0 && head[0] != 0 && head[2] != 0 || big == 0 && head[1] != 0 && head[3] != 0
+	switch {
+	case little == 0 && head[0] != 0 && head[2] != 0:
+		return "utf-16le"
+	case big == 0 && head[1] != 0 && head[3] != 0:
+		return "utf-16be"
+	}
+	return ""
 }
 
 // isSequence tells whether a second object follows the first. Read as a map from person to flavor, NDJSON under a .json

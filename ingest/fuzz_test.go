@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"bytes"
 	stdgzip "compress/gzip"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
@@ -92,6 +95,7 @@ func fuzzRead(f *testing.F, file string, oracle func(t *testing.T, content []byt
 	}
 	f.Fuzz(func(t *testing.T, content []byte, at uint16) {
 		got := readAll(t, bytes.NewReader(content), file)
+		encoded, content := content, inUTF8(content)
 		for _, u := range got.Rows {
 			clean(t, u.Person)
 			if !u.Remove {
@@ -115,15 +119,49 @@ func fuzzRead(f *testing.F, file string, oracle func(t *testing.T, content []byt
 			t.Errorf("failure %+v is incomplete", b)
 		}
 		oracle(t, content, got)
-		readOn(t, content, file, got, int(at))
+		readOn(t, encoded, file, got, int(at))
 		if len(content) > 10_000 {
 			return
 		}
-		bytewise := readAll(t, iotest.OneByteReader(bytes.NewReader(content)), file)
+		bytewise := readAll(t, iotest.OneByteReader(bytes.NewReader(encoded)), file)
 		if diff := cmp.Diff(got, bytewise); diff != "" {
 			t.Errorf("byte by byte (-whole +bytewise):\n%s", diff)
 		}
 	})
+}
+
+// inUTF8 returns what a file with a byte order mark of UTF-16 says in UTF-8, with 0xff where a surrogate stands alone, and any
+// other file as it is.
+func inUTF8(content []byte) []byte {
+	order := binary.ByteOrder(binary.LittleEndian)
+	switch {
+	case bytes.HasPrefix(content, []byte("\xff\xfe\x00\x00")):
+		return content
+	case bytes.HasPrefix(content, []byte("\xfe\xff")):
+		order = binary.BigEndian
+	case !bytes.HasPrefix(content, []byte("\xff\xfe")):
+		return content
+	}
+	var text []byte
+	for rest := content; len(rest) > 0; {
+		if len(rest) == 1 {
+			return append(text, 0xff)
+		}
+		r := rune(order.Uint16(rest))
+		rest = rest[2:]
+		if utf16.IsSurrogate(r) && len(rest) > 1 {
+			if pair := utf16.DecodeRune(r, rune(order.Uint16(rest))); pair != utf8.RuneError {
+				text, rest = utf8.AppendRune(text, pair), rest[2:]
+				continue
+			}
+		}
+		if utf16.IsSurrogate(r) {
+			text = append(text, 0xff)
+		} else {
+			text = utf8.AppendRune(text, r)
+		}
+	}
+	return text
 }
 
 // lineLength is how many bytes the line has on which an offset lies.
@@ -169,7 +207,7 @@ func readOn(t *testing.T, content []byte, file string, whole outcome, at int) {
 
 func readFrom(t *testing.T, content []byte, file string, from int64) (got outcome) {
 	t.Helper()
-	rows, err := ingest.OpenAt(bytes.NewReader(content), file, from)
+	rows, err := ingest.OpenAt(bytes.NewReader(content), file, ingest.Options{}, from)
 	if err != nil {
 		t.Fatalf("opening at %d: %v", from, err)
 	}
@@ -201,7 +239,7 @@ func clean(t *testing.T, name string) {
 }
 
 func FuzzReadCSV(f *testing.F) {
-	fuzzRead(f, "a.csv", asCSV, header, header+"andy,\"vanilla", "person;flavor\na;b\n", "flavor,action,person\n,remove,x")
+	fuzzRead(f, "a.csv", asCSV, header, header+"andy,\"vanilla", "person;flavor\na;b\n", "\xff\xfep\x00e\x00r\x00s\x00o\x00n\x00,\x00f\x00l\x00a\x00v\x00o\x00r\x00\n\x00\xb1\x03,\x00\x3c\xd8\x66\xdf\n\x00\x3c\xd8,\x00", "flavor,action,person\n,remove,x")
 }
 
 func FuzzReadTSV(f *testing.F) { fuzzRead(f, "a.tsv", asCSV, "person\tflavor\nandy\t\"") }

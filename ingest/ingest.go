@@ -13,8 +13,8 @@ import (
 
 // objects reads uploads.
 type objects interface {
-	// Open reads exactly the object that was announced, and its metadata (names in lower case). The error is
-	// events.ErrVanished if it is not there any more.
+	// Open reads exactly the object that was announced, and its metadata: names in lower case, and the object's Content-Type
+	// as MetadataContentType. The error is events.ErrVanished if the object is not there any more.
 	Open(ctx context.Context, o events.Object) (body io.ReadCloser, metadata map[string]string, err error)
 }
 
@@ -73,9 +73,6 @@ func New(c Config) *Ingester {
 	}
 	return &Ingester{c}
 }
-
-// abortName and abortValue are the metadata with which an uploader asks for all or nothing.
-const abortName, abortValue = "on-error", "abort"
 
 // Ingest reads one uploaded object and publishes its rows. When it returns nil, the ledger knows the end of it (all
 // batches are published, or the file has failed), or the rest is published as a span. Any error means that nothing is
@@ -162,9 +159,14 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 	if err != nil {
 		return vanished(from, rejects, err)
 	}
-	if metadata[abortName] == abortValue && from.Offset == 0 {
+	options, err := ParseOptions(metadata)
+	if err != nil {
+		reading, failed := broken(events.Reading{}, err)
+		return reading, nil, errors.Join(failed, body.Close())
+	}
+	if options.Abort && from.Offset == 0 {
 		log.InfoContext(ctx, "reading it through first, as on-error=abort asks")
-		trial, err := Read(body, o.Key, func(events.Update) error { return nil }, rejects.add)
+		trial, err := Read(body, o.Key, options, func(events.Update) error { return nil }, rejects.add)
 		if err = errors.Join(err, body.Close()); err != nil {
 			return events.Reading{}, nil, err
 		}
@@ -179,7 +181,7 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 	defer body.Close()
 	out := publisher{in.cfg.Updates, in.cfg.Log}.stream(ctx)
 	p := &pass{Ingester: in, ctx: ctx, from: from, rejects: rejects, batch: events.NewBatchWriter(origin), out: out}
-	reading, rest, err := p.run(body)
+	reading, rest, err := p.run(body, options)
 	if failed := out.close(); failed != nil {
 		return events.Reading{}, nil, failed // before err: it may be but a consequence
 	}
@@ -195,16 +197,16 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 	return reading, nil, err
 }
 
-// Read reads a file to its end, or to where it breaks; name tells the format. It hands on each row that is accepted and
+// Read reads a file to its end, or to where it breaks; its name tells the format. It hands on each row that is accepted and
 // each that is rejected, and returns what there was: format, rows, how many were rejected, and why reading broke, if it
 // did. The error is one of body, accept or reject.
-func Read(body io.Reader, name string, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
-	return readAt(body, name, 0, accept, reject)
+func Read(body io.Reader, name string, o Options, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
+	return readAt(body, name, o, 0, accept, reject)
 }
 
-func readAt(body io.Reader, name string, offset int64, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
+func readAt(body io.Reader, name string, o Options, offset int64, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
 	var reading events.Reading
-	rows, err := OpenAt(body, name, offset)
+	rows, err := OpenAt(body, name, o, offset)
 	if err != nil {
 		return broken(reading, err)
 	}

@@ -100,7 +100,7 @@ func TestMemory(t *testing.T) {
 
 func exhaust(t *testing.T, body *endless, file string) (rows int64, code events.Code) {
 	t.Helper()
-	r, err := ingest.Open(body, file)
+	r, err := ingest.Open(body, file, ingest.Options{})
 	if err == nil {
 		for err == nil {
 			_, _, err = r.Next()

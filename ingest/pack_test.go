@@ -37,7 +37,7 @@ func TestRowsReachTheOtherSide(t *testing.T) {
 	}
 	batch := events.NewBatchWriter(origin)
 	var kept []events.Message // messages are on their way while the next is packed
-	reading, err := ingest.Read(bytes.NewReader(file), "a.csv", func(u events.Update) error {
+	reading, err := ingest.Read(bytes.NewReader(file), "a.csv", ingest.Options{}, func(u events.Update) error {
 		want = append(want, u)
 		if batch.Add(u); batch.Size() > ingest.MaxMessage-2*events.MaxRow {
 			kept = append(kept, batch.Message())

@@ -30,8 +30,8 @@ const batchRejects = 10_000
 var errPaused = errors.New("paused")
 
 // run returns what was read of the whole file, and if it stopped before the end, the rest of it.
-func (p *pass) run(body io.Reader) (events.Reading, *events.Span, error) {
-	reading, err := readAt(body, p.from.Object.Key, p.from.Offset, p.accept, p.reject)
+func (p *pass) run(body io.Reader, o Options) (events.Reading, *events.Span, error) {
+	reading, err := readAt(body, p.from.Object.Key, o, p.from.Offset, p.accept, p.reject)
 	if err == nil && p.batch.Rows() > 0 {
 		err = p.cut()
 	}

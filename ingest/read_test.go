@@ -52,7 +52,7 @@ func tryRead(t reporter, body io.Reader, name string) (outcome, error) {
 		}
 		last = offset
 	}
-	reading, err := ingest.Read(body, name, func(u events.Update) error {
+	reading, err := ingest.Read(body, name, ingest.Options{}, func(u events.Update) error {
 		forward(u.Offset)
 		got.Rows = append(got.Rows, u)
 		return nil

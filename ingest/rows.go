@@ -31,28 +31,28 @@ type decoder interface {
 
 // Open begins to read body, whose format its name tells. The error is a *FileError if the content is not that, and any
 // other error when the body itself can't be read. The caller closes both the body and the Rows.
-func Open(body io.Reader, name string) (*Rows, error) { return OpenAt(body, name, 0) }
+func Open(body io.Reader, name string, o Options) (*Rows, error) { return OpenAt(body, name, o, 0) }
 
 // OpenAt is Open for a reader that goes on where another one stopped: at the offset of a row that the other one would have
 // read next. Body is the whole file all the same. Offsets and lines are those of the whole file.
-func OpenAt(body io.Reader, name string, offset int64) (*Rows, error) {
+func OpenAt(body io.Reader, name string, o Options, offset int64) (*Rows, error) {
 	format, err := FormatOf(name)
 	if err != nil {
 		return nil, err
 	}
-	src, err := newSource(body, format)
+	src, err := newSource(body, format, o.charset)
 	if err != nil {
 		return nil, err
 	}
 	rows := &Rows{src: src, format: format}
-	if rows.decoder, err = newDecoder(src, format, offset); err != nil {
+	if rows.decoder, err = newDecoder(src, format, o.names(), offset); err != nil {
 		src.Close()
-		return nil, err
+		return nil, src.readAs(err)
 	}
 	return rows, nil
 }
 
-func newDecoder(src *source, format Format, offset int64) (decoder, error) {
+func newDecoder(src *source, format Format, names columnNames, offset int64) (decoder, error) {
 	if format.Rows != "ndjson" {
 		src.window = &window{line: 1}
 	}
@@ -117,7 +117,7 @@ func (r *Rows) Next() (events.Update, *events.Reject, error) {
 	}
 	reject, err := r.decoder.next(&r.row)
 	if err != nil {
-		r.err = explain(r.decoder, err)
+		r.err = r.src.readAs(explain(r.decoder, err))
 		return events.Update{}, nil, r.err
 	}
 	r.read++

@@ -51,7 +51,8 @@ func endless(err error) bool {
 // bombs, and tells an unreadable file (a FileError) from a connection that broke (any other error; worth a retry).
 type source struct {
 	body    *bodyReader
-	plain   io.Reader // body decompressed
+	plain   io.Reader // body decompressed, in UTF-8
+	charset charset   // that plain was converted from; UTF-8 if zero
 	close   func()
 	format  Format
 	read    int64 // bytes of plain handed out
@@ -82,9 +83,9 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// chunks hands the body on in pieces of bufferSize, whatever pieces the network brings it in.
+// chunks hands on what it reads in pieces of bufferSize, whatever pieces it comes in.
 type chunks struct {
-	body *bodyReader
+	in   io.Reader
 	buf  []byte
 	rest []byte // of buf, not handed out yet
 	err  error
@@ -98,7 +99,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 		n := 0
 		for n < len(c.buf) && c.err == nil {
 			var m int
-			m, c.err = c.body.Read(c.buf[n:])
+			m, c.err = c.in.Read(c.buf[n:])
 			n += m
 		}
 		c.rest = c.buf[:n]
@@ -111,9 +112,9 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func newSource(body io.Reader, format Format) (*source, error) {
+func newSource(body io.Reader, format Format, declared charset) (*source, error) {
 	s := &source{body: &bodyReader{r: body}, close: func() {}, format: format}
-	compressed := &chunks{body: s.body}
+	compressed := &chunks{in: s.body}
 	var err error
 	switch format.Compression {
 	case "gzip":
@@ -129,6 +130,10 @@ func newSource(body io.Reader, format Format) (*source, error) {
 	}
 	if err != nil {
 		return nil, s.explain(err)
+	}
+	if err := s.decodeText(declared); err != nil {
+		s.close()
+		return nil, err
 	}
 	s.begin(0)
 	return s, nil

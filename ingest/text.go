@@ -39,7 +39,7 @@ func (t *text) of(quoted jsontext.Value) (string, *events.RowError) {
 		return t.copy(quoted[1 : len(quoted)-1]), nil
 	}
 	if !utf8.Valid(quoted) {
-		return "", &events.RowError{Code: events.InvalidUTF8, Reason: "the text is not valid UTF-8; save the file as UTF-8"}
+		return "", &events.RowError{Code: events.InvalidUTF8, Reason: "the text" + events.NotUTF8}
 	}
 	b, err := jsontext.AppendUnquote(nil, quoted)
 	if err != nil {

@@ -65,7 +65,7 @@ func check(ctx context.Context, t *terminal, file, as string, asJSON bool) (int,
 	defer in.Close()
 	bar := t.bar(size, file)
 	var header bool
-	reading, err := ingest.Read(&cancelable{ctx, io.TeeReader(in, bar)}, name, func(events.Update) error { return nil }, func(r *events.Reject) error {
+	reading, err := ingest.Read(&cancelable{ctx, io.TeeReader(in, bar)}, name, ingest.Options{}, func(events.Update) error { return nil }, func(r *events.Reject) error {
 		if asJSON {
 			return t.json(struct {
 				File string `json:"file"`

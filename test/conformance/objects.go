@@ -24,7 +24,8 @@ type Objects struct {
 	GetReport     func(ctx context.Context, key string) (io.ReadCloser, error)
 	RemoveReports func(ctx context.Context, prefix string) error
 
-	// Put stores an upload and returns what is announced of it, Delete removes what has its key.
+	// Put stores an upload and returns what is announced of it, Delete removes what has its key. The Content-Type is text/csv;
+	// charset=windows-1252.
 	Put    func(t *testing.T, key, body string, metadata map[string]string) events.Object
 	Delete func(t *testing.T, key string)
 
@@ -75,7 +76,8 @@ func objectRead(t *testing.T, b Objects) {
 	if got != text {
 		t.Errorf("read %q, want %q", got, text)
 	}
-	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, metadata); diff != "" {
+	want := map[string]string{"on-error": "abort", "content-type": "text/csv; charset=windows-1252"}
+	if diff := cmp.Diff(want, metadata); diff != "" {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}
 	if got, _ := b.read(t, b.Put(t, "uploads/empty.csv", "", nil)); got != "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
 	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
@@ -28,7 +30,7 @@ func Client(a ours.Access) *s3.Client {
 type Objects struct{ Client *s3.Client }
 
 // Open reads exactly the object that was announced: its version, or else the object under its key as long as that has the
-// announced ETag. The error is events.ErrVanished if that is gone.
+// announced ETag. The metadata include the Content-Type. The error is events.ErrVanished if the object is gone.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 func (s Objects) Open(ctx context.Context, o events.Object) (io.ReadCloser, map[string]string, error) {
 	in := &s3.GetObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key)}
@@ -44,7 +46,12 @@ func (s Objects) Open(ctx context.Context, o events.Object) (io.ReadCloser, map[
 		}
 		return nil, nil, fmt.Errorf("opening s3://%s/%s: %w", o.Bucket, o.Key, err)
 	}
-	return out.Body, out.Metadata, nil
+	metadata := maps.Clone(out.Metadata)
+	if metadata == nil {
+		metadata = map[string]string{}
+	}
+	metadata[ingest.MetadataContentType] = aws.ToString(out.ContentType)
+	return out.Body, metadata, nil
 }
 
 // gone goes by the code where the service gives one that is modeled, and by the status otherwise: NoSuchVersion and

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -43,7 +44,9 @@ func TestObjectsConformance(t *testing.T) {
 					Open: buckets.Objects{Client: client}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove, Versioned: versioned,
 					Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
 						t.Helper()
-						out, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: uploads, Key: &key, Body: strings.NewReader(body), Metadata: metadata})
+						out, err := client.PutObject(t.Context(), &s3.PutObjectInput{
+							Bucket: uploads, Key: &key, Body: strings.NewReader(body), Metadata: metadata, ContentType: aws.String("text/csv; charset=windows-1252"),
+						})
 						if err != nil {
 							t.Fatal(err)
 						}

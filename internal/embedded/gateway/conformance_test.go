@@ -23,6 +23,7 @@ func TestObjectsConformance(t *testing.T) {
 				t.Helper()
 				if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
 					Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(body), Metadata: metadata,
+					ContentType: aws.String("text/csv; charset=windows-1252"),
 				}); err != nil {
 					t.Fatal(err)
 				}
