@@ -50,6 +50,9 @@ type Config struct {
 	// Change it only while nothing is being ingested: batches are cut alike on every run only with the same value.
 	BatchBytes int
 
+	// Ignore holds the names of objects that are no uploads. The ledger does not know of them.
+	Ignore events.IgnoreList
+
 	// Pause is asked between batches whether to stop reading, such as BeforeDeadline. The rest of the file is then published
 	// to Updates as a span, and whoever gets that goes on with Resume. Nil never stops.
 	Pause func(ctx context.Context) bool
@@ -76,8 +79,13 @@ func New(c Config) *Ingester {
 
 // Ingest reads one uploaded object and publishes its rows. When it returns nil, the ledger knows the end of it (all
 // batches are published, or the file has failed), or the rest is published as a span. Any error means that nothing is
-// decided and the event should come again; everything it then does again has the same ids and versions as before.
+// decided and the event should come again; everything it then does again has the same ids and versions as before. Objects
+// in Config.Ignore are left alone.
 func (in *Ingester) Ingest(ctx context.Context, o events.Object) error {
+	if in.cfg.Ignore.Match(o) {
+		in.cfg.Log.InfoContext(ctx, "object ignored", "event", "object_ignored", "key", o.Key)
+		return nil
+	}
 	return in.Resume(ctx, events.Span{Object: o})
 }
 

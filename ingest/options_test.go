@@ -2,9 +2,11 @@ package ingest_test
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
@@ -51,5 +53,15 @@ func TestParseOptions(t *testing.T) {
 	}
 	if names := slices.Sorted(slices.Values(ingest.Charsets())); len(slices.Compact(names)) != len(ingest.Charsets()) {
 		t.Errorf("Charsets() = %q has a name twice", ingest.Charsets())
+	}
+}
+
+// TestIgnoredObjectsAreLeftAlone: an object that is no upload is neither opened nor recorded. The nil ports would panic.
+func TestIgnoredObjectsAreLeftAlone(t *testing.T) {
+	in := ingest.New(ingest.Config{Ignore: events.DefaultIgnoreList(), Log: slog.New(slog.DiscardHandler)})
+	for _, key := range []string{"uploads/2026/", "uploads/run/_SUCCESS", "uploads/.a.csv.crc"} {
+		if err := in.Ingest(t.Context(), events.Object{Bucket: "b", Key: key, ETag: "e", Sequencer: "1", Time: time.Now()}); err != nil {
+			t.Errorf("Ingest(%q): %v", key, err)
+		}
 	}
 }

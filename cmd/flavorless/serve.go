@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +38,9 @@ func newServe(t *terminal) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg.Log = newLog(t, verbose, logJSON)
+			if slices.Equal(cfg.Ignore, events.IgnoreList{""}) {
+				cfg.Ignore = events.IgnoreList{}
+			}
 			run := func() (err error) {
 				if cfg.Webhooks, err = webhooks(c.Context(), cfg.Log, cfg.Webhooks, webhookFile); err != nil {
 					return err
@@ -71,6 +75,8 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&webhookFile, "webhook-file", "",
 		"deliver changes to the URLs in this file, one a line; # begins a comment line (default, without --webhook: the URLs in the environment variable FLAVORLESS_WEBHOOKS, separated by spaces)")
 	flags.IntVar(&cfg.WebhookTries, "webhook-tries", 12, "deliveries to a webhook after which a change is one of its dead letters")
+	flags.StringArrayVar((*[]string)(&cfg.Ignore), "ignore", events.DefaultIgnoreList(),
+		"objects whose file name matches this pattern are no uploads (can be repeated; replaces the defaults; '' ignores none). Empty objects whose key ends in / never are")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
 	flags.BoolVar(&logJSON, "log-json", false, "log as JSON, a line an entry")
 	grouped(c, limitFlags(&cfg.Limits), retentionFlags(&cfg.Retention))

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/config"
 )
 
@@ -27,14 +29,15 @@ func env(pairs ...string) *config.Env {
 
 func TestEverythingWrongIsToldAtOnce(t *testing.T) {
 	e := env("LOG_LEVEL=loud", "AWS_REGION=eu-west-1", "AWS_SECRET_ACCESS_KEY=hush", "AWS_ENDPOINT_URL_SNS=https://user:hush@",
-		"UPDATES_TOPIC_ARN=arn:aws:sqs:eu-west-1:1:t", "REPORTS_BUCKET= reports", "DEAD_LETTER_QUEUE_URL=dead")
+		"UPDATES_TOPIC_ARN=arn:aws:sqs:eu-west-1:1:t", "REPORTS_BUCKET= reports", "IGNORED_OBJECTS=*.tmp [a", "DEAD_LETTER_QUEUE_URL=dead")
 	e.Function("ingest")
 	e.AWS()
 	e.Ingest()
 	want := "bad configuration: STAGE is missing; LOG_LEVEL is \"loud\"; debug, info, warn and error are possible; " +
 		"AWS_ACCESS_KEY_ID is missing; AWS_ENDPOINT_URL_SNS is not an absolute URL; " +
 		"UPDATES_TOPIC_ARN is \"arn:aws:sqs:eu-west-1:1:t\", which is not the ARN of something in sns; UPLOADS_TABLE is missing; " +
-		"REPORTS_BUCKET has white space around it; DEAD_LETTER_QUEUE_URL is not an absolute URL"
+		"REPORTS_BUCKET has white space around it; DEAD_LETTER_QUEUE_URL is not an absolute URL; " +
+		"IGNORED_OBJECTS has a bad pattern: \"[a\" is not a pattern of file names; write one like *.tmp, without a slash"
 	err := e.Err()
 	if !errors.Is(err, config.ErrInvalid) {
 		t.Fatalf("got %v, want config.ErrInvalid", err)
@@ -68,6 +71,21 @@ func TestWhatIsThereIsRead(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("read (-want +got):\n%s", diff)
+	}
+}
+
+func TestIgnoredObjects(t *testing.T) {
+	for _, tt := range []struct {
+		variables []string
+		want      events.IgnoreList
+	}{
+		{nil, events.DefaultIgnoreList()},
+		{[]string{"IGNORED_OBJECTS="}, events.IgnoreList{}},
+		{[]string{"IGNORED_OBJECTS= *.tmp  _SUCCESS "}, events.IgnoreList{"*.tmp", "_SUCCESS"}},
+	} {
+		if got := env(tt.variables...).Ingest().Ignore; !slices.Equal(got, tt.want) {
+			t.Errorf("%q gives %q, want %q", tt.variables, got, tt.want)
+		}
 	}
 }
 

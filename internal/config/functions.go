@@ -3,6 +3,8 @@ package config
 import (
 	"log/slog"
 	"strings"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // Function is what every function is told.
@@ -63,11 +65,27 @@ type Ingest struct {
 	UploadsTable    string
 	ReportsBucket   string
 	DeadLetterQueue string // URL
+	Ignore          events.IgnoreList
 }
 
-// Ingest reads UPDATES_TOPIC_ARN, UPLOADS_TABLE, REPORTS_BUCKET and DEAD_LETTER_QUEUE_URL.
+// Ingest reads UPDATES_TOPIC_ARN, UPLOADS_TABLE, REPORTS_BUCKET, DEAD_LETTER_QUEUE_URL and IGNORED_OBJECTS. The last are patterns
+// with spaces between; events.DefaultIgnoreList if it is not set.
 func (e *Env) Ingest() Ingest {
-	return Ingest{e.arn("UPDATES_TOPIC_ARN", "sns"), e.text("UPLOADS_TABLE"), e.text("REPORTS_BUCKET"), e.deadLetterQueue()}
+	return Ingest{
+		e.arn("UPDATES_TOPIC_ARN", "sns"), e.text("UPLOADS_TABLE"), e.text("REPORTS_BUCKET"), e.deadLetterQueue(), e.ignoreList("IGNORED_OBJECTS"),
+	}
+}
+
+func (e *Env) ignoreList(name string) events.IgnoreList {
+	patterns, given := e.lookup(name)
+	if !given {
+		return events.DefaultIgnoreList()
+	}
+	list, err := events.ParseIgnoreList(strings.Fields(patterns))
+	if err != nil {
+		e.wrong(name, "has a bad pattern: %v", err)
+	}
+	return list
 }
 
 // Apply is what the function apply is told.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/webhook"
 )
 
@@ -31,6 +32,9 @@ type Config struct {
 	// ReadFor is how long a file is read, at least, before the rest of it is handed on as a message of its own; 10 seconds.
 	// A crash in the middle of a long file costs so much reading, and no more.
 	ReadFor time.Duration
+
+	// Ignore holds the names of objects that are no uploads; events.DefaultIgnoreList if nil.
+	Ignore events.IgnoreList
 
 	Limits    Limits
 	Retention Retention
@@ -92,6 +96,12 @@ func (c Config) checked() (Config, error) {
 		return c, fmt.Errorf("%w: files can't be read for %s at a time", ErrConfig, c.ReadFor)
 	}
 	c.ReadFor = cmp.Or(c.ReadFor, readFor)
+	if c.Ignore == nil {
+		c.Ignore = events.DefaultIgnoreList()
+	}
+	if _, err := events.ParseIgnoreList(c.Ignore); err != nil {
+		return c, fmt.Errorf("%w: ignored objects: %w", ErrConfig, err)
+	}
 	seen := map[string]bool{}
 	for i, url := range c.Webhooks {
 		if err := webhook.Check(url); err != nil {

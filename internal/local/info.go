@@ -9,27 +9,30 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // Info tells how to reach a running server. It is kept in its data folder, readable by its owner alone, because it has the
 // credentials.
 type Info struct {
-	PID           int    `json:"pid"`
-	API           string `json:"api"`     // base URL
-	S3            string `json:"s3"`      // endpoint URL
-	NATS          string `json:"nats"`    // URL without credentials
-	Metrics       string `json:"metrics"` // URL; empty if they are not served
-	Bucket        string `json:"bucket"`
-	ReportsBucket string `json:"reportsBucket"`
-	Region        string `json:"region"`
-	AccessKey     string `json:"accessKey"`
-	SecretKey     string `json:"secretKey"`
-	NATSUser      string `json:"natsUser"` // may read changes, and nothing else
-	NATSPassword  string `json:"natsPassword"`
-	Audience      string `json:"audience"`
-	Scope         string `json:"scope"`             // required; may be empty
-	Development   bool   `json:"developmentIssuer"` // tokens come from the data folder's own issuer
-	Control       string `json:"control"`           // secret for DeadLettersPath; another at each start
+	PID           int               `json:"pid"`
+	API           string            `json:"api"`     // base URL
+	S3            string            `json:"s3"`      // endpoint URL
+	NATS          string            `json:"nats"`    // URL without credentials
+	Metrics       string            `json:"metrics"` // URL; empty if they are not served
+	Bucket        string            `json:"bucket"`
+	ReportsBucket string            `json:"reportsBucket"`
+	Region        string            `json:"region"`
+	AccessKey     string            `json:"accessKey"`
+	SecretKey     string            `json:"secretKey"`
+	NATSUser      string            `json:"natsUser"` // may read changes, and nothing else
+	NATSPassword  string            `json:"natsPassword"`
+	Audience      string            `json:"audience"`
+	Scope         string            `json:"scope"`             // required; may be empty
+	Development   bool              `json:"developmentIssuer"` // tokens come from the data folder's own issuer
+	Ignore        events.IgnoreList `json:"ignore"`            // names of objects that are no uploads
+	Control       string            `json:"control"`           // secret for DeadLettersPath; another at each start
 }
 
 const infoFile = "server.json"

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"testing"
 
@@ -50,7 +51,7 @@ func TestInfoOfAKilledServer(t *testing.T) {
 	if looked == 0 {
 		t.Error("the start logs nothing, so nobody looked")
 	}
-	if info, err := local.ReadInfo(dir); err != nil || info != s.Info() {
+	if info, err := local.ReadInfo(dir); err != nil || !reflect.DeepEqual(info, s.Info()) {
 		t.Errorf("when it is ready: %v, %v", info, err)
 	}
 }
@@ -87,7 +88,7 @@ func TestWhoLooksDoesNotStopAStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info, err := local.ReadInfo(dir); err != nil || info != s.Info() {
+	if info, err := local.ReadInfo(dir); err != nil || !reflect.DeepEqual(info, s.Info()) {
 		t.Errorf("%v, %v", info, err)
 	}
 	if err := s.Stop(context.WithoutCancel(t.Context())); err != nil {

@@ -138,7 +138,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		PID: os.Getpid(), API: reachable("http", s.listener.Addr().String()), S3: reachable("http", s.gateway.Addr()),
 		NATS: reachable("nats", s.streams.Addr()), Metrics: s.metricsURL, Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
 		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
-		Audience: cfg.Audience, Scope: cfg.RequiredScope, Development: cfg.development(), Control: s.control,
+		Audience: cfg.Audience, Scope: cfg.RequiredScope, Development: cfg.development(), Ignore: cfg.Ignore, Control: s.control,
 	}
 	if cfg.development() {
 		s.info.Audience = audience

@@ -24,6 +24,9 @@ const (
 
 // stored is called for each object before its upload is answered.
 func (s *Server) stored(ctx context.Context, o events.Object) error {
+	if s.cfg.Ignore.Match(o) {
+		return nil
+	}
 	err := handOver(ctx, s.streams.Topic(jetstream.Uploads), o)
 	s.vitals.pulse("gateway").beat(s.cfg.Clock(), err != nil)
 	return err
@@ -148,6 +151,9 @@ func applyTogether(applier *ingest.Applier) jetstream.Handler {
 // upload, but the object is there, and whoever sees it there expects it to count. Announcing twice does no harm.
 func (s *Server) reconcile(ctx context.Context) error {
 	err := s.gateway.Objects(ctx, func(o events.Object) error {
+		if s.cfg.Ignore.Match(o) {
+			return nil
+		}
 		_, err := s.db.Upload(ctx, o.UploadID())
 		if !errors.Is(err, events.ErrNotFound) {
 			return err

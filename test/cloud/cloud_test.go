@@ -57,6 +57,10 @@ func testTeam(t *testing.T, d *deployment) {
 		t.Fatalf("GET /team: %d %s", got.status, got.body)
 	}
 
+	// A console's folder and what a job leaves are no uploads.
+	d.aws(t, "s3api", "put-object", "--bucket", d.Ref("UploadsBucket"), "--key", "uploads/2026/")
+	d.aws(t, "s3", "cp", filepath.Join(root, "test/testdata/favorites.csv"), "s3://"+d.Ref("UploadsBucket")+"/uploads/2026/_SUCCESS")
+
 	second := filepath.Join(t.TempDir(), "second.json")
 	if err := os.WriteFile(second, []byte(`{"andy": "pistachio", "dan": "mint chocolate chip", "eileen": "rocky road", "liz": null, "zoë": "pistachio"}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -65,6 +69,9 @@ func testTeam(t *testing.T, d *deployment) {
 	u = d.settled(t, "uploads/second.json")
 	if want := (events.Counts{Rows: 5, Applied: 5, Batches: 1, BatchesApplied: 1}); u.Status != events.Live || u.Counts != want {
 		t.Fatalf("%+v", u)
+	}
+	if got := d.ask(t, http.MethodGet, "/uploads", d.token); got.status != http.StatusOK || bytes.Contains(got.body, []byte("uploads/2026/")) {
+		t.Errorf("GET /uploads: %d %s, want no upload below uploads/2026/", got.status, got.body)
 	}
 	if got := d.ask(t, http.MethodGet, "/ice-cream/zo%C3%AB", d.token); got.status != http.StatusOK {
 		t.Errorf("GET /ice-cream/zoë: %d %s", got.status, got.body)

@@ -4,8 +4,11 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // functions: those there should be, made of what lambdazip packs, seen in traces.
@@ -16,6 +19,10 @@ func functions(t *template) (c complaints) {
 	}
 	if diff := cmp.Diff(want, t.of(aFunction)); diff != "" {
 		c.add("functions (-want +got):\n%s", diff)
+	}
+	patterns := strings.Fields(text(t.get("IngestLambdaFunction", "Environment", "Variables", "IGNORED_OBJECTS")))
+	if diff := cmp.Diff(events.DefaultIgnoreList(), events.IgnoreList(patterns)); diff != "" {
+		c.add("IngestLambdaFunction: the default of ignored objects is not that of the one-machine server (-want +got):\n%s", diff)
 	}
 	code := map[string]string{}
 	for _, id := range t.of(aFunction) {

@@ -38,6 +38,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 		Updates: topics.Topic{Client: topics.Client(access), ARN: cfg.UpdatesTopic},
 		Ledger:  metrics.Ledger{Next: ledger, To: tools.Metrics},
 		Reports: buckets.Reports{Client: store, Bucket: cfg.ReportsBucket},
+		Ignore:  cfg.Ignore,
 		Clock:   time.Now,
 		Log:     tools.Log,
 		Pause:   ingest.BeforeDeadline(pause),
