@@ -126,6 +126,13 @@ func FuzzDecodeSpan(f *testing.F) {
 	} {
 		f.Add(bytes.Replace(m.Body, []byte(e.old), []byte(e.new), 1))
 	}
+	for _, s := range goldenContinuations() {
+		m, err := s.Message()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(m.Body)
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s, err := events.DecodeSpan(body)
 		if err != nil {

@@ -112,6 +112,79 @@ func TestGoldenSpanDecodes(t *testing.T) {
 	}
 }
 
+// goldenContinuations are spans that say how to start reading in the middle of a file, one for each format.
+func goldenContinuations() map[string]events.Span {
+	spans := map[string]events.Span{}
+	for name, state := range map[string]events.ReaderState{
+		"csv":    {Line: 170_000_002, Column: 1, CSV: &events.CSVState{Separator: ";", Width: 5, Person: 3, Flavor: 0, Action: -1}},
+		"json":   {Line: 1, Column: 5_000_000_124, Open: "["},
+		"ndjson": {Line: 170_000_001, Column: 3},
+	} {
+		s := goldenSpan()
+		s.Object.Key, s.Object.Size, s.Continuations, s.Reader = "uploads/a long file."+name, 30_000_000_000, 7, &state
+		spans["span-"+name] = s
+	}
+	return spans
+}
+
+func TestGoldenContinuations(t *testing.T) {
+	schemas := readDocument(t).messageSchemas(t)
+	for name, want := range goldenContinuations() {
+		m, err := want.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".json", append(bytes.Clone(m.Body), '\n'))
+		if err := schemas.check(m); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		got, err := events.DecodeSpan(readGolden(t, name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestBadReaderStates(t *testing.T) {
+	for _, edit := range [][3]string{
+		{"span-csv", `"continuations":7`, `"continuations":-7`},
+		{"span-csv", `"size":30000000000`, `"size":5000000122`},
+		{"span-csv", `"line":170000002`, `"line":0`},
+		{"span-csv", `"line":170000002`, `"line":5000000125`},
+		{"span-csv", `"column":1`, `"column":0`},
+		{"span-csv", `"column":1`, `"column":1,"open":"["`},
+		{"span-csv", `"separator":";"`, `"separator":""`},
+		{"span-csv", `"separator":";"`, `"separator":";;"`},
+		{"span-csv", `"separator":";"`, `"separator":"é"`},
+		{"span-csv", `"separator":";"`, `"separator":"\n"`},
+		{"span-csv", `"separator":";"`, `"separator":"\""`},
+		{"span-csv", `"width":5`, `"width":3`},
+		{"span-csv", `"width":5`, `"width":2000000`},
+		{"span-csv", `"flavor":0`, `"flavor":3`},
+		{"span-csv", `"flavor":0`, `"flavor":-1`},
+		{"span-csv", `"person":3`, `"person":5`},
+		{"span-csv", `"action":-1`, `"action":-2`},
+		{"span-csv", `"action":-1`, `"action":3`},
+		{"span-csv", `"action":-1`, `"action":9000000000000000000000`},
+		{"span-json", `"open":"["`, `"open":"]"`},
+		{"span-json", `"open":"["`, `"open":"` + strings.Repeat("[", 100) + `"`},
+		{"span-json", `"column":5000000124`, `"column":5000000125`},
+		{"span-ndjson", `"column":3`, `"column":9223372036854775807`},
+	} {
+		good := readGolden(t, edit[0]+".json")
+		body := bytes.Replace(good, []byte(edit[1]), []byte(edit[2]), 1)
+		if bytes.Equal(good, body) {
+			t.Fatalf("%s has no %s", edit[0], edit[1])
+		}
+		if s, err := events.DecodeSpan(body); err == nil {
+			t.Errorf("%s with %.60s decodes as %+v", edit[0], edit[2], s)
+		}
+	}
+}
+
 // goldenMessages are the messages of these, under their names.
 func goldenMessages(t fataler) map[string]events.Message {
 	messages := map[string]events.Message{}

@@ -29,6 +29,7 @@ const (
 	ObjectVanished     Code = "object_vanished"     // deleted or overwritten before it was read
 	Aborted            Code = "aborted"             // on-error=abort, and there was an error
 	BadMetadata        Code = "bad_metadata"        // object metadata with an unknown value, or naming a column that the file does not have
+	Endless            Code = "endless"             // reading was continued too often without reaching the end
 )
 
 // RowError says why a row was rejected, in the uploader's words.

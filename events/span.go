@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 )
@@ -24,7 +25,41 @@ type Span struct {
 	// RejectsOmitted is the number of rejected rows that the report leaves out so far. Messages of earlier releases do not have
 	// it; their reports had no limit.
 	RejectsOmitted int64 `json:"rejectsOmitted,omitzero"`
+
+	// Continuations is the number of messages that reading this file has taken after the first, this one included. It is 0 in
+	// messages of earlier releases, which did not count.
+	Continuations int64 `json:"continuations,omitzero"`
+
+	// Reader, if non-nil, lets the reader start at Offset without reading what precedes it. It is nil where offsets in the file
+	// are not offsets in the stored object, as in compressed files, and in messages of earlier releases; the file is then read
+	// from its beginning, and rows before Offset are skipped.
+	Reader *ReaderState `json:"reader,omitzero"`
 }
+
+// ReaderState is what a reader that starts in the middle of a file can't see: where it is, and what the beginning of the
+// file says about the rows. It has a bounded size, whatever the file's header.
+type ReaderState struct {
+	Line   int64      `json:"line"`          // line of the row at the offset, from 1
+	Column int64      `json:"column"`        // byte within that line at which the row begins, from 1
+	CSV    *CSVState  `json:"csv,omitzero"`  // of CSV and TSV files only
+	Open   JSONOpener `json:"open,omitzero"` // of JSON files only; NDJSON files have neither
+}
+
+// CSVState is what the header of a CSV or TSV file says. Columns are counted from 0.
+type CSVState struct {
+	Separator string `json:"separator"` // of fields: one ASCII character
+	Width     int    `json:"width"`     // number of columns, at most MaxColumns
+	Person    int    `json:"person"`    // index of the column
+	Flavor    int    `json:"flavor"`
+	Action    int    `json:"action"` // -1 without that column
+}
+
+// JSONOpener is the bracket that a JSON file opens with: "{" if rows are members of an object, "[" if they are elements of an
+// array.
+type JSONOpener string
+
+// MaxColumns is the maximum of CSVState.Width. No header has more columns, because a record has at most 1 MiB.
+const MaxColumns = 1 << 20
 
 // ID names the span: the upload and the offset.
 func (s Span) ID() string { return s.Object.UploadID() + "@" + strconv.FormatInt(s.Offset, 10) }
@@ -60,6 +95,12 @@ func DecodeSpan(body []byte) (Span, error) {
 	case s.Rejected < 0 || s.Rejected > s.Rows || s.Batches < 0 || s.RejectsBytes < 0 ||
 		s.RejectsOmitted < 0 || s.RejectsOmitted > s.Rejected:
 		err = errors.New("its counts contradict each other")
+	case s.Continuations < 0:
+		err = fmt.Errorf("continuations is %d", s.Continuations)
+	case s.Reader != nil && s.Offset > s.Object.Size:
+		err = fmt.Errorf("offset %d lies beyond the object's %d bytes", s.Offset, s.Object.Size)
+	case s.Reader != nil && !s.Reader.valid(s.Offset):
+		err = errors.New("the state of its reader contradicts itself")
 	default:
 		_, err = s.Object.Origin()
 	}
@@ -67,4 +108,22 @@ func DecodeSpan(body []byte) (Span, error) {
 		return Span{}, fmt.Errorf("decoding a span of %d bytes: %w", len(body), err)
 	}
 	return s, nil
+}
+
+// valid reports whether the state can be that of a reader at an offset.
+func (r ReaderState) valid(offset int64) bool {
+	switch {
+	case r.Line < 1 || r.Column < 1 || r.Line-1 > offset || r.Column-1 > offset-(r.Line-1):
+		return false
+	case r.CSV != nil:
+		return r.Open == "" && r.CSV.valid()
+	}
+	return r.Open == "" || r.Open == "{" || r.Open == "["
+}
+
+func (c CSVState) valid() bool {
+	among := func(column int) bool { return 0 <= column && column < c.Width }
+	return len(c.Separator) == 1 && c.Separator[0] < utf8.RuneSelf && c.Separator[0] != '"' && c.Separator[0] != '\r' && c.Separator[0] != '\n' &&
+		c.Separator[0] != 0 && c.Width <= MaxColumns && among(c.Person) && among(c.Flavor) && c.Person != c.Flavor &&
+		(c.Action == -1 || among(c.Action) && c.Action != c.Person && c.Action != c.Flavor)
 }
