@@ -25,10 +25,7 @@ func (d *csvDecoder) header(format Format) ([]string, error) {
 	if bad != nil {
 		return nil, place(bad)
 	}
-	d.csv = csv.NewReader(d.in) // which is large enough to be used as it is
-	d.csv.Comma, d.src.separator = comma, byte(comma)
-	d.csv.FieldsPerRecord = -1 // ragged rows are rejected below, with a better reason
-	d.csv.ReuseRecord = true
+	d.separate(byte(comma))
 	header, err := d.csv.Read()
 	end := d.skipped + d.csv.InputOffset()
 	if err == nil && end-d.at > MaxRecord { // every run takes the same headers, however much was read at once

@@ -13,9 +13,10 @@ import (
 
 // objects reads uploads.
 type objects interface {
-	// Open reads exactly the object that was announced, and its metadata: names in lower case, and the object's Content-Type
-	// as MetadataContentType. The error is events.ErrVanished if the object is not there any more.
-	Open(ctx context.Context, o events.Object) (body io.ReadCloser, metadata map[string]string, err error)
+	// Open reads exactly the object that was announced, from an offset of its stored bytes on, and its metadata: names in lower
+	// case, and the object's Content-Type as MetadataContentType. At the end of the object the body is empty; the offset must
+	// not be greater. The error is events.ErrVanished if the object is not there any more.
+	Open(ctx context.Context, o events.Object, offset int64) (body io.ReadCloser, metadata map[string]string, err error)
 }
 
 // reports keeps what is too long for the ledger.
@@ -76,6 +77,15 @@ func New(c Config) *Ingester {
 	}
 	return &Ingester{c}
 }
+
+// MaxContinuations is how many continuations one file may have. It ends a reading that makes no real progress, which would
+// otherwise go on, and cost money, for ever: on AWS, Lambda's own detection of such loops is switched off for ingest.
+//
+// No real file has as many. On AWS a continuation reads for more than four minutes, so that even an object of 50 TB, the
+// largest that S3 stores, gets there only when it is read at less than 2 MB/s; on one machine a continuation reads for 10
+// seconds by default, which makes 11 days of reading alone.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+const MaxContinuations = 100_000
 
 // Ingest reads one uploaded object and publishes its rows. When it returns nil, the ledger knows the end of it (all
 // batches are published, or the file has failed), or the rest is published as a span. Any error means that nothing is
@@ -163,7 +173,17 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 	if err != nil {
 		return events.Reading{}, nil, err
 	}
-	body, metadata, err := in.cfg.Objects.Open(ctx, o)
+	if from.Continuations > MaxContinuations {
+		reading, err := unfinished(from, rejects, events.Endless, fmt.Sprintf(
+			"reading the file was continued %d times without reaching its end; the rows before this offset were published; split the file and upload its parts",
+			MaxContinuations))
+		return reading, nil, err
+	}
+	start := int64(0)
+	if from.Reader != nil {
+		start = from.Offset
+	}
+	body, metadata, err := in.cfg.Objects.Open(ctx, o, start)
 	if err != nil {
 		return vanished(from, rejects, err)
 	}
@@ -182,7 +202,7 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 			reading, err := aborted(trial, rejects)
 			return reading, nil, err
 		}
-		if body, _, err = in.cfg.Objects.Open(ctx, o); err != nil {
+		if body, _, err = in.cfg.Objects.Open(ctx, o, 0); err != nil {
 			return vanished(from, rejects, err)
 		}
 	}
@@ -209,19 +229,18 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 // each that is rejected, and returns what there was: format, rows, how many were rejected, and why reading broke, if it
 // did. The error is one of body, accept or reject.
 func Read(body io.Reader, name string, o Options, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
-	return readAt(body, name, o, 0, accept, reject)
-}
-
-func readAt(body io.Reader, name string, o Options, offset int64, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
-	var reading events.Reading
-	rows, err := OpenAt(body, name, o, offset)
+	rows, err := Open(body, name, o)
 	if err != nil {
-		return broken(reading, err)
+		return broken(events.Reading{}, err)
 	}
 	defer rows.Close()
-	reading.Format = rows.Format().String()
+	return rows.each(accept, reject)
+}
+
+func (r *Rows) each(accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
+	reading := events.Reading{Format: r.Format().String()}
 	for {
-		u, bad, err := rows.Next()
+		u, bad, err := r.Next()
 		if err == io.EOF { //nolint:errorlint // Next gives it bare
 			return reading, nil
 		}
@@ -256,13 +275,18 @@ func vanished(from events.Span, rejects *rejectLog, err error) (events.Reading, 
 	if !errors.Is(err, events.ErrVanished) {
 		return events.Reading{}, nil, err
 	}
-	reading := events.Reading{
-		Rows: from.Rows, Rejected: from.Rejected, Batches: from.Batches, Rejects: rejects.first, Failure: &events.Failure{
-			Code: events.ObjectVanished, Reason: "the object was deleted or overwritten before it was read; upload it again", Offset: from.Offset,
-		},
+	reading, err := unfinished(from, rejects, events.ObjectVanished, "the object was deleted or overwritten before it was read; upload it again")
+	return reading, nil, err
+}
+
+// unfinished ends a reading as failed where it was to be continued.
+func unfinished(from events.Span, rejects *rejectLog, code events.Code, reason string) (reading events.Reading, err error) {
+	reading = events.Reading{
+		Rows: from.Rows, Rejected: from.Rejected, Batches: from.Batches, Rejects: rejects.first,
+		Failure: &events.Failure{Code: code, Reason: reason, Offset: from.Offset},
 	}
 	reading.RejectsAt, err = rejects.close()
-	return reading, nil, err
+	return reading, err
 }
 
 // aborted refuses every row of a file that has a bad one, or that can't be read, as its uploader wished.

@@ -19,6 +19,7 @@ type ndjsonDecoder struct {
 	at     int64 // offset up to which lines were read
 	line   int64 // number of the current line, from 1
 	indent int64 // what precedes at on its line, where reading began in the middle of one
+	column int64 // of the current row
 	long   []byte
 }
 
@@ -42,7 +43,7 @@ func (d *ndjsonDecoder) position() (line, column, offset int64) { return d.line,
 func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 	for {
 		d.src.begin(d.at)
-		*u = events.Update{Offset: d.at}
+		*u, d.column = events.Update{Offset: d.at}, 1
 		line, err := d.readLine()
 		if errors.Is(err, errRecordTooLong) {
 			return d.reject(u.Offset, 1, line, &events.RowError{Code: events.RecordTooLong,
@@ -62,6 +63,7 @@ func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 			continue
 		}
 		u.Offset += lead
+		d.column = before + 1
 		if column, bad := d.object.decode(text, u); bad != nil {
 			return d.reject(u.Offset, before+column, text, bad), nil
 		}

@@ -17,6 +17,7 @@ type pass struct {
 	batch   *events.BatchWriter
 	out     *stream
 
+	rows     *Rows
 	batches  int64
 	rejected int          // since the batch began
 	pause    bool         // stop at the next row
@@ -31,7 +32,7 @@ var errPaused = errors.New("paused")
 
 // run returns what was read of the whole file, and if it stopped before the end, the rest of it.
 func (p *pass) run(body io.Reader, o Options) (events.Reading, *events.Span, error) {
-	reading, err := readAt(body, p.from.Object.Key, o, p.from.Offset, p.accept, p.reject)
+	reading, err := p.readRows(body, o)
 	if err == nil && p.batch.Rows() > 0 {
 		err = p.cut()
 	}
@@ -41,7 +42,7 @@ func (p *pass) run(body io.Reader, o Options) (events.Reading, *events.Span, err
 	reading.Rows += p.from.Rows
 	reading.Rejected += p.from.Rejected
 	reading.Batches = p.from.Batches + p.batches
-	if p.rest != nil { // its first row was counted, but is still to be read
+	if p.rest != nil {
 		p.rest.Rows += reading.Rows
 		p.rest.Rejected += reading.Rejected
 		p.rest.Batches = reading.Batches
@@ -49,10 +50,35 @@ func (p *pass) run(body io.Reader, o Options) (events.Reading, *events.Span, err
 	return reading, p.rest, nil
 }
 
+// readRows reads from the row on at which an earlier reading stopped: body begins there if the span has the reader's state,
+// and at the beginning of the file otherwise.
+func (p *pass) readRows(body io.Reader, o Options) (events.Reading, error) {
+	name, offset := p.from.Object.Key, p.from.Offset
+	var err error
+	if state := p.from.Reader; state != nil {
+		p.rows, err = Continue(body, name, o, offset, *state)
+	} else {
+		p.rows, err = OpenAt(body, name, o, offset)
+	}
+	if err != nil {
+		return broken(events.Reading{}, err)
+	}
+	defer p.rows.Close()
+	return p.rows.each(p.accept, p.reject)
+}
+
+// stop ends the reading before the row at offset, which was counted but is still to be read.
+func (p *pass) stop(offset, rejected int64) error {
+	p.rest = &events.Span{
+		Object: p.from.Object, Offset: offset, Rows: -1, Rejected: -rejected,
+		Continuations: p.from.Continuations + 1, Reader: p.rows.State(offset),
+	}
+	return errPaused
+}
+
 func (p *pass) accept(u events.Update) error {
 	if p.pause {
-		p.rest = &events.Span{Object: p.from.Object, Offset: u.Offset, Rows: -1}
-		return errPaused
+		return p.stop(u.Offset, 0)
 	}
 	if p.batch.Add(u); p.batch.Size() >= p.cfg.BatchBytes {
 		return p.cut()
@@ -62,8 +88,7 @@ func (p *pass) accept(u events.Update) error {
 
 func (p *pass) reject(r *events.Reject) error {
 	if p.pause {
-		p.rest = &events.Span{Object: p.from.Object, Offset: r.Offset, Rows: -1, Rejected: -1}
-		return errPaused
+		return p.stop(r.Offset, 1)
 	}
 	if err := p.rejects.add(r); err != nil {
 		return err

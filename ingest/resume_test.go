@@ -208,8 +208,8 @@ func (b *bench) ingester(pause func(context.Context) bool) *ingest.Ingester {
 // report is the one of rejected rows.
 func (b *bench) report() string { return b.stored[b.object.UploadID()+"/rejects.ndjson"] }
 
-func (b *bench) Open(context.Context, events.Object) (io.ReadCloser, map[string]string, error) {
-	return io.NopCloser(bytes.NewReader(b.body)), b.metadata, nil
+func (b *bench) Open(_ context.Context, _ events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
+	return io.NopCloser(bytes.NewReader(b.body[offset:])), b.metadata, nil
 }
 
 func (b *bench) Publish(_ context.Context, messages []events.Message) []error {

@@ -27,6 +27,8 @@ type decoder interface {
 	next(u *events.Update) (*events.Reject, error)
 	// position gives line, column and offset of the record that is being read.
 	position() (line, column, offset int64)
+	// state returns what Continue needs, besides the offset, to start at the row that next returned last.
+	state(offset int64) events.ReaderState
 }
 
 // Open begins to read body, whose format its name tells. The error is a *FileError if the content is not that, and any
@@ -40,8 +42,12 @@ func OpenAt(body io.Reader, name string, o Options, offset int64) (*Rows, error)
 	if err != nil {
 		return nil, err
 	}
-	src, err := newSource(body, format, o.charset)
+	src, err := newSource(body, format)
 	if err != nil {
+		return nil, err
+	}
+	if err := src.decodeText(o.charset); err != nil {
+		src.Close()
 		return nil, err
 	}
 	rows := &Rows{src: src, format: format}

@@ -112,7 +112,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func newSource(body io.Reader, format Format, declared charset) (*source, error) {
+func newSource(body io.Reader, format Format) (*source, error) {
 	s := &source{body: &bodyReader{r: body}, close: func() {}, format: format}
 	compressed := &chunks{in: s.body}
 	var err error
@@ -130,10 +130,6 @@ func newSource(body io.Reader, format Format, declared charset) (*source, error)
 	}
 	if err != nil {
 		return nil, s.explain(err)
-	}
-	if err := s.decodeText(declared); err != nil {
-		s.close()
-		return nil, err
 	}
 	s.begin(0)
 	return s, nil

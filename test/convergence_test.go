@@ -153,8 +153,8 @@ func (h *house) ingest() {
 }
 
 // Open implements the objects port of ingest.
-func (h *house) Open(_ context.Context, o events.Object) (io.ReadCloser, map[string]string, error) {
-	return io.NopCloser(strings.NewReader(h.objects[o.Key].text)), nil, nil
+func (h *house) Open(_ context.Context, o events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
+	return io.NopCloser(strings.NewReader(h.objects[o.Key].text[offset:])), nil, nil
 }
 
 // reports implements the reports port of ingest.

@@ -103,12 +103,12 @@ type faultyObjects struct {
 	objects buckets.Objects
 }
 
-func (p faultyObjects) Open(ctx context.Context, o events.Object) (io.ReadCloser, map[string]string, error) {
+func (p faultyObjects) Open(ctx context.Context, o events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
 	var metadata map[string]string
 	body, err := through(ctx, p.faults, openObject, func(t trouble) (io.ReadCloser, error) {
-		body, m, err := p.objects.Open(ctx, o)
+		body, m, err := p.objects.Open(ctx, o, offset)
 		metadata = m
-		return cutting(body, o.Size/2, t.cut), err
+		return cutting(body, (o.Size-offset)/2, t.cut), err
 	})
 	return body, metadata, err
 }

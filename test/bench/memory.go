@@ -298,8 +298,11 @@ func ingestHeap(ctx context.Context, file string) (int64, error) {
 // fileObjects has one object.
 type fileObjects string
 
-func (f fileObjects) Open(context.Context, events.Object) (io.ReadCloser, map[string]string, error) {
+func (f fileObjects) Open(_ context.Context, _ events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
 	in, err := os.Open(string(f))
+	if err == nil {
+		_, err = in.Seek(offset, io.SeekStart)
+	}
 	return in, nil, err
 }
 

@@ -19,7 +19,7 @@ import (
 // Objects is a bucket of uploads and one of reports, both empty.
 type Objects struct {
 	// Open and the three of reports are the adapter's.
-	Open          func(ctx context.Context, o events.Object) (io.ReadCloser, map[string]string, error)
+	Open          func(ctx context.Context, o events.Object, offset int64) (io.ReadCloser, map[string]string, error)
 	PutReport     func(ctx context.Context, key string, body io.Reader) (location string, err error)
 	GetReport     func(ctx context.Context, key string) (io.ReadCloser, error)
 	RemoveReports func(ctx context.Context, prefix string) error
@@ -37,6 +37,7 @@ type Objects struct {
 func TestObjects(t *testing.T, open func(t *testing.T) Objects) {
 	tests := map[string]func(*testing.T, Objects){
 		"an object is read with its metadata":      objectRead,
+		"an object is read from an offset on":      offsetRead,
 		"keys may have any characters":             oddKeys,
 		"the announced object, not a newer one":    overwritten,
 		"a deleted object has vanished":            deleted,
@@ -53,9 +54,14 @@ func TestObjects(t *testing.T, open func(t *testing.T) Objects) {
 
 func (b Objects) read(t *testing.T, o events.Object) (string, map[string]string) {
 	t.Helper()
-	body, metadata, err := b.Open(t.Context(), o)
+	return b.readFrom(t, o, 0)
+}
+
+func (b Objects) readFrom(t *testing.T, o events.Object, offset int64) (string, map[string]string) {
+	t.Helper()
+	body, metadata, err := b.Open(t.Context(), o, offset)
 	if err != nil {
-		t.Fatalf("opening %s: %v", o.Key, err)
+		t.Fatalf("opening %s at %d: %v", o.Key, offset, err)
 	}
 	return readAll(t, body), metadata
 }
@@ -82,6 +88,24 @@ func objectRead(t *testing.T, b Objects) {
 	}
 	if got, _ := b.read(t, b.Put(t, "uploads/empty.csv", "", nil)); got != "" {
 		t.Errorf("read %q of an empty object", got)
+	}
+}
+
+// offsetRead reads the rest of an object, which is longer than any buffer on the way.
+func offsetRead(t *testing.T, b Objects) {
+	text := strings.Repeat("0123456789abcdef\n", 100_000)
+	o := b.Put(t, "uploads/long.csv", text, map[string]string{"charset": "utf-8"})
+	for _, offset := range []int{1, 17, 1_000_003, len(text) - 1} {
+		got, metadata := b.readFrom(t, o, int64(offset))
+		if got != text[offset:] {
+			t.Errorf("from %d on: read %d bytes that begin with %.20q, want %d that begin with %.20q", offset, len(got), got, len(text)-offset, text[offset:])
+		}
+		if diff := cmp.Diff(map[string]string{"charset": "utf-8"}, metadata); diff != "" {
+			t.Errorf("metadata from %d on (-want +got):\n%s", offset, diff)
+		}
+	}
+	if got, _ := b.readFrom(t, o, int64(len(text))); got != "" {
+		t.Errorf("read %q at the end of the object", got)
 	}
 }
 
@@ -124,12 +148,14 @@ func otherETag(t *testing.T, b Objects) {
 
 func (b Objects) wantVanished(t *testing.T, o events.Object) {
 	t.Helper()
-	body, _, err := b.Open(t.Context(), o)
-	if err == nil {
-		t.Fatalf("%s is there and has %q", o.Key, readAll(t, body))
-	}
-	if !errors.Is(err, events.ErrVanished) {
-		t.Errorf("the error is %v, want events.ErrVanished", err)
+	for _, offset := range []int64{0, 1, 4} { // at the end of the object, it has to be looked for, too
+		body, _, err := b.Open(t.Context(), o, offset)
+		if err == nil {
+			t.Fatalf("%s is there, and has %q from %d on", o.Key, readAll(t, body), offset)
+		}
+		if !errors.Is(err, events.ErrVanished) {
+			t.Errorf("from %d on: the error is %v, want events.ErrVanished", offset, err)
+		}
 	}
 }
 

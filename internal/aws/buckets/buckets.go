@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -29,22 +30,33 @@ func Client(a ours.Access) *s3.Client {
 // Objects reads uploads from S3.
 type Objects struct{ Client *s3.Client }
 
-// Open reads exactly the object that was announced: its version, or else the object under its key as long as that has the
-// announced ETag. The metadata include the Content-Type. The error is events.ErrVanished if the object is gone.
+// Open reads exactly the object that was announced, from the offset on: its version, or else the object under its key as long
+// as that has the announced ETag. The metadata include the Content-Type. The error is events.ErrVanished if the object is
+// gone. At the end of the object the body is empty, and there is no metadata, because S3 answers a range without bytes with 416.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-func (s Objects) Open(ctx context.Context, o events.Object) (io.ReadCloser, map[string]string, error) {
+func (s Objects) Open(ctx context.Context, o events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
 	in := &s3.GetObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key)}
 	if o.VersionID != "" {
 		in.VersionId = aws.String(o.VersionID)
 	} else {
 		in.IfMatch = aws.String(`"` + o.ETag + `"`)
 	}
+	if offset > 0 {
+		in.Range = aws.String(fmt.Sprintf("bytes=%d-", offset))
+	}
 	out, err := s.Client.GetObject(ctx, in)
 	if err != nil {
+		if offset > 0 && statusOf(err) == http.StatusRequestedRangeNotSatisfiable {
+			return http.NoBody, nil, nil
+		}
 		if gone(err) {
 			err = fmt.Errorf("%w: %w", events.ErrVanished, err)
 		}
 		return nil, nil, fmt.Errorf("opening s3://%s/%s: %w", o.Bucket, o.Key, err)
+	}
+	if offset > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", offset)) {
+		_ = out.Body.Close() // nothing was read from it
+		return nil, nil, fmt.Errorf("opening s3://%s/%s: asked for what follows byte %d, the server sent %q", o.Bucket, o.Key, offset, aws.ToString(out.ContentRange))
 	}
 	metadata := maps.Clone(out.Metadata)
 	if metadata == nil {
@@ -61,13 +73,18 @@ func gone(err error) bool {
 	if errors.As(err, &noKey) {
 		return true
 	}
+	var noBucket *types.NoSuchBucket
+	status := statusOf(err)
+	return status == http.StatusPreconditionFailed || status == http.StatusNotFound && !errors.As(err, &noBucket)
+}
+
+// statusOf returns the HTTP status of the service's answer, or 0 if there was none.
+func statusOf(err error) int {
 	var response *awshttp.ResponseError
 	if !errors.As(err, &response) {
-		return false
+		return 0
 	}
-	var noBucket *types.NoSuchBucket
-	status := response.HTTPStatusCode()
-	return status == http.StatusPreconditionFailed || status == http.StatusNotFound && !errors.As(err, &noBucket)
+	return response.HTTPStatusCode()
 }
 
 // Reports writes objects of any length to one bucket.

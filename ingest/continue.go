@@ -1,0 +1,111 @@
+package ingest
+
+import (
+	"bufio"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// seekable reports whether offsets of rows are offsets in the stored object, so that a continuation can start reading at one of
+// them. It decides alone whether spans have a [events.ReaderState].
+func (s *source) seekable() bool { return s.format.Compression == "" && s.charset.decoder == nil }
+
+// State returns what [Continue] needs to start at offset, which is that of the row, accepted or rejected, that Next returned
+// last. It returns nil where reading can start only at the beginning of the file.
+func (r *Rows) State(offset int64) *events.ReaderState {
+	if !r.src.seekable() {
+		return nil
+	}
+	state := r.decoder.state(offset)
+	return &state
+}
+
+// Continue is OpenAt for a body that begins at the offset instead of at the beginning of the file. State is what the earlier
+// reader's State returned for that offset. The error is [events.ErrPermanent] if the state is that of another format.
+func Continue(body io.Reader, name string, o Options, offset int64, state events.ReaderState) (*Rows, error) {
+	format, err := FormatOf(name)
+	if err != nil {
+		return nil, err
+	}
+	src, err := newSource(body, format)
+	if err != nil {
+		return nil, err
+	}
+	if !src.seekable() || (state.Open != "") != (format.Rows == "json") || (state.CSV != nil) != (format.Rows == "csv" || format.Rows == "tsv") {
+		src.Close()
+		return nil, fmt.Errorf("continuing %s at %d: the reader's state does not fit %s: %w", name, offset, format, events.ErrPermanent)
+	}
+	src.read = offset
+	src.begin(offset)
+	rows, in := &Rows{src: src, format: format}, bufio.NewReaderSize(src, bufferSize)
+	switch {
+	case state.CSV != nil:
+		src.window = windowAt(offset, state)
+		rows.decoder = continueCSV(src, in, offset, *state.CSV)
+	case state.Open != "":
+		src.window = windowAt(offset, state)
+		rows.decoder, err = continueJSON(src, in, offset, state.Open)
+	default:
+		rows.decoder = &ndjsonDecoder{src: src, in: in, at: offset, line: state.Line - 1, indent: state.Column - 1}
+	}
+	if err != nil {
+		src.Close()
+		return nil, err
+	}
+	return rows, nil
+}
+
+func windowAt(offset int64, state events.ReaderState) *window {
+	return &window{base: offset, counted: offset, line: state.Line, start: offset - (state.Column - 1)}
+}
+
+func (w *window) state(offset int64) (s events.ReaderState) {
+	s.Line, s.Column = w.place(offset)
+	return s
+}
+
+func continueCSV(src *source, in *bufio.Reader, offset int64, c events.CSVState) *csvDecoder {
+	d := &csvDecoder{src: src, in: in, skipped: offset, at: offset, width: c.Width, person: c.Person, flavor: c.Flavor, action: c.Action}
+	d.separate(c.Separator[0])
+	return d
+}
+
+// separate makes the parser of rows, once the separator of their fields is known.
+func (d *csvDecoder) separate(separator byte) {
+	d.csv = csv.NewReader(d.in) // which is large enough to be used as it is
+	d.csv.Comma, d.src.separator = rune(separator), separator
+	d.csv.FieldsPerRecord = -1 // ragged rows are rejected in next, with a better reason
+	d.csv.ReuseRecord = true
+}
+
+func (d *csvDecoder) state(offset int64) events.ReaderState {
+	s := d.src.window.state(offset)
+	s.CSV = &events.CSVState{Separator: string(d.csv.Comma), Width: d.width, Person: d.person, Flavor: d.flavor, Action: d.action}
+	return s
+}
+
+// continueJSON reads on from a row, which becomes the first of a value that opens right before it.
+func continueJSON(src *source, in io.Reader, offset int64, open events.JSONOpener) (*jsonDecoder, error) {
+	d := &jsonDecoder{src: src, skip: offset - 1, open: jsontext.Kind(open[0])}
+	d.in = jsontext.NewDecoder(io.MultiReader(strings.NewReader(string(open)), in), lenient()...)
+	if _, err := d.in.ReadToken(); err != nil {
+		return nil, explain(d, d.explain(err))
+	}
+	return d, nil
+}
+
+func (d *jsonDecoder) state(offset int64) events.ReaderState {
+	s := d.src.window.state(offset)
+	s.Open = events.JSONOpener(d.open.String())
+	return s
+}
+
+func (d *ndjsonDecoder) state(int64) events.ReaderState {
+	return events.ReaderState{Line: d.line, Column: d.column}
+}
