@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -203,14 +204,67 @@ func readOn(t *testing.T, content []byte, file string, whole outcome, at int) {
 	if diff := cmp.Diff(want, readFrom(t, content, file, from)); diff != "" {
 		t.Errorf("from %d on (-whole +resumed):\n%s", from, diff)
 	}
+	if diff := cmp.Diff(want, continueFrom(t, content, file, from)); diff != "" {
+		t.Errorf("from %d on, started there (-whole +continued):\n%s", from, diff)
+	}
 }
 
-func readFrom(t *testing.T, content []byte, file string, from int64) (got outcome) {
+func readFrom(t *testing.T, content []byte, file string, from int64) outcome {
 	t.Helper()
 	rows, err := ingest.OpenAt(bytes.NewReader(content), file, ingest.Options{}, from)
 	if err != nil {
 		t.Fatalf("opening at %d: %v", from, err)
 	}
+	return rest(t, rows)
+}
+
+// continueFrom has one reader read up to the row at an offset, and another, which sees only what follows, from there on. What
+// the readers can't see elsewhere has to be in the state.
+func continueFrom(t *testing.T, content []byte, file string, from int64) outcome {
+	t.Helper()
+	first, err := ingest.Open(bytes.NewReader(content), file, ingest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	for at := int64(-1); at != from; {
+		u, reject, err := first.Next()
+		if err != nil {
+			t.Fatalf("reading up to %d: %v", from, err)
+		}
+		if at = u.Offset; reject != nil {
+			at = reject.Offset
+		}
+	}
+	state := first.State(from)
+	if converted := !bytes.Equal(content, inUTF8(content)); (state == nil) != converted {
+		t.Fatalf("%s at %d: the state is %+v, of a file in UTF-16: %v", file, from, state, converted)
+	}
+	if state == nil { // offsets are not those of the stored bytes
+		return readFrom(t, content, file, from)
+	}
+	if from > 0 { // a message begins with a row that is not the first
+		object := events.Object{Bucket: "b", Key: file, ETag: "e", Sequencer: "0a", Size: int64(len(content)), Time: time.UnixMilli(1)}
+		m, err := events.Span{Object: object, Offset: from, Reader: state}.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		span, err := events.DecodeSpan(m.Body)
+		if err != nil {
+			t.Fatalf("the state %+v at %d: %v", state, from, err)
+		}
+		state = span.Reader
+	}
+	second, err := ingest.Continue(bytes.NewReader(content[from:]), file, ingest.Options{}, from, *state)
+	if err != nil {
+		t.Fatalf("continuing at %d: %v", from, err)
+	}
+	return rest(t, second)
+}
+
+// rest reads to the end.
+func rest(t *testing.T, rows *ingest.Rows) (got outcome) {
+	t.Helper()
 	defer rows.Close()
 	for {
 		u, reject, err := rows.Next()
@@ -222,7 +276,7 @@ func readFrom(t *testing.T, content []byte, file string, from int64) (got outcom
 			got.Failure = &bad.Failure
 			return got
 		case err != nil:
-			t.Fatalf("reading from %d on: %v", from, err)
+			t.Fatalf("reading on: %v", err)
 		case reject != nil:
 			got.Rejects = append(got.Rejects, *reject)
 		default:

@@ -33,8 +33,13 @@ func TestResume(t *testing.T) {
 					t.Fatalf("%d spans without a reason to stop", spans)
 				}
 				pieces := newBench(name+compression, pack(t, text, compression))
-				if spans := pieces.run(t, func(context.Context) bool { return true }); spans < 10 {
+				if spans := pieces.run(t, func(context.Context) bool { return true }); spans < 100 {
 					t.Fatalf("only %d spans", spans)
+				}
+				for i, at := range pieces.opened {
+					if started := at > 0; started != (i > 0 && compression == "") {
+						t.Fatalf("reading %d began at %d", i, at)
+					}
 				}
 				if len(whole.messages) < 10 || whole.sealed.Rejected == 0 || (whole.sealed.Failure == nil) != strings.HasPrefix(name, "a.ndjson") {
 					t.Fatalf("this file proves nothing: %+v", whole.sealed)
@@ -102,20 +107,22 @@ func TestRepeatedReadingKeepsTheReport(t *testing.T) {
 // resumeFiles have good rows and bad ones, all sorts of white space between them, more than fits into a buffer, and a break
 // at the end.
 func resumeFiles() map[string]string {
-	csv, tsv, ndjson, object, array := "\ufeffflavor,person,action\r\n", "person\tflavor\n", "", strings.Repeat("\n ", 3000)+"{", "\ufeff[ "
-	for i := range 1200 {
+	csv, tsv, ndjson := []byte("\ufeffflavor,person,action\r\n"), []byte("person\tflavor\n"), []byte(nil)
+	object, array := []byte(strings.Repeat("\n ", 3000)+"{"), []byte("\ufeff[ ")
+	for i := range 2000 {
 		person, flavor := fmt.Sprintf("person %d, \"of\" many", i), "crème brûlée"
 		if i%7 == 0 {
 			flavor = ""
 		}
-		csv += fmt.Sprintf("%s,\"%s\",\r\n%s", flavor, strings.ReplaceAll(person, `"`, `""`), strings.Repeat("\n", i%3))
-		tsv += fmt.Sprintf("person %d\t%s\n", i, flavor)
-		ndjson += fmt.Sprintf("%s{\"person\":%q, \"flavor\":%q}\n%s", strings.Repeat(" ", i%4), person, flavor, strings.Repeat("\n", i%2))
-		object += fmt.Sprintf("%q :%q,%s", person, flavor, strings.Repeat("\n  ", i%3))
-		array += fmt.Sprintf("{\"person\":%q,\"flavor\":%q}%s,", person, flavor, strings.Repeat("\n", i%3))
+		csv = fmt.Appendf(csv, "%s,\"%s\",\r\n%s", flavor, strings.ReplaceAll(person, `"`, `""`), strings.Repeat("\n", i%3))
+		tsv = fmt.Appendf(tsv, "person %d\t%s\n", i, flavor)
+		ndjson = fmt.Appendf(ndjson, "%s{\"person\":%q, \"flavor\":%q}\n%s", strings.Repeat(" ", i%4), person, flavor, strings.Repeat("\n", i%2))
+		object = fmt.Appendf(object, "%q :%q,%s", person, flavor, strings.Repeat("\n  ", i%3))
+		array = fmt.Appendf(array, "{\"person\":%q,\"flavor\":%q}%s,", person, flavor, strings.Repeat("\n", i%3))
 	}
 	return map[string]string{
-		"a.csv": csv + "x,\"open", "a.tsv": tsv + "\"open\tx", "a.ndjson": ndjson, "object.json": object + `"x": nul`, "array.json": array + `{"person"`,
+		"a.csv": string(csv) + "x,\"open", "a.tsv": string(tsv) + "\"open\tx", "a.ndjson": string(ndjson),
+		"object.json": string(object) + `"x": nul`, "array.json": string(array) + `{"person"`,
 	}
 }
 
@@ -154,6 +161,8 @@ type bench struct {
 	peak     int // most bytes in stored at any time
 	metadata map[string]string
 	sealed   events.Reading
+	opened   []int64 // offsets
+	earlier  bool    // spans are those of earlier releases
 
 	sealFails, removeFails error // if non-nil, the next call fails with it
 }
@@ -209,6 +218,10 @@ func (b *bench) ingester(pause func(context.Context) bool) *ingest.Ingester {
 func (b *bench) report() string { return b.stored[b.object.UploadID()+"/rejects.ndjson"] }
 
 func (b *bench) Open(_ context.Context, _ events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
+	b.opened = append(b.opened, offset)
+	if b.body == nil {
+		return nil, nil, events.ErrVanished
+	}
 	return io.NopCloser(bytes.NewReader(b.body[offset:])), b.metadata, nil
 }
 
@@ -223,6 +236,9 @@ func (b *bench) Publish(_ context.Context, messages []events.Message) []error {
 		}
 		span, err := events.DecodeSpan(m.Body)
 		errs[i] = err
+		if b.earlier {
+			span.Continuations, span.Reader = 0, nil
+		}
 		b.spans = append(b.spans, span)
 	}
 	return errs

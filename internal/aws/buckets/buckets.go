@@ -46,10 +46,11 @@ func (s Objects) Open(ctx context.Context, o events.Object, offset int64) (io.Re
 	}
 	out, err := s.Client.GetObject(ctx, in)
 	if err != nil {
-		if offset > 0 && statusOf(err) == http.StatusRequestedRangeNotSatisfiable {
+		beyond := offset > 0 && statusOf(err) == http.StatusRequestedRangeNotSatisfiable
+		if beyond && offset >= o.Size {
 			return http.NoBody, nil, nil
 		}
-		if gone(err) {
+		if beyond || gone(err) { // an object that is shorter than announced is another one
 			err = fmt.Errorf("%w: %w", events.ErrVanished, err)
 		}
 		return nil, nil, fmt.Errorf("opening s3://%s/%s: %w", o.Bucket, o.Key, err)
