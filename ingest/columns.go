@@ -1,9 +1,26 @@
 package ingest
 
-// columnNames are what a file calls its columns or members, as columnName gives them.
+// columnNames are the names of the columns of a CSV file and of the members of a JSON row, as columnName returns them.
 type columnNames struct{ person, flavor, action string }
 
-func defaultColumns() columnNames { return columnNames{"person", "flavor", "action"} }
+func defaultColumns() columnNames {
+	return columnNames{person: "person", flavor: "flavor", action: "action"}
+}
+
+// of returns the name that a member of a row stands for, written in any letter case and with white space around it. It returns
+// another text for other members.
+func (c columnNames) of(member string) string {
+	if member == c.person || member == c.flavor || member == c.action {
+		return member
+	}
+	return columnName(member)
+}
+
+// has reports whether of returns one of the names for a member.
+func (c columnNames) has(member string) bool {
+	name := c.of(member)
+	return name == c.person || name == c.flavor || name == c.action
+}
 
 // repeated returns a name that stands for two columns, or "".
 func (c columnNames) repeated() string {
@@ -14,4 +31,22 @@ func (c columnNames) repeated() string {
 		return c.flavor
 	}
 	return ""
+}
+
+// columnsFound tells which columns a file has had so far.
+type columnsFound struct{ person, flavor, action bool }
+
+// missing returns the metadata that names a column which was not found, and that name. Columns that have their default name may
+// be missing: every row says so by itself.
+func (c columnNames) missing(found columnsFound) (metadata, name string) {
+	usual := defaultColumns()
+	switch {
+	case c.person != usual.person && !found.person:
+		return MetadataPersonColumn, c.person
+	case c.flavor != usual.flavor && !found.flavor:
+		return MetadataFlavorColumn, c.flavor
+	case c.action != usual.action && !found.action:
+		return MetadataActionColumn, c.action
+	}
+	return "", ""
 }

@@ -50,9 +50,9 @@ func Continue(body io.Reader, name string, o Options, offset int64, state events
 		rows.decoder = continueCSV(src, in, offset, *state.CSV)
 	case state.Open != "":
 		src.window = windowAt(offset, state)
-		rows.decoder, err = continueJSON(src, in, offset, state.Open)
+		rows.decoder, err = continueJSON(src, in, o.names(), offset, state.Open)
 	default:
-		rows.decoder = &ndjsonDecoder{src: src, in: in, at: offset, line: state.Line - 1, indent: state.Column - 1}
+		rows.decoder = &ndjsonDecoder{src: src, in: in, object: objectDecoder{names: o.names()}, at: offset, line: state.Line - 1, indent: state.Column - 1}
 	}
 	if err != nil {
 		src.Close()
@@ -91,8 +91,8 @@ func (d *csvDecoder) state(offset int64) events.ReaderState {
 }
 
 // continueJSON reads on from a row, which becomes the first of a value that opens right before it.
-func continueJSON(src *source, in io.Reader, offset int64, open events.JSONOpener) (*jsonDecoder, error) {
-	d := &jsonDecoder{src: src, skip: offset - 1, open: jsontext.Kind(open[0])}
+func continueJSON(src *source, in *bufio.Reader, names columnNames, offset int64, open events.JSONOpener) (*jsonDecoder, error) {
+	d := &jsonDecoder{src: src, buffer: in, skip: offset - 1, open: jsontext.Kind(open[0]), object: objectDecoder{names: names}}
 	d.in = jsontext.NewDecoder(io.MultiReader(strings.NewReader(string(open)), in), lenient()...)
 	if _, err := d.in.ReadToken(); err != nil {
 		return nil, explain(d, d.explain(err))

@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -68,16 +67,22 @@ func failure(code events.Code, format string, args ...any) *FileError {
 	return &FileError{events.Failure{Code: code, Reason: fmt.Sprintf(format, args...)}}
 }
 
-// signatures are the first bytes of things that people upload under a wrong name.
-var signatures = []struct{ prefix, name, mend string }{
-	{"\x1f\x8b", "gzip", "add .gz to its name"},
-	{"\x28\xb5\x2f\xfd", "zstd", "add .zst to its name"},
-	{"PK\x03\x04", "a ZIP archive or a spreadsheet", "export it as CSV"},
-	{"\xd0\xcf\x11\xe0", "an old Excel workbook", "export it as CSV"},
-	{"PAR1", "Parquet", "export it as CSV or NDJSON"},
-	{"BZh", "bzip2", "compress it with gzip or zstd"},
-	{"\xfd7zXZ\x00", "xz", "compress it with gzip or zstd"},
-	{"%PDF-", "a PDF document", "export the table in it as CSV"},
+// signatures are the first bytes of things that people upload under a wrong name. A prefix of printable characters could begin
+// the header of a CSV file, so what follows has to be binary or exact.
+var signatures = []struct {
+	prefix  string
+	follows *regexp.Regexp // nil for anything
+	name    string
+	fix     string
+}{
+	{"\x1f\x8b", nil, "gzip", "add .gz to its name"},
+	{"\x28\xb5\x2f\xfd", nil, "zstd", "add .zst to its name"},
+	{"PK", regexp.MustCompile(`^(\x03\x04|\x05\x06|\x07\x08)`), "a ZIP archive or a spreadsheet", "export it as CSV"},
+	{"\xd0\xcf\x11\xe0", nil, "an old Excel workbook", "export it as CSV"},
+	{"PAR1", regexp.MustCompile(`^[\x00-\x08\x0e-\x1f]`), "Parquet", "export it as CSV or NDJSON"}, // a Thrift struct
+	{"BZh", regexp.MustCompile(`^[1-9](1AY&SY|\x17rE8P)`), "bzip2", "compress it with gzip or zstd"},
+	{"\xfd7zXZ\x00", nil, "xz", "compress it with gzip or zstd"},
+	{"%PDF-", regexp.MustCompile(`^[0-9]\.[0-9][ \t]*[\r\n]`), "a PDF document", "export the table in it as CSV"},
 }
 
 const byteOrderMark = "\xef\xbb\xbf"
@@ -86,13 +91,14 @@ const byteOrderMark = "\xef\xbb\xbf"
 // much of the beginning as is at hand, without a byte order mark.
 func (f Format) mismatch(head []byte) *FileError {
 	for _, s := range signatures {
-		if !bytes.HasPrefix(head, []byte(s.prefix)) {
+		rest, ok := bytes.CutPrefix(head, []byte(s.prefix))
+		if !ok || s.follows != nil && !s.follows.Match(rest) {
 			continue
 		}
 		if f.Compression != "" && (s.name == "gzip" || s.name == "zstd") {
 			return failure(events.FormatMismatch, "the name says %s, but what is compressed there is %s again; compress it once", f, s.name)
 		}
-		return failure(events.FormatMismatch, "the name says %s, but the content is %s; %s", f, s.name, s.mend)
+		return failure(events.FormatMismatch, "the name says %s, but the content is %s; %s", f, s.name, s.fix)
 	}
 	if utf16Of(head) != "" {
 		return failure(events.FormatMismatch, "the content looks like UTF-16 without a byte order mark; save it as UTF-8, or declare it with the metadata charset=%s", utf16Of(head))
@@ -109,15 +115,30 @@ func (f Format) mismatch(head []byte) *FileError {
 	case first == '<' && (f.Rows == "json" || f.Rows == "ndjson"): // of CSV it could be the name of a column
 		return failure(events.FormatMismatch, "the name says %s, but the content looks like HTML or XML; it may be what a server said instead of giving the file", f)
 	case f.Rows == "json" && first != '{' && first != '[':
-		return failure(events.FormatMismatch, "the name says JSON, but the content begins with %q; a JSON file holds one object or one array", first)
-	case f.Rows == "json" && first == '{' && isSequence(text):
-		return failure(events.FormatMismatch, "the name says JSON, but the content is one object after the other; name it .ndjson, with one object a line")
+		what, advice := character(text)
+		if advice == "" {
+			advice = "a JSON file holds one object or one array"
+		}
+		bad := failure(events.FormatMismatch, "the name says JSON, but the content begins with %s; %s", what, advice)
+		before := head[:len(head)-len(text)]
+		bad.Failure.Line = int64(bytes.Count(before, []byte("\n"))) + 1
+		bad.Failure.Column = int64(len(before) - bytes.LastIndexByte(before, '\n'))
+		return bad
 	case f.Rows == "ndjson" && first == '[':
 		return failure(events.FormatMismatch, "the name says NDJSON, but the content is a JSON array; name it .json")
-	case (f.Rows == "csv" || f.Rows == "tsv") && (first == '{' || first == '['):
+	case (f.Rows == "csv" || f.Rows == "tsv") && looksJSON(text):
 		return failure(events.FormatMismatch, "the name says %s, but the content looks like JSON; name it .json or .ndjson", strings.ToUpper(f.Rows))
 	}
 	return nil
+}
+
+// looksJSON reports whether text begins as a JSON object or array does. A CSV file may have a first column called "[id]".
+func looksJSON(text []byte) bool {
+	if text[0] != '{' && text[0] != '[' {
+		return false
+	}
+	next := bytes.TrimLeft(text[1:], " \t\r\n")
+	return len(next) == 0 || next[0] == '"' || text[0] == '{' && next[0] == '}' || text[0] == '[' && bytes.IndexByte([]byte("{[]"), next[0]) >= 0
 }
 
 // utf16Of returns how text without a byte order mark seems to be encoded, if every second byte of its beginning is zero, as it
@@ -134,15 +155,4 @@ func utf16Of(head []byte) string {
 		return "utf-16be"
 	}
 	return ""
-}
-
-// isSequence tells whether a second object follows the first. Read as a map from person to flavor, NDJSON under a .json
-// name would bring people called "person" and "flavor" into the table.
-func isSequence(text []byte) bool {
-	d := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if err := d.SkipValue(); err != nil {
-		return false // longer than what is at hand, or broken: reading on will tell
-	}
-	rest := bytes.TrimLeft(text[d.InputOffset():], " \t\r\n")
-	return len(rest) > 0 && rest[0] == '{'
 }

@@ -1,8 +1,10 @@
 package ingest_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
+	"path"
 	"strings"
 	"testing"
 
@@ -84,7 +86,21 @@ func TestMismatch(t *testing.T) {
 		{"spreadsheet", "a.csv", "PK\x03\x04", "export it as CSV"},
 		{"old spreadsheet", "a.csv", "\xd0\xcf\x11\xe0\xa1", "export it as CSV"},
 		{"Parquet", "a.json", "PAR1\x15", "Parquet"},
-		{"bzip2", "a.csv", "BZh91AY", "bzip2"},
+		{"bzip2", "a.csv", "BZh91AY&SY\x89\x00", "bzip2"},
+		{"bzip2 of nothing", "a.csv", "BZh9\x17\x72\x45\x38\x50\x90\x00", "bzip2"},
+		{"ZIP of nothing", "a.csv", "PK\x05\x06\x00\x00", "ZIP"},
+		{"PDF", "a.csv", "%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "PDF"},
+		{"PDF of a Mac", "a.tsv", "%PDF-1.4\r%\xe2\xe3\r", "PDF"},
+		{"array of objects as CSV", "a.csv", "[\n  {\"person\": \"andy\"}]", ".json"},
+		{"quotes of a word processor", "a.json", "“andy”: \"mint\"", "U+201C"},
+		{"quotes on a later line", "a.json", "\n ‘andy’", "U+2018"},
+		{"no-break space", "a.json", "\u00a0{}", "U+00A0"},
+		{"second byte order mark", "a.json", "\ufeff\ufeff{}", "U+FEFF"},
+		{"zero-width space", "a.json", "\u200b{}", "U+200B"},
+		{"next line", "a.json", "\u0085{}", "U+0085"},
+		{"Latin-1", "a.json", "\xa0{}", "0xA0"},
+		{"control character", "a.json", "\x1b[31m", "U+001B"},
+		{"single quotes", "a.json", "'andy'", "double quotes"},
 		{"xz", "a.json", "\xfd7zXZ\x00\x00", "xz"},
 		{"UTF-16 little endian", "a.csv", "p\x00e\x00", "charset=utf-16le"},
 		{"UTF-16 big endian", "a.json", "\x00{\x00}", "charset=utf-16be"},
@@ -104,6 +120,33 @@ func TestMismatch(t *testing.T) {
 				t.Errorf("failure = %+v, want %s that speaks of %q", got.Failure, events.FormatMismatch, c.reason)
 			}
 		})
+	}
+}
+
+// TestHeaderLikeSignature reads CSV files whose first column has a name that begins like another format.
+func TestHeaderLikeSignature(t *testing.T) {
+	for _, column := range []string{
+		"PAR1", "PAR1 level", "BZh", "BZh9", "BZh91", "BZh91AY", "%PDF-", "%PDF-count", "%PDF-1.7", "PK", "PKID", "[id]", "[1]", "{id}", "<id>", "7z", "Rar!",
+	} {
+		for file, comma := range map[string]string{"a.csv": ",", "b.csv": ";", "a.tsv": "\t", "a.csv.gz": ",", "a.tsv.zst": "\t"} {
+			content := strings.Join([]string{column, "person", "flavor"}, comma) + "\n" + strings.Join([]string{"1", "andy", "mint"}, comma) + "\n"
+			stored := compress(t, path.Ext(file), []byte(content))
+			got := readAll(t, bytes.NewReader(stored), file)
+			want := rows(set(int64(strings.Index(content, "\n"))+1, "andy", "mint"))
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%q as %s (-want +got):\n%s", content, file, diff)
+			}
+		}
+	}
+}
+
+// TestMismatchPlace checks where the first character of a file lies that can't begin JSON.
+func TestMismatchPlace(t *testing.T) {
+	for content, want := range map[string][2]int64{"“": {1, 1}, "\ufeff\ufeff{}": {1, 4}, "\n\r\n  \u00a0{}": {3, 3}, "\ufeff\n x": {2, 2}} {
+		got := readAll(t, strings.NewReader(content), "a.json").Failure
+		if got == nil || [2]int64{got.Line, got.Column} != want {
+			t.Errorf("reading %q: failure = %+v, want it at line %d, column %d", content, got, want[0], want[1])
+		}
 	}
 }
 

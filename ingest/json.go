@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,6 +17,7 @@ import (
 // rather than tokens, so that what is not UTF-8 is seen before it is replaced.
 type jsonDecoder struct {
 	src    *source
+	buffer *bufio.Reader // that in reads from
 	in     *jsontext.Decoder
 	skip   int64 // bytes before the first that in saw
 	open   jsontext.Kind
@@ -32,8 +32,8 @@ func lenient() []jsontext.Options {
 	return []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 }
 
-func newJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, error) {
-	d := &jsonDecoder{src: src, skip: start}
+func newJSON(src *source, in *bufio.Reader, names columnNames, start, offset int64) (decoder, error) {
+	d := &jsonDecoder{src: src, buffer: in, skip: start, object: objectDecoder{names: names}}
 	if offset > start {
 		// A row in the middle is the first of a value that opens right before it.
 		open := make([]byte, 0, 1)
@@ -118,7 +118,7 @@ func (d *jsonDecoder) next(u *events.Update) (*events.Reject, error) {
 // member reads a member of the object, whose name is the person. Fault is an offset.
 func (d *jsonDecoder) member(u *events.Update, name jsontext.Value) (fault int64, bad *events.RowError, err error) {
 	person, bad := d.text.of(name) // which is gone with the next read
-	if bad == nil && isColumn(person) {
+	if bad == nil && d.object.names.has(person) {
 		bad = &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
 			`%q is not a person but the name of a member; write {"andy": "vanilla"}, or an array of rows: [{"person": "andy", "flavor": "vanilla"}]`, person)}
 	}
@@ -193,27 +193,23 @@ func (d *jsonDecoder) explain(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF: //nolint:errorlint // bare only at the end
 		return d.failure(d.src.read, "the JSON ends in the middle; it was cut off, so make and upload it again")
 	case errors.As(err, &syntax):
-		return d.failure(d.skip+syntax.ByteOffset, "this is not valid JSON (%s); mend it there", d.objection(syntax))
+		return d.syntax(syntax)
 	}
 	return err
 }
 
-// objection is what jsontext says. A character of several bytes, or an escape sequence, it names by what it has of it in its
-// buffer: that must not depend on how the file came, or on where reading went on.
-func (d *jsonDecoder) objection(syntax *jsontext.SyntacticError) string {
-	said := syntax.Err.Error()
-	at := d.src.window.rest(max(d.skip+syntax.ByteOffset, d.src.record))
-	for _, what := range []string{"invalid escape sequence", "invalid surrogate pair"} {
-		if strings.HasPrefix(said, what) && len(at) > 1 {
-			return fmt.Sprintf("%s `%s` in string", what, bytes.ToValidUTF8(at[:2], nil))
-		}
+// syntax explains an error of jsontext where it found bytes that are not JSON.
+func (d *jsonDecoder) syntax(err *jsontext.SyntacticError) error {
+	at := d.skip + err.ByteOffset
+	// The character there is named as a whole, however much of it jsontext had in its buffer.
+	d.src.allowed += utf8.UTFMax
+	_, _ = d.buffer.Peek(utf8.UTFMax)
+	if broken := d.src.broken(); broken != nil {
+		return broken
 	}
-	if len(at) > 0 && at[0] >= utf8.RuneSelf {
-		if what, where, ok := strings.Cut(said, "' "); ok && strings.HasPrefix(what, "invalid character '") {
-			return "invalid character beyond ASCII " + where
-		}
-	}
-	return said
+	from := min(at, d.src.record)
+	back, what := syntaxFault(err, d.src.window.rest(from), int(at-from))
+	return d.failure(at-int64(back), "this is not valid JSON: %s", what)
 }
 
 // failure says that the JSON can't be read on from the offset at.

@@ -14,10 +14,12 @@ import (
 // objectDecoder reads rows that are JSON objects. Its jsontext decoder lives on from row to row, which costs less than
 // to reset it; each row is all that there is to read until the next.
 type objectDecoder struct {
-	in   *jsontext.Decoder // nil after a fault, when it may stand in the middle of a row
-	row  row
-	base int64 // offset in all that in has read at which the row begins
-	text text
+	names columnNames
+	seen  columnsFound
+	in    *jsontext.Decoder // nil after a fault, when it may stand in the middle of a row
+	row   row
+	base  int64 // offset in all that in has read at which the row begins
+	text  text
 }
 
 // row is a reader that ends where the row does.
@@ -51,40 +53,44 @@ func (d *objectDecoder) at() int64 { return d.in.InputOffset() - d.base }
 
 func (d *objectDecoder) object(row []byte, u *events.Update) (column int64, bad *events.RowError) {
 	if open, err := d.in.ReadToken(); err != nil || open.Kind() != jsontext.KindBeginObject {
-		return 1, &events.RowError{Code: events.MalformedRow, Reason: `the row is not a JSON object; write {"person": "…", "flavor": "…"}`}
+		return 1, d.notObject(row)
 	}
-	person, flavor, action := field{name: "person"}, field{name: "flavor"}, field{name: "action"}
+	person, flavor, action := field{name: d.names.person}, field{name: d.names.flavor}, field{name: d.names.action}
 	for {
 		before := d.at()
 		name, err := d.in.ReadToken()
 		if err != nil {
-			return d.broken(err)
+			return d.broken(row, err)
 		}
 		if name.Kind() != jsontext.KindString { // only a closing brace is possible
 			break
 		}
 		var f *field
-		switch name.String() {
-		case "person":
-			f = &person
-		case "flavor":
-			f = &flavor
-		case "action":
-			f = &action
+		switch d.names.of(name.String()) {
+		case d.names.person:
+			f, d.seen.person = &person, true
+		case d.names.flavor:
+			f, d.seen.flavor = &flavor, true
+		case d.names.action:
+			f, d.seen.action = &action, true
 		default:
 			if err := d.in.SkipValue(); err != nil {
-				return d.broken(err)
+				return d.broken(row, err)
 			}
 			continue
 		}
 		if f.at != 0 {
 			between := row[before:]
 			before += int64(len(between) - len(bytes.TrimLeft(between, " \t\r\n,")))
-			return before + 1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf("the row has two members %q; keep one", f.name)}
+			reason := fmt.Sprintf("the row has two members %q; keep one", f.name)
+			if name.String() != f.name {
+				reason += " (letter case does not matter)"
+			}
+			return before + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
 		}
 		value, err := d.in.ReadValue()
 		if err != nil {
-			return d.broken(err)
+			return d.broken(row, err)
 		}
 		f.at = d.at() - int64(len(value)) + 1
 		switch value.Kind() {
@@ -99,9 +105,33 @@ func (d *objectDecoder) object(row []byte, u *events.Update) (column int64, bad 
 		}
 	}
 	if d.at() < int64(len(row)) {
-		return d.at() + 1, &events.RowError{Code: events.MalformedRow, Reason: "something follows the object; put one object on each line"}
+		return d.follows(row)
 	}
 	return finish(u, person, flavor, action)
+}
+
+// notObject says what the row begins with instead of an opening brace.
+func (d *objectDecoder) notObject(row []byte) *events.RowError {
+	reason := fmt.Sprintf(`the row is not a JSON object; write {%q: "…", %q: "…"}`, d.names.person, d.names.flavor)
+	if row[0] == ',' && len(row) > 1 {
+		reason = "the line begins with a comma; remove it"
+	} else if name, advice := character(row); row[0] != '"' && advice != "" {
+		reason = fmt.Sprintf("the row is not a JSON object, because it begins with %s; %s", name, advice)
+	}
+	return &events.RowError{Code: events.MalformedRow, Reason: reason}
+}
+
+// follows rejects a row for what follows its object.
+func (d *objectDecoder) follows(row []byte) (int64, *events.RowError) {
+	at := d.at()
+	rest := row[at:]
+	reason := "something follows the object; put one object on each line"
+	if len(rest) == 1 && rest[0] == ',' {
+		reason = "the line ends with a comma; remove it"
+	} else if name, advice := character(bytes.TrimLeft(rest, jsonSpace)); advice != "" {
+		reason = fmt.Sprintf("%s follows the object; %s", name, advice)
+	}
+	return at + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
 }
 
 // field is a member of a row: where its value stands (0: nowhere), and what it is.
@@ -114,7 +144,7 @@ type field struct {
 
 func finish(u *events.Update, person, flavor, action field) (int64, *events.RowError) {
 	if person.at == 0 {
-		return 1, &events.RowError{Code: events.MissingPerson, Reason: `the row has no member "person"; add it`}
+		return 1, &events.RowError{Code: events.MissingPerson, Reason: fmt.Sprintf("the row has no member %q; add it", person.name)}
 	}
 	given := &flavor.text
 	if flavor.null && action.text == "" { // null removes
@@ -135,13 +165,15 @@ func finish(u *events.Update, person, flavor, action field) (int64, *events.RowE
 	return max(flavor.at, 1), bad
 }
 
-func (d *objectDecoder) broken(err error) (int64, *events.RowError) {
+func (d *objectDecoder) broken(row []byte, err error) (int64, *events.RowError) {
 	at := d.at()
 	reason := "the row is not a whole JSON object; put one whole object on each line"
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		at = syntax.ByteOffset - d.base
-		reason = fmt.Sprintf("the row is not valid JSON (%v); mend it there", syntax.Err)
+		back, what := syntaxFault(syntax, row, int(at))
+		at -= int64(back)
+		reason = "the row is not valid JSON: " + what
 	}
 	return at + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
 }

@@ -23,8 +23,8 @@ type ndjsonDecoder struct {
 	long   []byte
 }
 
-func newNDJSON(src *source, in *bufio.Reader, start, offset int64) (decoder, error) {
-	d := &ndjsonDecoder{src: src, in: in, at: start}
+func newNDJSON(src *source, in *bufio.Reader, names columnNames, start, offset int64) (decoder, error) {
+	d := &ndjsonDecoder{src: src, in: in, object: objectDecoder{names: names}, at: start}
 	if offset <= start {
 		return d, nil
 	}

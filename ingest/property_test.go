@@ -39,7 +39,7 @@ var grammars = []grammar{
 	{
 		file: "a.json", start: "{", end: "}",
 		rows: []string{
-			`"andy":"vanilla"`, "\"dan\"\n:\r\n \"mint\"", `"jo":null`, `"\u00e9\n":"x"`, `"":"x"`, `"x":5`, `"x":{"a":[1,2,{}]}`,
+			`"andy":"vanilla"`, "\"dan\"\n:\r\n \"mint\"", `"jo":null`, `"\u00e9\n":"x"`, `"":"x"`, `"x":5`, `"x":{"flavor":"y","a":[1,2,{}]}`,
 			"\"x\":[\n\n\"y\"]", `"\ud800":"x"`, "\"x\":\"\xff\"", `"x":-1.5e300`, `"a\\":"b\""`, `"x":false`,
 		},
 		between: []string{",", ",\n", " ,\r\n\t", "\n,\n\n"}, lastBetween: "\n",

@@ -4,6 +4,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -61,14 +63,25 @@ func tryRead(t reporter, body io.Reader, name string) (outcome, error) {
 		if r.Code == "" || r.Reason == "" || len(r.Raw) > events.MaxRaw || r.Line < 1 || r.Column < 1 {
 			t.Errorf("%s: reject %+v is incomplete", name, r)
 		}
+		printable(t, r.Reason)
 		got.Rejects = append(got.Rejects, *r)
 		return nil
 	})
-	got.Failure = reading.Failure
+	if got.Failure = reading.Failure; got.Failure != nil {
+		printable(t, got.Failure.Reason)
+	}
 	if a, r := len(got.Rows), len(got.Rejects); reading.Rows != int64(a+r) || reading.Rejected != int64(r) {
 		t.Errorf("%s: %d rows, %d rejected; but %d were accepted and %d rejected", name, reading.Rows, reading.Rejected, a, r)
 	}
 	return got, err
+}
+
+// printable checks that a reason is one line of text that is safe to show, whatever of the file it quotes.
+func printable(t reporter, reason string) {
+	t.Helper()
+	if !utf8.ValidString(reason) || strings.ContainsFunc(reason, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("reason %+q has characters that can't be printed", reason)
+	}
 }
 
 // readCase is a file, and what is to become of it.

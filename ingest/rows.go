@@ -74,14 +74,22 @@ func newDecoder(src *source, format Format, names columnNames, offset int64) (de
 		start = int64(n)
 	}
 	if bad := format.mismatch(head); bad != nil {
-		bad.Failure.Line, bad.Failure.Column = 1, 1
+		switch f := &bad.Failure; f.Line {
+		case 0:
+			f.Line, f.Column = 1, 1
+		case 1:
+			f.Column += start
+		}
 		return nil, bad
 	}
 	switch format.Rows {
 	case "json":
-		return newJSON(src, in, start, offset)
+		if in, err = checkObject(src, in, names, start); err != nil {
+			return nil, err
+		}
+		return newJSON(src, in, names, start, offset)
 	case "ndjson":
-		return newNDJSON(src, in, start, offset)
+		return newNDJSON(src, in, names, start, offset)
 	default:
 		return newCSV(src, in, start, offset, format)
 	}

@@ -1,0 +1,210 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// checkObject fails for a JSON file that is an object but not a map from person to flavor, as far as the first MaxRecord bytes
+// tell. The caller reads on from the returned reader, which holds them. The content begins at the offset start.
+func checkObject(src *source, in *bufio.Reader, names columnNames, start int64) (*bufio.Reader, error) {
+	head, _ := in.Peek(headSize)
+	if text := bytes.TrimLeft(head, " \t\r\n"); len(text) > 0 && text[0] == '[' {
+		return in, nil
+	}
+	head, err := in.Peek(in.Size())
+	if err == nil { // the file may be longer than this buffer
+		in = bufio.NewReaderSize(in, MaxRecord)
+		head, err = in.Peek(MaxRecord)
+	}
+	var corrupt *FileError // the decoder comes to it again
+	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &corrupt) {
+		return nil, err
+	}
+	text := bytes.TrimLeft(head, " \t\r\n")
+	if len(text) == 0 || text[0] != '{' {
+		return in, nil
+	}
+	at, reason := names.objectFault(text)
+	if reason == "" {
+		return in, nil
+	}
+	bad := failure(events.FormatMismatch, "%s", reason)
+	bad.Failure.Line, bad.Failure.Column = src.window.place(start + int64(len(head)-len(text)+at))
+	return nil, bad
+}
+
+// objectFault returns why the JSON object with which head begins is not a map from person to flavor, and the index of the fault
+// in head. The reason is empty if nothing speaks against a map. Without this check, the members of an API's answer or of a single
+// row would become people. The check comes before any row is published, so it looks at no more than the head of the file; in a
+// member behind the head, the same fault is a rejected row.
+func (c columnNames) objectFault(head []byte) (at int, reason string) {
+	s := objectScan{names: c, head: head, in: jsontext.NewDecoder(bytes.NewReader(head), lenient()...)}
+	columns, err := s.object(nil, true)
+	if err == nil {
+		if rest := bytes.TrimLeft(head[s.in.InputOffset():], " \t\r\n"); len(rest) > 0 && rest[0] == '{' {
+			return 0, "the name says JSON, but the content is one object after the other; name it .ndjson, with one object a line"
+		}
+	}
+	switch {
+	case s.best.score == rowsFound, s.best.score > 0 && columns.first == "":
+		return s.best.at, s.best.reason()
+	case columns.first != "":
+		return columns.at, fmt.Sprintf("the object has a member %s, so it is a row and not a map from person to flavor; "+
+			`write an array of rows: [{%q: "andy", %q: "vanilla"}], or a map: {"andy": "vanilla"}`, quote(columns.first), c.person, c.flavor)
+	}
+	return 0, ""
+}
+
+// objectScan searches an object for the member that holds the rows.
+type objectScan struct {
+	names columnNames
+	head  []byte
+	in    *jsontext.Decoder
+	best  holder
+}
+
+// holder is a member that may hold the rows.
+type holder struct {
+	score int
+	path  []string // names that lead to the member, the outermost first
+	at    int      // index of the member's name in the head
+	kind  string
+}
+
+// The score of a holder says how probable it is. The first member with the highest score wins.
+const (
+	containerFound = 1 + iota // an object, or an empty array, in the outermost object
+	listFound                 // an array that begins with an object or array
+	rowsFound                 // an array that begins with an object that has a member with the name of a column
+)
+
+// maxHolderDepth is the maximum number of names in the path of a holder.
+const maxHolderDepth = 8
+
+// columnsSeen holds which of an object's members have the name of a column.
+type columnsSeen struct {
+	first  string // "" for none
+	at     int    // its index in the head
+	person bool
+}
+
+func (s *objectScan) found(score int, kind string, path []string, at int) {
+	if score > s.best.score {
+		s.best = holder{score: score, path: slices.Clone(path), at: at, kind: kind}
+	}
+}
+
+// object reads an object, to which path leads, and searches the values of its members if search is set. An error ends the scan:
+// the head ends there, or the JSON is broken.
+func (s *objectScan) object(path []string, search bool) (seen columnsSeen, err error) {
+	if _, err := s.in.ReadToken(); err != nil {
+		return seen, err
+	}
+	for s.in.PeekKind() == jsontext.KindString {
+		between := s.head[s.in.InputOffset():]
+		at := len(s.head) - len(bytes.TrimLeft(between, " \t\r\n,"))
+		token, err := s.in.ReadToken()
+		if err != nil {
+			return seen, err
+		}
+		name := token.String()
+		if s.names.has(name) {
+			seen.person = seen.person || s.names.of(name) == s.names.person
+			if seen.first == "" {
+				seen.first, seen.at = name, at
+			}
+		}
+		if search {
+			err = s.value(append(path, name), at)
+		} else {
+			err = s.in.SkipValue()
+		}
+		if err != nil {
+			return seen, err
+		}
+	}
+	_, err = s.in.ReadToken()
+	return seen, err
+}
+
+func (s *objectScan) value(path []string, at int) error {
+	switch s.in.PeekKind() {
+	case jsontext.KindBeginArray:
+		return s.array(path, at)
+	case jsontext.KindBeginObject:
+		seen, err := s.object(path, len(path) < maxHolderDepth)
+		if len(path) == 1 && (seen.first == "" || seen.person) { // an object with a flavor alone belongs to a person
+			s.found(containerFound, "an object", path, at)
+		}
+		return err
+	}
+	return s.in.SkipValue()
+}
+
+func (s *objectScan) array(path []string, at int) error {
+	if _, err := s.in.ReadToken(); err != nil {
+		return err
+	}
+	switch s.in.PeekKind() {
+	case jsontext.KindEndArray:
+		if len(path) == 1 {
+			s.found(containerFound, "an array", path, at)
+		}
+	case jsontext.KindBeginArray:
+		s.found(listFound, "an array", path, at)
+	case jsontext.KindBeginObject:
+		s.found(listFound, "an array", path, at)
+		seen, err := s.object(nil, false)
+		if seen.first != "" {
+			s.found(rowsFound, "an array", path, at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for s.in.PeekKind() != jsontext.KindEndArray {
+		if err := s.in.SkipValue(); err != nil {
+			return err
+		}
+	}
+	_, err := s.in.ReadToken()
+	return err
+}
+
+func (h holder) reason() string {
+	name := "member " + quote(h.path[len(h.path)-1])
+	for _, outer := range slices.Backward(h.path[:len(h.path)-1]) {
+		name += " of " + quote(outer)
+	}
+	example := ""
+	if filter, ok := h.filter(); ok {
+		example = fmt.Sprintf(", for example: jq %s FILE > rows.json", filter)
+	}
+	if h.score == rowsFound {
+		return fmt.Sprintf("the rows are in the %s; upload that array by itself%s", name, example)
+	}
+	return fmt.Sprintf("the %s is %s, so the file is not a map from person to flavor; if the rows are in it, upload its value by itself%s", name, h.kind, example)
+}
+
+var plainMember = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,40}$`)
+
+// filter returns the jq filter of the member, if all names on the way to it can be written without quotes.
+func (h holder) filter() (string, bool) {
+	for _, name := range h.path {
+		if !plainMember.MatchString(name) {
+			return "", false
+		}
+	}
+	return "." + strings.Join(h.path, "."), true
+}
