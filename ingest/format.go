@@ -47,9 +47,21 @@ func FormatOf(name string) (Format, error) {
 	case ".ndjson", ".jsonl":
 		f.Rows = "ndjson"
 	default:
-		return Format{}, failure(events.UnknownFormat, "the name does not tell the format; end it in .csv, .tsv, .json, .ndjson or .jsonl, and in .gz or .zst after that if it is compressed")
+		return Format{}, failure(events.UnknownFormat, "%s does not tell the format; end the name in .csv, .tsv, .json, .ndjson or .jsonl, and in .gz or .zst after that if it is compressed", ending(name))
 	}
 	return f, nil
+}
+
+// ending quotes the end of a name, in which there may be white space that nobody sees.
+func ending(name string) string {
+	base := path.Base(name)
+	if base != strings.TrimSpace(base) {
+		return "the name " + quote(base) + ", which has white space around it,"
+	}
+	if ext := path.Ext(base); ext != "" {
+		base = ext
+	}
+	return "the end of the name, " + quote(base) + ","
 }
 
 // FileError says why a file can't be read to its end. What was read before stands.

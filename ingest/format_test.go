@@ -49,6 +49,22 @@ func TestFormatOf(t *testing.T) {
 	}
 }
 
+// TestUnknownFormat checks that the reason quotes the end of the name, and whatever in it can't be seen.
+func TestUnknownFormat(t *testing.T) {
+	for name, want := range map[string]string{
+		"uploads/team.csv ": `"team.csv "`, "team.json\u00a0": `"team.json\u00a0"`, " team": `" team"`, "team.csv\n": `"team.csv\n"`, "team.c\x1bsv": `".c\x1bsv"`,
+		"team.xlsx": `".xlsx"`, "uploads/_SUCCESS": `"_SUCCESS"`, "team.tar.gz": `".gz"`, "team.\xff": `".\ufffd"`,
+	} {
+		_, err := ingest.FormatOf(name)
+		var bad *ingest.FileError
+		if !errors.As(err, &bad) || !strings.Contains(bad.Failure.Reason, want) {
+			t.Errorf("FormatOf(%q): %v; want %s in it", name, err, want)
+			continue
+		}
+		printable(t, bad.Failure.Reason)
+	}
+}
+
 // TestTeam reads the talk's team from every kind of file. What comes out differs in nothing but the offsets.
 func TestTeam(t *testing.T) {
 	want := []events.Update{

@@ -71,6 +71,47 @@ func TestJSONArray(t *testing.T) {
 	})
 }
 
+// TestJSONAdvice checks that the reason of a failure names what is wrong, and where.
+func TestJSONAdvice(t *testing.T) {
+	for _, c := range []struct {
+		name, content string
+		line, column  int64
+		reason        string
+	}{
+		{"comma before the brace", "{\"andy\":\"mint\",\n}", 1, 15, "remove the comma"},
+		{"comma before the bracket", "[{\"person\":\"a\",\"flavor\":\"b\"}\n,\n]", 2, 1, "remove the comma"},
+		{"comma before the brace of a row", "[\n{\"person\":\"a\",\"flavor\":\"b\" , }]", 2, 28, "remove the comma"},
+		{"comma before an inner bracket", "[{\"x\":[1,\n2,\n]}]", 2, 2, "remove the comma"},
+		{"two commas", `[{"person":"a","flavor":"b"},,{}]`, 1, 30, "comma"},
+		{"Ctrl-Z", "{\"andy\":\"mint\"}\r\n\x1a", 2, 1, "U+001A"},
+		{"Ctrl-Z behind an array", "[]\x1a\x1a", 1, 3, "U+001A"},
+		{"next line", "[\u0085]", 1, 2, "U+0085"},
+		{"next line at the end", "{\"andy\":\"mint\"}\u0085", 1, 16, "U+0085"},
+		{"line separator", "{\"andy\":\u2028\"mint\"}", 1, 9, "U+2028"},
+		{"typographic quotes", `{“andy”: "mint"}`, 1, 2, "U+201C"},
+		{"typographic quote of a value", `{"andy": ‘mint’}`, 1, 10, "U+2018"},
+		{"low quote", `[„andy“]`, 1, 2, "U+201E"},
+		{"no-break space", "{\"andy\":\u00a0\"mint\"}", 1, 9, "U+00A0"},
+		{"byte order mark", "[\ufeff]", 1, 2, "U+FEFF"},
+		{"half a character", "[\xe2\x80", 1, 2, "0xE2"},
+		{"emoji", "[🍦]", 1, 2, "U+1F366"},
+		{"control character in an escape sequence", "{\"andy\": \"a\\\x1bb\"}", 1, 12, "U+001B"},
+		{"character in an escape sequence", `{"andy": "a\ä"}`, 1, 12, "U+00E4"},
+		{"bad hexadecimal digits", "{\"andy\": \"\\u12\x1b4\"}", 1, 11, `\u`},
+		{"control character in a string", "{\"andy\": \"a\x1bb\"}", 1, 12, "U+001B"},
+		{"single quotes", `{'andy': 'mint'}`, 1, 2, "double quotes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for how, chunk := range chunkings {
+				got := readAll(t, chunk(strings.NewReader(c.content)), "a.json").Failure
+				if got == nil || got.Code != events.MalformedJSON || got.Line != c.line || got.Column != c.column || !strings.Contains(got.Reason, c.reason) {
+					t.Errorf("reading %q %s: %+v; want line %d, column %d and %q", c.content, how, got, c.line, c.column, c.reason)
+				}
+			}
+		})
+	}
+}
+
 // TestJSONLimit draws the line exactly: a row is its bytes from the first to the last of its value.
 func TestJSONLimit(t *testing.T) {
 	member := func(size int) string { return `"` + strings.Repeat("x", size-5) + `":""` }

@@ -49,7 +49,7 @@ func checkObject(src *source, in *bufio.Reader, names columnNames, start int64) 
 // row would become people. The check comes before any row is published, so it looks at no more than the head of the file; in a
 // member behind the head, the same fault is a rejected row.
 func (c columnNames) objectFault(head []byte) (at int, reason string) {
-	s := objectScan{names: c, head: head, in: jsontext.NewDecoder(bytes.NewReader(head), lenient()...)}
+	s := c.scan(head)
 	columns, err := s.object(nil, true)
 	if err == nil {
 		if rest := bytes.TrimLeft(head[s.in.InputOffset():], " \t\r\n"); len(rest) > 0 && rest[0] == '{' {
@@ -72,6 +72,10 @@ type objectScan struct {
 	head  []byte
 	in    *jsontext.Decoder
 	best  holder
+}
+
+func (c columnNames) scan(head []byte) *objectScan {
+	return &objectScan{names: c, head: head, in: jsontext.NewDecoder(bytes.NewReader(head), lenient()...)}
 }
 
 // holder is a member that may hold the rows.
@@ -182,12 +186,17 @@ func (s *objectScan) array(path []string, at int) error {
 	return err
 }
 
-func (h holder) reason() string {
+// name returns the path in words, such as: member "items" of "result".
+func (h holder) name() string {
 	name := "member " + quote(h.path[len(h.path)-1])
 	for _, outer := range slices.Backward(h.path[:len(h.path)-1]) {
 		name += " of " + quote(outer)
 	}
-	example := ""
+	return name
+}
+
+func (h holder) reason() string {
+	name, example := h.name(), ""
 	if filter, ok := h.filter(); ok {
 		example = fmt.Sprintf(", for example: jq %s FILE > rows.json", filter)
 	}
@@ -207,4 +216,17 @@ func (h holder) filter() (string, bool) {
 		}
 	}
 	return "." + strings.Join(h.path, "."), true
+}
+
+// LooksNDJSON reports whether text, which begins with an opening brace, begins as an NDJSON file does: another object follows on
+// the second line, or the first line is a row. A map from person to flavor on one line is JSON.
+func LooksNDJSON(text []byte) bool {
+	line, rest, _ := bytes.Cut(text, []byte("\n"))
+	line = bytes.TrimRight(line, jsonSpace+",") // lines that end with a comma are rejected, but as lines
+	if bytes.HasSuffix(line, []byte("}")) && bytes.HasPrefix(bytes.TrimLeft(rest, jsonSpace), []byte("{")) {
+		return true
+	}
+	scan := defaultColumns().scan(line)
+	columns, err := scan.object(nil, true)
+	return err == nil && scan.in.InputOffset() == int64(len(line)) && columns.first != ""
 }

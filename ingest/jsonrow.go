@@ -107,7 +107,19 @@ func (d *objectDecoder) object(row []byte, u *events.Update) (column int64, bad 
 	if d.at() < int64(len(row)) {
 		return d.follows(row)
 	}
+	if person.at == 0 {
+		return 1, d.missingPerson(row)
+	}
 	return finish(u, person, flavor, action)
+}
+
+func (d *objectDecoder) missingPerson(row []byte) *events.RowError {
+	reason := fmt.Sprintf("the row has no member %q; add it", d.names.person)
+	scan := d.names.scan(row)
+	if _, err := scan.object(nil, true); err == nil && scan.best.score == rowsFound {
+		reason = fmt.Sprintf("the row has no member %q; its %s holds rows, so write each of those as a row of its own", d.names.person, scan.best.name())
+	}
+	return &events.RowError{Code: events.MissingPerson, Reason: reason}
 }
 
 // notObject says what the row begins with instead of an opening brace.
@@ -123,15 +135,14 @@ func (d *objectDecoder) notObject(row []byte) *events.RowError {
 
 // follows rejects a row for what follows its object.
 func (d *objectDecoder) follows(row []byte) (int64, *events.RowError) {
-	at := d.at()
-	rest := row[at:]
+	rest := bytes.TrimLeft(row[d.at():], jsonSpace)
 	reason := "something follows the object; put one object on each line"
 	if len(rest) == 1 && rest[0] == ',' {
 		reason = "the line ends with a comma; remove it"
-	} else if name, advice := character(bytes.TrimLeft(rest, jsonSpace)); advice != "" {
+	} else if name, advice := character(rest); advice != "" {
 		reason = fmt.Sprintf("%s follows the object; %s", name, advice)
 	}
-	return at + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
+	return int64(len(row)-len(rest)) + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
 }
 
 // field is a member of a row: where its value stands (0: nowhere), and what it is.
@@ -143,9 +154,6 @@ type field struct {
 }
 
 func finish(u *events.Update, person, flavor, action field) (int64, *events.RowError) {
-	if person.at == 0 {
-		return 1, &events.RowError{Code: events.MissingPerson, Reason: fmt.Sprintf("the row has no member %q; add it", person.name)}
-	}
 	given := &flavor.text
 	if flavor.null && action.text == "" { // null removes
 		action.text = "remove"

@@ -41,6 +41,59 @@ func TestNDJSON(t *testing.T) {
 	})
 }
 
+// TestNDJSONAdvice checks that the reason of a rejected line names what is wrong, and where.
+func TestNDJSONAdvice(t *testing.T) {
+	for _, c := range []struct {
+		name, line string
+		column     int64
+		reason     string
+	}{
+		{"comma behind", `{"person":"a","flavor":"b"},`, 28, "ends with a comma"},
+		{"comma and space behind", `  {"person":"a","flavor":"b"}  , ` + "\r", 32, "ends with a comma"},
+		{"comma before", `,{"person":"a","flavor":"b"}`, 1, "begins with a comma"},
+		{"comma before the brace", `{"person":"a","flavor":"b",}`, 27, "remove the comma"},
+		{"comma before the brace of another member", `{"x":{"y":1 , },"person":"a"}`, 13, "remove the comma"},
+		{"comma before a bracket", `{"person":"a","x":[1,2,],"flavor":"b"}`, 23, "remove the comma"},
+		{"two commas", `{"person":"a",,"flavor":"b"}`, 15, "comma"},
+		{"Ctrl-Z", "\x1a", 1, "U+001A"},
+		{"Ctrl-Z behind", "{\"person\":\"a\",\"flavor\":\"b\"}\x1a", 28, "U+001A"},
+		{"next line", "{\"person\":\"a\",\"flavor\":\"b\"}\u0085{}", 28, "U+0085"},
+		{"line separator", "{\"person\":\"a\",\"flavor\":\"b\"} \u2028{}", 29, "U+2028"},
+		{"typographic quote", `{“person”:"a"}`, 2, "U+201C"},
+		{"no-break space", "\u00a0{}", 1, "U+00A0"},
+		{"no-break space inside", "{\u00a0\"person\":\"a\"}", 2, "U+00A0"},
+		{"half a character", "{\xe2\x80", 2, "0xE2"},
+		{"control character in an escape sequence", "{\"person\":\"\\\x1b\"}", 12, "U+001B"},
+		{"control character in a string", "{\"person\":\"\x1b\"}", 12, "U+001B"},
+		{"rows of a page", `{"status":"ok","data":[{"person":"a","flavor":"b"}]}`, 1, `"data"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			// Another row before it leaves the buffer of the parser in another state.
+			for _, before := range []string{"", "{}\n", `{"person":"` + strings.Repeat("x", 4050) + "\"}\n"} {
+				got := readAll(t, strings.NewReader(before+c.line+"\n"), "a.ndjson")
+				if len(got.Rejects) == 0 {
+					t.Fatalf("reading %q: %+v, want a rejected row", c.line, got)
+				}
+				if last := got.Rejects[len(got.Rejects)-1]; last.Column != c.column || !strings.Contains(last.Reason, c.reason) {
+					t.Errorf("reading %q: rejected at column %d: %s; want column %d and %q", c.line, last.Column, last.Reason, c.column, c.reason)
+				}
+			}
+		})
+	}
+}
+
+// TestNDJSONNames reads members in any letter case, as columns of CSV are.
+func TestNDJSONNames(t *testing.T) {
+	runCases(t, "a.ndjson", []readCase{
+		{"capitals", `{"Person":"andy","FLAVOR":"mint"}`, rows(set(0, "andy", "mint"))},
+		{"white space", `{" person ":"andy","flavor\u00a0":"mint"}`, rows(set(0, "andy", "mint"))},
+		{"action", `{"PERSON":"andy","Action":"remove"}`, rows(remove(0, "andy"))},
+		{"null removes", `{"Person":"andy","Flavor":null}`, rows(remove(0, "andy"))},
+		{"two of a name", `{"person":"andy","Person":"dan","flavor":"mint"}`, rows().reject(1, 18, 0, events.MalformedRow)},
+		{"other names", `{"persons":"dan","person":"andy","flavor":"mint","flavour":"x"}`, rows(set(0, "andy", "mint"))},
+	})
+}
+
 // TestNDJSONLimit draws the line exactly: a line's bytes, its newline included. A line that is too long is but one bad row.
 func TestNDJSONLimit(t *testing.T) {
 	line := func(size int) string {

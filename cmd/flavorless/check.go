@@ -2,12 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +17,8 @@ import (
 )
 
 const checkHelp = `Read files exactly as an upload would be read, without any server, and show every row that would be rejected: its line,
-column and code, why, and how to mend it. "-" is standard input; say with --as what it is.
+column and code, why, and how to mend it. "-" is standard input; say with --as what it is. --as also reads one file as if
+it had another name. A file without rows is good, but you are warned.
 
 Exit codes: 0 every row is good, 3 some rows are rejected, 1 a file can't be read to its end, 2 there is no such file.`
 
@@ -25,9 +27,12 @@ func newCheck(t *terminal) *cobra.Command {
 	var as string
 	c := &cobra.Command{
 		Use: "check FILE…", Short: "Read files as an upload would be read, without a server", Long: checkHelp,
-		Example: "  flavorless check favorites.csv\n  zcat big.csv.gz | flavorless check - --as big.csv",
+		Example: "  flavorless check favorites.csv\n  zcat big.csv.gz | flavorless check - --as big.csv\n  flavorless check export.txt --as export.tsv",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if as != "" && len(args) > 1 {
+				return usage("--as names the format of one file, and you gave %d files; check them one by one", len(args))
+			}
 			code := exitOK
 			for _, name := range args {
 				result, err := check(c.Context(), t, name, as, asJSON)
@@ -43,7 +48,7 @@ func newCheck(t *terminal) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per rejected row, then one per file")
-	c.Flags().StringVar(&as, "as", "", `take standard input as a file of this name, such as "team.ndjson.gz" (default: by its first byte)`)
+	c.Flags().StringVar(&as, "as", "", `read FILE as if it had this name, such as "team.ndjson.gz" (default: its own name; for standard input, by its first bytes)`)
 	return c
 }
 
@@ -55,7 +60,11 @@ type checked struct {
 	Accepted int64           `json:"accepted"`
 	Rejected int64           `json:"rejected"`
 	Failure  *events.Failure `json:"failure,omitempty"`
+	Warning  string          `json:"warning,omitempty"`
 }
+
+// noRows is the warning about a file that can be read to its end and has nothing in it to apply or to reject.
+const noRows = "the file has no rows, so an upload of it would change nothing"
 
 func check(ctx context.Context, t *terminal, file, as string, asJSON bool) (int, error) {
 	in, name, size, err := openInput(t.in, file, as)
@@ -83,7 +92,10 @@ func check(ctx context.Context, t *terminal, file, as string, asJSON bool) (int,
 	if err != nil {
 		return 0, fmt.Errorf("reading %s: %w", file, err)
 	}
-	result := checked{file, reading.Format, reading.Rows, reading.Rows - reading.Rejected, reading.Rejected, reading.Failure}
+	result := checked{file, reading.Format, reading.Rows, reading.Rows - reading.Rejected, reading.Rejected, reading.Failure, ""}
+	if reading.Rows == 0 && reading.Failure == nil {
+		result.Warning = noRows
+	}
 	if asJSON {
 		err = t.json(result)
 	} else {
@@ -117,9 +129,12 @@ func (t *terminal) checked(c checked, header bool) {
 		verdict = t.style(yellow, "has rows to mend")
 	}
 	t.printf("  %s: %d accepted, %d rejected; the file %s\n", count(c.Rows, "row"), c.Accepted, c.Rejected, map[bool]string{true: "is " + verdict, false: verdict}[c.Failure == nil && c.Rejected == 0])
+	if c.Warning != "" {
+		t.printf("  %s: %s\n", t.style(yellow, "warning"), c.Warning)
+	}
 }
 
-// openInput opens a file, or standard input under the name that tells its format.
+// openInput opens a file, or standard input, and returns the name that tells its format: as, if that is not empty.
 func openInput(stdin io.Reader, file, as string) (in io.ReadCloser, name string, size int64, err error) {
 	if file != "-" {
 		f, err := os.Open(file)
@@ -133,9 +148,9 @@ func openInput(stdin io.Reader, file, as string) (in io.ReadCloser, name string,
 		if err != nil {
 			return nil, "", 0, usage("%w", errors.Join(err, f.Close()))
 		}
-		return f, file, info.Size(), nil
+		return f, cmp.Or(as, file), info.Size(), nil
 	}
-	buffered := bufio.NewReader(stdin)
+	buffered := bufio.NewReaderSize(stdin, 64<<10)
 	if as == "" {
 		as = guess(buffered)
 	}
@@ -144,19 +159,18 @@ func openInput(stdin io.Reader, file, as string) (in io.ReadCloser, name string,
 
 // guess names standard input by how it begins.
 func guess(in *bufio.Reader) string {
-	head, _ := in.Peek(4096) // less is fine, too
-	text := strings.TrimLeft(strings.TrimPrefix(string(head), "\xef\xbb\xbf"), " \t\r\n")
+	head, _ := in.Peek(in.Size()) // less is fine, too
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
 	switch {
-	case strings.HasPrefix(text, "\x1f\x8b"):
+	case bytes.HasPrefix(text, []byte("\x1f\x8b")):
 		return "stdin.csv.gz"
-	case strings.HasPrefix(text, "\x28\xb5\x2f\xfd"):
+	case bytes.HasPrefix(text, []byte("\x28\xb5\x2f\xfd")):
 		return "stdin.csv.zst"
-	case strings.HasPrefix(text, "["):
+	case bytes.HasPrefix(text, []byte("[")):
 		return "stdin.json"
-	case strings.HasPrefix(text, "{"):
-		if first, rest, _ := strings.Cut(text, "\n"); strings.HasSuffix(strings.TrimSpace(first), "}") && strings.HasPrefix(strings.TrimSpace(rest), "{") {
-			return "stdin.ndjson"
-		}
+	case bytes.HasPrefix(text, []byte("{")) && ingest.LooksNDJSON(text):
+		return "stdin.ndjson"
+	case bytes.HasPrefix(text, []byte("{")):
 		return "stdin.json"
 	}
 	return "stdin.csv"

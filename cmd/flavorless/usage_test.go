@@ -48,6 +48,8 @@ func TestBadUsage(t *testing.T) {
 		{"unknown format to upload", []string{"upload", file, "--data", p.dir}, ".csv"},
 		{"no such file to check", []string{"check", missing}, "missing"},
 		{"folder to check", []string{"check", t.TempDir()}, "folder"},
+		{"one name for two files to check", []string{"check", csv, csv, "--as", "a.tsv"}, "--as"},
+		{"one name for a file and standard input", []string{"check", csv, "-", "--as", "a.tsv"}, "--as"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -83,6 +85,22 @@ func TestCheck(t *testing.T) {
 		{"stdin JSON", `{"a": 1}`, []string{"-"}, exitRejected, []string{"not_a_string"}},
 		{"stdin NDJSON", "{\"person\":\"a\",\"flavor\":\"b\"}\n{\"person\":\"a\"}", []string{"-"}, exitRejected, []string{"2 rows", "missing_flavor"}},
 		{"stdin under a name", "person\tflavor\na\tb\n", []string{"-", "--as", "x.tsv"}, exitOK, []string{"1 accepted"}},
+		{"stdin NDJSON of one line", `{"person":"a","flavor":"b"}`, []string{"-"}, exitOK, []string{"1 row: 1 accepted"}},
+		{"stdin NDJSON of one line with newline", "\ufeff{\"Flavor\":\"b\",\"id\":7,\"Person\":\"a\"}\r\n", []string{"-"}, exitOK, []string{"1 row: 1 accepted"}},
+		{"stdin NDJSON of one long line", `{"note":"` + strings.Repeat("x", 10_000) + `","person":"a","flavor":"b"}`, []string{"-"}, exitOK, []string{"1 row: 1 accepted"}},
+		{"stdin NDJSON of one line to reject", `{"person":"a"}`, []string{"-", "--json"}, exitRejected, []string{`"format":"ndjson"`, "missing_flavor"}},
+		{"stdin NDJSON with commas", "{\"person\":\"a\",\"flavor\":\"b\"},\n", []string{"-"}, exitRejected, []string{"malformed_row", "comma"}},
+		{"stdin map", `{"andy":"b","dan":null}`, []string{"-", "--json"}, exitOK, []string{`"format":"json","rows":2`}},
+		{"stdin map over lines", "{\n\"andy\":\"b\"}\n", []string{"-", "--json"}, exitOK, []string{`"format":"json","rows":1`}},
+		{"stdin answer of an API", `{"status":"ok","data":[{"person":"a","flavor":"b"}]}`, []string{"-"}, exitFailed, []string{"format_mismatch", `"data"`}},
+		{"file under another name", "", []string{writeFile(t, "a.txt", "person\tflavor\na\tb\n"), "--as", "x.tsv"}, exitOK, []string{"a.txt", "1 accepted"}},
+		{"file under a wrong name", "", []string{writeFile(t, "a.csv", "person,flavor\na,b\n"), "--as", "x.ndjson"}, exitRejected, []string{"2 rejected"}},
+		{"file under an unknown name", "", []string{writeFile(t, "a.csv", "person,flavor\na,b\n"), "--as", "x.ndjson "}, exitFailed, []string{"unknown_format", `"x.ndjson "`}},
+		{"empty", "", []string{writeFile(t, "a.json", "")}, exitOK, []string{"0 rows", "warning"}},
+		{"white space", "", []string{writeFile(t, "a.ndjson", " \r\n")}, exitOK, []string{"0 rows", "warning"}},
+		{"empty array", "", []string{writeFile(t, "a.json", "[ ]")}, exitOK, []string{"0 rows", "warning"}},
+		{"empty object as JSON", "{}", []string{"-", "--json"}, exitOK, []string{`"rows":0`, `"warning":"`}},
+		{"header alone", "", []string{writeFile(t, "a.csv", "person,flavor\n"), "--json"}, exitOK, []string{`"rows":0`, `"warning":"`}},
 		{"JSON", bad, []string{"-", "--json"}, exitRejected, []string{`"code":"missing_flavor"`, `"file":"-","format":"csv","rows":2,"accepted":1,"rejected":1`}},
 	}
 	for _, test := range tests {
