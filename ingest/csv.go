@@ -85,6 +85,9 @@ func blankLines(text []byte) (n int) {
 	}
 }
 
+// missing returns nothing, because the header was checked.
+func (d *csvDecoder) missing() (metadata, name string) { return "", "" }
+
 func (d *csvDecoder) position() (line, column, offset int64) {
 	line, column = d.src.window.place(d.src.record)
 	return line, column, d.src.record

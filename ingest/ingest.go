@@ -192,6 +192,19 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 		reading, failed := broken(events.Reading{}, err)
 		return reading, nil, errors.Join(failed, body.Close())
 	}
+	if _, named := options.names().missing(columnsFound{}); named != "" && !options.Abort && from.Offset == 0 {
+		missing, err := checkMembers(body, o.Key, options)
+		if err = errors.Join(err, body.Close()); err != nil {
+			return events.Reading{}, nil, err
+		}
+		if missing != nil {
+			format, _ := FormatOf(o.Key) // it was opened by that
+			return events.Reading{Format: format.String(), Failure: missing}, nil, nil
+		}
+		if body, _, err = in.cfg.Objects.Open(ctx, o, 0); err != nil {
+			return vanished(from, rejects, err)
+		}
+	}
 	if options.Abort && from.Offset == 0 {
 		log.InfoContext(ctx, "reading it through first, as on-error=abort asks")
 		trial, err := Read(body, o.Key, options, func(events.Update) error { return nil }, rejects.add)
@@ -234,7 +247,50 @@ func Read(body io.Reader, name string, o Options, accept func(events.Update) err
 		return broken(events.Reading{}, err)
 	}
 	defer rows.Close()
-	return rows.each(accept, reject)
+	reading, err := rows.each(accept, reject)
+	if err == nil && reading.Failure == nil && reading.Rows > 0 {
+		reading.Failure = rows.missing()
+	}
+	return reading, err
+}
+
+// missing returns the failure of a file in whose rows so far a column does not occur that the metadata name; nil if there is none.
+func (r *Rows) missing() *events.Failure {
+	metadata, name := r.decoder.missing()
+	if metadata == "" {
+		return nil
+	}
+	bad := badMetadata("the metadata %s names the member %q, which no row has; name the members of the rows as they are written there", metadata, truncate(name, 120))
+	bad.Failure.Line, bad.Failure.Column = 1, 1
+	return &bad.Failure
+}
+
+// checkMembers reads rows until every member that the metadata name has occurred, which is most often in the first, and returns
+// the failure if one never does. Other faults are for whoever reads the file to publish it.
+func checkMembers(body io.Reader, name string, o Options) (*events.Failure, error) {
+	rows, err := Open(body, name, o)
+	if err != nil {
+		_, err = broken(events.Reading{}, err)
+		return nil, err
+	}
+	defer rows.Close()
+	for {
+		missing := rows.missing()
+		if missing == nil {
+			return nil, nil //nolint:nilnil // no failure and no error
+		}
+		_, _, err := rows.Next()
+		if err == io.EOF && rows.Read() > 0 { //nolint:errorlint // Next gives it bare
+			return missing, nil
+		}
+		if err == io.EOF { //nolint:errorlint // likewise
+			return nil, nil //nolint:nilnil // likewise
+		}
+		if err != nil {
+			_, err = broken(events.Reading{}, err)
+			return nil, err
+		}
+	}
 }
 
 func (r *Rows) each(accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {

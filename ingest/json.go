@@ -65,8 +65,15 @@ func newJSON(src *source, in *bufio.Reader, names columnNames, start, offset int
 	default:
 		d.open = t.Kind()
 	}
+	if metadata, name := d.missing(); d.open == jsontext.KindBeginObject && metadata != "" {
+		bad := badMetadata(`the metadata %s names the member %q, but the file is a map from person to flavor; leave the metadata out, or upload an array of rows`, metadata, truncate(name, 120))
+		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = d.position()
+		return nil, bad
+	}
 	return d, nil
 }
+
+func (d *jsonDecoder) missing() (metadata, name string) { return d.object.missing() }
 
 // at is the offset up to which in has read.
 func (d *jsonDecoder) at() int64 { return d.skip + d.in.InputOffset() }

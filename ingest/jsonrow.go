@@ -48,6 +48,8 @@ func (d *objectDecoder) decode(row []byte, u *events.Update) (column int64, bad 
 	return column, bad
 }
 
+func (d *objectDecoder) missing() (metadata, name string) { return d.names.missing(d.seen) }
+
 // at gives the number of bytes of the row that were read.
 func (d *objectDecoder) at() int64 { return d.in.InputOffset() - d.base }
 

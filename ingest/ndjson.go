@@ -38,6 +38,8 @@ func newNDJSON(src *source, in *bufio.Reader, names columnNames, start, offset i
 	})
 }
 
+func (d *ndjsonDecoder) missing() (metadata, name string) { return d.object.missing() }
+
 func (d *ndjsonDecoder) position() (line, column, offset int64) { return d.line, 1, d.src.record }
 
 func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {

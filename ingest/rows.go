@@ -27,6 +27,8 @@ type decoder interface {
 	next(u *events.Update) (*events.Reject, error)
 	// position gives line, column and offset of the record that is being read.
 	position() (line, column, offset int64)
+	// missing returns the metadata that names a column, and its name, if the file has had no such column so far.
+	missing() (metadata, name string)
 	// state returns what Continue needs, besides the offset, to start at the row that next returned last.
 	state(offset int64) events.ReaderState
 }
