@@ -16,7 +16,7 @@ const MaxName = 256
 // CleanName normalises a person or a flavor: surrounding white space goes, the rest is brought to Unicode NFC, so that
 // an é typed on one machine equals that of another. What comes back has 1 to MaxName bytes of UTF-8 and none of the
 // characters that forbidden names; CleanName leaves it as it is. Field ("person" or "flavor") names the value in the
-// error, and missing is the code for an empty one.
+// error, and missing is the code for an empty one. A name that has only invisible characters counts as empty.
 func CleanName(s, field string, missing Code) (string, *RowError) {
 	if plain(s) {
 		if s != "" && (s[0] == ' ' || s[len(s)-1] == ' ') {
@@ -24,7 +24,7 @@ func CleanName(s, field string, missing Code) (string, *RowError) {
 		}
 	} else {
 		var bad *RowError
-		if s, bad = cleanUnicode(s, field); bad != nil {
+		if s, bad = cleanUnicode(s, field, missing); bad != nil {
 			return "", bad
 		}
 	}
@@ -55,7 +55,7 @@ func checkName(s, field string, missing Code) error {
 // cleanUnicode trims before it normalises. The other way round would give the same: to NFC every white space is a
 // character that it keeps, or (U+2000 and U+2001) replaces by another white space. More than 30 combining marks in a row
 // are broken up by U+034F, which bounds what normalising costs: https://unicode.org/reports/tr15/#Stream_Safe_Text_Format
-func cleanUnicode(s, field string) (string, *RowError) {
+func cleanUnicode(s, field string, missing Code) (string, *RowError) {
 	if !utf8.ValidString(s) {
 		return "", &RowError{InvalidUTF8, field + NotUTF8}
 	}
@@ -63,10 +63,17 @@ func cleanUnicode(s, field string) (string, *RowError) {
 	if !belowMarks(s) && !norm.NFC.IsNormalString(s) {
 		s = norm.NFC.String(s)
 	}
+	visible := false
 	for _, r := range s {
 		if forbidden(r) {
 			return "", &RowError{ControlCharacter, fmt.Sprintf("%s has the control character U+%04X inside; remove it", field, r)}
 		}
+		visible = visible || !invisible(r)
+	}
+	if !visible && s != "" {
+		first, _ := utf8.DecodeRuneInString(s)
+		return "", &RowError{missing, fmt.Sprintf("%s has only invisible characters, such as U+%04X; give 1 to %d bytes of visible text",
+			field, first, MaxName)}
 	}
 	return s, nil
 }
@@ -87,6 +94,19 @@ func belowMarks(s string) bool {
 // space to Unicode, the byte order mark and the zero-width space are not.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }
 
+// invisible reports whether r leaves nothing to see where it stands alone: white space, the characters that Unicode calls
+// default ignorable (joiners, soft hyphens, variation selectors, Hangul fillers and the like), the other format characters
+// that have no sign of their own, and the Braille pattern without dots.
+// https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point
+func invisible(r rune) bool {
+	if r < '\u0300' { // most are
+		return isSpace(r) || r == '\u00ad'
+	}
+	return isSpace(r) || r == '\u2800' ||
+		unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) &&
+			!unicode.Is(unicode.Prepended_Concatenation_Mark, r)
+}
+
 // forbidden tells which characters no name may have inside.
 //
 //   - Controls and the line and paragraph separators: a name is one line of text.
@@ -96,7 +116,8 @@ func isSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '
 //     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 //
 // Other invisible characters stay, for there are names that need them: joiners in Persian, in Indic scripts and in emoji,
-// the zero-width space between Khmer or Thai words, direction marks where Hebrew meets digits. So two names can look
+// the zero-width space between Khmer or Thai words, direction marks where Hebrew meets digits. Only a name that has nothing
+// else is refused, as an empty one. So two names can look
 // the same and differ; to refuse these would not help, since "а" can be Cyrillic, too.
 func forbidden(r rune) bool {
 	if r < '\u2028' { // most are

@@ -15,6 +15,7 @@ import (
 
 func TestCleanName(t *testing.T) {
 	const e = "\u00e9"
+	const scotland = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f" // a flag, of tag characters
 	for name, tt := range map[string]struct {
 		in   string
 		want string
@@ -47,6 +48,12 @@ func TestCleanName(t *testing.T) {
 		"emoji with variation selector":  {in: "❤\ufe0f", want: "❤\ufe0f"},
 		"right to left":                  {in: "שוקולד מריר", want: "שוקולד מריר"},
 		"right to left with digits":      {in: "بستنی\u200c۲", want: "بستنی\u200c۲"},
+		"soft hyphen inside":             {in: "Donau\u00addampf", want: "Donau\u00addampf"},
+		"word joiner inside":             {in: "a\u2060b", want: "a\u2060b"},
+		"invisible characters outside":   {in: "\u2060a\ufe0f", want: "\u2060a\ufe0f"},
+		"flag of tag characters":         {in: scotland, want: scotland},
+		"Arabic number sign":             {in: "\u0600", want: "\u0600"},
+		"combining mark alone":           {in: "\u0301", want: "\u0301"},
 		"direction mark":                 {in: "a\u200fb", want: "a\u200fb"},
 		"mark behind trimmed space":      {in: " \u0301a", want: "\u0301a"},
 		"replacement character":          {in: "caf\ufffd", want: "caf\ufffd"},
@@ -63,6 +70,20 @@ func TestCleanName(t *testing.T) {
 		"empty":                       {in: "", code: events.MissingPerson},
 		"only spaces":                 {in: "   ", code: events.MissingPerson},
 		"only invisible":              {in: "\ufeff\u200b\u00a0\t", code: events.MissingPerson},
+		"word joiner":                 {in: "\u2060", code: events.MissingPerson},
+		"soft hyphen":                 {in: "\u00ad", code: events.MissingPerson},
+		"zero-width joiner":           {in: "\u200d", code: events.MissingPerson},
+		"zero-width non-joiner":       {in: "\u200c", code: events.MissingPerson},
+		"variation selector":          {in: "\ufe0f", code: events.MissingPerson},
+		"variation selector 17":       {in: "\U000e0100", code: events.MissingPerson},
+		"Hangul filler":               {in: "\u3164", code: events.MissingPerson},
+		"halfwidth Hangul filler":     {in: "\uffa0", code: events.MissingPerson},
+		"Mongolian vowel separator":   {in: "\u180e", code: events.MissingPerson},
+		"combining grapheme joiner":   {in: "\u034f", code: events.MissingPerson},
+		"direction marks":             {in: "\u200e\u200f\u061c", code: events.MissingPerson},
+		"Braille pattern blank":       {in: "\u2800\u2800", code: events.MissingPerson},
+		"tag characters":              {in: "\U000e0001\U000e007f", code: events.MissingPerson},
+		"invisible, with space":       {in: "\u2060 \u200b\u00ad", code: events.MissingPerson},
 		"invalid byte":                {in: "an\xffdy", code: events.InvalidUTF8},
 		"Latin-1":                     {in: "caf\xe9", code: events.InvalidUTF8},
 		"cut off":                     {in: "\xe2\x82", code: events.InvalidUTF8},
@@ -124,6 +145,13 @@ func TestForbiddenCharacters(t *testing.T) {
 	}
 }
 
+// visible reports whether r is one of the characters that can be seen, or is at least not known to be ignorable.
+func visible(r rune) bool {
+	ignorable := unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Prepended_Concatenation_Mark, r) ||
+		unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) || unicode.Is(unicode.Variation_Selector, r)
+	return !ignorable && !unicode.IsSpace(r) && r != '\u2800'
+}
+
 // checkClean holds an answer of CleanName against what it promises.
 func checkClean(t interface{ Fatalf(string, ...any) }, in string) {
 	got, bad := events.CleanName(in, "flavor", events.MissingFlavor)
@@ -144,6 +172,8 @@ func checkClean(t interface{ Fatalf(string, ...any) }, in string) {
 		t.Fatalf("CleanName(%+q) = %+q has outer white space", in, got)
 	case strings.ContainsFunc(got, unicode.IsControl):
 		t.Fatalf("CleanName(%+q) = %+q has a control character", in, got)
+	case !strings.ContainsFunc(got, visible):
+		t.Fatalf("CleanName(%+q) = %+q has nothing to see", in, got)
 	}
 	if again, bad := events.CleanName(got, "flavor", events.MissingFlavor); bad != nil || again != got {
 		t.Fatalf("CleanName(%+q) = %+q, and of that %+q, %v", in, got, again, bad)

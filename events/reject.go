@@ -6,8 +6,8 @@ type Code string
 
 // Why a single row is rejected; the rows around it go on.
 const (
-	MissingPerson    Code = "missing_person"    // no person, or only white space
-	MissingFlavor    Code = "missing_flavor"    // no flavor, or only white space, and no removal
+	MissingPerson    Code = "missing_person"    // no person, or only white space and invisible characters
+	MissingFlavor    Code = "missing_flavor"    // no flavor, or only white space and invisible characters, and no removal
 	TooLong          Code = "too_long"          // over MaxName bytes
 	InvalidUTF8      Code = "invalid_utf8"      // bytes that are not UTF-8
 	ControlCharacter Code = "control_character" // a character inside that is no text: a control, a bidirectional override, a noncharacter
