@@ -116,7 +116,7 @@ func TestGoldenSpanDecodes(t *testing.T) {
 func goldenContinuations() map[string]events.Span {
 	spans := map[string]events.Span{}
 	for name, state := range map[string]events.ReaderState{
-		"csv":    {Line: 170_000_002, Column: 1, CSV: &events.CSVState{Separator: ";", Width: 5, Person: 3, Flavor: 0, Action: -1}},
+		"csv":    {Line: 170_000_002, Column: 1, CSV: &events.CSVState{Separator: ";", Width: 5, Person: 3, Flavor: 0, Action: -1, Nameless: 1}},
 		"json":   {Line: 1, Column: 5_000_000_124, Open: "["},
 		"ndjson": {Line: 170_000_001, Column: 3},
 	} {
@@ -168,6 +168,8 @@ func TestBadReaderStates(t *testing.T) {
 		{"span-csv", `"person":3`, `"person":5`},
 		{"span-csv", `"action":-1`, `"action":-2`},
 		{"span-csv", `"action":-1`, `"action":3`},
+		{"span-csv", `"nameless":1`, `"nameless":-1`},
+		{"span-csv", `"nameless":1`, `"nameless":4`},
 		{"span-csv", `"action":-1`, `"action":9000000000000000000000`},
 		{"span-json", `"open":"["`, `"open":"]"`},
 		{"span-json", `"open":"["`, `"open":"` + strings.Repeat("[", 100) + `"`},

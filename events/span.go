@@ -52,6 +52,9 @@ type CSVState struct {
 	Person    int    `json:"person"`    // index of the column
 	Flavor    int    `json:"flavor"`
 	Action    int    `json:"action"` // -1 without that column
+
+	// Nameless is how many of the last columns have no name. It only makes the reason for a row that lacks those better.
+	Nameless int `json:"nameless,omitzero"`
 }
 
 // JSONOpener is the bracket that a JSON file opens with: "{" if rows are members of an object, "[" if they are elements of an
@@ -125,5 +128,5 @@ func (c CSVState) valid() bool {
 	among := func(column int) bool { return 0 <= column && column < c.Width }
 	return len(c.Separator) == 1 && c.Separator[0] < utf8.RuneSelf && c.Separator[0] != '"' && c.Separator[0] != '\r' && c.Separator[0] != '\n' &&
 		c.Separator[0] != 0 && c.Width <= MaxColumns && among(c.Person) && among(c.Flavor) && c.Person != c.Flavor &&
-		(c.Action == -1 || among(c.Action) && c.Action != c.Person && c.Action != c.Flavor)
+		c.Nameless >= 0 && c.Nameless <= c.Width-2 && (c.Action == -1 || among(c.Action) && c.Action != c.Person && c.Action != c.Flavor)
 }
