@@ -217,33 +217,3 @@ func TestErrorsStay(t *testing.T) {
 		}
 	}
 }
-
-// TestManyFields: where a file ends because of them must not depend on how much of it a read happens to bring.
-func TestManyFields(t *testing.T) {
-	const most = 1 << 17
-	for _, quoted := range []string{"", `"`} {
-		for extra, want := range []events.Code{"", events.RecordTooLong} {
-			row := quoted + strings.Repeat(",", most+extra) + quoted + "\n"
-			file := "person,flavor\nandy,mint\n" + row + "dan,mint\n"
-			for name, reader := range map[string]func(io.Reader) io.Reader{
-				"as it comes": func(r io.Reader) io.Reader { return r }, "byte by byte": iotest.OneByteReader, "in halves": iotest.HalfReader,
-				"with its end": iotest.DataErrReader,
-			} {
-				rows, err := ingest.OpenAt(reader(strings.NewReader(file)), "a.csv", ingest.Options{}, 24)
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, reject, err := rows.Next()
-				var bad *ingest.FileError
-				errors.As(err, &bad)
-				switch {
-				case want == "" && (err != nil || reject == nil || reject.Code != events.MalformedRow):
-					t.Errorf("%d commas %s: %+v, error %v; want a rejected row", most, name, reject, err)
-				case want != "" && (bad == nil || bad.Failure.Code != want || bad.Failure.Line != 3 || !strings.Contains(bad.Failure.Reason, "more than 131072 fields")):
-					t.Errorf("%d commas %s: error %v; want %s at line 3", most+extra, name, err, want)
-				}
-				rows.Close()
-			}
-		}
-	}
-}

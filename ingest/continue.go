@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"bufio"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"strings"
@@ -47,7 +46,7 @@ func Continue(body io.Reader, name string, o Options, offset int64, state events
 	switch {
 	case state.CSV != nil:
 		src.window = windowAt(offset, state)
-		rows.decoder = continueCSV(src, in, offset, *state.CSV)
+		rows.decoder = continueCSV(src, in, o.names(), offset, *state.CSV)
 	case state.Open != "":
 		src.window = windowAt(offset, state)
 		rows.decoder, err = continueJSON(src, in, o.names(), offset, state.Open)
@@ -70,23 +69,18 @@ func (w *window) state(offset int64) (s events.ReaderState) {
 	return s
 }
 
-func continueCSV(src *source, in *bufio.Reader, offset int64, c events.CSVState) *csvDecoder {
-	d := &csvDecoder{src: src, in: in, skipped: offset, at: offset, width: c.Width, person: c.Person, flavor: c.Flavor, action: c.Action}
-	d.separate(c.Separator[0])
+func continueCSV(src *source, in *bufio.Reader, names columnNames, offset int64, c events.CSVState) *csvDecoder {
+	d := &csvDecoder{src: src, in: in, names: names, at: offset}
+	d.columns = columns{width: c.Width, person: c.Person, flavor: c.Flavor, action: c.Action, nameless: c.Nameless}
+	d.record = csvRecord{separator: c.Separator[0], found: d.found}
 	return d
 }
 
-// separate makes the parser of rows, once the separator of their fields is known.
-func (d *csvDecoder) separate(separator byte) {
-	d.csv = csv.NewReader(d.in) // which is large enough to be used as it is
-	d.csv.Comma, d.src.separator = rune(separator), separator
-	d.csv.FieldsPerRecord = -1 // ragged rows are rejected in next, with a better reason
-	d.csv.ReuseRecord = true
-}
-
 func (d *csvDecoder) state(offset int64) events.ReaderState {
-	s := d.src.window.state(offset)
-	s.CSV = &events.CSVState{Separator: string(d.csv.Comma), Width: d.width, Person: d.person, Flavor: d.flavor, Action: d.action}
+	s, c := d.src.window.state(offset), &d.columns
+	s.CSV = &events.CSVState{
+		Separator: string(rune(d.record.separator)), Width: c.width, Person: c.person, Flavor: c.flavor, Action: c.action, Nameless: c.nameless,
+	}
 	return s
 }
 

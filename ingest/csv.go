@@ -3,7 +3,6 @@ package ingest
 import (
 	"bufio"
 	"bytes"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -11,44 +10,57 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// csvDecoder reads CSV and TSV: RFC 4180 with a header, as encoding/csv understands it. It skips blank lines itself, so
-// that the offset of a row is that of its first byte.
+// csvDecoder reads CSV and TSV: RFC 4180 with a header. It skips blank lines, and the offset of a row is that of its first
+// byte.
 type csvDecoder struct {
-	src    *source
-	in     *bufio.Reader // the very buffer that csv reads from
-	csv    *csv.Reader
-	width  int // fields of the header
-	person int // index of the column
-	flavor int
-	action int // -1 without that column
+	src     *source
+	in      *bufio.Reader
+	names   columnNames
+	columns columns
+	at      int64 // offset up to which rows were read
+	text    text
 
-	line    text   // memory of lines that csv never saw
-	places  places // in such a line
-	skipped int64  // bytes that csv never saw
-	at      int64  // offset up to which rows were read
+	places places    // in a plain line
+	record csvRecord // any other row
+	person span      // its fields, quotes included
+	flavor span
+	action span
 }
 
-func newCSV(src *source, in *bufio.Reader, start, offset int64, format Format) (decoder, error) {
-	d := &csvDecoder{src: src, in: in, skipped: start, at: start, action: -1}
-	header, err := d.header(format)
-	if err == io.EOF { //nolint:errorlint // the source and csv give it bare
+// span is a part of a record, from its first byte to behind its last one.
+type span struct{ begin, end int }
+
+func newCSV(src *source, in *bufio.Reader, start, offset int64, format Format, names columnNames) (decoder, error) {
+	d := &csvDecoder{src: src, in: in, names: names, at: start}
+	err := d.header(format)
+	if err == io.EOF { //nolint:errorlint // the source gives it bare
 		return d, nil // an empty file; next will say so again
 	}
 	if err != nil {
 		return nil, err
 	}
-	d.width, d.at = len(header), d.skipped+d.csv.InputOffset()
 	if offset > d.at {
 		if err := skip(src, in, d.at, offset, nil); err != nil {
 			return nil, err
 		}
-		d.skipped += offset - d.at
 		d.at = offset
 	}
 	return d, nil
 }
 
-// begin moves to the first byte of the next row, over blank lines, and gives what is buffered from there on.
+// found takes a field of a row.
+func (d *csvDecoder) found(index, begin, end int) {
+	switch index {
+	case d.columns.person:
+		d.person = span{begin, end}
+	case d.columns.flavor:
+		d.flavor = span{begin, end}
+	case d.columns.action:
+		d.action = span{begin, end}
+	}
+}
+
+// begin moves to the first byte of the next row, over empty lines, and gives what is buffered from there on.
 func (d *csvDecoder) begin() (buffered []byte, err error) {
 	for {
 		buffered, err = d.in.Peek(max(d.in.Buffered(), 1))
@@ -61,18 +73,17 @@ func (d *csvDecoder) begin() (buffered []byte, err error) {
 		}
 		_, _ = d.in.Peek(2) // so that a CRLF is there as a whole
 		buffered, _ = d.in.Peek(d.in.Buffered())
-		blank := blankLines(buffered)
-		if blank == 0 {
+		empty := emptyLines(buffered)
+		if empty == 0 {
 			return buffered, nil
 		}
-		n, _ := d.in.Discard(blank) // they are buffered
-		d.skipped += int64(n)
+		n, _ := d.in.Discard(empty) // they are buffered
 		d.at += int64(n)
 	}
 }
 
-// blankLines is how many bytes of blank lines the text begins with.
-func blankLines(text []byte) (n int) {
+// emptyLines is how many bytes of empty lines the text begins with.
+func emptyLines(text []byte) (n int) {
 	for {
 		switch rest := text[n:]; {
 		case len(rest) > 0 && rest[0] == '\n':
@@ -93,105 +104,218 @@ func (d *csvDecoder) position() (line, column, offset int64) {
 	return line, column, d.src.record
 }
 
+// row is the record that is being read, as far as it was read.
+func (d *csvDecoder) row() []byte { return d.src.window.bytes(d.src.record, d.at) }
+
 func (d *csvDecoder) next(u *events.Update) (*events.Reject, error) {
-	buffered, err := d.begin()
-	if err != nil {
-		return nil, err
+	for {
+		buffered, err := d.begin()
+		if err != nil {
+			return nil, err
+		}
+		*u = events.Update{Offset: d.at}
+		var bad *events.Reject
+		if line, ok := d.plainLine(buffered); ok {
+			bad = d.plainRow(u, line)
+		} else if bad, err = d.anyRow(u); err != nil {
+			return nil, err
+		}
+		if bad == nil || !isBlank(d.row(), string(rune(d.record.separator))) { // a blank line is never a row: it lacks a person
+			return bad, nil
+		}
 	}
-	*u = events.Update{Offset: d.at}
-	if line, ok := d.plainLine(buffered); ok {
-		return d.plainRow(u, line), nil
-	}
-	fields, err := d.csv.Read()
-	d.at = d.skipped + d.csv.InputOffset()
-	switch {
-	case d.src.crowded(d.at): // also where it was all there at once, so that every run ends here
-		return nil, errManyFields
-	case err != nil:
-		return d.explain(err)
-	case d.at-u.Offset > MaxRecord:
-		return nil, errRecordTooLong
-	case len(fields) != d.width:
-		return d.ragged(len(fields)), nil
-	}
-	action := ""
-	if d.action >= 0 {
-		action = fields[d.action]
-	}
-	if column, bad := update(u, fields[d.person], &fields[d.flavor], action); bad != nil {
-		return d.reject(d.column(d.csv.FieldPos(d.index(column))), bad), nil
-	}
-	return d.heading(u), nil
 }
 
 // plainLine reads a line that is buffered as a whole and has no quotes: its fields are what stands between the commas. Most
 // lines are such, and looking for commas costs half of what a parser does.
 func (d *csvDecoder) plainLine(buffered []byte) (line string, ok bool) {
 	p := &d.places
-	if !p.find(buffered, byte(d.csv.Comma)) || p.commas > len(p.comma) {
+	if !p.find(buffered, d.record.separator) || p.commas > len(p.comma) {
 		return "", false
 	}
 	row := buffered[:p.end]
 	crlf := len(row) > 0 && row[len(row)-1] == '\r'
 	if crlf {
-		row = row[:len(row)-1]
+		row = bytes.TrimRight(row, "\r")
 	}
 	if p.odd && bytes.IndexByte(row, '"') >= 0 {
 		return "", false
 	}
-	line = d.line.copy(row)
+	line = d.text.copy(row)
 	if crlf {
 		p.odd = !events.Plain(line)
 	}
 	n, _ := d.in.Discard(p.end + 1) // they are buffered
-	d.skipped += int64(n)
 	d.at += int64(n)
 	return line, true
 }
 
 func (d *csvDecoder) plainRow(u *events.Update, line string) *events.Reject {
-	p := &d.places
-	if fields := p.commas + 1; fields != d.width {
+	p, c := &d.places, &d.columns
+	if fields := p.commas + 1; fields != c.width {
 		return d.ragged(fields)
 	}
-	person, flavor, action := p.field(line, d.person), p.field(line, d.flavor), ""
-	if d.action >= 0 {
-		action = p.field(line, d.action)
+	person, flavor, action := p.field(line, c.person), p.field(line, c.flavor), ""
+	if c.action >= 0 {
+		action = p.field(line, c.action)
 	}
 	if !p.odd && action == "" && tidy(person) && tidy(flavor) { // as most rows are
 		u.Person, u.Flavor = person, flavor
-	} else if column, bad := update(u, person, &flavor, action); bad != nil {
-		return d.reject(int64(p.begin(d.index(column)))+1, bad)
+	} else if field, bad := update(u, person, &flavor, action); bad != nil {
+		index := c.person
+		switch field {
+		case "flavor":
+			index = c.flavor
+		case "action":
+			index = c.action
+		}
+		return d.reject(p.begin(index), bad)
 	}
 	return d.heading(u)
 }
 
-// index is that of one of our columns.
-func (d *csvDecoder) index(column string) int {
-	switch column {
-	case "flavor":
-		return d.flavor
-	case "action":
-		return d.action
+// anyRow reads a row of any number of lines, fields and quotes.
+func (d *csvDecoder) anyRow(u *events.Update) (*events.Reject, error) {
+	r := &d.record
+	*r = csvRecord{separator: r.separator, found: r.found}
+	for done := false; !done; {
+		from := int(d.at - u.Offset)
+		if err := d.readLine(); err != nil {
+			return nil, d.incomplete(from, err)
+		}
+		done = r.line(d.row(), from)
 	}
-	return d.person
+	row := d.row()
+	if r.fault != noFault {
+		return d.malformed(r.at, r.at+2, d.reason(r, row)), nil
+	}
+	if r.fields != d.columns.width {
+		bad := d.ragged(r.fields)
+		bad.Reason += d.extent(row, r.opened, r.closed)
+		return bad, nil
+	}
+	value := func(s span) string { return d.text.copy(unquote(row[s.begin:s.end])) }
+	person, flavor, action := value(d.person), value(d.flavor), ""
+	if d.columns.action >= 0 {
+		action = value(d.action)
+	}
+	if field, bad := update(u, person, &flavor, action); bad != nil {
+		at := d.person
+		switch field {
+		case "flavor":
+			at = d.flavor
+		case "action":
+			at = d.action
+		}
+		if at.end > at.begin {
+			bad.Reason += d.extent(row, at.begin, at.end-1)
+		}
+		return d.reject(at.begin, bad), nil
+	}
+	return d.heading(u), nil
 }
 
-func (d *csvDecoder) ragged(fields int) *events.Reject {
-	mend := "put a field that contains %q in double quotes"
-	if fields < d.width {
-		mend = "write one for each column, be it empty, with %q between them"
+// readLine reads the next line of the record, however long. The error is io.EOF if there is none.
+func (d *csvDecoder) readLine() error {
+	for from := d.at; ; {
+		piece, err := d.in.ReadSlice('\n')
+		d.at += int64(len(piece))
+		switch {
+		case d.at-d.src.record > MaxRecord: // also where it was all there at once, so that every run ends here
+			return errRecordTooLong
+		case err == nil:
+			return nil
+		case err == io.EOF && d.at > from: //nolint:errorlint // the source gives it bare
+			return nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return err
+		}
 	}
-	return d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
-		"the header has %d fields, the row %d; "+mend, d.width, fields, d.csv.Comma)})
+}
+
+// incomplete explains why a row has no end. Its last line, which begins at from, was not looked at.
+func (d *csvDecoder) incomplete(from int, err error) error {
+	r, row := &d.record, d.row()
+	switch {
+	case err == io.EOF: //nolint:errorlint // the source gives it bare
+		return failure(events.UnclosedQuote, "%s", d.unclosed(r, row, err))
+	case errors.Is(err, errRecordTooLong):
+		row = row[:min(len(row), MaxRecord)]
+		if r.line(row, from); r.quoted {
+			return failure(events.RecordTooLong, "the record that begins here is too long: %s", d.unclosed(r, row, err))
+		}
+		if _, reason := d.lineEndInside(row, len(row)); reason != "" {
+			return failure(events.RecordTooLong, "%v; %s", errRecordTooLong, reason)
+		}
+	}
+	return err
+}
+
+// unclosed describes a quote that is still open where reading ended.
+func (d *csvDecoder) unclosed(r *csvRecord, row []byte, err error) string {
+	what := fmt.Sprintf("a quote is opened at %s and never closed", d.placeOf(r.begin))
+	if errors.Is(err, errRecordTooLong) {
+		what = fmt.Sprintf("a quote is opened at %s and not closed within %d bytes", d.placeOf(r.begin), MaxRecord)
+	}
+	if n := bytes.Count(row[r.begin:], []byte("\n")); n > 0 {
+		what += ", with " + lineEnds(n) + " behind it"
+	}
+	return what + "; close it, or write a quote inside of a field twice"
+}
+
+// reason describes the fault of a record.
+func (d *csvDecoder) reason(r *csvRecord, row []byte) string {
+	return r.reason(row) + d.extent(row, r.opened, r.closed)
+}
+
+// extent tells, for a record of several lines, where the quotes are that make it one. It may be that they do so by mistake.
+func (d *csvDecoder) extent(row []byte, opened, closed int) string {
+	n := bytes.Count(row[opened:closed], []byte("\n"))
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the quote opened at %s is closed at %s, with %s inside", d.placeOf(opened), d.placeOf(closed), lineEnds(n))
+}
+
+func lineEnds(n int) string {
+	if n == 1 {
+		return "1 line end"
+	}
+	return fmt.Sprintf("%d line ends", n)
+}
+
+// ragged rejects a row that has not as many fields as the header.
+func (d *csvDecoder) ragged(fields int) *events.Reject {
+	row, separator, width := d.row(), d.record.separator, d.columns.width
+	var why string
+	switch extra := fields - width; {
+	case extra > 0 && extra <= trailing(row, separator):
+		why = ", because it ends in " + tooMany(extra, separator)
+	case extra > 0:
+		why = fmt.Sprintf("; put a field that contains %q in double quotes", separator)
+	case -extra <= d.columns.nameless:
+		why = ", because the header ends in " + tooMany(-extra, separator)
+	default:
+		why = fmt.Sprintf("; write one for each column, be it empty, with %q between them", separator)
+	}
+	return d.malformed(0, len(row), fmt.Sprintf("the header has %d fields, the row %d%s", width, fields, why))
+}
+
+func tooMany(n int, separator byte) string {
+	if n == 1 {
+		return fmt.Sprintf("a separator too many (%q); remove it", separator)
+	}
+	return fmt.Sprintf("%d separators too many (%q); remove them", n, separator)
 }
 
 // heading rejects the header of a second file that was joined to the first.
 func (d *csvDecoder) heading(u *events.Update) *events.Reject {
-	if !isColumn(u.Person) || !isColumn(u.Flavor) {
+	if !d.names.include(u.Person) || !d.names.include(u.Flavor) {
 		return nil
 	}
-	return d.reject(1, &events.RowError{Code: events.MalformedRow, Reason: "this is a header again; remove it from all but the first line"})
+	return d.reject(0, &events.RowError{
+		Code: events.MalformedRow, Reason: "this is a header again; remove it from all but the first line",
+	})
 }
 
 // tidy tells that of plain text CleanName would change nothing.
@@ -199,57 +323,41 @@ func tidy(s string) bool {
 	return s != "" && len(s) <= events.MaxName && s[0] != ' ' && s[len(s)-1] != ' '
 }
 
-// column is that of a fault, if it lies on the line on which the row begins, or else the beginning of the row.
-func (d *csvDecoder) column(line, column int) int64 {
-	if first, _ := d.csv.FieldPos(0); line > first {
-		return 1
+// malformed rejects a row for its form. If a line seems to end within it, before an offset, that is the better reason.
+func (d *csvDecoder) malformed(at, before int, reason string) *events.Reject {
+	if end, better := d.lineEndInside(d.row(), before); better != "" {
+		at, reason = end, better
 	}
-	return int64(column)
+	return d.reject(at, &events.RowError{Code: events.MalformedRow, Reason: reason})
 }
 
-func (d *csvDecoder) reject(column int64, bad *events.RowError) *events.Reject {
-	row := d.src.record
-	d.src.window.count(row)
-	line, _ := d.src.window.place(row)
-	return &events.Reject{Line: line, Column: column, Offset: row, Code: bad.Code, Reason: bad.Reason, Raw: raw(d.src.window.bytes(row, d.at))}
+// lineEndInside describes the first place at which a line seems to end in the middle of a row.
+func (d *csvDecoder) lineEndInside(row []byte, before int) (at int, reason string) {
+	at, end := otherLineEnd(row, before)
+	if at < 0 {
+		return at, ""
+	}
+	name := "a carriage return alone"
+	if end != '\r' {
+		name = codePoint(end)
+	}
+	return at, fmt.Sprintf("%s stands in the row at %s; end every line in LF or CRLF", name, d.placeOf(at))
 }
 
-// explain turns an error of encoding/csv into a rejected row where reading can go on with the next line, and into a
-// failure of the file where it can't.
-func (d *csvDecoder) explain(err error) (*events.Reject, error) {
-	row := d.src.window.bytes(d.src.record, d.at)
-	if broken := d.src.broken(); broken != nil && !bytes.HasSuffix(row, []byte("\n")) {
-		return nil, broken // what seems to be wrong with the row is but that the rest of it is missing
-	}
-	var parse *csv.ParseError
-	if !errors.As(err, &parse) {
-		return nil, err
-	}
-	if errors.Is(err, csv.ErrQuote) && d.unclosed(row, parse) {
-		return nil, failure(events.UnclosedQuote, "a quote is opened in the row that begins here, and never closed; close it, or write a quote inside of a field twice")
-	}
-	column := int64(parse.Column)
-	if parse.Line > parse.StartLine {
-		column = 1
-	}
-	before := row[:column-1]
-	blank := len(before) - len(bytes.TrimRight(before, " "))
-	reason := `a quote stands inside a field that does not begin with one; put the whole field in double quotes, and write the quote inside twice`
-	switch {
-	case errors.Is(err, csv.ErrQuote):
-		reason = `something stands between a closing quote and the end of the field; write a quote inside a quoted field twice`
-	case blank > 0 && (blank == len(before) || before[len(before)-blank-1] == byte(d.csv.Comma)):
-		reason = `white space stands before the quote that opens the field; remove it`
-	}
-	return d.reject(column, &events.RowError{Code: events.MalformedRow, Reason: reason}), nil
+// placeOf gives the line and the column of an offset in the record.
+func (d *csvDecoder) placeOf(at int) string {
+	line, column := d.src.window.place(d.src.record + int64(at))
+	return fmt.Sprintf("line %d, column %d", line, column)
 }
 
-// unclosed tells a quote that is open at the end of the file from one that is closed in the wrong place. Both are
-// csv.ErrQuote, but only the former is noticed behind the last byte.
-func (d *csvDecoder) unclosed(row []byte, parse *csv.ParseError) bool {
-	if _, err := d.in.Peek(1); err != io.EOF { // the source gives it bare
-		return false
+// reject rejects the row for a fault at an offset from its beginning. The column is that of the fault if it lies on the
+// first line, or else that of the beginning.
+func (d *csvDecoder) reject(at int, bad *events.RowError) *events.Reject {
+	d.src.window.count(d.src.record)
+	line, column, offset := d.position()
+	row := d.row()
+	if bytes.IndexByte(row[:at], '\n') < 0 {
+		column += int64(at)
 	}
-	line := row[bytes.LastIndexByte(row[:len(row)-1], '\n')+1:]
-	return parse.Column-1 >= len(line)-1 // a CRLF counts as one byte in a column
+	return &events.Reject{Line: line, Column: column, Offset: offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(row)}
 }

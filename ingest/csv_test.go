@@ -32,6 +32,20 @@ func TestCSV(t *testing.T) {
 
 		{"semicolons", "person;flavor\nandy;\"a;b\"\nx,y;z\n", rows(set(14, "andy", "a;b"), set(25, "x,y", "z"))},
 		{"tabs", "person\tflavor\nandy\tvanilla\n", rows(set(14, "andy", "vanilla"))},
+		{"semicolons in a header of two lines", "person;flavor;\"no\ntes\"\nandy;a,b;\n", rows(set(23, "andy", "a,b"))},
+		{"tabs in a header of three lines", "\"x,;\n\r\n\"\tperson\tflavor\n1\tandy\tmint\n", rows(set(23, "andy", "mint"))},
+		{"semicolons in a header longer than the buffer",
+			strings.Repeat("c;", 50_000) + "person;flavor\n" + strings.Repeat("1;", 50_000) + "andy;vanilla\n",
+			rows(set(100_014, "andy", "vanilla"))},
+		{"semicolons, and more commas than those", "person;flavor;\"a,b,c,d,e\"\nandy;mint;\n", rows(set(26, "andy", "mint"))},
+		{"declared semicolons", "sep=;\r\nperson;flavor\r\nandy;\"a;b\"\r\n", rows(set(22, "andy", "a;b"))},
+		{"declared commas after a byte order mark", "\ufeffsep=,\nperson,flavor\nandy,a;b\n", rows(set(23, "andy", "a;b"))},
+		{"declared in quotes", "\"Sep=\t\"\nperson\tflavor\nandy\tmint\n", rows(set(22, "andy", "mint"))},
+		{"declared pipes", "\nsep=|\n\nperson|flavor\n|\nandy|a,b\n", rows(set(24, "andy", "a,b"))},
+		{"declared twice", "sep=;\nsep=;\nperson;flavor\n", rows().fail(2, 1, 6, events.BadHeader)},
+		{"declared wrongly", "sep=;\nperson,flavor\n", rows().fail(2, 1, 6, events.BadHeader)},
+		{"declared unknown", "sep=:\nperson:flavor\n", rows().fail(1, 1, 0, events.BadHeader)},
+		{"a column sep=", "sep=,person,flavor\nx,andy,mint\n", rows(set(19, "andy", "mint"))},
 		{"semicolons in a long header", strings.Repeat("c;", 500) + "person;flavor\n" + strings.Repeat("1;", 500) + "andy;vanilla\n",
 			rows(set(1014, "andy", "vanilla"))},
 
@@ -45,12 +59,30 @@ func TestCSV(t *testing.T) {
 		{"broken header", "person,fla\"vor\nandy,vanilla\n", rows().fail(1, 1, 0, events.BadHeader)},
 		{"unclosed header", "person,\"flavor\nandy,vanilla\n", rows().fail(1, 1, 0, events.BadHeader)},
 
+		{"header fault after blank lines", "\n \n\nperson, \"flavor\"\nandy,mint\n", rows().fail(4, 1, 4, events.BadHeader)},
+		{"CR CR LF", "person,flavor\r\r\nandy,\"mint\"\r\r\n\r\r\ndan,fig\r\r\r\n\"liz\",nut\r\r",
+			rows(set(16, "andy", "mint"), set(33, "dan", "fig"), set(44, "liz", "nut"))},
+		{"CR alone", "\"person\",\"flavor\"\r\"andy\",\"mint\"\r", rows().fail(1, 1, 0, events.FormatMismatch)},
+		{"CR alone, longer than a record", "person,flavor\r" + strings.Repeat("andy,mint\r", ingest.MaxRecord/5),
+			rows().fail(1, 1, 0, events.FormatMismatch)},
+		{"CR alone between two rows", header + "andy,mint\rdan,fig\nliz,nut\n",
+			rows(set(32, "liz", "nut")).reject(2, 10, 14, events.MalformedRow)},
+		{"NEL", "person,flavor,note\u0085andy,mint,x\u0085", rows().fail(1, 1, 0, events.FormatMismatch)},
+		{"U+2028 in a header that ends", "person,flavor,no\u2028te\nandy,mint,x\n", rows(set(22, "andy", "mint"))},
+		{"Ctrl-Z at the end", header + "andy,mint\r\n\x1a", rows(set(14, "andy", "mint"))},
+		{"Ctrl-Z at the end of the last row", header + "andy,\"mint\"\x1a\x1a", rows(set(14, "andy", "mint"))},
+		{"Ctrl-Z before a row", header + "\x1aandy,mint\n", rows().reject(2, 1, 14, events.ControlCharacter)},
+		{"more fields than memory is for", header + "x" + strings.Repeat(",", 1_000_000) + "\ndan,mint\n",
+			rows(set(1_000_016, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
+
 		{"actions", "person,flavor,action\na,x,\nb,x,set\nc,x,remove\nd,, Remove \ne,,set\nf,x,drop\n,,remove\n",
 			rows(set(21, "a", "x"), set(26, "b", "x"), remove(34, "c"), remove(45, "d")).
 				reject(6, 3, 57, events.MissingFlavor).reject(7, 5, 64, events.UnknownAction).reject(8, 1, 73, events.MissingPerson)},
 		{"too few fields", header + "andy\ndan,mint\n", rows(set(19, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
 		{"too many fields", header + "andy,salt, caramel\ndan,mint\n", rows(set(33, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
-		{"a space is no blank line", header + " \ndan,mint\n", rows(set(16, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
+		{"lines without text", header + " \n,\n\t , \u00a0\r\n\u200b,,\ndan,mint\n  ", rows(set(32, "dan", "mint"))},
+		{"empty fields in quotes are a row", header + "\"\",\n", rows().reject(2, 1, 14, events.MissingPerson)},
+		{"lines without text before the header", " \r\n;;\n,\t|\nperson;flavor\nandy;mint\n", rows(set(24, "andy", "mint"))},
 		{"missing person", header + ",vanilla\n \u200b,vanilla\n", rows().reject(2, 1, 14, events.MissingPerson).reject(3, 1, 23, events.MissingPerson)},
 		{"missing flavor", header + "andy,\nandy,\"\"\n", rows().reject(2, 6, 14, events.MissingFlavor).reject(3, 6, 20, events.MissingFlavor)},
 		{"longest name", header + long + "," + long + "\n", rows(set(14, long, long))},
@@ -107,6 +139,22 @@ func TestCSVLimit(t *testing.T) {
 		{"unclosed quote", head + "dan,mint,\nandy,\"vanilla,\n" + strings.Repeat("dan,mint,\n", ingest.MaxRecord/5), rows(set(19, "dan", "mint")).fail(3, 1, 29, events.RecordTooLong)},
 		{"blank lines do not count", head + strings.Repeat("\r\n", 2*ingest.MaxRecord) + "dan,mint,\n", rows(set(19+4*ingest.MaxRecord, "dan", "mint"))},
 	})
+}
+
+// TestCSVHeaderLimit draws the same line for headers, whatever separates the columns.
+func TestCSVHeaderLimit(t *testing.T) {
+	for _, separator := range []string{",", ";", "\t"} {
+		head := func(size int) string {
+			names := strings.Join([]string{"person", "flavor", ""}, separator)
+			return names + strings.Repeat("x", size-len(names)-1) + "\n"
+		}
+		row := strings.Join([]string{"andy", "vanilla", "\n"}, separator)
+		runCases(t, "a.csv", []readCase{
+			{"at the limit", head(ingest.MaxRecord) + row, rows(set(ingest.MaxRecord, "andy", "vanilla"))},
+			{"over the limit", "\n" + head(ingest.MaxRecord+1) + row, rows().fail(2, 1, 1, events.BadHeader)},
+			{"far over the limit", head(3*ingest.MaxRecord) + row, rows().fail(1, 1, 0, events.BadHeader)},
+		})
+	}
 }
 
 // TestCSVRaw shows a rejected row as it stands in the file.

@@ -2,106 +2,197 @@ package ingest
 
 import (
 	"bytes"
-	"encoding/csv"
 	"errors"
-	"slices"
+	"fmt"
+	"io"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/flavorless/flavorless/events"
 )
 
-// header reads the row that names the columns. The error is io.EOF if there is nothing.
-func (d *csvDecoder) header(format Format) ([]string, error) {
-	place := func(bad *FileError) error {
-		bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = d.position()
-		return bad
-	}
-	if _, err := d.begin(); err != nil {
-		return nil, err
-	}
-	head, _ := d.in.Peek(headSize)
-	comma, bad := delimiter(head, format)
-	if bad != nil {
-		return nil, place(bad)
-	}
-	d.separate(byte(comma))
-	header, err := d.csv.Read()
-	end := d.skipped + d.csv.InputOffset()
-	if err == nil && end-d.at > MaxRecord { // every run takes the same headers, however much was read at once
-		err = errRecordTooLong
-	}
-	if d.src.crowded(end) {
-		err = errManyFields
-	}
-	var parse *csv.ParseError
-	switch {
-	case err != nil && d.src.broken() != nil:
-		return nil, d.src.broken()
-	case errors.As(err, &parse) || endless(err):
-		return nil, place(failure(events.BadHeader, "the header can't be read (%v); the first line names the columns: person,flavor", err))
-	case err != nil:
-		return nil, err
-	}
-	if bad := d.columns(header); bad != nil {
-		return nil, place(bad)
-	}
-	return header, nil
+// columns are where the columns are that are read, with -1 for one that the header does not have.
+type columns struct {
+	person, flavor, action int
+
+	width    int    // how many columns there are
+	nameless int    // how many of the last ones have no name
+	twice    string // name of a column that the header has more than once
 }
 
-// delimiter finds out what separates the fields: spreadsheets write semicolons where the comma is the decimal sign.
-func delimiter(head []byte, format Format) (rune, *FileError) {
-	line, _, found := bytes.Cut(head, []byte("\n"))
-	if cr := bytes.IndexByte(bytes.TrimSuffix(line, []byte("\r")), '\r'); cr >= 0 && !bytes.Contains(line[:cr], []byte(`"`)) {
-		return 0, failure(events.FormatMismatch, "lines end in CR alone; save the file with LF or CRLF line ends")
+// columns reads a header whose columns are separated in one way.
+func (n columnNames) columns(row []byte, separator byte) (columns, *csvRecord) {
+	c := columns{person: -1, flavor: -1, action: -1}
+	column := func(field *int, index int, name string) {
+		if *field >= 0 {
+			c.twice = name
+		}
+		*field = index
 	}
+	named := 0
+	record := &csvRecord{separator: separator, found: func(index, begin, end int) {
+		name := columnName(string(unquote(row[begin:end])))
+		switch name {
+		case n.person:
+			column(&c.person, index, name)
+		case n.flavor:
+			column(&c.flavor, index, name)
+		case n.action:
+			column(&c.action, index, name)
+		}
+		if name != "" {
+			named = index + 1
+		}
+	}}
+	record.lines(row)
+	c.width, c.nameless = record.fields, record.fields-named
+	return c, record
+}
+
+// Separators that are read. Pipes are too frequent in text to be guessed.
+const (
+	guessedSeparators  = ",;\t"
+	declaredSeparators = guessedSeparators + "|"
+)
+
+// header reads the row that names the columns, and finds out what separates them: spreadsheets write semicolons where the
+// comma is the decimal sign. The error is io.EOF if there is no header.
+func (d *csvDecoder) header(format Format) error {
+	separators, declared := guessedSeparators, false
 	if format.Rows == "tsv" {
-		return '\t', nil
+		separators = "\t"
 	}
-	if found || len(head) < headSize {
-		for _, comma := range []rune{',', ';', '\t'} {
-			r := csv.NewReader(bytes.NewReader(line))
-			r.Comma = comma
-			if names, err := r.Read(); err == nil && indexOf(names, "person") >= 0 && indexOf(names, "flavor") >= 0 {
-				return comma, nil
-			}
+	for {
+		if _, err := d.begin(); err != nil {
+			return err
 		}
+		err := d.headerRow()
+		if err != nil && err != io.EOF && !errors.Is(err, errRecordTooLong) { //nolint:errorlint // the source gives io.EOF bare
+			return err
+		}
+		row := d.row()
+		row = row[:min(len(row), MaxRecord)] // every run reads the same, however much was read at once
+		separator, ok := separatorLine(row)
+		switch {
+		case ok && !declared && len(separator) == 1 && strings.Contains(declaredSeparators, separator):
+			if format.Rows == "tsv" && separator != "\t" {
+				return d.place(failure(events.BadHeader,
+					"the first line says that the separator is %q, but the name says TSV; name the file .csv", separator))
+			}
+			separators, declared = separator, true
+			continue
+		case ok && !declared:
+			return d.place(failure(events.BadHeader,
+				"the first line says that the separator is %q; use a comma, a semicolon, a tab or '|'", separator))
+		case err == nil && isBlank(row, declaredSeparators):
+			continue
+		}
+		if bad := d.readHeader(row, separators, declared, err); bad != nil {
+			return d.place(bad)
+		}
+		return nil
 	}
-	return ',', nil
 }
 
-func (d *csvDecoder) columns(header []string) *FileError {
-	for i, name := range header {
-		n := columnName(name)
-		if (n == "person" || n == "flavor" || n == "action") && indexOf(header[i+1:], n) >= 0 {
-			return failure(events.BadHeader, "the header names the column %s twice; keep one", n)
+// headerRow reads the lines of the header. It ends where the quotes are even in number: whatever separates the columns,
+// quotes open and close in turn, or the header has a fault. The error is io.EOF if the file ends before.
+func (d *csvDecoder) headerRow() error {
+	for quotes, from := 0, 0; ; {
+		if err := d.readLine(); err != nil {
+			return err
+		}
+		row := d.row()
+		if quotes += bytes.Count(row[from:], []byte{'"'}); quotes%2 == 0 {
+			return nil
+		}
+		from = len(row)
+	}
+}
+
+// readHeader takes the first of the separators with which the header has the columns that are needed. Without one it says
+// what is wrong, assuming the separator that the first line has most often.
+func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, incomplete error) *FileError {
+	line, _, _ := bytes.Cut(row, []byte("\n"))
+	var likely byte
+	most := -1
+	for _, separator := range []byte(separators) {
+		c, record := d.names.columns(row, separator)
+		if incomplete == nil && record.fault == noFault && c.person >= 0 && c.flavor >= 0 {
+			likely = separator
+			break
+		}
+		if n := bytes.Count(line, []byte{separator}); n > most {
+			likely, most = separator, n
 		}
 	}
-	d.person, d.flavor, d.action = indexOf(header, "person"), indexOf(header, "flavor"), indexOf(header, "action")
-	if name := columnName(header[0]); len(header) == 1 && strings.Contains(name, "person") && strings.Contains(name, "flavor") {
-		mend := "separate the columns by commas, semicolons or tabs"
-		if d.csv.Comma == '\t' {
-			mend = "separate the columns by tabs, or name the file .csv"
+	c, record := d.names.columns(row, likely)
+	d.columns, d.record = c, csvRecord{separator: likely, found: d.found}
+
+	before := len(row)
+	if record.fault != noFault {
+		before = record.at + 2
+	}
+	named := c.person >= 0 && c.flavor >= 0 && bytes.HasSuffix(row, []byte("\n")) // so U+2028, say, is but a part of some name
+	if at, end := otherLineEnd(row, before); at >= 0 && (end == '\r' || !named) {
+		name := "CR alone"
+		if end != '\r' {
+			name = codePoint(end)
 		}
-		return failure(events.BadHeader, "the header is %q, which is one column; %s", truncate(header[0], 120), mend)
+		return failure(events.FormatMismatch, "lines end in %s; save the file with LF or CRLF line ends", name)
 	}
-	if d.person < 0 || d.flavor < 0 {
-		return failure(events.BadHeader, "the header is %q; it has to name the columns person and flavor", truncate(strings.Join(header, string(d.csv.Comma)), 120))
+	switch {
+	case record.fault != noFault:
+		return failure(events.BadHeader, "the header can't be read: at %s, %s", d.placeOf(record.at), d.reason(record, row))
+	case record.quoted:
+		return failure(events.BadHeader, "the header can't be read: %s", d.unclosed(record, row, incomplete))
+	case incomplete != nil:
+		return failure(events.BadHeader, "the header is longer than %d bytes; the first line has to name the columns %s and %s",
+			MaxRecord, d.names.person, d.names.flavor)
+	case c.twice != "":
+		return failure(events.BadHeader, "the header names the column %s twice; keep one", c.twice)
+	case c.person >= 0 && c.flavor >= 0:
+		return nil
 	}
-	return nil
+	header := strings.ReplaceAll(string(trimLineEnd(row)), `"`, "")
+	name := columnName(header)
+	if c.width > 1 || !strings.Contains(name, d.names.person) || !strings.Contains(name, d.names.flavor) {
+		return failure(events.BadHeader, "the header is %q; it has to name the columns %s and %s",
+			truncate(header, 120), d.names.person, d.names.flavor)
+	}
+	fix := "separate the columns by commas, semicolons or tabs"
+	switch {
+	case declared:
+		fix = fmt.Sprintf("the line before it says that the separator is %q; use that one, or remove the line", separators)
+	case separators == "\t":
+		fix = "separate the columns by tabs, or name the file .csv"
+	}
+	return failure(events.BadHeader, "the header is %q, which is one column; %s", truncate(header, 120), fix)
+}
+
+// place adds to a failure where the record begins.
+func (d *csvDecoder) place(bad *FileError) error {
+	bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = d.position()
+	return bad
+}
+
+// separatorLine returns the separator that a line such as sep=; declares, in quotes or not. Excel heeds such a first line,
+// and other programs write it. The line is nothing else, so it can't be taken for a header.
+func separatorLine(line []byte) (separator string, ok bool) {
+	text := string(trimLineEnd(line))
+	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
+		text = text[1 : len(text)-1]
+	}
+	const prefix = "sep="
+	if len(text) < len(prefix) || !strings.EqualFold(text[:len(prefix)], prefix) {
+		return "", false
+	}
+	separator = strings.Trim(text[len(prefix):], " ")
+	return separator, utf8.RuneCountInString(separator) <= 1
 }
 
 // columnName takes away what is taken from names, too.
-func columnName(s string) string {
-	return strings.ToLower(strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }))
-}
+func columnName(s string) string { return strings.ToLower(strings.TrimFunc(s, isSpace)) }
 
-// isColumn tells a name that stands where a person should: a header in the middle of joined files, or a row that was
-// written as if its members were people. Let in, it would be somebody whose name is person.
-func isColumn(name string) bool {
-	return len(name) == len("person") && (strings.EqualFold(name, "person") || strings.EqualFold(name, "flavor") || strings.EqualFold(name, "action"))
-}
-
-func indexOf(header []string, name string) int {
-	return slices.IndexFunc(header, func(s string) bool { return columnName(s) == name })
-}
+// isSpace reports whether r is trimmed from names, as [events.CleanName] does.
+func isSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }

@@ -27,14 +27,14 @@ var grammars = []grammar{
 		file: "a.csv", start: "\ufeffperson,flavor,action\n",
 		rows: []string{
 			"andy,vanilla,", "dan,\"salt, \"\"caramel\"\"\",set", "\"liz\nx\",y,", " René ,crème brûlée,", "jo,,remove", "x,\xff,",
-			"jo,", "a,b,c,d", "a\"b,c,", "\"a\"b,c,", "a,\"b\r\nc\"d,", ",,", "\"\r\n\",\"\n\",", " ", "a\rb,c,", "no,\"\n\n\",\"\n\"",
+			"jo,", "a,b,c,d", "a\"b,c,", "\"a\"b,c,", "a,\"b\r\nc\"d,", ",x,", "\"\"", "\"\r\n\",\"\n\",", " x", "a\rb,c,", "a,b,,", "\"a\" ,b,", "a,b,\rc,d,", "no,\"\n\n\",\"\n\"",
 		},
-		between: []string{"\n", "\r\n", "\n\n", "\n\r\n\n"},
+		between: []string{"\n", "\r\n", "\n\n", "\n\r\n\n", "\r\r\n", "\n,,\r\n", "\n \t\n , \r\r\n"},
 	},
 	{
 		file: "a.tsv", start: "flavor\tperson\r\n",
-		rows:    []string{"vanilla\tandy", "\"mint\t\"\tdan", "a,b", "\t", "\"\"\"\"\tx", "\"\n\n\"\t\"\n\"", "a\"\t", "\"a\"\"\"b\t"},
-		between: []string{"\n", "\r\n", "\n\n"},
+		rows:    []string{"vanilla\tandy", "\"mint\t\"\tdan", "a,b", "\tx", "\"\"\"\"\tx", "\"\n\n\"\t\"\n\"", "a\"\t", "\"a\"\"\"b\t"},
+		between: []string{"\n", "\r\n", "\n\n", "\n\t\n", "\r\r\n \t \n"},
 	},
 	{
 		file: "a.json", start: "{", end: "}",
@@ -145,7 +145,7 @@ func TestChunks(t *testing.T) {
 				for range rapid.IntRange(0, 2).Draw(rt, "damages") {
 					if len(file) > 0 {
 						at := rapid.IntRange(0, len(file)-1).Draw(rt, "at")
-						piece := rapid.SampledFrom([]string{"", "\"", "\n", "\r", ",", "{", "}", "\\", "\x00", "\xff"}).Draw(rt, "piece")
+						piece := rapid.SampledFrom([]string{"", "\"", "\n", "\r", ",", "{", "}", "\\", "\x00", "\xff", "\x1a", "\u0085"}).Draw(rt, "piece")
 						file = append(append(bytes.Clone(file[:at]), piece...), file[at+1:]...)
 					}
 				}

@@ -93,7 +93,7 @@ func newDecoder(src *source, format Format, names columnNames, offset int64) (de
 	case "ndjson":
 		return newNDJSON(src, in, names, start, offset)
 	default:
-		return newCSV(src, in, start, offset, format)
+		return newCSV(src, in, start, offset, format, names)
 	}
 }
 
@@ -147,7 +147,7 @@ func explain(d decoder, err error) error {
 	}
 	var bad *FileError
 	if !errors.As(err, &bad) {
-		if !endless(err) {
+		if !errors.Is(err, errRecordTooLong) {
 			return err
 		}
 		bad = failure(events.RecordTooLong, "%v; look for a quote that is not closed", err)

@@ -19,10 +19,6 @@ const (
 	// an endless string can take.
 	MaxRecord = 1 << 20
 
-	// maxSeparators is how many commas one row may have, those in quotes included: encoding/csv keeps 40 bytes of each
-	// field, and moves them as it finds more.
-	maxSeparators = 1 << 17
-
 	// maxWindow bounds the memory of a zstd frame. It is what RFC 8878, section 3.1.1.1.2, recommends decoders to support.
 	maxWindow = 8 << 20
 
@@ -37,15 +33,7 @@ const (
 	headSize   = 4096 // bytes of the beginning that tell what a file is
 )
 
-var (
-	errRecordTooLong = fmt.Errorf("the record that begins here is longer than %d bytes", MaxRecord)
-	errManyFields    = fmt.Errorf("the record that begins here has more than %d fields", maxSeparators)
-)
-
-// endless tells the errors of a record that has no end, as far as anybody is willing to look.
-func endless(err error) bool {
-	return errors.Is(err, errRecordTooLong) || errors.Is(err, errManyFields)
-}
+var errRecordTooLong = fmt.Errorf("the record that begins here is longer than %d bytes", MaxRecord)
 
 // source is the decompressed file as a decoder reads it: it bounds what one record may take, notices decompression
 // bombs, and tells an unreadable file (a FileError) from a connection that broke (any other error; worth a retry).
@@ -59,9 +47,8 @@ type source struct {
 	allowed int64 // bytes of plain that may be handed out until the next record begins
 	err     error // why reading ended; readers above may lose it over data that came with it
 
-	record    int64   // offset of the record that is being read
-	window    *window // the file from there on; nil where the decoder has each record at hand as it stands
-	separator byte    // of fields; 0 if it does not matter how many there are
+	record int64   // offset of the record that is being read
+	window *window // the file from there on; nil where the decoder has each record at hand as it stands
 }
 
 // bodyReader counts the stored bytes and remembers if it was they that could not be read.
@@ -188,9 +175,6 @@ func (s *source) Read(p []byte) (int, error) {
 	if s.read >= s.allowed {
 		return 0, errRecordTooLong
 	}
-	if s.crowded(s.read) { // all that was read is of this record, or nobody would ask for more
-		return 0, errManyFields
-	}
 	if room := s.allowed - s.read; int64(len(p)) > room {
 		p = p[:room]
 	}
@@ -211,11 +195,6 @@ func (s *source) Read(p []byte) (int, error) {
 		s.err = s.explain(err)
 	}
 	return n, s.err
-}
-
-// crowded tells whether the record up to an offset has more separators than it may.
-func (s *source) crowded(end int64) bool {
-	return s.separator != 0 && end-s.record > maxSeparators && bytes.Count(s.window.bytes(s.record, end), []byte{s.separator}) > maxSeparators
 }
 
 // broken gives the error, other than the end of the file, with which reading ended.
