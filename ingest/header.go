@@ -152,6 +152,9 @@ func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, in
 	case c.twice != "":
 		return failure(events.BadHeader, "the header names the column %s twice; keep one", c.twice)
 	case c.person >= 0 && c.flavor >= 0:
+		if metadata, name := d.names.missing(columnsFound{true, true, c.action >= 0}); metadata != "" {
+			return failure(events.BadHeader, "the header has no column %q, which the metadata %s names", name, metadata)
+		}
 		return nil
 	}
 	header := strings.ReplaceAll(string(trimLineEnd(row)), `"`, "")

@@ -3,10 +3,14 @@ package ingest_test
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
@@ -62,6 +66,106 @@ func TestIgnoredObjectsAreLeftAlone(t *testing.T) {
 	for _, key := range []string{"uploads/2026/", "uploads/run/_SUCCESS", "uploads/.a.csv.crc"} {
 		if err := in.Ingest(t.Context(), events.Object{Bucket: "b", Key: key, ETag: "e", Sequencer: "1", Time: time.Now()}); err != nil {
 			t.Errorf("Ingest(%q): %v", key, err)
+		}
+	}
+}
+
+// columnFiles are the same two rows under other names of columns: a row that sets, and one that removes.
+var columnFiles = map[string]string{
+	"a.csv":    "id,Name,Lieblingseis,Was\n1,Zoë,mint,\n2,andy,,remove\n",
+	"a.tsv":    "Was\tName\tLieblingseis\n\tZoë\tmint\nREMOVE\tandy\t\n",
+	"b.csv":    "\ufeff\"name \";LIEBLINGSEIS;was\r\nZoë;mint;set\r\nandy;;remove\r\n",
+	"a.json":   `[{"id": 1, "Name": "Zoë", "Lieblingseis": "mint"}, {"Name": "andy", "Was": "remove"}]`,
+	"a.ndjson": `{"name": "Zoë", "lieblingseis": "mint", "person": "nobody", "flavor": 7}` + "\n" + `{"NAME": "andy", "WAS": "remove"}`,
+}
+
+func TestColumnNames(t *testing.T) {
+	metadata := map[string]string{"person-column": "name", "flavor-column": "Lieblingseis", "action-column": " was "}
+	for name, text := range columnFiles {
+		got := readWith(t, strings.NewReader(text), name, metadata)
+		want := outcome{Rows: []events.Update{{Person: "Zoë", Flavor: "mint"}, {Person: "andy", Remove: true}}}
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(events.Update{}, "Offset")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	encoded := readWith(t, strings.NewReader("prénom,flavor\nZoë,mint\n"), "a.csv", map[string]string{"person-column": "=?utf-8?b?UHLDqW5vbQ==?="})
+	if len(encoded.Rows) != 1 || encoded.Rows[0].Person != "Zoë" {
+		t.Errorf("with a name that is not ASCII: %+v", encoded)
+	}
+	swapped := readWith(t, strings.NewReader("person,flavor\nmint,andy\n"), "a.csv", map[string]string{"person-column": "flavor", "flavor-column": "person"})
+	if len(swapped.Rows) != 1 || swapped.Rows[0].Person != "andy" {
+		t.Errorf("with the columns swapped: %+v", swapped)
+	}
+	again := readWith(t, strings.NewReader("name,flavor\nandy,mint\nName,Flavor\nbob,nut\n"), "a.csv", map[string]string{"person-column": "name"})
+	if len(again.Rows) != 2 || len(again.Rejects) != 1 {
+		t.Errorf("with a header in the middle: %+v", again)
+	}
+	for name, text := range map[string]string{"a.csv": "name,flavor,name\na,b,c\n", "a.ndjson": `{"name":"a","Name":"b","flavor":"c"}`} {
+		twice := readWith(t, strings.NewReader(text), name, map[string]string{"person-column": "name"})
+		if len(twice.Rows) != 0 || twice.Failure == nil && len(twice.Rejects) != 1 {
+			t.Errorf("%s with a name twice: %+v", name, twice)
+		}
+	}
+}
+
+// TestColumnsThatDoNotOccur: a name that the file does not have fails it before anything is published.
+func TestColumnsThatDoNotOccur(t *testing.T) {
+	long := strings.Repeat(`{"person":"andy","flavor":"mint"}`+"\n", 20_000)
+	for _, tt := range []struct {
+		file, text string
+		metadata   map[string]string
+		fails      bool
+	}{
+		{"a.csv", "person,flavor\nandy,mint\n", map[string]string{"person-column": "name"}, true},
+		{"a.csv", "person,flavor\nandy,mint\n", map[string]string{"action-column": "was"}, true},
+		{"a.tsv", "person\tflavor\nandy\tmint\n", map[string]string{"flavor-column": "ice"}, true},
+		{"a.json", `[{"person":"andy","flavor":"mint"}]`, map[string]string{"person-column": "name"}, true},
+		{"a.json", `[{"person":"andy","flavor":"mint"}]`, map[string]string{"action-column": "was"}, true},
+		{"a.json", `{"andy":"mint"}`, map[string]string{"person-column": "name"}, true},
+		{"a.json", `{"andy":"mint"}`, map[string]string{"flavor-column": "andy"}, true},
+		{"a.ndjson", long, map[string]string{"flavor-column": "ice"}, true},
+		{"a.ndjson", long, map[string]string{"action-column": "was"}, true},
+		{"a.ndjson", long + `{"person":"andy","was":"remove"}`, map[string]string{"action-column": "was"}, false},
+		{"a.ndjson", long, map[string]string{"action-column": "action"}, false},
+		{"a.ndjson", "\n", map[string]string{"person-column": "name"}, false}, // no rows
+		{"a.json", "[]", map[string]string{"person-column": "name"}, false},
+	} {
+		for _, abort := range []string{"continue", "abort"} {
+			b := newBench(tt.file, []byte(tt.text))
+			b.metadata = maps.Clone(tt.metadata)
+			b.metadata["on-error"] = abort
+			if err := b.ingester(nil).Ingest(t.Context(), b.object); err != nil {
+				t.Fatal(err)
+			}
+			failed := b.sealed.Failure != nil
+			if failed != tt.fails || failed && len(b.messages) > 0 {
+				t.Errorf("%.40q with %q: failure %+v after %d messages, want one: %v", tt.text, b.metadata, b.sealed.Failure, len(b.messages), tt.fails)
+			}
+			for _, name := range tt.metadata {
+				if failed && !strings.Contains(b.sealed.Failure.Reason, name) {
+					t.Errorf("%.40q: the reason %q does not name %q", tt.text, b.sealed.Failure.Reason, name)
+				}
+			}
+			checked := readWith(t, strings.NewReader(tt.text), tt.file, tt.metadata)
+			if (checked.Failure != nil) != tt.fails {
+				t.Errorf("%.40q with %q: Read has the failure %+v, want one: %v", tt.text, tt.metadata, checked.Failure, tt.fails)
+			}
+		}
+	}
+}
+
+// TestUnknownMetadataPublishNothing: what the uploader asked for is unknown, so no row is published.
+func TestUnknownMetadataPublishNothing(t *testing.T) {
+	for _, metadata := range []map[string]string{
+		{"on-error": "stop"}, {"on-error": "abort;"}, {"charset": "ebcdic"}, {"content-type": "text/csv; charset=ebcdic"}, {"person-column": ""},
+	} {
+		b := newBench("a.csv", []byte("person,flavor\nandy,mint\n"))
+		b.metadata = metadata
+		if err := b.ingester(nil).Ingest(t.Context(), b.object); err != nil {
+			t.Fatal(err)
+		}
+		if f := b.sealed.Failure; f == nil || f.Code != events.BadMetadata || len(b.messages) > 0 {
+			t.Errorf("%q: failure %+v after %d messages, want %s and none", metadata, f, len(b.messages), events.BadMetadata)
 		}
 	}
 }
