@@ -4,22 +4,17 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
+
+	"github.com/flavorless/flavorless/internal/objectkey"
 )
 
 // Every name in a request becomes part of a path on this machine. versitygw checks the key in a request's URL only, so
 // all names are checked here, before its backend sees them.
-
-const (
-	maxKey     = 1024 // bytes, as on S3
-	maxSegment = 255  // bytes of a file name that all common file systems can store
-	maxDepth   = 64   // segments: each takes a folder, so that short requests could fill a disk
-)
 
 // checkBucket returns an error unless bucket is a bucket name as S3 defines it. Such a name is a single path element
 // that does not begin with a dot.
@@ -33,50 +28,33 @@ func checkBucket(bucket string) error {
 // checkKey returns an error, which is the answer to the client, unless the gateway can store an object under exactly
 // this key and list it under the same key. One slash at the end makes a key a folder marker.
 func checkKey(key string) error {
-	if len(key) > maxKey {
-		return s3err.GetKeyTooLongErr(int64(len(key)), maxKey)
+	if len(key) > objectkey.MaxLength {
+		return s3err.GetKeyTooLongErr(int64(len(key)), objectkey.MaxLength)
 	}
-	if why := unprintable(key); why != "" {
-		return badName("key", key, "The key "+why+". Use another key.")
+	err := objectkey.CheckText(key)
+	if err == nil {
+		err = objectkey.CheckPath(key)
 	}
-	if strings.Count(key, "/") >= maxDepth {
-		return badName("key", key, fmt.Sprintf("The key has more than %d segments between slashes. Use another key.", maxDepth))
+	if err == nil {
+		err = checkSegments(key)
 	}
-	for segment := range strings.SplitSeq(strings.TrimSuffix(key, "/"), "/") {
-		if why := badSegment(segment); why != "" {
-			return badName("key", key, "The key has a segment between slashes that "+why+". Use another key.")
-		}
+	if err != nil {
+		return badName("key", key, "The key "+err.Error()+". Use another key.")
 	}
 	return nil
 }
 
-// badSegment returns what is wrong with one segment of a key, and nothing if it can be a file name.
-func badSegment(segment string) string {
-	switch {
-	case segment == "":
-		return "is empty"
-	case segment == "." || segment == "..":
-		return fmt.Sprintf("is %q, which a file system takes for another folder", segment)
-	case strings.EqualFold(segment, posix.MetaTmpDir): // some file systems ignore case; lists leave it out at any depth
-		return fmt.Sprintf("is %q, which is reserved", segment)
-	case len(besideName(segment)) > maxSegment:
-		return fmt.Sprintf("is longer than %d bytes", maxSegment)
-	}
-	return ""
-}
-
-// unprintable returns what keeps text out of an XML 1.0 document, in which S3 lists keys, and nothing if it fits.
-// https://www.w3.org/TR/xml/#charsets
-func unprintable(text string) string {
-	if !utf8.ValidString(text) {
-		return "is not UTF-8"
-	}
-	for _, r := range text {
-		if r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {
-			return fmt.Sprintf("has the character %U, which S3 can't list", r)
+// checkSegments returns an error if versitygw uses a segment of a key itself, or can't store its metadata.
+func checkSegments(key string) error {
+	for segment := range strings.SplitSeq(key, "/") {
+		switch {
+		case strings.EqualFold(segment, posix.MetaTmpDir): // some file systems ignore case; lists leave it out at any depth
+			return fmt.Errorf("has a segment between slashes that is %q, which is reserved", segment)
+		case len(besideName(segment)) > objectkey.MaxSegment:
+			return fmt.Errorf("has a segment between slashes that is longer than %d bytes", objectkey.MaxSegment-1)
 		}
 	}
-	return ""
+	return nil
 }
 
 // checkTexts returns an error unless the arguments of a list, which it repeats, can be shown there.
@@ -85,8 +63,8 @@ func checkTexts(arguments map[string]*string) error {
 		if text == nil {
 			continue
 		}
-		if why := unprintable(*text); why != "" {
-			return badName(argument, *text, "The "+argument+" "+why+".")
+		if err := objectkey.CheckText(*text); err != nil {
+			return badName(argument, *text, "The "+argument+" "+err.Error()+".")
 		}
 	}
 	return nil
@@ -99,7 +77,7 @@ func begins(prefix string) bool {
 		return true
 	}
 	folder, _, found := cutLast(prefix)
-	return len(prefix) <= maxKey && (!found || checkKey(folder) == nil && !strings.HasSuffix(folder, "/"))
+	return len(prefix) <= objectkey.MaxLength && (!found || checkKey(folder) == nil && !strings.HasSuffix(folder, "/"))
 }
 
 // cutLast splits text at its last slash.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/versity/versitygw/backend/posix"
+
+	"github.com/flavorless/flavorless/internal/objectkey"
 )
 
 // inProgress ends the name of a multipart upload's directory while it is being completed.
@@ -135,7 +137,7 @@ func (s *store) cleared(ctx context.Context, bucket string, err error) bool {
 			name := path.Join(folder, entry.Name())
 			switch {
 			case !entry.IsDir() || name == path.Join(bucket, posix.MetaTmpDir):
-			case unprintable(entry.Name()) != "":
+			case objectkey.CheckText(entry.Name()) != nil:
 				err = errors.Join(err, s.setAside(ctx, name))
 				moved = true
 			default:
