@@ -56,11 +56,7 @@ func (f clientFlags) locate(ctx context.Context, named bool) (*connection, error
 	if f.stack != "" && named {
 		return nil, usage("--stack and --data are two homes; choose one")
 	}
-	name := f.stack
-	if name == "" && !named {
-		name = os.Getenv("FLAVORLESS_STACK")
-	}
-	if name != "" {
+	if name := f.stackName(named); name != "" {
 		return c, c.open(ctx, stack.Config{Name: name, Profile: f.profile, Region: f.region})
 	}
 	if f.profile != "" || f.region != "" {
@@ -78,6 +74,26 @@ func (f clientFlags) locate(ctx context.Context, named bool) (*connection, error
 	var err error
 	c.info, err = readInfo(f.data)
 	return c, err
+}
+
+// stackName returns the name of the deployed stack that is meant, and nothing for a server on this machine. The data folder is
+// named if --data is given.
+func (f clientFlags) stackName(named bool) string {
+	if f.stack == "" && !named {
+		return os.Getenv("FLAVORLESS_STACK")
+	}
+	return f.stack
+}
+
+// homeFlags returns the flags, after a space, with which another command reaches the same home.
+func (f clientFlags) homeFlags(c *connection) string {
+	switch {
+	case c.stack != nil:
+		return " --stack " + c.stack.Name()
+	case f.data != defaultData && f.data != "":
+		return " --data " + shellWord(f.data)
+	}
+	return ""
 }
 
 // open finds a deployed stack.

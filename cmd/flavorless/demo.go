@@ -142,8 +142,7 @@ func (d *story) upload(ctx context.Context, name string) error {
 		return err
 	}
 	d.printf("\n%s flavorless upload %s\n", d.style(cyan, "$"), name)
-	var code *exit
-	if err := (&uploadFlags{}).upload(ctx, d.terminal, d.conn, file, uploadsPrefix+name); err != nil && !errors.As(err, &code) {
+	if _, err := (&uploadFlags{}).upload(ctx, d.terminal, d.conn, source{file, uploadsPrefix + name}, false); err != nil {
 		return err
 	}
 	after := map[string]string{}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -27,8 +28,27 @@ func FuzzVisible(f *testing.F) {
 		if !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) || turns(r) }) {
 			t.Errorf("%q is printed as %q", s, got)
 		}
-		if visible(got) != got || utf8.RuneCountInString(got) != utf8.RuneCountInString(s) {
+		if visible(got) != got {
 			t.Errorf("%q is printed as %q, and that as %q", s, got, visible(got))
+		}
+	})
+}
+
+// FuzzShown: a name is printed in a form that tells it from every other name.
+func FuzzShown(f *testing.F) {
+	for _, s := range []string{"a.csv", "a.csv ", " a.csv", "a\x01.csv", `a\x01.csv`, "\"a\"", "caf\xe9.csv", "zoë 🍦.csv", "a\u202eb", "a\nb", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := shown(s)
+		if visible(got) != got {
+			t.Errorf("shown(%q) = %q, which can't be seen", s, got)
+		}
+		if back, err := strconv.Unquote(got); got != s && (err != nil || back != s) {
+			t.Errorf("shown(%q) = %q, which is %q (%v)", s, got, back, err)
+		}
+		if got == s && strings.TrimSpace(s) != s {
+			t.Errorf("shown(%q) does not show the space at an end", s)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -32,7 +33,12 @@ type result struct {
 // command runs a command line in this process.
 func command(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
+	return commandUntil(t.Context(), stdin, args...)
+}
+
+// commandUntil runs a command line in this process until ctx ends.
+func commandUntil(ctx context.Context, stdin string, args ...string) result {
 	var out, stderr bytes.Buffer
-	code := run(t.Context(), args, &terminal{in: strings.NewReader(stdin), out: &out, err: &stderr})
+	code := run(ctx, args, &terminal{in: strings.NewReader(stdin), out: &out, err: &stderr})
 	return result{code, out.String(), stderr.String()}
 }

@@ -210,7 +210,7 @@ func listUploads(ctx context.Context, t *terminal, conn *connection, limit int, 
 			why = string(u.Failure.Code)
 		}
 		rows = append(rows, []string{u.Uploaded.Local().Format(time.DateTime), string(u.Status), n(u.Counts.Rows), n(u.Counts.Applied),
-			n(u.Counts.Superseded), n(u.Counts.Rejected), u.ID, visible(u.Key), why})
+			n(u.Counts.Superseded), n(u.Counts.Rejected), u.ID, shown(u.Key), why})
 	}
 	t.table("", []string{"UPLOADED", "STATUS", "ROWS", "APPLIED", "SUPERSEDED", "REJECTED", "ID", "KEY", "WHY"}, rows)
 	return nil

@@ -131,13 +131,7 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, 
 			head = append([]string{"ID", "TRIES"}, head...)
 		}
 		t.table("", head, letters)
-		home := ""
-		if conn.stack != nil {
-			home = " --stack " + conn.stack.Name()
-		} else if f.data != defaultData {
-			home = " --data " + f.data
-		}
-		t.printf("\nOnce the cause is gone, put them back: flavorless redrive%s --all\n", home)
+		t.printf("\nOnce the cause is gone, put them back: flavorless redrive%s --all\n", f.homeFlags(conn))
 	}
 	return nil
 }

@@ -29,9 +29,9 @@ func showRejects(ctx context.Context, t *terminal, conn *connection, id string, 
 	bucket, key, found := strings.Cut(strings.TrimPrefix(u.RejectsAt, "s3://"), "/")
 	switch {
 	case !u.Status.Settled() && !found:
-		return fmt.Errorf("%s is still being read; its report comes when that is done", visible(u.Key))
+		return fmt.Errorf("%s is still being read; its report comes when that is done", shown(u.Key))
 	case !found:
-		t.errorf("no row of %s was rejected", visible(u.Key))
+		t.errorf("no row of %s was rejected", shown(u.Key))
 		return nil
 	}
 	out, err := conn.s3().GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/flavorless/flavorless/events"
@@ -13,11 +14,11 @@ func (t *terminal) report(u events.Upload) {
 	status := string(u.Status)
 	switch u.Status {
 	case events.Live:
-		status = t.style(green, fmt.Sprintf("live after %s", u.Settled.Sub(u.Uploaded).Round(time.Millisecond)))
+		status = t.style(green, liveAfter(u))
 	case events.Failed:
 		status = t.style(red, "failed")
 	}
-	t.printf("%s  %s\n", t.style(bold, visible(u.Key)), status)
+	t.printf("%s  %s\n", t.style(bold, shown(u.Key)), status)
 	c := u.Counts
 	if u.Published.IsZero() {
 		t.printf("  being read; %d rows applied so far\n", c.Applied)
@@ -39,6 +40,67 @@ func (t *terminal) report(u events.Upload) {
 		t.printf("  %s\n", t.style(dim, "report of rejected rows: "+u.RejectsAt))
 	}
 	t.printf("  %s\n", t.style(dim, "upload "+u.ID))
+}
+
+// brief prints a live upload without rejected rows on one line.
+func (t *terminal) brief(u events.Upload) {
+	c := u.Counts
+	t.printf("%s  %s  %s: %d applied, %d superseded\n", t.style(bold, shown(u.Key)), t.style(green, liveAfter(u)), count(c.Rows, "row"), c.Applied, c.Superseded)
+}
+
+func liveAfter(u events.Upload) string {
+	return fmt.Sprintf("live after %s", u.Settled.Sub(u.Uploaded).Round(time.Millisecond))
+}
+
+// tally adds up what became of several files.
+type tally struct {
+	files, sent, live, partly, failed int // partly: live with rejected rows
+	counts                            events.Counts
+	code                              int // of the program's end
+}
+
+// add counts a file with its record, which is empty if the file is not followed, and its error.
+func (s *tally) add(u events.Upload, err error) {
+	switch {
+	case err != nil:
+		s.failed++
+		s.code = exitFailed
+		return
+	case u.ID == "":
+		s.sent++
+		return
+	case exitCode(u) == exitOK:
+		s.live++
+	case exitCode(u) == exitRejected:
+		s.partly++
+	default:
+		s.failed++
+	}
+	s.code = worse(s.code, exitCode(u))
+	s.counts.Rows += u.Counts.Rows
+	s.counts.Applied += u.Counts.Applied
+	s.counts.Superseded += u.Counts.Superseded
+	s.counts.Rejected += u.Counts.Rejected
+}
+
+func (s *tally) String() string {
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{
+		{s.sent, "uploaded"}, {s.live, "live"}, {s.partly, "live with rejected rows"}, {s.failed, "failed"},
+		{s.files - s.sent - s.live - s.partly - s.failed, "not done"},
+	} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	text := fmt.Sprintf("%s: %s", count(int64(s.files), "file"), strings.Join(parts, ", "))
+	if c := s.counts; s.sent == 0 {
+		text += fmt.Sprintf("; %s: %d applied, %d superseded, %d rejected", count(c.Rows, "row"), c.Applied, c.Superseded, c.Rejected)
+	}
+	return text
 }
 
 // rejects prints rejected rows, each with the way to mend it.

@@ -109,7 +109,7 @@ func serve(ctx context.Context, t *terminal, cfg local.Config) error {
 	})
 	data := ""
 	if cfg.Dir != defaultData {
-		data = " --data " + cfg.Dir
+		data = " --data " + shellWord(cfg.Dir)
 	}
 	t.printf("\nIn another terminal:\n  flavorless upload%s favorites.csv\n  eval \"$(flavorless env%s)\"\n\nStop with Ctrl-C.\n", data, data)
 	for {

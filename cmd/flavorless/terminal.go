@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/schollz/progressbar/v3"
@@ -30,8 +32,13 @@ func newTerminal(in, out, err *os.File) *terminal {
 
 func (t *terminal) printf(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
 
+// errorf prints a message on standard error. It may quote what others wrote, so it is made visible.
 func (t *terminal) errorf(format string, args ...any) {
-	fmt.Fprintf(t.err, "flavorless: "+format+"\n", args...)
+	lines := strings.Split(fmt.Sprintf("flavorless: "+format, args...), "\n")
+	for i := range lines {
+		lines[i] = visible(lines[i])
+	}
+	fmt.Fprintln(t.err, strings.Join(lines, "\n"))
 }
 
 // Styles, as ANSI codes.
@@ -84,17 +91,46 @@ func (t *terminal) bar(max int64, description string) *progressbar.ProgressBar {
 }
 
 // visible makes text from a file safe to print: no control character can move the cursor, and nothing turns the text around
-// it or breaks its line.
+// it or breaks its line. Such characters, and bytes that are not UTF-8, are escaped as in a Go string.
 func visible(s string) string {
-	return strings.Map(func(r rune) rune {
+	var b strings.Builder
+	for i, r := range s {
+		_, size := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == '\n':
-			return '⏎'
+			b.WriteRune('⏎')
 		case r == '\t':
-			return ' '
-		case r < ' ' || r >= 0x7f && r < 0xa0, r >= '\u2028' && r <= '\u202e', r >= '\u2066' && r <= '\u2069':
-			return '�'
+			b.WriteByte(' ')
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		case r > 0x7f && r < 0xa0, r >= '\u2028' && r <= '\u202e', r >= '\u2066' && r <= '\u2069':
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
 		}
-		return r
-	}, s)
+	}
+	return b.String()
+}
+
+// shown makes a key or the name of a file safe to print. It puts a name into quotes if it has characters that can't be seen, or
+// a space at an end.
+func shown(name string) string {
+	quoted := strconv.Quote(name)
+	if quoted[1:len(quoted)-1] == name && strings.TrimSpace(name) == name && name != "" {
+		return name
+	}
+	return quoted
+}
+
+// shellWord returns s as one word for a POSIX shell, in quotes if it needs them.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return r == '/' || r == '.' || r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	}
+	if s != "" && strings.TrimFunc(s, plain) == "" {
+		return s
+	}
+	return shellQuote(s)
 }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// known gives the ids of the uploads of a key so far, to tell the new one from them.
+func (c *connection) known(ctx context.Context, key string) (map[string]bool, error) {
+	uploads, err := c.recent(ctx, 500)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string]bool{}
+	for _, u := range uploads {
+		if u.Key == key {
+			ids[u.ID] = true
+		}
+	}
+	return ids, nil
+}
+
+// follow waits until the new upload of a key is settled.
+func (f *uploadFlags) follow(ctx context.Context, t *terminal, conn *connection, key, etag string, known map[string]bool) (events.Upload, error) {
+	var u events.Upload
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, errTimeout)
+		defer cancel()
+	}
+	pause := 20 * time.Millisecond
+	var line statusLine
+	defer line.clear(t)
+	for {
+		var err error
+		if u.ID == "" {
+			u.ID, err = conn.find(ctx, key, etag, known)
+		}
+		if u.ID != "" && err == nil {
+			_, err = conn.get(ctx, "/uploads/"+u.ID, &u)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return u, f.unfollowed(ctx, conn, key, u.ID)
+		case err != nil:
+			return u, err
+		case u.Status.Settled():
+			return u, nil
+		}
+		line.show(t, u)
+		select {
+		case <-ctx.Done():
+			return u, f.unfollowed(ctx, conn, key, u.ID)
+		case <-time.After(pause):
+		}
+		pause = min(pause*3/2, time.Second)
+	}
+}
+
+// errTimeout is the cause of a context that --timeout ended.
+var errTimeout = errors.New("timeout")
+
+// unfollowed returns the error of an upload that is followed no longer. It says how to see what becomes of the upload.
+func (f *uploadFlags) unfollowed(ctx context.Context, conn *connection, key, id string) error {
+	see := strings.TrimSpace("flavorless uploads " + id)
+	if errors.Is(context.Cause(ctx), errTimeout) {
+		return &fileError{exitFailed, fmt.Errorf("%s is not live after %s; the server goes on with it, see: %s%s", shown(key), f.timeout, see, f.homeFlags(conn))}
+	}
+	return fmt.Errorf("stopped following %s; the server goes on with it, see: %s%s", shown(key), see, f.homeFlags(conn))
+}
+
+// find looks for an upload of the key that was not there before, and gives its id; none as long as there is none.
+func (c *connection) find(ctx context.Context, key, etag string, known map[string]bool) (id string, err error) {
+	uploads, err := c.recent(ctx, 500)
+	for _, u := range uploads {
+		if u.Key == key && u.ETag == etag && !known[u.ID] {
+			return u.ID, err
+		}
+	}
+	return "", err
+}
+
+// statusLine shows how far an upload is, where a person looks.
+type statusLine struct{ shown bool }
+
+func (l *statusLine) show(t *terminal, u events.Upload) {
+	if u.ID == "" {
+		l.text(t, "waiting for the server to begin with the file")
+		return
+	}
+	text := fmt.Sprintf("%s: %d rows applied", u.Status, u.Counts.Applied+u.Counts.Superseded)
+	if c := u.Counts; c.Batches > 0 {
+		text += fmt.Sprintf(" of %d (%d%%)", c.Rows-c.Rejected, 100*c.BatchesApplied/c.Batches)
+	}
+	l.text(t, text)
+}
+
+func (l *statusLine) text(t *terminal, text string) {
+	if t.progress {
+		l.shown = true
+		fmt.Fprintf(t.err, "\r\x1b[K%s", text)
+	}
+}
+
+func (l *statusLine) clear(t *terminal) {
+	if l.shown {
+		io.WriteString(t.err, "\r\x1b[K") //nolint:errcheck // like any print to the terminal
+	}
+}

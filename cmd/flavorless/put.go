@@ -1,0 +1,201 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// s3 is a client of the home's bucket.
+func (c *connection) s3() *s3.Client {
+	if c.stack != nil {
+		return c.stack.S3()
+	}
+	return s3.New(s3.Options{
+		BaseEndpoint: aws.String(c.info.S3), Region: c.info.Region, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(c.info.AccessKey, c.info.SecretKey, ""),
+	})
+}
+
+// After Ctrl-C, parts that are being sent get partGrace to arrive, and the requests that end the upload get stopTimeout.
+const (
+	partGrace   = 5 * time.Second
+	stopTimeout = 10 * time.Second
+)
+
+// put uploads a file, in parts when it is large, and returns its ETag. When ctx ends, it removes the parts that it sent.
+func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, src source) (etag string, err error) {
+	in, size, err := src.open(ctx, t.in)
+	if err != nil {
+		return "", &fileError{exitUsage, err}
+	}
+	defer in.Close()
+	bar := t.bar(size, src.String())
+	defer bar.Finish()        //nolint:errcheck // it is only a bar
+	log.SetOutput(io.Discard) // the transfer manager prints errors there, which it also returns
+	client := &partsClient{Client: conn.s3()}
+	input := &transfermanager.UploadObjectInput{
+		Bucket: aws.String(conn.info.Bucket), Key: aws.String(src.key), Body: in, Metadata: f.metadata(),
+	}
+	out, err := transfermanager.New(client, func(o *transfermanager.Options) {
+		o.Concurrency = 2
+		o.FailTimeout = stopTimeout
+		o.ObjectProgressListeners.Register(progress(func(n int64) { _ = bar.Set64(n) }))
+	}).UploadObject(ctx, input)
+	if err != nil {
+		return "", conn.putError(ctx, src, client, err)
+	}
+	return unquote(aws.ToString(out.ETag)), nil
+}
+
+// metadata returns what the object's metadata tells ingest to do.
+func (f *uploadFlags) metadata() map[string]string {
+	m := map[string]string{}
+	if f.abort {
+		m["on-error"] = "abort"
+	}
+	return m
+}
+
+// partsClient is a client of S3 for the transfer manager. When the context ends, it first finishes the requests that are under
+// way, because their outcome would be unknown: a part that arrives after the upload was aborted may stay in the bucket. It
+// records whether the parts were removed.
+type partsClient struct {
+	*s3.Client
+	began    bool  // an upload in parts was begun
+	abortErr error // of removing the parts
+}
+
+func (c *partsClient) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultipartUploadInput, opts ...func(*s3.Options)) (*s3.CreateMultipartUploadOutput, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	c.began = true
+	return c.Client.CreateMultipartUpload(ctx, in, opts...)
+}
+
+func (c *partsClient) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput, opts ...func(*s3.Options)) (*s3.CompleteMultipartUploadOutput, error) {
+	if ctx.Err() != nil { // Ctrl-C may have ended what writes to standard input, too: the file is not complete
+		return nil, ctx.Err()
+	}
+	return c.Client.CompleteMultipartUpload(context.WithoutCancel(ctx), in, opts...)
+}
+
+func (c *partsClient) UploadPart(ctx context.Context, in *s3.UploadPartInput, opts ...func(*s3.Options)) (*s3.UploadPartOutput, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	finishing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(partGrace, cancel) })()
+	return c.Client.UploadPart(finishing, in, opts...)
+}
+
+// AbortMultipartUpload aborts again while parts are left, as S3 asks for.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
+func (c *partsClient) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUploadInput, opts ...func(*s3.Options)) (out *s3.AbortMultipartUploadOutput, err error) {
+	defer func() { c.abortErr = err }()
+	for range 3 {
+		out, err = c.Client.AbortMultipartUpload(ctx, in, opts...)
+		if gone := (*types.NoSuchUpload)(nil); errors.As(err, &gone) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if _, gone := c.ListParts(ctx, &s3.ListPartsInput{Bucket: in.Bucket, Key: in.Key, UploadId: in.UploadId}); gone != nil {
+			break
+		}
+	}
+	return out, nil
+}
+
+// fileError is an error of one file: others can still be uploaded.
+type fileError struct {
+	code int
+	err  error
+}
+
+func (e *fileError) Error() string { return e.err.Error() }
+func (e *fileError) Unwrap() error { return e.err }
+
+// putError returns an error in plain words for one of the SDK. S3's own reason is in it, its request ids are not.
+func (c *connection) putError(ctx context.Context, src source, client *partsClient, err error) error {
+	var (
+		network *net.OpError
+		reply   *smithyhttp.ResponseError
+		api     smithy.APIError
+	)
+	switch {
+	case ctx.Err() != nil && client.began && client.abortErr != nil:
+		return fmt.Errorf("stopped before %s was uploaded; the parts that were sent could not be removed (%w) and will be removed by the bucket later", src, innermost(client.abortErr))
+	case ctx.Err() != nil && client.began:
+		return fmt.Errorf("stopped before %s was uploaded; the parts that were sent are removed", src)
+	case ctx.Err() != nil:
+		return fmt.Errorf("stopped while %s was being uploaded; see whether it arrived with: flavorless uploads", src)
+	case errors.As(err, &reply) && errors.As(err, &api):
+		reason := sentence(cmp.Or(api.ErrorMessage(), api.ErrorCode()))
+		status := reply.HTTPStatusCode()
+		if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
+			return &fileError{exitFailed, fmt.Errorf("%s can't be uploaded now: %s; try again later", src, reason)}
+		}
+		return &fileError{exitUsage, fmt.Errorf("%s can't be uploaded as %q: %s", src, src.key, reason)}
+	case errors.As(err, &network):
+		return c.silent(cmp.Or(c.info.S3, "S3"), network)
+	}
+	return &fileError{exitFailed, fmt.Errorf("%s is not uploaded: %w", src, innermost(err))}
+}
+
+// sentence returns sentences of S3 as a part of another one.
+func sentence(text string) string {
+	parts := strings.Split(strings.TrimSuffix(strings.TrimSpace(text), "."), ". ")
+	for i, part := range parts {
+		first, n := utf8.DecodeRuneInString(part)
+		if second, _ := utf8.DecodeRuneInString(part[n:]); !unicode.IsUpper(second) { // not an abbreviation
+			parts[i] = string(unicode.ToLower(first)) + part[n:]
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// innermost returns the error that the others wrap: those of the SDK name requests and attempts, which help nobody here.
+func innermost(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+func unquote(etag string) string {
+	if len(etag) >= 2 && etag[0] == '"' {
+		return etag[1 : len(etag)-1]
+	}
+	return etag
+}
+
+// progress is a listener that is only told how many bytes have gone.
+type progress func(n int64)
+
+// OnObjectBytesTransferred implements transfermanager.ObjectBytesTransferredListener.
+func (p progress) OnObjectBytesTransferred(_ context.Context, e *transfermanager.ObjectBytesTransferredEvent) {
+	p(e.BytesTransferred)
+}
