@@ -64,19 +64,22 @@ func (f *redriveFlags) run(ctx context.Context, t *terminal, what []string, name
 		return err
 	}
 	var dead deadLetters = conn.stack
+	var aliases []string
 	if conn.stack == nil {
 		if conn.info.Control == "" {
 			return usage("redriving needs the data folder of the server, not only its URL; say which with --data")
 		}
-		if dead, err = openDeadLettersHere(ctx, conn); err != nil {
+		here, err := openDeadLettersHere(ctx, conn)
+		if err != nil {
 			return err
 		}
+		dead, aliases = here, here.aliases
 	}
 	for _, w := range what {
 		switch _, bad := strconv.ParseUint(w, 10, 64); {
 		case bad == nil && conn.stack != nil:
 			return usage("messages of a stack have no ids; name queues: %s", strings.Join(dead.DeadQueues(), ", "))
-		case bad != nil && !slices.Contains(dead.DeadQueues(), w):
+		case bad != nil && !slices.Contains(dead.DeadQueues(), w) && !slices.Contains(aliases, w):
 			return usage("there is no dead-letter queue %q; there are %s", w, strings.Join(dead.DeadQueues(), ", "))
 		}
 	}

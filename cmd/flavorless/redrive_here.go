@@ -17,9 +17,10 @@ import (
 
 // deadLettersHere are those of the server on this machine.
 type deadLettersHere struct {
-	conn  *connection
-	dead  []stack.Dead // as they were at the beginning
-	names []string
+	conn    *connection
+	dead    []stack.Dead // as they were at the beginning
+	names   []string
+	aliases []string // other names, of some
 }
 
 func openDeadLettersHere(ctx context.Context, conn *connection) (d deadLettersHere, err error) {
@@ -27,6 +28,9 @@ func openDeadLettersHere(ctx context.Context, conn *connection) (d deadLettersHe
 	err = d.control(ctx, http.MethodGet, nil, &d.dead)
 	for _, q := range d.dead {
 		d.names = append(d.names, q.Queue)
+		if q.Alias != "" {
+			d.aliases = append(d.aliases, q.Alias)
+		}
 	}
 	return d, err
 }
@@ -44,7 +48,7 @@ func (d deadLettersHere) Dead(_ context.Context, queue string, most int) (stack.
 // Redrive implements deadLetters.
 func (d deadLettersHere) Redrive(ctx context.Context, what string, progress func(int64)) (stack.Redriven, error) {
 	query := url.Values{"id": {what}}
-	if slices.Contains(d.names, what) {
+	if slices.Contains(d.names, what) || slices.Contains(d.aliases, what) {
 		query = url.Values{"queue": {what}}
 	}
 	var answer local.Redriven

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -85,4 +86,32 @@ func TestRedriveHere(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// TestRedriveWebhooks: the dead letters of webhooks on one host have names that tell them apart, and their earlier names are
+// taken, too.
+func TestRedriveWebhooks(t *testing.T) {
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }))
+	defer refuses.Close()
+	host := strings.NewReplacer("http://", "", ".", "-", ":", "-").Replace(refuses.URL)
+	p := startServe(t, filepath.Join(t.TempDir(), "data"), "--webhook", refuses.URL+"/orders", "--webhook", refuses.URL+"/stock/0123456789abcdef")
+	redrive := func(args ...string) result {
+		return command(t, "", append([]string{"redrive", "--data", p.dir}, args...)...)
+	}
+	p.put("uploads/a.csv", "person,flavor\nandy,vanilla\n")
+	until(t, "each webhook has a dead letter", func() bool { return strings.Count(redrive("--json").out, `"waiting":1`) == 2 })
+	name := regexp.MustCompile(`"queue":"(webhook-` + host + `-(?:orders|stock)-([0-9a-f]{8})-dead)"`)
+	all := name.FindAllStringSubmatch(redrive("--json").out, -1)
+	if len(all) != 2 || strings.Contains(redrive().out, "0123456789abcdef") {
+		t.Fatalf("the queues are %v in %s", all, redrive().out)
+	}
+	alias := "webhook-" + host + "-" + all[1][2] + "-dead"
+	for _, queue := range []string{all[0][1], alias} {
+		if got := redrive(queue); got.code != exitOK || got.out != queue+": 1 put back\n" {
+			t.Errorf("redrive %s: %+v", queue, got)
+		}
+	}
+	if got := redrive("webhook-" + host + "-dead"); got.code != exitUsage || !strings.Contains(got.err, all[0][1]) {
+		t.Errorf("a name of neither: %+v", got)
+	}
 }

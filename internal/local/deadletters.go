@@ -25,6 +25,7 @@ const DeadLettersPath = "/_control/dead-letters"
 // DeadQueue is what waits of one queue.
 type DeadQueue struct {
 	Queue   string       `json:"queue"`
+	Alias   string       `json:"alias,omitempty"` // another name, which begins as in logs and metrics
 	Waiting int64        `json:"waiting"`
 	Letters []DeadLetter `json:"letters"` // the oldest
 }
@@ -48,8 +49,13 @@ type Redriven struct {
 // mostLetters is how many letters of a queue are shown.
 const mostLetters = 100
 
-// deadQueue names the dead letters of a queue as they are named on AWS.
-func (c consumer) deadQueue() string { return c.queue + "-dead" }
+// alias returns the other name of the dead letters of a webhook, without the path of its URL. It was their only name once.
+func (c consumer) alias() string {
+	if alias := c.queue + "-dead"; alias != c.dead {
+		return alias
+	}
+	return ""
+}
 
 func (s *Server) serveDeadLetters(w http.ResponseWriter, r *http.Request) {
 	// Browsers send Origin with every POST and with requests to other sites. A page whose name was changed in the DNS to the
@@ -123,7 +129,7 @@ func (s *Server) deadLetters(ctx context.Context) ([]DeadQueue, error) {
 	places := map[jetstream.Stream]*DeadQueue{}
 	left := 0 // to be shown
 	for i, c := range consumers {
-		queues[i] = DeadQueue{Queue: c.deadQueue(), Waiting: int64(depths[c.stream].Dead), Letters: []DeadLetter{}}
+		queues[i] = DeadQueue{Queue: c.dead, Alias: c.alias(), Waiting: int64(depths[c.stream].Dead), Letters: []DeadLetter{}}
 		places[c.stream] = &queues[i]
 		left += int(min(queues[i].Waiting, mostLetters))
 	}
@@ -170,7 +176,7 @@ func (s *Server) redrive(ctx context.Context, queue string) (Redriven, error) {
 	r := Redriven{Queue: queue, Failures: []string{}}
 	var stream jetstream.Stream
 	for _, c := range s.consumers() {
-		if c.deadQueue() == queue {
+		if queue == c.dead || queue != "" && queue == c.alias() {
 			stream = c.stream
 		}
 	}

@@ -77,13 +77,14 @@ func (g *gauges) failures(part string, again bool) float64 {
 type consumer struct {
 	stream jetstream.Stream
 	stage  string // for all to see
-	queue  string // for who operates the house
+	queue  string // for logs and metrics
+	dead   string // the name of its dead letters
 }
 
 func (s *Server) consumers() []consumer {
-	all := []consumer{{jetstream.Uploads, "ingest", "ingest"}, {jetstream.Updates, "apply", "apply"}}
+	all := []consumer{{jetstream.Uploads, "ingest", "ingest", "ingest-dead"}, {jetstream.Updates, "apply", "apply", "apply-dead"}}
 	for i, e := range s.webhooks {
-		all = append(all, consumer{jetstream.Webhook(e.Name()), webhookStage(i), webhookQueue(e)})
+		all = append(all, consumer{jetstream.Webhook(e.Name()), webhookStage(i), webhookQueue(e), "webhook-" + e.Label() + "-dead"})
 	}
 	return all
 }

@@ -45,12 +45,15 @@ func MayHoldSecret(endpoint string) bool {
 		return false
 	}
 	for segment := range strings.SplitSeq(t.url.Path, "/") {
-		if utf8.RuneCountInString(segment) >= 16 {
+		if maybeSecret(segment) {
 			return true
 		}
 	}
 	return t.url.RawQuery != ""
 }
+
+// maybeSecret reports whether a segment of a path is long enough for a secret.
+func maybeSecret(segment string) bool { return utf8.RuneCountInString(segment) >= 16 }
 
 func parse(endpoint string) (target, error) {
 	if !utf8.ValidString(endpoint) {

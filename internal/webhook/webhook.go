@@ -54,11 +54,12 @@ func Secret(key []byte, endpoint string) string {
 
 // Endpoint is where events are delivered. It is safe for concurrent use.
 type Endpoint struct {
-	url, name string
-	secret    []byte
-	client    *http.Client
-	dialer    *net.Dialer
-	clock     func() time.Time
+	url, name, label string
+
+	secret []byte
+	client *http.Client
+	dialer *net.Dialer
+	clock  func() time.Time
 
 	mu   sync.Mutex
 	from time.Time // when the endpoint wants to be tried again
@@ -84,7 +85,7 @@ func newEndpoint(endpoint, secret string, clock func() time.Time, proxies func(*
 		return nil, err
 	}
 	dialer := t.dialer(proxy)
-	return &Endpoint{url: t.url.String(), name: t.name(), secret: key, dialer: dialer, clock: clock, client: &http.Client{
+	return &Endpoint{url: t.url.String(), name: t.name(), label: t.label(), secret: key, dialer: dialer, clock: clock, client: &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{
 			Proxy: http.ProxyURL(proxy), DialContext: dialer.DialContext, MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections,
@@ -107,18 +108,45 @@ func Name(endpoint string) (string, error) {
 
 // name depends on the URL as it was given: a queue must keep its name.
 func (t target) name() string {
-	host := strings.Map(func(r rune) rune {
+	host := slug(t.url.Host)
+	return strings.Trim(host[:min(len(host), 100)], "-") + "-" + t.digits()
+}
+
+// label is the name with the path of the URL, which tells apart endpoints on one host. It leaves out the query and segments
+// that may be secrets; see MayHoldSecret.
+func (t target) label() string {
+	host := slug(t.url.Host)
+	parts := []string{strings.Trim(host[:min(len(host), 100)], "-")}
+	for segment := range strings.SplitSeq(t.url.Path, "/") {
+		if word := strings.Trim(slug(segment), "-"); word != "" && !maybeSecret(segment) {
+			parts = append(parts, word)
+		}
+	}
+	label := strings.Join(parts, "-")
+	return strings.TrimRight(label[:min(len(label), 160)], "-") + "-" + t.digits()
+}
+
+func (t target) digits() string {
+	sum := sha256.Sum256([]byte(t.given))
+	return hex.EncodeToString(sum[:4])
+}
+
+// slug returns text in lower case, with a hyphen for each character that is no ASCII letter or digit.
+func slug(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r
 		}
 		return '-'
-	}, strings.ToLower(t.url.Host))
-	sum := sha256.Sum256([]byte(t.given))
-	return strings.Trim(host[:min(len(host), 100)], "-") + "-" + hex.EncodeToString(sum[:4])
+	}, strings.ToLower(text))
 }
 
 // Name is that of the endpoint.
 func (e *Endpoint) Name() string { return e.name }
+
+// Label returns the name with the path of the URL in it, for the operator. Segments of the path that may be secrets are left
+// out, and so is the query.
+func (e *Endpoint) Label() string { return e.label }
 
 // Deliver brings one event, and returns nil once the endpoint has answered with a status of 2xx. An error with which
 // errors.Is finds events.ErrPermanent says that the endpoint will never take it; others may say by RetryAfter when to try

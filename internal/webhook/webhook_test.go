@@ -164,6 +164,28 @@ type roundTripper func(*http.Request) *http.Response
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
 
+func TestLabel(t *testing.T) {
+	const slack = "https://hooks.slack.com/services/T01/B02/"
+	for url, want := range map[string]string{
+		"https://example.com/":                               "example-com-",
+		"https://example.com/orders":                         "example-com-orders-",
+		"https://example.com:8443/v1/Orders/":                "example-com-8443-v1-orders-",
+		"https://example.com/a//b?token=secret":              "example-com-a-b-",
+		slack + "abcdefghijklmnopqrstuvwx":                   "hooks-slack-com-services-t01-b02-",
+		"https://example.com/0123456789abcdef/orders":        "example-com-orders-",
+		"https://example.com/" + strings.Repeat("abc/", 100): "example-com-" + strings.Repeat("abc-", 37),
+	} {
+		e, err := webhook.New(url, webhook.Secret(make([]byte, 32), url), time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digits := e.Name()[strings.LastIndexByte(e.Name(), '-')+1:]
+		if got := e.Label(); got != want+digits {
+			t.Errorf("Label of %s = %q, want %q", url, got, want+digits)
+		}
+	}
+}
+
 func TestName(t *testing.T) {
 	for endpoint, want := range map[string]string{
 		"https://Hooks.Example.com:8443/a/b?c=d": "hooks-example-com-8443-",

@@ -58,6 +58,7 @@ func (s *Stack) deadQueue(name string) (q deadQueue, url string, err error) {
 // Dead is what waits in a dead-letter queue.
 type Dead struct {
 	Queue   string   `json:"queue"`
+	Alias   string   `json:"alias,omitempty"` // not of a stack's: another name of the queue
 	Waiting int64    `json:"waiting"` // about
 	Letters []Letter `json:"letters"` // some of them
 }
