@@ -165,6 +165,9 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 	if c.info.NATS == "" {
 		return usage("FLAVORLESS_NATS_URL is not set, which tells where changes are announced; set it with: eval \"$(flavorless env)\"")
 	}
+	// A request that is not allowed gets no response, but the connection an error.
+	subscribing, forbidden := context.WithCancelCause(ctx)
+	defer forbidden(nil)
 	options := []nats.Option{
 		nats.Name("flavorless watch"), nats.MaxReconnects(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -172,7 +175,11 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 				t.errorf("the server is gone (%v); trying again until it is back", err)
 			}
 		}),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what matters comes back from Next
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { // others come back from Next
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				forbidden(err)
+			}
+		}),
 	}
 	if c.info.NATSUser != "" {
 		options = append(options, nats.UserInfo(c.info.NATSUser, c.info.NATSPassword))
@@ -194,7 +201,13 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 	for _, kind := range filter.Kinds {
 		config.FilterSubjects = append(config.FilterSubjects, events.ChangeType+"."+string(kind))
 	}
-	consumer, err := js.OrderedConsumer(ctx, "CHANGES", config)
+	consumer, err := js.OrderedConsumer(subscribing, "CHANGES", config)
+	if ctx.Err() != nil {
+		return nil // told to stop
+	}
+	if cause := context.Cause(subscribing); cause != nil {
+		return usage("subscribing to the changes is not allowed (%w); the address with the right user comes from: flavorless env", cause)
+	}
 	if err != nil {
 		return fmt.Errorf("subscribing to the changes: %w", err)
 	}

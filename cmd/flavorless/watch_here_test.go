@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 func TestWatchHere(t *testing.T) {
@@ -84,5 +86,28 @@ func TestRecently(t *testing.T) {
 	}
 	if n := len(r.young) + len(r.old); n > 2*generation {
 		t.Errorf("it remembers %d", n)
+	}
+}
+
+// TestWatchForbidden: a server that forbids the subscription refuses it at once.
+func TestWatchForbidden(t *testing.T) {
+	for name, denied := range map[string]string{"create": "$JS.API.CONSUMER.CREATE.>", "all": ">"} {
+		t.Run(name, func(t *testing.T) {
+			user := &server.User{Username: "u", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{denied}}}}
+			s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{user}, NoSigs: true, NoLog: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Start()
+			defer s.Shutdown()
+			if !s.ReadyForConnections(time.Minute) {
+				t.Fatal("the server does not start")
+			}
+			t.Setenv("FLAVORLESS_URL", "http://127.0.0.1:1")
+			t.Setenv("FLAVORLESS_NATS_URL", "nats://u:p@"+s.Addr().String())
+			if got := command(t, "", "watch"); got.code != exitUsage || !strings.Contains(got.err, "is not allowed") {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }
