@@ -21,7 +21,7 @@ func main() {
 const (
 	exitOK       = 0 // done; an upload is live with every row
 	exitFailed   = 1 // an upload failed, or there is no such thing, or the server could not answer
-	exitUsage    = 2 // the command line, or the surroundings, have to be mended first
+	exitUsage    = 2 // usage or environment error
 	exitRejected = 3 // live, but with rejected rows
 )
 
@@ -40,7 +40,7 @@ func (e *exit) Error() string {
 
 func (e *exit) Unwrap() error { return e.err }
 
-// usage makes an error whose mend is up to who typed the command.
+// usage returns an error that the user must fix (exit code 2).
 func usage(format string, args ...any) error {
 	return &exit{exitUsage, fmt.Errorf(format, args...)}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/flavorless/flavorless/internal/version"
 )
 
 const rootHelp = `Drop a CSV or JSON file of people's favorite ice-cream flavors into a bucket. Seconds later an authorized HTTP API
@@ -25,24 +27,33 @@ With other tools:
   aws s3 cp favorites.csv "s3://$FLAVORLESS_BUCKET/uploads/"
   curl -H "Authorization: Bearer $FLAVORLESS_TOKEN" "$FLAVORLESS_URL/team"
 
-Exit codes: 0 done, 1 failed, 2 mend the command line or its surroundings first, 3 live with rejected rows.`
+Shell completions: source <(flavorless completion bash), also for zsh, fish and powershell; to install them for all sessions see
+flavorless completion SHELL --help
+
+Exit codes: 0 done, 1 failed, 2 usage or environment error, 3 live with rejected rows.
+
+Version: `
 
 func newRoot(t *terminal, started *bool) *cobra.Command {
 	root := &cobra.Command{
-		Use:               "flavorless",
-		Short:             "An event-driven ingestion pipeline for favorite ice-cream flavors",
-		Long:              rootHelp,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },
+		Use:              "flavorless",
+		Short:            "An event-driven ingestion pipeline for favorite ice-cream flavors",
+		Long:             rootHelp + version.String(),
+		Version:          version.String(),
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		PersistentPreRun: func(*cobra.Command, []string) { *started = true },
 	}
+	root.SetVersionTemplate("flavorless {{.Version}}\n")
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	root.AddCommand(
 		newDemo(t), newServe(t), newEnv(t), newUpload(t), newCheck(t), newTeam(t), newLookup(t), newUploads(t), newWatch(t), newRedrive(t),
-		newToken(t), newWebhookSecret(t),
+		newToken(t), newWebhookSecret(t), newVersion(t),
 	)
+	root.InitDefaultCompletionCmd()
+	explain(root)
+	explainHelp(root)
 	return root
 }
 
