@@ -5,12 +5,15 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,11 +39,41 @@ func newDemo(t *terminal) *cobra.Command {
 				return usage("%w", err)
 			}
 			defer os.RemoveAll(dir)
-			return demo(c.Context(), t, dir, keep)
+			// The folder must not stay because the terminal is closed, or the pipe that the output goes into.
+			signal.Ignore(syscall.SIGPIPE)
+			ctx := c.Context()
+			if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+				var stop context.CancelFunc
+				ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+				defer stop()
+			}
+			ctx, enough := context.WithCancelCause(ctx)
+			defer enough(nil)
+			piped := *t
+			piped.out = &pipe{t.out, enough}
+			err = demo(ctx, &piped, dir, keep)
+			if errors.Is(context.Cause(ctx), syscall.EPIPE) {
+				return nil // the reader has seen enough
+			}
+			return err
 		},
 	}
 	c.Flags().BoolVar(&keep, "keep", false, "leave it running afterwards, until Ctrl-C")
 	return c
+}
+
+// pipe calls broken with the error when nobody reads what is written any more.
+type pipe struct {
+	io.Writer
+	broken context.CancelCauseFunc
+}
+
+func (p *pipe) Write(b []byte) (int, error) {
+	n, err := p.Writer.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		p.broken(err)
+	}
+	return n, err
 }
 
 func demo(ctx context.Context, t *terminal, dir string, keep bool) error {

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +45,51 @@ func TestDemo(t *testing.T) {
 	}
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestDemoEnds: the demo leaves nothing behind when its output is no longer read, or the terminal is closed.
+func TestDemoEnds(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		lines int
+		args  []string
+		by    os.Signal // nil: its output is closed
+	}{
+		{"at the first line", 1, nil, nil},
+		{"in between", 15, nil, nil},
+		{"kept", 30, []string{"--keep"}, nil},
+		{"terminal closed", 1, nil, syscall.SIGHUP},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			c := exec.CommandContext(t.Context(), os.Args[0], append([]string{"demo"}, test.args...)...)
+			c.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+dir)
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewScanner(out)
+			for range test.lines {
+				lines.Scan()
+			}
+			if test.by == nil {
+				err = out.Close()
+			} else {
+				err = c.Process.Signal(test.by)
+				go io.Copy(io.Discard, out) //nolint:errcheck // only to keep it from blocking
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = c.Process.Wait()
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
 	}
 }
 
