@@ -12,6 +12,7 @@ import (
 func newToken(t *terminal) *cobra.Command {
 	var dir string
 	var claims issuer.Grant
+	var asJSON bool
 	c := &cobra.Command{
 		Use: "token", Short: "Print a bearer token of the development issuer",
 		Long:    "Print a bearer token of the data folder's development issuer. A server that was given an identity provider of its own does not take it.",
@@ -37,6 +38,13 @@ func newToken(t *terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				return t.json(struct {
+					Token     string  `json:"access_token"`
+					Type      string  `json:"token_type"`
+					ExpiresIn float64 `json:"expires_in"` // seconds
+				}{token, "Bearer", claims.TTL.Seconds()})
+			}
 			t.printf("%s\n", token)
 			return nil
 		},
@@ -45,5 +53,6 @@ func newToken(t *terminal) *cobra.Command {
 	c.Flags().StringVar(&claims.Subject, "subject", "developer", "sub claim: who the token is for")
 	c.Flags().StringVar(&claims.Scope, "scope", "", "scope claim, space-separated")
 	c.Flags().DurationVar(&claims.TTL, "ttl", time.Hour, "how long the token is good")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object, with the members of an OAuth token response (RFC 6749)")
 	return c
 }

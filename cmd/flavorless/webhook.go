@@ -41,6 +41,7 @@ After anything else it is tried again after 1, 2, 4 … seconds, at most 5 minut
 
 func newWebhookSecret(t *terminal) *cobra.Command {
 	var dir, file string
+	var asJSON bool
 	c := &cobra.Command{
 		Use: "webhook-secret URL|-", Short: "Print the secret that changes to a webhook are signed with", Long: webhookHelp,
 		Example: "  flavorless webhook-secret https://example.com/changes\n  flavorless webhook-secret - < webhooks\n" +
@@ -64,16 +65,17 @@ func newWebhookSecret(t *terminal) *cobra.Command {
 			if len(urls) == 0 {
 				return usage("there is no URL of a webhook in the input; write one a line")
 			}
-			return t.webhookSecrets(dir, urls)
+			return t.webhookSecrets(dir, urls, asJSON)
 		},
 	}
 	dataFlag(c, &dir)
 	c.Flags().StringVar(&file, "webhook-file", "", "read the URLs from this file, which serve --webhook-file takes, too")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each URL, with the webhook's name and its secret")
 	return c
 }
 
 // webhookSecrets prints the secret of a URL, or the names and secrets of several.
-func (t *terminal) webhookSecrets(dir string, urls []string) error {
+func (t *terminal) webhookSecrets(dir string, urls []string, asJSON bool) error {
 	for _, url := range urls {
 		secret, err := local.WebhookSecret(dir, url)
 		if errors.Is(err, local.ErrConfig) {
@@ -82,15 +84,24 @@ func (t *terminal) webhookSecrets(dir string, urls []string) error {
 		if err != nil {
 			return err
 		}
-		if len(urls) == 1 {
-			t.printf("%s\n", secret)
-			continue
-		}
 		name, err := webhook.Name(url)
 		if err != nil {
 			return err
 		}
-		t.printf("%s %s\n", name, secret)
+		switch {
+		case asJSON:
+			err = t.json(struct {
+				Name   string `json:"name"`
+				Secret string `json:"secret"`
+			}{name, secret})
+		case len(urls) == 1:
+			t.printf("%s\n", secret)
+		default:
+			t.printf("%s %s\n", name, secret)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
