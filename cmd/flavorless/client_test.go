@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -43,4 +44,21 @@ func TestComesBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// apiOf returns a connection to an API that answers these paths with these values.
+func apiOf(t *testing.T, answers map[string]any) *connection {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, ok := answers[r.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return &connection{http: server.Client(), info: local.Info{API: server.URL}}
 }

@@ -104,7 +104,7 @@ func (l *statusLine) show(t *terminal, u events.Upload) {
 func (l *statusLine) text(t *terminal, text string) {
 	if t.progress {
 		l.shown = true
-		fmt.Fprintf(t.err, "\r\x1b[K%s", text)
+		fmt.Fprintf(t.err, "\r\x1b[K%s", cut(text, t.limit()-1)) // a line that wraps can't be cleared
 	}
 }
 

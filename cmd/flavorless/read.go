@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +32,7 @@ func newTeam(t *terminal) *cobra.Command {
 		},
 	}
 	f.add(c)
+	wideFlag(c, t)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object of person to flavor")
 	return c
 }
@@ -52,7 +54,7 @@ func team(ctx context.Context, t *terminal, conn *connection, asJSON bool) error
 		for _, person := range people {
 			switch {
 			case !asJSON:
-				t.printf("%s  %s\n", t.style(bold, fmt.Sprintf("%-20s", visible(person))), visible(page[person]))
+				t.pair(visible(person), visible(page[person]))
 			case first:
 				t.printf("{%s: %s", quoted(person), quoted(page[person]))
 			default:
@@ -154,6 +156,7 @@ func newUploads(t *terminal) *cobra.Command {
 		},
 	}
 	f.add(c)
+	wideFlag(c, t)
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: an array, one object for an ID, or a line for each rejected row")
 	c.Flags().BoolVar(&rejects, "rejects", false, "show the rejected rows in the report of the upload ID")
 	c.Flags().IntVar(&limit, "limit", 20, "how many uploads to list")
@@ -172,13 +175,37 @@ func showUpload(ctx context.Context, t *terminal, conn *connection, id string, a
 	return nil
 }
 
-// upload gives what became of one upload.
+// shortID is how many characters of an id are enough to find an upload among the newest.
+const shortID = 8
+
+// upload returns what became of one upload. The id may be cut, as tables show it.
 func (c *connection) upload(ctx context.Context, id string) (u events.Upload, err error) {
+	if id = strings.TrimSuffix(id, "…"); len(id) >= shortID && !events.ValidUploadID(id) {
+		if id, err = c.fullID(ctx, id); err != nil {
+			return u, err
+		}
+	}
 	_, err = c.get(ctx, "/uploads/"+url.PathEscape(id), &u)
 	if errors.Is(err, errNotFound) {
 		err = fmt.Errorf("there is no upload %q; see: flavorless uploads", id)
 	}
 	return u, err
+}
+
+// fullID returns the id that begins with start among the newest uploads, and start itself if there is none.
+func (c *connection) fullID(ctx context.Context, start string) (string, error) {
+	uploads, err := c.recent(ctx, 500)
+	found := start
+	for _, u := range uploads {
+		switch {
+		case !strings.HasPrefix(u.ID, start):
+		case found == start:
+			found = u.ID
+		default:
+			return "", usage("the ids of two uploads begin with %q; give more of it", start)
+		}
+	}
+	return found, err
 }
 
 // recent gives the newest uploads.
@@ -212,6 +239,9 @@ func listUploads(ctx context.Context, t *terminal, conn *connection, limit int, 
 		rows = append(rows, []string{u.Uploaded.Local().Format(time.DateTime), string(u.Status), n(u.Counts.Rows), n(u.Counts.Applied),
 			n(u.Counts.Superseded), n(u.Counts.Rejected), u.ID, shown(u.Key), why})
 	}
-	t.table("", []string{"UPLOADED", "STATUS", "ROWS", "APPLIED", "SUPERSEDED", "REJECTED", "ID", "KEY", "WHY"}, rows)
+	t.table("", []column{
+		{name: "UPLOADED", drop: 5}, {name: "STATUS"}, {name: "ROWS", drop: 4}, {name: "APPLIED", drop: 2}, {name: "SUPERSEDED", drop: 1},
+		{name: "REJECTED", drop: 3}, {name: "ID", min: shortID + 1, soon: true}, {name: "KEY", min: 12}, {name: "WHY", min: 6},
+	}, rows)
 	return nil
 }

@@ -46,6 +46,7 @@ func newRedrive(t *terminal) *cobra.Command {
 		},
 	}
 	f.addHome(c)
+	wideFlag(c, t)
 	c.Flags().BoolVar(&f.all, "all", false, "put back what is in every queue")
 	c.Flags().IntVar(&f.show, "show", 10, "how many messages of each queue to list")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print one line of JSON a queue")
@@ -126,12 +127,12 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, 
 	if f.asJSON {
 		return nil
 	}
-	t.table("", []string{"QUEUE", "WAITING"}, depths)
+	t.table("", []column{{name: "QUEUE"}, {name: "WAITING"}}, depths)
 	if len(letters) > 0 {
 		t.printf("\n")
-		head := []string{"QUEUE", "SINCE", "WHAT", "WHY"}
+		head := []column{{name: "QUEUE", min: 12}, {name: "SINCE"}, {name: "WHAT", min: 12}, {name: "WHY", min: 12, wrap: true}}
 		if conn.stack == nil {
-			head = append([]string{"ID", "TRIES"}, head...)
+			head = append([]column{{name: "ID"}, {name: "TRIES"}}, head...)
 		}
 		t.table("", head, letters)
 		t.printf("\nOnce the cause is gone, put them back: flavorless redrive%s --all\n", f.homeFlags(conn))

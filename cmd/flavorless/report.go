@@ -18,7 +18,7 @@ func (t *terminal) report(u events.Upload) {
 	case events.Failed:
 		status = t.style(red, "failed")
 	}
-	t.printf("%s  %s\n", t.style(bold, shown(u.Key)), status)
+	t.printf("%s  %s\n", t.style(bold, t.heading(shown(u.Key), 24)), status)
 	c := u.Counts
 	if u.Published.IsZero() {
 		t.printf("  being read; %d rows applied so far\n", c.Applied)
@@ -45,7 +45,9 @@ func (t *terminal) report(u events.Upload) {
 // brief prints a live upload without rejected rows on one line.
 func (t *terminal) brief(u events.Upload) {
 	c := u.Counts
-	t.printf("%s  %s  %s: %d applied, %d superseded\n", t.style(bold, shown(u.Key)), t.style(green, liveAfter(u)), count(c.Rows, "row"), c.Applied, c.Superseded)
+	live := liveAfter(u)
+	rows := fmt.Sprintf("%s: %d applied, %d superseded", count(c.Rows, "row"), c.Applied, c.Superseded)
+	t.printf("%s  %s  %s\n", t.style(bold, t.heading(shown(u.Key), len(live)+len(rows)+2*gap)), t.style(green, live), rows)
 }
 
 func liveAfter(u events.Upload) string {
@@ -103,7 +105,7 @@ func (s *tally) String() string {
 	return text
 }
 
-// rejects prints rejected rows, each with the way to mend it.
+// rejects prints rejected rows, each with the way to fix it.
 func (t *terminal) rejects(rejects []events.Reject) {
 	if len(rejects) == 0 {
 		return
@@ -112,7 +114,9 @@ func (t *terminal) rejects(rejects []events.Reject) {
 	for _, r := range rejects {
 		rows = append(rows, []string{strconv.FormatInt(r.Line, 10), strconv.FormatInt(r.Column, 10), visible(string(r.Code)), visible(r.Raw), visible(r.Reason)})
 	}
-	t.table("  ", []string{"LINE", "COLUMN", "CODE", "ROW", "WHY, AND HOW TO MEND IT"}, rows)
+	t.table("  ", []column{
+		{name: "LINE"}, {name: "COLUMN"}, {name: "CODE", min: 10}, {name: "ROW", min: 6}, {name: "WHY, AND HOW TO FIX IT", min: 12, wrap: true},
+	}, rows)
 }
 
 // change tells on one line what changed.

@@ -101,7 +101,7 @@ func serve(ctx context.Context, t *terminal, cfg local.Config) error {
 		metrics = "none (--metrics)"
 	}
 	t.printf("%s\n", t.style(green, "flavorless is ready"))
-	t.table("  ", []string{"upload to", "s3://" + info.Bucket + "/" + uploadsPrefix, "at " + info.S3}, [][]string{
+	t.table("  ", []column{{name: "upload to"}, {name: "s3://" + info.Bucket + "/" + uploadsPrefix}, {name: "at " + info.S3}}, [][]string{
 		{"read from", info.API + "/team", ""},
 		{"changes on", info.NATS, "flavorless.change.>"},
 		{"metrics at", metrics, ""},

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -20,13 +19,20 @@ type terminal struct {
 	out, err io.Writer
 	colors   bool // out is a terminal, and NO_COLOR is not set (https://no-color.org)
 	progress bool // err is a terminal
+	width    int  // characters of a line of out; 0 if it is no terminal
+	wide     bool // tables may be wider than that
 }
 
 func newTerminal(in, out, err *os.File) *terminal {
+	columns, _, noTerminal := term.GetSize(int(out.Fd()))
+	if noTerminal != nil {
+		columns = 0
+	}
 	return &terminal{
 		in: in, out: out, err: err,
 		colors:   term.IsTerminal(int(out.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		progress: term.IsTerminal(int(err.Fd())) && os.Getenv("TERM") != "dumb",
+		width:    columns,
 	}
 }
 
@@ -58,16 +64,6 @@ func (t *terminal) style(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// table prints rows in columns.
-func (t *terminal) table(indent string, header []string, rows [][]string) {
-	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, indent+strings.Join(header, "\t"))
-	for _, row := range rows {
-		fmt.Fprintln(w, indent+strings.Join(row, "\t"))
-	}
-	w.Flush()
-}
-
 // json prints one value on one line.
 func (t *terminal) json(v any) error {
 	b, err := json.Marshal(v)
@@ -85,7 +81,7 @@ func (t *terminal) bar(max int64, description string) *progressbar.ProgressBar {
 		w = io.Discard
 	}
 	return progressbar.NewOptions64(max,
-		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(description), progressbar.OptionShowBytes(true),
+		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(cut(description, 30)), progressbar.OptionShowBytes(true),
 		progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true),
 	)
 }

@@ -52,6 +52,7 @@ func newUpload(t *terminal) *cobra.Command {
 		},
 	}
 	f.add(c)
+	wideFlag(c, t)
 	c.Flags().StringVar(&f.key, "key", "", "key to upload a single file to; uploads/ before it is added if it is missing (default: the file's name)")
 	c.Flags().StringVar(&f.as, "as", "", `name of standard input, such as "team.ndjson.gz"`)
 	c.Flags().BoolVar(&f.abort, "on-error-abort", false, "all or nothing: apply no row if one is bad")
