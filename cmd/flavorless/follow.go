@@ -70,7 +70,7 @@ var errTimeout = errors.New("timeout")
 func (f *uploadFlags) unfollowed(ctx context.Context, conn *connection, key, id string) error {
 	see := strings.TrimSpace("flavorless uploads " + id)
 	if errors.Is(context.Cause(ctx), errTimeout) {
-		return &fileError{exitFailed, fmt.Errorf("%s is not live after %s; the server goes on with it, see: %s%s", shown(key), f.timeout, see, f.homeFlags(conn))}
+		return &fileError{code: exitFailed, pending: true, err: fmt.Errorf("%s is not live after %s; the server goes on with it, see: %s%s", shown(key), f.timeout, see, f.homeFlags(conn))}
 	}
 	return fmt.Errorf("stopped following %s; the server goes on with it, see: %s%s", shown(key), see, f.homeFlags(conn))
 }

@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -44,7 +45,7 @@ const (
 func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, src source) (etag string, err error) {
 	in, size, err := src.open(ctx, t.in)
 	if err != nil {
-		return "", &fileError{exitUsage, err}
+		return "", &fileError{code: exitUsage, err: err}
 	}
 	defer in.Close()
 	bar := t.bar(size, src.String())
@@ -128,8 +129,9 @@ func (c *partsClient) AbortMultipartUpload(ctx context.Context, in *s3.AbortMult
 
 // fileError is an error of one file: others can still be uploaded.
 type fileError struct {
-	code int
-	err  error
+	code    int
+	pending bool // the file is uploaded, but was not live in time
+	err     error
 }
 
 func (e *fileError) Error() string { return e.err.Error() }
@@ -150,28 +152,40 @@ func (c *connection) putError(ctx context.Context, src source, client *partsClie
 	case ctx.Err() != nil:
 		return fmt.Errorf("stopped while %s was being uploaded; see whether it arrived with: flavorless uploads", src)
 	case errors.As(err, &reply) && errors.As(err, &api):
-		reason := sentence(cmp.Or(api.ErrorMessage(), api.ErrorCode()))
 		status := reply.HTTPStatusCode()
-		if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
-			return &fileError{exitFailed, fmt.Errorf("%s can't be uploaded now: %s; try again later", src, reason)}
+		reason := sentence(api.ErrorMessage())
+		if reason == "" || api.ErrorMessage() == "UnknownError" { // which the SDK makes up
+			reason = fmt.Sprintf("the bucket answers %d %s", status, http.StatusText(status))
 		}
-		return &fileError{exitUsage, fmt.Errorf("%s can't be uploaded as %q: %s", src, src.key, reason)}
+		if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
+			return &fileError{code: exitFailed, err: fmt.Errorf("%s can't be uploaded now: %s; try again later", src, reason)}
+		}
+		return &fileError{code: exitUsage, err: fmt.Errorf("%s can't be uploaded as %q: %s", src, src.key, reason)}
 	case errors.As(err, &network):
 		return c.silent(cmp.Or(c.info.S3, "S3"), network)
 	}
-	return &fileError{exitFailed, fmt.Errorf("%s is not uploaded: %w", src, innermost(err))}
+	return &fileError{code: exitFailed, err: fmt.Errorf("%s is not uploaded: %w", src, innermost(err))}
 }
 
-// sentence returns sentences of S3 as a part of another one.
+// sentence returns sentences of S3, such as "Access Denied", as a part of another one.
 func sentence(text string) string {
 	parts := strings.Split(strings.TrimSuffix(strings.TrimSpace(text), "."), ". ")
 	for i, part := range parts {
-		first, n := utf8.DecodeRuneInString(part)
-		if second, _ := utf8.DecodeRuneInString(part[n:]); !unicode.IsUpper(second) { // not an abbreviation
-			parts[i] = string(unicode.ToLower(first)) + part[n:]
+		words := strings.Fields(part)
+		title := !slices.ContainsFunc(words, func(word string) bool { return !unicode.IsUpper(firstRune(word)) })
+		switch {
+		case title && len(words) > 1:
+			parts[i] = strings.ToLower(part)
+		case len(words) > 0 && strings.ToUpper(words[0]) != words[0]: // not an abbreviation
+			parts[i] = strings.ToLower(part[:1]) + part[1:]
 		}
 	}
 	return strings.Join(parts, "; ")
+}
+
+func firstRune(s string) rune {
+	r, _ := utf8.DecodeRuneInString(s)
+	return r
 }
 
 // innermost returns the error that the others wrap: those of the SDK name requests and attempts, which help nobody here.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -56,16 +57,24 @@ func liveAfter(u events.Upload) string {
 
 // tally adds up what became of several files.
 type tally struct {
-	files, sent, live, partly, failed int // partly: live with rejected rows
-	counts                            events.Counts
-	code                              int // of the program's end
+	files, sent, live int
+	partly            int // live with rejected rows
+	failed            int // or not uploaded
+	pending           int // uploaded, but not live in time
+	counts            events.Counts
+	code              int // of the program's end
 }
 
 // add counts a file with its record, which is empty if the file is not followed, and its error.
 func (s *tally) add(u events.Upload, err error) {
 	switch {
 	case err != nil:
-		s.failed++
+		var one *fileError
+		if errors.As(err, &one) && one.pending {
+			s.pending++
+		} else {
+			s.failed++
+		}
 		s.code = exitFailed
 		return
 	case u.ID == "":
@@ -91,8 +100,8 @@ func (s *tally) String() string {
 		n    int
 		what string
 	}{
-		{s.sent, "uploaded"}, {s.live, "live"}, {s.partly, "live with rejected rows"}, {s.failed, "failed"},
-		{s.files - s.sent - s.live - s.partly - s.failed, "not done"},
+		{s.sent, "uploaded"}, {s.live, "live"}, {s.partly, "live with rejected rows"}, {s.failed, "failed"}, {s.pending, "not live in time"},
+		{s.files - s.sent - s.live - s.partly - s.failed - s.pending, "not done"},
 	} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))

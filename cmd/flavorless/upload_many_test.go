@@ -126,8 +126,9 @@ func TestTally(t *testing.T) {
 	s := tally{files: 5}
 	s.add(events.Upload{ID: "a", Status: events.Live, Counts: events.Counts{Rows: 3, Applied: 2, Superseded: 1}}, nil)
 	s.add(events.Upload{ID: "b", Status: events.Live, Counts: events.Counts{Rows: 2, Applied: 1, Rejected: 1}}, nil)
-	s.add(events.Upload{}, &fileError{exitFailed, os.ErrPermission})
-	const want = "5 files: 1 live, 1 live with rejected rows, 1 failed, 2 not done; 5 rows: 3 applied, 1 superseded, 1 rejected"
+	s.add(events.Upload{}, &fileError{code: exitFailed, err: os.ErrPermission})
+	s.add(events.Upload{}, &fileError{code: exitFailed, pending: true, err: errTimeout})
+	const want = "5 files: 1 live, 1 live with rejected rows, 1 failed, 1 not live in time, 1 not done; 5 rows: 3 applied, 1 superseded, 1 rejected"
 	if got := s.String(); got != want || s.code != exitFailed {
 		t.Errorf("the total is %q with exit code %d, want %q with %d", got, s.code, want, exitFailed)
 	}
