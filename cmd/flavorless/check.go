@@ -25,6 +25,7 @@ Exit codes: 0 every row is good, 3 some rows are rejected, 1 a file can't be rea
 func newCheck(t *terminal) *cobra.Command {
 	var asJSON bool
 	var as string
+	var reading readingFlags
 	c := &cobra.Command{
 		Use: "check FILE…", Short: "Read files as an upload would be read, without a server", Long: checkHelp,
 		Example: "  flavorless check favorites.csv\n  zcat big.csv.gz | flavorless check - --as big.csv\n  flavorless check export.txt --as export.tsv",
@@ -33,9 +34,13 @@ func newCheck(t *terminal) *cobra.Command {
 			if as != "" && len(args) > 1 {
 				return usage("--as names the format of one file, and you gave %d files; check them one by one", len(args))
 			}
+			options, err := reading.options()
+			if err != nil {
+				return err
+			}
 			code := exitOK
 			for _, name := range args {
-				result, err := check(c.Context(), t, name, as, asJSON)
+				result, err := check(c.Context(), t, name, as, options, asJSON)
 				if err != nil {
 					return err
 				}
@@ -47,6 +52,7 @@ func newCheck(t *terminal) *cobra.Command {
 			return nil
 		},
 	}
+	reading.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per rejected row, then one per file")
 	c.Flags().StringVar(&as, "as", "", `read FILE as if it had this name, such as "team.ndjson.gz" (default: its own name; for standard input, by its first bytes)`)
 	return c
@@ -66,7 +72,7 @@ type checked struct {
 // noRows is the warning about a file that can be read to its end and has nothing in it to apply or to reject.
 const noRows = "the file has no rows, so an upload of it would change nothing"
 
-func check(ctx context.Context, t *terminal, file, as string, asJSON bool) (int, error) {
+func check(ctx context.Context, t *terminal, file, as string, o ingest.Options, asJSON bool) (int, error) {
 	in, name, size, err := openInput(t.in, file, as)
 	if err != nil {
 		return 0, err
@@ -74,7 +80,7 @@ func check(ctx context.Context, t *terminal, file, as string, asJSON bool) (int,
 	defer in.Close()
 	bar := t.bar(size, file)
 	var header bool
-	reading, err := ingest.Read(&cancelable{ctx, io.TeeReader(in, bar)}, name, ingest.Options{}, func(events.Update) error { return nil }, func(r *events.Reject) error {
+	reading, err := ingest.Read(&cancelable{ctx, io.TeeReader(in, bar)}, name, o, func(events.Update) error { return nil }, func(r *events.Reject) error {
 		if asJSON {
 			return t.json(struct {
 				File string `json:"file"`

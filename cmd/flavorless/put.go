@@ -53,7 +53,7 @@ func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, sr
 	log.SetOutput(io.Discard) // the transfer manager prints errors there, which it also returns
 	client := &partsClient{Client: conn.s3()}
 	input := &transfermanager.UploadObjectInput{
-		Bucket: aws.String(conn.info.Bucket), Key: aws.String(src.key), Body: in, Metadata: f.metadata(),
+		Bucket: aws.String(conn.info.Bucket), Key: aws.String(src.key), Body: in, Metadata: f.meta,
 	}
 	out, err := transfermanager.New(client, func(o *transfermanager.Options) {
 		o.Concurrency = 2
@@ -64,15 +64,6 @@ func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, sr
 		return "", conn.putError(ctx, src, client, err)
 	}
 	return unquote(aws.ToString(out.ETag)), nil
-}
-
-// metadata returns what the object's metadata tells ingest to do.
-func (f *uploadFlags) metadata() map[string]string {
-	m := map[string]string{}
-	if f.abort {
-		m["on-error"] = "abort"
-	}
-	return m
 }
 
 // partsClient is a client of S3 for the transfer manager. When the context ends, it first finishes the requests that are under

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/objectkey"
 )
@@ -192,8 +193,6 @@ func (f *uploadFlags) setKey(s *source, deployed bool) error {
 	case err != nil:
 	case base == "":
 		err = errors.New("ends in a slash, which makes it a folder")
-	case strings.HasPrefix(base, "._"):
-		err = errors.New(`has a name that begins with "._", as the files that macOS adds to others do; such objects are ignored`)
 	default:
 		if _, err := ingest.FormatOf(base); err != nil {
 			var unknown *ingest.FileError
@@ -205,6 +204,22 @@ func (f *uploadFlags) setKey(s *source, deployed bool) error {
 		return nil
 	}
 	return usage("%s: the key %q %w%s", s, s.key, err, advice)
+}
+
+// checkIgnored returns an error if the server takes a file for no upload, so that following it would never end. A stack is taken to
+// have the patterns that are the default.
+func checkIgnored(sources []source, conn *connection) error {
+	ignore := events.DefaultIgnoreList()
+	if conn.stack == nil {
+		ignore = conn.info.Ignore
+	}
+	for _, s := range sources {
+		if ignore.Match(events.Object{Key: s.key, Size: 1}) {
+			return usage("%s: the server ignores objects with names like that of the key %q (%s); choose another key with --key",
+				s, s.key, strings.Join(ignore, " "))
+		}
+	}
+	return nil
 }
 
 // skippedText says which files of a folder are not uploaded.

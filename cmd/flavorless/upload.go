@@ -33,7 +33,8 @@ type uploadFlags struct {
 	key     string
 	keySet  bool
 	as      string
-	abort   bool
+	reading readingFlags
+	meta    map[string]string // of the objects, by reading
 	detach  bool
 	asJSON  bool
 	timeout time.Duration
@@ -55,7 +56,8 @@ func newUpload(t *terminal) *cobra.Command {
 	wideFlag(c, t)
 	c.Flags().StringVar(&f.key, "key", "", "key to upload a single file to; uploads/ before it is added if it is missing (default: the file's name)")
 	c.Flags().StringVar(&f.as, "as", "", `name of standard input, such as "team.ndjson.gz"`)
-	c.Flags().BoolVar(&f.abort, "on-error-abort", false, "all or nothing: apply no row if one is bad")
+	f.reading.add(c)
+	c.Flags().BoolVar(&f.reading.abort, "on-error-abort", false, "all or nothing: apply no row if one is bad")
 	c.Flags().BoolVar(&f.detach, "detach", false, "do not follow; the server goes on by itself")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print each upload's record as a line of JSON; with --detach, the object's bucket, key and ETag")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop following a file after this long, such as 10m (0: never); the server goes on")
@@ -63,12 +65,19 @@ func newUpload(t *terminal) *cobra.Command {
 }
 
 func (f *uploadFlags) run(ctx context.Context, t *terminal, args []string, named bool) error {
+	var err error
+	if f.meta, err = f.reading.metadata(); err != nil {
+		return err
+	}
 	sources, skipped, err := f.sources(args, named)
 	if err != nil {
 		return err
 	}
 	conn, err := f.connect(ctx, named)
 	if err != nil {
+		return err
+	}
+	if err := checkIgnored(sources, conn); err != nil {
 		return err
 	}
 	if len(skipped) > 0 {

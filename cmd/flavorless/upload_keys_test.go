@@ -57,7 +57,7 @@ func TestUploadKey(t *testing.T) {
 		{"segment too long", []string{csv, "--key", long + long + ".csv"}, "255 bytes"},
 		{"too deep", []string{csv, "--key", strings.Repeat("a/", 63) + "a.csv"}, "64 segments"},
 		{"trailing space", []string{csv, "--key", "x.csv "}, `"uploads/x.csv "`},
-		{"AppleDouble", []string{csv, "--key", "._x.csv"}, "ignored"},
+		{"AppleDouble", []string{csv, "--key", "._x.csv"}, "server ignores"},
 		{"refused by the bucket", []string{csv, "--key", ".sgwtmp/x.csv"}, `"uploads/.sgwtmp/x.csv"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
