@@ -156,6 +156,13 @@ var faults = []fault{
 	{"alarms call someone", "at night, for nothing", set("ApplyErrorsAlarm", "breaching", "TreatMissingData")},
 	{"alarms call someone", "at the tenth dead letter", set("ApplyDeadAlarm", 9.0, "Threshold")},
 
+	{"loops are allowed where they are meant", "no setting", without("IngestLambdaFunction", "RecursiveLoop")},
+	{"loops are allowed where they are meant", "the service's own setting", set("IngestLambdaFunction", "Terminate", "RecursiveLoop")},
+	{"loops are allowed where they are meant", "allowed for nothing", set("ApplyLambdaFunction", "Allow", "RecursiveLoop")},
+	{"loops are allowed where they are meant", "through a topic", grant("ApplyRole", "sns:Publish", ref("UpdatesTopic"))},
+	{"loops are allowed where they are meant", "through a queue by its name", grant("ApplyRole", []any{"sqs:SendMessage"}, map[string]any{"Fn::Sub": "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:flavorless-test-apply"})},
+	{"loops are allowed where they are meant", "through another function", grant("ApplyRole", "s3:PutObject", map[string]any{"Fn::Sub": "${UploadsBucket.Arn}/*"})},
+
 	{"one role for each function", "a shared role", set("TeamLambdaFunction", map[string]any{"Fn::GetAtt": []any{"LookupRole", "Arn"}}, "Role")},
 	{"one role for each function", "for anybody to assume", set("TeamRole", map[string]any{"AWS": "*", "Service": "lambda.amazonaws.com"}, "AssumeRolePolicyDocument", "Statement", 0, "Principal")},
 	{"one role for each function", "a managed policy", set("TeamRole", []any{"arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"}, "ManagedPolicyArns")},

@@ -41,6 +41,8 @@ var rules = []rule{
 	{"functions are what we build", functions},
 	{"environment holds no secret", secrets},
 	{"logs end", logs},
+	// loops_test.go
+	{"loops are allowed where they are meant", loops},
 	// gateway_test.go
 	{"routes are those of the description", routes},
 	{"the authorizer sees what may be good", authorizer},
