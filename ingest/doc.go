@@ -17,7 +17,9 @@
 // Ingester (ingest.go) packs accepted rows into batches that end by their size alone, so that a second run cuts them
 // where the first did, and publishes them several requests at a time, again only what failed of a request (publish.go).
 // Rejected rows go to the reports bucket (rejects.go). Reading may stop between two batches and hand on the rest of the
-// file as a span (pass.go); whoever goes on cuts the same batches and writes the same report. In the end it seals the upload
+// file as a span (pass.go); whoever goes on cuts the same batches and writes the same report. The reader then starts at the
+// span's offset (continue.go), or, in a compressed file, reads from the beginning and skips what precedes the offset. In the
+// end it seals the upload
 // in the ledger: so many rows, so many rejected, so many batches. From then on the ledger knows when the last batch has
 // been applied.
 //

@@ -78,13 +78,13 @@ func New(c Config) *Ingester {
 	return &Ingester{c}
 }
 
-// MaxContinuations is how many continuations one file may have. It ends a reading that makes no real progress, which would
+// MaxContinuations is the maximum number of continuations of one file. It ends a reading that makes no real progress, which would
 // otherwise go on, and cost money, for ever: on AWS, Lambda's own detection of such loops is switched off for ingest.
 //
 // No real file has as many. On AWS a continuation reads for more than four minutes, so that even an object of 50 TB, the
 // largest that S3 stores, gets there only when it is read at less than 2 MB/s; on one machine a continuation reads for 10
 // seconds by default, which makes 11 days of reading alone.
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingObjects.html
 const MaxContinuations = 100_000
 
 // Ingest reads one uploaded object and publishes its rows. When it returns nil, the ledger knows the end of it (all

@@ -12,8 +12,9 @@
 //
 // A file that takes longer than Config.ReadFor to read goes back into UPLOADS as a span: the same object from an offset on
 // (reading.go). A crash repeats what was read since, with the same batches, and the new message has all its tries: however
-// long a file is, and however often the process dies, it comes to its end. Only the first look at a file with on-error=abort
-// is taken in one go.
+// long a file is, and however often the process dies, it comes to its end. The rest of an uncompressed file is read from the
+// offset on, that of a compressed one from the file's beginning. Only the first look at a file with on-error=abort is taken in
+// one go.
 //
 // flavorless serve, flavorless demo and the end-to-end tests all start the same Server.
 package local

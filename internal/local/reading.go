@@ -47,8 +47,8 @@ func read(ctx context.Context, c ingest.Config, stretch time.Duration, d jetstre
 }
 
 // pauseAfter stops one reading after a while, so that a crash repeats no more than that, and a file that takes long has new
-// tries for each stretch of it. One that goes on has to come to the place first; it then reads for at least as long as that
-// took, or the end of a very long file would be all searching.
+// tries for each stretch of it. One that goes on in a compressed file has to come to the place first; it then reads for at least
+// as long as that took, or the end of a very long file would be all searching.
 func pauseAfter(stretch time.Duration, clock func() time.Time, goesOn bool) func(context.Context) bool {
 	began := clock()
 	there := began

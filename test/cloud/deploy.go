@@ -186,6 +186,7 @@ type functionProperties struct {
 	Architectures                                     []string
 	ReservedConcurrentExecutions                      int
 	TracingConfig                                     struct{ Mode string }
+	RecursiveLoop                                     string
 	LoggingConfig, Tags                               any // logs are kept as they come
 }
 
@@ -205,7 +206,7 @@ func createFunction(_ context.Context, s *Stack, id string, properties map[strin
 	}
 	f := NewFunction(FunctionConfig{
 		Name: p.FunctionName, Program: program, Env: p.Environment.Variables, Key: "KEY" + id, Endpoint: s.Door.URL, Timeout: time.Duration(p.Timeout) * time.Second,
-		Memory: p.MemorySize, Concurrency: p.ReservedConcurrentExecutions, Retries: 2, Pace: s.Pace,
+		Memory: p.MemorySize, Concurrency: p.ReservedConcurrentExecutions, Retries: 2, Pace: s.Pace, Recursive: p.RecursiveLoop == "Allow",
 	})
 	s.Functions[id], s.Roles[id] = f, policy
 	s.Door.Admit(f.Key, id, policy)

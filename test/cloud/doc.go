@@ -33,5 +33,6 @@
 //	runtime.go    one process and its Lambda runtime API
 //	function.go   one function: its processes, retries, destinations and logs
 //	sources.go    queues that invoke functions; streams.go: table streams that do
+//	loops.go      Lambda's detection of events that lead back to their function
 //	gateway.go    API Gateway's routes; authorizer.go and responses.go: who may, and what it says if not
 package cloud

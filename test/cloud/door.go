@@ -3,6 +3,7 @@ package cloud
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ type Door struct {
 	server   *httptest.Server
 	upstream map[string]*httputil.ReverseProxy // by service
 	created  func(r *http.Request, event string, h http.Header, body []byte)
+	sent     lineages
 
 	mu      sync.Mutex
 	roles   map[string]role // by access key
@@ -56,6 +58,7 @@ type role struct {
 // OpenDoor opens the door to the judges.
 func OpenDoor(j *Judges) (*Door, error) {
 	d := &Door{upstream: map[string]*httputil.ReverseProxy{}, roles: map[string]role{}, used: map[Use]int{}, hooks: map[Use]func() int{}}
+	d.sent.of = map[[sha256.Size]byte]lineage{}
 	for service, address := range map[string]string{"s3": j.Moto, "sns": j.Moto, "sqs": j.Moto, "cloudformation": j.Moto, "dynamodb": j.DynamoDB} {
 		target, err := url.Parse(address)
 		if err != nil {
@@ -182,6 +185,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			d.refuse(w, service, status, why)
 			return
 		}
+		d.sent.note(service, r.Header, body)
 	}
 	if service == "dynamodb" {
 		body = bytes.ReplaceAll(body, []byte(awsTable), []byte(localTable))

@@ -208,6 +208,50 @@ func testResumed(t *testing.T, d *deployment) {
 	}
 }
 
+// testLoop reads a file that is continued a hundred times, which Lambda allows by the function's setting. Without the setting, Lambda
+// refuses the 17th invocation, and the rest of a file waits among the dead letters.
+func testLoop(t *testing.T, d *deployment) {
+	ingest := d.Functions[ingestFunction]
+	defer ingest.SetTimeout(ingest.Timeout)
+	ingest.SetTimeout(15 * time.Second) // less than what it keeps in reserve: it stops after each batch
+	file := func(batches int) string {  // of few rows: each takes twice its length in a message
+		var b strings.Builder
+		b.WriteString("person,flavor\n")
+		for i := 0; b.Len() < batches*32_000; i++ {
+			fmt.Fprintf(&b, "%s%d,%s%04d\n", strings.Repeat(`\`, 240), i%10, strings.Repeat(`\`, 240), i)
+		}
+		return b.String()
+	}
+	invoked := len(ingest.Invocations())
+	d.put(t, "uploads/loop.csv", file(105))
+	for n := 10; n <= 100; n += 10 { // on a busy machine it takes longer than one await
+		await(t, fmt.Sprintf("it is invoked %d times", n), func() bool { return len(ingest.Invocations())-invoked >= n })
+	}
+	u := d.settled(t, "uploads/loop.csv")
+	if u.Status != events.Live || u.Counts.Batches < 101 {
+		t.Errorf("%+v", u)
+	}
+	if runs := len(ingest.Invocations()) - invoked; runs < 101 {
+		t.Errorf("it was read in %d invocations, want more than 100", runs)
+	}
+
+	ingest.SetRecursive(false)
+	defer ingest.SetRecursive(true)
+	invoked = len(ingest.Invocations())
+	d.put(t, "uploads/cut loop.csv", file(20))
+	rest := d.find(t, d.of("ResumeDead"), "uploads/cut loop.csv")
+	if runs := len(ingest.Invocations()) - invoked; runs != 16 {
+		t.Errorf("it was invoked %d times in one chain, want 16", runs)
+	}
+	ingest.SetRecursive(true)
+	if err := d.Admin().JSON(t.Context(), "AmazonSQS.SendMessage", map[string]any{"QueueUrl": d.Ref("ResumeQueue"), "MessageBody": rest.Body}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if u := d.settled(t, "uploads/cut loop.csv"); u.Status != events.Live || u.Counts.Batches < 17 {
+		t.Errorf("after the rest was sent again: %+v", u)
+	}
+}
+
 // testRace: somebody else writes between what apply reads and what it writes. What is newer wins.
 func testRace(t *testing.T, d *deployment) {
 	d.put(t, "uploads/race.csv", "person,flavor\nracer,old\n")

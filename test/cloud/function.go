@@ -25,9 +25,10 @@ type FunctionConfig struct {
 	Key         string // its access key id: in whose name it calls AWS
 	Endpoint    string // of all AWS services
 	Timeout     time.Duration
-	Memory      int // MB
-	Concurrency int // processes at most
-	Retries     int // of an event that is given asynchronously
+	Memory      int  // MB
+	Concurrency int  // processes at most
+	Retries     int  // of an event that is given asynchronously
+	Recursive   bool // its RecursiveLoop is Allow
 	Pace        time.Duration
 	OnFailure   func(ctx context.Context, record []byte) error // where events go that failed for good; may be nil
 }
@@ -38,6 +39,8 @@ type Function struct {
 	slots chan struct{}
 	async sync.WaitGroup
 	limit atomic.Int64 // the timeout at present, in nanoseconds
+
+	recursive atomic.Bool // it may be invoked in an endless chain of events
 
 	mu       sync.Mutex
 	idle     []*sandbox
@@ -63,6 +66,7 @@ func NewFunction(config FunctionConfig) *Function {
 	}
 	f := &Function{FunctionConfig: config, slots: make(chan struct{}, config.Concurrency), all: map[*sandbox]bool{}}
 	f.limit.Store(int64(config.Timeout))
+	f.recursive.Store(config.Recursive)
 	return f
 }
 
@@ -76,6 +80,12 @@ func (f *Function) ARN() string { return arnOf("lambda", "function:"+f.Name) }
 // where the concurrency allows.
 func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 	done := Invocation{RequestID: uuid.NewString(), Payload: payload}
+	chain, allowed := f.next(ctx)
+	if !allowed {
+		f.log("not invoked: this event has led to it in a loop")
+		done.Failed, done.Answer = recursiveInvocation, []byte(`{"Reason":"RecursiveLoopDetected"}`)
+		return done
+	}
 	select {
 	case f.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -90,7 +100,7 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 		done.Answer, done.Failed = a.body, a.failed
 	} else {
 		timeout := time.Duration(f.limit.Load())
-		a := s.invoke(done.RequestID, payload, timeout)
+		a := s.invoke(done.RequestID, payload, chain.header(), timeout)
 		done.Answer, done.Failed = a.body, a.failed
 		// An invocation ends when the process asks for the next event; until then its time counts.
 		f.giveBack(s, s.ready(timeout))
@@ -173,6 +183,9 @@ func (f *Function) InvokeAsync(ctx context.Context, payload []byte) {
 			}
 			if last = f.Invoke(ctx, payload); last.Failed == "" || ctx.Err() != nil {
 				return
+			}
+			if last.Failed == recursiveInvocation { // another try is not made
+				break
 			}
 		}
 		if f.OnFailure == nil {

@@ -91,7 +91,7 @@ func (o *Objects) created(r *http.Request, event string, h http.Header, body []b
 		}
 		o.mu.Unlock()
 		if err == nil {
-			rule.function.InvokeAsync(o.ctx, message)
+			rule.function.InvokeAsync(withLineage(o.ctx, parseLineage(r.Header.Get("X-Amzn-Trace-Id"))), message)
 		}
 	}
 }

@@ -40,6 +40,7 @@ type sandbox struct {
 type invocation struct {
 	id       string
 	payload  []byte
+	trace    string // its header
 	deadline time.Time
 }
 
@@ -117,7 +118,7 @@ func (s *sandbox) next(w http.ResponseWriter, r *http.Request) {
 		h.Set("Lambda-Runtime-Aws-Request-Id", inv.id)
 		h.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(inv.deadline.UnixMilli(), 10))
 		h.Set("Lambda-Runtime-Invoked-Function-Arn", s.arn)
-		h.Set("Lambda-Runtime-Trace-Id", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0")
+		h.Set("Lambda-Runtime-Trace-Id", inv.trace)
 		_, _ = w.Write(inv.payload) // if it has gone, its exit is seen
 	case <-r.Context().Done():
 	}
@@ -158,12 +159,12 @@ func (s *sandbox) ready(limit time.Duration) error {
 
 // invoke hands an event to a process that is ready, and waits for the answer, the end of the process or the timeout,
 // at which the process is killed. https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html
-func (s *sandbox) invoke(id string, payload []byte, timeout time.Duration) answer {
+func (s *sandbox) invoke(id string, payload []byte, trace string, timeout time.Duration) answer {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	thaw(s.cmd.Process)
 	select {
-	case s.work <- invocation{id: id, payload: payload, deadline: time.Now().Add(timeout)}:
+	case s.work <- invocation{id: id, payload: payload, trace: trace, deadline: time.Now().Add(timeout)}:
 	case <-s.exited:
 		return failure("Runtime.ExitError", fmt.Sprintf("RequestId: %s Error: Runtime exited: %v", id, s.cmd.ProcessState))
 	}

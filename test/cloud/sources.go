@@ -168,7 +168,7 @@ func (s *Stack) handQueue(m mapping, batch []message) map[string]bool {
 		s.fail(err)
 		return failed
 	}
-	ids, all := m.failures(m.function.Invoke(s.ctx, payload))
+	ids, all := m.failures(m.function.Invoke(withLineage(s.ctx, s.Door.sent.batch(batch)), payload))
 	for _, one := range batch {
 		if all || slices.Contains(ids, one.MessageId) {
 			failed[one.MessageId] = true
