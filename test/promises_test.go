@@ -95,6 +95,7 @@ func (d *draft) end() upload {
 	}
 	d.b.WriteString(d.format.end)
 	d.text = d.b.String()
+	d.object.Size = int64(len(d.text))
 	return d.upload
 }
 
