@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -126,7 +127,7 @@ func (r ReaderState) valid(offset int64) bool {
 
 func (c CSVState) valid() bool {
 	among := func(column int) bool { return 0 <= column && column < c.Width }
-	return len(c.Separator) == 1 && c.Separator[0] < utf8.RuneSelf && c.Separator[0] != '"' && c.Separator[0] != '\r' && c.Separator[0] != '\n' &&
-		c.Separator[0] != 0 && c.Width <= MaxColumns && among(c.Person) && among(c.Flavor) && c.Person != c.Flavor &&
+	return len(c.Separator) == 1 && c.Separator[0] < utf8.RuneSelf && !strings.Contains("\x00\"\r\n", c.Separator) &&
+		c.Width <= MaxColumns && among(c.Person) && among(c.Flavor) && c.Person != c.Flavor &&
 		c.Nameless >= 0 && c.Nameless <= c.Width-2 && (c.Action == -1 || among(c.Action) && c.Action != c.Person && c.Action != c.Flavor)
 }

@@ -36,7 +36,8 @@ func Continue(body io.Reader, name string, o Options, offset int64, state events
 	if err != nil {
 		return nil, err
 	}
-	if !src.seekable() || (state.Open != "") != (format.Rows == "json") || (state.CSV != nil) != (format.Rows == "csv" || format.Rows == "tsv") {
+	columns := format.Rows == "csv" || format.Rows == "tsv"
+	if !src.seekable() || (state.Open != "") != (format.Rows == "json") || (state.CSV != nil) != columns {
 		src.Close()
 		return nil, fmt.Errorf("continuing %s at %d: the reader's state does not fit %s: %w", name, offset, format, events.ErrPermanent)
 	}

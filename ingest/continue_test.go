@@ -72,8 +72,11 @@ func TestContinuationsAreCounted(t *testing.T) {
 	if err := b.ingester(stop).Resume(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
-	want := events.Reading{Rows: last.Rows, Rejected: last.Rejected, Batches: last.Batches, Failure: &events.Failure{Code: events.Endless, Offset: last.Offset}}
-	if diff := cmp.Diff(want, b.sealed, cmpopts.IgnoreFields(events.Reading{}, "At", "Rejects", "RejectsAt"), cmpopts.IgnoreFields(events.Failure{}, "Reason")); diff != "" {
+	want := events.Reading{
+		Rows: last.Rows, Rejected: last.Rejected, Batches: last.Batches, Failure: &events.Failure{Code: events.Endless, Offset: last.Offset},
+	}
+	if diff := cmp.Diff(want, b.sealed, cmpopts.IgnoreFields(events.Reading{}, "At", "Rejects", "RejectsAt"),
+		cmpopts.IgnoreFields(events.Failure{}, "Reason")); diff != "" {
 		t.Errorf("the upload ends as (-want +got):\n%s", diff)
 	}
 	if len(b.sealed.Rejects) == 0 || b.report() == "" {
@@ -95,8 +98,9 @@ func TestContinueVanished(t *testing.T) {
 	if err := b.ingester(nil).Resume(t.Context(), span); err != nil {
 		t.Fatal(err)
 	}
-	if b.sealed.Failure == nil || b.sealed.Failure.Code != events.ObjectVanished || b.sealed.Rows != span.Rows || b.sealed.Batches != 1 {
-		t.Errorf("the upload ends as %+v", b.sealed)
+	r := b.sealed
+	if r.Failure == nil || r.Failure.Code != events.ObjectVanished || r.Rows != span.Rows || r.Batches != 1 {
+		t.Errorf("the upload ends as %+v", r)
 	}
 }
 
@@ -115,7 +119,8 @@ func TestContinueAtTheEnd(t *testing.T) {
 		"a.json":   {`{"andy":"mint",`, events.ReaderState{Line: 1, Column: 16, Open: "{"}, events.MalformedJSON},
 	} {
 		b := newBench(name, []byte(tt.text))
-		if err := b.ingester(nil).Resume(t.Context(), events.Span{Object: b.object, Offset: int64(len(tt.text)), Rows: 1, Batches: 1, Reader: &tt.state}); err != nil {
+		span := events.Span{Object: b.object, Offset: int64(len(tt.text)), Rows: 1, Batches: 1, Reader: &tt.state}
+		if err := b.ingester(nil).Resume(t.Context(), span); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		var code events.Code
@@ -201,12 +206,18 @@ func TestContinueFarInAFile(t *testing.T) {
 		return "mint"
 	}
 	for name, g := range map[string]*generated{
-		"a.csv": {start: "\ufeffnote;flavor;Person\r\n", row: func(i int64) string { return fmt.Sprintf("\"a;\n%09d\";%s;%012d\r\n", i, flavor(i), i) }},
-		"a.tsv": {start: "person\tx\tflavor\n", row: func(i int64) string { return fmt.Sprintf("%012d\t\"\t\t\"\t%s\n", i, flavor(i)) }},
+		"a.csv": {start: "\ufeffnote;flavor;Person\r\n", row: func(i int64) string {
+			return fmt.Sprintf("\"a;\n%09d\";%s;%012d\r\n", i, flavor(i), i)
+		}},
+		"a.tsv": {start: "person\tx\tflavor\n", row: func(i int64) string {
+			return fmt.Sprintf("%012d\t\"\t\t\"\t%s\n", i, flavor(i))
+		}},
 		"a.ndjson": {row: func(i int64) string {
 			return fmt.Sprintf("  {\"person\":\"%012d\", \"flavor\": \"%s\"}\n\n", i, flavor(i))
 		}},
-		"object.json": {start: "\n{\n", row: func(i int64) string { return fmt.Sprintf("  \"%012d\"\n:\"%s\",\n", i, flavor(i)) }, end: `"x": "vanilla"}`},
+		"object.json": {start: "\n{\n", row: func(i int64) string {
+			return fmt.Sprintf("  \"%012d\"\n:\"%s\",\n", i, flavor(i))
+		}, end: `"x": "vanilla"}`},
 		"array.json": {start: "[", row: func(i int64) string {
 			return fmt.Sprintf("{\"flavor\":\"%s\",\n\"person\":\"%012d\"},\n", flavor(i), i)
 		}, end: `{"person": "x", "flavor": "vanilla"}]`},
@@ -242,7 +253,9 @@ func TestContinueFarInAFile(t *testing.T) {
 			b.object.Size = g.size()
 			from := events.Span{Object: b.object, Offset: g.at(passed) + lead, Rows: passed, Batches: 1, Reader: &state}
 			g.read = 0
-			in := ingest.New(ingest.Config{Objects: g, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
+			in := ingest.New(ingest.Config{
+				Objects: g, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+			})
 			if err := in.Resume(t.Context(), from); err != nil {
 				t.Fatal(err)
 			}

@@ -174,9 +174,8 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 		return events.Reading{}, nil, err
 	}
 	if from.Continuations > MaxContinuations {
-		reading, err := unfinished(from, rejects, events.Endless, fmt.Sprintf(
-			"reading the file was continued %d times without reaching its end; the rows before this offset were published; split the file and upload its parts",
-			MaxContinuations))
+		reading, err := unfinished(from, rejects, events.Endless, fmt.Sprintf("reading the file was continued %d times without "+
+			"reaching its end; the rows before this offset were published; split the file and upload its parts", MaxContinuations))
 		return reading, nil, err
 	}
 	start := int64(0)
@@ -331,7 +330,8 @@ func vanished(from events.Span, rejects *rejectLog, err error) (events.Reading, 
 	if !errors.Is(err, events.ErrVanished) {
 		return events.Reading{}, nil, err
 	}
-	reading, err := unfinished(from, rejects, events.ObjectVanished, "the object was deleted or overwritten before it was read; upload it again")
+	reading, err := unfinished(from, rejects, events.ObjectVanished,
+		"the object was deleted or overwritten before it was read; upload it again")
 	return reading, nil, err
 }
 

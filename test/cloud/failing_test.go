@@ -208,8 +208,8 @@ func testResumed(t *testing.T, d *deployment) {
 	}
 }
 
-// testLoop reads a file that is continued a hundred times, which Lambda allows by the function's setting. Without the setting, Lambda
-// refuses the 17th invocation, and the rest of a file waits among the dead letters.
+// testLoop reads a file that is continued a hundred times, which Lambda allows by the function's setting. Without the setting,
+// Lambda refuses the 17th invocation, and the rest of a file waits among the dead letters.
 func testLoop(t *testing.T, d *deployment) {
 	ingest := d.Functions[ingestFunction]
 	defer ingest.SetTimeout(ingest.Timeout)
@@ -244,7 +244,8 @@ func testLoop(t *testing.T, d *deployment) {
 		t.Errorf("it was invoked %d times in one chain, want 16", runs)
 	}
 	ingest.SetRecursive(true)
-	if err := d.Admin().JSON(t.Context(), "AmazonSQS.SendMessage", map[string]any{"QueueUrl": d.Ref("ResumeQueue"), "MessageBody": rest.Body}, nil); err != nil {
+	again := map[string]any{"QueueUrl": d.Ref("ResumeQueue"), "MessageBody": rest.Body}
+	if err := d.Admin().JSON(t.Context(), "AmazonSQS.SendMessage", again, nil); err != nil {
 		t.Fatal(err)
 	}
 	if u := d.settled(t, "uploads/cut loop.csv"); u.Status != events.Live || u.Counts.Batches < 17 {

@@ -15,7 +15,8 @@ import (
 	"sync"
 )
 
-// maxChain is how often Lambda invokes a function in one chain of events, unless its RecursiveLoop is Allow. AWS says "approximately".
+// maxChain is how often Lambda invokes a function in one chain of events, unless its RecursiveLoop is Allow. AWS says
+// "approximately".
 // https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 const maxChain = 16
 

@@ -14,7 +14,7 @@ func loops(t *template) (c complaints) {
 		loop := reaches(t, id, id, map[string]bool{})
 		switch setting := t.get(id, "RecursiveLoop"); {
 		case loop && setting != "Allow":
-			c.add("%s: what it sends comes back to it, and Lambda drops that after 16 invocations; RecursiveLoop is %v, not Allow", id, setting)
+			c.add("%s: what it sends comes back to it, and Lambda stops that after 16 times: RecursiveLoop is %v, not Allow", id, setting)
 		case !loop && setting == "Allow":
 			c.add("%s: Lambda's detection of loops is off, though no loop is meant", id)
 		}
@@ -38,12 +38,14 @@ func reaches(t *template, from, to string, seen map[string]bool) bool {
 	return false
 }
 
-// receivers gives what gets the messages or events of a function, queue, topic or bucket. Filters of subscriptions and prefixes of
-// notifications are left out of account.
+// receivers gives what gets the messages or events of a function, queue, topic or bucket. It ignores filters of subscriptions and
+// prefixes of notifications.
 func receivers(t *template, id string) (all []string) {
 	switch t.Resources[id].Type {
 	case aFunction:
-		sends := map[string]string{aTopic: "sns:Publish", aQueue: "sqs:SendMessage", aBucket: "s3:PutObject", aFunction: "lambda:InvokeFunction"}
+		sends := map[string]string{
+			aTopic: "sns:Publish", aQueue: "sqs:SendMessage", aBucket: "s3:PutObject", aFunction: "lambda:InvokeFunction",
+		}
 		for _, s := range permissions(t, target(t.get(id, "Role"))) {
 			for typ, action := range sends {
 				if !s.allows || !slices.Contains(s.actions, action) {

@@ -57,7 +57,8 @@ func (s Objects) Open(ctx context.Context, o events.Object, offset int64) (io.Re
 	}
 	if offset > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", offset)) {
 		_ = out.Body.Close() // nothing was read from it
-		return nil, nil, fmt.Errorf("opening s3://%s/%s: asked for what follows byte %d, the server sent %q", o.Bucket, o.Key, offset, aws.ToString(out.ContentRange))
+		return nil, nil, fmt.Errorf("opening s3://%s/%s: the server was asked for the bytes from %d on and sent %q",
+			o.Bucket, o.Key, offset, aws.ToString(out.ContentRange))
 	}
 	metadata := maps.Clone(out.Metadata)
 	if metadata == nil {
