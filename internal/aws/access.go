@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
@@ -31,6 +32,7 @@ func (a Access) Config(service string) aws.Config {
 		Region:      a.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(a.KeyID, a.Secret, a.Token),
 		HTTPClient:  httpClient(),
+		Retryer:     func() aws.Retryer { return Retryer(retry.NewStandard()) },
 	}
 	if a.Endpoint != nil {
 		if url := a.Endpoint(service); url != "" {

@@ -20,6 +20,9 @@ type Fault struct {
 	status int
 	code   string
 	delay  time.Duration
+
+	held     func()
+	refusals int
 }
 
 type kind int
@@ -31,6 +34,7 @@ const (
 	slow                // later
 	partial             // some entries of a batch fail; nothing happens with them
 	pretend             // some entries of a batch are said to have failed, though they have not
+	hold                // a transaction holds its items for longer
 )
 
 // Throttle refuses the call as DynamoDB does when a partition is too busy.
@@ -58,3 +62,7 @@ func Partial(code string) Fault { return Fault{kind: partial, code: code} }
 
 // Pretend says that single statements of BatchExecuteStatement failed with the code, after they have been done.
 func Pretend(code string) Fault { return Fault{kind: pretend, code: code} }
+
+// Hold lets a transaction hold its items: it calls held, and carries out the transaction after that many other writes to the items
+// have been refused.
+func Hold(held func(), refusals int) Fault { return Fault{kind: hold, held: held, refusals: refusals} }

@@ -1,5 +1,6 @@
 // Package faultproxy stands before a judge, an emulator of an AWS service, and does what judges never do: it throttles,
-// breaks connections before and after the call has happened, and fails single entries of batches. It also counts.
+// breaks connections before and after the call has happened, fails single entries of batches, and refuses writes to items that a
+// transaction holds. It also counts.
 package faultproxy
 
 import (
@@ -29,6 +30,7 @@ type Proxy struct {
 	random *rand.Rand
 	rules  []Rule
 	counts map[string]Count
+	locks  locks
 }
 
 // Count is what was asked of one operation. Calls are counted as they come: with those that meet a fault.
@@ -38,6 +40,8 @@ type Count struct {
 	Entries int // keys, statements, messages; 1 for an operation that is no batch
 	Faults  int // calls that met one
 	Units   float64
+
+	Conflicts int // calls that were refused because a transaction held an item of theirs
 }
 
 // New returns a proxy for the judge at target, such as http://127.0.0.1:8000. The seed decides who meets a fault, as far
@@ -45,6 +49,7 @@ type Count struct {
 func New(target string, seed uint64, rules ...Rule) *Proxy {
 	return &Proxy{
 		target: target, random: rand.New(rand.NewPCG(seed, seed)), rules: slices.Clone(rules), counts: map[string]Count{},
+		locks:  locks{holders: map[string]*holder{}, keyNames: map[string][]string{}},
 		client: http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}},
 	}
 }
@@ -74,7 +79,18 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := parse(r.Header, body)
 	fate := p.fate(c)
-	if fate.delay > 0 && !sleep(r.Context(), fate.delay) {
+	holder, status, refusal := p.lock(c, &fate.hold)
+	defer func() { p.unlock(holder) }()
+	if refusal != nil {
+		w.Header().Set("Content-Type", c.contentType())
+		w.WriteHeader(status)
+		w.Write(refusal) //nolint:errcheck // the caller is gone
+		return
+	}
+	if fate.hold.held != nil {
+		fate.hold.held()
+	}
+	if fate.delay > 0 && !sleep(r.Context(), fate.delay) || !holder.wait(r.Context()) {
 		return
 	}
 	switch {
@@ -87,7 +103,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.leaveOut(fate.failed)
 	c.meter()
-	status, header, answer := http.StatusOK, http.Header{}, []byte(nil)
+	header, answer := http.Header{}, []byte(nil)
+	status = http.StatusOK
 	if c.goes() {
 		if status, header, answer, err = p.forward(r, c); err != nil {
 			w.WriteHeader(http.StatusBadGateway)
@@ -95,6 +112,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	p.unlock(holder) // before the answer: the caller may write to the items next
 	if fate.reset == after {
 		reset(w)
 		return
@@ -120,6 +138,7 @@ type fate struct {
 	refuse  Fault
 	reset   kind // before or after, if any
 	delay   time.Duration
+	hold    Fault
 	failed  map[int]string // entries that are not to be done, and the codes with which they fail
 	pretend map[int]string // entries that are to be done, and fail nevertheless
 }
@@ -159,6 +178,8 @@ func (p *Proxy) fate(c *call) fate {
 				f.refuse = rule.Fault
 			case slow:
 				f.delay = rule.Fault.delay
+			case hold:
+				f.hold = rule.Fault
 			default:
 				f.reset = rule.Fault.kind
 			}

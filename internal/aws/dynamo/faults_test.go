@@ -1,6 +1,9 @@
 package dynamo_test
 
 import (
+	"context"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -10,7 +13,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/flavorless/flavorless/events"
+	ours "github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/test/conformance"
+	"github.com/flavorless/flavorless/test/dynamolocal"
 	"github.com/flavorless/flavorless/test/faultproxy"
 )
 
@@ -29,10 +35,12 @@ func TestConformanceThroughFaults(t *testing.T) {
 		faultproxy.Rule{Operation: "BatchExecuteStatement", Chance: 0.05, Fault: faultproxy.Partial("ProvisionedThroughputExceeded")},
 		faultproxy.Rule{Operation: "BatchExecuteStatement", Chance: 0.05, Fault: faultproxy.Pretend("InternalServerError")},
 		faultproxy.Rule{Operation: "TransactWriteItems", Chance: 0.05, Fault: faultproxy.Partial("TransactionConflict")},
+		faultproxy.Rule{Operation: "TransactWriteItems", Chance: 0.05, Fault: faultproxy.Refuse(http.StatusBadRequest, "TransactionInProgressException")},
+		faultproxy.Rule{Operation: "UpdateItem", Chance: 0.05, Fault: faultproxy.Refuse(http.StatusBadRequest, "TransactionConflictException")},
 	)
 	conformance.Table(t, func(t *testing.T) conformance.TableUnderTest { return open(t, faulty.URL, endpoint, patient) })
 	for operation, n := range faulty.proxy.Counts() {
-		t.Logf("%s: %d calls, %d with faults", operation, n.Calls, n.Faults)
+		t.Logf("%s: %d calls, %d with faults, %d with conflicts", operation, n.Calls, n.Faults, n.Conflicts)
 	}
 }
 
@@ -51,11 +59,11 @@ func proxy(t testing.TB, endpoint string, rules ...faultproxy.Rule) faultyServer
 
 // patient is how a function sets the client up, but for the times, which are short.
 func patient(o *dynamodb.Options) {
-	o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) {
+	o.Retryer = ours.Retryer(retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = 10
 		o.RateLimiter = ratelimit.None
-		o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return time.Millisecond, nil })
-	})
+		o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) { return time.Millisecond << attempt, nil })
+	}))
 }
 
 // TestLostAnswerThenConflict: a transaction happens, its answer is lost, and the next try of it is cancelled. The batch was
@@ -83,5 +91,102 @@ func TestLostAnswerThenConflict(t *testing.T) {
 	}
 	if n := faulty.proxy.Counts()["TransactWriteItems"].Faults; n != 2 {
 		t.Errorf("%d faults were injected, want 2", n)
+	}
+}
+
+// TestTransactionConflict: DynamoDB refuses a plain write to a record while a transaction counts a batch in it. None of the calls
+// that write records may fail for that.
+func TestTransactionConflict(t *testing.T) {
+	endpoint := judge.Endpoint(t)
+	object := events.Object{Bucket: "b", Key: "uploads/k.csv", ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_700_000_000_000)}
+	origin, err := object.Origin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := func(n int64) events.Batch {
+		return events.Batch{Origin: origin, First: n, Rows: []events.Update{{Offset: n, Person: fmt.Sprint("person ", n), Flavor: "mint"}}}
+	}
+	reading := events.Reading{Format: "csv", Rows: 2, Batches: 2, At: object.Time}
+	apply := func(ctx context.Context, table conformance.TableUnderTest, n int64) error {
+		_, err := table.Store.Apply(ctx, []events.Batch{batch(n)})
+		return err
+	}
+	begin := func(ctx context.Context, table conformance.TableUnderTest) error {
+		_, err := table.Store.Begin(ctx, object)
+		return err
+	}
+	seal := func(ctx context.Context, table conformance.TableUnderTest) error {
+		_, err := table.Store.Seal(ctx, object.UploadID(), reading)
+		return err
+	}
+	for _, test := range []struct {
+		name     string
+		before   []func(context.Context, conformance.TableUnderTest) error
+		call     func(context.Context, conformance.TableUnderTest) error
+		refusals int // of the call's writes, until the transaction happens
+	}{
+		{name: "a new upload begins", call: begin, refusals: 3},
+		{name: "an upload begins that Apply has met before", before: []func(context.Context, conformance.TableUnderTest) error{
+			func(ctx context.Context, table conformance.TableUnderTest) error { return apply(ctx, table, 1) },
+		}, call: begin, refusals: 3},
+		{name: "an upload begins again", before: []func(context.Context, conformance.TableUnderTest) error{begin}, call: begin},
+		{name: "an upload is sealed", before: []func(context.Context, conformance.TableUnderTest) error{begin}, call: seal, refusals: 3},
+		{name: "another batch is counted", before: []func(context.Context, conformance.TableUnderTest) error{begin},
+			call:     func(ctx context.Context, table conformance.TableUnderTest) error { return apply(ctx, table, 3) },
+			refusals: 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			faulty := proxy(t, endpoint)
+			table := open(t, faulty.URL, endpoint, patient)
+			for _, step := range test.before {
+				if err := step(t.Context(), table); err != nil {
+					t.Fatal(err)
+				}
+			}
+			faulty.proxy.Counts()
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			failed := make(chan error, 2)
+			call := func() {
+				err := test.call(ctx, table)
+				if err != nil {
+					stop() // else the transaction waits for refusals that do not come
+				}
+				failed <- err
+			}
+			held := call
+			if test.refusals > 0 {
+				held = func() { go call() }
+			}
+			faulty.proxy.SetRules(faultproxy.Rule{Operation: "TransactWriteItems", Times: 1, Fault: faultproxy.Hold(held, test.refusals)})
+			failed <- apply(ctx, table, 2)
+			for range 2 {
+				if err := <-failed; err != nil {
+					t.Error(err)
+				}
+			}
+			conflicts := 0
+			for _, n := range faulty.proxy.Counts() {
+				conflicts += n.Conflicts
+			}
+			if conflicts < test.refusals {
+				t.Errorf("%d writes were refused for a conflict, want at least %d", conflicts, test.refusals)
+			}
+		})
+	}
+}
+
+// TestClientRetriesConflicts: the functions' client does what patient does in the other tests.
+func TestClientRetriesConflicts(t *testing.T) {
+	endpoint := judge.Endpoint(t)
+	faulty := proxy(t, endpoint,
+		faultproxy.Rule{Operation: "UpdateItem", Times: 1, Fault: faultproxy.Refuse(http.StatusBadRequest, "TransactionConflictException")},
+	)
+	tables := dynamolocal.Create(t, dynamodb.New(dynamolocal.Options(endpoint)), "conflicts")
+	access := ours.Access{Region: "us-east-1", KeyID: "key", Secret: "secret", Endpoint: func(string) string { return faulty.URL }}
+	table := dynamo.New(dynamo.Config{Client: dynamo.Client(access), Uploads: tables.Uploads})
+	object := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_700_000_000_000)}
+	if _, err := table.Begin(t.Context(), object); err != nil {
+		t.Error(err)
 	}
 }

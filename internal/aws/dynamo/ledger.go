@@ -22,6 +22,14 @@ func (t *Table) Begin(ctx context.Context, o events.Object) (events.Upload, erro
 	if err != nil {
 		return events.Upload{}, fmt.Errorf("beginning upload %s of %s: %w: %w", id, o.Key, events.ErrPermanent, err)
 	}
+	// The event may have been delivered before. A read tells so for less than a write whose condition fails, and DynamoDB answers
+	// it also while a transaction that counts a batch holds the record.
+	switch record, err := t.readRecord(ctx, id); {
+	case err == nil && record["key"] != nil:
+		return t.decode(ctx, record)
+	case err != nil && !errors.Is(err, events.ErrNotFound):
+		return events.Upload{}, fmt.Errorf("beginning upload %s: %w", id, err)
+	}
 	e := newExpression()
 	update := t.opening(e, origin) + ", " + e.set("bucket", text(o.Bucket)) + ", " + e.set("key", text(o.Key)) +
 		", " + e.set("versionId", text(o.VersionID)) + ", " + e.set("etag", text(o.ETag)) + ", " + e.set("size", number(o.Size))
