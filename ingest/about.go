@@ -38,3 +38,13 @@ func ofBatches(batches []events.Batch) iter.Seq[string] {
 		}
 	}
 }
+
+func ofChanges(changes []events.Change, indexes []int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, i := range indexes {
+			if !yield(changes[i].Upload()) {
+				return
+			}
+		}
+	}
+}

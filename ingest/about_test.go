@@ -53,7 +53,7 @@ func TestWarningsNameTheirUploads(t *testing.T) {
 		t.Fatal(err)
 	}
 	change, _ := events.NewChange("andy", "", "mint", origins[0].At(0))
-	if err := (&ingest.Announcer{Changes: &flaky{}, Log: logger}).Announce(t.Context(), []events.Change{change}); err != nil {
+	if err := errors.Join((&ingest.Announcer{Changes: &flaky{}, Log: logger}).Announce(t.Context(), []events.Change{change})...); err != nil {
 		t.Fatal(err)
 	}
 	type entry struct {

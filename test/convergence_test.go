@@ -289,7 +289,7 @@ func (h *house) announce() {
 	h.must(err)
 	announcer := &ingest.Announcer{Changes: subscriber{h}, Log: slog.New(slog.DiscardHandler)}
 	for _, r := range records {
-		h.must(announcer.Announce(context.Background(), r.Changes))
+		h.must(errors.Join(announcer.Announce(context.Background(), r.Changes)...))
 		if h.draw("dead", 4) == 0 {
 			h.crash()
 			return

@@ -21,7 +21,7 @@ type feed interface {
 
 // announcer tells subscribers of changes.
 type announcer interface {
-	Announce(ctx context.Context, changes []events.Change) error
+	Announce(ctx context.Context, changes []events.Change) []error
 }
 
 // The pause between two tries, at first and at most: a full disk need not be filled by the log.
@@ -72,7 +72,7 @@ func (a announcing) pending(ctx context.Context) (upload string, err error) {
 		return "", err
 	}
 	for _, r := range records {
-		err := a.announcer.Announce(ctx, r.Changes)
+		err := first(a.announcer.Announce(ctx, r.Changes))
 		if err == nil {
 			err = a.feed.Announced(ctx, r.Seq)
 		}
@@ -81,6 +81,16 @@ func (a announcing) pending(ctx context.Context) (upload string, err error) {
 		}
 	}
 	return "", nil
+}
+
+// first returns the first error that is not nil.
+func first(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // waited waits. It tells whether to go on.

@@ -26,7 +26,7 @@ const (
 	UploadToLive   = "upload_to_live" // duration, of uploads that became live; no labels
 	Changes        = "changes"        // kind: created, changed, removed
 	ChangeDelay    = "change_delay"   // duration, from the upload of a change's row until it is announced; no labels
-	Retries        = "retries"        // queue: ingest, apply
+	Retries        = "retries"        // deliveries that have to come again; queue: ingest, apply; on AWS no labels
 	DeadLetters    = "dead_letters"   // queue: ingest, apply; on AWS no labels
 	Requests       = "http_requests"  // route, status
 	Latency        = "http_latency"   // duration until the answer begins; route

@@ -87,34 +87,35 @@ func count(to Recorder, name string, n int64, outcome string) {
 
 // announcer tells subscribers of changes.
 type announcer interface {
-	Announce(ctx context.Context, changes []events.Change) error
+	Announce(ctx context.Context, changes []events.Change) []error
 }
 
-// Announcer measures what Next announces. It counts changes again that have to be announced again.
+// Announcer measures what Next announces. It counts changes again that are announced again.
 type Announcer struct {
 	Next  announcer
 	To    Recorder
 	Clock func() time.Time // nil: how late changes are is not measured
 }
 
-// Announce counts changes when all of them are announced.
-func (a Announcer) Announce(ctx context.Context, changes []events.Change) error {
-	if err := a.Next.Announce(ctx, changes); err != nil {
-		return err
+// Announce counts the changes that are announced.
+func (a Announcer) Announce(ctx context.Context, changes []events.Change) []error {
+	errs := a.Next.Announce(ctx, changes)
+	var now time.Time
+	if a.Clock != nil {
+		now = a.Clock()
 	}
 	kinds := map[events.Kind]int64{}
-	for _, c := range changes {
+	for i, c := range changes {
+		if errs[i] != nil {
+			continue
+		}
 		kinds[c.Kind]++
+		if a.Clock != nil {
+			a.To.Observe(ChangeDelay, now.Sub(c.Version.Time()))
+		}
 	}
 	for kind, n := range kinds {
 		a.To.Count(Changes, n, Label{"kind", string(kind)})
 	}
-	if a.Clock == nil {
-		return nil
-	}
-	now := a.Clock()
-	for _, c := range changes {
-		a.To.Observe(ChangeDelay, now.Sub(c.Version.Time()))
-	}
-	return nil
+	return errs
 }

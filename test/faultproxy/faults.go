@@ -23,6 +23,7 @@ type Fault struct {
 
 	held     func()
 	refusals int
+	bucket   *bucket
 }
 
 type kind int
@@ -35,6 +36,7 @@ const (
 	partial             // some entries of a batch fail; nothing happens with them
 	pretend             // some entries of a batch are said to have failed, though they have not
 	hold                // a transaction holds its items for longer
+	rate                // refuse what exceeds a rate
 )
 
 // Throttle refuses the call as DynamoDB does when a partition is too busy.
@@ -66,3 +68,32 @@ func Pretend(code string) Fault { return Fault{kind: pretend, code: code} }
 // Hold lets a transaction hold its items: it calls held, and carries out the transaction after that many other writes to the items
 // have been refused.
 func Hold(held func(), refusals int) Fault { return Fault{kind: hold, held: held, refusals: refusals} }
+
+// Rate refuses calls of SNS whose messages exceed a rate. A second's worth may come at once. The clock is asked once for each call.
+// https://docs.aws.amazon.com/general/latest/gr/sns.html#limits_sns
+func Rate(perSecond float64, clock func() time.Time) Fault {
+	f := Refuse(http.StatusTooManyRequests, "Throttled")
+	f.kind, f.bucket = rate, &bucket{perSecond: perSecond, left: perSecond, clock: clock}
+	return f
+}
+
+// bucket is a token bucket.
+type bucket struct {
+	perSecond, left float64
+	clock           func() time.Time
+	last            time.Time
+}
+
+// take reports whether the bucket had n tokens, and takes them if so.
+func (b *bucket) take(n int) bool {
+	now := b.clock()
+	if !b.last.IsZero() {
+		b.left = min(b.perSecond, b.left+b.perSecond*now.Sub(b.last).Seconds())
+	}
+	b.last = now
+	if b.left < float64(n) {
+		return false
+	}
+	b.left -= float64(n)
+	return true
+}

@@ -176,6 +176,10 @@ func (p *Proxy) fate(c *call) fate {
 			switch rule.Fault.kind {
 			case refuse:
 				f.refuse = rule.Fault
+			case rate:
+				if hit = !rule.Fault.bucket.take(max(1, c.entries())); hit {
+					f.refuse = rule.Fault
+				}
 			case slow:
 				f.delay = rule.Fault.delay
 			case hold:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
 
@@ -16,7 +17,8 @@ import (
 
 // announcer is an *ingest.Announcer.
 type announcer interface {
-	Announce(ctx context.Context, changes []events.Change) error
+	// Announce returns one error a change.
+	Announce(ctx context.Context, changes []events.Change) []error
 }
 
 // Announce tells subscribers what changed in the table.
@@ -31,24 +33,17 @@ const announceSource = "announce"
 // succeeded, so a record that never can must not be reported: it would hold up all the others of its shard until it is
 // given up, and what then reaches the function's failure queue is not the record but its place in a stream that forgets
 // after a day. https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+//
+// It reports the first record that has to come again, since Lambda repeats that one and all behind it.
 func (a Announce) Handle(ctx context.Context, event lambdaevents.DynamoDBEvent) (lambdaevents.DynamoDBEventResponse, error) {
 	done := lambdaevents.DynamoDBEventResponse{BatchItemFailures: []lambdaevents.DynamoDBBatchItemFailure{}}
 	records := make([]record, len(event.Records))
 	for i, r := range event.Records {
 		records[i] = decode(r)
 	}
-	all := a.announce(ctx, records)
-	if all == nil {
-		return done, nil
-	}
-	// If it is nobody's fault, all come again. Otherwise it shows one by one whose it is; the first that has to come again
-	// ends that, since Lambda repeats all behind it, too.
+	errs := a.announce(ctx, records)
 	for i, r := range event.Records {
-		err := all
-		if errors.Is(all, events.ErrPermanent) {
-			err = a.announce(ctx, records[i:i+1])
-		}
-		err = a.settle(ctx, err, announceSource, r.EventID, func() queues.DeadLetter { return records[i].letter(r) })
+		err := a.settle(ctx, errs[i], announceSource, r.EventID, func() queues.DeadLetter { return records[i].letter(r) })
 		if err == nil {
 			continue
 		}
@@ -56,27 +51,33 @@ func (a Announce) Handle(ctx context.Context, event lambdaevents.DynamoDBEvent) 
 		if number == "" {
 			return done, errors.Join(errNoID, err)
 		}
+		a.Metrics.Count(metrics.Retries, 1)
+		if i == 0 && !slices.Contains(errs, nil) {
+			return done, errAllFailed(err)
+		}
 		done.BatchItemFailures = append(done.BatchItemFailures, lambdaevents.DynamoDBBatchItemFailure{ItemIdentifier: number})
 		return done, nil
 	}
 	return done, nil
 }
 
-// announce publishes what these records changed, or returns the first error that one of them has.
-func (a Announce) announce(ctx context.Context, records []record) error {
+// announce publishes what these records changed, and returns one error per record.
+func (a Announce) announce(ctx context.Context, records []record) []error {
+	errs := make([]error, len(records))
 	changes := make([]events.Change, 0, len(records))
-	for _, r := range records {
-		if r.err != nil {
-			return r.err
-		}
-		if r.changed {
-			changes = append(changes, r.change)
+	index := make([]int, 0, len(records)) // of each change among records
+	for i, r := range records {
+		if errs[i] = r.err; r.err == nil && r.changed {
+			changes, index = append(changes, r.change), append(index, i)
 		}
 	}
 	if len(changes) == 0 {
-		return nil
+		return errs
 	}
-	return metrics.Announcer{Next: a.Announcer, To: a.Metrics}.Announce(ctx, changes)
+	for n, err := range (metrics.Announcer{Next: a.Announcer, To: a.Metrics}).Announce(ctx, changes) {
+		errs[index[n]] = err
+	}
+	return errs
 }
 
 // record is what a stream record says.

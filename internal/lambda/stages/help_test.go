@@ -45,6 +45,12 @@ func common(t *testing.T, dead *grave) stages.Common {
 	}
 }
 
+// counts are the counters of a metrics.Recorder.
+type counts map[string]int64
+
+func (c counts) Count(name string, n int64, _ ...metrics.Label)        { c[name] += n }
+func (c counts) Observe(_ string, _ time.Duration, _ ...metrics.Label) {}
+
 // fate fails for what has these words in it.
 func fate(s string) error {
 	switch {
