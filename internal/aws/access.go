@@ -4,6 +4,7 @@
 package aws
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"time"
@@ -24,6 +25,11 @@ type Access struct {
 	// Endpoint gives the URL of a service by its SDK name ("S3", "DYNAMODB"); empty or nil: Amazon's own. Tests point it
 	// at what speaks the protocol.
 	Endpoint func(service string) string
+
+	// ResponseTimeout is how long a service may take until its answer to one request begins. After it the request is made again, on
+	// another connection. It must be a small part of what a function has, or a connection that hangs fails the whole
+	// invocation. ResponseTimeout by default.
+	ResponseTimeout time.Duration
 }
 
 // Config is for the clients of one service.
@@ -31,7 +37,7 @@ func (a Access) Config(service string) aws.Config {
 	c := aws.Config{
 		Region:      a.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(a.KeyID, a.Secret, a.Token),
-		HTTPClient:  httpClient(),
+		HTTPClient:  httpClient(cmp.Or(a.ResponseTimeout, ResponseTimeout)),
 		Retryer:     func() aws.Retryer { return Retryer(retry.NewStandard()) },
 	}
 	if a.Endpoint != nil {
@@ -42,15 +48,16 @@ func (a Access) Config(service string) aws.Config {
 	return c
 }
 
-// Bounds of a single request. A service that does not answer within these will not answer at all; the SDK's own bounds
-// would spend most of a function's time on one attempt. There is none for the whole of a request: bodies may be long.
+// ResponseTimeout is the default of Access.ResponseTimeout. A service that does not answer within it will not answer at all; the
+// SDK's own timeouts would spend most of a function's time on one attempt. Nothing bounds the whole of a request: bodies may be long.
+const ResponseTimeout = 10 * time.Second
+
 const (
-	dialTimeout     = 2 * time.Second
-	responseTimeout = 10 * time.Second
-	connections     = 64 // kept per service: more than any adapter uses at a time
+	dialTimeout = 2 * time.Second
+	connections = 64 // kept per service: more than any adapter uses at a time
 )
 
-func httpClient() *awshttp.BuildableClient {
+func httpClient(responseTimeout time.Duration) *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
 		WithTransportOptions(func(t *http.Transport) {

@@ -36,6 +36,7 @@ func TestDeployment(t *testing.T) {
 		{"a file of a hundred continuations", testLoop},
 		{"a race", testRace},
 		{"a long report of a reading that fails", testLongReport},
+		{"a service that does not answer", testHung},
 		{"nothing left over", testNothingLeft},
 		{"roles", testRoles},
 	} {

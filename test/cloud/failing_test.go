@@ -316,6 +316,30 @@ func testLongReport(t *testing.T, d *deployment) {
 	}
 }
 
+// testHung: the first answer that a reader waits for never comes. It asks again, and answers within the time it has.
+func testHung(t *testing.T, d *deployment) {
+	release := make(chan struct{})
+	defer close(release)
+	var readers sync.WaitGroup
+	for path, reader := range map[string]struct{ function, action string }{
+		"/team": {"TeamLambdaFunction", "dynamodb:Query"}, "/ice-cream/andy": {"LookupLambdaFunction", "dynamodb:GetItem"},
+		"/uploads": {"UploadsLambdaFunction", "dynamodb:Query"},
+	} {
+		var once sync.Once
+		remove := d.Door.On(reader.function, reader.action, func() int {
+			once.Do(func() { <-release })
+			return 0
+		})
+		defer remove()
+		readers.Go(func() {
+			if got := d.ask(t, http.MethodGet, path, d.token); got.status != http.StatusOK {
+				t.Errorf("GET %s: %d %s", path, got.status, got.body)
+			}
+		})
+	}
+	readers.Wait()
+}
+
 // testNothingLeft: every message was worked off, and no dead letter is there that no test has taken. A span that reaches
 // apply, or a batch that reaches ingest, would be one.
 func testNothingLeft(t *testing.T, d *deployment) {

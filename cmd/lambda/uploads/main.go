@@ -19,7 +19,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 	if err := env.Err(); err != nil {
 		return nil, err
 	}
-	tools, access := shell.NewTools(function), clients.For(account)
+	tools, access := shell.NewTools(function), clients.ForReader(account)
 	table := dynamo.New(dynamo.Config{
 		Client: dynamo.Client(access), Favorites: cfg.FavoritesTable, Uploads: cfg.UploadsTable, Logger: tools.Log,
 	})
