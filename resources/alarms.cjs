@@ -1,5 +1,7 @@
 // When to call someone. What to do then stands in docs/operations.md, by the alarm's name.
 const functions = ['ingest', 'apply', 'announce', 'team', 'lookup', 'uploads', 'authorizer'];
+// Functions that report failures item by item. Lambda counts such an invocation as a success, so Errors says nothing of it.
+const reporting = ['ingest', 'apply', 'announce'];
 const queuesOfTheDead = ['ApplyDead', 'ResumeDead', 'UpdatesUndelivered', 'IngestDead', 'AnnounceDead'];
 
 const capitalized = (name) => name[0].toUpperCase() + name.slice(1);
@@ -32,6 +34,7 @@ module.exports = async ({ resolveVariable }) => {
   });
   const sum = { Statistic: 'Sum' };
   const lasting = { EvaluationPeriods: 5, DatapointsToAlarm: 3 }; // minutes
+  const repeated = { EvaluationPeriods: 5, DatapointsToAlarm: 2 };
 
   const alarms = {
     ApplyQueueAgeAlarm: alarm('updates wait for more than ten minutes to be applied', ['AWS/SQS', 'ApproximateAgeOfOldestMessage', { QueueName: queueName('ApplyQueue') }], 600, lasting),
@@ -66,6 +69,14 @@ module.exports = async ({ resolveVariable }) => {
       },
     },
   };
+  for (const name of reporting) {
+    // One delivery that comes again is no news, two within five minutes are. Of the resume queue the second would come after half an
+    // hour. test/template computes that each of these goes off within ten minutes.
+    alarms[`${capitalized(name)}RetriesAlarm`] = alarm(`${name} fails with some of what it is given, which comes again`, ['flavorless', 'retries', { function: name, stage }], 0, {
+      ...sum,
+      ...(name !== 'ingest' && repeated),
+    });
+  }
   for (const id of queuesOfTheDead) {
     alarms[`${id}Alarm`] = alarm(`something waits in ${id}`, ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', { QueueName: queueName(id) }], 0);
   }

@@ -26,7 +26,10 @@ module.exports = async ({ resolveVariable }) => {
         [{ expression: 'age / 1000', label: 'announce' }],
         ['AWS/Lambda', 'IteratorAge', ...lambda('Announce'), as('announce, ms', 'Maximum', { id: 'age', visible: false })],
       ]],
-      ['Function errors', ['Ingest', 'Apply', 'Announce', 'Team', 'Lookup', 'Uploads'].map((name) => ['AWS/Lambda', 'Errors', ...lambda(name), as(name.toLowerCase())])],
+      ['Function errors and retried deliveries', [
+        ...['ingest', 'apply', 'announce'].map((name) => ['flavorless', 'retries', 'function', name, 'stage', stage, as(`${name}: deliveries that come again`)]),
+        ...['Ingest', 'Apply', 'Announce', 'Team', 'Lookup', 'Uploads'].map((name) => ['AWS/Lambda', 'Errors', ...lambda(name), as(name.toLowerCase())]),
+      ]],
     ],
     [
       ['Uploads', [

@@ -21,6 +21,20 @@ module.exports = async ({ resolveVariable }) => {
     error: '$context.error.responseType',
     functionRequest: '$context.awsEndpointRequestId', // requestId in the function's log
   };
+  const limits = async (rate, burst) => ({
+    ThrottlingRateLimit: Number(await resolveVariable(`param:${rate}`)),
+    ThrottlingBurstLimit: Number(await resolveVariable(`param:${burst}`)),
+  });
+  // Settings of one method replace those of all methods, and do not add to them: each has to state everything.
+  const settings = (HttpMethod, ResourcePath, limits) => ({
+    HttpMethod,
+    ResourcePath,
+    MetricsEnabled: true,
+    LoggingLevel: 'ERROR', // INFO would log the path of each request
+    DataTraceEnabled: false, // it would log tokens
+    ...limits,
+  });
+  const lists = await limits('listRequestsPerSecond', 'listRequestBurst');
   return {
     Resources: {
       ApiStage: {
@@ -33,15 +47,9 @@ module.exports = async ({ resolveVariable }) => {
           TracingEnabled: false, // the gateway's segments hold whole URLs; those of the functions hold none
           AccessLogSetting: { DestinationArn: { 'Fn::GetAtt': ['AccessLog', 'Arn'] }, Format: JSON.stringify(format) },
           MethodSettings: [
-            {
-              HttpMethod: '*',
-              ResourcePath: '/*',
-              MetricsEnabled: true,
-              LoggingLevel: 'ERROR', // INFO would log the path of each request
-              DataTraceEnabled: false, // it would log tokens
-              ThrottlingRateLimit: await resolveVariable('param:requestsPerSecond'),
-              ThrottlingBurstLimit: await resolveVariable('param:requestBurst'),
-            },
+            settings('*', '/*', await limits('requestsPerSecond', 'requestBurst')),
+            // A slash in a path is ~1 here.
+            ...['/~1team', '/~1uploads'].flatMap((path) => ['GET', 'HEAD'].map((method) => settings(method, path, lists))),
           ],
         },
       },
@@ -51,7 +59,8 @@ module.exports = async ({ resolveVariable }) => {
         // A deployment is a snapshot: what comes later is not in it.
         DependsOn: [
           'GatewayUnauthorized', 'GatewayForbidden', 'GatewayNoRoute', 'GatewayNotFound', 'GatewayNotSigned', 'GatewayThrottled',
-          'GatewayAuthorizerFailure', 'GatewayAuthorizerConfiguration', 'GatewayTimeout', 'Gateway4xx', 'Gateway5xx',
+          'GatewayAuthorizerFailure', 'GatewayAuthorizerConfiguration', 'GatewayTimeout', 'GatewayFunctionFailure', 'GatewayFunctionConfiguration',
+          'Gateway4xx', 'Gateway5xx',
         ],
         Properties: { StageName: { Ref: 'AWS::NoValue' } }, // else it would make the stage itself
       },

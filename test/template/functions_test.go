@@ -2,6 +2,7 @@ package template_test
 
 import (
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/lambda/clients"
 )
 
 // functions: those there should be, made of what lambdazip packs, seen in traces.
@@ -45,6 +48,32 @@ func functions(t *template) (c complaints) {
 	for _, id := range t.of(aMapping) {
 		if queue := target(t.get(id, "EventSourceArn")); t.is(queue, aQueue) && number(t.get(id, "ScalingConfig", "MaximumConcurrency"), 0) < 2 {
 			c.add("%s: a full queue takes all of the account's concurrency; no MaximumConcurrency", id)
+		}
+		// What exceeds it is throttled, and a throttled message is received in vain.
+		// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+		function := target(t.get(id, "FunctionName"))
+		most := number(t.get(id, "ScalingConfig", "MaximumConcurrency"), 0)
+		if reserved := number(t.get(function, "ReservedConcurrentExecutions"), math.Inf(1)); reserved < 2*most {
+			c.add("%s: %v of its invocations may run at a time, and %s alone may take %v", function, reserved, id, most)
+		}
+	}
+	return c
+}
+
+// hanging: a request to a service that is never answered ends after a while. What is left then must be enough for another one, for
+// the pause before it, and for the function to say how it went.
+func hanging(t *template) (c complaints) {
+	for _, id := range t.of(aFunction) {
+		timeout := aws.ResponseTimeout
+		switch {
+		case id == "AuthorizerLambdaFunction":
+			continue // it asks the issuer, with timeouts of its own
+		case behindGateway(t, id):
+			timeout = clients.ReaderTimeout
+		}
+		const pause = 2.0 // seconds: the SDK's second at most, and that of package shell
+		if has, needs := number(t.get(id, "Timeout"), 3), 2*timeout.Seconds()+pause; has < needs {
+			c.add("%s: has %v seconds, and a hung request takes %v: there is no time for another one", id, has, timeout)
 		}
 	}
 	return c

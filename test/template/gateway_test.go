@@ -22,17 +22,38 @@ const (
 	aStage           = "AWS::ApiGateway::Stage"
 )
 
-// description is api/openapi.yaml, as far as routes go: by path, whether a token is wanted.
-var description = sync.OnceValues(func() (map[string]bool, error) {
+// documented is api/openapi.yaml, as far as the gateway is concerned.
+type documented struct {
+	Security []any                     `yaml:"security"`
+	Paths    map[string]map[string]any `yaml:"paths"`
+}
+
+var document = sync.OnceValues(func() (document documented, err error) {
 	src, err := os.ReadFile(filepath.Join(root, "api", "openapi.yaml"))
 	if err != nil {
-		return nil, err
+		return document, err
 	}
-	var document struct {
-		Security []any                     `yaml:"security"`
-		Paths    map[string]map[string]any `yaml:"paths"`
+	return document, yaml.Unmarshal(src, &document)
+})
+
+// lists returns the documented paths whose answers are as long as the client asks, by the parameter limit.
+func lists() ([]string, error) {
+	document, err := document()
+	var paths []string
+	for _, path := range slices.Sorted(maps.Keys(document.Paths)) {
+		for _, parameter := range list(at(document.Paths[path]["get"], "parameters")) {
+			if at(parameter, "name") == "limit" {
+				paths = append(paths, path)
+			}
+		}
 	}
-	if err := yaml.Unmarshal(src, &document); err != nil {
+	return paths, err
+}
+
+// description gives the routes of api/openapi.yaml: by path, whether a token is wanted.
+var description = sync.OnceValues(func() (map[string]bool, error) {
+	document, err := document()
+	if err != nil {
 		return nil, err
 	}
 	closed := map[string]bool{}
@@ -166,6 +187,7 @@ var gatewayStatuses = map[string]string{
 	"UNAUTHORIZED": "401", "ACCESS_DENIED": "403", "THROTTLED": "429",
 	"MISSING_AUTHENTICATION_TOKEN": "404", "RESOURCE_NOT_FOUND": "404", "INVALID_SIGNATURE": "404",
 	"AUTHORIZER_FAILURE": "503", "AUTHORIZER_CONFIGURATION_ERROR": "503", "INTEGRATION_TIMEOUT": "503",
+	"INTEGRATION_FAILURE": "503", "API_CONFIGURATION_ERROR": "503",
 	"DEFAULT_4XX": "", "DEFAULT_5XX": "", // all others: each would be none of ours to have another status
 }
 
@@ -292,21 +314,44 @@ func stage(t *template) (c complaints) {
 	if strings.Contains(strings.ToLower(format), "header") || strings.Contains(format, "claims") {
 		c.add("%s: the access log tells tokens: %s", id, format)
 	}
-	settings := list(t.get(id, "MethodSettings"))
-	if len(settings) != 1 || at(settings[0], "HttpMethod") != "*" || at(settings[0], "ResourcePath") != "/*" {
+	settings := map[string]any{} // by method and path
+	for _, setting := range list(t.get(id, "MethodSettings")) {
+		method := text(at(setting, "HttpMethod")) + " " + text(at(setting, "ResourcePath"))
+		settings[method] = setting
+		if at(setting, "DataTraceEnabled") != false {
+			c.add("%s: %s logs whole requests, tokens and all", id, method)
+		}
+		if at(setting, "MetricsEnabled") != true {
+			c.add("%s: %s has no metrics by route", id, method)
+		}
+		for _, limit := range limits {
+			if number(at(setting, limit), 0) <= 0 {
+				c.add("%s: %s has no %s", id, method, limit)
+			}
+		}
+	}
+	all := settings["* /*"]
+	if all == nil {
 		c.add("%s: settings are not of all methods", id)
 		return c
 	}
-	if at(settings[0], "DataTraceEnabled") != false {
-		c.add("%s: logs whole requests, tokens and all", id)
+	// The limits are those of each method, so one that reads much needs its own.
+	// https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+	paths, err := lists()
+	if err != nil || len(paths) == 0 {
+		c.add("api/openapi.yaml: %d lists, %v", len(paths), err)
 	}
-	if at(settings[0], "MetricsEnabled") != true {
-		c.add("%s: has no metrics by route", id)
-	}
-	for _, limit := range []string{"ThrottlingRateLimit", "ThrottlingBurstLimit"} {
-		if number(at(settings[0], limit), 0) <= 0 {
-			c.add("%s: no %s", id, limit)
+	for _, path := range paths {
+		for _, method := range []string{"GET", "HEAD"} {
+			setting := settings[method+" /"+strings.ReplaceAll(path, "/", "~1")]
+			for _, limit := range limits {
+				if number(at(setting, limit), 0) >= number(at(all, limit), 0) || setting == nil {
+					c.add("%s: %s %s may be asked for as often as what is cheap: %s", id, method, path, limit)
+				}
+			}
 		}
 	}
 	return c
 }
+
+var limits = []string{"ThrottlingRateLimit", "ThrottlingBurstLimit"}

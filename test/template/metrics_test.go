@@ -9,7 +9,7 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-// measured has our own metrics that are watched, with the one label that each has and who measures it.
+// measured has our own metrics that are watched, with the one label that each has, if any, and who measures it.
 var measured = map[string]struct {
 	label     string
 	values    []string
@@ -17,6 +17,7 @@ var measured = map[string]struct {
 }{
 	metrics.Rows:           {"outcome", []string{"applied", "superseded", "rejected"}, []string{"apply", "ingest"}},
 	metrics.Uploads:        {"status", []string{"live", "failed"}, []string{"apply", "ingest"}},
+	metrics.Retries:        {functions: []string{"ingest", "apply", "announce"}},
 	metrics.Authorizations: {"result", []string{"allowed", "unauthorized", "forbidden", "unavailable"}, []string{"authorizer"}},
 }
 
@@ -34,8 +35,11 @@ func watched(t *template) (c complaints) {
 		switch m.namespace {
 		case metrics.Namespace:
 			known, there := measured[m.name]
-			want := map[string]string{"function": m.dimensions["function"], "stage": stage, known.label: m.dimensions[known.label]}
-			if !there || !slices.Contains(known.values, m.dimensions[known.label]) || !slices.Contains(known.functions, m.dimensions["function"]) ||
+			want := map[string]string{"function": m.dimensions["function"], "stage": stage}
+			if known.label != "" {
+				want[known.label] = m.dimensions[known.label]
+			}
+			if !there || known.label != "" && !slices.Contains(known.values, m.dimensions[known.label]) || !slices.Contains(known.functions, m.dimensions["function"]) ||
 				!maps.Equal(want, m.dimensions) {
 				c.add("%s: nobody measures %s of %v", m.by, m.name, m.dimensions)
 			}

@@ -103,6 +103,7 @@ func byAnybody(action, resource string) map[string]any {
 }
 
 const (
+	failuresRule    = "a function that fails with everything is noticed within ten minutes"
 	protocolsRule   = "subscriptions are limited to encrypted protocols and known accounts"
 	tlsRule         = "buckets, queues and topics require TLS"
 	applyMapping    = "ApplyEventSourceMappingSQSApplyQueue"
@@ -162,6 +163,18 @@ var faults = []fault{
 	{"loops are allowed where they are meant", "through a topic", grant("ApplyRole", "sns:Publish", ref("UpdatesTopic"))},
 	{"loops are allowed where they are meant", "through a queue by its name", grant("ApplyRole", []any{"sqs:SendMessage"}, map[string]any{"Fn::Sub": "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:flavorless-test-apply"})},
 	{"loops are allowed where they are meant", "through another function", grant("ApplyRole", "s3:PutObject", map[string]any{"Fn::Sub": "${UploadsBucket.Arn}/*"})},
+	{failuresRule, "errors alone", remove("ApplyRetriesAlarm")},
+	{failuresRule, "of a stream", remove("AnnounceRetriesAlarm")},
+	{failuresRule, "of the resume queue", remove("IngestRetriesAlarm")},
+	{failuresRule, "on another function", replace("ApplyRetriesAlarm", `"apply"`, `"ingest"`)},
+	{failuresRule, "on another metric", set("ApplyRetriesAlarm", "dead_letters", "MetricName")},
+	{failuresRule, "at the tenth failure in a minute", set("ApplyRetriesAlarm", 9.0, "Threshold")},
+	{failuresRule, "on an average", set("AnnounceRetriesAlarm", "Average", "Statistic")},
+	{failuresRule, "a longer period", set("ApplyRetriesAlarm", 300.0, "Period")},
+	{failuresRule, "failures in five minutes of five", set("ApplyRetriesAlarm", 5.0, "DatapointsToAlarm")},
+	{failuresRule, "a longer visibility timeout", set("ApplyQueue", 360.0, "VisibilityTimeout")},
+	{failuresRule, "two failures of what comes every half an hour", set("IngestRetriesAlarm", 2.0, "EvaluationPeriods")},
+	{failuresRule, "a slower function", set("IngestLambdaFunction", 600.0, "Timeout")},
 
 	{"one role for each function", "a shared role", set("TeamLambdaFunction", map[string]any{"Fn::GetAtt": []any{"LookupRole", "Arn"}}, "Role")},
 	{"one role for each function", "for anybody to assume", set("TeamRole", map[string]any{"AWS": "*", "Service": "lambda.amazonaws.com"}, "AssumeRolePolicyDocument", "Statement", 0, "Principal")},
@@ -260,6 +273,10 @@ var faults = []fault{
 	{"functions are what we build", "no traces", without("TeamLambdaFunction", "TracingConfig")},
 	{"functions are what we build", "longer than the gateway waits", set("TeamLambdaFunction", 30.0, "Timeout")},
 	{"functions are what we build", "all of the account's concurrency", without(applyMapping, "ScalingConfig")},
+	{"functions are what we build", "less reserved than its queue may take", set("IngestLambdaFunction", 10.0, "ReservedConcurrentExecutions")},
+
+	{"a hung request can be made again", "a reader with as long as one request", set("LookupLambdaFunction", 2.0, "Timeout")},
+	{"a hung request can be made again", "a faster apply", set("ApplyLambdaFunction", 20.0, "Timeout")},
 
 	{"environment holds no secret", "by name", set("TeamLambdaFunction", "x", "Environment", "Variables", "CLIENT_SECRET")},
 	{"environment holds no secret", "by value", set("TeamLambdaFunction", "AKIA"+"ABCDEFGHIJKLMNOP", "Environment", "Variables", "SOMETHING")},
@@ -296,6 +313,8 @@ var faults = []fault{
 	{"the gateway speaks as the API does", "plain JSON", replace("GatewayForbidden", "application/problem+json", "application/json")},
 	{"the gateway speaks as the API does", "unreadable to pages", without("Gateway5xx", "ResponseParameters", "gatewayresponse.header.Access-Control-Allow-Origin")},
 	{"the gateway speaks as the API does", "401 without a challenge", without("GatewayUnauthorized", "ResponseParameters", "gatewayresponse.header.WWW-Authenticate")},
+	{"the gateway speaks as the API does", "502 for want of concurrency", remove("GatewayFunctionFailure")},
+	{"the gateway speaks as the API does", "500 for want of concurrency", without("GatewayFunctionConfiguration", "StatusCode")},
 	{"the gateway speaks as the API does", "503 without a time", without("GatewayTimeout", "ResponseParameters", "gatewayresponse.header.Retry-After")},
 
 	{"the stage logs, limits and shows all", "no access log", without("ApiStage", "AccessLogSetting")},
@@ -303,6 +322,13 @@ var faults = []fault{
 	{"the stage logs, limits and shows all", "tokens in the log", replace("ApiStage", "$context.resourcePath", "$context.authorizer.claims")},
 	{"the stage logs, limits and shows all", "tokens in traces", set("ApiStage", true, "MethodSettings", 0, "DataTraceEnabled")},
 	{"the stage logs, limits and shows all", "no limit", without("ApiStage", "MethodSettings", 0, "ThrottlingRateLimit")},
+	{"the stage logs, limits and shows all", "no limit of one method", without("ApiStage", "MethodSettings", 1, "ThrottlingBurstLimit")},
+	{"the stage logs, limits and shows all", "lists as often as people", set("ApiStage", 200.0, "MethodSettings", 1, "ThrottlingRateLimit")},
+	{"the stage logs, limits and shows all", "another list", replace("ApiStage", "/~1uploads", "/~1upload")},
+	{"the stage logs, limits and shows all", "only one method of a list", replace("ApiStage", `"HEAD"`, `"PUT"`)},
+	{"the stage logs, limits and shows all", "a path without its encoding", replace("ApiStage", "/~1team", "/team")},
+	{"the stage logs, limits and shows all", "tokens in traces of one method", set("ApiStage", true, "MethodSettings", 2, "DataTraceEnabled")},
+	{"the stage logs, limits and shows all", "one method without metrics", without("ApiStage", "MethodSettings", 2, "MetricsEnabled")},
 	{"the stage logs, limits and shows all", "shown too early", func(t *template) {
 		deployment := t.Resources[t.of(aDeployment)[0]]
 		deployment.DependsOn = slices.DeleteFunc(list(deployment.DependsOn), func(id any) bool { return id == "Gateway5xx" })

@@ -170,6 +170,48 @@ func TestSubscriberAccounts(t *testing.T) {
 	}
 }
 
+// TestOptions packages with all that is off by default.
+func TestOptions(t *testing.T) {
+	needTools(t)
+	src, err := osls(t.Context(), t.TempDir(), "--param", "maxReadUnits=8000", "--param", "monthlyBudget=50", "--param", "ingestConcurrency=50",
+		"--param", "readerConcurrency=100", "--param", "announceParallelization=10", "--param", "listRequestsPerSecond=3", "--param", "listRequestBurst=5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tpl := parse(t, src)
+	for _, complaint := range judge(tpl, rules...) {
+		t.Error(complaint)
+	}
+	for _, test := range []struct {
+		id   string
+		path []string
+		want any
+	}{
+		{"FavoritesTable", []string{"OnDemandThroughput", "MaxReadRequestUnits"}, 8000.0},
+		{"Budget", []string{"Budget", "BudgetLimit", "Amount"}, 50.0},
+		{"IngestLambdaFunction", []string{"ReservedConcurrentExecutions"}, 50.0},
+		{"TeamLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
+		{"LookupLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
+		{"UploadsLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
+		{"AuthorizerLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
+		{announceMapping, []string{"ParallelizationFactor"}, 10.0},
+	} {
+		if got := tpl.get(test.id, test.path...); got != test.want {
+			t.Errorf("%s of %s is %v, want %v", strings.Join(test.path, "."), test.id, got, test.want)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "template.json")
+	if err := os.WriteFile(file, src, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := exec.CommandContext(t.Context(), "cfn-lint", "--regions", "us-east-1", "--ignore-checks", "W3005", "--template", file).CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, said)
+	}
+	if src, err := osls(t.Context(), t.TempDir(), "--param", "monthlyBudget=50", "--param", "alarmEmail="); err == nil {
+		t.Errorf("a budget that nobody is told of packages:\n%.200s", src)
+	}
+}
+
 // varying is what differs between two packagings: the deployment's id, and the folder of the zips.
 var varying = regexp.MustCompile(`ApiGatewayDeployment\d+|serverless/flavorless/test/[^/"]+/`)
 

@@ -2,8 +2,11 @@ package template_test
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
+
+	"github.com/flavorless/flavorless/internal/metrics"
 )
 
 const (
@@ -200,6 +203,71 @@ func alarms(t *template) (c complaints) {
 	want("", "flavorless uploads", "failed uploads")
 	want("", "flavorless authorizations", "keys that can't be had")
 	return c
+}
+
+// Times that the template does not state, in seconds.
+const (
+	noticed   = 10 * 60 // within this someone has to be called when a function fails with all that it is given
+	evaluated = 60      // from the end of a period until CloudWatch has the metric and evaluates the alarm
+	// held is how long a stream may hold back a batch that failed. It is not documented.
+	held = 60
+)
+
+// failures: Lambda takes an invocation that reports its failures for a success. Errors stays 0, and a message that was received
+// three times is left out of its queue's age. So the function itself counts what comes again, and an alarm on that has to go off in
+// time even if there is a single message.
+// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+func failures(t *template) (c complaints) {
+	watched := alarmed(t)
+	for _, id := range t.of(aMapping) {
+		if !slices.Contains(texts(t.get(id, "FunctionResponseTypes")), "ReportBatchItemFailures") {
+			continue // then an error of the function is all that there is
+		}
+		function := target(t.get(id, "FunctionName"))
+		// A delivery takes up to timeout to fail, and comes again interval after the one before.
+		timeout := number(t.get(function, "Timeout"), 3)
+		interval := timeout + held
+		if queue := target(t.get(id, "EventSourceArn")); t.is(queue, aQueue) {
+			interval = number(t.get(queue, "VisibilityTimeout"), 30)
+		}
+		soonest := math.Inf(1)
+		name := strings.ToLower(strings.TrimSuffix(function, "LambdaFunction"))
+		for _, m := range watched {
+			if m.namespace == metrics.Namespace && m.name == metrics.Retries && m.dimensions["function"] == name {
+				soonest = min(soonest, goesOff(t, m.by, timeout, interval))
+			}
+		}
+		if soonest > noticed {
+			c.add("%s: when it fails with all that %s brings, someone is called after %v seconds; want %d at most", function, id, soonest, noticed)
+		}
+	}
+	return c
+}
+
+// goesOff returns how many seconds after the first delivery an alarm goes off that counts one failure every interval seconds;
+// infinity if it never does.
+func goesOff(t *template, alarm string, timeout, interval float64) float64 {
+	period, periods := number(t.get(alarm, "Period"), 0), number(t.get(alarm, "EvaluationPeriods"), 0)
+	points := number(t.get(alarm, "DatapointsToAlarm"), periods)
+	above := number(t.get(alarm, "Threshold"), math.Inf(1))
+	if t.get(alarm, "Statistic") != "Sum" || t.get(alarm, "ComparisonOperator") != "GreaterThanThreshold" || period == 0 {
+		return math.Inf(1)
+	}
+	// In each period that counts there must be more failures than the threshold. If they come less often than periods, there is one.
+	needed := math.Floor(above) + 1
+	if needed > 1 && needed > math.Floor(period/interval) {
+		return math.Inf(1)
+	}
+	// From the first to the last of the periods that count. One delivery may fail at once, and the next one take its whole time.
+	span := (points - 1) * max(interval, period)
+	if points > 1 {
+		span += timeout
+	}
+	if span > (periods-1)*period {
+		return math.Inf(1)
+	}
+	return timeout + span + period + evaluated
 }
 
 // measures tells whether an alarm is on a metric ("<namespace> <name>") of the resource of that id, or of any if it is "".

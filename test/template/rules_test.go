@@ -17,6 +17,7 @@ var rules = []rule{
 	{"messages go where they belong", filters},
 	{"every trouble has an alarm", alarms},
 	{"alarms call someone", alarmActions},
+	{"a function that fails with everything is noticed within ten minutes", failures},
 	// iam_test.go
 	{"one role for each function", roles},
 	{"no wildcards", wildcards},
@@ -39,6 +40,7 @@ var rules = []rule{
 	{"queues and topics are encrypted", encryption},
 	// functions_test.go
 	{"functions are what we build", functions},
+	{"a hung request can be made again", hanging},
 	{"environment holds no secret", secrets},
 	{"logs end", logs},
 	// loops_test.go
