@@ -44,7 +44,7 @@ func (h *handler) changes(r *http.Request, q query, who Claims) (reply, error) {
 	}
 	ctx, stop := context.WithCancelCause(r.Context())
 	done := func() { stop(nil); <-h.followers }
-	log, err := h.openLog(ctx, from)
+	position, log, err := h.openLog(ctx, from)
 	if err != nil {
 		done()
 		return reply{}, err
@@ -54,7 +54,7 @@ func (h *handler) changes(r *http.Request, q query, who Claims) (reply, error) {
 		if !who.Expires.IsZero() { // whoever comes back then has to have another token
 			defer time.AfterFunc(who.Expires.Sub(h.Clock()), func() { stop(errExpired) }).Stop()
 		}
-		out := &eventWriter{w: w, control: http.NewResponseController(w), patience: h.Patience}
+		out := &eventWriter{w: w, control: http.NewResponseController(w), patience: h.Patience, passed: position}
 		cause := out.follow(ctx, stop, h.Heartbeat, log, filter)
 		h.Logger.DebugContext(ctx, "a follower of the changes has gone", "why", cause)
 	}}, nil
@@ -63,29 +63,30 @@ func (h *handler) changes(r *http.Request, q query, who Claims) (reply, error) {
 var errExpired = errors.New("the token has expired")
 
 // openLog makes a panic on the way an error, so that the follower's place is given back.
-func (h *handler) openLog(ctx context.Context, from events.Start) (log iter.Seq2[events.Announced, error], err error) {
+func (h *handler) openLog(ctx context.Context, from events.Start) (position uint64, log iter.Seq2[events.Announced, error], err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v", v)
 		}
 	}()
-	log, err = h.Changes.Changes(ctx, from)
+	position, log, err = h.Changes.Changes(ctx, from)
 	if errors.Is(err, events.ErrForgotten) {
-		return nil, newProblem(http.StatusGone, "the changes since then are not kept; read GET /team, and follow from now on, without "+lastEventID+" and since")
+		return 0, nil, newProblem(http.StatusGone, "the changes since then are not kept; read GET /team, and follow from now on, without "+lastEventID+" and since")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("following the changes: %w", err)
+		return 0, nil, fmt.Errorf("following the changes: %w", err)
 	}
-	return log, nil
+	return position, log, nil
 }
 
 // startOf reads where to begin. What a client that comes back says wins over what its URL still has.
 func startOf(r *http.Request, q query) (from events.Start, err error) {
 	if id := r.Header.Get(lastEventID); id != "" {
 		from.After, err = strconv.ParseUint(id, 10, 63)
-		if err != nil || from.After == 0 {
+		if err != nil {
 			return from, badRequest(lastEventID + " is not the id of an event of this stream")
 		}
+		from.Beginning = from.After == 0
 		return from, nil
 	}
 	if _, given := q["since"]; given {
@@ -141,17 +142,17 @@ type eventWriter struct {
 
 	mu     sync.Mutex
 	buf    []byte
-	passed uint64 // in the log; 0 before anything
+	passed uint64 // position in the log
 }
 
-// follow writes what the log gives and the filter takes, until ctx ends; whatever else ends it calls stop. Between events
-// the follower hears how far the log has been read, so that both sides notice when the other has gone, and one that comes
-// back need not begin far behind.
+// follow writes what the log gives and the filter takes, until ctx ends; whatever else ends it calls stop. At the beginning
+// and between events the follower is sent its position. So a follower that has had no change yet misses nothing when it comes
+// back, one that asked for rare changes need not begin far behind, and both sides notice when the other has gone.
 func (e *eventWriter) follow(ctx context.Context, stop context.CancelCauseFunc, heartbeat time.Duration, log iter.Seq2[events.Announced, error], filter events.Filter) error {
 	// The server's limit is for requests that are answered at once. Where there is none, none need be lifted.
 	_ = e.control.SetReadDeadline(time.Time{})
 	beginEvents(e.w)
-	if err := e.send(func(b []byte) []byte { return fmt.Appendf(b, "retry: %d\n\n", comeBack) }); err != nil {
+	if err := e.send(func(b []byte) []byte { return e.position(fmt.Appendf(b, "retry: %d\n", comeBack)) }); err != nil {
 		return err
 	}
 	var beating sync.WaitGroup
@@ -197,7 +198,15 @@ func (e *eventWriter) event(a events.Announced) error {
 	})
 }
 
-// beat writes what is no event but lets the follower know its place.
+// position appends an event that tells the follower its position. A block without data would do for browsers, but other
+// clients take no id from it (eventsource-parser of npm, for example). The type keeps the event away from handlers of
+// messages, which are changes.
+func (e *eventWriter) position(b []byte) []byte {
+	b = strconv.AppendUint(append(b, "event: position\nid: "...), e.passed, 10)
+	return append(b, "\ndata:\n\n"...)
+}
+
+// beat sends the position at intervals.
 func (e *eventWriter) beat(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -207,13 +216,7 @@ func (e *eventWriter) beat(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-tick.C:
 		}
-		err := e.send(func(b []byte) []byte {
-			if e.passed > 0 {
-				return append(strconv.AppendUint(append(b, "id: "...), e.passed, 10), "\n\n"...)
-			}
-			return append(b, ":\n\n"...)
-		})
-		if err != nil {
+		if err := e.send(e.position); err != nil {
 			return err
 		}
 	}

@@ -65,8 +65,8 @@ func (f *following) block() (map[string]string, error) {
 		if line == "\n" {
 			return fields, nil
 		}
-		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-		fields[name] = value
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		fields[name] = strings.TrimPrefix(value, " ")
 	}
 }
 
@@ -77,6 +77,9 @@ func (f *following) next(t *testing.T, n int) (all []event) {
 		fields, err := f.block()
 		if err != nil {
 			t.Fatalf("after %d events: %v", len(all), err)
+		}
+		if fields["event"] != "" {
+			continue
 		}
 		data, some := fields["data"]
 		if !some {
@@ -111,6 +114,8 @@ func TestChangesFollow(t *testing.T) {
 		"what comes":                 {"", nil, []event{zoe}},
 		"since":                      {"?since=2026-11-23T08:19:00Z", nil, append(all[:4:4], zoe)},
 		"coming back":                {"", []string{"Last-Event-ID", "2"}, append(all[2:4:4], zoe)},
+		"from the beginning":         {"", []string{"Last-Event-ID", "0"}, append(all[:4:4], zoe)},
+		"the beginning wins":         {"?since=2026-11-23T08:19:00Z", []string{"Last-Event-ID", "0"}, append(all[:4:4], zoe)},
 		"coming back wins":           {"?since=2026-11-23T08:19:00Z", []string{"Last-Event-ID", "3"}, append(all[3:4:4], zoe)},
 		"a person":                   {"?person=+andy&since=2000-01-01T00:00:00Z&person=zoe", nil, []event{all[0], all[2], zoe}},
 		"a flavor":                   {"?flavor=lemon&since=2000-01-01T00:00:00Z", nil, []event{all[0], all[3], zoe}},
@@ -146,7 +151,7 @@ func TestChangesRefuses(t *testing.T) {
 		}
 	}
 	h := newFollowed(t, nil)
-	for _, id := range []string{"x", "0", "-1", "99999999999999999999", "1.0"} {
+	for _, id := range []string{"x", "-0", "-1", "99999999999999999999", "1.0"} {
 		h.get(t, "/changes", "Last-Event-ID", id).wantStatus(t, 400)
 	}
 	h.get(t, "/changes", "Last-Event-ID", "5").wantStatus(t, 410)
@@ -177,6 +182,37 @@ func TestChangesFollowersAreCounted(t *testing.T) {
 	}
 }
 
+// TestChangesTellThePosition: a stream begins with the position behind which it begins, whatever that depends on, so a client
+// that is cut off before its first change comes back to where it was.
+func TestChangesTellThePosition(t *testing.T) {
+	for name, c := range map[string]struct {
+		announced, headers []string
+		query, position    string
+	}{
+		"nothing announced":  {nil, nil, "", "0"},
+		"now":                {[]string{"andy", "lemon", "bill", "mint"}, nil, "", "2"},
+		"since":              {[]string{"andy", "lemon", "bill", "mint"}, nil, "?since=2026-11-23T08:19:00Z", "0"},
+		"coming back":        {[]string{"andy", "lemon", "bill", "mint"}, []string{"Last-Event-ID", "1"}, "", "1"},
+		"from the beginning": {[]string{"andy", "lemon", "bill", "mint"}, []string{"Last-Event-ID", "0"}, "", "0"},
+		"other people":       {[]string{"andy", "lemon", "bill", "mint"}, nil, "?person=zoe", "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHome(t, nil)
+			h.store.follows = true
+			h.store.announce(t, c.announced...)
+			f := follow(t, h, c.query, c.headers...)
+			got, err := f.block()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]string{"retry": "2000", "event": "position", "id": c.position, "data": ""}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("the first block (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // A stream says at intervals how far it is, also past events that the follower did not ask for, and ends with the token.
 func TestChangesHeartbeatAndExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -194,13 +230,13 @@ func TestChangesHeartbeatAndExpiry(t *testing.T) {
 				t.Errorf("block (-want +got):\n%s", diff)
 			}
 		}
-		want(map[string]string{"retry": "2000"})
-		want(map[string]string{":": ""})
+		want(map[string]string{"retry": "2000", "event": "position", "id": "0", "data": ""})
+		want(map[string]string{"event": "position", "id": "0", "data": ""})
 		if d := time.Since(began); d != 15*time.Second {
 			t.Errorf("the first heartbeat came after %s", d)
 		}
 		h.store.announce(t, "bill", "mint")
-		want(map[string]string{"id": "1"})
+		want(map[string]string{"event": "position", "id": "1", "data": ""})
 		if _, err := io.Copy(io.Discard, f.lines); err != nil {
 			t.Errorf("the stream did not end as it should: %v", err)
 		}

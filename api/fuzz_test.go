@@ -101,7 +101,7 @@ func FuzzFollow(f *testing.F) {
 			}
 		}
 		n, err := strconv.ParseInt(id, 10, 64)
-		good = good && (id == "" || err == nil && n > 0 && strings.Trim(id, "0123456789") == "")
+		good = good && (id == "" || err == nil && n >= 0 && strings.Trim(id, "0123456789") == "")
 		if want := map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[good]; w.Code != want {
 			t.Errorf("%q from %q: status %d, want %d: %s", raw, id, w.Code, want, w.Body)
 		}

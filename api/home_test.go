@@ -106,21 +106,21 @@ func (s *store) Upload(_ context.Context, id string) (events.Upload, error) {
 	return events.Upload{}, events.ErrNotFound
 }
 
-// Changes gives the log from a place on.
-func (s *store) Changes(ctx context.Context, from events.Start) (iter.Seq2[events.Announced, error], error) {
+// Changes returns the log from a position on.
+func (s *store) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.Announced, error], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.enter(); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if from.After > uint64(len(s.log)) {
-		return nil, events.ErrForgotten
+		return 0, nil, events.ErrForgotten
 	}
 	next := int(from.After)
-	if from.After == 0 && from.Since.IsZero() {
+	if !from.HasPosition() && from.Since.IsZero() {
 		next = len(s.log)
 	}
-	return func(yield func(events.Announced, error) bool) {
+	return uint64(next), func(yield func(events.Announced, error) bool) {
 		for {
 			s.mu.Lock()
 			log, arrived, follows := s.log[next:], s.arrived, s.follows

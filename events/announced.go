@@ -8,9 +8,13 @@ type Announced struct {
 	Message
 }
 
-// Start says where reading the log of changes begins: behind a place; else with what was announced at a time or later; with
+// Start says where reading the log of changes begins: behind a position; else with what was announced at a time or later; with
 // neither, with what comes from now on.
 type Start struct {
-	After uint64
-	Since time.Time
+	After     uint64
+	Beginning bool // behind position 0, so with the first change that was ever announced; After is 0 then
+	Since     time.Time
 }
+
+// HasPosition reports whether reading begins behind a position.
+func (s Start) HasPosition() bool { return s.After > 0 || s.Beginning }

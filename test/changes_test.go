@@ -92,6 +92,66 @@ func TestFollowChanges(t *testing.T) {
 	again.body.Close()
 }
 
+// TestFollowersThatHeardNothing: a client that gets no change before its connection ends comes back with what a browser would
+// send, and gets each change from then on exactly once.
+func TestFollowersThatHeardNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		query   string
+		before  string // is announced before the client comes
+		restart bool
+	}{
+		"restart, nothing announced":    {"", "", true},
+		"restart":                       {"", "person,flavor\nandy,lemon\n", true},
+		"restart, one person":           {"?person=gap&person=after", "person,flavor\nandy,lemon\n", true},
+		"connection, nothing announced": {"", "", false},
+		"connection":                    {"", "person,flavor\nandy,lemon\n", false},
+		"connection, since":             {"?kind=created&since=2100-01-01T00:00:00Z", "person,flavor\nandy,lemon\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := startPipeline(t)
+			upload := func(key, text string) {
+				t.Helper()
+				announced := p.follow("", "")
+				p.put(key, []byte(text), nil)
+				p.settled(key)
+				announced.next(t)
+				announced.body.Close()
+			}
+			if c.before != "" {
+				upload("uploads/before.csv", c.before)
+			}
+			s := p.follow(c.query, "")
+			s.block(t)
+			if c.restart {
+				p.restart()
+			}
+			s.body.Close()
+			upload("uploads/gap.csv", "person,flavor\ngap,lemon\n")
+			s = p.follow(c.query, s.last)
+			p.put("uploads/after.csv", []byte("person,flavor\nafter,lemon\n"), nil)
+			for _, person := range []string{"gap", "after"} {
+				if got, ok := s.next(t); !ok || got.Person != person {
+					t.Fatalf("got a change of %q, %t; want one of %q", got.Person, ok, person)
+				}
+			}
+			s.body.Close()
+		})
+	}
+}
+
+// block reads up to the next empty line.
+func (s *eventStream) block(t *testing.T) {
+	t.Helper()
+	for s.lines.Scan() && s.lines.Text() != "" {
+		if id, ok := strings.CutPrefix(s.lines.Text(), "id: "); ok {
+			s.last = id
+		}
+	}
+	if err := s.lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // restart ends the server within the patience of a test, and starts it again on the same folder.
 func (p *pipeline) restart() {
 	p.t.Helper()

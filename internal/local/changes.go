@@ -17,16 +17,16 @@ type changeLog struct {
 }
 
 // Changes implements a port of the API.
-func (l changeLog) Changes(ctx context.Context, from events.Start) (iter.Seq2[events.Announced, error], error) {
+func (l changeLog) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.Announced, error], error) {
 	ctx, cancel := context.WithCancel(ctx)
 	detach := context.AfterFunc(l.open, cancel)
-	log, err := l.streams.Changes(ctx, from)
+	position, log, err := l.streams.Changes(ctx, from)
 	if err != nil {
 		detach()
 		cancel()
-		return nil, err
+		return 0, nil, err
 	}
-	return func(yield func(events.Announced, error) bool) {
+	return position, func(yield func(events.Announced, error) bool) {
 		defer cancel()
 		defer detach()
 		l.followers.Add(1)

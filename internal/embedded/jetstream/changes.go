@@ -26,40 +26,41 @@ const (
 	fetchTimeout  = 10 * time.Second // after which an answer is taken to be lost
 )
 
-// Changes returns what CHANGES has from a position on, and then what comes, until ctx ends; an error ends it, too. It fails
-// with events.ErrForgotten if changes since then have been dropped, or if there never was such a position. It takes nothing
-// from the server between two fetches: a slow reader holds up nobody, and any number of them need no consumers.
+// Changes returns what CHANGES has from a start on, and then what comes, until ctx ends; an error ends it, too. It also
+// returns the position behind which the first of them comes. It fails with events.ErrForgotten if changes since the start have
+// been dropped, or if there never was such a position. It takes nothing from the server between two fetches: a slow reader
+// holds up nobody, and any number of them need no consumers.
 //
 // Messages that are not changes, which earlier releases could be made to store, are left out.
-func (s *Server) Changes(ctx context.Context, from events.Start) (iter.Seq2[events.Announced, error], error) {
+func (s *Server) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.Announced, error], error) {
 	stream, err := s.js.Stream(ctx, string(Changes))
 	if err != nil {
-		return nil, fmt.Errorf("reading the log of changes: %w", err)
+		return 0, nil, fmt.Errorf("reading the log of changes: %w", err)
 	}
 	state := stream.CachedInfo().State
 	r := &changeReader{server: s, next: state.LastSeq + 1}
 	switch {
-	case from.After > 0:
+	case from.HasPosition():
 		if from.After > state.LastSeq || from.After+1 < state.FirstSeq {
-			return nil, fmt.Errorf("position %d of %d to %d: %w", from.After, state.FirstSeq, state.LastSeq, events.ErrForgotten)
+			return 0, nil, fmt.Errorf("position %d of %d to %d: %w", from.After, state.FirstSeq, state.LastSeq, events.ErrForgotten)
 		}
 		r.next = from.After + 1
 	case !from.Since.IsZero():
 		if state.FirstSeq > 1 && from.Since.Before(state.FirstTime) {
-			return nil, fmt.Errorf("the log begins at %s: %w", events.FormatTime(state.FirstTime), events.ErrForgotten)
+			return 0, nil, fmt.Errorf("the log begins at %s: %w", events.FormatTime(state.FirstTime), events.ErrForgotten)
 		}
 	}
 	r.inbox = nats.NewInbox() + "."
 	if r.sub, err = s.readers.SubscribeSync(r.inbox + "*"); err != nil {
-		return nil, fmt.Errorf("reading the log of changes: %w", err)
+		return 0, nil, fmt.Errorf("reading the log of changes: %w", err)
 	}
-	if !from.Since.IsZero() && from.After == 0 {
+	if !from.Since.IsZero() && !from.HasPosition() {
 		if err := r.seek(ctx, from.Since); err != nil {
 			_ = r.sub.Unsubscribe()
-			return nil, fmt.Errorf("reading the log of changes: %w", err)
+			return 0, nil, fmt.Errorf("reading the log of changes: %w", err)
 		}
 	}
-	return func(yield func(events.Announced, error) bool) {
+	return r.next - 1, func(yield func(events.Announced, error) bool) {
 		defer func() { _ = r.sub.Unsubscribe() }()
 		for {
 			more, err := r.read(ctx, yield)

@@ -29,7 +29,7 @@ func readLog(t testing.TB, s *jetstream.Server, from events.Start, n int, meanwh
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	log, err := s.Changes(ctx, from)
+	position, log, err := s.Changes(ctx, from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +39,9 @@ func readLog(t testing.TB, s *jetstream.Server, from events.Start, n int, meanwh
 	for a, err := range log {
 		if err != nil {
 			t.Fatal(err)
+		}
+		if len(read) == 0 && a.Place != position+1 {
+			t.Errorf("the first change is at position %d; Changes returned the position %d before it", a.Place, position)
 		}
 		read = append(read, fmt.Sprint(a.Place, " ", a.Attributes["person"]))
 		want := change(t, a.Attributes["person"])
@@ -61,6 +64,8 @@ func TestChangesFromAPlace(t *testing.T) {
 		from events.Start
 		want []string
 	}{
+		"at the beginning":  {events.Start{Beginning: true}, []string{"1 andy", "2 bill"}},
+		"beginning, time":   {events.Start{Beginning: true, Since: time.Now().Add(time.Hour)}, []string{"1 andy", "2 bill"}},
 		"behind a place":    {events.Start{After: 1}, []string{"2 bill", "3 cedric"}},
 		"at a time":         {events.Start{Since: time.Now().Add(-time.Hour)}, []string{"1 andy", "2 bill"}},
 		"place before time": {events.Start{After: 2, Since: time.Now().Add(-time.Hour)}, []string{"3 cedric"}},
@@ -75,8 +80,26 @@ func TestChangesFromAPlace(t *testing.T) {
 	if diff := cmp.Diff([]string{"5 dan"}, readLog(t, s, events.Start{After: 4}, 1, more)); diff != "" {
 		t.Errorf("behind the last (-want +got):\n%s", diff)
 	}
-	if _, err := s.Changes(t.Context(), events.Start{After: 6}); !errors.Is(err, events.ErrForgotten) {
+	if _, _, err := s.Changes(t.Context(), events.Start{After: 6}); !errors.Is(err, events.ErrForgotten) {
 		t.Errorf("a place that never was: %v", err)
+	}
+}
+
+// TestChangesOfAnEmptyLog: a reader that comes before the first change is told position 0, and finds everything when it comes
+// back behind it, also after a restart.
+func TestChangesOfAnEmptyLog(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	for name, from := range map[string]events.Start{"now": {}, "beginning": {Beginning: true}, "a time": {Since: time.Now().Add(-time.Hour)}} {
+		if position, _, err := s.Changes(t.Context(), from); err != nil || position != 0 {
+			t.Errorf("%s: position %d, %v; want 0", name, position, err)
+		}
+	}
+	announce(t, s, "andy")
+	s.Stop()
+	if diff := cmp.Diff([]string{"1 andy"}, readLog(t, start(t, dir), events.Start{Beginning: true}, 1, nil)); diff != "" {
+		t.Errorf("after the restart (-want +got):\n%s", diff)
 	}
 }
 
@@ -105,15 +128,15 @@ func TestChangesForgotten(t *testing.T) {
 	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.ChangesBytes = 8 << 10 })
 	began := time.Now()
 	announce(t, s, "andy")
-	log, err := s.Changes(t.Context(), events.Start{Since: began.Add(-time.Hour)})
+	_, log, err := s.Changes(t.Context(), events.Start{Since: began.Add(-time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 15 { // more than are kept in memory
 		publish(t, s, jetstream.Changes, slices.Repeat([]events.Message{change(t, "bill")}, 100)...)
 	}
-	for name, from := range map[string]events.Start{"a place": {After: 1}, "a time": {Since: began}} {
-		if _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrForgotten) {
+	for name, from := range map[string]events.Start{"a place": {After: 1}, "the beginning": {Beginning: true}, "a time": {Since: began}} {
+		if _, _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrForgotten) {
 			t.Errorf("%s that is not kept: %v", name, err)
 		}
 	}
@@ -143,7 +166,7 @@ func TestManyFollowers(t *testing.T) {
 	lag := make(chan struct{}) // closed when everything is announced
 	var all sync.WaitGroup
 	for i := range readers {
-		log, err := s.Changes(ctx, events.Start{})
+		_, log, err := s.Changes(ctx, events.Start{})
 		if err != nil {
 			t.Fatal(err)
 		}
