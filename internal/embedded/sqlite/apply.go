@@ -38,6 +38,11 @@ func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally
 		if err = a.record(); err != nil {
 			return err
 		}
+		tombstones, err := integer(w.conn, `SELECT EXISTS (SELECT 1 FROM removed)`)
+		if err != nil {
+			return err
+		}
+		a.tombstones = tombstones > 0
 		if err = a.rows(); err != nil {
 			return err
 		}
@@ -69,6 +74,8 @@ type application struct {
 	expires int64 // ms; of the tombstones of this call
 	batches []events.Batch
 	parts   []part // one a batch
+
+	tombstones bool // whether anybody is in removed
 }
 
 type part struct {
@@ -186,31 +193,14 @@ func (a *application) compareVersions(x, y candidate) int {
 // settleRow holds one row against the table, writes it if it is newer, and keeps what changed.
 func (a *application) settleRow(c candidate) (events.Outcome, error) {
 	p, row := &a.parts[c.batch], a.batches[c.batch].Rows[c.row]
-	stmt, err := a.conn.Prepare(
-		`INSERT INTO favorites (person, origin, "offset", flavor, expires) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (person) DO UPDATE
-		SET origin = excluded.origin, "offset" = excluded."offset", flavor = excluded.flavor, expires = excluded.expires
-		WHERE newer(favorites.origin, favorites."offset", favorites.flavor)`)
-	if err != nil {
-		return 0, err
-	}
 	a.match = match{origin: p.origin, offset: row.Offset, outcome: events.Applied}
-	stmt.BindText(1, row.Person)
-	stmt.BindInt64(2, p.origin)
-	stmt.BindInt64(3, row.Offset)
-	has := row.Flavor
+	has, err := row.Flavor, error(nil)
 	if row.Remove {
-		has = ""
-		stmt.BindNull(4)
-		stmt.BindInt64(5, a.expires)
+		has, err = "", a.remove(row)
 	} else {
-		stmt.BindText(4, row.Flavor)
-		stmt.BindNull(5)
+		err = a.set(row)
 	}
-	if _, err := stmt.Step(); err != nil {
-		return 0, err
-	}
-	if err := stmt.Reset(); err != nil {
+	if err != nil {
 		return 0, err
 	}
 	if a.match.outcome == events.Applied {
@@ -225,38 +215,129 @@ func (a *application) settleRow(c candidate) (events.Outcome, error) {
 	return a.match.outcome, nil
 }
 
-// match is a row that is being written, and what it met. The upsert calls newer if and only if the person is stored, so
+// set stores a person's flavor where nothing newer is stored.
+func (a *application) set(row events.Update) error {
+	stmt, err := a.conn.Prepare(
+		`INSERT INTO favorites (person, origin, "offset", flavor) VALUES (?, ?, ?, ?)
+		ON CONFLICT (person) DO UPDATE SET origin = excluded.origin, "offset" = excluded."offset", flavor = excluded.flavor
+		WHERE newer(favorites.origin, favorites."offset", favorites.flavor)`)
+	if err != nil {
+		return err
+	}
+	stmt.BindText(1, row.Person)
+	stmt.BindInt64(2, a.match.origin)
+	stmt.BindInt64(3, row.Offset)
+	stmt.BindText(4, row.Flavor)
+	if err := run(stmt); err != nil || a.match.stored || !a.tombstones {
+		return err
+	}
+	return a.bringBack(row)
+}
+
+// bringBack removes the tombstone of a person who was just added to favorites, or the person if the tombstone is newer. It
+// comes after the upsert so that only those pay for it who were not in favorites.
+func (a *application) bringBack(row events.Update) error {
+	stmt, err := a.conn.Prepare(`SELECT origin, "offset" FROM removed WHERE person = ?`)
+	if err != nil {
+		return err
+	}
+	stmt.BindText(1, row.Person)
+	found, err := stmt.Step()
+	if err != nil {
+		return err
+	}
+	origin, offset := stmt.ColumnInt64(0), stmt.ColumnInt64(1)
+	if err := stmt.Reset(); err != nil || !found {
+		return err
+	}
+	if err := a.decide(origin, offset); err != nil {
+		return err
+	}
+	query := `DELETE FROM removed WHERE person = ?`
+	if a.match.outcome != events.Applied {
+		query = `DELETE FROM favorites WHERE person = ?`
+	}
+	if stmt, err = a.conn.Prepare(query); err != nil {
+		return err
+	}
+	stmt.BindText(1, row.Person)
+	return run(stmt)
+}
+
+// remove puts a tombstone in a person's place where nothing newer is stored.
+func (a *application) remove(row events.Update) error {
+	stmt, err := a.conn.Prepare(`DELETE FROM favorites WHERE person = ? AND newer(origin, "offset", flavor)`)
+	if err != nil {
+		return err
+	}
+	stmt.BindText(1, row.Person)
+	if err := run(stmt); err != nil || a.match.outcome != events.Applied {
+		return err
+	}
+	stmt, err = a.conn.Prepare(
+		`INSERT INTO removed (person, origin, "offset", expires) VALUES (?, ?, ?, ?)
+		ON CONFLICT (person) DO UPDATE SET origin = excluded.origin, "offset" = excluded."offset", expires = excluded.expires
+		WHERE newer(removed.origin, removed."offset", '')`)
+	if err != nil {
+		return err
+	}
+	stmt.BindText(1, row.Person)
+	stmt.BindInt64(2, a.match.origin)
+	stmt.BindInt64(3, row.Offset)
+	stmt.BindInt64(4, a.expires)
+	a.tombstones = true
+	return run(stmt)
+}
+
+// run executes a statement that returns no rows.
+func run(stmt *sqlite.Stmt) error {
+	if _, err := stmt.Step(); err != nil {
+		return err
+	}
+	return stmt.Reset()
+}
+
+// match is a row that is being written, and what it met. The statements call newer if and only if the person is stored, so
 // it starts as what it is otherwise: applied, where there was nothing.
 type match struct {
 	origin, offset int64 // mine
 	outcome        events.Outcome
 	had            string // the flavor that was stored; empty for a tombstone
+	stored         bool   // there was a row of the person in the table that the statement writes to
 }
 
 // newer is the SQL function that decides whether a stored row gives way. It spares reading each row before it is
 // written: a fifth of the time of a first load.
 func (w *writer) newer(_ sqlite.Context, stored []sqlite.Value) (sqlite.Value, error) {
+	w.match.stored = true
+	if err := w.decide(stored[0].Int64(), stored[1].Int64()); err != nil {
+		return sqlite.Value{}, err
+	}
+	if w.match.outcome != events.Applied {
+		return sqlite.IntegerValue(0), nil
+	}
+	w.match.had = stored[2].Text()
+	return sqlite.IntegerValue(1), nil
+}
+
+// decide sets the outcome of the row that is being written, which meets a row of that version.
+func (w *writer) decide(origin, offset int64) error {
 	m := &w.match
-	origin, offset := stored[0].Int64(), stored[1].Int64()
 	mine, err := w.origins.text(m.origin)
 	if err != nil {
-		return sqlite.Value{}, err
+		return err
 	}
 	if origin == m.origin {
 		m.outcome = events.Decide(mine.At(offset), mine.At(m.offset))
 	} else {
 		theirs, err := w.origins.text(origin)
 		if err != nil {
-			return sqlite.Value{}, err
+			return err
 		}
 		// Versions begin with the origin, which has a fixed width: where origins differ, they decide.
 		m.outcome = events.Decide(events.Version(theirs), events.Version(mine))
 	}
-	if m.outcome != events.Applied {
-		return sqlite.IntegerValue(0), nil
-	}
-	m.had = stored[2].Text()
-	return sqlite.IntegerValue(1), nil
+	return nil
 }
 
 // count moves the counters of the uploads and settles those that are complete.

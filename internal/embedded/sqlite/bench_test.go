@@ -212,3 +212,77 @@ func bareUpsert(b *testing.B, compact, sorted bool) func([]events.Batch) error {
 		return nil
 	}
 }
+
+// BenchmarkTeam reads the first page of a team while 74,000 people who sort before it are removed.
+func BenchmarkTeam(b *testing.B) {
+	for _, removed := range []int{0, 74_000} {
+		b.Run(fmt.Sprintf("removed=%d", removed), func(b *testing.B) {
+			db := mustOpen(b, sqlite.Config{})
+			remove(b, db, removed, "a", 1)
+			flavors := make([]string, 10_000)
+			for i := range flavors {
+				flavors[i] = "mint"
+			}
+			if _, err := db.Apply(b.Context(), file(len(flavors), 2, flavors)); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if team, err := db.Team(b.Context(), "", 1000); err != nil || len(team) != 1000 {
+					b.Fatalf("%d people, %v", len(team), err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkApplyRemoved writes 200,000 people while as many others are removed, and measures removals, too.
+func BenchmarkApplyRemoved(b *testing.B) {
+	const n = 200_000
+	all := make([]string, n)
+	for i := range all {
+		all[i] = "mint"
+	}
+	took := map[string]time.Duration{}
+	for b.Loop() {
+		db := mustOpen(b, sqlite.Config{})
+		timed := func(name string, do func()) {
+			start := time.Now()
+			do()
+			took[name] += time.Since(start)
+		}
+		write := func(number int) {
+			batches := file(n, number, all)
+			for i := 0; i < len(batches); i += batchesOfCall {
+				if _, err := db.Apply(b.Context(), batches[i:min(i+batchesOfCall, len(batches))]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		timed("remove-unknown", func() { remove(b, db, n, "other", 1) })
+		timed("load", func() { write(2) })
+		timed("remove", func() { remove(b, db, n, "person", 3) })
+		timed("return", func() { write(4) })
+		timed("update", func() { write(5) })
+	}
+	for name, d := range took {
+		b.ReportMetric(float64(n*b.N)/d.Seconds(), name+"-rows/s")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// remove applies removals of n people.
+func remove(b *testing.B, db *sqlite.DB, n int, prefix string, number int) {
+	b.Helper()
+	batches := file(n, number, make([]string, n))
+	for i := range batches {
+		for j := range batches[i].Rows {
+			row := &batches[i].Rows[j]
+			row.Person, row.Remove = prefix+row.Person[len("person"):], true
+		}
+	}
+	for i := 0; i < len(batches); i += batchesOfCall {
+		if _, err := db.Apply(b.Context(), batches[i:min(i+batchesOfCall, len(batches))]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

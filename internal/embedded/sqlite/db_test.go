@@ -90,7 +90,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		"a folder":       {dir, "the folder is missing or not writable"},
 		"another format": {text, "not an SQLite database"},
 		"another schema": {sqliteFile(t, "CREATE TABLE notes (text)"), "not one of flavorless"},
-		"from a newer":   {sqliteFile(t, "PRAGMA user_version = 99"), "written by a newer flavorless (schema 99; this one knows 1)"},
+		"from a newer":   {sqliteFile(t, "PRAGMA user_version = 99"), "written by a newer flavorless (schema 99; this one knows 2)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := sqlite.Open(sqlite.Config{Path: test.path})

@@ -19,6 +19,8 @@
 //     several batches of the transaction name is written once, too: with the newest row; the others are superseded.
 //   - The changes of a batch are one blob in the outbox, not a row each.
 //
+// Removed people are in a table of their own, so that listing the team does not read them.
+//
 // There is no read before the write either: the upsert itself hands the stored row to the rule of the table (see
 // newer in apply.go).
 //

@@ -8,6 +8,9 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
+// SelectTeam is the statement of Team.
+const SelectTeam = selectTeam
+
 // LimitPages makes the disk full as soon as the file has so many pages.
 func LimitPages(db *DB, pages int) error {
 	w := <-db.writer

@@ -10,6 +10,11 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
+// selectTeam reads the people behind a name, in byte order. CROSS JOIN keeps favorites the outer table.
+// https://www.sqlite.org/optoverview.html#crossjoin
+const selectTeam = `SELECT person, flavor, o.origin, "offset" FROM favorites AS f CROSS JOIN origins AS o ON o.id = f.origin
+	WHERE person > ? ORDER BY person LIMIT ?`
+
 // Team lists up to limit favorites in the byte order of person, those behind after. Removed people are not among them.
 func (db *DB) Team(ctx context.Context, after string, limit int) ([]events.Favorite, error) {
 	if limit <= 0 {
@@ -17,10 +22,7 @@ func (db *DB) Team(ctx context.Context, after string, limit int) ([]events.Favor
 	}
 	team := make([]events.Favorite, 0, min(limit, 1024))
 	err := db.read(ctx, "listing the team", func(conn *sqlite.Conn) error {
-		// CROSS JOIN keeps favorites the outer table. https://www.sqlite.org/optoverview.html#crossjoin
-		return sqlitex.Execute(conn,
-			`SELECT person, flavor, o.origin, "offset" FROM favorites AS f CROSS JOIN origins AS o ON o.id = f.origin
-			WHERE person > ? AND flavor IS NOT NULL ORDER BY person LIMIT ?`,
+		return sqlitex.Execute(conn, selectTeam,
 			&sqlitex.ExecOptions{Args: []any{after, limit}, ResultFunc: func(stmt *sqlite.Stmt) error {
 				team = append(team, scanFavorite(stmt))
 				return nil
@@ -39,7 +41,7 @@ func (db *DB) Lookup(ctx context.Context, person string) (events.Favorite, error
 	err := db.read(ctx, "looking up a person", func(conn *sqlite.Conn) error {
 		return sqlitex.Execute(conn,
 			`SELECT person, flavor, o.origin, "offset" FROM favorites AS f CROSS JOIN origins AS o ON o.id = f.origin
-			WHERE person = ? AND flavor IS NOT NULL`,
+			WHERE person = ?`,
 			&sqlitex.ExecOptions{Args: []any{person}, ResultFunc: func(stmt *sqlite.Stmt) error {
 				f = scanFavorite(stmt)
 				return nil

@@ -20,8 +20,8 @@ func (db *DB) Prune(ctx context.Context) (int, error) {
 	n := 0
 	err := db.write(ctx, "pruning tombstones", func(w *writer) error {
 		err := sqlitex.Execute(w.conn,
-			`DELETE FROM favorites WHERE person IN
-			(SELECT person FROM favorites WHERE expires <= ? ORDER BY expires LIMIT ?)`,
+			`DELETE FROM removed WHERE person IN
+			(SELECT person FROM removed WHERE expires <= ? ORDER BY expires LIMIT ?)`,
 			&sqlitex.ExecOptions{Args: []any{db.now(), pruneAtOnce}})
 		n = w.conn.Changes()
 		return err

@@ -9,21 +9,18 @@ import (
 )
 
 // schemaVersion is what user_version says of a file that this package wrote.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // schema: times are milliseconds since 1970 UTC, 0 for never.
 const schema = `
--- Everybody's newest row. A removal is a tombstone: no flavor, and a time after which it may go.
--- The version is the text of origins.origin, then "-" and the offset.
+-- The newest row of everybody who has a favorite. The version is the text of origins.origin, then "-" and the offset.
 CREATE TABLE favorites (
 	person  TEXT PRIMARY KEY,
 	origin  INTEGER NOT NULL,
 	"offset" INTEGER NOT NULL,
-	flavor  TEXT,
-	expires INTEGER
+	flavor  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tombstones ON favorites (expires) WHERE expires IS NOT NULL;
-
+` + removed + `
 CREATE TABLE origins (
 	id     INTEGER PRIMARY KEY,
 	origin TEXT NOT NULL UNIQUE
@@ -74,6 +71,28 @@ CREATE TABLE outbox (
 ) STRICT;
 `
 
+// removed is the table of tombstones, which version 2 introduced. Before, they were rows of favorites without a flavor.
+const removed = `
+-- The newest row of everybody who was removed: a tombstone, which may go after the time in expires. Nobody is in both tables.
+-- In favorites, tombstones would have to be read when the team is listed. An index of the others would cost a write per row.
+CREATE TABLE removed (
+	person  TEXT PRIMARY KEY,
+	origin  INTEGER NOT NULL,
+	"offset" INTEGER NOT NULL,
+	expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX removed_expires ON removed (expires);
+`
+
+// upgrades hold, by the schema version of a file, the statements that bring it to the next version.
+var upgrades = map[int64]string{
+	// The columns flavor and expires of favorites are left nullable, because changing them would rewrite every row.
+	1: removed + `
+	INSERT INTO removed SELECT person, origin, "offset", expires FROM favorites WHERE expires IS NOT NULL ORDER BY person;
+	DELETE FROM favorites WHERE expires IS NOT NULL;
+	DROP INDEX tombstones;`,
+}
+
 // migrate brings the file to schemaVersion. Taking the write lock first shows whether the file can be written at all.
 func migrate(conn *sqlite.Conn) (err error) {
 	end, err := sqlitex.ImmediateTransaction(conn)
@@ -85,13 +104,29 @@ func migrate(conn *sqlite.Conn) (err error) {
 	if err != nil {
 		return err
 	}
-	switch {
-	case version == schemaVersion:
-		return nil
-	case version > schemaVersion:
+	if version > schemaVersion {
 		return fmt.Errorf("it was written by a newer flavorless (schema %d; this one knows %d): use that version, or a newer one",
 			version, schemaVersion)
 	}
+	if version == schemaVersion {
+		return nil
+	}
+	if upgrades[version] == "" { // of another program, or new
+		if err := create(conn); err != nil {
+			return err
+		}
+	} else {
+		for ; version < schemaVersion; version++ {
+			if err := sqlitex.ExecuteScript(conn, upgrades[version], nil); err != nil {
+				return fmt.Errorf("upgrading it from schema %d: %w", version, err)
+			}
+		}
+	}
+	return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion), nil)
+}
+
+// create makes the tables in an empty file.
+func create(conn *sqlite.Conn) error {
 	tables, err := integer(conn, "SELECT count(*) FROM sqlite_schema")
 	if err != nil {
 		return err
@@ -99,10 +134,7 @@ func migrate(conn *sqlite.Conn) (err error) {
 	if tables > 0 {
 		return errors.New("it is an SQLite file, but not one of flavorless: choose another path")
 	}
-	if err := sqlitex.ExecuteScript(conn, schema, nil); err != nil {
-		return err
-	}
-	return sqlitex.ExecuteTransient(conn, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion), nil)
+	return sqlitex.ExecuteScript(conn, schema, nil)
 }
 
 func integer(conn *sqlite.Conn, query string) (n int64, err error) {
