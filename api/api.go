@@ -76,9 +76,10 @@ type Config struct {
 	Heartbeat    time.Duration // how often a follower hears something, at least; 15 s
 	Patience     time.Duration // how long a follower may take to read what it is sent, before it is dropped; 30 s
 
-	Health func(ctx context.Context) Health // asked by GET /healthz; default: always well
-	Clock  func() time.Time                 // default: time.Now
-	Logger *slog.Logger                     // default: none
+	Version string                           // of the program, which GET / and GET /healthz tell everybody; may be empty
+	Health  func(ctx context.Context) Health // asked by GET /healthz; default: always well
+	Clock   func() time.Time                 // default: time.Now
+	Logger  *slog.Logger                     // default: none
 }
 
 // handler holds what the endpoints need.
@@ -113,6 +114,7 @@ type endpoint func(r *http.Request, q query, who Claims) (reply, error)
 
 func (h *handler) routes() []route {
 	return []route{
+		{path: "/", open: true, endpoint: h.start},
 		{path: "/team", long: true, params: []string{"after", "limit"}, endpoint: h.team},
 		{path: "/ice-cream/{person}", endpoint: h.lookup},
 		{path: "/uploads", long: true, params: []string{"before", "limit"}, endpoint: h.list},
@@ -180,9 +182,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	escaped := r.URL.EscapedPath()
 	serve, ok := h.routed[escaped]
 	if last := strings.LastIndexByte(escaped, '/') + 1; last == len(escaped) {
-		ok = false // a parameter is never empty
+		ok = ok && serve.path == escaped // a parameter is never empty
 	} else if !ok {
 		serve, ok = h.routed[escaped[:last]]
+		ok = ok && serve.path != escaped[:last] // it takes a parameter
 		// It was unescaped once when the request was parsed, so it can be.
 		segment, _ := url.PathUnescape(escaped[last:])
 		r.SetPathValue(parameter, segment)

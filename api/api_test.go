@@ -49,7 +49,7 @@ func TestNew(t *testing.T) {
 func TestRoutes(t *testing.T) {
 	h := newHome(t, nil)
 	h.addUploads(1)
-	routes := []string{"/team", "/ice-cream/andy", "/uploads", "/uploads/" + uploadID(1), "/openapi.json", "/healthz"}
+	routes := []string{"/", "/team", "/ice-cream/andy", "/uploads", "/uploads/" + uploadID(1), "/openapi.json", "/healthz"}
 	for _, target := range routes {
 		t.Run("HEAD "+target, func(t *testing.T) {
 			token := []string{"Authorization", h.issuer.bearer(t)}
@@ -72,7 +72,7 @@ func TestRoutes(t *testing.T) {
 			h.do(t, http.MethodOptions, target).wantStatus(t, http.StatusNoContent).wantHeader(t, "Allow", "GET, HEAD, OPTIONS")
 		})
 	}
-	for _, target := range []string{"/", "/teams", "/team/", "//team", "/./team", "/team/andy", "/ice-cream", "/ice-cream/", "/uploads/", "/TEAM", "/%74eam"} {
+	for _, target := range []string{"//", "/.", "/%2F", "/andy", "/teams", "/team/", "//team", "/./team", "/team/andy", "/ice-cream", "/ice-cream/", "/uploads/", "/TEAM", "/%74eam"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
 			t.Run("no such route: "+method+" "+target, func(t *testing.T) {
 				h.do(t, method, target).wantStatus(t, http.StatusNotFound) // without a token
@@ -84,7 +84,32 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("got %q", a.body)
 		}
 		h.do(t, http.MethodGet, "/openapi.json").wantStatus(t, http.StatusOK)
+		h.do(t, http.MethodGet, "/").wantStatus(t, http.StatusOK)
 	})
+}
+
+// TestStart: GET / names the service and its version, and links to routes that there are.
+func TestStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*api.Config)
+		want   string
+	}{
+		"one machine": {func(c *api.Config) { c.Version = "v1.2.3" },
+			`"version":"v1.2.3","links":{"changes":"/changes","description":"/openapi.json","health":"/healthz","team":"/team","uploads":"/uploads"}}`},
+		"behind a gateway": {func(c *api.Config) { c.BasePath, c.Changes = "/prod", nil },
+			`"links":{"description":"/prod/openapi.json","health":"/prod/healthz","team":"/prod/team","uploads":"/prod/uploads"}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHome(t, c.change)
+			a := h.do(t, http.MethodGet, "/").wantStatus(t, http.StatusOK).wantHeader(t, "Content-Type", "application/json")
+			if !strings.HasPrefix(a.body, `{"name":"flavorless","about":"`) || !strings.HasSuffix(a.body, c.want+"\n") {
+				t.Errorf("got %s, want it to end in %s", a.body, c.want)
+			}
+			h.do(t, http.MethodGet, "/", "If-None-Match", a.header.Get("ETag")).wantStatus(t, http.StatusNotModified)
+			h.do(t, http.MethodGet, "/?x=y").wantStatus(t, http.StatusBadRequest)
+			h.do(t, http.MethodGet, "/", "Authorization", "Bearer of bad news").wantStatus(t, http.StatusOK)
+		})
+	}
 }
 
 func TestQueries(t *testing.T) {
@@ -198,6 +223,13 @@ func TestHealth(t *testing.T) {
 				t.Errorf("Retry-After is %q", retry)
 			}
 		})
+	}
+}
+
+func TestHealthTellsTheVersion(t *testing.T) {
+	h := newHome(t, func(c *api.Config) { c.Version = "v1.2.3" })
+	if a := h.do(t, http.MethodGet, "/healthz"); a.body != `{"status":"ok","version":"v1.2.3"}`+"\n" {
+		t.Errorf("got %s", a.body)
 	}
 }
 

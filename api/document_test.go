@@ -144,6 +144,7 @@ func TestEveryDocumentedStatus(t *testing.T) {
 		return a
 	}
 	targets := map[string]string{
+		"/":     "/",
 		"/team": "/team?limit=2", "/ice-cream/{person}": "/ice-cream/andy", "/uploads": "/uploads?limit=2",
 		"/uploads/{id}": "/uploads/" + uploadID(1), "/changes": "/changes?kind=created", "/openapi.json": "/openapi.json", "/healthz": "/healthz",
 	}

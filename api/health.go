@@ -49,9 +49,10 @@ func (h *handler) health(r *http.Request, _ query, _ Claims) (reply, error) {
 		health = h.Health(r.Context())
 	}
 	body, err := json.Marshal(struct {
-		Status string               `json:"status"`
-		Stages map[string]Condition `json:"stages,omitempty"`
-	}{health.status(), health.Stages}, json.Deterministic(true))
+		Status  string               `json:"status"`
+		Version string               `json:"version,omitempty"`
+		Stages  map[string]Condition `json:"stages,omitempty"`
+	}{health.status(), h.Version, health.Stages}, json.Deterministic(true))
 	if err != nil {
 		return reply{}, fmt.Errorf("encoding the health: %w", err)
 	}

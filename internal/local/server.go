@@ -27,6 +27,7 @@ import (
 	"github.com/flavorless/flavorless/internal/jwks"
 	"github.com/flavorless/flavorless/internal/metrics"
 	"github.com/flavorless/flavorless/internal/metrics/tokens"
+	"github.com/flavorless/flavorless/internal/version"
 	"github.com/flavorless/flavorless/internal/webhook"
 )
 
@@ -171,7 +172,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	}
 	handler, err := api.New(api.Config{
 		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.open, &s.followers}, Verifier: tokens.Verifier{Next: verifier, To: s.recorder},
-		Compress: compressed, Health: s.health, Clock: s.cfg.Clock, Logger: s.cfg.Log,
+		Compress: compressed, Version: version.Get().Version, Health: s.health, Clock: s.cfg.Clock, Logger: s.cfg.Log,
 	})
 	if err != nil {
 		return err

@@ -118,7 +118,7 @@ func testRefusals(t *testing.T, d *deployment) {
 
 // testOpen: what is open to all needs no token, and neither does a browser that asks first.
 func testOpen(t *testing.T, d *deployment) {
-	for _, route := range []string{"/openapi.json", "/healthz"} {
+	for _, route := range []string{"/openapi.json", "/healthz", "/"} {
 		if got := d.ask(t, http.MethodGet, route, ""); got.status != http.StatusOK {
 			t.Errorf("GET %s: %d %s", route, got.status, got.body)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/flavorless/flavorless/api"
 	stored "github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/version"
 )
 
 // table is what the API reads.
@@ -39,7 +40,8 @@ type Config struct {
 // where is the gateway's affair.
 func New(c Config) (Gateway, error) {
 	handler, err := api.New(api.Config{
-		Favorites: c.Table, Uploads: c.Table, Verifier: Verifier{Clock: time.Now}, BasePath: c.BasePath, AllowedOrigins: c.Origins, Logger: c.Log,
+		Favorites: c.Table, Uploads: c.Table, Verifier: Verifier{Clock: time.Now}, BasePath: c.BasePath, AllowedOrigins: c.Origins,
+		Version: version.Get().Version, Logger: c.Log,
 	})
 	return Gateway{Handler: handler, Metrics: c.Metrics, Clock: time.Now, Log: c.Log}, err
 }
