@@ -69,6 +69,8 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.Audience, "audience", "", "and this aud claim")
 	flags.StringVar(&cfg.JWKSURI, "jwks-uri", "", "signed by a key that is found there")
 	flags.StringVar(&cfg.RequiredScope, "required-scope", "", "and with this scope")
+	flags.StringArrayVar(&cfg.Origins, "cors-origin", nil,
+		"let browser pages of this origin, such as http://localhost:5173, use the read API and the bucket (can be repeated; default none)")
 	flags.DurationVar(&cfg.ReadFor, "read-for", 10*time.Second, "read a file for so long at a time; a crash repeats so much")
 	flags.StringArrayVar(&cfg.Webhooks, "webhook", nil,
 		"deliver changes to this URL, signed (can be repeated; ps shows it to all users); see: flavorless webhook-secret --help")

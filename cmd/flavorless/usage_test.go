@@ -36,6 +36,7 @@ func TestBadUsage(t *testing.T) {
 		{"bad size", append([]string{"serve", "--data", other(), "--min-free", "much"}, free...), "512MiB"},
 		{"bad time", append([]string{"serve", "--data", other(), "--keep-reports", "-3d"}, free...), "90d"},
 		{"negative limit", append([]string{"serve", "--data", other(), "--max-uploads", "-3"}, free...), "negative"},
+		{"any origin", append([]string{"serve", "--data", other(), "--cors-origin", "*"}, free...), "https://flavors.example"},
 		{"bad address", []string{"serve", "--data", other(), "--api", "nonsense"}, "host:port"},
 		{"unknown command", []string{"frobnicate"}, "--help"},
 		{"unknown flag", []string{"team", "--frobnicate"}, "--help"},

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/flavorless/flavorless/events"
@@ -28,6 +30,9 @@ type Config struct {
 	// issuer that lives in the data folder.
 	Issuer, Audience, JWKSURI string
 	RequiredScope             string // may be empty
+
+	// Origins are the web origins whose pages may use the read API and the bucket, such as https://flavors.example. None by default.
+	Origins []string
 
 	// ReadFor is how long a file is read, at least, before the rest of it is handed on as a message of its own; 10 seconds.
 	// A crash in the middle of a long file costs so much reading, and no more.
@@ -102,15 +107,20 @@ func (c Config) checked() (Config, error) {
 	if _, err := events.ParseIgnoreList(c.Ignore); err != nil {
 		return c, fmt.Errorf("%w: ignored objects: %w", ErrConfig, err)
 	}
+	for _, origin := range c.Origins {
+		if err := checkOrigin(origin); err != nil {
+			return c, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+	}
 	seen := map[string]bool{}
-	for i, url := range c.Webhooks {
-		if err := webhook.Check(url); err != nil {
+	for i, target := range c.Webhooks {
+		if err := webhook.Check(target); err != nil {
 			return c, fmt.Errorf("%w: webhook %d: %w", ErrConfig, i+1, err)
 		}
-		if seen[url] {
+		if seen[target] {
 			return c, fmt.Errorf("%w: a webhook is given twice", ErrConfig)
 		}
-		seen[url] = true
+		seen[target] = true
 	}
 	if c.WebhookTries < 0 {
 		return c, fmt.Errorf("%w: a webhook can't have %d tries", ErrConfig, c.WebhookTries)
@@ -124,6 +134,23 @@ func (c Config) checked() (Config, error) {
 		return c, err
 	}
 	return c, c.fitDescriptors()
+}
+
+// checkOrigin returns an error unless browsers send the origin exactly like this. A wildcard would let every page that a user
+// of this machine visits use the server, so there is none.
+func checkOrigin(origin string) error {
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host || strings.Contains(origin, "*") {
+		return fmt.Errorf("%q is not a web origin; write it like https://flavors.example or http://localhost:5173, without a path or a wildcard", origin)
+	}
+	usual := strings.ToLower(origin)
+	if port := map[string]string{"http": ":80", "https": ":443"}[strings.ToLower(u.Scheme)]; port != "" {
+		usual = strings.TrimSuffix(usual, port)
+	}
+	if origin != usual {
+		return fmt.Errorf("browsers write the origin %q as %q; write it like that", origin, usual)
+	}
+	return nil
 }
 
 func (c Config) development() bool { return c.Issuer == "" }

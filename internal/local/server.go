@@ -125,7 +125,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	if s.gateway, err = gateway.Start(gateway.Config{
 		Dir: s.folder.path("bucket"), Addr: cfg.S3, AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, Region: region,
-		Buckets: []string{uploadsBucket, reportsBucket}, ReadOnly: []string{reportsBucket}, Bucket: uploadsBucket, Prefix: uploadsPrefix,
+		Origins: s.cfg.Origins, Buckets: []string{uploadsBucket, reportsBucket}, ReadOnly: []string{reportsBucket}, Bucket: uploadsBucket, Prefix: uploadsPrefix,
 		Stored: s.stored, Now: cfg.Clock, Logger: cfg.Log, MaxObject: cfg.Limits.MaxUpload, Room: s.roomToStore,
 		MaxConnections: cfg.Limits.MaxConnections, MaxRequests: cfg.Limits.MaxRequests, Patience: cfg.Limits.Patience,
 	}); err != nil {
@@ -172,7 +172,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	}
 	handler, err := api.New(api.Config{
 		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.open, &s.followers}, Verifier: tokens.Verifier{Next: verifier, To: s.recorder},
-		Compress: compressed, Version: version.Get().Version, Health: s.health, Clock: s.cfg.Clock, Logger: s.cfg.Log,
+		AllowedOrigins: s.cfg.Origins, Compress: compressed, Version: version.Get().Version, Health: s.health, Clock: s.cfg.Clock, Logger: s.cfg.Log,
 	})
 	if err != nil {
 		return err

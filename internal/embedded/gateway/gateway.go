@@ -39,6 +39,9 @@ type Config struct {
 	// concurrent use, and may be told of one object more than once. When it fails, the uploader gets a 503; the object
 	// stays, and is found by Objects. The context ends when Stop gives up waiting. Nil means that nobody is told.
 	Stored func(ctx context.Context, o events.Object) error
+	// Origins are the web origins whose pages may use the gateway, such as https://flavors.example, as browsers write them. By
+	// default browsers keep all pages out.
+	Origins []string
 	// MaxObject is the greatest size of an object in bytes, put in one or in parts; 5 GiB, which S3 takes in one.
 	MaxObject int64
 	// Room tells, by an error, that so many bytes more in that bucket would fill the disk too much. It is asked before anything is stored,

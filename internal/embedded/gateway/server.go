@@ -51,6 +51,7 @@ func serve(cfg Config, st *store, l net.Listener) (*server, error) {
 		listener: &listener{Listener: accept.Retry(l, cfg.Logger), patience: cfg.Patience, max: cfg.MaxConnections, open: map[*conn]struct{}{}},
 	}
 	s.mend(cfg.Patience)
+	allowOrigins(app.Server(), cfg.Origins)
 	go func() {
 		defer close(s.served)
 		// It ends when the listener is closed, and has nothing else to say.

@@ -1,0 +1,121 @@
+package gateway_test
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+)
+
+const page = "http://localhost:5173"
+
+// browse sends a request as a browser does for a page of an origin, and returns the answer.
+func browse(t *testing.T, method, url, origin, body string, headers ...string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Origin", origin)
+	for n := 0; n < len(headers); n += 2 {
+		r.Header.Set(headers[n], headers[n+1])
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { res.Body.Close() })
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// wantCORS compares the origin that may read the answer, and whether ETag is among the headers that it may read.
+func wantCORS(t *testing.T, res *http.Response, origin string) {
+	t.Helper()
+	if got := res.Header.Get("Access-Control-Allow-Origin"); got != origin {
+		t.Errorf("Access-Control-Allow-Origin = %q, want %q", got, origin)
+	}
+	exposed := slices.Contains(strings.Split(res.Header.Get("Access-Control-Expose-Headers"), ", "), "ETag")
+	if exposed != (origin != "") {
+		t.Errorf("Access-Control-Expose-Headers = %q", res.Header.Get("Access-Control-Expose-Headers"))
+	}
+	if got := res.Header.Get("Access-Control-Allow-Credentials"); got != "" {
+		t.Errorf("Access-Control-Allow-Credentials = %q, want none", got)
+	}
+}
+
+// TestPagesUpload: a page of an allowed origin uploads by a presigned URL, reads the answer and errors, and no other does.
+func TestPagesUpload(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(c *gateway.Config) { c.Origins = []string{"https://flavors.example", page} })
+	const key = "uploads/page.csv"
+	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: aws.String(bucket), Key: aws.String(key), ContentType: aws.String("text/csv"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := []string{"Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "content-type,x-amz-meta-on-error"}
+
+	res := browse(t, http.MethodOptions, signed.URL, page, "", ask...)
+	wantCORS(t, res, page)
+	if res.StatusCode != http.StatusNoContent || !strings.Contains(res.Header.Get("Access-Control-Allow-Methods"), "PUT") ||
+		res.Header.Get("Access-Control-Allow-Headers") != "content-type,x-amz-meta-on-error" {
+		t.Errorf("preflight: %s %v", res.Status, res.Header)
+	}
+	res = browse(t, http.MethodPut, signed.URL, page, "person,flavor\nandy,mint\n", "Content-Type", "text/csv")
+	wantCORS(t, res, page)
+	if res.StatusCode != http.StatusOK || res.Header.Get("ETag") == "" {
+		t.Errorf("PUT: %s %v", res.Status, res.Header)
+	}
+	if got := e.keys(); !slices.Equal(got, []string{key}) {
+		t.Errorf("announced %v, want %s", got, key)
+	}
+
+	for name, c := range map[string]struct {
+		method, url, origin, want string
+		status                    int
+	}{
+		"bad signature":      {http.MethodPut, strings.Replace(signed.URL, "Signature=", "Signature=0", 1), page, page, http.StatusForbidden},
+		"no signature":       {http.MethodGet, "http://" + e.Addr() + "/" + bucket + "/" + key, "https://flavors.example", "https://flavors.example", http.StatusForbidden},
+		"no operation":       {http.MethodPatch, "http://" + e.Addr() + "/" + bucket, page, page, http.StatusForbidden},
+		"another origin":     {http.MethodPut, signed.URL, "https://evil.example", "", http.StatusOK},
+		"another port":       {http.MethodPut, signed.URL, "http://localhost:5174", "", http.StatusOK},
+		"a longer name":      {http.MethodPut, signed.URL, page + ".evil.example", "", http.StatusOK},
+		"no origin at all":   {http.MethodPut, signed.URL, "", "", http.StatusOK},
+		"origin null":        {http.MethodPut, signed.URL, "null", "", http.StatusOK},
+		"another, preflight": {http.MethodOptions, signed.URL, "https://evil.example", "", http.StatusForbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			headers := []string{"Content-Type", "text/csv"}
+			if c.method == http.MethodOptions {
+				headers = ask
+			}
+			res := browse(t, c.method, c.url, c.origin, "person,flavor\nandy,mint\n", headers...)
+			wantCORS(t, res, c.want)
+			if res.StatusCode != c.status {
+				t.Errorf("status %d, want %d", res.StatusCode, c.status)
+			}
+			if !slices.Contains(res.Header.Values("Vary"), "Origin") {
+				t.Errorf("Vary = %q, want Origin among them", res.Header.Values("Vary"))
+			}
+		})
+	}
+}
+
+// TestPagesAreKeptOut: without origins, no page may read anything.
+func TestPagesAreKeptOut(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodPut} {
+		wantCORS(t, browse(t, method, "http://"+e.Addr()+"/"+bucket+"/uploads/a.csv", page, "", "Access-Control-Request-Method", "PUT"), "")
+	}
+}

@@ -1,0 +1,86 @@
+package local_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/flavorless/flavorless/internal/local"
+)
+
+// TestOrigins: pages of the origins that are configured read every answer of the API and the bucket, and no others do.
+func TestOrigins(t *testing.T) {
+	t.Parallel()
+	const page = "http://localhost:5173"
+	h := start(t, func(c *local.Config) { c.Origins = []string{"https://flavors.example", page} })
+	closed := start(t)
+	token := "Bearer " + h.token()
+	for name, c := range map[string]struct {
+		method, url, origin string
+		headers             []string
+		status              int
+		want                string // Access-Control-Allow-Origin
+	}{
+		"preflight": {http.MethodOptions, h.Info().API + "/changes", page, []string{
+			"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization,last-event-id"}, 204, page},
+		"team":             {http.MethodGet, h.Info().API + "/team", "https://flavors.example", []string{"Authorization", token}, 200, "https://flavors.example"},
+		"changes":          {http.MethodGet, h.Info().API + "/changes", page, []string{"Authorization", token, "Last-Event-ID", "0"}, 200, page},
+		"no token":         {http.MethodGet, h.Info().API + "/team", page, nil, 401, page},
+		"no such person":   {http.MethodGet, h.Info().API + "/ice-cream/nobody", page, []string{"Authorization", token}, 404, page},
+		"bucket, no key":   {http.MethodGet, h.Info().S3 + "/flavorless-uploads/uploads/a.csv", page, nil, 403, page},
+		"bucket preflight": {http.MethodOptions, h.Info().S3 + "/flavorless-uploads/uploads/a.csv", page, []string{"Access-Control-Request-Method", "PUT"}, 204, page},
+		"another page":     {http.MethodGet, h.Info().API + "/team", "http://localhost:5174", []string{"Authorization", token}, 200, ""},
+		"closed":           {http.MethodGet, closed.Info().API + "/", page, nil, 200, ""},
+		"closed bucket":    {http.MethodGet, closed.Info().S3 + "/flavorless-uploads/uploads/a.csv", page, nil, 403, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := http.NewRequestWithContext(t.Context(), c.method, c.url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Origin", c.origin)
+			for n := 0; n < len(c.headers); n += 2 {
+				r.Header.Set(c.headers[n], c.headers[n+1])
+			}
+			res, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if got := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != c.status || got != c.want {
+				t.Errorf("status %d, Access-Control-Allow-Origin %q; want %d, %q", res.StatusCode, got, c.status, c.want)
+			}
+			exposed := strings.ToLower(res.Header.Get("Access-Control-Expose-Headers"))
+			for _, header := range []string{"etag", "retry-after"} {
+				if c.method != http.MethodOptions && strings.Contains(exposed, header) != (c.want != "") {
+					t.Errorf("Access-Control-Expose-Headers is %q", exposed)
+				}
+			}
+			if asked := r.Header.Get("Access-Control-Request-Headers"); res.Header.Get("Access-Control-Allow-Headers") != asked {
+				t.Errorf("Access-Control-Allow-Headers = %q, want %q", res.Header.Get("Access-Control-Allow-Headers"), asked)
+			}
+		})
+	}
+}
+
+// TestOriginsAreExact: what no browser sends, and what would let many pages in, is refused before anything starts.
+func TestOriginsAreExact(t *testing.T) {
+	t.Parallel()
+	for _, origin := range []string{
+		"", "*", "null", "localhost:5173", "//flavors.example", "https://", "https://*.example", "https://flavors.example/", "https://flavors.example/page",
+		"https://flavors.example?", "https://user@flavors.example", "https://Flavors.example", "HTTPS://flavors.example", "https://flavors.example:443", "http://flavors.example:80",
+		"https://a.example,https://b.example", "https://a.example https://b.example",
+	} {
+		s, err := local.Start(t.Context(), local.Config{Dir: t.TempDir(), Log: discard, Origins: []string{"https://flavors.example", origin}})
+		if err == nil {
+			t.Errorf("%q is accepted", origin)
+			if err := s.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		} else if !errors.Is(err, local.ErrConfig) {
+			t.Errorf("%q: %v; want ErrConfig", origin, err)
+		}
+	}
+}
