@@ -24,8 +24,8 @@ func (h *handler) start(*http.Request, query, Claims) (reply, error) {
 		Version string            `json:"version,omitempty"`
 		Links   map[string]string `json:"links"`
 	}{
-		"flavorless", "The favorite ice-cream flavors of a team, and what became of the uploaded files. Reading them takes a bearer token.",
-		h.Version, links,
+		Name: "flavorless", Version: h.Version, Links: links,
+		About: "The favorite ice-cream flavors of a team, and what became of the uploaded files. Reading them takes a bearer token.",
 	}, json.Deterministic(true))
 	if err != nil {
 		return reply{}, fmt.Errorf("encoding the start page: %w", err)

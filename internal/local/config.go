@@ -141,7 +141,8 @@ func (c Config) checked() (Config, error) {
 func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
 	if err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host || strings.Contains(origin, "*") {
-		return fmt.Errorf("%q is not a web origin; write it like https://flavors.example or http://localhost:5173, without a path or a wildcard", origin)
+		return fmt.Errorf("%q is not a web origin; write it like https://flavors.example or http://localhost:5173, "+
+			"without a path or a wildcard", origin)
 	}
 	usual := strings.ToLower(origin)
 	if port := map[string]string{"http": ":80", "https": ":443"}[strings.ToLower(u.Scheme)]; port != "" {
