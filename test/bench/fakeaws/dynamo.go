@@ -79,26 +79,33 @@ func (s *Server) getItem(body []byte) (any, error) {
 		return nil, err
 	}
 	s.call("GetItem", 0, 0, 0)
-	it := t.items[t.key(r.Key)]
+	key := t.key(r.Key)
+	it := t.items[key]
+	if !s.mayRead(t, key, readUnits(it.size())) {
+		return nil, throttling()
+	}
 	s.read(t, readUnits(it.size()))
 	return struct {
 		Item item `json:",omitzero"`
 	}{it}, nil
 }
 
+// batchGet leaves keys unprocessed whose partition is beyond its capacity. If that is all of them, the request fails.
+// https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 func (s *Server) batchGet(body []byte) (any, error) {
 	type keys struct {
 		Keys                     []item
-		ProjectionExpression     string
-		ExpressionAttributeNames map[string]string
+		ProjectionExpression     string            `json:",omitzero"`
+		ExpressionAttributeNames map[string]string `json:",omitzero"`
+		ConsistentRead           bool              `json:",omitzero"`
 	}
 	r, unlock, err := decode[struct{ RequestItems map[string]keys }](s, body)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	responses := map[string][]item{}
-	n := 0
+	responses, left := map[string][]item{}, map[string]keys{}
+	n, processed := 0, 0
 	for name, asked := range r.RequestItems {
 		t, err := s.table(name)
 		if err != nil {
@@ -107,20 +114,34 @@ func (s *Server) batchGet(body []byte) (any, error) {
 		n += len(asked.Keys)
 		wanted := projection(asked.ProjectionExpression, asked.ExpressionAttributeNames)
 		found := []item{}
-		for _, key := range asked.Keys {
-			it := t.items[t.key(key)]
+		var throttled []item
+		for _, one := range asked.Keys {
+			key := t.key(one)
+			it := t.items[key]
+			if !s.mayRead(t, key, readUnits(it.size())) {
+				throttled = append(throttled, one)
+				continue
+			}
 			s.read(t, readUnits(it.size()))
+			processed++
 			if it != nil {
 				found = append(found, it.project(wanted))
 			}
 		}
 		responses[name] = found
+		if throttled != nil {
+			asked.Keys = throttled
+			left[name] = asked
+		}
 	}
 	s.call("BatchGetItem", n, 0, 0)
+	if processed == 0 {
+		return nil, throttling()
+	}
 	return struct {
 		Responses       map[string][]item
-		UnprocessedKeys struct{}
-	}{Responses: responses}, nil
+		UnprocessedKeys map[string]keys
+	}{responses, left}, nil
 }
 
 func projection(expression string, names map[string]string) []string {
@@ -191,6 +212,9 @@ func (s *Server) query(body []byte) (any, error) {
 		}
 	}
 	s.call("Query", 0, 0, 0)
+	if !s.mayRead(t, shard, readUnits(size)) {
+		return nil, throttling()
+	}
 	s.read(t, readUnits(size))
 	answer := struct {
 		Items               []item
@@ -215,6 +239,9 @@ func (s *Server) update(body []byte) (any, error) {
 		return nil, err
 	}
 	key := t.key(r.Key)
+	if !s.mayWrite(t, key, t.writeCost(key, changed)) {
+		return nil, throttling()
+	}
 	s.write(t, key, changed, 1)
 	if changed == nil {
 		f := fail("ConditionalCheckFailedException")
@@ -290,6 +317,22 @@ func (s *Server) transact(body []byte) (any, error) {
 			cancelled = true
 			reasons[i] = reason{"ConditionalCheckFailed", "The conditional request failed", tables[i].items[keys[i]]}
 		}
+	}
+	taken := 0 // how many items have got their units
+	for i, t := range tables {
+		if !s.mayWrite(t, keys[i], 2*t.writeCost(keys[i], changed[i])) {
+			reasons[i] = reason{Code: "ThrottlingError", Message: throttlingMessage}
+			break
+		}
+		taken++
+	}
+	if taken < len(tables) { // nothing is done, and nothing is charged
+		for i, t := range tables[:taken] {
+			t.partitionOf(keys[i]).write.take(-2 * t.writeCost(keys[i], changed[i]))
+		}
+		f := fail("TransactionCanceledException")
+		f.Reasons = reasons
+		return nil, f
 	}
 	for i, t := range tables {
 		if cancelled {

@@ -1,6 +1,6 @@
 // Package fakeaws speaks as much of S3, SNS and DynamoDB as flavorless asks for, and counts what Amazon would bill. It is
-// for benchmarks: DynamoDB Local and moto take hours for a million rows. It keeps everything in memory, and knows neither
-// throttling nor credentials.
+// for benchmarks: DynamoDB Local and moto take hours for a million rows. It keeps everything in memory, and knows no
+// credentials. A fake of NewLimited throttles as a new table does.
 package fakeaws
 
 import (
@@ -34,6 +34,7 @@ type Units struct {
 	Read, Write float64
 	Index       float64 // write units of its indexes
 	Streamed    int     // writes that changed an item: each is a record of its stream
+	Throttled   int     // reads and writes of an item that were refused
 }
 
 // Server is the fake. Besides the services it answers GET /counts, which takes the counts as JSON, and
@@ -143,7 +144,7 @@ func (c Counts) Add(more Counts) Counts {
 	}
 	for name, m := range more.Units {
 		a := sum.Units[name]
-		sum.Units[name] = Units{a.Read + m.Read, a.Write + m.Write, a.Index + m.Index, a.Streamed + m.Streamed}
+		sum.Units[name] = Units{a.Read + m.Read, a.Write + m.Write, a.Index + m.Index, a.Streamed + m.Streamed, a.Throttled + m.Throttled}
 	}
 	return sum
 }

@@ -102,6 +102,10 @@ func (s *Server) execute(r statementRequest) (statementAnswer, error) {
 			it[i] = attribute{st.set[i], v}
 		}
 		key := t.key(it)
+		if !s.mayWrite(t, key, t.writeCost(key, it)) {
+			answer.Error = &statementError{Code: "ThrottlingError", Message: throttlingMessage}
+			return answer, nil
+		}
 		if t.items[key] != nil {
 			s.write(t, key, nil, 1)
 			answer.Error = &statementError{Code: "DuplicateItem", Message: "Duplicate primary key exists in table"}
@@ -116,6 +120,17 @@ func (s *Server) execute(r statementRequest) (statementAnswer, error) {
 	}
 	key := t.key(keys)
 	it := t.items[key]
+	changed := it
+	for i, v := range values {
+		changed = changed.with(st.set[i], v)
+	}
+	for _, name := range st.remove {
+		changed = changed.without(name)
+	}
+	if !s.mayWrite(t, key, t.writeCost(key, changed)) {
+		answer.Error = &statementError{Code: "ThrottlingError", Message: throttlingMessage}
+		return answer, nil
+	}
 	met := it != nil
 	for i := len(keys); i < len(where); i++ {
 		stored, exists := it.get(st.where[i])
@@ -129,12 +144,6 @@ func (s *Server) execute(r statementRequest) (statementAnswer, error) {
 		}
 		return answer, nil
 	}
-	for i, v := range values {
-		it = it.with(st.set[i], v)
-	}
-	for _, name := range st.remove {
-		it = it.without(name)
-	}
-	s.write(t, key, it, 1)
+	s.write(t, key, changed, 1)
 	return answer, nil
 }

@@ -13,6 +13,9 @@ type table struct {
 	items map[string]item
 
 	sorted map[string][]string // keys by shard; nil if it has to be made anew
+
+	partitions []partition // that limit it; nil without limits
+	placement  uint64
 }
 
 func (t *table) key(of item) string {
@@ -32,6 +35,11 @@ func readUnits(bytes int) float64 { return float64(max(1, (bytes+4095)/4096)) }
 // writeUnits are those of a write of so many bytes, at least one.
 func writeUnits(bytes int) float64 { return float64(max(1, (bytes+1023)/1024)) }
 
+// writeCost returns the units of a write: those of the larger of the item before and after.
+func (t *table) writeCost(key string, changed item) float64 {
+	return writeUnits(max(t.items[key].size(), changed.size()))
+}
+
 // read counts units of reading. The caller holds the lock.
 func (s *Server) read(t *table, units float64) {
 	u := s.counts.Units[t.name]
@@ -44,7 +52,7 @@ func (s *Server) read(t *table, units float64) {
 func (s *Server) write(t *table, key string, changed item, times float64) {
 	before := t.items[key]
 	u := s.counts.Units[t.name]
-	u.Write += times * writeUnits(max(before.size(), changed.size()))
+	u.Write += times * t.writeCost(key, changed)
 	if changed != nil {
 		u.Index += times * t.indexUnits(before, changed)
 		if !same(before, changed) {
