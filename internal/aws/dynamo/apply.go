@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,7 +18,8 @@ import (
 // A batch that was applied before, also earlier in the same call, is a duplicate: it is not counted. Where several
 // batches of a call name one person, the newest row is written and the others are superseded.
 //
-// After an error some of it may have happened. The same call may be repeated, at any time, by anyone.
+// After an error some of it may have happened. The same call may be repeated, at any time, by anyone. If the tables throttle
+// until shortly before the deadline of ctx, the error is events.ErrUnavailable: fewer batches at a time would not help.
 func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error) {
 	if len(batches) == 0 {
 		return nil, nil
@@ -35,14 +37,13 @@ func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tal
 		return nil, fmt.Errorf("looking for what is applied already: %w", err)
 	}
 	f := newFold(parts)
-	if err := t.learn(ctx, f); err != nil {
-		return nil, fmt.Errorf("learning what is stored: %w", err)
-	}
-	if err := t.write(ctx, f); err != nil {
-		return nil, fmt.Errorf("writing favorites: %w", err)
+	if err := t.store(ctx, f); err != nil {
+		return nil, err
 	}
 	f.count(parts)
-	if err := t.record(ctx, parts); err != nil {
+	if err := t.record(ctx, parts); throttled(err) {
+		return nil, fmt.Errorf("%w: %w", events.ErrUnavailable, err)
+	} else if err != nil {
 		return nil, err
 	}
 	tallies := make([]events.Tally, len(parts))
@@ -152,27 +153,72 @@ func (f *fold) count(parts []part) {
 	}
 }
 
-// learn reads what is stored of the people, and decides what need not be written.
-func (t *Table) learn(ctx context.Context, f *fold) error {
-	g, ctx := errgroup.WithContext(ctx)
+// store reads what is stored of the people, a hundred at a time, and writes the rows that are newer, 25 at a time. It
+// writes while it reads: a throttled table has to be kept busy with both.
+func (t *Table) store(ctx context.Context, f *fold) error {
+	expires := t.expiry()
+	var newer pending
+	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(t.cfg.Concurrency)
 	for some := range slices.Chunk(f.rows, mostKeys) {
 		g.Go(func() error {
-			keys := make([]item, len(some))
-			for i := range some {
-				keys[i] = t.key(some[i].Person)
+			if err := t.learn(gctx, f, some); err != nil {
+				return fmt.Errorf("learning what is stored: %w", err)
 			}
-			return t.getSome(ctx, t.cfg.Favorites, keys, func(found item) error {
-				i, asked := f.index[textOf(found["person"])]
-				if !asked {
-					return errors.New("DynamoDB returned the item of a person who was not asked for")
+			for _, full := range newer.add(some) {
+				write := func() error { return t.write(gctx, full, expires) }
+				if g.TryGo(write) {
+					continue
 				}
-				f.rows[i].decide(found)
-				return nil
-			}, "person", "version")
+				if err := write(); err != nil { // the group is full, and waiting for it in one of its goroutines could last for ever
+					return err
+				}
+			}
+			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return t.write(ctx, newer.rows, expires)
+}
+
+// pending gathers rows that are to be written.
+type pending struct {
+	mu   sync.Mutex
+	rows []*row // fewer than mostStatements
+}
+
+// add adds those of the rows that are newer than what is stored, and takes as many calls' worth of rows as there are.
+func (p *pending) add(rows []row) (full [][]*row) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range rows {
+		if rows[i].outcome != events.Applied {
+			continue
+		}
+		if p.rows = append(p.rows, &rows[i]); len(p.rows) == mostStatements {
+			full = append(full, p.rows)
+			p.rows = nil
+		}
+	}
+	return full
+}
+
+// learn reads what is stored of up to mostKeys people, and decides what need not be written.
+func (t *Table) learn(ctx context.Context, f *fold, rows []row) error {
+	keys := make([]item, len(rows))
+	for i := range rows {
+		keys[i] = t.key(rows[i].Person)
+	}
+	return t.getSome(ctx, t.cfg.Favorites, keys, func(found item) error {
+		i, asked := f.index[textOf(found["person"])]
+		if !asked {
+			return errors.New("DynamoDB returned the item of a person who was not asked for")
+		}
+		f.rows[i].decide(found)
+		return nil
+	}, "person", "version")
 }
 
 // decide holds the row against what is stored.

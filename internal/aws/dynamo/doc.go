@@ -5,8 +5,8 @@
 // # The tables
 //
 // Favorites: partition key shard (a number, the hash of the person modulo 16), sort key person; flavor, version; expires
-// on tombstones. Sixteen partitions take bulk loads without a hot one, and still give a sorted team: each shard is
-// sorted, and Team merges them.
+// on tombstones. Sixteen partition keys spread bulk loads over the partitions of the table, though not evenly, and still
+// give a sorted team: each shard is sorted, and Team merges them.
 //
 // Uploads: partition key id. Three kinds of items live in it:
 //
@@ -27,6 +27,9 @@
 //  5. One transaction an upload puts the markers and moves the counters. A marker that is there already takes its batch
 //     out of the transaction.
 //  6. If the record now says that all is applied, one conditional update makes it live, or failed.
+//
+// Steps 3 and 4 are done at the same time for different rows. What is throttled in any step is tried again until shortly
+// before the deadline of the context; then Apply returns events.ErrUnavailable.
 //
 // A process may die between any two steps, and the batch comes again: rows that it finds under their own version count
 // as applied (step 3); a batch with a marker is not counted again (1, 5); and step 6 is done for duplicates, too, and by

@@ -28,11 +28,14 @@ func (t *Table) getSome(ctx context.Context, table string, keys []item, each fun
 		}
 		want.ProjectionExpression = aws.String("#" + strings.Join(attributes, ",#"))
 	}
-	for again := t.backoff(); len(want.Keys) > 0; {
+	for again := t.backoff(ctx, rowsReserve); len(want.Keys) > 0; {
 		out, err := t.cfg.Client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
 			RequestItems: map[string]types.KeysAndAttributes{table: want},
-		})
-		if err != nil {
+		}, throttledOnce)
+		why := errUnprocessed
+		if throttled(err) { // then none of the keys was processed
+			out, why = &dynamodb.BatchGetItemOutput{UnprocessedKeys: map[string]types.KeysAndAttributes{table: want}}, err
+		} else if err != nil {
 			return fmt.Errorf("reading %d items of %s: %w", len(want.Keys), table, err)
 		}
 		for _, found := range out.Responses[table] {
@@ -42,7 +45,7 @@ func (t *Table) getSome(ctx context.Context, table string, keys []item, each fun
 		}
 		want.Keys = out.UnprocessedKeys[table].Keys
 		if n := len(want.Keys); n > 0 {
-			if err := again.wait(ctx, n, errUnprocessed); err != nil {
+			if err := again.wait(ctx, n, why); err != nil {
 				return fmt.Errorf("reading %d items of %s: %w", n, table, err)
 			}
 		}

@@ -62,7 +62,7 @@ func (t *Table) Seal(ctx context.Context, id string, r events.Reading) (settled 
 	if err != nil {
 		return nil, fmt.Errorf("sealing upload %s: %w", id, err)
 	}
-	for again := t.backoff(); ; {
+	for again := t.backoff(ctx, recordReserve); ; {
 		_, err = t.cfg.Client.TransactWriteItems(ctx, in)
 		if err == nil {
 			break

@@ -57,7 +57,7 @@ func (t *Table) record(ctx context.Context, parts []part) error {
 // put all of them or none.
 func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*part) error {
 	mine := rand.Text()
-	for again := t.backoff(); len(fresh) > 0; {
+	for again := t.backoff(ctx, recordReserve); len(fresh) > 0; {
 		in := &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{{Update: t.counting(origin, fresh)}}}
 		for _, p := range fresh {
 			in.TransactItems = append(in.TransactItems, types.TransactWriteItem{Put: &types.Put{
@@ -66,9 +66,15 @@ func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*p
 				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 			}})
 		}
-		_, err := t.cfg.Client.TransactWriteItems(ctx, in)
+		_, err := t.cfg.Client.TransactWriteItems(ctx, in, throttledOnce)
 		if err == nil {
 			return nil
+		}
+		if throttled(err) {
+			if err := again.wait(ctx, len(fresh), err); err != nil {
+				return err
+			}
+			continue
 		}
 		reasons, err := cancelled(err)
 		if err != nil {

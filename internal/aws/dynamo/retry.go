@@ -2,40 +2,67 @@ package dynamo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/flavorless/flavorless/events"
 )
 
-// Retries of what fails inside of a call that succeeds: 4.6 seconds on average, 9 at most. What still fails comes again
-// with its batch, minutes later, and finds what was written.
+// How long a retry waits: a random part of a time that doubles with each attempt, from firstWait to longWait. A partition
+// that is beyond its capacity serves again within a second, so longer waits would leave it idle.
+// https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ (full jitter)
 const (
-	attempts  = 10
 	firstWait = 25 * time.Millisecond
-	longWait  = 3 * time.Second
+	longWait  = time.Second
+
+	maxDoublings = 10 // more than lead to longWait
 )
 
-// backoff counts the attempts at one thing and waits between them.
+// What is left of the time until the context's deadline when retries end.
+const (
+	rowsReserve   = 2 * time.Second        // for rows: their batches are still to be recorded
+	recordReserve = 250 * time.Millisecond // for a record: the last call
+)
+
+// patience is how long retries go on where the context has no deadline.
+const patience = 30 * time.Second
+
+// backoff waits between the attempts at one thing.
 type backoff struct {
 	log     *slog.Logger
 	attempt int
+	end     time.Time // of the attempts
 }
 
-func (t *Table) backoff() *backoff { return &backoff{log: t.cfg.Logger} }
+// backoff returns the waits for attempts that end some time before the context's deadline.
+func (t *Table) backoff(ctx context.Context, reserve time.Duration) *backoff {
+	end := time.Now().Add(patience)
+	if deadline, ok := ctx.Deadline(); ok {
+		end = deadline.Add(-reserve)
+	}
+	return &backoff{log: t.cfg.Logger, end: end}
+}
 
-// wait waits for a random part of a time that doubles with each attempt, or gives why there is no further one.
-// https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ (full jitter)
+// wait waits until the next attempt, of which the last is made when the time ends. After that it returns an error that is
+// events.ErrUnavailable, since the same call succeeds later.
 func (b *backoff) wait(ctx context.Context, left int, why error) error {
 	b.attempt++
-	if b.attempt >= attempts {
-		return fmt.Errorf("after %d attempts: %w", attempts, why)
+	remaining := time.Until(b.end)
+	if remaining <= 0 {
+		return fmt.Errorf("no time is left after %d attempts: %w: %w", b.attempt, events.ErrUnavailable, why)
 	}
-	longest := min(firstWait<<(b.attempt-1), longWait)
+	longest := min(firstWait<<min(b.attempt-1, maxDoublings), longWait)
 	b.log.DebugContext(ctx, "waiting to try again", "left", left, "attempt", b.attempt, "error", why)
-	timer := time.NewTimer(rand.N(longest) + 1)
+	timer := time.NewTimer(min(rand.N(longest)+1, remaining))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -43,6 +70,28 @@ func (b *backoff) wait(ctx context.Context, left int, why error) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// throttled reports whether a call failed as a whole because the service limits its rate.
+func throttled(err error) bool {
+	var answer smithy.APIError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	_, ok := retry.DefaultThrottleErrorCodes[answer.ErrorCode()]
+	return ok
+}
+
+// throttledOnce leaves throttled calls to the caller's backoff. The SDK would wait up to 20 seconds between two attempts,
+// and stop after a hundred of all calls of the client.
+func throttledOnce(o *dynamodb.Options) { o.Retryer = exceptThrottled{o.Retryer} }
+
+// exceptThrottled is a retryer that does not retry throttled calls.
+type exceptThrottled struct{ aws.Retryer }
+
+// IsErrorRetryable implements [aws.Retryer].
+func (r exceptThrottled) IsErrorRetryable(err error) bool {
+	return !throttled(err) && r.Retryer.IsErrorRetryable(err)
 }
 
 // fault says what a code inside of an answer calls for.

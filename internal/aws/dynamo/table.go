@@ -42,7 +42,7 @@ const tries = 8
 // Config is what New needs. Client and the names are a must.
 type Config struct {
 	// Client is a *dynamodb.Client. Its retryer is for calls that fail as a whole; give it six attempts or more, since
-	// throttling passes. What fails inside of a call is retried here.
+	// throttling passes. What fails inside of a call is retried here, and so are throttled calls of Apply.
 	Client    client
 	Favorites string // the names of the tables
 	Uploads   string

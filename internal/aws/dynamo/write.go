@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -39,62 +37,65 @@ func newStatements(table string) statements {
 	}
 }
 
-// write stores the rows that are newer than what is.
-func (t *Table) write(ctx context.Context, f *fold) error {
-	pending := make([]*row, 0, len(f.rows))
-	for i := range f.rows {
-		if f.rows[i].outcome == events.Applied {
-			pending = append(pending, &f.rows[i])
-		}
+// write stores up to mostStatements rows that are newer than what is stored.
+func (t *Table) write(ctx context.Context, rows []*row, expires types.AttributeValue) error {
+	if err := t.writeSome(ctx, rows, expires); err != nil {
+		return fmt.Errorf("writing favorites: %w", err)
 	}
-	expires := t.expiry()
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(t.cfg.Concurrency)
-	for some := range slices.Chunk(pending, mostStatements) {
-		g.Go(func() error { return t.writeSome(ctx, some, expires) })
-	}
-	return g.Wait()
+	return nil
 }
 
 func (t *Table) writeSome(ctx context.Context, rows []*row, expires types.AttributeValue) error {
-	for again := t.backoff(); ; {
-		in := &dynamodb.BatchExecuteStatementInput{Statements: make([]types.BatchStatementRequest, len(rows))}
-		for i, r := range rows {
-			in.Statements[i] = t.statement(r, expires)
-		}
-		out, err := t.cfg.Client.BatchExecuteStatement(ctx, in)
+	for again := t.backoff(ctx, rowsReserve); len(rows) > 0; {
+		left, why, err := t.writeOnce(ctx, rows, expires)
 		if err != nil {
-			return fmt.Errorf("%d statements: %w", len(rows), err)
-		}
-		if len(out.Responses) != len(rows) {
-			return fmt.Errorf("%d statements have %d answers", len(rows), len(out.Responses))
-		}
-		var left []*row
-		var why error
-		for i, r := range rows {
-			e := out.Responses[i].Error
-			if e == nil {
-				continue
-			}
-			switch faultOf(e.Code) {
-			case lost:
-				if err := t.writeLost(ctx, r, e.Item, expires); err != nil {
-					return err
-				}
-			case busy:
-				left, why = append(left, r), statementError(e)
-			default:
-				return fmt.Errorf("writing row %s: %w", r.version, statementError(e))
-			}
-		}
-		if len(left) == 0 {
-			return nil
-		}
-		if err := again.wait(ctx, len(left), why); err != nil {
 			return err
 		}
-		rows = left
+		if rows = left; len(rows) > 0 {
+			if err := again.wait(ctx, len(rows), why); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// writeOnce returns the rows that are to be written again, and why.
+func (t *Table) writeOnce(ctx context.Context, rows []*row, expires types.AttributeValue) (left []*row, why, err error) {
+	in := &dynamodb.BatchExecuteStatementInput{Statements: make([]types.BatchStatementRequest, len(rows))}
+	for i, r := range rows {
+		in.Statements[i] = t.statement(r, expires)
+	}
+	out, err := t.cfg.Client.BatchExecuteStatement(ctx, in, throttledOnce)
+	if throttled(err) {
+		return rows, err, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%d statements: %w", len(rows), err)
+	}
+	if len(out.Responses) != len(rows) {
+		return nil, nil, fmt.Errorf("%d statements have %d answers", len(rows), len(out.Responses))
+	}
+	for i, r := range rows {
+		e := out.Responses[i].Error
+		if e == nil {
+			continue
+		}
+		switch faultOf(e.Code) {
+		case lost:
+			switch err := t.writeLost(ctx, r, e.Item, expires); {
+			case throttled(err):
+				left, why = append(left, r), err
+			case err != nil:
+				return nil, nil, err
+			}
+		case busy:
+			left, why = append(left, r), statementError(e)
+		default:
+			return nil, nil, fmt.Errorf("writing row %s: %w", r.version, statementError(e))
+		}
+	}
+	return left, why, nil
 }
 
 func statementError(e *types.BatchStatementError) error {
@@ -150,7 +151,7 @@ func (t *Table) writeLost(ctx context.Context, r *row, met item, expires types.A
 		UpdateExpression: &update, ConditionExpression: &condition,
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	})
+	}, throttledOnce)
 	var failed *types.ConditionalCheckFailedException
 	switch {
 	case errors.As(err, &failed):
