@@ -60,7 +60,7 @@ func showCost(out io.Writer, loads []load, reads readCounts) error {
 		favorites, ledger := all.Units["favorites"], all.Units["uploads"]
 		writes := (favorites.Write + ledger.Write + ledger.Index) * priceWrite
 		read := (favorites.Read + ledger.Read) * priceRead
-		// A message is received and deleted in requests of four; received ones are billed by 64 KB.
+		// A message is received and deleted in requests of two; received ones are billed by 64 KB.
 		messages := float64(all.Calls["PublishBatch"].Billed)*pricePublish + float64(l.messages+l.applies)*priceQueue
 		compute := (l.cpu+l.ingestCPU).Seconds()*waiting/cpuPerGB*priceCompute + float64(l.applies+1)*priceInvoke
 		announce := float64(l.flavors)/changesRequest*pricePublish + float64(favorites.Streamed)/recordsInvoke*(priceInvoke+0.25*0.1*priceCompute)

@@ -24,6 +24,7 @@ var benchmarks = []struct {
 	{"load", "readers of the API at the highest rate, idle and while a million rows are applied, beside a bare handler", readLoad},
 	{"memory", "the peak of memory under large and hostile files", memory},
 	{"coldstart", "each Lambda function's start to its first answer, beside a bare handler's", coldstart},
+	{"firstload", "a simulated first load of a new DynamoDB table, beside the floor that its fullest partition sets", firstLoad},
 	{"rows", "what a million rows ask of the services, what that costs, and the client's CPU beside a conditional UpdateItem a row", rows},
 }
 

@@ -42,7 +42,7 @@ type load struct {
 	flavors           int // that differ from those stored before
 	ingest, apply     fakeaws.Counts
 	ingestCPU, cpu    time.Duration
-	messages, applies int // messages, and calls of apply with four each
+	messages, applies int // messages, and calls of apply with two each
 }
 
 // rows counts what an upload asks of the services, and the CPU that asking takes: first all is new, then the same people
@@ -83,7 +83,7 @@ func rows(ctx context.Context, out io.Writer, args []string) (err error) {
 	return errors.Join(showRows(out, loads, single), showReads(out, reads), showCost(out, loads, reads), showIdle(ctx, out))
 }
 
-// run takes the way of an upload: the object from S3, messages to SNS, and from there, four at a time, to the table.
+// run takes the way of an upload: the object from S3, messages to SNS, and from there, two at a time, to the table.
 func (l *load) run(ctx context.Context, services *fake, file []byte, n int) error {
 	o := events.Object{
 		Bucket: "bench", Key: fmt.Sprintf("uploads/%d.csv", n), ETag: "e", Sequencer: "01", Size: int64(len(file)),
@@ -118,7 +118,7 @@ func (l *load) run(ctx context.Context, services *fake, file []byte, n int) erro
 	applier := &ingest.Applier{Table: table, Log: log}
 	start = cpuTime()
 	for len(messages) > 0 {
-		some := messages[:min(4, len(messages))]
+		some := messages[:min(2, len(messages))]
 		messages = messages[len(some):]
 		bodies := make([][]byte, len(some))
 		for i, m := range some {

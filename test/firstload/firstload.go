@@ -1,0 +1,272 @@
+// Package firstload simulates the first load of a new DynamoDB table by the function apply: its real handler, applier,
+// adapter and SDK client take the messages of an upload from a queue, as Lambda polls it, and write to a fake that
+// throttles each partition (fakeaws.NewLimited). Run it in a bubble of testing/synctest: minutes then take seconds.
+package firstload
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync"
+	"time"
+
+	lambdaevents "github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/aws"
+	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/aws/queues"
+	"github.com/flavorless/flavorless/internal/lambda/shell"
+	"github.com/flavorless/flavorless/internal/lambda/stages"
+	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/test/bench/fakeaws"
+)
+
+// Deployment is how apply gets its messages; see serverless.yml and resources/messaging.yml.
+type Deployment struct {
+	BatchSize   int           // messages of an invocation
+	Concurrency int           // invocations at the same time
+	Timeout     time.Duration // of an invocation
+	Visibility  time.Duration // after which a message that was not deleted comes again
+	MaxReceives int           // after which it is a dead letter
+}
+
+// Result is what came of a load.
+type Result struct {
+	Took        time.Duration // from the first delivery until the upload is live
+	Floor       time.Duration // how long the fullest partition takes to write its rows, if it is never idle
+	Deliveries  int           // of messages
+	Messages    int
+	DeadLetters int
+	Statements  int // that were sent to write the rows, with those that were throttled
+	Upload      events.Upload
+}
+
+// Ratio returns the time taken by the floor.
+func (r Result) Ratio() float64 { return r.Took.Seconds() / r.Floor.Seconds() }
+
+// roundTrip is how long a request to DynamoDB takes.
+const roundTrip = 10 * time.Millisecond
+
+// Run loads rows into the empty tables of the server.
+func Run(ctx context.Context, server *fakeaws.Server, rows int, d Deployment) (Result, error) {
+	table := newTable(server)
+	object := events.Object{Bucket: "b", Key: "uploads/first.csv", ETag: "e", Sequencer: "01", Time: time.Now()}
+	if _, err := table.Begin(ctx, object); err != nil {
+		return Result{}, err
+	}
+	messages, err := encode(object, rows)
+	if err != nil {
+		return Result{}, err
+	}
+	reading := events.Reading{Format: "csv", Rows: int64(rows), Batches: int64(len(messages)), At: time.Now()}
+	if _, err := table.Seal(ctx, object.UploadID(), reading); err != nil {
+		return Result{}, err
+	}
+	server.Counts()
+
+	q := &queue{deployment: d, messages: messages}
+	start := time.Now()
+	var wg sync.WaitGroup
+	errs := make([]error, d.Concurrency)
+	for i := range d.Concurrency {
+		wg.Go(func() { errs[i] = q.poll(ctx, newHandler(server)) })
+	}
+	wg.Wait()
+	r := Result{
+		Took: time.Since(start), Floor: server.Floor("favorites"),
+		Messages: len(messages), Deliveries: q.deliveries, DeadLetters: q.dead,
+		Statements: server.Counts().Calls["BatchExecuteStatement"].Entries,
+	}
+	if err := errors.Join(errs...); err != nil {
+		return r, err
+	}
+	r.Upload, err = table.Upload(ctx, object.UploadID())
+	return r, err
+}
+
+// encode makes the messages of an upload, as long as ingest makes them.
+func encode(object events.Object, rows int) ([]*message, error) {
+	origin, err := object.Origin()
+	if err != nil {
+		return nil, err
+	}
+	var messages []*message
+	batch := events.NewBatchWriter(origin)
+	end := func() {
+		messages = append(messages, &message{id: strconv.Itoa(len(messages)), body: string(batch.Message().Body)})
+	}
+	for i := range rows {
+		batch.Add(events.Update{Offset: int64(i) * 27, Person: fmt.Sprintf("person %07d", i), Flavor: "cookie dough"})
+		if batch.Size() >= ingest.MaxMessage-events.MaxRow-256 {
+			end()
+		}
+	}
+	if batch.Rows() > 0 {
+		end()
+	}
+	return messages, nil
+}
+
+func newTable(server http.Handler) *dynamo.Table {
+	client := dynamo.Client(aws.Access{Region: "us-east-1", KeyID: "bench", Secret: "bench"})
+	return dynamo.New(dynamo.Config{
+		Client:    dynamodb.New(client.Options(), func(o *dynamodb.Options) { o.HTTPClient = link{server} }),
+		Favorites: "favorites", Uploads: "uploads",
+	})
+}
+
+// newHandler is what cmd/lambda/apply builds.
+func newHandler(server http.Handler) lambda.Handler {
+	log := slog.New(slog.DiscardHandler)
+	tools := shell.Tools{Log: log, Metrics: metrics.NewEMF(io.Discard, "apply", "test", time.Now)}
+	applier := &ingest.Applier{Table: metrics.Table{Next: newTable(server), To: tools.Metrics}, Log: log}
+	common := stages.Common{Dead: noDeadLetters{}, Metrics: tools.Metrics, Log: log}
+	return shell.Handler(tools, stages.Apply{Common: common, Applier: applier}.Handle)
+}
+
+type noDeadLetters struct{}
+
+func (noDeadLetters) Put(_ context.Context, letter queues.DeadLetter) error {
+	return fmt.Errorf("message %s can't be applied: %w", letter.ID, letter.Reason)
+}
+
+// link is the network between a client and the server.
+type link struct{ server http.Handler }
+
+func (l link) Do(r *http.Request) (*http.Response, error) {
+	if !sleep(r.Context(), roundTrip) {
+		return nil, r.Context().Err()
+	}
+	recorder := httptest.NewRecorder()
+	l.server.ServeHTTP(recorder, r)
+	return recorder.Result(), nil
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// queue is an SQS queue, and Lambda's event source mapping.
+type queue struct {
+	deployment Deployment
+
+	mu         sync.Mutex
+	messages   []*message
+	deliveries int
+	dead       int
+}
+
+type message struct {
+	id, body  string
+	receives  int
+	visibleAt time.Time
+}
+
+// pollPause is how long a poller that got no message waits.
+const pollPause = 100 * time.Millisecond
+
+// poll invokes the handler with messages until the queue is empty.
+func (q *queue) poll(ctx context.Context, handler lambda.Handler) error {
+	for {
+		batch, empty := q.receive()
+		switch {
+		case empty:
+			return nil
+		case len(batch) == 0:
+			if !sleep(ctx, pollPause) {
+				return ctx.Err()
+			}
+			continue
+		}
+		failed, err := q.invoke(ctx, handler, batch)
+		if err != nil {
+			return err
+		}
+		q.delete(batch, failed)
+	}
+}
+
+// receive takes visible messages. It reports whether the queue is empty.
+func (q *queue) receive() (batch []*message, empty bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	kept := q.messages[:0]
+	for _, m := range q.messages {
+		visible := len(batch) < q.deployment.BatchSize && !m.visibleAt.After(now)
+		if visible && m.receives == q.deployment.MaxReceives {
+			q.dead++
+			continue
+		}
+		if visible {
+			m.receives++
+			m.visibleAt = now.Add(q.deployment.Visibility)
+			batch = append(batch, m)
+		}
+		kept = append(kept, m)
+	}
+	q.messages = kept
+	q.deliveries += len(batch)
+	return batch, len(kept) == 0
+}
+
+// invoke returns the ids of the messages that have to come again.
+func (q *queue) invoke(ctx context.Context, handler lambda.Handler, batch []*message) (map[string]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.deployment.Timeout)
+	defer cancel()
+	event := lambdaevents.SQSEvent{}
+	for _, m := range batch {
+		event.Records = append(event.Records, lambdaevents.SQSMessage{MessageId: m.id, Body: m.body, EventSource: "aws:sqs"})
+	}
+	payload, err := json.Marshal(event)
+	if err != nil {
+		return nil, err
+	}
+	failed := map[string]bool{}
+	answer, err := handler.Invoke(ctx, payload)
+	if err != nil { // all of them, then
+		for _, m := range batch {
+			failed[m.id] = true
+		}
+		return failed, nil
+	}
+	var response lambdaevents.SQSEventResponse
+	if err := json.Unmarshal(answer, &response); err != nil {
+		return nil, err
+	}
+	for _, f := range response.BatchItemFailures {
+		failed[f.ItemIdentifier] = true
+	}
+	return failed, nil
+}
+
+func (q *queue) delete(batch []*message, failed map[string]bool) {
+	done := map[*message]bool{}
+	for _, m := range batch {
+		done[m] = !failed[m.id]
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	kept := q.messages[:0]
+	for _, m := range q.messages {
+		if !done[m] {
+			kept = append(kept, m)
+		}
+	}
+	q.messages = kept
+}
