@@ -267,3 +267,55 @@ func TestLinters(t *testing.T) {
 		})
 	}
 }
+
+// TestOptionalThroughput: the table's throughput is DynamoDB's affair unless a stage sets it.
+func TestOptionalThroughput(t *testing.T) {
+	t.Run("by default", func(t *testing.T) {
+		tpl := compiledTemplate(t)
+		for _, property := range []string{"WarmThroughput", "OnDemandThroughput"} {
+			if got := tpl.get("FavoritesTable", property); got != nil {
+				t.Errorf("%s is %v, want none", property, got)
+			}
+		}
+	})
+	for _, test := range []struct {
+		name   string
+		params []string
+		want   map[string]any // properties
+	}{
+		{"warm writes", []string{"warmWriteUnits=16000"}, map[string]any{"WarmThroughput": map[string]any{"WriteUnitsPerSecond": 16000.0}}},
+		{"all", []string{"warmReadUnits=24000", "warmWriteUnits=8000", "maxReadUnits=30000", "maxWriteUnits=9000"}, map[string]any{
+			"WarmThroughput":     map[string]any{"ReadUnitsPerSecond": 24000.0, "WriteUnitsPerSecond": 8000.0},
+			"OnDemandThroughput": map[string]any{"MaxReadRequestUnits": 30000.0, "MaxWriteRequestUnits": 9000.0},
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			needTools(t)
+			var args []string
+			for _, param := range test.params {
+				args = append(args, "--param", param)
+			}
+			src, err := osls(t.Context(), t.TempDir(), args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tpl := parse(t, src)
+			for _, property := range []string{"WarmThroughput", "OnDemandThroughput"} {
+				got, _ := tpl.get("FavoritesTable", property).(map[string]any)
+				want, _ := test.want[property].(map[string]any)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", property, diff)
+				}
+			}
+		})
+	}
+	for _, wrong := range []string{"warmWriteUnits=many", "maxReadUnits=0"} {
+		t.Run(wrong, func(t *testing.T) {
+			needTools(t)
+			name, _, _ := strings.Cut(wrong, "=")
+			if _, err := osls(t.Context(), t.TempDir(), "--param", wrong); err == nil || !strings.Contains(err.Error(), name+" is") {
+				t.Errorf("packaged with error %v, want one about %s", err, name)
+			}
+		})
+	}
+}

@@ -1,8 +1,7 @@
-// Limits of what reading may cost, both optional: a limit of the table's read units, and a budget of the account.
+// An optional budget of the account, and who is told when it is spent.
 module.exports = async ({ resolveVariable }) => {
   const service = await resolveVariable('self:service');
   const stage = await resolveVariable('sls:stage');
-  const units = Number(await resolveVariable("param:maxReadUnits, ''"));
   const amount = Number(await resolveVariable("param:monthlyBudget, ''"));
   const email = await resolveVariable("param:alarmEmail, ''");
   if (amount && !email) {
@@ -24,8 +23,5 @@ module.exports = async ({ resolveVariable }) => {
       NotificationsWithSubscribers: [notification(80), notification(100)],
     },
   };
-  return {
-    ...(amount && { Resources: { Budget: budget } }),
-    ...(units && { extensions: { FavoritesTable: { Properties: { OnDemandThroughput: { MaxReadRequestUnits: units } } } } }),
-  };
+  return amount ? { Resources: { Budget: budget } } : {};
 };
