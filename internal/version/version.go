@@ -10,12 +10,12 @@ import (
 
 // Info describes a build.
 type Info struct {
-	Version  string `json:"version"`            // of the module, such as v1.2.3, or "devel" for a build from a work tree without a tag
+	Version  string `json:"version"`           // of the module, such as v1.2.3, or "devel" for a build from a work tree without a tag
 	Commit   string `json:"commit,omitzero"`   // full hash; empty if the build did not record one
 	Time     string `json:"time,omitzero"`     // of the commit, in RFC 3339; empty if the build did not record one
 	Modified bool   `json:"modified,omitzero"` // whether the work tree had changes that were not committed
-	Go       string `json:"go"`                 // version of the Go toolchain, such as go1.26.0
-	Platform string `json:"platform"`           // operating system and architecture, such as linux/amd64
+	Go       string `json:"go"`                // version of the Go toolchain, such as go1.26.0
+	Platform string `json:"platform"`          // operating system and architecture, such as linux/amd64
 }
 
 // Get returns the description of the running binary.

@@ -59,8 +59,8 @@ func (s *Stack) deadQueue(name string) (q deadQueue, url string, err error) {
 type Dead struct {
 	Queue   string   `json:"queue"`
 	Alias   string   `json:"alias,omitempty"` // not of a stack's: another name of the queue
-	Waiting int64    `json:"waiting"` // about
-	Letters []Letter `json:"letters"` // some of them
+	Waiting int64    `json:"waiting"`         // about
+	Letters []Letter `json:"letters"`         // some of them
 }
 
 // Letter says of one message what it was and why it is dead.
