@@ -27,7 +27,9 @@ func (c *connection) known(ctx context.Context, key string) (map[string]bool, er
 }
 
 // follow waits until the new upload of a key is settled.
-func (f *uploadFlags) follow(ctx context.Context, t *terminal, conn *connection, key, etag string, known map[string]bool) (events.Upload, error) {
+func (f *uploadFlags) follow(
+	ctx context.Context, t *terminal, conn *connection, key, etag string, known map[string]bool,
+) (events.Upload, error) {
 	var u events.Upload
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
@@ -70,7 +72,9 @@ var errTimeout = errors.New("timeout")
 func (f *uploadFlags) unfollowed(ctx context.Context, conn *connection, key, id string) error {
 	see := strings.TrimSpace("flavorless uploads " + id)
 	if errors.Is(context.Cause(ctx), errTimeout) {
-		return &fileError{code: exitFailed, pending: true, err: fmt.Errorf("%s is not live after %s; the server goes on with it, see: %s%s", shown(key), f.timeout, see, f.homeFlags(conn))}
+		err := fmt.Errorf("%s is not live after %s; the server goes on with it, see: %s%s",
+			shown(key), f.timeout, see, f.homeFlags(conn))
+		return &fileError{code: exitFailed, pending: true, err: err}
 	}
 	return fmt.Errorf("stopped following %s; the server goes on with it, see: %s%s", shown(key), see, f.homeFlags(conn))
 }

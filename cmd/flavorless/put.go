@@ -75,21 +75,27 @@ type partsClient struct {
 	abortErr error // of removing the parts
 }
 
-func (c *partsClient) CreateMultipartUpload(ctx context.Context, in *s3.CreateMultipartUploadInput, opts ...func(*s3.Options)) (*s3.CreateMultipartUploadOutput, error) {
+func (c *partsClient) CreateMultipartUpload(
+	ctx context.Context, in *s3.CreateMultipartUploadInput, opts ...func(*s3.Options),
+) (*s3.CreateMultipartUploadOutput, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	c.began = true
 	return c.Client.CreateMultipartUpload(ctx, in, opts...)
 }
 
-func (c *partsClient) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput, opts ...func(*s3.Options)) (*s3.CompleteMultipartUploadOutput, error) {
+func (c *partsClient) CompleteMultipartUpload(
+	ctx context.Context, in *s3.CompleteMultipartUploadInput, opts ...func(*s3.Options),
+) (*s3.CompleteMultipartUploadOutput, error) {
 	if ctx.Err() != nil { // Ctrl-C may have ended what writes to standard input, too: the file is not complete
 		return nil, ctx.Err()
 	}
 	return c.Client.CompleteMultipartUpload(context.WithoutCancel(ctx), in, opts...)
 }
 
-func (c *partsClient) UploadPart(ctx context.Context, in *s3.UploadPartInput, opts ...func(*s3.Options)) (*s3.UploadPartOutput, error) {
+func (c *partsClient) UploadPart(
+	ctx context.Context, in *s3.UploadPartInput, opts ...func(*s3.Options),
+) (*s3.UploadPartOutput, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -101,7 +107,9 @@ func (c *partsClient) UploadPart(ctx context.Context, in *s3.UploadPartInput, op
 
 // AbortMultipartUpload aborts again while parts are left, as S3 asks for.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
-func (c *partsClient) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUploadInput, opts ...func(*s3.Options)) (out *s3.AbortMultipartUploadOutput, err error) {
+func (c *partsClient) AbortMultipartUpload(
+	ctx context.Context, in *s3.AbortMultipartUploadInput, opts ...func(*s3.Options),
+) (out *s3.AbortMultipartUploadOutput, err error) {
 	defer func() { c.abortErr = err }()
 	for range 3 {
 		out, err = c.Client.AbortMultipartUpload(ctx, in, opts...)
@@ -137,7 +145,8 @@ func (c *connection) putError(ctx context.Context, src source, client *partsClie
 	)
 	switch {
 	case ctx.Err() != nil && client.began && client.abortErr != nil:
-		return fmt.Errorf("stopped before %s was uploaded; the parts that were sent could not be removed (%w) and will be removed by the bucket later", src, innermost(client.abortErr))
+		return fmt.Errorf("stopped before %s was uploaded; its parts could not be removed (%w), so that the bucket removes them later",
+			src, innermost(client.abortErr))
 	case ctx.Err() != nil && client.began:
 		return fmt.Errorf("stopped before %s was uploaded; the parts that were sent are removed", src)
 	case ctx.Err() != nil:

@@ -100,7 +100,8 @@ func (s *tally) String() string {
 		n    int
 		what string
 	}{
-		{s.sent, "uploaded"}, {s.live, "live"}, {s.partly, "live with rejected rows"}, {s.failed, "failed"}, {s.pending, "not live in time"},
+		{s.sent, "uploaded"}, {s.live, "live"}, {s.partly, "live with rejected rows"}, {s.failed, "failed"},
+		{s.pending, "not live in time"},
 		{s.files - s.sent - s.live - s.partly - s.failed - s.pending, "not done"},
 	} {
 		if part.n > 0 {
@@ -124,7 +125,8 @@ func (t *terminal) rejects(rejects []events.Reject) {
 		rows = append(rows, []string{strconv.FormatInt(r.Line, 10), strconv.FormatInt(r.Column, 10), visible(string(r.Code)), visible(r.Raw), visible(r.Reason)})
 	}
 	t.table("  ", []column{
-		{name: "LINE"}, {name: "COLUMN"}, {name: "CODE", min: 10}, {name: "ROW", min: 6}, {name: "WHY, AND HOW TO FIX IT", min: 12, wrap: true},
+		{name: "LINE"}, {name: "COLUMN"}, {name: "CODE", min: 10}, {name: "ROW", min: 6},
+		{name: "WHY, AND HOW TO FIX IT", min: 12, wrap: true},
 	}, rows)
 }
 

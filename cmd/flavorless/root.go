@@ -48,8 +48,8 @@ func newRoot(t *terminal, started *bool) *cobra.Command {
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	root.AddCommand(
-		newDemo(t), newServe(t), newEnv(t), newUpload(t), newCheck(t), newTeam(t), newLookup(t), newUploads(t), newWatch(t), newRedrive(t),
-		newToken(t), newWebhookSecret(t), newVersion(t),
+		newDemo(t), newServe(t), newEnv(t), newUpload(t), newCheck(t), newTeam(t), newLookup(t), newUploads(t),
+		newWatch(t), newRedrive(t), newToken(t), newWebhookSecret(t), newVersion(t),
 	)
 	root.InitDefaultCompletionCmd()
 	explain(root)

@@ -82,7 +82,8 @@ func (f *uploadFlags) sources(args []string, named bool) (all []source, skipped 
 			}
 			all, skipped = append(all, found...), append(skipped, others...)
 		case !info.Mode().IsRegular():
-			return nil, nil, usage("%s is not a regular file; to upload what it gives: flavorless upload - --as NAME < %s", shown(arg), shown(arg))
+			return nil, nil, usage("%s is not a regular file; to upload what it gives: flavorless upload - --as NAME < %s",
+				shown(arg), shown(arg))
 		default:
 			all = append(all, source{arg, filepath.Base(arg)})
 		}
@@ -157,7 +158,8 @@ func below(dir string) (found []source, others []string, err error) {
 	case err != nil:
 		return nil, nil, usage("%w", err)
 	case len(found) == 0:
-		return nil, nil, usage("no file below %s has a name that ends in .csv, .tsv, .json, .ndjson or .jsonl (and .gz or .zst)", shown(dir))
+		const suffixes = ".csv, .tsv, .json, .ndjson or .jsonl (and .gz or .zst)"
+		return nil, nil, usage("no file below %s has a name that ends in %s", shown(dir), suffixes)
 	}
 	return found, others, nil
 }
@@ -229,7 +231,8 @@ func skippedText(names []string) string {
 	for _, name := range names[:min(most, len(names))] {
 		list = append(list, shown(name))
 	}
-	text := fmt.Sprintf("skipped %s whose names do not tell a format, or begin with a dot: %s", count(int64(len(names)), "file"), strings.Join(list, ", "))
+	text := fmt.Sprintf("skipped %s whose names do not tell a format, or begin with a dot: %s",
+		count(int64(len(names)), "file"), strings.Join(list, ", "))
 	if more := len(names) - most; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-const uploadHelp = `Upload files, and follow each until it is live; then print what became of its rows. With more than one file it prints a line for
-each that is live with every row, and a total at the end.
+const uploadHelp = `Upload files, and follow each until it is live; then print what became of its rows. With more than one file
+it prints a line for each that is live with every row, and a total at the end.
 Formats: CSV, TSV, JSON (an object or an array) and NDJSON, each plain, .gz or .zst. Try them first with: flavorless check
 
 A folder stands for the files below it whose names end in one of these suffixes; their keys keep the path below the folder.
@@ -44,8 +44,10 @@ func newUpload(t *terminal) *cobra.Command {
 	var f uploadFlags
 	c := &cobra.Command{
 		Use: "upload FILE|FOLDER|-…", Short: "Upload files, and follow each until it is live", Long: uploadHelp,
-		Example: "  flavorless upload favorites.csv\n  flavorless upload exports/\n  zcat big.csv.gz | flavorless upload - --as big.csv\n" +
-			"  flavorless upload --on-error-abort team.ndjson.gz\n  FLAVORLESS_TOKEN=… flavorless upload --stack flavorless-dev --profile work favorites.csv",
+		Example: "  flavorless upload favorites.csv\n  flavorless upload exports/\n" +
+			"  zcat big.csv.gz | flavorless upload - --as big.csv\n" +
+			"  flavorless upload --on-error-abort team.ndjson.gz\n" +
+			"  FLAVORLESS_TOKEN=… flavorless upload --stack flavorless-dev --profile work favorites.csv",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			f.keySet = c.Flags().Changed("key")
@@ -54,13 +56,16 @@ func newUpload(t *terminal) *cobra.Command {
 	}
 	f.add(c)
 	wideFlag(c, t)
-	c.Flags().StringVar(&f.key, "key", "", "key to upload a single file to; uploads/ before it is added if it is missing (default: the file's name)")
+	c.Flags().StringVar(&f.key, "key", "",
+		"key to upload a single file to; uploads/ before it is added if it is missing (default: the file's name)")
 	c.Flags().StringVar(&f.as, "as", "", `name of standard input, such as "team.ndjson.gz"`)
 	f.reading.add(c)
 	c.Flags().BoolVar(&f.reading.abort, "on-error-abort", false, "all or nothing: apply no row if one is bad")
 	c.Flags().BoolVar(&f.detach, "detach", false, "do not follow; the server goes on by itself")
-	c.Flags().BoolVar(&f.asJSON, "json", false, "print each upload's record as a line of JSON; with --detach, the object's bucket, key and ETag")
-	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop following a file after this long, such as 10m (0: never); the server goes on")
+	c.Flags().BoolVar(&f.asJSON, "json", false,
+		"print each upload's record as a line of JSON; with --detach, the object's bucket, key and ETag")
+	c.Flags().DurationVar(&f.timeout, "timeout", 0,
+		"stop following a file after this long, such as 10m (0: never); the server goes on")
 	return c
 }
 
@@ -97,7 +102,8 @@ func (f *uploadFlags) run(ctx context.Context, t *terminal, args []string, named
 	}
 	f.total(t, &sum)
 	if !f.detach && !f.follows(conn) {
-		t.errorf("an upload can't be followed without a token; see what became of it with: FLAVORLESS_TOKEN=… flavorless uploads --stack %s", conn.stack.Name())
+		t.errorf("an upload can't be followed without a token; see what became of it with: "+
+			"FLAVORLESS_TOKEN=… flavorless uploads --stack %s", conn.stack.Name())
 	}
 	if sum.code != exitOK {
 		return &exit{code: sum.code}
@@ -128,7 +134,9 @@ func (f *uploadFlags) total(t *terminal, sum *tally) {
 
 // upload uploads one file, follows it, prints what became of it, and returns its record. In brief, that is one line if it is
 // live with every row. The record of an upload that is not followed is empty.
-func (f *uploadFlags) upload(ctx context.Context, t *terminal, conn *connection, src source, brief bool) (u events.Upload, err error) {
+func (f *uploadFlags) upload(
+	ctx context.Context, t *terminal, conn *connection, src source, brief bool,
+) (u events.Upload, err error) {
 	follows := f.follows(conn)
 	var known map[string]bool
 	if follows {

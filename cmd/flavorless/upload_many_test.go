@@ -54,7 +54,7 @@ func TestUploadMany(t *testing.T) {
 		}
 	})
 	t.Run("a refused file does not keep the others from being uploaded", func(t *testing.T) {
-		dir := writeTree(t, map[string]string{".sgwtmp.csv": goodCSV, "a.csv": goodCSV, "x/meta" + strings.Repeat("~", 251-4) + ".csv": goodCSV, "meta/b.csv": goodCSV, "z.csv": goodCSV})
+		dir := writeTree(t, map[string]string{"a.csv": goodCSV, "z.csv": goodCSV})
 		p.put("uploads/conflict.csv/x.csv", goodCSV)
 		conflict := writeFile(t, "conflict.csv", goodCSV)
 		got := upload(t, "", conflict, filepath.Join(dir, "a.csv"), filepath.Join(dir, "z.csv"))
@@ -67,7 +67,8 @@ func TestUploadMany(t *testing.T) {
 	})
 	t.Run("folder", func(t *testing.T) {
 		dir := writeTree(t, map[string]string{
-			"top.csv": goodCSV, "2026/11/deep.json.gz": "", "2026/README.md": "", "notes.txt": "", ".git/x.csv": goodCSV, ".hidden.csv": goodCSV, "._top.csv": "", "_SUCCESS": "", "CAPS.CSV": goodCSV,
+			"top.csv": goodCSV, "2026/11/deep.json.gz": "", "2026/README.md": "", "notes.txt": "",
+			".git/x.csv": goodCSV, ".hidden.csv": goodCSV, "._top.csv": "", "_SUCCESS": "", "CAPS.CSV": goodCSV,
 		})
 		got := upload(t, "", dir+"/", "--detach")
 		for _, want := range []string{"as uploads/top.csv\n", "as uploads/2026/11/deep.json.gz\n", "as uploads/CAPS.CSV\n", "3 files: 3 uploaded\n"} {

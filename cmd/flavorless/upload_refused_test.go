@@ -21,7 +21,8 @@ import (
 
 // TestUploadRefused: an answer of S3 becomes one plain sentence, without the ids of its request.
 func TestUploadRefused(t *testing.T) {
-	const document = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%CODE%</Code><Message>%TEXT%</Message><RequestId>REQUEST</RequestId><HostId>HOST</HostId></Error>`
+	const document = `<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>%CODE%</Code><Message>%TEXT%</Message><RequestId>REQUEST</RequestId><HostId>HOST</HostId></Error>`
 	for name, test := range map[string]struct {
 		status          int
 		code, text, raw string
@@ -57,7 +58,8 @@ func TestUploadRefused(t *testing.T) {
 			}))
 			defer server.Close()
 			for name, value := range map[string]string{
-				"FLAVORLESS_URL": server.URL, "FLAVORLESS_TOKEN": "t", "FLAVORLESS_BUCKET": "b", "AWS_ENDPOINT_URL_S3": server.URL, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
+				"FLAVORLESS_URL": server.URL, "FLAVORLESS_TOKEN": "t", "FLAVORLESS_BUCKET": "b",
+				"AWS_ENDPOINT_URL_S3": server.URL, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s",
 			} {
 				t.Setenv(name, value)
 			}
@@ -80,7 +82,10 @@ func TestRandomKeys(t *testing.T) {
 	csv := writeFile(t, "ok.csv", goodCSV)
 	const seed = 17
 	random := rand.New(rand.NewPCG(seed, seed))
-	pieces := []string{"a", "b", "/", "//", ".", "..", "/../", "./", "%", "%2F", "%00", "+", " ", "ü", "é", "\x00", "\x01", "\xff", "\xc3", "?", "#", "\\", ":", "~", "\ufffe", "\U0001F366", "uploads/", strings.Repeat("l", 120)}
+	pieces := []string{
+		"a", "b", "/", "//", ".", "..", "/../", "./", "%", "%2F", "%00", "+", " ", "ü", "é",
+		"\x00", "\x01", "\xff", "\xc3", "?", "#", "\\", ":", "~", "\ufffe", "\U0001F366", "uploads/", strings.Repeat("l", 120),
+	}
 	good := 0
 	for range 150 {
 		var key strings.Builder

@@ -68,7 +68,8 @@ func wrongArguments(c *cobra.Command, want string, args []string) error {
 		return usage("%s takes no argument, and there is %q; see: %s", name, args[0], see)
 	}
 	quoted := strings.Trim(fmt.Sprintf("%q", args), "[]")
-	return usage("%s takes %s, and there are %d arguments: %s; put an argument that has spaces in quotes; see: %s", name, want, len(args), quoted, see)
+	return usage("%s takes %s, and there are %d arguments: %s; put an argument that has spaces in quotes; see: %s",
+		name, want, len(args), quoted, see)
 }
 
 // shortPath returns the names of a command and those above it, without the program's.

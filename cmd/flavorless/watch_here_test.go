@@ -94,7 +94,9 @@ func TestWatchForbidden(t *testing.T) {
 	for name, denied := range map[string]string{"create": "$JS.API.CONSUMER.CREATE.>", "all": ">"} {
 		t.Run(name, func(t *testing.T) {
 			user := &server.User{Username: "u", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{denied}}}}
-			s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{user}, NoSigs: true, NoLog: true})
+			s, err := server.NewServer(&server.Options{
+				Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{user}, NoSigs: true, NoLog: true,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
