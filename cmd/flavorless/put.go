@@ -61,7 +61,7 @@ func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, sr
 		o.ObjectProgressListeners.Register(progress(func(n int64) { _ = bar.Set64(n) }))
 	}).UploadObject(ctx, input)
 	if err != nil {
-		return "", conn.putError(ctx, src, client, err)
+		return "", f.putError(ctx, conn, src, client, err)
 	}
 	return unquote(aws.ToString(out.ETag)), nil
 }
@@ -137,7 +137,7 @@ func (e *fileError) Error() string { return e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
 // putError returns an error in plain words for one of the SDK. S3's own reason is in it, its request ids are not.
-func (c *connection) putError(ctx context.Context, src source, client *partsClient, err error) error {
+func (f *uploadFlags) putError(ctx context.Context, c *connection, src source, client *partsClient, err error) error {
 	var (
 		network *net.OpError
 		reply   *smithyhttp.ResponseError
@@ -150,7 +150,7 @@ func (c *connection) putError(ctx context.Context, src source, client *partsClie
 	case ctx.Err() != nil && client.began:
 		return fmt.Errorf("stopped before %s was uploaded; the parts that were sent are removed", src)
 	case ctx.Err() != nil:
-		return fmt.Errorf("stopped while %s was being uploaded; see whether it arrived with: flavorless uploads", src)
+		return fmt.Errorf("stopped while %s was being uploaded; see whether it arrived with: flavorless uploads%s", src, f.homeFlags(c))
 	case errors.As(err, &reply) && errors.As(err, &api):
 		status := reply.HTTPStatusCode()
 		reason := sentence(api.ErrorMessage())
@@ -177,7 +177,8 @@ func sentence(text string) string {
 		case title && len(words) > 1:
 			parts[i] = strings.ToLower(part)
 		case len(words) > 0 && strings.ToUpper(words[0]) != words[0]: // not an abbreviation
-			parts[i] = strings.ToLower(part[:1]) + part[1:]
+			first, n := utf8.DecodeRuneInString(part)
+			parts[i] = string(unicode.ToLower(first)) + part[n:]
 		}
 	}
 	return strings.Join(parts, "; ")

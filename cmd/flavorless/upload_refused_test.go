@@ -38,6 +38,7 @@ func TestUploadRefused(t *testing.T) {
 		"no message":   {412, "PreconditionFailed", "", "", "answers 412 Precondition Failed", exitUsage},
 		"not XML":      {403, "", "", "<html>forbidden</html>", `as "uploads/ok.csv": forbidden`, exitUsage},
 		"control text": {400, "InvalidArgument", "a\u009b2Jb", "", `a\u009b2Jb`, exitUsage},
+		"umlaut":       {400, "InvalidArgument", "Übel ist das.", "", `: übel ist das`, exitUsage},
 		"abbreviation": {400, "InvalidRequest", "MD5 is missing. Send it.", "", "MD5 is missing; send it", exitUsage},
 		"full":         {507, "InsufficientStorage", "The disk is full.", "", "can't be uploaded now: the disk is full; try again later", exitFailed},
 	} {
