@@ -63,14 +63,12 @@ func cleanUnicode(s, field string, missing Code) (string, *RowError) {
 	if !belowMarks(s) && !norm.NFC.IsNormalString(s) {
 		s = norm.NFC.String(s)
 	}
-	visible := false
 	for _, r := range s {
 		if forbidden(r) {
 			return "", &RowError{ControlCharacter, fmt.Sprintf("%s has the control character U+%04X inside; remove it", field, r)}
 		}
-		visible = visible || !invisible(r)
 	}
-	if !visible && s != "" {
+	if s != "" && s[0] >= utf8.RuneSelf && !strings.ContainsFunc(s, visible) { // of ASCII only visible characters are left
 		first, _ := utf8.DecodeRuneInString(s)
 		return "", &RowError{missing, fmt.Sprintf("%s has only invisible characters, such as U+%04X; give 1 to %d bytes of visible text",
 			field, first, MaxName)}
@@ -94,17 +92,17 @@ func belowMarks(s string) bool {
 // space to Unicode, the byte order mark and the zero-width space are not.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }
 
-// invisible reports whether r leaves nothing to see where it stands alone: white space, the characters that Unicode calls
-// default ignorable (joiners, soft hyphens, variation selectors, Hangul fillers and the like), the other format characters
-// that have no sign of their own, and the Braille pattern without dots.
+// visible reports whether there is something to see of r where it stands alone. There is not of white space, of the characters
+// that Unicode calls default ignorable (joiners, soft hyphens, variation selectors, Hangul fillers and the like), of the other
+// format characters that have no sign of their own, and of the Braille pattern without dots.
 // https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point
-func invisible(r rune) bool {
+func visible(r rune) bool {
 	if r < '\u0300' { // most are
-		return isSpace(r) || r == '\u00ad'
+		return !isSpace(r) && r != '\u00ad'
 	}
-	return isSpace(r) || r == '\u2800' ||
-		unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) &&
-			!unicode.Is(unicode.Prepended_Concatenation_Mark, r)
+	return !isSpace(r) && r != '\u2800' &&
+		(!unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
+			unicode.Is(unicode.Prepended_Concatenation_Mark, r))
 }
 
 // forbidden tells which characters no name may have inside.
