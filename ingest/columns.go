@@ -53,9 +53,12 @@ func (c columnNames) missing(found columnsFound) (metadata, name string) {
 	return "", ""
 }
 
-// include is has for text that has no white space around it, and is faster.
-func (c columnNames) include(text string) bool {
-	return len(text) == len(c.person) && strings.EqualFold(text, c.person) ||
-		len(text) == len(c.flavor) && strings.EqualFold(text, c.flavor) ||
-		len(text) == len(c.action) && strings.EqualFold(text, c.action)
+// include is has for text that has no white space around it. It is fast for other text, which most is.
+func (c *columnNames) include(text string) bool {
+	n := len(text)
+	return (n == len(c.person) || n == len(c.flavor) || n == len(c.action)) && c.equal(text)
+}
+
+func (c *columnNames) equal(text string) bool {
+	return strings.EqualFold(text, c.person) || strings.EqualFold(text, c.flavor) || strings.EqualFold(text, c.action)
 }
