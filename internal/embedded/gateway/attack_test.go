@@ -39,6 +39,7 @@ type request struct {
 type answer struct {
 	status     int
 	code, body string
+	header     http.Header
 }
 
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.code) }
@@ -89,7 +90,7 @@ func (e *env) ask(t testing.TB, r request) answer {
 	if err != nil {
 		t.Fatalf("%s %s?%s: %v", r.method, r.path, r.query, err)
 	}
-	a := answer{status: resp.StatusCode, body: string(text)}
+	a := answer{status: resp.StatusCode, body: string(text), header: resp.Header}
 	if m := codeOf.FindStringSubmatch(a.body); m != nil {
 		a.code = m[1]
 	}

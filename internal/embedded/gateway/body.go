@@ -23,7 +23,7 @@ type body struct {
 	store  *store
 	bucket string
 	read   int64
-	want   int64 // the length that was announced; 0 if it is not to be checked
+	want   int64 // the length that was announced; negative if it is not to be checked
 	look   int64 // when so much was read, the disk is looked at
 }
 
@@ -33,12 +33,12 @@ type checkedBody struct {
 	sum middlewares.ChecksumReader
 }
 
-// body wraps a request's. It gives an error to a reader whom fewer bytes reach than were announced, if they were.
+// body wraps a request's. Its reader gets an error if fewer or more bytes come than were announced, if any number was.
 func (s *store) body(bucket string, r io.Reader, length *int64) io.Reader {
 	if r == nil {
 		return nil
 	}
-	b := body{Reader: r, store: s, bucket: bucket, look: roomEvery}
+	b := body{Reader: r, store: s, bucket: bucket, want: -1, look: roomEvery}
 	if length != nil {
 		b.want = *length
 	}
@@ -59,12 +59,16 @@ func drain(r io.Reader) {
 	}
 }
 
-// Read reads on, and objects to an early end, to more than an object may have, and to a disk that fills up.
+// Read reads on, and objects to an early or late end, to more than an object may have, and to a disk that fills up.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	b.read += int64(n)
 	if errors.Is(err, io.EOF) && b.read < b.want {
 		err = s3err.GetAPIError(s3err.ErrIncompleteBody)
+	}
+	if b.want >= 0 && b.read > b.want {
+		drain(b.Reader)
+		return max(0, n-int(b.read-b.want)), errTooMuch
 	}
 	if b.read > b.store.maxObject {
 		drain(b.Reader)

@@ -94,8 +94,8 @@ func (s *store) ensureBucket(ctx context.Context, bucket string) error {
 	}, acl))
 }
 
-// GetBucketAcl returns the constant ACL of a bucket. versitygw calls it before each operation on a bucket, and before a
-// request that carries no account is refused.
+// GetBucketAcl returns the constant ACL of a bucket. versitygw calls it before each operation on a bucket, after it has
+// checked the signature, and before a request that carries no account is refused.
 //
 //nolint:revive // the name is the interface's
 func (s *store) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]byte, error) {
@@ -105,6 +105,8 @@ func (s *store) GetBucketAcl(ctx context.Context, in *s3.GetBucketAclInput) ([]b
 	if err := s.admitBucket(asServer(ctx), in.Bucket, reading); err != nil {
 		return nil, err
 	}
+	applyHoisted(ctx)
+	nameFile(ctx)
 	if info, err := s.files.Stat(*in.Bucket); err != nil || !info.IsDir() {
 		return nil, s3err.GetBucketErr(s3err.ErrNoSuchBucket, *in.Bucket)
 	}

@@ -53,7 +53,7 @@ func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (
 	if replace {
 		put.ContentType, put.ContentEncoding, put.CacheControl = in.ContentType, in.ContentEncoding, in.CacheControl
 		put.ContentDisposition, put.ContentLanguage = in.ContentDisposition, in.ContentLanguage
-		put.Expires, put.Metadata = in.Expires, in.Metadata
+		put.Expires, put.Metadata = in.Expires, withHoisted(ctx, in.Metadata)
 	}
 	if put.ChecksumAlgorithm == "" {
 		put.ChecksumAlgorithm = algorithm(source)
@@ -65,7 +65,7 @@ func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (
 			return s3response.CopyObjectOutput{}, err
 		}
 	}
-	out, err := s.PutObject(ctx, put)
+	out, err := s.put(ctx, put)
 	if err != nil {
 		return s3response.CopyObjectOutput{}, err
 	}

@@ -1,12 +1,18 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"mime"
+	"mime/multipart"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"github.com/gofiber/fiber/v3"
+	"github.com/versity/versitygw/s3api/middlewares"
+	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
 )
 
@@ -25,7 +31,8 @@ func boundForm(c fiber.Ctx) error {
 	if !field.IsValid() || field.Type() != reflect.TypeFor[io.Reader]() {
 		return notImplemented("Forms are not taken by this release. Upload with PUT.")
 	}
-	body := &formBody{body: stream, left: maxFields}
+	_, parameters, _ := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
+	body := &formBody{body: stream, left: maxFields, boundary: parameters["boundary"]}
 	*(*io.Reader)(field.Addr().UnsafePointer()) = body
 	c.RequestCtx().SetUserValue(formKey{}, body)
 	return nil
@@ -35,15 +42,54 @@ type formKey struct{}
 
 // formBody is the body of a form. It ends with an error after maxFields, unless its fields are known by then.
 type formBody struct {
-	body io.Reader
-	left int
-	open bool
+	body     io.Reader
+	left     int
+	open     bool // the file may be read
+	named    bool // nameFile was called
+	boundary string
+	head     bytes.Buffer // what was read before the file was opened
 }
 
 // openForm lets the file in a form be read, once its fields are known.
 func openForm(ctx context.Context) {
 	if body, ok := ctx.Value(formKey{}).(*formBody); ok {
-		body.open = true
+		body.open, body.head = true, bytes.Buffer{}
+	}
+}
+
+// filename is what S3 replaces by the name of the file in all fields of a form. Their policy is about the result.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTForms.html
+const filename = "${filename}"
+
+// nameFile replaces the filename in the fields of a form. It is called after versitygw has checked the signature of the
+// policy, and before it applies the policy.
+func nameFile(ctx context.Context) {
+	form, isForm := ctx.Value(string(utils.ContextKeyObjectPostResult)).(middlewares.PostObjectResult)
+	body, bounded := ctx.Value(formKey{}).(*formBody)
+	if !isForm || !bounded || body.named {
+		return
+	}
+	body.named = true
+	for name, value := range form.Fields {
+		if strings.Contains(value, filename) {
+			form.Fields[name] = strings.ReplaceAll(value, filename, body.filename())
+		}
+	}
+}
+
+// filename returns the last element of the file's path, as the client's system writes paths, and nothing if there is no file.
+// versitygw reads past it and does not keep it, so the fields are read again.
+func (b *formBody) filename() string {
+	parts := multipart.NewReader(bytes.NewReader(b.head.Bytes()), b.boundary)
+	for {
+		part, err := parts.NextRawPart()
+		if err != nil {
+			return ""
+		}
+		_, parameters, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+		if name, ok := parameters["filename"]; err == nil && (ok || strings.EqualFold(parameters["name"], "file")) {
+			return name[strings.LastIndexAny(name, `/\`)+1:]
+		}
 	}
 }
 
@@ -56,5 +102,6 @@ func (b *formBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.body.Read(p[:min(len(p), b.left)])
 	b.left -= n
+	b.head.Write(p[:n])
 	return n, err //nolint:wrapcheck // likewise
 }

@@ -27,7 +27,8 @@ type Config struct {
 	// AccessKey and SecretKey are the credential of those who upload and read. Both are required. The gateway makes
 	// another one for the server itself; see [Gateway.Server].
 	AccessKey, SecretKey string
-	// Region is what clients have to sign for; us-east-1 if empty.
+	// Region is what clients have to sign for; us-east-1 if empty. Requests that are signed for us-east-1 are always served, because
+	// clients sign for it by default, but browsers' forms only in Region.
 	Region string
 	// Buckets are created at the start when missing.
 	Buckets []string
@@ -111,7 +112,7 @@ func (cfg Config) withDefaults() (Config, error) {
 		cfg.Addr = "127.0.0.1:0"
 	}
 	if cfg.Region == "" {
-		cfg.Region = "us-east-1"
+		cfg.Region = usualRegion
 	}
 	cfg.MaxObject = cmp.Or(cfg.MaxObject, copyLimit)
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1024)
@@ -174,7 +175,7 @@ func openStore(ctx context.Context, cfg Config) (*store, error) {
 	if s.files, err = os.OpenRoot(s.root); err != nil {
 		return nil, fmt.Errorf("gateway: opening %s: %w", s.root, err)
 	}
-	if s.meta, err = openMetadata(cfg.Dir, s.root, cfg.Logger); err != nil {
+	if s.meta, err = openMetadata(cfg, s.root); err != nil {
 		return nil, errors.Join(err, s.files.Close())
 	}
 	// "." because posix.New changes the process's working directory to what it is given, which several gateways in one

@@ -4,28 +4,57 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/pkg/xattr"
 	"github.com/versity/versitygw/backend/meta"
+	"github.com/versity/versitygw/s3err"
 )
 
 // etagAttribute is under which name versitygw keeps an object's ETag, with its quotes.
 const etagAttribute = "etag"
 
+// tagsAttribute is under which name versitygw keeps an object's tags, as a JSON object.
+const tagsAttribute = "X-Amz-Tagging"
+
+// attributes keeps metadata in user attributes of the files.
+type attributes struct {
+	meta.XattrMeta
+
+	room func(bucket string, bytes int64) error
+}
+
+// errAttributes is the answer when a file system that is not full can't keep so much metadata with one file. ext4 keeps about
+// 4 KB.
+var errAttributes = s3err.APIError{
+	Code: "MetadataTooLarge", HTTPStatusCode: http.StatusBadRequest,
+	Description: "The file system of the server can't keep so much metadata with one object: metadata, headers and tags together. " +
+		"Nothing was stored. Make them shorter.",
+}
+
+// StoreAttribute returns errAttributes where the file system says that there is no space, but there is.
+func (a attributes) StoreAttribute(f *os.File, bucket, object, attribute string, value []byte) error {
+	err := a.XattrMeta.StoreAttribute(f, bucket, object, attribute, value)
+	if isFull(err) && a.room(filepath.Base(bucket), 0) == nil {
+		return errAttributes
+	}
+	return err
+}
+
 // openMetadata chooses where metadata is kept: with the files themselves if their file system has user attributes (then
 // a file and its metadata replace one another in one step), else in a directory beside them. A choice made once stays,
 // for the objects' metadata would not move.
-func openMetadata(dir, root string, log *slog.Logger) (meta.MetadataStorer, error) {
-	aside := filepath.Join(dir, "metadata")
+func openMetadata(cfg Config, root string) (meta.MetadataStorer, error) {
+	aside := filepath.Join(cfg.Dir, "metadata")
 	if _, err := os.Stat(aside); err != nil {
 		err := tryAttributes(root)
 		if err == nil {
-			return meta.XattrMeta{}, nil
+			return attributes{room: cfg.Room}, nil
 		}
-		log.Warn("the file system has no user attributes, metadata is kept beside the objects",
+		cfg.Logger.Warn("the file system has no user attributes, metadata is kept beside the objects",
 			slog.String("dir", aside), slog.Any("error", err))
 		if err := os.Mkdir(aside, 0o700); err != nil {
 			return nil, fmt.Errorf("gateway: creating %s: %w", aside, err)

@@ -120,11 +120,19 @@ func checkRequest(c fiber.Ctx) error {
 		if err := checkOption(strings.ToLower(name), value); err != nil {
 			return err
 		}
+		if name == "encoding-type" {
+			if err := checkEncoding(value); err != nil {
+				return err
+			}
+		}
 		if strings.EqualFold(name, "X-Amz-Date") {
 			if err := checkDate(value); err != nil {
 				return err
 			}
 		}
+	}
+	if slices.ContainsFunc(parameters, func(name string) bool { return name == "AWSAccessKeyId" || name == "Signature" }) {
+		return errVersion2
 	}
 	if !slices.ContainsFunc(operations, func(o operation) bool { return o.is(c.Method(), about, parameters) }) {
 		return s3err.GetAPIError(s3err.ErrAccessDenied)
@@ -138,6 +146,9 @@ func checkRequest(c fiber.Ctx) error {
 		if err := checkBucket(bucket); err != nil {
 			return err
 		}
+	}
+	if err := collectHoisted(c); err != nil {
+		return err
 	}
 	// Other keys that are refused are so by the store, which knows who asks, and lets the client send its body first.
 	if about == anObject && !utils.IsObjectNameValid(key) {

@@ -42,6 +42,14 @@ var errNoACLs = s3err.APIError{
 	Code: "AccessControlListNotSupported", Description: "The bucket does not allow ACLs", HTTPStatusCode: http.StatusBadRequest,
 }
 
+// errVersion2 is the answer to a presigned URL of AWS Signature Version 2. boto3 and the AWS command line choose that version for
+// the region us-east-1.
+var errVersion2 = s3err.APIError{
+	Code: "InvalidRequest", HTTPStatusCode: http.StatusBadRequest,
+	Description: "The URL is signed with AWS Signature Version 2, which is not supported. Sign it with version 4 (AWS4-HMAC-SHA256): " +
+		"set AWS_DEFAULT_REGION as flavorless env prints it, or set signature_version to s3v4 in the client.",
+}
+
 func notImplemented(why string) error {
 	return s3err.APIError{Code: "NotImplemented", Description: why, HTTPStatusCode: http.StatusNotImplemented}
 }
@@ -129,6 +137,22 @@ func (d described) check() error {
 		err = s3err.GetAPIError(s3err.ErrObjectTaggingLimited)
 	}
 	return err
+}
+
+// withoutChunks returns a Content-Encoding without aws-chunked, which is about the request and not the object. S3 stores the
+// rest.
+func withoutChunks(encoding *string) *string {
+	if encoding == nil || !strings.Contains(strings.ToLower(*encoding), "aws-chunked") {
+		return encoding
+	}
+	var kept []string
+	for name := range strings.SplitSeq(*encoding, ",") {
+		if name = strings.TrimSpace(name); name != "" && !strings.EqualFold(name, "aws-chunked") {
+			kept = append(kept, name)
+		}
+	}
+	rest := strings.Join(kept, ", ")
+	return &rest
 }
 
 const maxTags = 10 // of an object, as on S3

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -20,17 +21,24 @@ func (s *store) CreateMultipartUpload(ctx context.Context, in s3response.CreateM
 	if err := s.inside(ctx, *in.Bucket, partsFolder(*in.Key)); err != nil {
 		return s3response.InitiateMultipartUploadResult{}, err
 	}
+	in.Metadata = withHoisted(ctx, in.Metadata)
 	says := described{metadata: in.Metadata, tagging: in.Tagging, headers: []*string{
 		in.ContentType, in.ContentEncoding, in.ContentDisposition, in.ContentLanguage, in.CacheControl, in.Expires,
 	}}
 	if err := says.check(); err != nil {
 		return s3response.InitiateMultipartUploadResult{}, err
 	}
+	if strings.HasSuffix(*in.Key, "/") {
+		return s3response.InitiateMultipartUploadResult{}, errFolderData
+	}
+	if err := s.checkPlace(*in.Bucket, *in.Key); err != nil {
+		return s3response.InitiateMultipartUploadResult{}, err
+	}
 	if err := s.fits(ctx, *in.Bucket, nil); err != nil {
 		return s3response.InitiateMultipartUploadResult{}, err
 	}
 	inner := in
-	inner.Bucket = s.in(in.Bucket)
+	inner.Bucket, inner.ContentEncoding = s.in(in.Bucket), withoutChunks(in.ContentEncoding)
 	out, err := s.posix.CreateMultipartUpload(ctx, inner)
 	out.Bucket = *in.Bucket
 	return out, s.fail(ctx, err)
@@ -64,17 +72,9 @@ func (s *store) ListMultipartUploads(ctx context.Context, in *s3.ListMultipartUp
 	inner.Bucket = s.in(in.Bucket)
 	out, err := s.posix.ListMultipartUploads(ctx, &inner)
 	out.Bucket = *in.Bucket
-	return out, s.fail(ctx, err)
-}
-
-// HeadObject describes an object.
-func (s *store) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.HeadObjectOutput, error) {
-	if err := s.admitVersion(ctx, in.Bucket, in.Key, in.VersionId, reading); err != nil {
-		return nil, err
+	if encoded(ctx) {
+		encodeUploads(&out)
 	}
-	inner := *in
-	inner.Bucket = s.in(in.Bucket)
-	out, err := s.posix.HeadObject(ctx, &inner)
 	return out, s.fail(ctx, err)
 }
 
@@ -99,9 +99,13 @@ func (s *store) ListObjects(ctx context.Context, in *s3.ListObjectsInput) (s3res
 		return s3response.ListObjectsResult{}, err
 	}
 	if !some {
-		return s3response.ListObjectsResult{
+		out := s3response.ListObjectsResult{
 			Name: in.Bucket, Prefix: in.Prefix, Marker: in.Marker, Delimiter: in.Delimiter, MaxKeys: in.MaxKeys, IsTruncated: new(bool),
-		}, nil
+		}
+		if encoded(ctx) {
+			encodeList(&out)
+		}
+		return out, nil
 	}
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
@@ -110,6 +114,9 @@ func (s *store) ListObjects(ctx context.Context, in *s3.ListObjectsInput) (s3res
 		out, err = s.posix.ListObjects(ctx, &inner)
 	}
 	out.Name = in.Bucket
+	if encoded(ctx) {
+		encodeList(&out)
+	}
 	return out, s.fail(ctx, err)
 }
 
@@ -123,10 +130,14 @@ func (s *store) ListObjectsV2(ctx context.Context, in *s3.ListObjectsV2Input) (s
 		return s3response.ListObjectsV2Result{}, err
 	}
 	if !some {
-		return s3response.ListObjectsV2Result{
+		out := s3response.ListObjectsV2Result{
 			Name: in.Bucket, Prefix: in.Prefix, StartAfter: in.StartAfter, Delimiter: in.Delimiter, MaxKeys: in.MaxKeys,
 			KeyCount: new(int32), IsTruncated: new(bool),
-		}, nil
+		}
+		if encoded(ctx) {
+			encodeListV2(&out)
+		}
+		return out, nil
 	}
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
@@ -135,6 +146,9 @@ func (s *store) ListObjectsV2(ctx context.Context, in *s3.ListObjectsV2Input) (s
 		out, err = s.posix.ListObjectsV2(ctx, &inner)
 	}
 	out.Name = in.Bucket
+	if encoded(ctx) {
+		encodeListV2(&out)
+	}
 	return out, s.fail(ctx, err)
 }
 

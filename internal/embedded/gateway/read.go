@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/http"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/valyala/fasthttp"
+	"github.com/versity/versitygw/s3err"
 )
 
 // rereads is how often a read starts over because the object is being replaced under it.
@@ -24,10 +28,12 @@ func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 	}
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
+	inner.IfModifiedSince, inner.IfUnmodifiedSince = wholeSecond(in.IfModifiedSince), wholeSecond(in.IfUnmodifiedSince)
 	for range rereads {
 		before, known := s.look(*in.Bucket, *in.Key)
 		out, err := s.posix.GetObject(ctx, &inner)
 		if err != nil {
+			s.describe(ctx, in.Bucket, in.Key, err)
 			return out, s.fail(ctx, err)
 		}
 		if known != nil && !errors.Is(known, fs.ErrNotExist) { // a folder, or a file that nobody uploaded
@@ -43,4 +49,48 @@ func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 		}
 	}
 	return nil, unavailable("The object is being replaced. Please try again.")
+}
+
+// wholeSecond returns the end of the second that a condition names. Dates in HTTP have no fractions, but the times of files
+// do: without it, an object would always have been modified after the Last-Modified that it was sent with.
+func wholeSecond(date *time.Time) *time.Time {
+	if date == nil {
+		return nil
+	}
+	end := date.Add(time.Second - time.Nanosecond)
+	return &end
+}
+
+// HeadObject describes an object.
+func (s *store) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.HeadObjectOutput, error) {
+	if err := s.admitVersion(ctx, in.Bucket, in.Key, in.VersionId, reading); err != nil {
+		return nil, err
+	}
+	inner := *in
+	inner.Bucket = s.in(in.Bucket)
+	inner.IfModifiedSince, inner.IfUnmodifiedSince = wholeSecond(in.IfModifiedSince), wholeSecond(in.IfUnmodifiedSince)
+	out, err := s.posix.HeadObject(ctx, &inner)
+	s.describe(ctx, in.Bucket, in.Key, err)
+	return out, s.fail(ctx, err)
+}
+
+// describe adds to the answer "not modified" the headers that a 200 would have had and that a cache needs. versitygw sends
+// none. https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5
+func (s *store) describe(ctx context.Context, bucket, key *string, err error) {
+	request, ok := ctx.(*fasthttp.RequestCtx)
+	if !ok || !errors.Is(err, s3err.GetAPIError(s3err.ErrNotModified)) || !request.IsGet() && !request.IsHead() {
+		return
+	}
+	head, err := s.posix.HeadObject(ctx, &s3.HeadObjectInput{Bucket: s.in(bucket), Key: key})
+	if err != nil {
+		return // it was deleted meanwhile
+	}
+	modified := head.LastModified.UTC().Format(http.TimeFormat)
+	for name, value := range map[string]*string{
+		"ETag": head.ETag, "Last-Modified": &modified, "Cache-Control": head.CacheControl, "Expires": head.ExpiresString,
+	} {
+		if value != nil && *value != "" {
+			request.Response.Header.Set(name, *value)
+		}
+	}
 }

@@ -34,15 +34,11 @@ type server struct {
 
 // serve begins to answer on the listener. It owns the listener only if it succeeds.
 func serve(cfg Config, st *store, l net.Listener) (*server, error) {
-	api, err := s3api.New(st,
-		middlewares.RootUserConfig{Access: st.server.AccessKey, Secret: st.server.SecretKey}, cfg.Region, newAccounts(st.uploader),
-		nil, nil, nil, nil,
-		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithMpMaxParts(maxParts),
-		s3api.WithConcurrencyLimiter(2*cfg.MaxConnections+spare, cfg.MaxRequests), s3api.WithMiddleware("/", smallDocuments), s3api.WithMiddleware("/", onlyOffered))
+	usual, err := newApp(cfg, st, usualRegion)
 	if err != nil {
-		return nil, fmt.Errorf("gateway: setting up the server: %w", err)
+		return nil, err
 	}
-	app, err := appOf(api)
+	app, err := newApp(cfg, st, cfg.Region, s3api.WithMiddleware("/", forRegion(usualRegion, usual.Handler())))
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +54,38 @@ func serve(cfg Config, st *store, l net.Listener) (*server, error) {
 		_ = app.Listener(s.listener, fiber.ListenConfig{DisableStartupMessage: true})
 	}()
 	return s, nil
+}
+
+// usualRegion is what clients sign for that were not told a region. Requests for it are served as well.
+const usualRegion = "us-east-1"
+
+// newApp makes versitygw's server for requests that are signed for a region. Each of its servers takes one region only.
+func newApp(cfg Config, st *store, region string, options ...s3api.Option) (*fiber.App, error) {
+	api, err := s3api.New(st,
+		middlewares.RootUserConfig{Access: st.server.AccessKey, Secret: st.server.SecretKey}, region, newAccounts(st.uploader),
+		nil, nil, nil, nil,
+		append(options, s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithMpMaxParts(maxParts),
+			s3api.WithConcurrencyLimiter(2*cfg.MaxConnections+spare, cfg.MaxRequests),
+			s3api.WithMiddleware("/", smallDocuments), s3api.WithMiddleware("/", onlyOffered))...)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: setting up the server: %w", err)
+	}
+	return appOf(api)
+}
+
+// forRegion gives requests that are signed for a region to a handler of their own.
+func forRegion(region string, handle fasthttp.RequestHandler) fiber.Handler {
+	return func(c fiber.Ctx) error {
+		credential := string(c.Request().URI().QueryArgs().Peek("X-Amz-Credential"))
+		if credential == "" {
+			_, credential, _ = strings.Cut(c.Get(fiber.HeaderAuthorization), "Credential=")
+		}
+		if parts := strings.Split(credential, "/"); len(parts) < 3 || parts[2] != region { // access key, day, region, …
+			return c.Next() //nolint:wrapcheck // the server's own
+		}
+		handle(c.RequestCtx())
+		return nil
+	}
 }
 
 // mend changes what versitygw leaves as it is by default: a browser's form would be read as a whole, into memory and

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 )
@@ -23,7 +26,8 @@ import (
 type upload struct {
 	store       *store
 	bucket, key string
-	unlock      func() // set from the stamp on
+	tags        map[string]string // set with the staged file, so that they can't fail once it has its name
+	unlock      func()            // set from the stamp on
 	size        int64
 	mtime       time.Time
 }
@@ -45,6 +49,9 @@ func (u *upload) stage(f *os.File) error {
 	if err != nil {
 		return fmt.Errorf("staging %s: %w", u.key, err)
 	}
+	if err := u.tag(f); err != nil {
+		return err
+	}
 	unlock := u.store.keys.lock(u.bucket + "/" + u.key)
 	staged, err := filepath.Rel(u.store.root, f.Name())
 	if err != nil {
@@ -60,6 +67,21 @@ func (u *upload) stage(f *os.File) error {
 	return nil
 }
 
+// tag stores the object's tags as versitygw does.
+func (u *upload) tag(f *os.File) error {
+	if u.tags == nil {
+		return nil
+	}
+	tags, err := json.Marshal(u.tags)
+	if err == nil {
+		err = u.store.meta.StoreAttribute(f, u.store.at(u.bucket), u.key, tagsAttribute, tags)
+	}
+	if err != nil {
+		return fmt.Errorf("setting the tags of %s: %w", u.key, err)
+	}
+	return nil
+}
+
 func (u *upload) staged() bool { return u.unlock != nil }
 
 // release lets the next writer of the key go on.
@@ -71,13 +93,6 @@ func (u *upload) release() {
 
 // path is where the object is once it has its name, below the objects' folder.
 func (u *upload) path() string { return path.Join(u.bucket, u.key) }
-
-// landed tells whether the object got its name although the request failed later on, in setting its tags, say. Then it
-// is there for all to see, so it has to be announced as well.
-func (u *upload) landed() bool {
-	info, err := u.store.files.Stat(u.path())
-	return err == nil && u.staged() && info.ModTime().Equal(u.mtime)
-}
 
 // settle makes the object outlive a crash of the machine, and announces it. The error is the answer to the uploader.
 func (u *upload) settle(ctx context.Context, etag string) error {
@@ -120,6 +135,12 @@ func (u *upload) flush() error {
 
 // PutObject stores an object; form uploads come here as well.
 func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	in.Metadata = withHoisted(ctx, in.Metadata)
+	return s.put(ctx, in)
+}
+
+// put stores an object.
+func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
 	length := in.ContentLength
 	if isForm(ctx) {
 		length = nil // the form's, not the object's
@@ -131,26 +152,45 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 	}
 	u := s.begin(*in.Bucket, *in.Key)
 	in.Body = s.body(u.bucket, in.Body, length)
+	in.ContentEncoding = withoutChunks(in.ContentEncoding)
 	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
 	in.Bucket = s.in(in.Bucket)
+	if strings.HasSuffix(u.key, "/") {
+		return s.putFolder(ctx, u, in)
+	}
+	var err error
+	if u.tags, err = backend.ParseObjectTags(aws.ToString(in.Tagging)); err != nil {
+		return s3response.PutObjectOutput{}, err
+	}
+	in.Tagging = nil
 	out, err := s.posix.PutObjectWithPostFunc(ctx, in, u.stage)
-	landed := err == nil || u.landed()
 	u.release()
-	if !landed || !u.staged() { // failed, or a folder
-		return out, s.fail(ctx, err)
-	}
-	etag := out.ETag
 	if err != nil {
-		o, gone := s.identify(u.bucket, u.key)
+		err = s.inTheWay(u.bucket, u.key, err)
+		s.prune(u.bucket, u.key)
+		return s3response.PutObjectOutput{}, s.fail(ctx, err)
+	}
+	if err := u.settle(ctx, out.ETag); err != nil {
+		return s3response.PutObjectOutput{}, err
+	}
+	return out, nil
+}
+
+// putFolder stores a folder marker. It has no time of its own, and is not announced.
+func (s *store) putFolder(ctx context.Context, u *upload, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	before := s.isMarker(u.bucket, u.key)
+	out, err := s.posix.PutObject(ctx, in)
+	if err == nil {
+		return out, nil
+	}
+	err = s.inTheWay(u.bucket, u.key, err)
+	if !before { // what was stored of it before the error
+		_, gone := s.posix.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: in.Bucket, Key: in.Key})
 		if gone != nil {
-			return out, s.fail(ctx, err)
+			err = errors.Join(err, gone)
 		}
-		etag = o.ETag
 	}
-	if settled := u.settle(ctx, etag); settled != nil {
-		return s3response.PutObjectOutput{}, settled
-	}
-	return out, s.fail(ctx, err)
+	return s3response.PutObjectOutput{}, s.fail(ctx, err)
 }
 
 // admitObject returns the answer to a request that may not store its object, or can't.
@@ -162,6 +202,12 @@ func (s *store) admitObject(ctx context.Context, in s3response.PutObjectInput, l
 		return err
 	}
 	if err := descriptionOf(in).check(); err != nil {
+		return err
+	}
+	if strings.HasSuffix(*in.Key, "/") && in.ContentLength != nil && *in.ContentLength != 0 {
+		return errFolderData
+	}
+	if err := s.checkPlace(*in.Bucket, *in.Key); err != nil {
 		return err
 	}
 	return s.fits(ctx, *in.Bucket, length)
@@ -198,6 +244,9 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 		return s3response.CompleteMultipartUploadResult{}, "", s3err.GetAPIError(s3err.ErrMalformedXML)
 	}
 	defer s.completions.lock(*in.UploadId)()
+	if err := s.checkPlace(*in.Bucket, *in.Key); err != nil {
+		return s3response.CompleteMultipartUploadResult{}, "", err
+	}
 	size := s.sizeOfParts(in)
 	if err := s.fits(ctx, *in.Bucket, &size); err != nil {
 		return s3response.CompleteMultipartUploadResult{}, "", err
@@ -217,7 +266,9 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 	})
 	u.release()
 	if err != nil {
-		return out, version, s.fail(ctx, err)
+		err = s.inTheWay(u.bucket, u.key, err)
+		s.prune(u.bucket, u.key)
+		return s3response.CompleteMultipartUploadResult{}, "", s.fail(ctx, err)
 	}
 	out.Bucket = in.Bucket
 	if !u.staged() {

@@ -1,0 +1,167 @@
+package gateway_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+)
+
+// chunked is an upload in signed chunks.
+type chunked struct {
+	key, data string
+	// trailer is what follows the last chunk, where %[1]s is the name of the checksum, %[2]s its value, and %[3]s the
+	// trailer's signature.
+	trailer  string
+	checksum string // crcOf(data) if empty
+	announce int    // the decoded length; len(data) if 0
+}
+
+func sign(key []byte, text string) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(text))
+	return mac.Sum(nil)
+}
+
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// askChunked sends an upload in chunks that are signed as AWS describes it.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
+func (e *env) askChunked(t *testing.T, c chunked) answer {
+	t.Helper()
+	now := time.Now().UTC()
+	date, scope := now.Format("20060102T150405Z"), now.Format("20060102")+"/us-east-1/s3/aws4_request"
+	key := []byte("AWS4" + uploader.SecretKey)
+	for part := range strings.SplitSeq(scope, "/") {
+		key = sign(key, part)
+	}
+	if c.checksum == "" {
+		c.checksum = crcOf(c.data)
+	}
+	if c.announce == 0 {
+		c.announce = len(c.data)
+	}
+	body := func(seed string) string {
+		var b strings.Builder
+		previous := seed
+		for _, chunk := range []string{c.data, ""} {
+			previous = hex.EncodeToString(sign(key, "AWS4-HMAC-SHA256-PAYLOAD\n"+date+"\n"+scope+"\n"+previous+"\n"+hashOf("")+"\n"+hashOf(chunk)))
+			fmt.Fprintf(&b, "%x;chunk-signature=%s\r\n%s", len(chunk), previous, chunk)
+			if chunk != "" {
+				b.WriteString("\r\n")
+			}
+		}
+		signature := hex.EncodeToString(sign(key, "AWS4-HMAC-SHA256-TRAILER\n"+date+"\n"+scope+"\n"+previous+"\n"+hashOf("x-amz-checksum-crc32:"+c.checksum+"\n")))
+		fmt.Fprintf(&b, c.trailer, "x-amz-checksum-crc32", c.checksum, signature)
+		return b.String()
+	}
+	const payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+e.Addr()+"/"+bucket+"/"+c.key, strings.NewReader(body(strings.Repeat("0", 64))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Amz-Content-Sha256", payload)
+	req.Header.Set("X-Amz-Trailer", "x-amz-checksum-crc32")
+	req.Header.Set("X-Amz-Decoded-Content-Length", strconv.Itoa(c.announce))
+	credential := aws.Credentials{AccessKeyID: uploader.AccessKey, SecretAccessKey: uploader.SecretKey}
+	if err := v4.NewSigner().SignHTTP(t.Context(), credential, req, payload, "s3", "us-east-1", now); err != nil {
+		t.Fatal(err)
+	}
+	_, seed, _ := strings.Cut(req.Header.Get("Authorization"), "Signature=")
+	return e.follow(t, "PUT", req.URL.String(), req.Header, body(seed))
+}
+
+// TestTrailers are taken in the forms that clients write.
+func TestTrailers(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for name, c := range map[string]chunked{
+		"as most clients":        {trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"as in AWS's example":    {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"}, // minio-go
+		"line feeds":             {trailer: "%[1]s:%[2]s\nx-amz-trailer-signature:%[3]s\n\n"},
+		"spaces":                 {trailer: "%[1]s: %[2]s \r\nx-amz-trailer-signature: %[3]s\r\n\r\n"},
+		"an empty line":          {trailer: "%[1]s:%[2]s\r\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"a name in another case": {trailer: "X-Amz-Checksum-CRC32:%[2]s\r\nX-Amz-Trailer-Signature:%[3]s\r\n\r\n"},
+		"a long chunk":           {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n", data: string(payload(300 << 10))},
+	} {
+		c.key = "uploads/" + strings.NewReplacer(" ", "-", "'", "").Replace(name) + ".csv"
+		if c.data == "" {
+			c.data = hoistedBody
+		}
+		if got := e.askChunked(t, c); got.status != 200 {
+			t.Errorf("%s: %s %s", name, got, got.body)
+		} else if e.get(t, c.key) != c.data {
+			t.Errorf("%s: something else is stored", name)
+		}
+	}
+	before := len(e.all())
+	for name, c := range map[string]chunked{
+		"a wrong checksum":       {checksum: "AAAAAA==", trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"a wrong signature":      {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:" + strings.Repeat("0", 64) + "\r\n\r\n"},
+		"no signature":           {trailer: "%[1]s:%[2]s\n\r\n\r\n"},
+		"no checksum":            {trailer: "x-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"nothing":                {trailer: "\r\n"},
+		"another checksum":       {trailer: "x-amz-checksum-crc32c:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"too long":               {trailer: "%[1]s:%[2]s" + strings.Repeat(" ", 5000) + "\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"less data than it says": {announce: 100, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"more data than it says": {announce: 5, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+	} {
+		c.key, c.data = "uploads/refused.csv", hoistedBody
+		if got := e.askChunked(t, c); got.status != 400 && (got.status != 403 || name != "a wrong signature") {
+			t.Errorf("%s: %s, want 400", name, got)
+		}
+	}
+	if got := e.all()[before:]; len(got) > 0 {
+		t.Errorf("announced: %v", got)
+	}
+}
+
+// TestBodiesOfAnotherLength than was announced, and chunks that are signed otherwise.
+func TestBodiesOfAnotherLength(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(c *gateway.Config) { c.MaxObject = 64 << 20 })
+	complete := e.parts(t, "uploads/parts.csv", payload(7))
+	for name, test := range map[string]struct {
+		header map[string]string
+		body   string
+		status int
+	}{
+		"longer than decoded":   {map[string]string{"X-Amz-Decoded-Content-Length": "5"}, hoistedBody, 400},
+		"decoded to nothing":    {map[string]string{"X-Amz-Decoded-Content-Length": "0"}, hoistedBody, 400},
+		"much longer":           {map[string]string{"X-Amz-Decoded-Content-Length": "70000"}, string(payload(3 << 20)), 400},
+		"shorter than decoded":  {map[string]string{"X-Amz-Decoded-Content-Length": "500"}, hoistedBody, 400},
+		"longer, in chunks":     {map[string]string{"X-Amz-Decoded-Content-Length": "5", "X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, "6\r\nhello!\r\n0\r\n\r\n", 400},
+		"longer, in two chunks": {map[string]string{"X-Amz-Decoded-Content-Length": "9000", "X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, "2000\r\n" + string(payload(0x2000)) + "\r\n2000\r\n" + string(payload(0x2000)) + "\r\n0\r\n\r\n", 400},
+		"ECDSA":                 {map[string]string{"X-Amz-Content-Sha256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "X-Amz-Decoded-Content-Length": "5"}, "hello", 501},
+		"ECDSA with a trailer":  {map[string]string{"X-Amz-Content-Sha256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": "5", "X-Amz-Trailer": "x-amz-checksum-crc32"}, "hello", 501},
+		"an unknown encoding":   {map[string]string{"X-Amz-Content-Sha256": "STREAMING-X", "X-Amz-Decoded-Content-Length": "5"}, "hello", 400},
+	} {
+		for _, r := range []request{
+			{path: "/" + bucket + "/uploads/a.csv"},
+			{path: "/" + bucket + "/uploads/parts.csv", query: "partNumber=2&uploadId=" + *complete.UploadId},
+		} {
+			r.method, r.header, r.body, r.by = "PUT", test.header, test.body, uploader
+			if got := e.ask(t, r); got.status != test.status {
+				t.Errorf("%s to %s: %s %s, want %d", name, r.path, got, got.body, test.status)
+			}
+		}
+	}
+	if _, err := e.s3.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId}); err != nil {
+		t.Fatal(err)
+	}
+	e.nothingStored(t)
+}

@@ -1,0 +1,214 @@
+package gateway_test
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/go-cmp/cmp"
+)
+
+// askPresigned sends a request whose signature is in its URL. The query is part of what is signed, and so are the headers.
+func (e *env) askPresigned(t testing.TB, r request) answer {
+	t.Helper()
+	query, err := url.ParseQuery(r.query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query.Set("X-Amz-Expires", "900")
+	req, err := http.NewRequestWithContext(t.Context(), r.method, "http://"+e.Addr()+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.URL.Opaque, req.URL.RawQuery = "//"+e.Addr()+r.path, query.Encode()
+	for name, value := range r.header {
+		req.Header.Set(name, value)
+	}
+	credential := aws.Credentials{AccessKeyID: uploader.AccessKey, SecretAccessKey: uploader.SecretKey}
+	signed, headers, err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping, o.DisableHeaderHoisting = true, true }).
+		PresignHTTP(t.Context(), credential, req, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.follow(t, r.method, signed, headers, r.body)
+}
+
+// follow sends a request that is signed already.
+func (e *env) follow(t testing.TB, method, target string, headers http.Header, body string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = headers.Clone()
+	req.Header.Del("Host")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, target, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answer{status: resp.StatusCode, body: string(text), header: resp.Header}
+	if m := codeOf.FindStringSubmatch(a.body); m != nil {
+		a.code = m[1]
+	}
+	return a
+}
+
+const noData = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32"
+
+func TestHeadersInAPresignedQuery(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for name, test := range map[string]struct {
+		query    string
+		header   map[string]string
+		metadata map[string]string
+		tags     int32
+		status   int
+	}{
+		"metadata":              {query: "x-amz-meta-on-error=abort", metadata: map[string]string{"on-error": "abort"}, status: 200},
+		"in another case":       {query: "X-Amz-Meta-On-Error=abort", metadata: map[string]string{"on-error": "abort"}, status: 200},
+		"several":               {query: "x-amz-meta-mode=snapshot&x-amz-meta-max-removals=5%25", metadata: map[string]string{"mode": "snapshot", "max-removals": "5%"}, status: 200},
+		"as JavaScript does":    {query: noData + "&x-amz-meta-a=b+c&x-id=PutObject", metadata: map[string]string{"a": "b c"}, status: 200},
+		"no metadata":           {query: noData, status: 200},
+		"tags":                  {query: "x-amz-tagging=a%3Db%26c%3Dd", tags: 2, status: 200},
+		"ACL":                   {query: "x-amz-acl=private", status: 200},
+		"public ACL":            {query: "x-amz-acl=public-read", status: 400},
+		"grant":                 {query: "x-amz-grant-read=id%3D1", status: 400},
+		"encryption":            {query: "x-amz-server-side-encryption=AES256", status: 501},
+		"customer's encryption": {query: "x-amz-server-side-encryption-customer-algorithm=AES256", status: 501},
+		"lock":                  {query: "x-amz-object-lock-mode=GOVERNANCE", status: 400},
+		"website":               {query: "x-amz-website-redirect-location=%2Fx", status: 501},
+		"another owner":         {query: "x-amz-expected-bucket-owner=somebody", status: 403},
+		"storage class":         {query: "x-amz-storage-class=STANDARD", status: 200},
+		"checksum":              {query: "x-amz-checksum-crc32=" + url.QueryEscape(crcOf(hoistedBody)), status: 200},
+		"wrong checksum":        {query: "x-amz-checksum-crc32=AAAAAQ%3D%3D", status: 400},
+		"no checksum":           {query: "x-amz-checksum-crc32=AAAA", status: 400},
+		"algorithm alone":       {query: "x-amz-sdk-checksum-algorithm=CRC32", status: 400},
+		"wrong SHA-256":         {query: "x-amz-checksum-sha256=" + url.QueryEscape("48DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="), status: 400},
+		"SHA-256 of no data":    {query: "x-amz-checksum-sha256=" + url.QueryEscape("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=") + "&x-amz-sdk-checksum-algorithm=SHA256", status: 200},
+		"copy":                  {query: "x-amz-copy-source=uploads%2Fuploads%2Fkept.csv", status: 400},
+		"chunks":                {query: "x-amz-decoded-content-length=5", status: 400},
+		"trailer":               {query: "x-amz-trailer=x-amz-checksum-crc32", status: 400},
+		"no payload's hash":     {query: "x-amz-content-sha256=UNSIGNED-PAYLOAD", status: 200},
+		"a payload's hash":      {query: "x-amz-content-sha256=" + strings.Repeat("0", 64), status: 400},
+		"given twice":           {query: "x-amz-meta-a=1&X-Amz-Meta-A=1", status: 400},
+		"header, too":           {query: "x-amz-meta-a=1", header: map[string]string{"X-Amz-Meta-A": "1"}, metadata: map[string]string{"a": "1"}, status: 200},
+		"another header":        {query: "x-amz-meta-a=1", header: map[string]string{"X-Amz-Meta-A": "2"}, status: 400},
+		"another name's header": {query: "x-amz-meta-a=1", header: map[string]string{"X-Amz-Meta-B": "2"}, metadata: map[string]string{"a": "1", "b": "2"}, status: 200},
+		"a line end":            {query: "x-amz-meta-a=1%0D%0Ax-amz-acl:%20public-read", status: 400},
+		"a line end in a name":  {query: "x-amz-meta-a%0D%0Ab=1", status: 400},
+		"too much":              {query: "x-amz-meta-a=" + strings.Repeat("a", 2100), status: 400},
+	} {
+		key := "uploads/" + strings.ReplaceAll(name, " ", "-") + ".csv"
+		got := e.askPresigned(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), query: test.query, header: test.header, body: hoistedBody})
+		if got.status != test.status {
+			t.Errorf("%s: %s, want %d: %s", name, got, test.status, got.body)
+			continue
+		}
+		out, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
+		if test.status != 200 {
+			if status(err) != 404 {
+				t.Errorf("%s: refused, but HeadObject gives %v", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(test.metadata, out.Metadata, cmp.Transformer("empty", func(m map[string]string) map[string]string {
+			if len(m) == 0 {
+				return nil
+			}
+			return m
+		})); diff != "" {
+			t.Errorf("%s: metadata (-want +got):\n%s", name, diff)
+		}
+		if got := aws.ToInt32(out.TagCount); got != test.tags {
+			t.Errorf("%s: %d tags, want %d", name, got, test.tags)
+		}
+	}
+}
+
+const hoistedBody = "person,flavor\nandy,vanilla\n"
+
+// TestHeadersInTheQueryOfOtherRequests: parts of an upload, its beginning, and requests that are not presigned.
+func TestHeadersInTheQueryOfOtherRequests(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	path := "/" + bucket + "/uploads/parts.csv"
+	begun := e.askPresigned(t, request{method: "POST", path: path, query: "uploads=&x-amz-meta-on-error=abort"})
+	_, id, _ := strings.Cut(begun.body, "<UploadId>")
+	id, _, _ = strings.Cut(id, "</UploadId>")
+	if begun.status != 200 {
+		t.Fatalf("beginning: %s", begun)
+	}
+	part := e.askPresigned(t, request{method: "PUT", path: path, query: noData + "&partNumber=1&uploadId=" + id, body: hoistedBody})
+	if part.status != 200 {
+		t.Fatalf("part: %s %s", part, part.body)
+	}
+	if got := e.askPresigned(t, request{method: "PUT", path: path, query: "x-amz-checksum-crc32=AAAAAQ%3D%3D&partNumber=2&uploadId=" + id, body: hoistedBody}); got.status != 400 {
+		t.Errorf("part with a wrong checksum: %s, want 400", got)
+	}
+	done := `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>` + part.header.Get("Etag") + `</ETag></Part></CompleteMultipartUpload>`
+	if got := e.askPresigned(t, request{method: "POST", path: path, query: "uploadId=" + id, body: done}); got.status != 200 {
+		t.Fatalf("completion: %s %s", got, got.body)
+	}
+	got := e.askPresigned(t, request{method: "GET", path: path, query: "x-amz-checksum-mode=ENABLED"})
+	if got.status != 200 || got.body != hoistedBody || got.header.Get("X-Amz-Meta-On-Error") != "abort" {
+		t.Errorf("GET: %s, metadata %q, %q", got, got.header.Get("X-Amz-Meta-On-Error"), got.body)
+	}
+	for name, r := range map[string]request{
+		"signed header":  {method: "PUT", path: path, query: "x-amz-meta-a=1", body: "x", by: uploader},
+		"deletion":       {method: "POST", path: "/" + bucket, query: "delete=&x-amz-checksum-crc32=AAAAAQ%3D%3D", body: "<Delete/>", header: md5Header("<Delete/>"), by: uploader},
+		"chunked body":   {method: "PUT", path: path, header: map[string]string{"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}},
+		"unsigned query": {method: "PUT", path: path, query: "x-amz-meta-a=1", body: "x"},
+	} {
+		var got answer
+		if name == "signed header" || name == "unsigned query" {
+			got = e.ask(t, r)
+		} else {
+			got = e.askPresigned(t, r)
+		}
+		if got.status != 400 {
+			t.Errorf("%s: %s, want 400", name, got)
+		}
+	}
+	if got := e.get(t, "uploads/parts.csv"); got != hoistedBody {
+		t.Errorf("the object is %q now", got)
+	}
+}
+
+// TestSignatureVersion2IsNamed in the answer, with what to do about it.
+func TestSignatureVersion2IsNamed(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for _, query := range []string{
+		"AWSAccessKeyId=local&Signature=NzEumlISnoUd2l0zVMCyOc8OeV4%3D&Expires=1795860069",
+		"AWSAccessKeyId=local&Signature=x%3D&x-amz-meta-on-error=abort&Expires=1795860069",
+	} {
+		got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", query: query, body: "x"})
+		if got.status != 400 || got.code != "InvalidRequest" || !strings.Contains(got.body, "AWS_DEFAULT_REGION") {
+			t.Errorf("%s: %s %s", query, got, got.body)
+		}
+	}
+}
+
+// crcOf is the value of x-amz-checksum-crc32.
+func crcOf(body string) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body))))
+}
