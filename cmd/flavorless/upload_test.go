@@ -175,4 +175,27 @@ func TestUpload(t *testing.T) {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
+	t.Run("env replaces another account", func(t *testing.T) {
+		sh := exec.CommandContext(t.Context(), "sh", "-c", `eval "$("$0" env --data "$1")" && env`, os.Args[0], p.dir)
+		sh.Env = append(os.Environ(), asProgram+"=1", "AWS_REGION=us-west-2", "AWS_DEFAULT_REGION=us-west-2", "AWS_SESSION_TOKEN=other",
+			"AWS_PROFILE=other", "AWS_DEFAULT_PROFILE=other", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true")
+		out, err := sh.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		vars := map[string]string{}
+		for line := range strings.Lines(string(out)) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			vars[name] = value
+		}
+		// us-east-1 would make boto3 and the AWS command line sign URLs with Signature Version 2.
+		if region := vars["AWS_REGION"]; region == "" || region == "us-east-1" || region == "us-west-2" || vars["AWS_DEFAULT_REGION"] != region {
+			t.Errorf("AWS_REGION is %q, AWS_DEFAULT_REGION %q", region, vars["AWS_DEFAULT_REGION"])
+		}
+		for _, name := range []string{"AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"} {
+			if value, ok := vars[name]; ok {
+				t.Errorf("%s is still %q", name, value)
+			}
+		}
+	})
 }

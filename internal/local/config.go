@@ -59,8 +59,10 @@ const (
 	uploadsBucket = "flavorless-uploads"
 	reportsBucket = "flavorless-reports"
 	uploadsPrefix = "uploads/" // only keys that begin so are ingested
-	region        = "us-east-1"
-	audience      = "flavorless" // of the development issuer's tokens
+	// region names no place. AWS has always required Signature Version 4 in this region, so boto3 and the AWS command line sign URLs
+	// with it; for us-east-1 they use version 2, which the bucket does not take.
+	region   = "eu-central-1"
+	audience = "flavorless" // of the development issuer's tokens
 )
 
 // IssuerDir is where the development issuer of a data folder lives.
