@@ -108,6 +108,14 @@ func TestTrailers(t *testing.T) {
 			t.Errorf("%s: something else is stored", name)
 		}
 	}
+	for _, trailer := range []string{"x-amz-checksum-crc32:%s\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n", "X-Amz-Checksum-Crc32: %s\n\n"} { // unsigned
+		got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/unsigned.csv", by: uploader, header: map[string]string{
+			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Trailer": "x-amz-checksum-crc32", "X-Amz-Decoded-Content-Length": strconv.Itoa(len(hoistedBody)),
+		}, body: fmt.Sprintf("%x\r\n%s\r\n0\r\n"+trailer, len(hoistedBody), hoistedBody, crcOf(hoistedBody))})
+		if got.status != 200 {
+			t.Errorf("unsigned %q: %s %s", trailer, got, got.body)
+		}
+	}
 	before := len(e.all())
 	for name, c := range map[string]chunked{
 		"a wrong checksum":       {checksum: "AAAAAA==", trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},

@@ -74,9 +74,9 @@ func notHoisted(c fiber.Ctx, name, value string) string {
 	header := c.Request().Header.Peek(name)
 	switch {
 	case !isPresigned(c), slices.Contains(tooLate, name), name == "x-amz-content-sha256":
-		return "This can't be part of the URL here. Send it as a header."
+		return name + " can't be part of the URL here. Send it as a signed header."
 	case (strings.HasPrefix(name, "x-amz-checksum-") || name == sdkAlgorithm) && (query.Has("delete") || query.Has("tagging")):
-		return "The checksum can't be part of the URL here. Send it as a header."
+		return name + " can't be part of the URL of this operation. Send it as a signed header."
 	case !isToken(name), control(value):
 		return "The query parameter can't be taken as a header, because it has characters that headers can't have."
 	case header != nil && string(header) != value:

@@ -134,3 +134,27 @@ func (s sidecar) DeleteAttributes(bucket, object string) error {
 func (s sidecar) RenameObject(bucket, oldObject, newObject string) error {
 	return s.inner.RenameObject(s.rel(bucket), besideName(oldObject), besideName(newObject))
 }
+
+// forget removes what an earlier content of an object has besides its ETag: metadata, tags and the like. versitygw writes only
+// what the new content has, so that it would keep the rest of the old one's.
+func (s sidecar) forget(bucket, object string) error {
+	names := []string{besideName(object)}
+	if names[0] != object {
+		names = append(names, object) // where an earlier release kept it
+	}
+	for _, name := range names {
+		attributes, err := s.inner.ListAttributes(s.rel(bucket), name)
+		if err != nil {
+			return fmt.Errorf("listing the attributes of %s: %w", object, err)
+		}
+		for _, attribute := range attributes {
+			if attribute == etagAttribute {
+				continue
+			}
+			if err := s.inner.DeleteAttribute(s.rel(bucket), name, attribute); err != nil && !errors.Is(err, meta.ErrNoSuchKey) {
+				return fmt.Errorf("removing an attribute of %s: %w", object, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"net/http"
 	"net/url"
 	"slices"
@@ -142,6 +143,7 @@ func checkRequest(c fiber.Ctx) error {
 			return err
 		}
 	}
+	joinEncodings(c)
 	if about != service {
 		if err := checkBucket(bucket); err != nil {
 			return err
@@ -158,6 +160,13 @@ func checkRequest(c fiber.Ctx) error {
 		return err
 	}
 	return checkChunks(c)
+}
+
+// joinEncodings makes one header of several Content-Encoding, which mean the same. versitygw would store the first.
+func joinEncodings(c fiber.Ctx) {
+	if all := c.Request().Header.PeekAll(fiber.HeaderContentEncoding); len(all) > 1 {
+		c.Request().Header.SetBytesV(fiber.HeaderContentEncoding, bytes.Join(all, []byte(",")))
+	}
 }
 
 // refuse answers with an error.

@@ -4,6 +4,8 @@ import (
 	"encoding/xml"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,12 +14,22 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
 // TestContentEncoding: aws-chunked is about the request, and is not stored.
 func TestContentEncoding(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	for name, e := range map[string]*env{"attributes": start(t), "beside": start(t, beside)} {
+		t.Run(name, func(t *testing.T) { testContentEncoding(t, e) })
+	}
+}
+
+// beside lets a gateway keep metadata beside the objects.
+func beside(c *gateway.Config) { _ = os.Mkdir(filepath.Join(c.Dir, "metadata"), 0o700) }
+
+func testContentEncoding(t *testing.T, e *env) {
 	for sent, want := range map[string]string{
 		"gzip": "gzip", "gzip, aws-chunked": "gzip", "aws-chunked": "", "aws-chunked,gzip": "gzip", "gzip,aws-chunked": "gzip", "AWS-Chunked , gzip": "gzip",
 		"gzip, aws-chunked, br": "gzip, br", "aws-chunked, aws-chunked": "", "gzip,br": "gzip,br", "x-aws-chunked": "x-aws-chunked", "": "",
@@ -47,6 +59,62 @@ func TestContentEncoding(t *testing.T) {
 				t.Errorf("%s with Content-Encoding %q: stored %q, want %q", key, sent, values, want)
 			}
 		}
+	}
+}
+
+// TestReplacedMetadata is gone: what an object is uploaded without, it does not have from the one before.
+func TestReplacedMetadata(t *testing.T) {
+	t.Parallel()
+	for name, e := range map[string]*env{"attributes": start(t), "beside": start(t, beside)} {
+		for _, key := range []string{"uploads/a.csv", "uploads/meta/a.csv"} {
+			put := &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader("1"), Metadata: map[string]string{"mode": "snapshot"}, Tagging: aws.String("a=b"), CacheControl: aws.String("no-store")}
+			if _, err := e.s3.PutObject(t.Context(), put); err != nil {
+				t.Fatal(err)
+			}
+			for again, store := range map[string]func(){
+				"PUT":   func() { e.put(t, key, "2") },
+				"parts": func() { completeParts(t, e, key) },
+			} {
+				store()
+				head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
+				if err != nil || len(head.Metadata) > 0 || aws.ToInt32(head.TagCount) > 0 || head.CacheControl != nil {
+					t.Errorf("%s, %s after %s: %v, %+v", name, key, again, err, head)
+				}
+				if o := e.last(t, key); e.objects(t)[key] != o {
+					t.Errorf("%s, %s after %s: announced %+v, found %+v", name, key, again, o, e.objects(t)[key])
+				}
+				put.Body = strings.NewReader("1")
+				if _, err := e.s3.PutObject(t.Context(), put); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// completeParts uploads an object in parts.
+func completeParts(t *testing.T, e *env, key string) {
+	t.Helper()
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), e.parts(t, key, payload(9))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSeveralContentEncodings mean what one with commas means.
+func TestSeveralContentEncodings(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed.SignedHeader["Content-Encoding"] = []string{"aws-chunked", "gzip", "br"}
+	if got := e.follow(t, "PUT", signed.URL, signed.SignedHeader, "x"); got.status != 200 {
+		t.Fatalf("PUT: %s %s", got, got.body)
+	}
+	got := e.ask(t, request{method: "HEAD", path: "/" + bucket + "/uploads/a", by: uploader})
+	if encoding := got.header.Get("Content-Encoding"); encoding != "gzip, br" {
+		t.Errorf("stored Content-Encoding %q, want %q", encoding, "gzip, br")
 	}
 }
 

@@ -49,9 +49,6 @@ func (u *upload) stage(f *os.File) error {
 	if err != nil {
 		return fmt.Errorf("staging %s: %w", u.key, err)
 	}
-	if err := u.tag(f); err != nil {
-		return err
-	}
 	unlock := u.store.keys.lock(u.bucket + "/" + u.key)
 	staged, err := filepath.Rel(u.store.root, f.Name())
 	if err != nil {
@@ -59,6 +56,9 @@ func (u *upload) stage(f *os.File) error {
 		return fmt.Errorf("staging %s: %w", u.key, err)
 	}
 	mtime, err := u.store.clock.stamp(u.store.files, staged)
+	if err == nil {
+		err = u.prepare(f)
+	}
 	if err != nil {
 		unlock()
 		return err
@@ -67,8 +67,14 @@ func (u *upload) stage(f *os.File) error {
 	return nil
 }
 
-// tag stores the object's tags as versitygw does.
-func (u *upload) tag(f *os.File) error {
+// prepare makes the attributes of the object ready for those that versitygw stores after it, and stores the tags, which versitygw
+// would store too late.
+func (u *upload) prepare(f *os.File) error {
+	if beside, ok := u.store.meta.(sidecar); ok {
+		if err := beside.forget(u.store.at(u.bucket), u.key); err != nil {
+			return err
+		}
+	}
 	if u.tags == nil {
 		return nil
 	}
@@ -99,8 +105,10 @@ func (u *upload) settle(ctx context.Context, etag string) error {
 	s := u.store
 	o := object(u.bucket, u.key, strings.Clone(etag), u.size, u.mtime)
 	if s.sync {
-		if err := u.flush(); err != nil {
-			return s.fail(ctx, err, slog.String("upload", o.UploadID()))
+		if err := u.flush(); err != nil { // even a full disk is no reason to say that nothing was stored
+			s.log.ErrorContext(ctx, "an object is stored but could not be synced to the disk", slog.String("upload", o.UploadID()),
+				slog.String("bucket", o.Bucket), slog.String("key", o.Key), slog.Any("error", err))
+			return unavailable("The object could not be written to the disk for certain. Please try again.")
 		}
 	}
 	if !s.announces(u.bucket, u.key) {
