@@ -88,7 +88,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 	}
 	n, err := c.body.Read(p)
 	rest, broken := c.follow(p[:n])
-	if broken == nil && c.trailer == nil && errors.Is(err, io.EOF) {
+	if broken == nil && c.trailer == nil && cutOff(err) {
 		broken = errChunks // the last chunk is missing
 	}
 	if broken != nil {
@@ -100,6 +100,10 @@ func (c *chunks) Read(p []byte) (int, error) {
 	}
 	return n, err //nolint:wrapcheck // the body's own
 }
+
+// cutOff reports whether a body has ended. versitygw takes a connection that broke off for the end of its data, and would
+// not miss the trailer.
+func cutOff(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // readTrailer passes the trailer on. The end has to come with its last bytes: versitygw compares lengths only then.
 func (c *chunks) readTrailer(p []byte) (int, error) {
@@ -172,11 +176,11 @@ func (c *chunks) begin() (last bool, err error) {
 // collect reads the trailer, of which the first bytes are known, to its end.
 func (c *chunks) collect(first []byte) error {
 	raw, err := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(first), c.body), maxTrailer+1))
+	if cutOff(err) || len(raw) > maxTrailer {
+		return errChunks
+	}
 	if err != nil {
 		return err //nolint:wrapcheck // the body's own
-	}
-	if len(raw) > maxTrailer {
-		return errChunks
 	}
 	c.trailer = bytes.NewReader(plainTrailer(raw))
 	return nil

@@ -1,10 +1,14 @@
 package gateway_test
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/test/raw"
 )
 
 // chunked is an upload in signed chunks.
@@ -26,6 +31,7 @@ type chunked struct {
 	trailer  string
 	checksum string // crcOf(data) if empty
 	announce int    // the decoded length; len(data) if 0
+	cut      int    // so many bytes at the end are not sent
 }
 
 func sign(key []byte, text string) []byte {
@@ -82,7 +88,33 @@ func (e *env) askChunked(t *testing.T, c chunked) answer {
 		t.Fatal(err)
 	}
 	_, seed, _ := strings.Cut(req.Header.Get("Authorization"), "Signature=")
+	if c.cut > 0 {
+		return e.cutOff(t, req, body(seed), c.cut)
+	}
 	return e.follow(t, "PUT", req.URL.String(), req.Header, body(seed))
+}
+
+// cutOff sends a request without its last bytes.
+func (e *env) cutOff(t *testing.T, req *http.Request, body string, cut int) answer {
+	t.Helper()
+	var wire bytes.Buffer
+	req.Body = io.NopCloser(strings.NewReader(body))
+	if err := req.Write(&wire); err != nil {
+		t.Fatal(err)
+	}
+	conn := raw.Dial(t, e.Addr())
+	if _, err := conn.Write(wire.Bytes()[:wire.Len()-cut]); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return answer{status: resp.StatusCode, header: resp.Header}
 }
 
 // TestTrailers are taken in the forms that clients write.
@@ -118,17 +150,23 @@ func TestTrailers(t *testing.T) {
 	}
 	before := len(e.all())
 	for name, c := range map[string]chunked{
-		"a wrong checksum":       {checksum: "AAAAAA==", trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"a wrong signature":      {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:" + strings.Repeat("0", 64) + "\r\n\r\n"},
-		"no signature":           {trailer: "%[1]s:%[2]s\n\r\n\r\n"},
-		"no checksum":            {trailer: "x-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"nothing":                {trailer: "\r\n"},
-		"another checksum":       {trailer: "x-amz-checksum-crc32c:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"too long":               {trailer: "%[1]s:%[2]s" + strings.Repeat(" ", 5000) + "\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"less data than it says": {announce: 100, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"more data than it says": {announce: 5, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"a wrong checksum":          {checksum: "AAAAAA==", trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"a wrong signature":         {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:" + strings.Repeat("0", 64) + "\r\n\r\n"},
+		"no signature":              {trailer: "%[1]s:%[2]s\n\r\n\r\n"},
+		"no checksum":               {trailer: "x-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"nothing":                   {trailer: "\r\n"},
+		"another checksum":          {trailer: "x-amz-checksum-crc32c:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"too long":                  {trailer: "%[1]s:%[2]s" + strings.Repeat(" ", 5000) + "\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"cut off in the trailer":    {cut: 30, data: string(payload(300 << 10)), trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"cut off before it":         {cut: 130, data: string(payload(300 << 10)), trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"cut off in the last chunk": {cut: 200, data: string(payload(300 << 10)), trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"less data than it says":    {announce: 100, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"more data than it says":    {announce: 5, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
 	} {
-		c.key, c.data = "uploads/refused.csv", hoistedBody
+		c.key = "uploads/refused.csv"
+		if c.data == "" {
+			c.data = hoistedBody
+		}
 		if got := e.askChunked(t, c); got.status != 400 && (got.status != 403 || name != "a wrong signature") {
 			t.Errorf("%s: %s, want 400", name, got)
 		}
