@@ -42,7 +42,9 @@ func (m *keyMaker) segment() string {
 	case 0:
 		return []string{"", ".", "..", "...", ".sgwtmp", "~", "meta", " ", "con", "-"}[m.IntN(10)]
 	case 1:
-		return []string{"%", "%2F", "%2e%2e", "%00", "%%", "100%.csv", "+", "a+b", "&", "?x=1", "#", "\\", "..\\x", "a:b", "a;b", "*", "'", `"`, "<", "$x"}[m.IntN(20)]
+		return []string{
+			"%", "%2F", "%2e%2e", "%00", "%%", "100%.csv", "+", "a+b", "&", "?x=1", "#", "\\", "..\\x", "a:b", "a;b", "*", "'", `"`, "<", "$x",
+		}[m.IntN(20)]
 	case 2, 3: // any bytes
 		b := make([]byte, 1+m.IntN(12))
 		for i := range b {
@@ -213,7 +215,8 @@ func TestRandomKeys(t *testing.T) {
 		}
 	}
 	h.onlyStored(stored)
-	t.Logf("answers %v, stored %d: %d live, %d failed as unknown_format, %d no uploads", answers, len(stored), ends[events.Live], ends[events.Failed], ends[""])
+	t.Logf("answers %v, stored %d: %d live, %d failed as unknown_format, %d no uploads",
+		answers, len(stored), ends[events.Live], ends[events.Failed], ends[""])
 }
 
 // ledger waits until so many uploads are settled, and returns the status of each key and how many rows of it were applied.

@@ -38,8 +38,12 @@
 // are two credentials: uploaders have one, which may only read the buckets in Config.ReadOnly, and the server has another
 // one of its own (Gateway.Server). docs/adr/0018 says why.
 //
+// What S3 takes and versitygw reads otherwise is translated before or after it: headers in a presigned query (hoisted.go),
+// bodies in chunks (chunks.go), forms (forms.go) and encoded lists (encoding.go). docs/adr/0005 has the list.
+//
 // A key that can't be stored and listed exactly as it is, is refused with 400. Keys that end in a slash are folders here:
 // they can be stored and deleted, but are not announced, for the time of a directory changes with what it holds. A key
-// names a path, so there can't be both an object "a" and an object "a/b". On a file system that ignores case, keys that
-// differ only in case are the same file. Bucket versioning is not offered. One process at a time may use a directory.
+// names a path, so there can't be both an object "a" and an object "a/b": the second one is refused with 409 (place.go).
+// On a file system that ignores case, keys that differ only in case are the same file. Bucket versioning is not offered. One
+// process at a time may use a directory.
 package gateway

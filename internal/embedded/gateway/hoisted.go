@@ -17,7 +17,8 @@ import (
 
 // signing are the query parameters that belong to the signature itself.
 var signing = []string{
-	"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-security-token", "x-amz-signature", "x-amz-signedheaders",
+	"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-security-token", "x-amz-signature",
+	"x-amz-signedheaders",
 }
 
 // tooLate are headers that are needed before the signature is checked.

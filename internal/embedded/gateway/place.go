@@ -3,9 +3,10 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
-	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -18,7 +19,8 @@ import (
 // errFolderData is the answer to data under a key that ends in a slash.
 var errFolderData = s3err.APIError{
 	Code: "DirectoryObjectContainsData", HTTPStatusCode: http.StatusBadRequest,
-	Description: "A key that ends in a slash is a folder on this server, which can't hold data. Use a key without a slash at its end.",
+	Description: "A key that ends in a slash is a folder on this server, which can't hold data. " +
+		"Use a key without a slash at its end.",
 }
 
 // errPlaceLost is the answer when the folder of a key was removed, with the last object in it, while the object was stored.
@@ -27,7 +29,8 @@ var errPlaceLost = unavailable("The folder of the key was removed meanwhile. Ple
 // conflict is the answer to a key that would need the path of another one.
 func conflict(code, key, other string) error {
 	return s3err.APIError{Code: code, HTTPStatusCode: http.StatusConflict, Description: fmt.Sprintf(
-		"The key %q can't be stored beside %s: this server stores objects as files, so that a name is either an object or a folder of objects. "+
+		"The key %q can't be stored beside %s: this server stores objects as files, "+
+			"so that a name is either an object or a folder of objects. "+
 			"Use another key, or delete the other object first.", key, other)}
 }
 
@@ -63,8 +66,11 @@ func (s *store) isMarker(bucket, key string) bool {
 // inTheWay returns the answer to a key whose path was needed for another one at the same time, and the error itself if that
 // is not what it says. versitygw says so for every error of a folder.
 func (s *store) inTheWay(bucket, key string, err error) error {
-	if !errors.Is(err, s3err.GetAPIError(s3err.ErrExistingObjectIsDirectory)) && !errors.Is(err, s3err.GetAPIError(s3err.ErrObjectParentIsFile)) &&
-		!errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, syscall.EISDIR) && !errors.Is(err, os.ErrExist) && !errors.Is(err, os.ErrNotExist) {
+	says := func(target error) bool { return errors.Is(err, target) }
+	if !slices.ContainsFunc([]error{
+		s3err.GetAPIError(s3err.ErrExistingObjectIsDirectory), s3err.GetAPIError(s3err.ErrObjectParentIsFile),
+		syscall.ENOTDIR, syscall.EISDIR, fs.ErrExist, fs.ErrNotExist,
+	}, says) {
 		return err
 	}
 	if found := s.checkPlace(bucket, key); found != nil {
