@@ -144,6 +144,9 @@ func (s sidecar) forget(bucket, object string) error {
 	}
 	for _, name := range names {
 		attributes, err := s.inner.ListAttributes(s.rel(bucket), name)
+		if err != nil && name != names[0] {
+			continue // another key's attribute has that name
+		}
 		if err != nil {
 			return fmt.Errorf("listing the attributes of %s: %w", object, err)
 		}
