@@ -99,7 +99,7 @@ func startBucket(t *testing.T) *bucket {
 		names = append(names, reportsOf(i+1))
 	}
 	g, err := gateway.Start(gateway.Config{
-		Dir: t.TempDir(), AccessKey: "test", SecretKey: "test", Buckets: names, Bucket: uploadsBucket, NoSync: true,
+		Dir: t.TempDir(), AccessKey: "test", SecretKey: "test", Buckets: names, Bucket: uploadsBucket, Region: region, NoSync: true,
 		Stored: func(_ context.Context, o events.Object) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
