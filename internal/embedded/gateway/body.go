@@ -23,7 +23,9 @@ type body struct {
 	store  *store
 	bucket string
 	read   int64
-	want   int64 // the length that was announced; negative if it is not to be checked
+	want   int64 // the least and the greatest length; negative if it is not to be checked
+	most   int64
+	excess error // the answer to more
 	look   int64 // when so much was read, the disk is looked at
 }
 
@@ -38,9 +40,9 @@ func (s *store) body(bucket string, r io.Reader, length *int64) io.Reader {
 	if r == nil {
 		return nil
 	}
-	b := body{Reader: r, store: s, bucket: bucket, want: -1, look: roomEvery}
+	b := body{Reader: r, store: s, bucket: bucket, want: -1, most: -1, excess: errTooMuch, look: roomEvery}
 	if length != nil {
-		b.want = *length
+		b.want, b.most = *length, *length
 	}
 	if sum, ok := r.(middlewares.ChecksumReader); ok {
 		return &checkedBody{body: b, sum: sum}
@@ -66,9 +68,9 @@ func (b *body) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) && b.read < b.want {
 		err = s3err.GetAPIError(s3err.ErrIncompleteBody)
 	}
-	if b.want >= 0 && b.read > b.want {
+	if b.most >= 0 && b.read > b.most {
 		drain(b.Reader)
-		return max(0, n-int(b.read-b.want)), errTooMuch
+		return max(0, n-int(b.read-b.most)), b.excess
 	}
 	if b.read > b.store.maxObject {
 		drain(b.Reader)

@@ -16,6 +16,9 @@ import (
 	"github.com/versity/versitygw/s3err"
 )
 
+// errMalformedForm is the answer to a form that ends before its end.
+var errMalformedForm = s3err.GetAPIError(s3err.ErrMalformedPOSTRequest)
+
 // maxFields is how long the fields of a browser's form may be, in bytes; S3 takes 20 KB.
 const maxFields = 64 << 10
 
@@ -55,6 +58,12 @@ func openForm(ctx context.Context) {
 	if body, ok := ctx.Value(formKey{}).(*formBody); ok {
 		body.open, body.head = true, bytes.Buffer{}
 	}
+}
+
+// unreadForm reports whether a request is a form of which the file was not reached.
+func unreadForm(c fiber.Ctx) bool {
+	body, ok := c.RequestCtx().Value(formKey{}).(*formBody)
+	return ok && !body.open
 }
 
 // filename is what S3 replaces by the name of the file in all fields of a form. Their policy is about the result.

@@ -95,7 +95,11 @@ func onlyOffered(c fiber.Ctx) error {
 	if err := checkRequest(c); err != nil {
 		return refuse(c, err)
 	}
-	return c.Next() //nolint:wrapcheck // the server's own
+	err := c.Next()
+	if unreadForm(c) && c.Response().StatusCode() == http.StatusInternalServerError {
+		return refuse(c, errMalformedForm) // its parser has no other error that is not the client's
+	}
+	return err //nolint:wrapcheck // the server's own
 }
 
 func checkRequest(c fiber.Ctx) error {

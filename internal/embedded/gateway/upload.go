@@ -160,6 +160,9 @@ func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3respon
 	}
 	u := s.begin(*in.Bucket, *in.Key)
 	in.Body = s.body(u.bucket, in.Body, length)
+	if b, ok := in.Body.(*body); ok && isForm(ctx) { // more than the form has room for, without its end
+		b.most, b.excess = aws.ToInt64(in.ContentLength), errMalformedForm
+	}
 	in.ContentEncoding = withoutChunks(in.ContentEncoding)
 	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
 	in.Bucket = s.in(in.Bucket)
