@@ -1,6 +1,10 @@
 package ingest
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/flavorless/flavorless/events"
+)
 
 // columnNames are the names of the columns of a CSV file and of the members of a JSON row, as columnName returns them.
 type columnNames struct{ person, flavor, action string }
@@ -12,10 +16,18 @@ func defaultColumns() columnNames {
 // of returns the name that a member of a row stands for, written in any letter case and with white space around it. It returns
 // another text for other members.
 func (c columnNames) of(member string) string {
+	if n := len(member); n != len(c.person) && n != len(c.flavor) && n != len(c.action) && trimmed(member) {
+		return member
+	}
 	if member == c.person || member == c.flavor || member == c.action {
 		return member
 	}
 	return columnName(member)
+}
+
+// trimmed reports whether s is plain text, without white space around it, so that columnName returns as many bytes as s has.
+func trimmed(s string) bool {
+	return events.Plain(s) && s != "" && s[0] != ' ' && s[len(s)-1] != ' '
 }
 
 // has reports whether of returns one of the names for a member.

@@ -53,7 +53,7 @@ func TestFormatOf(t *testing.T) {
 func TestUnknownFormat(t *testing.T) {
 	for name, want := range map[string]string{
 		"uploads/team.csv ": `"team.csv "`, "team.json\u00a0": `"team.json\u00a0"`, " team": `" team"`, "team.csv\n": `"team.csv\n"`, "team.c\x1bsv": `".c\x1bsv"`,
-		"team.xlsx": `".xlsx"`, "uploads/_SUCCESS": `"_SUCCESS"`, "team.tar.gz": `".gz"`, "team.\xff": ".\ufffd",
+		"team.xlsx": `".xlsx"`, "uploads/_SUCCESS": `"_SUCCESS"`, "team.tar.gz": `".gz"`, "team.\xff": "\".\ufffd\"",
 	} {
 		_, err := ingest.FormatOf(name)
 		var bad *ingest.FileError

@@ -125,10 +125,6 @@ func (d *jsonDecoder) next(u *events.Update) (*events.Reject, error) {
 // member reads a member of the object, whose name is the person. Fault is an offset.
 func (d *jsonDecoder) member(u *events.Update, name jsontext.Value) (fault int64, bad *events.RowError, err error) {
 	person, bad := d.text.of(name) // which is gone with the next read
-	if bad == nil && d.object.names.has(person) {
-		bad = &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
-			`%q is not a person but the name of a member; write {"andy": "vanilla"}, or an array of rows: [{"person": "andy", "flavor": "vanilla"}]`, person)}
-	}
 	value, err := d.in.ReadValue()
 	switch {
 	case err != nil:
@@ -147,6 +143,10 @@ func (d *jsonDecoder) member(u *events.Update, name jsontext.Value) (fault int64
 		}
 	default:
 		bad = notAString(field, value)
+	}
+	if bad == nil && d.object.names.include(u.Person) { // in the first members, it would have failed the file
+		field, bad = "person", &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(
+			`%q is not a person but the name of a member; write {"andy": "vanilla"}, or an array of rows: [{"person": "andy", "flavor": "vanilla"}]`, u.Person)}
 	}
 	if field == "person" {
 		return u.Offset, bad, nil

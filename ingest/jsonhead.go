@@ -15,55 +15,41 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// checkObject fails for a JSON file that is an object but not a map from person to flavor, as far as the first MaxRecord bytes
-// tell. The caller reads on from the returned reader, which holds them. The content begins at the offset start.
-func checkObject(src *source, in *bufio.Reader, names columnNames, start int64) (*bufio.Reader, error) {
-	head, _ := in.Peek(headSize)
-	if text := bytes.TrimLeft(head, " \t\r\n"); len(text) > 0 && text[0] == '[' {
-		return in, nil
-	}
-	head, err := in.Peek(in.Size())
-	if err == nil { // the file may be longer than this buffer
-		in = bufio.NewReaderSize(in, MaxRecord)
-		head, err = in.Peek(MaxRecord)
-	}
-	var corrupt *FileError // the decoder comes to it again
-	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &corrupt) {
-		return nil, err
-	}
-	text := bytes.TrimLeft(head, " \t\r\n")
-	if len(text) == 0 || text[0] != '{' {
-		return in, nil
-	}
-	at, reason := names.objectFault(text)
-	if reason == "" {
-		return in, nil
-	}
-	bad := failure(events.FormatMismatch, "%s", reason)
-	bad.Failure.Line, bad.Failure.Column = src.window.place(start + int64(len(head)-len(text)+at))
-	return nil, bad
-}
+// mapMembers is the number of members whose values could be flavors that make an object a map from person to flavor, if they come
+// first in it.
+const mapMembers = 1000
 
-// objectFault returns why the JSON object with which head begins is not a map from person to flavor, and the index of the fault
-// in head. The reason is empty if nothing speaks against a map. Without this check, the members of an API's answer or of a single
-// row would become people. The check comes before any row is published, so it looks at no more than the head of the file; in a
-// member behind the head, the same fault is a rejected row.
-func (c columnNames) objectFault(head []byte) (at int, reason string) {
-	s := c.scan(head)
-	columns, err := s.object(nil, true)
-	if err == nil {
-		if rest := bytes.TrimLeft(head[s.in.InputOffset():], " \t\r\n"); len(rest) > 0 && rest[0] == '{' {
-			return 0, "the name says JSON, but the content is one object after the other; name it .ndjson, with one object a line"
+var errIsMap = fmt.Errorf("the object begins with %d members of a map", mapMembers)
+
+// checkObject fails for a JSON file that is an object but not a map from person to flavor. Without this check, the members of an
+// API's answer or of a single row would become people. The check comes before any row is published, so it looks at no more than
+// the first MaxRecord bytes, in which most maps have mapMembers; in a later member, the same fault is a rejected row. The content
+// begins at the offset start. The caller reads on from the returned reader.
+func checkObject(src *source, in *bufio.Reader, names columnNames, start int64) (*bufio.Reader, error) {
+	for {
+		head, err := in.Peek(in.Size())
+		var corrupt *FileError // the decoder comes to it again
+		if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &corrupt) {
+			return nil, err
+		}
+		text := bytes.TrimLeft(head, jsonSpace)
+		if len(text) > 0 && text[0] != '{' {
+			return in, nil
+		}
+		at, reason, isMap := names.scan(text).fault()
+		switch {
+		case isMap:
+			return in, nil
+		case err == nil && in.Size() < MaxRecord: // the file may be longer than this buffer
+			in = bufio.NewReaderSize(in, MaxRecord)
+		case reason == "":
+			return in, nil
+		default:
+			bad := failure(events.FormatMismatch, "%s", reason)
+			bad.Failure.Line, bad.Failure.Column = src.window.place(start + int64(len(head)-len(text)+at))
+			return nil, bad
 		}
 	}
-	switch {
-	case s.best.score == rowsFound, s.best.score > 0 && columns.first == "":
-		return s.best.at, s.best.reason()
-	case columns.first != "":
-		return columns.at, fmt.Sprintf("the object has a member %s, so it is a row and not a map from person to flavor; "+
-			`write an array of rows: [{%q: "andy", %q: "vanilla"}], or a map: {"andy": "vanilla"}`, quote(columns.first), c.person, c.flavor)
-	}
-	return 0, ""
 }
 
 // objectScan searches an object for the member that holds the rows.
@@ -71,11 +57,36 @@ type objectScan struct {
 	names columnNames
 	head  []byte
 	in    *jsontext.Decoder
+	plain int // members of the outermost object that are not objects or arrays
 	best  holder
 }
 
+// scan returns an objectScan of text that begins with an opening brace, and that may end anywhere.
 func (c columnNames) scan(head []byte) *objectScan {
 	return &objectScan{names: c, head: head, in: jsontext.NewDecoder(bytes.NewReader(head), lenient()...)}
+}
+
+// fault returns why the object is not a map from person to flavor, and the index of the fault in the head. The reason is empty if
+// nothing in the head speaks against a map, and isMap is set if nothing that follows can change that.
+func (s *objectScan) fault() (at int, reason string, isMap bool) {
+	columns, err := s.object(nil, true)
+	if errors.Is(err, errIsMap) {
+		return 0, "", true
+	}
+	if err == nil {
+		if rest := bytes.TrimLeft(s.head[s.in.InputOffset():], jsonSpace); len(rest) > 0 && rest[0] == '{' {
+			return 0, "the name says JSON, but the content is one object after the other; name it .ndjson, with one object a line", false
+		}
+	}
+	switch {
+	case s.best.score == rowsFound, s.best.score > 0 && columns.first == "":
+		return s.best.at, s.best.reason(), false
+	case columns.first != "":
+		return columns.at, fmt.Sprintf("the object has a member %s, so it is a row and not a map from person to flavor; "+
+			`write an array of rows: [{%q: "andy", %q: "vanilla"}], or a map: {"andy": "vanilla"}`,
+			quote(columns.first), s.names.person, s.names.flavor), false
+	}
+	return 0, "", false
 }
 
 // holder is a member that may hold the rows.
@@ -137,6 +148,9 @@ func (s *objectScan) object(path []string, search bool) (seen columnsSeen, err e
 		if err != nil {
 			return seen, err
 		}
+		if s.plain == mapMembers && s.best.score == 0 && seen.first == "" && len(path) == 0 && search {
+			return seen, errIsMap
+		}
 	}
 	_, err = s.in.ReadToken()
 	return seen, err
@@ -152,6 +166,9 @@ func (s *objectScan) value(path []string, at int) error {
 			s.found(containerFound, "an object", path, at)
 		}
 		return err
+	}
+	if len(path) == 1 {
+		s.plain++
 	}
 	return s.in.SkipValue()
 }
