@@ -15,8 +15,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// mapMembers is the number of members whose values could be flavors that make an object a map from person to flavor, if they come
-// first in it.
+// mapMembers is the number of members that make an object a map from person to flavor, if it begins with them and none of them is
+// an object, an array or a column.
 const mapMembers = 1000
 
 var errIsMap = fmt.Errorf("the object begins with %d members of a map", mapMembers)
@@ -220,7 +220,8 @@ func (h holder) reason() string {
 	if h.score == rowsFound {
 		return fmt.Sprintf("the rows are in the %s; upload that array by itself%s", name, example)
 	}
-	return fmt.Sprintf("the %s is %s, so the file is not a map from person to flavor; if the rows are in it, upload its value by itself%s", name, h.kind, example)
+	return fmt.Sprintf("the %s is %s, so the file is not a map from person to flavor; if the rows are in it, "+
+		"upload its value by itself%s", name, h.kind, example)
 }
 
 var plainMember = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,40}$`)

@@ -119,7 +119,8 @@ func (d *objectDecoder) missingPerson(row []byte) *events.RowError {
 	reason := fmt.Sprintf("the row has no member %q; add it", d.names.person)
 	scan := d.names.scan(row)
 	if _, err := scan.object(nil, true); err == nil && scan.best.score == rowsFound {
-		reason = fmt.Sprintf("the row has no member %q; its %s holds rows, so write each of those as a row of its own", d.names.person, scan.best.name())
+		reason = fmt.Sprintf("the row has no member %q; its %s holds rows, so write each of those as a row of its own",
+			d.names.person, scan.best.name())
 	}
 	return &events.RowError{Code: events.MissingPerson, Reason: reason}
 }

@@ -28,7 +28,8 @@ func newCheck(t *terminal) *cobra.Command {
 	var reading readingFlags
 	c := &cobra.Command{
 		Use: "check FILE…", Short: "Read files as an upload would be read, without a server", Long: checkHelp,
-		Example: "  flavorless check favorites.csv\n  zcat big.csv.gz | flavorless check - --as big.csv\n  flavorless check export.txt --as export.tsv",
+		Example: "  flavorless check favorites.csv\n  zcat big.csv.gz | flavorless check - --as big.csv\n" +
+			"  flavorless check export.txt --as export.tsv",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if as != "" && len(args) > 1 {
@@ -54,7 +55,8 @@ func newCheck(t *terminal) *cobra.Command {
 	}
 	reading.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per rejected row, then one per file")
-	c.Flags().StringVar(&as, "as", "", `read FILE as if it had this name, such as "team.ndjson.gz" (default: its own name; for standard input, by its first bytes)`)
+	c.Flags().StringVar(&as, "as", "",
+		`read FILE as if it had this name, such as "team.ndjson.gz" (default: its own name; for standard input, by its first bytes)`)
 	return c
 }
 
