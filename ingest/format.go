@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -47,7 +48,8 @@ func FormatOf(name string) (Format, error) {
 	case ".ndjson", ".jsonl":
 		f.Rows = "ndjson"
 	default:
-		return Format{}, failure(events.UnknownFormat, "%s does not tell the format; end the name in .csv, .tsv, .json, .ndjson or .jsonl, and in .gz or .zst after that if it is compressed", ending(name))
+		return Format{}, failure(events.UnknownFormat, "%s does not tell the format; end the name in .csv, .tsv, .json, .ndjson or .jsonl, "+
+			"and in .gz or .zst after that if it is compressed", ending(name))
 	}
 	return f, nil
 }
@@ -126,7 +128,7 @@ func (f Format) mismatch(head []byte) *FileError {
 		return failure(events.FormatMismatch, "the name says %s, but the content is not text, for it has NUL bytes; make it again, and save it as UTF-8", f)
 	case first == '<' && (f.Rows == "json" || f.Rows == "ndjson"): // of CSV it could be the name of a column
 		return failure(events.FormatMismatch, "the name says %s, but the content looks like HTML or XML; it may be what a server said instead of giving the file", f)
-	case f.Rows == "json" && first != '{' && first != '[':
+	case f.Rows == "json" && first != '{' && first != '[' && utf8.FullRune(text): // else the decoder reads the rest of it
 		what, advice := character(text)
 		if advice == "" {
 			advice = "a JSON file holds one object or one array"
@@ -149,8 +151,14 @@ func looksJSON(text []byte) bool {
 	if text[0] != '{' && text[0] != '[' {
 		return false
 	}
-	next := bytes.TrimLeft(text[1:], " \t\r\n")
-	return len(next) == 0 || next[0] == '"' || text[0] == '{' && next[0] == '}' || text[0] == '[' && bytes.IndexByte([]byte("{[]"), next[0]) >= 0
+	next := bytes.TrimLeft(text[1:], jsonSpace)
+	if len(next) == 0 {
+		return true
+	}
+	if text[0] == '{' {
+		return next[0] == '"' || next[0] == '}'
+	}
+	return strings.IndexByte(`"{[]`, next[0]) >= 0
 }
 
 // utf16Of returns how text without a byte order mark seems to be encoded, if every second byte of its beginning is zero, as it

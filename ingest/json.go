@@ -207,15 +207,15 @@ func (d *jsonDecoder) explain(err error) error {
 
 // syntax explains an error of jsontext where it found bytes that are not JSON.
 func (d *jsonDecoder) syntax(err *jsontext.SyntacticError) error {
-	at := d.skip + err.ByteOffset
+	row := d.src.record
+	at := max(d.skip+err.ByteOffset, row)
 	// The character there is named as a whole, however much of it jsontext had in its buffer.
 	d.src.allowed += utf8.UTFMax
 	_, _ = d.buffer.Peek(utf8.UTFMax)
 	if broken := d.src.broken(); broken != nil {
 		return broken
 	}
-	from := min(at, d.src.record)
-	back, what := syntaxFault(err, d.src.window.rest(from), int(at-from))
+	back, what := syntaxFault(err, d.src.window.rest(row), int(at-row))
 	return d.failure(at-int64(back), "this is not valid JSON: %s", what)
 }
 

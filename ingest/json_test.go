@@ -90,6 +90,7 @@ func TestJSONAdvice(t *testing.T) {
 		{"line separator", "{\"andy\":\u2028\"mint\"}", 1, 9, "U+2028"},
 		{"typographic quotes", `{“andy”: "mint"}`, 1, 2, "U+201C"},
 		{"typographic quote of a value", `{"andy": ‘mint’}`, 1, 10, "U+2018"},
+		{"typographic quote where the head ends", strings.Repeat(" ", 4094) + "“andy”", 1, 4095, "U+201C"},
 		{"low quote", `[„andy“]`, 1, 2, "U+201E"},
 		{"no-break space", "{\"andy\":\u00a0\"mint\"}", 1, 9, "U+00A0"},
 		{"byte order mark", "[\ufeff]", 1, 2, "U+FEFF"},

@@ -18,7 +18,7 @@ import (
 
 const checkHelp = `Read files exactly as an upload would be read, without any server, and show every row that would be rejected: its line,
 column and code, why, and how to mend it. "-" is standard input; say with --as what it is. --as also reads one file as if
-it had another name. A file without rows is good, but you are warned.
+it had another name. A file without rows is good, but check warns you.
 
 Exit codes: 0 every row is good, 3 some rows are rejected, 1 a file can't be read to its end, 2 there is no such file.`
 
@@ -30,7 +30,7 @@ func newCheck(t *terminal) *cobra.Command {
 		Use: "check FILE…", Short: "Read files as an upload would be read, without a server", Long: checkHelp,
 		Example: "  flavorless check favorites.csv\n  zcat big.csv.gz | flavorless check - --as big.csv\n" +
 			"  flavorless check export.txt --as export.tsv",
-		Args:    cobra.MinimumNArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if as != "" && len(args) > 1 {
 				return usage("--as names the format of one file, and you gave %d files; check them one by one", len(args))
