@@ -23,6 +23,10 @@ type Object struct {
 	Time      time.Time `json:"time"`                // when S3 finished the request; milliseconds count
 }
 
+// MetadataContentType is the name of an object's Content-Type among the metadata that adapters pass to ingest. On S3 it is no
+// metadata, but a header of its own.
+const MetadataContentType = "content-type"
+
 // idAlphabet is Crockford's base32 in lower case: no letter that reads like a digit, and it sorts as bytes do.
 const idAlphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 

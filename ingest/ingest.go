@@ -14,7 +14,7 @@ import (
 // objects reads uploads.
 type objects interface {
 	// Open reads exactly the object that was announced, from an offset of its stored bytes on, and its metadata: names in lower
-	// case, and the object's Content-Type as MetadataContentType. At the end of the object the body is empty; the offset must
+	// case, and the object's Content-Type as events.MetadataContentType. At the end of the object the body is empty; the offset must
 	// not be greater. The error is events.ErrVanished if the object is not there any more.
 	Open(ctx context.Context, o events.Object, offset int64) (body io.ReadCloser, metadata map[string]string, err error)
 }

@@ -14,10 +14,6 @@ const (
 	MetadataPersonColumn = "person-column"
 	MetadataFlavorColumn = "flavor-column"
 	MetadataActionColumn = "action-column"
-
-	// MetadataContentType is under which name an Objects port passes on the object's Content-Type, which is no user-defined
-	// metadata. Only its parameter charset counts, and only without MetadataCharset.
-	MetadataContentType = "content-type"
 )
 
 // Options say how to read a file. The zero value is right for UTF-8 (or UTF-16 with a byte order mark), for columns that are
@@ -30,7 +26,8 @@ type Options struct {
 	charset charset // of files without a byte order mark; UTF-8 if zero
 }
 
-// ParseOptions reads the options in the metadata of an object, whose names are in lower case. Metadata with other names is
+// ParseOptions reads the options in the metadata of an object, whose names are in lower case. Of the Content-Type
+// ([events.MetadataContentType]) only the charset counts, and only without [MetadataCharset]. Metadata with other names is
 // ignored, because tools add their own. The error is a [*FileError] with code [events.BadMetadata] if a value is unknown.
 func ParseOptions(metadata map[string]string) (Options, error) {
 	var o Options
@@ -62,7 +59,7 @@ func ParseOptions(metadata map[string]string) (Options, error) {
 	}
 	name, where := metadata[MetadataCharset], "metadata "+MetadataCharset
 	if name == "" {
-		if _, parameters, err := mime.ParseMediaType(metadata[MetadataContentType]); err == nil {
+		if _, parameters, err := mime.ParseMediaType(metadata[events.MetadataContentType]); err == nil {
 			name, where = parameters["charset"], "Content-Type"
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/ingest"
 	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
@@ -64,7 +63,7 @@ func (s Objects) Open(ctx context.Context, o events.Object, offset int64) (io.Re
 	if metadata == nil {
 		metadata = map[string]string{}
 	}
-	metadata[ingest.MetadataContentType] = aws.ToString(out.ContentType)
+	metadata[events.MetadataContentType] = aws.ToString(out.ContentType)
 	return out.Body, metadata, nil
 }
 
