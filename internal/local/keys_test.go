@@ -126,7 +126,7 @@ func content(t *testing.T, key, person, flavor string) string {
 
 // fate returns the status in which the upload of a stored object has to end, and "" if the object is no upload.
 func fate(key string) events.Status {
-	if !strings.HasPrefix(key, "uploads/") {
+	if !strings.HasPrefix(key, "uploads/") || events.DefaultIgnoreList().Match(events.Object{Key: key, Size: 1}) {
 		return ""
 	}
 	if _, err := ingest.FormatOf(key); err != nil {
