@@ -93,7 +93,7 @@ func TestRedriveAnnounce(t *testing.T) {
 		if _, err := topics.Client(c.access).DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &topic}); err != nil {
 			t.Fatal(err)
 		}
-		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "announce failed on record "+numbers[0]) {
+		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "-announce failed: every record of the batch failed, the first with: publishing person0@") {
 			t.Errorf("said: %s%s", got.out, got.err)
 		}
 		if n := c.depth(dead); n != 1 {

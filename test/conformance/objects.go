@@ -100,7 +100,8 @@ func offsetRead(t *testing.T, b Objects) {
 		if got != text[offset:] {
 			t.Errorf("from %d on: read %d bytes that begin with %.20q, want %d that begin with %.20q", offset, len(got), got, len(text)-offset, text[offset:])
 		}
-		if diff := cmp.Diff(map[string]string{"charset": "utf-8"}, metadata); diff != "" {
+		want := map[string]string{"charset": "utf-8", "content-type": "text/csv; charset=windows-1252"}
+		if diff := cmp.Diff(want, metadata); diff != "" {
 			t.Errorf("metadata from %d on (-want +got):\n%s", offset, diff)
 		}
 	}

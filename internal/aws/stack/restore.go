@@ -102,7 +102,13 @@ func (s *Stack) invoke(ctx context.Context, output string, how types.InvocationT
 		return nil, err
 	}
 	if out.FunctionError != nil {
-		return nil, fmt.Errorf("%s failed (%s): %.300s", name, aws.ToString(out.FunctionError), out.Payload)
+		var said struct {
+			ErrorMessage string `json:"errorMessage"`
+		}
+		if err := json.Unmarshal(out.Payload, &said); err != nil || said.ErrorMessage == "" { // of the runtime, not of the function
+			said.ErrorMessage = aws.ToString(out.FunctionError) + " " + string(out.Payload)
+		}
+		return nil, fmt.Errorf("%s failed: %.500s", name, said.ErrorMessage)
 	}
 	return out.Payload, nil
 }
