@@ -24,7 +24,7 @@ demo: ## see all of it at work, in a temporary folder
 
 .PHONY: build
 build: ## build bin/flavorless
-	go build -trimpath -o bin/flavorless ./cmd/flavorless
+	go build -trimpath -buildvcs=auto -o bin/flavorless ./cmd/flavorless
 
 # Go gives a package ten minutes unless told, which the heaviest one all but needs where others keep the cores busy.
 .PHONY: test
