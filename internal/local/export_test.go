@@ -83,7 +83,7 @@ func (s *Server) Tombstones(context.Context) (n int, err error) {
 		return 0, err
 	}
 	defer conn.Close()
-	n64, err := sqlitex.ResultInt64(conn.Prep("SELECT count(*) FROM favorites WHERE flavor IS NULL"))
+	n64, err := sqlitex.ResultInt64(conn.Prep("SELECT count(*) FROM removed"))
 	return int(n64), err
 }
 
