@@ -189,6 +189,7 @@ func TestOptions(t *testing.T) {
 	}{
 		{"FavoritesTable", []string{"OnDemandThroughput", "MaxReadRequestUnits"}, 8000.0},
 		{"Budget", []string{"Budget", "BudgetLimit", "Amount"}, 50.0},
+		{"Budget", []string{"Budget", "BudgetName", "Fn::Sub"}, "flavorless-test-${AWS::Region}"},
 		{"IngestLambdaFunction", []string{"ReservedConcurrentExecutions"}, 50.0},
 		{"TeamLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
 		{"LookupLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
@@ -207,8 +208,25 @@ func TestOptions(t *testing.T) {
 	if said, err := exec.CommandContext(t.Context(), "cfn-lint", "--regions", "us-east-1", "--ignore-checks", "W3005", "--template", file).CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, said)
 	}
-	if src, err := osls(t.Context(), t.TempDir(), "--param", "monthlyBudget=50", "--param", "alarmEmail="); err == nil {
-		t.Errorf("a budget that nobody is told of packages:\n%.200s", src)
+}
+
+// TestBadBudget packages stages with budgets that would be of no use.
+func TestBadBudget(t *testing.T) {
+	needTools(t)
+	for _, test := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"nobody is told", []string{"--stage", "unheardof", "--param", "tokenIssuer=https://id.example/", "--param", "audience=flavors",
+			"--param", "jwksUri=https://id.example/keys", "--param", "monthlyBudget=50"}, "monthlyBudget needs alarmEmail"},
+		{"not a number", []string{"--param", "monthlyBudget=$50"}, `monthlyBudget is "$50"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := osls(t.Context(), t.TempDir(), test.args...); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("packaged with error %v, want one with %q", err, test.want)
+			}
+		})
 	}
 }
 
