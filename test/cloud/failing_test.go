@@ -337,6 +337,9 @@ func testHung(t *testing.T, d *deployment) {
 			if got := d.ask(t, http.MethodGet, path, d.token); got.status != http.StatusOK {
 				t.Errorf("GET %s: %d %s", path, got.status, got.body)
 			}
+			if !hung.Load() {
+				t.Errorf("GET %s made no call of %s that could hang", path, reader.action)
+			}
 		})
 	}
 	readers.Wait()
