@@ -53,7 +53,7 @@ func TestFirstLoad(t *testing.T) {
 // TestSlowTable loads a table that serves a fraction of what a new one does. Invocations then run out of time and their
 // messages come again, but what they have written stays, so that none becomes a dead letter.
 func TestSlowTable(t *testing.T) {
-	r := load(t, fakeaws.Capacity{Partitions: 1, Write: 200, Read: 600}, 7_000, 16)
+	r := load(t, fakeaws.Capacity{Partitions: 1, Write: 100, Read: 300}, 3_500, 16)
 	if r.Deliveries == r.Messages {
 		t.Error("all messages were applied at their first delivery; want a table that is too slow for that")
 	}
