@@ -38,12 +38,12 @@ func (a *Announcer) Announce(ctx context.Context, changes []events.Change) []err
 	for i := range left {
 		left[i] = i
 	}
-	for tries, pause, most := 0, publishPause, len(left); len(left) > 0; {
-		n := min(differentPersons(changes, left), most)
+	for tries, pause, limit := 0, publishPause, len(left); len(left) > 0; {
+		n := min(differentPersons(changes, left), limit)
 		failed := a.publish(ctx, changes, left[:n], errs)
 		left = append(failed, left[n:]...)
 		if len(failed) == 0 {
-			tries, pause, most = 0, publishPause, len(left)
+			tries, pause, limit = 0, publishPause, len(left)
 			continue
 		}
 		if len(failed) < n {
@@ -51,7 +51,7 @@ func (a *Announcer) Announce(ctx context.Context, changes []events.Change) []err
 		}
 		tries++
 		tried := slices.DeleteFunc(slices.Clone(failed), func(i int) bool { return errors.Is(errs[i], errUnsent) })
-		most = min(len(tried), maxEntries)
+		limit = min(len(tried), maxEntries)
 		why := errs[tried[0]]
 		if tries == publishTries || ctx.Err() != nil || errors.Is(why, events.ErrUnavailable) {
 			for _, i := range left[len(failed):] {

@@ -33,8 +33,8 @@ const (
 	recordReserve = 250 * time.Millisecond // for a record: the last call
 )
 
-// patience is how long retries go on where the context has no deadline.
-const patience = 30 * time.Second
+// maxRetryTime is how long retries go on where the context has no deadline.
+const maxRetryTime = 30 * time.Second
 
 // backoff waits between the attempts at one thing.
 type backoff struct {
@@ -45,7 +45,7 @@ type backoff struct {
 
 // backoff returns the waits for attempts that end some time before the context's deadline.
 func (t *Table) backoff(ctx context.Context, reserve time.Duration) *backoff {
-	end := time.Now().Add(patience)
+	end := time.Now().Add(maxRetryTime)
 	if deadline, ok := ctx.Deadline(); ok {
 		end = deadline.Add(-reserve)
 	}
