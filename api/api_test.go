@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/events"
 )
 
 func TestNew(t *testing.T) {
@@ -161,6 +162,7 @@ func TestFailures(t *testing.T) {
 	}{
 		{"an error", func(s *store) { s.err = secret }, 500},
 		{"a panic", func(s *store) { s.panics = secret }, 500},
+		{"a table that throttles", func(s *store) { s.err = fmt.Errorf("%w: %w", events.ErrUnavailable, secret) }, 503},
 		{"a deadline", func(s *store) { s.err = fmt.Errorf("%w: %w", secret, context.DeadlineExceeded) }, 503},
 	} {
 		for _, target := range []string{"/team", "/ice-cream/andy", "/uploads", "/uploads/" + uploadID(1)} {

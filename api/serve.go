@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+
+	"github.com/flavorless/flavorless/events"
 )
 
 // serve answers the GET and HEAD requests of a route.
@@ -59,5 +61,6 @@ func (h *handler) authorize(r *http.Request) (Claims, error) {
 
 // isUnavailable tells whether an error is of those that go away by themselves.
 func isUnavailable(err error) bool {
-	return errors.Is(err, ErrKeysUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return errors.Is(err, ErrKeysUnavailable) || errors.Is(err, events.ErrUnavailable) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

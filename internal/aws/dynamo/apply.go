@@ -41,10 +41,8 @@ func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tal
 		return nil, err
 	}
 	f.count(parts)
-	if err := t.record(ctx, parts); throttled(err) {
-		return nil, fmt.Errorf("%w: %w", events.ErrUnavailable, err)
-	} else if err != nil {
-		return nil, err
+	if err := t.record(ctx, parts); err != nil {
+		return nil, marked(err)
 	}
 	tallies := make([]events.Tally, len(parts))
 	for i, p := range parts {

@@ -129,7 +129,7 @@ func (m *merge) fill(ctx context.Context, s *shard) error {
 	for page := m.page; len(s.ahead) == 0 && !s.ended; page = min(2*page, longPage) {
 		out, err := m.table.cfg.Client.Query(ctx, m.condition.of(s, page))
 		if err != nil {
-			return err
+			return marked(err)
 		}
 		for _, found := range out.Items {
 			s.ahead = append(s.ahead, decodeFavorite(found))

@@ -82,6 +82,14 @@ func throttled(err error) bool {
 	return ok
 }
 
+// marked returns the error of a call, marked as events.ErrUnavailable if the call was throttled, since it succeeds later.
+func marked(err error) error {
+	if throttled(err) {
+		return fmt.Errorf("%w: %w", events.ErrUnavailable, err)
+	}
+	return err
+}
+
 // throttledOnce leaves throttled calls to the caller's backoff. The SDK would wait up to 20 seconds between two attempts,
 // and stop after a hundred of all calls of the client.
 func throttledOnce(o *dynamodb.Options) { o.Retryer = exceptThrottled{o.Retryer} }

@@ -53,12 +53,15 @@ func (s *throttling) Do(r *http.Request) (*http.Response, error) {
 }
 
 func (s *throttling) applier() *ingest.Applier {
+	return &ingest.Applier{Table: s.table(), Log: slog.New(slog.DiscardHandler)}
+}
+
+func (s *throttling) table() *dynamo.Table {
 	client := dynamo.Client(aws.Access{Region: "us-east-1", KeyID: "test", Secret: "test"})
-	table := dynamo.New(dynamo.Config{
+	return dynamo.New(dynamo.Config{
 		Client:    dynamodb.New(client.Options(), func(o *dynamodb.Options) { o.HTTPClient = s }),
 		Favorites: "favorites", Uploads: "uploads",
 	})
-	return &ingest.Applier{Table: table, Log: slog.New(slog.DiscardHandler)}
 }
 
 // limited are services of which the favorites serve so little that nothing is written to them for a long time.
@@ -117,6 +120,41 @@ func TestThrottledUntilTheDeadline(t *testing.T) {
 				}
 				if n := s.calls[test.counted]; n < 20 || n > 200 {
 					t.Errorf("%d calls of %s, want about two a second", n, test.counted)
+				}
+			})
+		})
+	}
+}
+
+// TestThrottledReads: the error for readers of a table that throttles for long says that the same call succeeds later.
+func TestThrottledReads(t *testing.T) {
+	object := events.Object{Bucket: "b", Key: "uploads/k.csv", ETag: "e", Sequencer: "1", Time: time.UnixMilli(1_795_000_000_000)}
+	for _, test := range []struct {
+		name, operation string
+		read            func(context.Context, *dynamo.Table) error
+	}{
+		{"lookup", "GetItem", func(ctx context.Context, table *dynamo.Table) error {
+			_, err := table.Lookup(ctx, "andy")
+			return err
+		}},
+		{"team", "Query", func(ctx context.Context, table *dynamo.Table) error {
+			_, err := table.Team(ctx, "", 10)
+			return err
+		}},
+		{"upload", "GetItem", func(ctx context.Context, table *dynamo.Table) error {
+			_, err := table.Upload(ctx, object.UploadID())
+			return err
+		}},
+		{"uploads", "Query", func(ctx context.Context, table *dynamo.Table) error {
+			_, err := table.Uploads(ctx, "", 10)
+			return err
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &throttling{services: fakeaws.New(), operation: test.operation, until: time.Now().Add(time.Hour), calls: map[string]int{}}
+				if err := test.read(t.Context(), s.table()); !errors.Is(err, events.ErrUnavailable) {
+					t.Errorf("error %v, want %v", err, events.ErrUnavailable)
 				}
 			})
 		})

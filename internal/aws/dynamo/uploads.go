@@ -45,7 +45,7 @@ func (t *Table) readRecord(ctx context.Context, id string) (item, error) {
 func (t *Table) readItem(ctx context.Context, table string, key item, what string) (item, error) {
 	out, err := t.cfg.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: key, ConsistentRead: aws.Bool(true)})
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", what, err)
+		return nil, fmt.Errorf("reading %s: %w", what, marked(err))
 	}
 	if out.Item == nil {
 		return nil, fmt.Errorf("%s: %w", what, events.ErrNotFound)
@@ -100,7 +100,7 @@ func (t *Table) Uploads(ctx context.Context, before string, limit int) ([]events
 			ScanIndexForward: aws.Bool(false), Limit: aws.Int32(int32(min(limit-len(ids), 1000))), ExclusiveStartKey: start,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("listing uploads: %w", err)
+			return nil, fmt.Errorf("listing uploads: %w", marked(err))
 		}
 		for _, keys := range out.Items {
 			ids = append(ids, textOf(keys["id"]))
