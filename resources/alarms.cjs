@@ -39,7 +39,7 @@ module.exports = async ({ resolveVariable }) => {
   const alarms = {
     ApplyQueueAgeAlarm: alarm('updates wait for more than ten minutes to be applied', ['AWS/SQS', 'ApproximateAgeOfOldestMessage', { QueueName: queueName('ApplyQueue') }], 600, lasting),
     ResumeQueueAgeAlarm: alarm('a long file waits for more than an hour to be read on', ['AWS/SQS', 'ApproximateAgeOfOldestMessage', { QueueName: queueName('ResumeQueue') }], 3600, lasting),
-    AnnounceIteratorAgeAlarm: alarm('changes wait for more than five minutes to be announced; after 100 failures or 18 hours they are put aside', ['AWS/Lambda', 'IteratorAge', { FunctionName: functionName('announce') }], 300000, lasting),
+    AnnounceIteratorAgeAlarm: alarm('changes wait for more than five minutes to be announced; after 18 hours they are put aside', ['AWS/Lambda', 'IteratorAge', { FunctionName: functionName('announce') }], 300000, lasting),
     IngestDestinationAlarm: alarm('an object event could be neither handled nor put aside: it is lost unless the object is uploaded again', ['AWS/Lambda', 'DestinationDeliveryFailures', { FunctionName: functionName('ingest') }], 0, sum),
     UpdatesRedriveAlarm: alarm('a message could be neither delivered nor put aside', ['AWS/SNS', 'NumberOfNotificationsFailedToRedriveToDlq', { TopicName: { 'Fn::GetAtt': ['UpdatesTopic', 'TopicName'] } }], 0, sum),
     Api5xxAlarm: alarm('the API fails', ['AWS/ApiGateway', '5XXError', { ApiName: `${service}-${stage}`, Stage: stage }], 0, { ...sum, ...lasting }),
