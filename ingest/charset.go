@@ -26,6 +26,31 @@ const (
 	markSize = len(markUTF32LE)
 )
 
+// marks are the names of the encodings that byte order marks stand for.
+var marks = map[string]string{markUTF8: "utf-8", markUTF16LE: "utf-16le", markUTF16BE: "utf-16be"}
+
+// markOf returns the byte order mark that the head of a file has, or "".
+func markOf(head []byte) string {
+	for mark := range marks {
+		if bytes.HasPrefix(head, []byte(mark)) {
+			return mark
+		}
+	}
+	return ""
+}
+
+// Text returns what the head of a file says in UTF-8, without the byte order mark that tells its encoding.
+func Text(head []byte) []byte {
+	mark := markOf(head)
+	c, _ := charsetOf(marks[mark])
+	head = head[len(mark):]
+	if c.decoder == nil {
+		return head
+	}
+	text, _, _ := transform.Bytes(c.decoder, head) // it returns no error
+	return text
+}
+
 // charset is an encoding that an uploader can declare.
 type charset struct {
 	name    string   // in messages and help
@@ -78,18 +103,14 @@ func (s *source) decodeText(declared charset) error {
 	if err != nil {
 		return err
 	}
-	s.charset = declared
-	switch {
-	case bytes.HasPrefix(head, []byte(markUTF32LE)), bytes.HasPrefix(head, []byte(markUTF32BE)):
+	if bytes.HasPrefix(head, []byte(markUTF32LE)) || bytes.HasPrefix(head, []byte(markUTF32BE)) {
 		bad := failure(events.FormatMismatch, "the file is in UTF-32; save it as UTF-8")
 		bad.Failure.Line, bad.Failure.Column = 1, 1
 		return bad
-	case bytes.HasPrefix(head, []byte(markUTF8)):
-		s.charset = charset{}
-	case bytes.HasPrefix(head, []byte(markUTF16LE)):
-		s.charset, _ = charsetOf("utf-16le")
-	case bytes.HasPrefix(head, []byte(markUTF16BE)):
-		s.charset, _ = charsetOf("utf-16be")
+	}
+	var marked bool
+	if s.charset, marked = charsetOf(marks[markOf(head)]); !marked {
+		s.charset = declared
 	}
 	s.plain = io.MultiReader(bytes.NewReader(head), s.plain)
 	if s.charset.decoder != nil {

@@ -192,7 +192,7 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 		return reading, nil, errors.Join(failed, body.Close())
 	}
 	if _, named := options.names().missing(columnsFound{}); named != "" && !options.Abort && from.Offset == 0 {
-		missing, err := checkMembers(body, o.Key, options)
+		missing, err := CheckColumns(body, o.Key, options)
 		if err = errors.Join(err, body.Close()); err != nil {
 			return events.Reading{}, nil, err
 		}
@@ -264,9 +264,13 @@ func (r *Rows) missing() *events.Failure {
 	return &bad.Failure
 }
 
-// checkMembers reads rows until every member that the metadata name has occurred, which is most often in the first, and returns
-// the failure if one never does. Other faults are for whoever reads the file to publish it.
-func checkMembers(body io.Reader, name string, o Options) (*events.Failure, error) {
+// CheckColumns returns the failure of a file that does not have a column or member which the metadata name. It reads rows only
+// until each has occurred, which is most often in the first, and not at all if the metadata name none. It returns no other
+// faults of the file: [Read] does. The error is one of body.
+func CheckColumns(body io.Reader, name string, o Options) (*events.Failure, error) {
+	if _, named := o.names().missing(columnsFound{}); named == "" {
+		return nil, nil //nolint:nilnil // no failure and no error
+	}
 	rows, err := Open(body, name, o)
 	if err != nil {
 		_, err = broken(events.Reading{}, err)

@@ -31,6 +31,11 @@ type Options struct {
 // ignored, because tools add their own. The error is a [*FileError] with code [events.BadMetadata] if a value is unknown.
 func ParseOptions(metadata map[string]string) (Options, error) {
 	var o Options
+	for name := range metadata {
+		if meant := misspelled(name); meant != "" {
+			return Options{}, badMetadata("the metadata %q has no meaning; did you mean %s?", truncate(name, 40), meant)
+		}
+	}
 	switch onError := strings.ToLower(strings.TrimSpace(metadata[MetadataOnError])); onError {
 	case "abort":
 		o.Abort = true
@@ -59,9 +64,12 @@ func ParseOptions(metadata map[string]string) (Options, error) {
 	}
 	name, where := metadata[MetadataCharset], "metadata "+MetadataCharset
 	if name == "" {
-		if _, parameters, err := mime.ParseMediaType(metadata[events.MetadataContentType]); err == nil {
-			name, where = parameters["charset"], "Content-Type"
+		contentType := metadata[events.MetadataContentType]
+		_, parameters, err := mime.ParseMediaType(contentType)
+		if err != nil && strings.Contains(strings.ToLower(contentType), MetadataCharset) {
+			return Options{}, badMetadata("the Content-Type is %q, whose charset can't be read; write it as text/csv; charset=windows-1252", truncate(contentType, 80))
 		}
+		name, where = parameters["charset"], "Content-Type"
 	}
 	if name != "" {
 		var known bool
@@ -71,6 +79,18 @@ func ParseOptions(metadata map[string]string) (Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// misspelled returns the metadata whose name has other separators than name, such as on-error for on_error. Ignored silently, it
+// would not do what the uploader relies on.
+func misspelled(name string) string {
+	letters := strings.NewReplacer("-", "", "_", "", ".", "", " ", "")
+	for _, known := range []string{MetadataOnError, MetadataCharset, MetadataPersonColumn, MetadataFlavorColumn, MetadataActionColumn} {
+		if name != known && letters.Replace(name) == letters.Replace(known) {
+			return known
+		}
+	}
+	return ""
 }
 
 func badMetadata(format string, args ...any) *FileError {

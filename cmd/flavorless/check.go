@@ -72,7 +72,7 @@ type checked struct {
 }
 
 // noRows is the warning about a file that can be read to its end and has nothing in it to apply or to reject.
-const noRows = "the file has no rows, so an upload of it would change nothing"
+const noRows = "the file has no rows, so an upload of it changes nothing"
 
 func check(ctx context.Context, t *terminal, file, as string, o ingest.Options, asJSON bool) (int, error) {
 	in, name, size, err := openInput(t.in, file, as)
@@ -80,7 +80,19 @@ func check(ctx context.Context, t *terminal, file, as string, o ingest.Options, 
 		return 0, err
 	}
 	defer in.Close()
-	bar := t.bar(size, file)
+	if f, ok := in.(io.Seeker); ok { // as an upload is read, so that a name that never occurs is the only fault that is told
+		failure, err := ingest.CheckColumns(&cancelable{ctx, in}, name, o)
+		if err != nil {
+			return 0, fmt.Errorf("reading %s: %w", shown(file), err)
+		}
+		if failure != nil {
+			return exitFailed, t.result(checked{File: file, Failure: failure}, asJSON, false)
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return 0, fmt.Errorf("reading %s: %w", shown(file), err)
+		}
+	}
+	bar := t.bar(size, visible(file))
 	var header bool
 	reading, err := ingest.Read(&cancelable{ctx, io.TeeReader(in, bar)}, name, o, func(events.Update) error { return nil }, func(r *events.Reject) error {
 		if asJSON {
@@ -91,24 +103,20 @@ func check(ctx context.Context, t *terminal, file, as string, o ingest.Options, 
 		}
 		if !header {
 			header = true
-			t.printf("%s\n", t.style(bold, file))
+			t.printf("%s\n", t.style(bold, shown(file)))
 		}
 		t.printf("  line %d, column %d: %s: %s\n    %s\n", r.Line, r.Column, t.style(yellow, string(r.Code)), r.Reason, t.style(dim, visible(r.Raw)))
 		return nil
 	})
 	_ = bar.Finish()
 	if err != nil {
-		return 0, fmt.Errorf("reading %s: %w", file, err)
+		return 0, fmt.Errorf("reading %s: %w", shown(file), err)
 	}
 	result := checked{file, reading.Format, reading.Rows, reading.Rows - reading.Rejected, reading.Rejected, reading.Failure, ""}
 	if reading.Rows == 0 && reading.Failure == nil {
 		result.Warning = noRows
 	}
-	if asJSON {
-		err = t.json(result)
-	} else {
-		t.checked(result, header)
-	}
+	err = t.result(result, asJSON, header)
 	switch {
 	case reading.Failure != nil:
 		return exitFailed, err
@@ -118,9 +126,18 @@ func check(ctx context.Context, t *terminal, file, as string, o ingest.Options, 
 	return exitOK, err
 }
 
+// result prints the result for one file, below its name, which header says was printed before.
+func (t *terminal) result(c checked, asJSON, header bool) error {
+	if asJSON {
+		return t.json(c)
+	}
+	t.checked(c, header)
+	return nil
+}
+
 func (t *terminal) checked(c checked, header bool) {
 	if !header {
-		t.printf("%s\n", t.style(bold, c.File))
+		t.printf("%s\n", t.style(bold, shown(c.File)))
 	}
 	if f := c.Failure; f != nil {
 		place := ""
@@ -151,7 +168,7 @@ func openInput(stdin io.Reader, file, as string) (in io.ReadCloser, name string,
 		}
 		info, err := f.Stat()
 		if err == nil && info.IsDir() {
-			err = fmt.Errorf("%s is a folder; name the files in it", file)
+			err = fmt.Errorf("%s is a folder; name the files in it", shown(file))
 		}
 		if err != nil {
 			return nil, "", 0, usage("%w", errors.Join(err, f.Close()))
@@ -168,7 +185,7 @@ func openInput(stdin io.Reader, file, as string) (in io.ReadCloser, name string,
 // guess names standard input by how it begins.
 func guess(in *bufio.Reader) string {
 	head, _ := in.Peek(in.Size()) // less is fine, too
-	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
+	text := bytes.TrimLeft(ingest.Text(head), " \t\r\n")
 	switch {
 	case bytes.HasPrefix(text, []byte("\x1f\x8b")):
 		return "stdin.csv.gz"

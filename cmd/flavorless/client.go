@@ -199,7 +199,10 @@ func (c *connection) ask(ctx context.Context, route string) (*http.Response, err
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	res, err := c.http.Do(req)
 	var broken *url.Error
-	if errors.As(err, &broken) && ctx.Err() == nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, errStopped
+	case errors.As(err, &broken):
 		return nil, c.silent(c.info.API, broken.Err)
 	}
 	return res, err

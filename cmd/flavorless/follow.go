@@ -31,11 +31,6 @@ func (f *uploadFlags) follow(
 	ctx context.Context, t *terminal, conn *connection, key, etag string, known map[string]bool,
 ) (events.Upload, error) {
 	var u events.Upload
-	if f.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, errTimeout)
-		defer cancel()
-	}
 	pause := 20 * time.Millisecond
 	var line statusLine
 	defer line.clear(t)
@@ -68,10 +63,13 @@ func (f *uploadFlags) follow(
 // errTimeout is the cause of a context that --timeout ended.
 var errTimeout = errors.New("timeout")
 
+// timedOut reports whether --timeout ended ctx.
+func timedOut(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errTimeout) }
+
 // unfollowed returns the error of an upload that is followed no longer. It says how to see what becomes of the upload.
 func (f *uploadFlags) unfollowed(ctx context.Context, conn *connection, key, id string) error {
 	see := strings.TrimSpace("flavorless uploads " + id)
-	if errors.Is(context.Cause(ctx), errTimeout) {
+	if timedOut(ctx) {
 		err := fmt.Errorf("%s is not live after %s; the server goes on with it, see: %s%s",
 			shown(key), f.timeout, see, f.homeFlags(conn))
 		return &fileError{code: exitFailed, pending: true, err: err}

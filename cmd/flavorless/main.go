@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -45,8 +46,39 @@ func usage(format string, args ...any) error {
 	return &exit{exitUsage, fmt.Errorf(format, args...)}
 }
 
-// run runs one command line and returns its exit code.
+// errStopped is the error of a command that a signal ended.
+var errStopped = errors.New("stopped")
+
+// run runs one command line and returns its exit code. Output that could not be written makes it fail.
 func run(ctx context.Context, args []string, t *terminal) int {
+	out := &output{Writer: t.out}
+	t.out = out
+	code := execute(ctx, args, t)
+	if out.err != nil && !errors.Is(out.err, syscall.EPIPE) {
+		t.errorf("the output is not complete: %v", out.err)
+		if code != exitRejected {
+			code = exitFailed
+		}
+	}
+	return code
+}
+
+// output is a writer that remembers the first error.
+type output struct {
+	io.Writer
+
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+func execute(ctx context.Context, args []string, t *terminal) int {
 	started := false
 	root := newRoot(t, &started)
 	root.SetArgs(args)
@@ -65,7 +97,11 @@ func run(ctx context.Context, args []string, t *terminal) int {
 	case !started: // the command line itself was not understood
 		code = exitUsage
 		err = fmt.Errorf("%w; see: flavorless --help", err)
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		err = errStopped
 	}
-	t.errorf("%v", err)
+	if o, ok := t.out.(*output); !ok || o.err == nil || !errors.Is(err, o.err) { // which run reports
+		t.errorf("%v", err)
+	}
 	return code
 }

@@ -144,13 +144,10 @@ func (f *uploadFlags) putError(ctx context.Context, c *connection, src source, c
 		api     smithy.APIError
 	)
 	switch {
-	case ctx.Err() != nil && client.began && client.abortErr != nil:
-		return fmt.Errorf("stopped before %s was uploaded; its parts could not be removed (%w), so that the bucket removes them later",
-			src, innermost(client.abortErr))
-	case ctx.Err() != nil && client.began:
-		return fmt.Errorf("stopped before %s was uploaded; the parts that were sent are removed", src)
+	case timedOut(ctx):
+		return &fileError{code: exitFailed, err: fmt.Errorf("%s was not uploaded within %s; %s", src, f.timeout, f.remains(c, client))}
 	case ctx.Err() != nil:
-		return fmt.Errorf("stopped while %s was being uploaded; see whether it arrived with: flavorless uploads%s", src, f.homeFlags(c))
+		return fmt.Errorf("stopped while %s was being uploaded; %s", src, f.remains(c, client))
 	case errors.As(err, &reply) && errors.As(err, &api):
 		status := reply.HTTPStatusCode()
 		reason := sentence(api.ErrorMessage())
@@ -165,6 +162,17 @@ func (f *uploadFlags) putError(ctx context.Context, c *connection, src source, c
 		return c.silent(cmp.Or(c.info.S3, "S3"), network)
 	}
 	return &fileError{code: exitFailed, err: fmt.Errorf("%s is not uploaded: %w", src, innermost(err))}
+}
+
+// remains says what is left in the bucket of an upload that was stopped.
+func (f *uploadFlags) remains(c *connection, client *partsClient) string {
+	switch {
+	case client.abortErr != nil:
+		return fmt.Sprintf("its parts could not be removed (%v), so that the bucket removes them later", innermost(client.abortErr))
+	case client.began:
+		return "the parts that were sent are removed"
+	}
+	return "see whether it arrived with: flavorless uploads" + f.homeFlags(c)
 }
 
 // sentence returns sentences of S3, such as "Access Denied", as a part of another one.

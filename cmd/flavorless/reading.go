@@ -20,6 +20,7 @@ type readingFlags struct {
 func (f *readingFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.charset, "charset", "", "encoding of the files, if it is not UTF-8 and there is no byte order mark: "+strings.Join(ingest.Charsets(), ", "))
+	_ = c.RegisterFlagCompletionFunc("charset", cobra.FixedCompletions(ingest.Charsets(), cobra.ShellCompDirectiveNoFileComp)) // it was just added
 	flags.StringVar(&f.person, "person-column", "", "column or JSON member that holds the person (default person)")
 	flags.StringVar(&f.flavor, "flavor-column", "", "column or JSON member that holds the flavor (default flavor)")
 	flags.StringVar(&f.action, "action-column", "", "column or JSON member that holds the action: set, remove or nothing (default action)")

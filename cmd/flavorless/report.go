@@ -26,6 +26,9 @@ func (t *terminal) report(u events.Upload) {
 	} else {
 		t.printf("  %s: %d applied, %d superseded, %d rejected\n", count(c.Rows, "row"), c.Applied, c.Superseded, c.Rejected)
 	}
+	if u.Status == events.Live && c.Rows == 0 {
+		t.printf("  %s: %s\n", t.style(yellow, "warning"), noRows)
+	}
 	if f := u.Failure; f != nil {
 		place := ""
 		if f.Line > 0 {

@@ -97,7 +97,9 @@ func (f *uploadFlags) sources(args []string, named bool) (all []source, skipped 
 		if err := f.setKey(s, f.stackName(named) != ""); err != nil {
 			return nil, nil, err
 		}
-		if other, twice := seen[s.key]; twice {
+		if other, twice := seen[s.key]; twice && other.file == s.file {
+			return nil, nil, usage("%s is named twice", s)
+		} else if twice {
 			return nil, nil, usage("%s and %s have the same key, %s; upload them one by one, or with --key", other, s, shown(s.key))
 		}
 		seen[s.key] = *s
@@ -115,6 +117,9 @@ func expand(args []string) (names []string, err error) {
 		matches, err := filepath.Glob(arg)
 		if err != nil {
 			return nil, usage("%s is not a pattern of file names: %w", shown(arg), err)
+		}
+		if !strings.HasPrefix(filepath.Base(arg), ".") { // as in shells
+			matches = slices.DeleteFunc(matches, func(name string) bool { return strings.HasPrefix(filepath.Base(name), ".") })
 		}
 		if len(matches) == 0 {
 			return nil, usage("no file matches %s", shown(arg))
@@ -231,7 +236,7 @@ func skippedText(names []string) string {
 	for _, name := range names[:min(most, len(names))] {
 		list = append(list, shown(name))
 	}
-	text := fmt.Sprintf("skipped %s whose names do not tell a format, or begin with a dot: %s",
+	text := fmt.Sprintf("skipped %s (not a regular file, no known suffix, or a dot at the beginning of the name): %s",
 		count(int64(len(names)), "file"), strings.Join(list, ", "))
 	if more := len(names) - most; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,11 +66,14 @@ func newUpload(t *terminal) *cobra.Command {
 	c.Flags().BoolVar(&f.asJSON, "json", false,
 		"print each upload's record as a line of JSON; with --detach, the object's bucket, key and ETag")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0,
-		"stop following a file after this long, such as 10m (0: never); the server goes on")
+		"give up on a file after this long, such as 10m (0: never); the server goes on with what was uploaded")
 	return c
 }
 
 func (f *uploadFlags) run(ctx context.Context, t *terminal, args []string, named bool) error {
+	if f.timeout < 0 {
+		return usage("--timeout %s is negative; give a duration such as 10m, or 0 for none", f.timeout)
+	}
 	var err error
 	if f.meta, err = f.reading.metadata(); err != nil {
 		return err
@@ -137,10 +141,21 @@ func (f *uploadFlags) total(t *terminal, sum *tally) {
 func (f *uploadFlags) upload(
 	ctx context.Context, t *terminal, conn *connection, src source, brief bool,
 ) (u events.Upload, err error) {
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, errTimeout)
+		defer cancel()
+	}
 	follows := f.follows(conn)
 	var known map[string]bool
 	if follows {
-		if known, err = conn.known(ctx, src.key); err != nil {
+		known, err = conn.known(ctx, src.key)
+		switch {
+		case timedOut(ctx):
+			return u, &fileError{code: exitFailed, err: fmt.Errorf("%s is not uploaded: the server did not answer within %s", src, f.timeout)}
+		case ctx.Err() != nil:
+			return u, fmt.Errorf("stopped before %s was uploaded", src)
+		case err != nil:
 			return u, err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -142,9 +144,12 @@ func (c Config) checked() (Config, error) {
 // of this machine visits use the server, so there is none.
 func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme == "" || u.Host == "" || origin != u.Scheme+"://"+u.Host || strings.Contains(origin, "*") {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || origin != u.Scheme+"://"+u.Host || !originHost.MatchString(u.Host) || !validPort(u.Port()) {
 		return fmt.Errorf("%q is not a web origin; write it like https://flavors.example or http://localhost:5173, "+
-			"without a path or a wildcard", origin)
+			"without a path or a wildcard, and a name with other letters in Punycode (xn--…)", origin)
+	}
+	if ip := net.ParseIP(u.Hostname()); ip == nil && lastLabelIsNumber(u.Hostname()) || ip != nil && ip.String() != u.Hostname() {
+		return fmt.Errorf("browsers write the address in the origin %q in another way; write it like http://127.0.0.1:5173 or http://[::1]:5173", origin)
 	}
 	usual := strings.ToLower(origin)
 	if port := map[string]string{"http": ":80", "https": ":443"}[strings.ToLower(u.Scheme)]; port != "" {
@@ -154,6 +159,22 @@ func checkOrigin(origin string) error {
 		return fmt.Errorf("browsers write the origin %q as %q; write it like that", origin, usual)
 	}
 	return nil
+}
+
+// originHost is a host, of names in ASCII or an IPv6 address in brackets, with a port or without.
+var originHost = regexp.MustCompile(`^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)(:[0-9]+)?$`)
+
+// validPort reports whether a port is as browsers write it; "" is the one of the scheme.
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0 && strconv.FormatUint(n, 10) == port
+}
+
+// lastLabelIsNumber reports whether browsers take a host for an IPv4 address: https://url.spec.whatwg.org/#ends-in-a-number-checker
+func lastLabelIsNumber(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	_, err := strconv.ParseUint(last, 0, 64)
+	return err == nil || strings.Trim(last, "0123456789") == ""
 }
 
 func (c Config) development() bool { return c.Issuer == "" }

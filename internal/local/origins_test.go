@@ -74,6 +74,8 @@ func TestOriginsAreExact(t *testing.T) {
 		"https://flavors.example/page", "https://flavors.example?", "https://user@flavors.example", "https://Flavors.example",
 		"HTTPS://flavors.example", "https://flavors.example:443", "http://flavors.example:80",
 		"https://a.example,https://b.example", "https://a.example https://b.example",
+		"https://x.example:", "https://x.example:0", "https://x.example:0444", "https://x.example:99999", "https://é.example", "https://a..b",
+		"ftp://x.example", "http://127.1", "http://0x7f.1", "http://2130706433", "http://[0:0:0:0:0:0:0:1]", "http://[::1%25lo]",
 	} {
 		origins := []string{"https://flavors.example", origin}
 		s, err := local.Start(t.Context(), local.Config{Dir: t.TempDir(), Log: discard, Origins: origins})
