@@ -33,7 +33,7 @@ func TestDeployment(t *testing.T) {
 		{"a message that fails on every try", testExhausted},
 		{"an event that fails on every try", testIngestFails},
 		{"a file too long for one invocation", testResumed},
-		{"a file of a hundred continuations", testLoop},
+		{"a file of forty continuations", testLoop},
 		{"a race", testRace},
 		{"a long report of a reading that fails", testLongReport},
 		{"a service that does not answer", testHung},

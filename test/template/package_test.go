@@ -301,7 +301,6 @@ func TestOptionalThroughput(t *testing.T) {
 		params []string
 		want   map[string]any // properties
 	}{
-		{"warm writes", []string{"warmWriteUnits=16000"}, map[string]any{"WarmThroughput": map[string]any{"WriteUnitsPerSecond": 16000.0}}},
 		{"all", []string{"warmReadUnits=24000", "warmWriteUnits=8000", "maxReadUnits=30000", "maxWriteUnits=9000"}, map[string]any{
 			"WarmThroughput":     map[string]any{"ReadUnitsPerSecond": 24000.0, "WriteUnitsPerSecond": 8000.0},
 			"OnDemandThroughput": map[string]any{"MaxReadRequestUnits": 30000.0, "MaxWriteRequestUnits": 9000.0},
