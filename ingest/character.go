@@ -10,12 +10,17 @@ import (
 // quote returns text of a file as it can be shown in a reason: in quotes, without control characters, and at most 80 bytes of it.
 func quote(text string) string { return strconv.Quote(truncate(text, 80)) }
 
+const saveAsUTF8 = "save the file as UTF-8"
+
+// byteName names a byte that is not UTF-8.
+func byteName(b byte) string { return fmt.Sprintf("the byte 0x%02X, which is not UTF-8", b) }
+
 // character names the first character of text, which must not be empty, and says what to do about it. The advice is empty for
 // characters that nothing is known of.
 func character(text []byte) (name, advice string) {
 	r, size := utf8.DecodeRune(text)
 	if r == utf8.RuneError && size == 1 {
-		return fmt.Sprintf("the byte 0x%02X, which is not UTF-8", text[0]), "save the file as UTF-8"
+		return byteName(text[0]), saveAsUTF8
 	}
 	if r == '\'' {
 		return strconv.QuoteRune(r), `write double quotes: "`

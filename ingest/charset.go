@@ -108,8 +108,7 @@ func (s *source) decodeText(declared charset) error {
 		bad.Failure.Line, bad.Failure.Column = 1, 1
 		return bad
 	}
-	var marked bool
-	if s.charset, marked = charsetOf(marks[markOf(head)]); !marked {
+	if s.charset, s.marked = charsetOf(marks[markOf(head)]); !s.marked {
 		s.charset = declared
 	}
 	s.plain = io.MultiReader(bytes.NewReader(head), s.plain)
@@ -123,9 +122,44 @@ func (s *source) decodeText(declared charset) error {
 func (s *source) readAs(err error) error {
 	var bad *FileError
 	if s.charset.decoder != nil && errors.As(err, &bad) {
-		bad.Failure.Reason += " (the file is read as " + s.charset.name + ")"
+		bad.Failure.Reason = s.reason(bad.Failure.Reason) + " (the file is read as " + s.charset.name + ")"
 	}
 	return err
+}
+
+// reject returns why a row is rejected, in terms of the charset that the file is read as. Row is the row in UTF-8.
+func (s *source) reject(row []byte, bad *events.RowError) *events.RowError {
+	if s.charset.decoder != nil && bytes.HasSuffix(row, []byte{halfCharacter}) && (bad.Code == events.MalformedRow || bad.Code == events.InvalidUTF8) {
+		return &events.RowError{Code: events.InvalidUTF8, Reason: s.endsInHalf()}
+	}
+	return &events.RowError{Code: bad.Code, Reason: s.reason(bad.Reason)}
+}
+
+// reason changes a reason that speaks of UTF-8, because the decoders write bytes that are not UTF-8 for what is not a character.
+func (s *source) reason(reason string) string {
+	switch {
+	case s.charset.decoder != nil:
+	case s.marked:
+		return strings.Replace(reason, events.NotUTF8, " is not valid UTF-8, though the file has its byte order mark; "+saveAsUTF8, 1)
+	default:
+		return reason
+	}
+	if strings.Contains(reason, byteName(halfCharacter)) {
+		return s.endsInHalf()
+	}
+	fix := "correct them, or declare the right charset"
+	if s.marked {
+		fix = "correct them, or save the file as UTF-8"
+	}
+	return strings.NewReplacer(
+		events.NotUTF8, " has bytes that are not characters in "+s.charset.name+", the charset that the file is read as; "+fix,
+		byteName(notText), "bytes that are not characters in "+s.charset.name,
+		saveAsUTF8, fix,
+	).Replace(reason)
+}
+
+func (s *source) endsInHalf() string {
+	return "the file ends in half a character of " + s.charset.name + "; it was cut off, so make and upload it again"
 }
 
 // head reads the first bytes of s.plain: n, or all if there are fewer.
@@ -145,8 +179,12 @@ func (s *source) head(n int) ([]byte, error) {
 }
 
 // notText is what the decoders below write in place of bytes that stand for no character. It is no UTF-8, so the row is
-// rejected. The decoders of golang.org/x/text write U+FFFD, which would change names silently.
-const notText = 0xff
+// rejected. The decoders of golang.org/x/text write U+FFFD, which would change names silently. They write halfCharacter, which
+// is not UTF-8 either, where the file ends in the middle of a character of UTF-16.
+const (
+	notText       = 0xff
+	halfCharacter = 0xfe
+)
 
 // utf16Decoder is a [transform.Transformer] from UTF-16 to UTF-8.
 type utf16Decoder struct {
@@ -183,6 +221,9 @@ func (d utf16Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, er
 		}
 		if invalid {
 			dst[nDst] = notText
+			if len(rest) < 4 && (size == 1 || r < 0xdc00) { // half a code unit, or the first half of a pair
+				dst[nDst] = halfCharacter
+			}
 			nDst++
 		} else {
 			nDst += utf8.EncodeRune(dst[nDst:], r)

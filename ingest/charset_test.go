@@ -176,21 +176,37 @@ func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 	}
 	le := unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM)
 	text := func(s string) string { return string(encode(t, le, s)) }
+	const (
+		undeclared = "upload it with metadata like charset=windows-1252"
+		marked     = "not characters in utf-16le, the charset that the file is read as; correct them, or save the file as UTF-8"
+		half       = "ends in half a character"
+	)
+	declared := func(name string) string {
+		return "not characters in " + name + ", the charset that the file is read as; correct them, or declare the right charset"
+	}
+	greek, utf16be := map[string]string{"charset": "windows-1253"}, map[string]string{"charset": "utf-16be"}
 	for name, tt := range map[string]struct {
 		content  string
 		metadata map[string]string
 		rows     string
-		rejects  int
+		reject   string // part of the reason; "" for no rejected row
 	}{
-		"a high surrogate alone":        {mark + text("person,flavor\nan") + unit(0xd800) + text("dy,mint\nbob,nut\n"), nil, "bob", 1},
-		"a low surrogate alone":         {mark + text("person,flavor\nan") + unit(0xdc00) + text("dy,mint\nbob,nut\n"), nil, "bob", 1},
-		"surrogates in the wrong order": {mark + text("person,flavor\n") + unit(0xdc00, 0xd83d) + text(",mint\nbob,nut\n"), nil, "bob", 1},
-		"a pair":                        {mark + text("person,flavor\n") + unit(0xd83c, 0xdf66) + text(",mint\nbob,nut\n"), nil, "🍦 bob", 0},
-		"an odd byte at the end":        {mark + text("person,flavor\nandy,mint\nbob,nut") + "x", nil, "andy", 1},
-		"half a pair at the end":        {mark + text("person,flavor\nandy,mint\nbob,nut") + unit(0xd83c), nil, "andy", 1},
-		"U+FFFD itself stays":           {mark + text("person,flavor\nandy\ufffd,mint\n"), nil, "andy\ufffd", 0},
-		"not in Windows-1253":           {"person,flavor\nan\xffdy,mint\nbob,nut\n", map[string]string{"charset": "windows-1253"}, "bob", 1},
-		"undeclared Windows-1252":       {"person,flavor\nZo\xeb,mint\nbob,nut\n", nil, "bob", 1},
+		"a high surrogate alone":        {mark + text("person,flavor\nan") + unit(0xd800) + text("dy,mint\nbob,nut\n"), nil, "bob", marked},
+		"a low surrogate alone":         {mark + text("person,flavor\nan") + unit(0xdc00) + text("dy,mint\nbob,nut\n"), nil, "bob", marked},
+		"surrogates in the wrong order": {mark + text("person,flavor\n") + unit(0xdc00, 0xd83d) + text(",mint\nbob,nut\n"), nil, "bob", marked},
+		"a pair":                        {mark + text("person,flavor\n") + unit(0xd83c, 0xdf66) + text(",mint\nbob,nut\n"), nil, "🍦 bob", ""},
+		"an odd byte at the end":        {mark + text("person,flavor\nandy,mint\nbob,nut") + "x", nil, "andy", half},
+		"an odd byte on its own line":   {mark + text("person,flavor\nandy,mint\n") + "\n", nil, "andy", half},
+		"an odd byte behind a quote":    {mark + text("person,flavor\nandy,mint\nbob,\"nut\"") + "\n", nil, "andy", half},
+		"an odd byte, big-endian":       {"\x00p\x00e\x00r\x00s\x00o\x00n\x00,\x00f\x00l\x00a\x00v\x00o\x00r\x00\n\x00", utf16be, "", half},
+		"half a pair at the end":        {mark + text("person,flavor\nandy,mint\nbob,nut") + unit(0xd83c), nil, "andy", half},
+		"a low surrogate at the end":    {mark + text("person,flavor\nandy,mint\nbob,nut") + unit(0xdc00), nil, "andy", marked},
+		"U+FFFD itself stays":           {mark + text("person,flavor\nandy\ufffd,mint\n"), nil, "andy\ufffd", ""},
+		"not in Windows-1253":           {"person,flavor\nan\xffdy,mint\nbob,nut\n", greek, "bob", declared("windows-1253")},
+		"quoted, not in Windows-1253":   {"person,flavor\nandy,\"mi\n\xfft\"\nbob,nut\n", greek, "bob", declared("windows-1253")},
+		"not in Windows-1252":           {"person,flavor\nan\x81dy,mint\nbob,nut\n", map[string]string{"charset": "cp1252"}, "bob", declared("windows-1252")},
+		"undeclared Windows-1252":       {"person,flavor\nZo\xeb,mint\nbob,nut\n", nil, "bob", undeclared},
+		"undeclared, UTF-8 mark":        {"\xef\xbb\xbfperson,flavor\nZo\xeb,mint\nbob,nut\n", greek, "bob", "its byte order mark; save the file as UTF-8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := readWith(t, strings.NewReader(tt.content), "a.csv", tt.metadata)
@@ -198,15 +214,49 @@ func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 			for _, u := range got.Rows {
 				people = append(people, u.Person)
 			}
-			if strings.Join(people, " ") != tt.rows || len(got.Rejects) != tt.rejects || got.Failure != nil {
-				t.Errorf("got %q, %+v, %+v; want %s and %d rejects", people, got.Rejects, got.Failure, tt.rows, tt.rejects)
+			rejects := 0
+			if tt.reject != "" {
+				rejects = 1
+			}
+			if strings.Join(people, " ") != tt.rows || len(got.Rejects) != rejects || got.Failure != nil {
+				t.Errorf("got %q, %+v, %+v; want %s and %d rejects", people, got.Rejects, got.Failure, tt.rows, rejects)
 			}
 			for _, r := range got.Rejects {
-				if r.Code != events.InvalidUTF8 || !strings.Contains(r.Reason, "charset=windows-1252") {
-					t.Errorf("reject is %+v, want %s, and how to declare the encoding", r, events.InvalidUTF8)
+				if r.Code != events.InvalidUTF8 || !strings.Contains(r.Reason, tt.reject) {
+					t.Errorf("reject is %+v, want %s: %s", r, events.InvalidUTF8, tt.reject)
 				}
 			}
 		})
+	}
+}
+
+// TestInvalidCharactersInJSON reads bytes that the declared charset does not define, where JSON has no place for them.
+func TestInvalidCharactersInJSON(t *testing.T) {
+	t.Parallel()
+	greek, utf16be := map[string]string{"charset": "windows-1253"}, map[string]string{"charset": "utf-16be"}
+	for _, tt := range []struct {
+		name, content string
+		metadata      map[string]string
+		reason        string
+	}{
+		{"a.ndjson", "{\"person\":\"a\xff\"}", greek, "person has bytes that are not characters in windows-1253"},
+		{"a.ndjson", "{\"person\":\"\\n\xff\"}", greek, "the text has bytes that are not characters in windows-1253"},
+		{"a.ndjson", "\xff{}", greek, "bytes that are not characters in windows-1253; correct them"},
+		{"a.ndjson", "\x00{\x00", utf16be, "ends in half a character"},
+		{"a.json", "\xff{}", greek, "bytes that are not characters in windows-1253; correct them"},
+		{"a.json", "{\"a\":\xff}", greek, "bytes that are not characters in windows-1253"},
+		{"a.json", "\x00[\x00]\x00", utf16be, "ends in half a character"},
+	} {
+		got := readWith(t, strings.NewReader(tt.content), tt.name, tt.metadata)
+		var reason string
+		if got.Failure != nil {
+			reason = got.Failure.Reason
+		} else if len(got.Rejects) == 1 {
+			reason = got.Rejects[0].Reason
+		}
+		if !strings.Contains(reason, tt.reason) {
+			t.Errorf("reading %s, %q: %q, want %q", tt.name, tt.content, reason, tt.reason)
+		}
 	}
 }
 

@@ -356,6 +356,7 @@ func (d *csvDecoder) reject(at int, bad *events.RowError) *events.Reject {
 	d.src.window.count(d.src.record)
 	line, column, offset := d.position()
 	row := d.row()
+	bad = d.src.reject(row, bad)
 	if bytes.IndexByte(row[:at], '\n') < 0 {
 		column += int64(at)
 	}

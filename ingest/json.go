@@ -162,7 +162,9 @@ func (d *jsonDecoder) reject(offset, fault int64, bad *events.RowError) *events.
 	if at, c := w.place(fault); at == line {
 		column = c
 	}
-	return &events.Reject{Line: line, Column: column, Offset: offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(w.bytes(offset, d.at()))}
+	row := w.bytes(offset, d.at())
+	bad = d.src.reject(row, bad)
+	return &events.Reject{Line: line, Column: column, Offset: offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(row)}
 }
 
 // end reads the closing bracket and makes sure that nothing follows. The last row ended at the offset from.

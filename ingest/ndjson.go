@@ -127,5 +127,6 @@ func (d *ndjsonDecoder) skipLine(err error) error {
 }
 
 func (d *ndjsonDecoder) reject(offset, column int64, row []byte, bad *events.RowError) *events.Reject {
+	bad = d.src.reject(row, bad)
 	return &events.Reject{Line: d.line, Column: column, Offset: offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(row)}
 }

@@ -41,6 +41,7 @@ type source struct {
 	body    *bodyReader
 	plain   io.Reader // body decompressed, in UTF-8
 	charset charset   // that plain was converted from; UTF-8 if zero
+	marked  bool      // a byte order mark tells the charset, whatever is declared
 	close   func()
 	format  Format
 	read    int64 // bytes of plain handed out
