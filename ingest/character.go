@@ -13,7 +13,7 @@ func quote(text string) string { return strconv.Quote(truncate(text, 80)) }
 const saveAsUTF8 = "save the file as UTF-8"
 
 // byteName names a byte that is not UTF-8.
-func byteName(b byte) string { return fmt.Sprintf("the byte 0x%02X, which is not UTF-8", b) }
+func byteName(b byte) string { return fmt.Sprintf("the byte 0x%02X (not UTF-8)", b) }
 
 // character names the first character of text, which must not be empty, and says what to do about it. The advice is empty for
 // characters that nothing is known of.
@@ -23,10 +23,10 @@ func character(text []byte) (name, advice string) {
 		return byteName(text[0]), saveAsUTF8
 	}
 	if r == '\'' {
-		return strconv.QuoteRune(r), `write double quotes: "`
+		return "a single quote (')", `write double quotes: "`
 	}
 	if r > ' ' && r < 0x7f {
-		return strconv.QuoteRune(r), ""
+		return "'" + string(r) + "'", ""
 	}
 	name = fmt.Sprintf("%U", r)
 	if unicode.IsPrint(r) && !unicode.IsSpace(r) {

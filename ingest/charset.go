@@ -129,7 +129,10 @@ func (s *source) readAs(err error) error {
 
 // reject returns why a row is rejected, in terms of the charset that the file is read as. Row is the row in UTF-8.
 func (s *source) reject(row []byte, bad *events.RowError) *events.RowError {
-	if s.charset.decoder != nil && bytes.HasSuffix(row, []byte{halfCharacter}) && (bad.Code == events.MalformedRow || bad.Code == events.InvalidUTF8) {
+	if s.charset.decoder == nil {
+		return bad
+	}
+	if bytes.HasSuffix(row, []byte{halfCharacter}) && (bad.Code == events.MalformedRow || bad.Code == events.InvalidUTF8) {
 		return &events.RowError{Code: events.InvalidUTF8, Reason: s.endsInHalf()}
 	}
 	return &events.RowError{Code: bad.Code, Reason: s.reason(bad.Reason)}
@@ -137,23 +140,16 @@ func (s *source) reject(row []byte, bad *events.RowError) *events.RowError {
 
 // reason changes a reason that speaks of UTF-8, because the decoders write bytes that are not UTF-8 for what is not a character.
 func (s *source) reason(reason string) string {
-	switch {
-	case s.charset.decoder != nil:
-	case s.marked:
-		return strings.Replace(reason, events.NotUTF8, " is not valid UTF-8, though the file has its byte order mark; "+saveAsUTF8, 1)
-	default:
-		return reason
-	}
 	if strings.Contains(reason, byteName(halfCharacter)) {
 		return s.endsInHalf()
 	}
-	fix := "correct them, or declare the right charset"
+	fix := "correct the bytes, or declare the right charset"
 	if s.marked {
-		fix = "correct them, or save the file as UTF-8"
+		fix = "correct the bytes, or save the file as UTF-8"
 	}
 	return strings.NewReplacer(
 		events.NotUTF8, " has bytes that are not characters in "+s.charset.name+", the charset that the file is read as; "+fix,
-		byteName(notText), "bytes that are not characters in "+s.charset.name,
+		byteName(notText), "a byte that is not a character in "+s.charset.name,
 		saveAsUTF8, fix,
 	).Replace(reason)
 }

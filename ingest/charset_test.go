@@ -178,11 +178,11 @@ func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 	text := func(s string) string { return string(encode(t, le, s)) }
 	const (
 		undeclared = "upload it with metadata like charset=windows-1252"
-		marked     = "not characters in utf-16le, the charset that the file is read as; correct them, or save the file as UTF-8"
+		marked     = "not characters in utf-16le, the charset that the file is read as; correct the bytes, or save the file as UTF-8"
 		half       = "ends in half a character"
 	)
 	declared := func(name string) string {
-		return "not characters in " + name + ", the charset that the file is read as; correct them, or declare the right charset"
+		return "not characters in " + name + ", the charset that the file is read as; correct the bytes, or declare the right charset"
 	}
 	greek, utf16be := map[string]string{"charset": "windows-1253"}, map[string]string{"charset": "utf-16be"}
 	for name, tt := range map[string]struct {
@@ -206,7 +206,6 @@ func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 		"quoted, not in Windows-1253":   {"person,flavor\nandy,\"mi\n\xfft\"\nbob,nut\n", greek, "bob", declared("windows-1253")},
 		"not in Windows-1252":           {"person,flavor\nan\x81dy,mint\nbob,nut\n", map[string]string{"charset": "cp1252"}, "bob", declared("windows-1252")},
 		"undeclared Windows-1252":       {"person,flavor\nZo\xeb,mint\nbob,nut\n", nil, "bob", undeclared},
-		"undeclared, UTF-8 mark":        {"\xef\xbb\xbfperson,flavor\nZo\xeb,mint\nbob,nut\n", greek, "bob", "its byte order mark; save the file as UTF-8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := readWith(t, strings.NewReader(tt.content), "a.csv", tt.metadata)
@@ -241,10 +240,10 @@ func TestInvalidCharactersInJSON(t *testing.T) {
 	}{
 		{"a.ndjson", "{\"person\":\"a\xff\"}", greek, "person has bytes that are not characters in windows-1253"},
 		{"a.ndjson", "{\"person\":\"\\n\xff\"}", greek, "the text has bytes that are not characters in windows-1253"},
-		{"a.ndjson", "\xff{}", greek, "bytes that are not characters in windows-1253; correct them"},
+		{"a.ndjson", "\xff{}", greek, "a byte that is not a character in windows-1253; correct the bytes"},
 		{"a.ndjson", "\x00{\x00", utf16be, "ends in half a character"},
-		{"a.json", "\xff{}", greek, "bytes that are not characters in windows-1253; correct them"},
-		{"a.json", "{\"a\":\xff}", greek, "bytes that are not characters in windows-1253"},
+		{"a.json", "\xff{}", greek, "a byte that is not a character in windows-1253; correct the bytes"},
+		{"a.json", "{\"a\":\xff}", greek, "a byte that is not a character in windows-1253 stands"},
 		{"a.json", "\x00[\x00]\x00", utf16be, "ends in half a character"},
 	} {
 		got := readWith(t, strings.NewReader(tt.content), tt.name, tt.metadata)

@@ -217,8 +217,26 @@ func (d *jsonDecoder) syntax(err *jsontext.SyntacticError) error {
 	if broken := d.src.broken(); broken != nil {
 		return broken
 	}
-	back, what := syntaxFault(err, d.src.window.rest(row), int(at-row))
+	text := d.src.window.rest(row)
+	back, what := syntaxFault(text, int(at-row), d.place(text[:at-row]))
 	return d.failure(at-int64(back), "this is not valid JSON: %s", what)
+}
+
+// place returns the place at which the record begins. Before is the JSON from there to a syntax error.
+func (d *jsonDecoder) place(before []byte) (p jsonPlace) {
+	depth := d.in.StackDepth()
+	switch {
+	case d.open == jsontext.KindInvalid:
+		return p
+	case depth == 0:
+		return p.ended()
+	}
+	p = p.opened(byte(d.open))
+	first := bytes.TrimLeft(before, jsonSpace)
+	if _, length := d.in.StackIndex(1); length > 0 && (len(first) == 0 || first[0] == ',') {
+		return p.ended()
+	}
+	return p
 }
 
 // failure says that the JSON can't be read on from the offset at.

@@ -100,12 +100,53 @@ func TestJSONAdvice(t *testing.T) {
 		{"character in an escape sequence", `{"andy": "a\ä"}`, 1, 12, "U+00E4"},
 		{"bad hexadecimal digits", "{\"andy\": \"\\u12\x1b4\"}", 1, 11, `\u`},
 		{"control character in a string", "{\"andy\": \"a\x1bb\"}", 1, 12, "U+001B"},
-		{"single quotes", `{'andy': 'mint'}`, 1, 2, "double quotes"},
+		{"single quotes", `{'andy': 'mint'}`, 1, 2, "a single quote (') stands where the name of a member has to begin; write double quotes"},
+		{"single quotes of a value", `[{"person": 'andy'}]`, 1, 13, "a single quote (') stands where a value has to begin; write double quotes"},
+
+		{"comma behind an object", `{"a":"b"},`, 1, 10, "a comma follows the end of the JSON value; remove it"},
+		{"comma behind an array", "[{\"person\":\"a\"}]\n , \n", 2, 2, "a comma follows the end of the JSON value; remove it"},
+		{"two commas behind", `{"a":"b"},,`, 1, 10, "a comma follows the end of the JSON value; remove it"},
+		{"comma between two objects", "{\"a\":\"b\"},\n{\"c\":\"d\"}", 1, 10, "a comma follows the end of the JSON value; remove it"},
+		{"comma behind an opening bracket", `[, {"person":"a"}]`, 1, 2, "a comma follows the opening bracket; remove the comma"},
+		{"comma behind an opening brace", `{,"a":"b"}`, 1, 2, "a comma follows the opening bracket; remove the comma"},
+		{"comma behind an inner brace", `[{,"person":"a"}]`, 1, 3, "a comma follows the opening bracket; remove the comma"},
+		{"comma behind an inner bracket", `[{"x":[,1]}]`, 1, 8, "a comma follows the opening bracket; remove the comma"},
+		{"comma alone in brackets", `[ , ]`, 1, 3, "a comma stands before the closing bracket; remove the comma"},
+		{"comma for a value", `{"a":,"b":"c"}`, 1, 6, "a value is missing where ',' stands"},
+		{"comma for an inner value", `[{"x":{"a":,}}]`, 1, 12, "a value is missing where ',' stands"},
+		{"bracket behind", `{"a":"b"}]`, 1, 10, "']' follows the end of the JSON value"},
+		{"no value", `{"a":}`, 1, 6, "a value is missing where '}' stands; write a string in double quotes, or null"},
+		{"word for a value", `{"a":NaN}`, 1, 6, "'N' stands where a value has to begin; put text in double quotes, or write null"},
+		{"word for an inner value", `[{"a":None}]`, 1, 7, "'N' stands where a value has to begin; put text in double quotes, or write null"},
+		{"word that begins like null", `{"a":nil}`, 1, 7, `the value that begins with "n" is wrong at 'i'; put text in double quotes`},
+		{"number with a sign only", `[{"a":-Infinity}]`, 1, 8, `the value that begins with "-" is wrong at 'I'`},
+		{"number with a zero before", `[{"a":05}]`, 1, 8, `the value that begins with "0" is wrong at '5'`},
+		{"word for an element", `[{"person":"a"}, b]`, 1, 18, "'b' stands where an element of the array has to begin; write an object"},
+		{"name without quotes", `{andy:"a"}`, 1, 2, "'a' stands where the name of a member has to begin; put names in double quotes"},
+		{"inner name without quotes", `[{"flavor":"x",person:"a"}]`, 1, 16, "'p' stands where the name of a member has to begin; put names in double quotes"},
+		{"number for a name", `{"a":"b",5:"c"}`, 1, 10, "'5' stands where the name of a member has to begin; put names in double quotes"},
+		{"no colon", `{"a" "b"}`, 1, 6, "a colon is missing where '\"' stands"},
+		{"full-width colon", `{"a"："b"}`, 1, 5, "a colon is missing where U+FF1A '：' stands, behind the name of a member; write a colon instead"},
+		{"equals sign", `[{"a"="b"}]`, 1, 6, "a colon is missing where '=' stands, behind the name of a member; write a colon instead"},
+		{"no comma", `{"a":"b" "c":"d"}`, 1, 10, "a comma or the closing bracket } is missing where '\"' stands; add it"},
+		{"no comma in an array", "[{\"person\":\"a\"}\n{}]", 2, 1, "a comma or the closing bracket ] is missing where '{' stands; add it"},
+		{"semicolon for a comma", `[{"a":"b";"c":"d"}]`, 1, 10, "a comma or the closing bracket } is missing where ';' stands; write a comma instead"},
+		{"full-width comma", `{"a":"b"，"c":"d"}`, 1, 9, "is missing where U+FF0C '，' stands; write a comma instead"},
+		{"quote inside", `{"a":"b"c"}`, 1, 9, `write \" for a quote inside`},
+		{"quote inside of a row", `[{"a":"b"c"}]`, 1, 10, `write \" for a quote inside`},
+		{"wrong bracket", `{"a":"b"]`, 1, 9, "the closing bracket } is missing where ']' stands; add it"},
+		{"wrong bracket of a row", `[{"person":"a"]`, 1, 15, "the closing bracket } is missing where ']' stands; add it"},
+		{"wrong bracket at once", `[}`, 1, 2, "the closing bracket ] is missing where '}' stands; add it"},
+		{"comment", "{\"a\":\"b\", // c\n}", 1, 11, "JSON has no comments"},
+		{"comment of a shell", "[\n# c\n]", 2, 1, "JSON has no comments"},
+		{"too deep", strings.Repeat("[", 10001), 1, 10001, "nested more than 10000 deep"},
+		{"text behind white space", strings.Repeat(" ", 5000) + "x", 1, 5001, "'x' stands where the object or the array has to begin"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for how, chunk := range chunkings {
 				got := readAll(t, chunk(strings.NewReader(c.content)), "a.json").Failure
-				if got == nil || got.Code != events.MalformedJSON || got.Line != c.line || got.Column != c.column || !strings.Contains(got.Reason, c.reason) {
+				if got == nil || got.Code != events.MalformedJSON || got.Line != c.line || got.Column != c.column || !strings.Contains(got.Reason, c.reason) ||
+					strings.Contains(got.Reason, "invalid character") || strings.Contains(got.Reason, "expecting") { // words of jsontext
 					t.Errorf("reading %q %s: %+v; want line %d, column %d and %q", c.content, how, got, c.line, c.column, c.reason)
 				}
 			}

@@ -128,8 +128,12 @@ func (d *objectDecoder) missingPerson(row []byte) *events.RowError {
 // notObject says what the row begins with instead of an opening brace.
 func (d *objectDecoder) notObject(row []byte) *events.RowError {
 	reason := fmt.Sprintf(`the row is not a JSON object; write {%q: "…", %q: "…"}`, d.names.person, d.names.flavor)
-	if row[0] == ',' && len(row) > 1 {
+	if n, rest := commas(row); n > 0 && len(rest) == 0 {
+		reason = "the line has only commas; remove it"
+	} else if n == 1 {
 		reason = "the line begins with a comma; remove it"
+	} else if n > 1 {
+		reason = fmt.Sprintf("the line begins with %d commas; remove them", n)
 	} else if name, advice := character(row); row[0] != '"' && advice != "" {
 		reason = fmt.Sprintf("the row is not a JSON object, because it begins with %s; %s", name, advice)
 	}
@@ -138,14 +142,36 @@ func (d *objectDecoder) notObject(row []byte) *events.RowError {
 
 // follows rejects a row for what follows its object.
 func (d *objectDecoder) follows(row []byte) (int64, *events.RowError) {
-	rest := bytes.TrimLeft(row[d.at():], jsonSpace)
-	reason := "something follows the object; put one object on each line"
-	if len(rest) == 1 && rest[0] == ',' {
-		reason = "the line ends with a comma; remove it"
-	} else if name, advice := character(rest); advice != "" {
-		reason = fmt.Sprintf("%s follows the object; %s", name, advice)
+	behind := row[d.at():]
+	at := d.at() + int64(len(behind)-len(bytes.TrimLeft(behind, jsonSpace)))
+	name, advice := jsonCharacter(row[at:])
+	if advice == "" {
+		advice = "put one object on each line"
 	}
-	return int64(len(row)-len(rest)) + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
+	reason := fmt.Sprintf("%s follows the object; %s", name, advice)
+	n, rest := commas(behind)
+	switch between := behind[:len(behind)-len(rest)]; {
+	case n == 1 && len(rest) == 0:
+		reason = "the line ends with a comma; remove it"
+	case len(rest) == 0:
+		reason = fmt.Sprintf("the line ends with %d commas; remove them", n)
+	case bytes.IndexByte(between, '\r') >= 0:
+		at = d.at() + int64(bytes.IndexByte(between, '\r'))
+		reason = "a carriage return alone follows the object; end every line in LF or CRLF"
+	case n > 0:
+		reason = "a comma follows the object; remove it, and put one object on each line"
+	case closes(rest[0]):
+		reason = name + " follows the object; remove it"
+	case rest[0] == '{':
+		reason = "another object follows the object; put one object on each line"
+	}
+	return at + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
+}
+
+// commas counts the commas that text begins with, over white space, and returns the rest.
+func commas(text []byte) (n int, rest []byte) {
+	rest = bytes.TrimLeft(text, jsonSpace+",")
+	return bytes.Count(text[:len(text)-len(rest)], []byte{','}), rest
 }
 
 // field is a member of a row: where its value stands (0: nowhere), and what it is.
@@ -182,7 +208,7 @@ func (d *objectDecoder) broken(row []byte, err error) (int64, *events.RowError) 
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		at = syntax.ByteOffset - d.base
-		back, what := syntaxFault(syntax, row, int(at))
+		back, what := syntaxFault(row, int(at), jsonPlace{})
 		at -= int64(back)
 		reason = "the row is not valid JSON: " + what
 	}

@@ -54,6 +54,25 @@ func TestNDJSONAdvice(t *testing.T) {
 		{"comma before the brace", `{"person":"a","flavor":"b",}`, 27, "remove the comma"},
 		{"comma before the brace of another member", `{"x":{"y":1 , },"person":"a"}`, 13, "remove the comma"},
 		{"comma before a bracket", `{"person":"a","x":[1,2,],"flavor":"b"}`, 23, "remove the comma"},
+		{"two commas behind", `{"person":"a","flavor":"b"},,`, 28, "ends with 2 commas; remove them"},
+		{"commas and spaces behind", `{"person":"a","flavor":"b"} , ,, `, 29, "ends with 3 commas; remove them"},
+		{"two commas before", `,, {"person":"a","flavor":"b"}`, 1, "begins with 2 commas; remove them"},
+		{"comma alone", ` , `, 2, "only commas; remove it"},
+		{"comma between two objects", `{"person":"a","flavor":"b"}, {}`, 28, "a comma follows the object; remove it, and put one object on each line"},
+		{"comma behind the brace", `{,"person":"a"}`, 2, "a comma follows the opening bracket; remove the comma"},
+		{"bracket behind", `{"person":"a","flavor":"b"} ]`, 29, "']' follows the object; remove it"},
+		{"semicolon behind", `{"person":"a","flavor":"b"};`, 28, "';' follows the object; put one object on each line"},
+		{"comment behind", `{"person":"a","flavor":"b"} // a`, 29, "'/' follows the object; if it begins a comment"},
+		{"carriage return alone", "{\"person\":\"a\",\"flavor\":\"b\"}\r{\"person\":\"c\",\"flavor\":\"d\"}\r", 28,
+			"a carriage return alone follows the object; end every line in LF or CRLF"},
+		{"carriage return alone, with spaces", "  {\"person\":\"a\",\"flavor\":\"b\"} \r {}\r\r", 31, "a carriage return alone"},
+		{"carriage return alone behind a comma", "{\"person\":\"a\",\"flavor\":\"b\"},\r{}\r", 29, "a carriage return alone"},
+		{"carriage return alone before text", "{\"person\":\"a\",\"flavor\":\"b\"}\rx", 28, "a carriage return alone"},
+		{"word for a value", `{"person":NaN}`, 11, "'N' stands where a value has to begin"},
+		{"name without quotes", `{"flavor":"x", person:"a"}`, 16, "'p' stands where the name of a member has to begin; put names in double quotes"},
+		{"full-width colon", `{"person"："a"}`, 10, "write a colon instead"},
+		{"no comma", `{"person":"a" "flavor":"b"}`, 15, "a comma or the closing bracket } is missing"},
+		{"no comma in an array", `{"x":[1 2],"person":"a"}`, 9, "a comma or the closing bracket ] is missing where '2' stands"},
 		{"two commas", `{"person":"a",,"flavor":"b"}`, 15, "comma"},
 		{"Ctrl-Z", "\x1a", 1, "U+001A"},
 		{"Ctrl-Z behind", "{\"person\":\"a\",\"flavor\":\"b\"}\x1a", 28, "U+001A"},
@@ -74,7 +93,8 @@ func TestNDJSONAdvice(t *testing.T) {
 				if len(got.Rejects) == 0 {
 					t.Fatalf("reading %q: %+v, want a rejected row", c.line, got)
 				}
-				if last := got.Rejects[len(got.Rejects)-1]; last.Column != c.column || !strings.Contains(last.Reason, c.reason) {
+				if last := got.Rejects[len(got.Rejects)-1]; last.Column != c.column || !strings.Contains(last.Reason, c.reason) ||
+					strings.Contains(last.Reason, "invalid character") || strings.Contains(last.Reason, "expecting") { // words of jsontext
 					t.Errorf("reading %q: rejected at column %d: %s; want column %d and %q", c.line, last.Column, last.Reason, c.column, c.reason)
 				}
 			}
