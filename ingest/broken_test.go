@@ -71,6 +71,8 @@ func TestCompression(t *testing.T) {
 				got := readAll(t, bytes.NewReader(whole[:n]), "a.csv"+suffix)
 				if got.Failure == nil || got.Failure.Code != events.CorruptCompression {
 					t.Errorf("%d of %d bytes: failure = %+v, want %s", n, len(whole), got.Failure, events.CorruptCompression)
+				} else if !strings.Contains(got.Failure.Reason, "data is cut off; compress") {
+					t.Errorf("%d of %d bytes: the reason is %q, want that the data is cut off", n, len(whole), got.Failure.Reason)
 				}
 				if len(got.Rejects) > 0 {
 					t.Errorf("%d of %d bytes: the row that was cut off is rejected: %+v", n, len(whole), got.Rejects[0])
@@ -83,13 +85,19 @@ func TestCompression(t *testing.T) {
 			broken[len(broken)-1] ^= 0xff
 			got := readAll(t, bytes.NewReader(broken), "a.csv"+suffix)
 			if got.Failure == nil || got.Failure.Code != events.CorruptCompression {
-				t.Errorf("failure = %+v, want %s", got.Failure, events.CorruptCompression)
+				t.Fatalf("failure = %+v, want %s", got.Failure, events.CorruptCompression)
+			}
+			if want := "data is broken; compress"; !strings.Contains(got.Failure.Reason, want) {
+				t.Errorf("the reason is %q, want %q", got.Failure.Reason, want)
 			}
 		})
 		t.Run("garbage behind"+suffix, func(t *testing.T) {
 			got := readAll(t, strings.NewReader(string(whole)+"garbage"), "a.csv"+suffix)
 			if got.Failure == nil || got.Failure.Code != events.CorruptCompression || len(got.Rows) != 20000 {
-				t.Errorf("%d rows, failure = %+v; want 20000 and %s", len(got.Rows), got.Failure, events.CorruptCompression)
+				t.Fatalf("%d rows, failure = %+v; want 20000 and %s", len(got.Rows), got.Failure, events.CorruptCompression)
+			}
+			if want := "data is followed by something else; compress"; !strings.Contains(got.Failure.Reason, want) {
+				t.Errorf("the reason is %q, want %q", got.Failure.Reason, want)
 			}
 		})
 		t.Run("bomb"+suffix, func(t *testing.T) {

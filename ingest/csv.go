@@ -241,7 +241,7 @@ func (d *csvDecoder) incomplete(from int, err error) error {
 		return failure(events.UnclosedQuote, "%s", d.unclosed(r, row, err))
 	case errors.Is(err, errRecordTooLong):
 		row = row[:min(len(row), MaxRecord)]
-		if r.line(row, from); r.quoted {
+		if r.line(row, from); r.quoted && r.swallows(row) {
 			return failure(events.RecordTooLong, "the record that begins here is too long: %s", d.unclosed(r, row, err))
 		}
 		if _, reason := d.lineEndInside(row, len(row)); reason != "" {
@@ -292,20 +292,27 @@ func (d *csvDecoder) ragged(fields int) *events.Reject {
 	case extra > 0 && extra <= trailing(row, separator):
 		why = ", because it ends in " + tooMany(extra, separator)
 	case extra > 0:
-		why = fmt.Sprintf("; put a field that contains %q in double quotes", separator)
+		why = fmt.Sprintf("; put a field that contains %s in double quotes", separatorName(separator))
 	case -extra <= d.columns.nameless:
 		why = ", because the header ends in " + tooMany(-extra, separator)
 	default:
-		why = fmt.Sprintf("; write one for each column, be it empty, with %q between them", separator)
+		why = fmt.Sprintf("; write one for each column, be it empty, with %s between them", separatorName(separator))
 	}
 	return d.malformed(0, len(row), fmt.Sprintf("the header has %d fields, the row %d%s", width, fields, why))
 }
 
 func tooMany(n int, separator byte) string {
 	if n == 1 {
-		return fmt.Sprintf("a separator too many (%q); remove it", separator)
+		return fmt.Sprintf("one separator too many (%s); remove it", separatorName(separator))
 	}
-	return fmt.Sprintf("%d separators too many (%q); remove them", n, separator)
+	return fmt.Sprintf("%d separators too many (%s); remove them", n, separatorName(separator))
+}
+
+func separatorName(separator byte) string {
+	if separator == '\t' {
+		return "tab"
+	}
+	return "'" + string(rune(separator)) + "'"
 }
 
 // heading rejects the header of a second file that was joined to the first.
@@ -337,11 +344,7 @@ func (d *csvDecoder) lineEndInside(row []byte, before int) (at int, reason strin
 	if at < 0 {
 		return at, ""
 	}
-	name := "a carriage return alone"
-	if end != '\r' {
-		name = codePoint(end)
-	}
-	return at, fmt.Sprintf("%s stands in the row at %s; end every line in LF or CRLF", name, d.placeOf(at))
+	return at, fmt.Sprintf("%s stands in the row at %s; end every line in LF or CRLF", lineEndName(end), d.placeOf(at))
 }
 
 // placeOf gives the line and the column of an offset in the record.

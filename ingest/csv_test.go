@@ -120,6 +120,51 @@ func TestCSVQuotes(t *testing.T) {
 	})
 }
 
+// TestCSVAdvice checks that the reason of a fault names its true cause.
+func TestCSVAdvice(t *testing.T) {
+	columns := func(size int) string { // of a header that is longer than size, in short quoted names
+		return `"person","flavor"` + strings.Repeat(`,"abc"`, size/6)
+	}
+	for _, c := range []struct{ name, file, content, reason string }{
+		{"empty quoted field", "a.csv", header + `carl,"fig",""`, "the row 3, because it ends in one separator too many (','); remove it"},
+		{"blank quoted field", "a.csv", header + `dan,x,"  "`, "the row 3, because it ends in one separator too many (','); remove it"},
+		{"quoted, empty and blank fields", "a.csv", header + `dan,x,"",, `, "the row 5, because it ends in 3 separators too many (','); remove them"},
+		{"empty quoted field behind semicolons", "a.csv", "person;flavor\ncarl;fig;\"\"\r\n", "one separator too many (';'); remove it"},
+		{"quoted line end", "a.csv", header + "carl,fig,\"\n\"\n", "one separator too many (','); remove it"},
+		{"field with text", "a.csv", header + `a,b,""""`, "put a field that contains ',' in double quotes"},
+		{"empty field before one with text", "a.csv", header + `a,b,"",c`, "put a field that contains ',' in double quotes"},
+		{"tab too many", "a.tsv", "person\tflavor\na\tb\t\"\"\n", "one separator too many (tab); remove it"},
+		{"field behind a tab", "a.tsv", "person\tflavor\na\tb\tc\n", "put a field that contains tab in double quotes"},
+		{"field too few", "a.tsv", "person\tflavor\na\n", "with tab between them"},
+		{"declared tab", "a.csv", "sep=\t\nperson,flavor\n", "says that the separator is tab; use that one"},
+
+		{"long header", "a.csv", columns(ingest.MaxRecord) + "\n", "the header is longer than 1048576 bytes"},
+		{"long header, cut before a quote closes", "a.csv", columns(ingest.MaxRecord-3) + "\n", "the header is longer than 1048576 bytes"},
+		{"long header without an end", "a.csv", columns(3 * ingest.MaxRecord), "the header is longer than 1048576 bytes"},
+		{"open quote in a header", "a.csv", "person,\"flavor\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4), "a quote is opened at line 1, column 8 and not closed"},
+		{"long row", "a.csv", header + columns(ingest.MaxRecord) + "\n", "longer than 1048576 bytes; look for a quote"},
+		{"open quote in a row", "a.csv", header + "a,\"b\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4), "a quote is opened at line 2, column 3 and not closed"},
+
+		{"CR alone", "a.csv", "person,flavor\ra,b\rc,d\r", "lines end in CR alone"},
+		{"CR alone behind the header", "a.csv", "person,flavor\ra,b\nc,d\n", "a carriage return alone stands in the header at line 1, column 14"},
+		{"CR alone inside the header", "a.tsv", "person\tfla\rvor\na\tb\n", "a carriage return alone stands in the header at line 1, column 11"},
+		{"line separator behind the header", "a.csv", "person,flavor\u2028a,b\nc,d\n", "U+2028 stands in the header at line 1, column 14"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := readAll(t, strings.NewReader(c.content), c.file)
+			var reason string
+			if got.Failure != nil {
+				reason = got.Failure.Reason
+			} else if len(got.Rejects) > 0 {
+				reason = got.Rejects[0].Reason
+			}
+			if !strings.Contains(reason, c.reason) {
+				t.Errorf("reason is %q, want %q", reason, c.reason)
+			}
+		})
+	}
+}
+
 func TestTSV(t *testing.T) {
 	runCases(t, "a.tsv", []readCase{
 		{"rows", "person\tflavor\nandy\tsalt, caramel\ndan\t\"a\tb\"\"c\"\n",

@@ -155,11 +155,21 @@ func isBlank(line []byte, separators string) bool {
 	return len(bytes.TrimLeftFunc(line, blank)) == 0
 }
 
-// trailing returns how many separators the row ends in.
-func trailing(row []byte, separator byte) int {
-	text := bytes.TrimRight(row, " \t\r\n"+string(rune(separator)))
-	return bytes.Count(row[len(text):], []byte{separator})
+// trailing returns how many of the row's last fields are empty or blank, in quotes or not.
+func trailing(row []byte, separator byte) (n int) {
+	r := csvRecord{separator: separator, found: func(_, begin, end int) {
+		n++
+		if len(bytes.TrimFunc(unquote(row[begin:end]), isSpace)) > 0 {
+			n = 0
+		}
+	}}
+	r.lines(row)
+	return n
 }
+
+// swallows reports whether the open quote is why a row is too long: most of the row is behind it. Otherwise the row may just have
+// been cut inside an ordinary field.
+func (r *csvRecord) swallows(row []byte) bool { return r.begin < len(row)/2 }
 
 // otherLineEnd finds the first character that ends lines in other kinds of text, where it stands outside of quotes, before an
 // offset, and text follows it. The result is negative without one.
@@ -181,9 +191,12 @@ func otherLineEnd(text []byte, before int) (at int, end rune) {
 	return -1, 0
 }
 
-// codePoint names a character that ends lines in other kinds of text.
-func codePoint(r rune) string {
-	if r == '\u0085' {
+// lineEndName names a character that ends lines in other kinds of text.
+func lineEndName(r rune) string {
+	switch r {
+	case '\r':
+		return "a carriage return alone"
+	case '\u0085':
 		return "U+0085 (NEL)"
 	}
 	return fmt.Sprintf("%U", r)

@@ -135,16 +135,19 @@ func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, in
 	}
 	named := c.person >= 0 && c.flavor >= 0 && bytes.HasSuffix(row, []byte("\n")) // so U+2028, say, is but a part of some name
 	if at, end := otherLineEnd(row, before); at >= 0 && (end == '\r' || !named) {
+		if bytes.HasSuffix(row, []byte("\n")) { // other lines end as they should
+			return failure(events.FormatMismatch, "%s stands in the header at %s; end every line in LF or CRLF", lineEndName(end), d.placeOf(at))
+		}
 		name := "CR alone"
 		if end != '\r' {
-			name = codePoint(end)
+			name = lineEndName(end)
 		}
 		return failure(events.FormatMismatch, "lines end in %s; save the file with LF or CRLF line ends", name)
 	}
 	switch {
 	case record.fault != noFault:
 		return failure(events.BadHeader, "the header can't be read: at %s, %s", d.placeOf(record.at), d.reason(record, row))
-	case record.quoted:
+	case record.quoted && (!errors.Is(incomplete, errRecordTooLong) || record.swallows(row)):
 		return failure(events.BadHeader, "the header can't be read: %s", d.unclosed(record, row, incomplete))
 	case incomplete != nil:
 		return failure(events.BadHeader, "the header is longer than %d bytes; the first line has to name the columns %s and %s",
@@ -166,7 +169,7 @@ func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, in
 	fix := "separate the columns by commas, semicolons or tabs"
 	switch {
 	case declared:
-		fix = fmt.Sprintf("the line before it says that the separator is %q; use that one, or remove the line", separators)
+		fix = fmt.Sprintf("the line before it says that the separator is %s; use that one, or remove the line", separatorName(separators[0]))
 	case separators == "\t":
 		fix = "separate the columns by tabs, or name the file .csv"
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -142,10 +143,15 @@ func newGzip(r io.Reader) (io.Reader, error) {
 
 // next begins a member. The error is a bare io.EOF if there is none.
 func (g *gzipMembers) next() error {
-	if _, err := g.in.Peek(1); err != nil {
+	const magic = "\x1f\x8b"
+	head, err := g.in.Peek(len(magic))
+	if len(head) == 0 {
 		return err
 	}
-	err := g.z.Reset(g.in)
+	if !strings.HasPrefix(magic, string(head)) { // the Reader finds only a header cut off, if less than a header is left
+		return gzip.ErrHeader
+	}
+	err = g.z.Reset(g.in)
 	if err == io.EOF { //nolint:errorlint // gzip gives it bare
 		return io.ErrUnexpectedEOF
 	}
@@ -217,7 +223,16 @@ func (s *source) explain(err error) error {
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		return failure(events.CorruptCompression, "its zstd window is over %d MiB; compress it without --long and below --ultra", maxWindow>>20)
 	}
-	return failure(events.CorruptCompression, "the %s data is broken or cut off (%v); compress and upload it again", s.format.Compression, err)
+	what := "is broken"
+	switch {
+	case errors.Is(err, zstd.ErrUnknownDictionary):
+		return failure(events.CorruptCompression, "the zstd data needs a dictionary; compress it without one, and upload it again")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		what = "is cut off"
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrMagicMismatch):
+		what = "is followed by something else"
+	}
+	return failure(events.CorruptCompression, "the %s data %s; compress and upload it again", s.format.Compression, what)
 }
 
 // Close frees the decompressor. The body is its opener's to close.
