@@ -136,7 +136,8 @@ func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, in
 	named := c.person >= 0 && c.flavor >= 0 && bytes.HasSuffix(row, []byte("\n")) // so U+2028, say, is but a part of some name
 	if at, end := otherLineEnd(row, before); at >= 0 && (end == '\r' || !named) {
 		if bytes.HasSuffix(row, []byte("\n")) { // other lines end as they should
-			return failure(events.FormatMismatch, "%s stands in the header at %s; end every line in LF or CRLF", lineEndName(end), d.placeOf(at))
+			return failure(events.FormatMismatch, "%s stands in the header at %s; end every line in LF or CRLF",
+				lineEndName(end), d.placeOf(at))
 		}
 		name := "CR alone"
 		if end != '\r' {
@@ -169,7 +170,8 @@ func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, in
 	fix := "separate the columns by commas, semicolons or tabs"
 	switch {
 	case declared:
-		fix = fmt.Sprintf("the line before it says that the separator is %s; use that one, or remove the line", separatorName(separators[0]))
+		fix = fmt.Sprintf("the line before it says that the separator is %s; use that one, or remove the line",
+			separatorName(separators[0]))
 	case separators == "\t":
 		fix = "separate the columns by tabs, or name the file .csv"
 	}

@@ -187,7 +187,9 @@ func (d *jsonDecoder) end(from int64) error {
 	if err != nil {
 		return d.explain(err)
 	}
-	return failure(events.MalformedJSON, "something follows the end of the JSON value; a JSON file holds one object or one array, a file of many is NDJSON")
+	name, _ := character(bytes.TrimLeft(d.src.window.rest(d.src.record), jsonSpace))
+	return failure(events.MalformedJSON, "%s follows the end of the JSON value; a JSON file holds one object or one array, "+
+		"and a file of many is NDJSON", name)
 }
 
 // explain places an error of jsontext.

@@ -114,6 +114,8 @@ func TestJSONAdvice(t *testing.T) {
 		{"comma alone in brackets", `[ , ]`, 1, 3, "a comma stands before the closing bracket; remove the comma"},
 		{"comma for a value", `{"a":,"b":"c"}`, 1, 6, "a value is missing where ',' stands"},
 		{"comma for an inner value", `[{"x":{"a":,}}]`, 1, 12, "a value is missing where ',' stands"},
+		{"array behind", `{"a":"b"} [1]`, 1, 11, "'[' follows the end of the JSON value"},
+		{"word behind", "[]\nnull", 2, 1, "'n' follows the end of the JSON value"},
 		{"bracket behind", `{"a":"b"}]`, 1, 10, "']' follows the end of the JSON value"},
 		{"no value", `{"a":}`, 1, 6, "a value is missing where '}' stands; write a string in double quotes, or null"},
 		{"word for a value", `{"a":NaN}`, 1, 6, "'N' stands where a value has to begin; put text in double quotes, or write null"},
