@@ -36,7 +36,8 @@
 //
 // The server sends answers and deliveries to subjects that a client chooses, with permissions of its own. So every
 // connection of a subscriber is looked at on its way to the server: replies and deliveries can only go to an inbox, and
-// requests are small (subscribers.go, requests.go).
+// requests are small (subscribers.go, requests.go). Requests that a subscriber may not send are answered by this process, and so
+// are those to delete a consumer (answers.go).
 //
 // [Server.Changes] reads CHANGES for those who are served over HTTP, without consumers (changes.go).
 //

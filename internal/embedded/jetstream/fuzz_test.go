@@ -146,6 +146,8 @@ func FuzzRequests(f *testing.F) {
 		"HPUB $JS.API.INFO x 12 14\r\nNATS/1.0\r\n\r\n{}\r\n", "PUB $JS.API.INFO  _INBOX.a  00\r\n\r\n", "PUB a b c d\r\n", "PUB a -1\r\n", "PUB a 9999999999\r\n",
 		"PUB $JS.API.CONSUMER.CREATE.CHANGES _INBOX.a 60\r\n" + `{"stream_name":"CHANGES","config":{"deliver_subject":"a.b.c"}}` + "\r\n",
 		"PUB $JS.API.STREAM.NAMES _INBOX.a 33\r\n" + `{"subject":"flavorless.change.v1"}` + "\r\n", "PUB a 1\r\nxPUB b c 0\r\n\r\n", strings.Repeat("PING ", 2000) + "\r\n",
+		"PUB $JS.API.STREAM.DELETE.CHANGES _INBOX.a 2\r\n{}\r\n", "PUB $JS.API.CONSUMER.DELETE.CHANGES.x _INBOX.a 0\r\n\r\n",
+		"HPUB a _INBOX.a 12 14\r\nNATS/1.0\r\n\r\n{}\r\n", "PUB flavorless.delete.x _INBOX.a 2\r\n{}\r\n", "PUB a _INBOX." + strings.Repeat("a", 4000) + " 0\r\n\r\n",
 		"+OK\r\nPING\r\n", "\r\n\nPING\n", "GET / HTTP/1.1\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
@@ -166,6 +168,9 @@ func FuzzRequests(f *testing.F) {
 			}
 			if numbers := len(args[0]) - 2; len(args) == 3+numbers && !strings.HasPrefix(args[2], "_INBOX.") {
 				t.Errorf("%q is passed on as %q, with a reply elsewhere", sent, line)
+			}
+			if strings.HasPrefix(args[1], "$JS.API.CONSUMER.DELETE.") && len(args) == 4 {
+				t.Errorf("%q is passed on as %q, which the server might answer", sent, line)
 			}
 			n, err := strconv.Atoi(args[len(args)-1])
 			if err != nil || n > 1<<20 || n+2 > len(rest) { // likewise

@@ -35,6 +35,7 @@ func (c Config) mirror() jetstream.StreamConfig {
 		ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge},
 	}
 	stored(&config)
+	config.AllowDirect = false // or clients would ask for single messages in the one way that has no error they all understand
 	return config
 }
 

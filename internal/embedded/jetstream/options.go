@@ -33,22 +33,29 @@ const MaxMessage = maxPayload - maxHeadroom
 // Credential is a user name and password.
 type Credential struct{ User, Password string }
 
-// subscriberPermissions let a client read CHANGES, directly or by a consumer, and nothing else.
+// subscriberRequests are the subjects that a client may publish to. The first part is requests of JetStream's API:
 // https://docs.nats.io/reference/reference-protocols/nats_api_reference
+func subscriberRequests() []string {
+	return []string{
+		"$JS.API.INFO",
+		"$JS.API.STREAM.INFO.CHANGES",
+		"$JS.API.STREAM.NAMES", // clients look for the stream of a subject
+		"$JS.API.CONSUMER.CREATE.CHANGES",
+		"$JS.API.CONSUMER.CREATE.CHANGES.>",
+		"$JS.API.CONSUMER.DURABLE.CREATE.CHANGES.*",
+		"$JS.API.CONSUMER.INFO.CHANGES.*",
+		"$JS.API.CONSUMER.MSG.NEXT.CHANGES.*",
+		"$JS.ACK.CHANGES.>",
+		"$JS.FC.CHANGES.>",
+
+		refusePublish, refuseRequest, refuseDirect, refuseLarge, deletePrefix + "*", // see answers.go
+	}
+}
+
+// subscriberPermissions let a client read CHANGES, directly or by a consumer, and nothing else.
 func subscriberPermissions() *server.Permissions {
 	return &server.Permissions{
-		Publish: &server.SubjectPermission{Allow: []string{
-			"$JS.API.INFO",
-			"$JS.API.STREAM.INFO.CHANGES",
-			"$JS.API.STREAM.NAMES", // clients look for the stream of a subject
-			"$JS.API.CONSUMER.CREATE.CHANGES",
-			"$JS.API.CONSUMER.CREATE.CHANGES.>",
-			"$JS.API.CONSUMER.DURABLE.CREATE.CHANGES.*",
-			"$JS.API.CONSUMER.INFO.CHANGES.*",
-			"$JS.API.CONSUMER.MSG.NEXT.CHANGES.*",
-			"$JS.ACK.CHANGES.>",
-			"$JS.FC.CHANGES.>",
-		}},
+		Publish: &server.SubjectPermission{Allow: subscriberRequests()},
 		// _INBOX is where clients await answers. Other subscribers' answers pass there as well: changes, which they may
 		// read anyway.
 		Subscribe: &server.SubjectPermission{Allow: []string{changesSubject, "_INBOX.>"}},

@@ -31,12 +31,13 @@ type requests struct {
 
 	api       *rate.Limiter   // of requests to JetStream, apart from those for messages
 	listening map[string]bool // ids of subscriptions to changes
+	allowed   []string        // subjects that a client may publish to
 }
 
 func newRequests(from io.Reader, to io.Writer) *requests {
 	return &requests{
 		from: bufio.NewReaderSize(from, maxLine), to: to,
-		api: rate.NewLimiter(apiRate, apiBurst), listening: map[string]bool{},
+		api: rate.NewLimiter(apiRate, apiBurst), listening: map[string]bool{}, allowed: subscriberRequests(),
 	}
 }
 
@@ -48,7 +49,8 @@ const (
 	apiBurst     = 100
 )
 
-// What a refused message is published to: subscriberPermissions do not allow it, and the error tells the client what is wrong.
+// What a refused message is published to if nobody can be answered: subscriberPermissions do not allow it, and the error tells the
+// client what is wrong.
 const (
 	refusedReply = "refused.the-reply-subject-must-begin-with._INBOX"
 	refusedSize  = "refused.a-message-of-a-subscriber-has-at-most.8192.bytes" // maxRequest
@@ -135,9 +137,16 @@ func (r *requests) publish(op string, args []string) error {
 		_ = r.write("PUB", []string{"x", strconv.Itoa(2 * maxPayload)}, nil) // likewise: maximum payload violation
 		return fmt.Errorf("%w: a message is too large", errProtocol)
 	}
+	subject, reply := args[0], ""
+	if len(args)-sizes == 2 {
+		reply = args[1]
+	}
 	if size > maxRequest {
 		if _, err := r.from.Discard(int(size) + len("\r\n")); err != nil {
 			return err
+		}
+		if canAnswer(reply) {
+			return r.answer(refuseLarge, reply)
 		}
 		return r.write("PUB", []string{refusedSize, "0"}, []byte{})
 	}
@@ -150,12 +159,11 @@ func (r *requests) publish(op string, args []string) error {
 		return fmt.Errorf("%w: a message has another size than was said", errProtocol)
 	}
 	payload = payload[:size]
-	subject, reply := args[0], ""
-	if len(args)-sizes == 2 {
-		reply = args[1]
-	}
 	if reply != "" && !strings.HasPrefix(reply, inbox) {
 		return r.write("PUB", []string{refusedReply, "0"}, []byte{})
+	}
+	if to := r.answeredAt(subject); to != "" && canAnswer(reply) {
+		return r.answer(to, reply)
 	}
 	if strings.HasPrefix(subject, "$JS.API.") && !strings.HasPrefix(subject, "$JS.API.CONSUMER.MSG.NEXT.") {
 		if err := r.api.Wait(context.Background()); err != nil {
@@ -175,6 +183,42 @@ func (r *requests) publish(op string, args []string) error {
 		args[len(args)-1] = strconv.Itoa(len(payload))
 	}
 	return r.write(op, args, payload)
+}
+
+// maxReply is the longest reply subject of a request that this process answers, in bytes. Longer ones might not fit into the line
+// that the request is replaced by.
+const maxReply = 1024
+
+// canAnswer reports whether this process answers a request with this reply subject.
+func canAnswer(reply string) bool {
+	return strings.HasPrefix(reply, inbox) && len(reply) <= maxReply
+}
+
+// answeredAt returns the subject at which this process answers a request to subject, or "" if the NATS server answers it.
+func (r *requests) answeredAt(subject string) string {
+	consumer, ok := strings.CutPrefix(subject, "$JS.API.CONSUMER.DELETE."+string(Changes)+".")
+	switch {
+	case ok && consumer != "" && !strings.ContainsAny(consumer, ".*>"):
+		return deletePrefix + consumer
+	case slices.ContainsFunc(r.allowed, func(allowed string) bool { return server.SubjectMatchesFilter(subject, allowed) }):
+		if strings.HasPrefix(subject, refusePrefix) || strings.HasPrefix(subject, deletePrefix) {
+			return subject
+		}
+		return ""
+	case strings.HasPrefix(subject, "$JS.API.DIRECT."):
+		return refuseDirect
+	case strings.HasPrefix(subject, "$JS.API."):
+		return refuseRequest
+	}
+	return refusePublish
+}
+
+// answer has this process answer a request, of which it needs nothing but the reply subject.
+func (r *requests) answer(subject, reply string) error {
+	if err := r.api.Wait(context.Background()); err != nil {
+		return err
+	}
+	return r.write("PUB", []string{subject, reply, "0"}, []byte{})
 }
 
 // checkOf returns what changes the body of a request before the server gets it, or nil.
@@ -200,9 +244,8 @@ func findMirror(payload []byte) []byte {
 	return payload
 }
 
-// idleConsumer is how long a consumer without a name of its own lives on when nobody uses it, unless its creator says
-// otherwise. The server would keep it as long as a durable one.
-const idleConsumer = 5 * time.Minute
+// idleConsumer is the longest time that a consumer without a durable name remains while no client uses it.
+const idleConsumer = time.Minute
 
 // checkConsumer returns the request for a consumer as the server may get it. It makes a consumer, or finds the very same one:
 // subscribers share a credential, and none may change what another gets. A consumer that pushes anywhere but to an inbox
@@ -225,7 +268,7 @@ func checkConsumer(payload []byte) []byte {
 		c.MaxAckPending = maxOutstanding
 	}
 	c.MaxWaiting = min(c.MaxWaiting, server.JSWaitQueueDefaultMax)
-	if c.Durable == "" && c.InactiveThreshold == 0 {
+	if c.Durable == "" && (c.InactiveThreshold <= 0 || c.InactiveThreshold > idleConsumer) {
 		c.InactiveThreshold = idleConsumer
 	}
 	checked, err := json.Marshal(request)

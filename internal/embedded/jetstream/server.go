@@ -170,6 +170,9 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	if s.listener != nil {
+		if err := s.answerSubscribers(); err != nil {
+			return err
+		}
 		s.subscribers = &subscribers{
 			listener: s.listener, connect: s.nats.InProcessConn, max: s.config.MaxConnections, log: s.log, open: map[net.Conn]struct{}{},
 		}

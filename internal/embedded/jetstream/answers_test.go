@@ -1,0 +1,247 @@
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// legacy returns the older API of JetStream, which waits for answers for as long as the test does.
+func legacy(t *testing.T, conn *nats.Conn) nats.JetStreamContext {
+	t.Helper()
+	js, err := conn.JetStream(nats.MaxWait(patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// TestRefusedRequestsAreAnswered checks that each call of a client library that subscribers may not make fails with an error that
+// says so. The calls wait for an answer for as long as the test does, so it does not end without one.
+func TestRefusedRequestsAreAnswered(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Changes, change(t, "andy"))
+	conn, refused := subscriber(t, s)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	old := legacy(t, conn)
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := js.Stream(ctx, "CHANGES")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateConsumer(ctx, "CHANGES", natsjs.ConsumerConfig{Durable: "mine"}); err != nil {
+		t.Fatal(err)
+	}
+	const only, single, large = "subscribers may read changes and nothing else", "can't get single messages", "at most 8192 bytes"
+	for name, test := range map[string]struct {
+		call func() error
+		want string
+	}{
+		"publish": {func() error { _, err := js.Publish(ctx, "flavorless.change.v1.created", []byte("{}")); return err }, only},
+		"publish with headers": {func() error {
+			_, err := js.PublishMsg(ctx, &nats.Msg{Subject: "x", Header: nats.Header{"a": {"b"}}, Data: []byte("{}")}, natsjs.WithMsgID("x"))
+			return err
+		}, only},
+		"publish to a queue": {func() error { _, err := old.Publish(jetstream.UploadSubject, nil); return err }, only},
+		"publish much":       {func() error { _, err := js.Publish(ctx, "x", make([]byte, 100<<10)); return err }, large},
+		"create a stream":    {func() error { _, err := js.CreateStream(ctx, natsjs.StreamConfig{Name: "X"}); return err }, only},
+		"create it, old":     {func() error { _, err := old.AddStream(&nats.StreamConfig{Name: "X"}); return err }, only},
+		"create a large one": {func() error {
+			_, err := old.AddStream(&nats.StreamConfig{Name: "X", Description: strings.Repeat("x", 9<<10)})
+			return err
+		}, ""},
+		"update a stream":  {func() error { _, err := js.UpdateStream(ctx, natsjs.StreamConfig{Name: "CHANGES"}); return err }, only},
+		"delete a stream":  {func() error { return js.DeleteStream(ctx, "CHANGES") }, only},
+		"purge a stream":   {func() error { return changes.Purge(ctx) }, only},
+		"another stream":   {func() error { _, err := js.Stream(ctx, "UPDATES"); return err }, only},
+		"delete a message": {func() error { return changes.DeleteMsg(ctx, 1) }, only},
+		"get a message":    {func() error { _, err := changes.GetMsg(ctx, 1); return err }, only},
+		"get it, old":      {func() error { _, err := old.GetMsg("CHANGES", 1, nats.Context(ctx)); return err }, only},
+		"get it directly":  {func() error { _, err := old.GetMsg("CHANGES", 1, nats.DirectGet(), nats.Context(ctx)); return err }, single},
+		"get the last": {func() error {
+			_, err := old.GetLastMsg("CHANGES", allChanges, nats.DirectGet(), nats.Context(ctx))
+			return err
+		}, single},
+		"durable consumer":    {func() error { return js.DeleteConsumer(ctx, "CHANGES", "mine") }, "subscribers can't delete durable consumers"},
+		"no consumer":         {func() error { return js.DeleteConsumer(ctx, "CHANGES", "nobody") }, "consumer not found"},
+		"consumer of a queue": {func() error { return js.DeleteConsumer(ctx, "UPDATES", "flavorless") }, only},
+		"pause a consumer": {func() error {
+			_, err := js.PauseConsumer(ctx, "CHANGES", "mine", time.Now().Add(time.Hour))
+			return err
+		}, only},
+		"key-value bucket":     {func() error { _, err := js.KeyValue(ctx, "x"); return err }, only},
+		"create such a bucket": {func() error { _, err := js.CreateKeyValue(ctx, natsjs.KeyValueConfig{Bucket: "x"}); return err }, only},
+		"object store":         {func() error { _, err := js.CreateObjectStore(ctx, natsjs.ObjectStoreConfig{Bucket: "x"}); return err }, only},
+		"list streams": {func() error {
+			lister := js.ListStreams(ctx)
+			for range lister.Info() {
+			}
+			return lister.Err()
+		}, only},
+		"list consumers": {func() error {
+			lister := changes.ConsumerNames(ctx)
+			for range lister.Name() {
+			}
+			return lister.Err()
+		}, only},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := test.call(); err == nil || errors.Is(err, ctx.Err()) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want one that contains %q", err, test.want)
+			}
+		})
+	}
+	if got := refused(); got != 0 {
+		t.Errorf("the connection has %d errors besides the answers, want 0", got)
+	}
+}
+
+// TestSubscribersDeleteTheirConsumers checks that a consumer without a durable name can be deleted, and that a durable one and the
+// stream remain.
+func TestSubscribersDeleteTheirConsumers(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Changes, change(t, "andy"))
+	conn, _ := subscriber(t, s)
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	durable, err := js.CreateConsumer(ctx, "CHANGES", natsjs.ConsumerConfig{Durable: "mine"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 300 { // more than fit at the same time
+		client, _ := subscriber(t, s)
+		var err error
+		if n%2 == 0 {
+			err = subscribeAndLeave(legacy(t, client))
+		} else {
+			err = createAndDelete(ctx, client)
+		}
+		if err != nil {
+			t.Fatalf("consumer %d: %v", n, err)
+		}
+		client.Close()
+	}
+	if err := js.DeleteConsumer(ctx, "CHANGES", "mine"); err == nil {
+		t.Error("a durable consumer can be deleted")
+	}
+	if _, err := durable.Info(ctx); err != nil {
+		t.Errorf("the durable consumer: %v", err)
+	}
+	if log, mirror, err := s.LastSequences(ctx); log != 1 || mirror != 1 || err != nil {
+		t.Errorf("last sequence of the log %d, of its mirror %d, %v; want 1", log, mirror, err)
+	}
+}
+
+func subscribeAndLeave(js nats.JetStreamContext) error {
+	push, err := js.SubscribeSync(allChanges)
+	if err != nil {
+		return err
+	}
+	return push.Unsubscribe()
+}
+
+func createAndDelete(ctx context.Context, client *nats.Conn) error {
+	js, err := natsjs.New(client)
+	if err != nil {
+		return err
+	}
+	pull, err := js.CreateConsumer(ctx, "CHANGES", natsjs.ConsumerConfig{})
+	if err != nil {
+		return err
+	}
+	return js.DeleteConsumer(ctx, "CHANGES", pull.CachedInfo().Name)
+}
+
+// TestIdleConsumers checks how long a consumer remains that nobody uses.
+func TestIdleConsumers(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	conn, _ := subscriber(t, s)
+	js, err := natsjs.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		config natsjs.ConsumerConfig
+		want   time.Duration
+	}{
+		{natsjs.ConsumerConfig{}, time.Minute},
+		{natsjs.ConsumerConfig{Name: "named"}, time.Minute},
+		{natsjs.ConsumerConfig{InactiveThreshold: 5 * time.Minute}, time.Minute},
+		{natsjs.ConsumerConfig{InactiveThreshold: 10 * time.Second}, 10 * time.Second},
+		{natsjs.ConsumerConfig{Durable: "mine"}, 7 * 24 * time.Hour},
+		{natsjs.ConsumerConfig{Durable: "hour", InactiveThreshold: time.Hour}, time.Hour},
+	} {
+		consumer, err := js.CreateConsumer(t.Context(), "CHANGES", test.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := consumer.CachedInfo().Config.InactiveThreshold; got != test.want {
+			t.Errorf("a consumer %q, durable %q, that asks for %s may be idle for %s, want %s",
+				test.config.Name, test.config.Durable, test.config.InactiveThreshold, got, test.want)
+		}
+	}
+}
+
+// TestNobodyElseAnswers checks that subscribers neither see requests to this process nor get other data by them, also when they
+// send such requests themselves, with any reply subject.
+func TestNobodyElseAnswers(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	conn, refused := subscriber(t, s)
+	for n, subject := range []string{"flavorless.refused.>", "flavorless.refused.publish", "flavorless.delete.*"} {
+		if _, err := conn.SubscribeSync(subject); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
+	}
+	inside, err := s.ConnectInside("subscriber", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(inside.Close)
+	heard, err := conn.SubscribeSync(allChanges)
+	if err == nil {
+		err = conn.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{"flavorless.refused.publish", "flavorless.refused.direct", "flavorless.refused.large", "flavorless.delete.x"} {
+		if err := inside.PublishRequest(subject, "flavorless.change.v1.created", []byte("body")); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := conn.Request(subject, []byte("body"), patience) // after the one above, on the same subject
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(answer.Header, string(answer.Data)); strings.Contains(got, "body") {
+			t.Errorf("the answer to %s has the request in it: %s", subject, got)
+		}
+		if _, err := inside.Request(subject, nil, patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(t, s, jetstream.Changes, change(t, "last"))
+	if m, err := heard.NextMsg(patience); err != nil || m.Header.Get("person") != "last" {
+		t.Errorf("subscribers of the changes hear %v (%v), want the change", m, err)
+	}
+}
