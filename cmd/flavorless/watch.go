@@ -208,9 +208,14 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 	if cause := context.Cause(subscribing); cause != nil {
 		return usage("subscribing to the changes is not allowed (%w); the address with the right user comes from: flavorless env", cause)
 	}
+	if errors.Is(err, jetstream.ErrMaximumConsumersLimit) {
+		return errors.New("too many NATS clients are reading the changes; try again in a minute, when the server has deleted " +
+			"consumers that nobody uses")
+	}
 	if err != nil {
 		return fmt.Errorf("subscribing to the changes: %w", err)
 	}
+	defer deleteConsumer(nc, js, consumer)
 	messages, err := consumer.Messages()
 	if err != nil {
 		return fmt.Errorf("subscribing to the changes: %w", err)
@@ -236,6 +241,17 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 			}
 		}
 	}
+}
+
+// deleteConsumer deletes a consumer of the changes that is no longer needed, so that it does not count against the server's
+// limit. The server deletes it later if this fails.
+func deleteConsumer(nc *nats.Conn, js jetstream.JetStream, consumer jetstream.Consumer) {
+	if !nc.IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = js.DeleteConsumer(ctx, "CHANGES", consumer.CachedInfo().Name)
 }
 
 // recently remembers the latest of what was added, at least so many as generation says and at most twice as many.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 func TestWatchHere(t *testing.T) {
@@ -75,6 +79,64 @@ func TestWatchHere(t *testing.T) {
 			t.Errorf("exit code %d, and %s", code, rest)
 		}
 	})
+}
+
+// TestWatchDeletesItsConsumer also checks what watch says when there can't be another consumer.
+func TestWatchDeletesItsConsumer(t *testing.T) {
+	p := startServe(t, filepath.Join(t.TempDir(), "data"))
+	p.put("uploads/a.csv", "person,flavor\nandy,vanilla\n")
+	nc, err := nats.Connect(p.info.NATS, nats.UserInfo(p.info.NATSUser, p.info.NATSPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumers := func() int {
+		t.Helper()
+		stream, err := js.Stream(t.Context(), "CHANGES")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream.CachedInfo().State.Consumers
+	}
+	for name, test := range map[string]struct {
+		args []string
+		by   os.Signal
+	}{
+		"SIGINT":  {nil, syscall.SIGINT},
+		"SIGTERM": {nil, syscall.SIGTERM},
+		"count":   {[]string{"--since", "1h", "--count", "1"}, nil},
+		"timeout": {[]string{"--timeout", "300ms"}, nil},
+	} {
+		w := startWatch(t, append([]string{"--data", p.dir}, test.args...)...)
+		if code, rest := w.end(test.by); code != exitOK {
+			t.Errorf("%s: exit code %d, and %s", name, code, rest)
+		}
+		if got := consumers(); got != 0 {
+			t.Errorf("%s: %d consumers remain, want 0", name, got)
+		}
+	}
+	for n := range 256 {
+		if n%64 == 0 { // each connection has a limit of requests
+			if nc, err = nats.Connect(p.info.NATS, nats.UserInfo(p.info.NATSUser, p.info.NATSPassword)); err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if js, err = jetstream.New(nc); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{Durable: fmt.Sprint("d", n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := command(t, "", "watch", "--data", p.dir)
+	if got.code != exitFailed || !strings.Contains(got.err, "too many NATS clients") || strings.Contains(got.err, "err_code") {
+		t.Errorf("watch beside 256 consumers: exit code %d, and %s", got.code, got.err)
+	}
 }
 
 func TestRecently(t *testing.T) {

@@ -116,7 +116,8 @@ func (s *Server) health(ctx context.Context) api.Health {
 	free, err := s.cfg.Limits.FreeDisk(s.folder.dir)
 	note("disk", conditionOfDisk(free, s.cfg.Limits.MinFree, err), err)
 	for part, c := range h.Stages {
-		h.Down = h.Down || c == api.Stopped || c == api.Silent || c == api.Full
+		// Without free consumers, only new NATS subscribers are refused.
+		h.Down = h.Down || c == api.Stopped || c == api.Silent || c == api.Full && part != "subscribers"
 		s.logHealth(ctx, part, v.last.Stages[part], c, reasons[part])
 	}
 	v.last, v.asked = h, time.Now()
@@ -144,12 +145,14 @@ func (s *Server) lookAtQueues(ctx context.Context, note func(string, api.Conditi
 		return
 	}
 	note("queues", api.Well, nil)
-	lag, silent, err := s.streams.Lag(ctx)
+	mirror, err := s.streams.Mirror(ctx)
 	switch {
 	case err != nil:
 		note("subscribers", api.Silent, err)
-	case lag > 0 && (silent < 0 || silent > patience): // negative: never
+	case mirror.Lag > 0 && (mirror.Silent < 0 || mirror.Silent > patience):
 		note("subscribers", api.Behind, nil)
+	case mirror.Full:
+		note("subscribers", api.Full, nil)
 	default:
 		note("subscribers", api.Well, nil)
 	}

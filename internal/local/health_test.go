@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
@@ -106,6 +107,25 @@ func TestHealth(t *testing.T) {
 			}
 		}
 		t.Error("no metric tells that deliveries to the webhook are retried")
+	})
+	t.Run("no consumers left", func(t *testing.T) {
+		h := start(t)
+		var changes jetstream.Stream
+		var consumer jetstream.Consumer
+		for n := range 256 {
+			if n%64 == 0 { // each connection has a limit of requests
+				changes = h.log()
+			}
+			var err error
+			if consumer, err = changes.CreateConsumer(t.Context(), jetstream.ConsumerConfig{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.wantHealth(http.StatusOK, "degraded", map[string]string{"subscribers": "full"})
+		if err := changes.DeleteConsumer(t.Context(), consumer.CachedInfo().Name); err != nil {
+			t.Fatal(err)
+		}
+		h.wantHealth(http.StatusOK, "ok", nil)
 	})
 	t.Run("no keys", func(t *testing.T) {
 		h := start(t, func(c *local.Config) {

@@ -15,8 +15,8 @@ import (
 // Subjects of requests that this process answers instead of the NATS server, in the account of subscribers.
 //
 // The NATS server does not answer a request that a client may not send. It reports an error on the connection, and client
-// libraries wait for the answer until they time out. [requests] therefore replaces such a request by one to these subjects. Nobody
-// but this process may subscribe to them.
+// libraries wait for the answer until they time out. [requests] therefore replaces such a request by one to these subjects.
+// Nobody but this process may subscribe to them.
 const (
 	refusePrefix  = "flavorless.refused."
 	refusePublish = refusePrefix + "publish" // a message to any subject
@@ -54,7 +54,7 @@ func (s *Server) answerSubscribers() error {
 func (s *Server) refuse(m *nats.Msg) {
 	switch m.Subject {
 	case refuseLarge:
-		s.answerError(m, http.StatusRequestEntityTooLarge, fmt.Sprintf("requests of subscribers have at most %d bytes", maxRequest))
+		s.answerError(m, http.StatusRequestEntityTooLarge, fmt.Sprintf("messages of subscribers have at most %d bytes", maxRequest))
 	case refusePublish:
 		s.answerError(m, http.StatusForbidden, "subscribers may read changes and nothing else; they can't publish to this subject")
 	case refuseDirect:
@@ -67,8 +67,8 @@ func (s *Server) refuse(m *nats.Msg) {
 	}
 }
 
-// deleteConsumer deletes the consumer that the request names, unless it is durable. Subscribers share a credential, so any of them can
-// ask for any name; but only the client that made a consumer without a durable name knows the random name that it has.
+// deleteConsumer deletes the consumer that the request names, unless it is durable. Subscribers share a credential, so any of
+// them can ask for any name. But only the client that created a consumer without a durable name knows its random name.
 func (s *Server) deleteConsumer(m *nats.Msg) {
 	ctx, cancel := context.WithTimeout(s.life, apiTimeout)
 	defer cancel()
@@ -97,8 +97,8 @@ func (s *Server) deleteConsumer(m *nats.Msg) {
 	}
 }
 
-// refusedCode is the err_code of refusals. JetStream has none for missing permissions; this one is of errors that only their description
-// explains.
+// refusedCode is the err_code of refusals. JetStream has none for missing permissions. This one is of errors that only their
+// description explains.
 const refusedCode = uint16(server.JSStreamInvalidConfigF)
 
 // answerError answers with an error of JetStream's API, which clients also understand as the answer to a publish.
@@ -113,7 +113,8 @@ func (s *Server) answerError(m *nats.Msg, code int, description string) {
 	s.answer(m, &nats.Msg{Data: body})
 }
 
-// answer publishes the answer to the request m. A request that did not come by [requests] can have any reply subject, and gets none.
+// answer publishes the answer to the request m. A request that did not pass [requests] can have any reply subject, and is
+// answered only at an inbox.
 func (s *Server) answer(m, answer *nats.Msg) {
 	if !canAnswer(m.Reply) {
 		return

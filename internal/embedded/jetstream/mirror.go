@@ -35,7 +35,7 @@ func (c Config) mirror() jetstream.StreamConfig {
 		ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge},
 	}
 	stored(&config)
-	config.AllowDirect = false // or clients would ask for single messages in the one way that has no error they all understand
+	config.AllowDirect = false // clients that get single messages then send a request whose refusal all of them understand
 	return config
 }
 
@@ -205,21 +205,28 @@ func (s *Server) lastSequences(ctx context.Context) (log, mirror uint64, err err
 	return logged.LastSeq, mirrored.LastSeq, err
 }
 
-// Lag returns how many changes the mirror still lacks that subscribers read, and how long it has not heard from CHANGES.
-func (s *Server) Lag(ctx context.Context) (changes uint64, silent time.Duration, err error) {
+// Mirror is the state of the copy of CHANGES that subscribers read.
+type Mirror struct {
+	Lag    uint64        // changes that it still lacks
+	Silent time.Duration // since it last heard from CHANGES; negative if it never did
+	Full   bool          // whether subscribers have as many consumers as they may
+}
+
+// Mirror returns the state of the mirror.
+func (s *Server) Mirror(ctx context.Context) (Mirror, error) {
 	stream, err := s.mirrorJS.Stream(ctx, string(Changes))
 	if err != nil {
-		return 0, 0, fmt.Errorf("looking at the mirror of changes: %w", err)
+		return Mirror{}, fmt.Errorf("looking at the mirror of changes: %w", err)
 	}
-	mirror := stream.CachedInfo().Mirror
-	if mirror == nil {
-		return 0, 0, errors.New("looking at the mirror of changes: it mirrors nothing")
+	info := stream.CachedInfo()
+	if info.Mirror == nil {
+		return Mirror{}, errors.New("looking at the mirror of changes: it mirrors nothing")
 	}
 	log, mirrored, err := s.lastSequences(ctx)
 	if err != nil {
-		return 0, 0, err
+		return Mirror{}, err
 	}
-	return log - min(log, mirrored), mirror.Active, nil
+	return Mirror{Lag: log - min(log, mirrored), Silent: info.Mirror.Active, Full: info.State.Consumers >= maxConsumers}, nil
 }
 
 // awaitMirror waits until the mirror has everything, for as long as it moves on.

@@ -49,8 +49,8 @@ const (
 	apiBurst     = 100
 )
 
-// What a refused message is published to if nobody can be answered: subscriberPermissions do not allow it, and the error tells the
-// client what is wrong.
+// A refused message that can't be answered is published to one of these subjects. subscriberPermissions do not allow them, and
+// the error tells the client what is wrong.
 const (
 	refusedReply = "refused.the-reply-subject-must-begin-with._INBOX"
 	refusedSize  = "refused.a-message-of-a-subscriber-has-at-most.8192.bytes" // maxRequest
@@ -185,8 +185,8 @@ func (r *requests) publish(op string, args []string) error {
 	return r.write(op, args, payload)
 }
 
-// maxReply is the longest reply subject of a request that this process answers, in bytes. Longer ones might not fit into the line
-// that the request is replaced by.
+// maxReply is the longest reply subject of a request that this process answers, in bytes. A longer one might not fit into the
+// line that replaces the request.
 const maxReply = 1024
 
 // canAnswer reports whether this process answers a request with this reply subject.
