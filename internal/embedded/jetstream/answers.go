@@ -1,12 +1,14 @@
 package jetstream
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -21,7 +23,7 @@ const (
 	refusePrefix  = "flavorless.refused."
 	refusePublish = refusePrefix + "publish" // a message to any subject
 	refuseRequest = refusePrefix + "request" // a request of JetStream's API
-	refuseDirect  = refusePrefix + "direct"  // a request for a stored message, which is answered by headers
+	refuseMessage = refusePrefix + "message" // a request for messages
 	refuseLarge   = refusePrefix + "large"   // more than maxRequest bytes
 
 	deletePrefix = "flavorless.delete." // and the name of a consumer
@@ -35,7 +37,10 @@ const (
 
 // answerSubscribers answers these requests until the connection is closed.
 func (s *Server) answerSubscribers() error {
-	for subject, answer := range map[string]nats.MsgHandler{refusePrefix + "*": s.refuse, deletePrefix + "*": s.deleteConsumer} {
+	for subject, answer := range map[string]nats.MsgHandler{
+		refusePublish: s.refuse, refuseRequest: s.refuse, refuseLarge: s.refuse,
+		refuseMessage: s.refuseMessage, deletePrefix + "*": s.deleteConsumer,
+	} {
 		sub, err := s.mirror.Subscribe(subject, answer)
 		if err == nil {
 			err = sub.SetPendingLimits(maxUnanswered, maxUnansweredBytes)
@@ -57,13 +62,42 @@ func (s *Server) refuse(m *nats.Msg) {
 		s.answerError(m, http.StatusRequestEntityTooLarge, fmt.Sprintf("messages of subscribers have at most %d bytes", maxRequest))
 	case refusePublish:
 		s.answerError(m, http.StatusForbidden, "subscribers may read changes and nothing else; they can't publish to this subject")
-	case refuseDirect:
-		s.answer(m, &nats.Msg{Header: nats.Header{
-			"Status": {strconv.Itoa(http.StatusForbidden)}, "Description": {"subscribers read changes by a consumer; they can't get single messages"},
-		}})
 	default:
 		s.answerError(m, http.StatusForbidden,
 			"subscribers may read changes and nothing else; of JetStream they can use consumers of the stream "+string(Changes))
+	}
+}
+
+// refuseMessage answers with a status in place of messages. A status is in the first line of the headers, where the client library
+// can't write, so the answer is published by a short connection of its own.
+func (s *Server) refuseMessage(m *nats.Msg) {
+	if !canAnswer(m.Reply) {
+		return
+	}
+	conn, err := s.nats.InProcessConn()
+	if err != nil {
+		return // the server is being stopped
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(apiTimeout))
+	login, err := json.Marshal(map[string]any{
+		"user": s.mirrorUser.Username, "pass": s.mirrorUser.Password, "verbose": false, "pedantic": false, "headers": true,
+	})
+	if err != nil {
+		s.log.Error("a subscriber's request can't be answered", "error", err)
+		return
+	}
+	const status = "NATS/1.0 403 subscribers get messages by consumers of the stream " + string(Changes) + " only, with small requests\r\n\r\n"
+	answers := bufio.NewScanner(conn)
+	answers.Scan() // the server's information about itself
+	_, err = fmt.Fprintf(conn, "CONNECT %s\r\nHPUB %s %d %d\r\n%s\r\nPING\r\n", login, m.Reply, len(status), len(status), status)
+	for err == nil && answers.Scan() && answers.Text() != "PONG" {
+		if text, failed := strings.CutPrefix(answers.Text(), "-ERR "); failed {
+			err = errors.New(text)
+		}
+	}
+	if err != nil {
+		s.log.Warn("a subscriber's request can't be answered", "error", err)
 	}
 }
 

@@ -45,7 +45,7 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 	if _, err := js.CreateConsumer(ctx, "CHANGES", natsjs.ConsumerConfig{Durable: "mine"}); err != nil {
 		t.Fatal(err)
 	}
-	const only, single, large = "subscribers may read changes and nothing else", "can't get single messages", "at most 8192 bytes"
+	const only, messages, large = "subscribers may read changes and nothing else", "get messages by consumers of the stream CHANGES only", "at most 8192 bytes"
 	for name, test := range map[string]struct {
 		call func() error
 		want string
@@ -68,14 +68,14 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 		"purge a stream":   {func() error { return changes.Purge(ctx) }, only},
 		"another stream":   {func() error { _, err := js.Stream(ctx, "UPDATES"); return err }, only},
 		"delete a message": {func() error { return changes.DeleteMsg(ctx, 1) }, only},
-		"get a message":    {func() error { _, err := changes.GetMsg(ctx, 1); return err }, only},
+		"get a message":    {func() error { _, err := changes.GetMsg(ctx, 1); return err }, messages},
 		"get it, old":      {func() error { _, err := old.GetMsg("CHANGES", 1, nats.Context(ctx)); return err }, only},
-		"get it directly":  {func() error { _, err := old.GetMsg("CHANGES", 1, nats.DirectGet(), nats.Context(ctx)); return err }, single},
+		"get it directly":  {func() error { _, err := old.GetMsg("CHANGES", 1, nats.DirectGet(), nats.Context(ctx)); return err }, messages},
 		"get the last": {func() error {
 			_, err := old.GetLastMsg("CHANGES", allChanges, nats.DirectGet(), nats.Context(ctx))
 			return err
-		}, single},
-		"durable consumer":    {func() error { return js.DeleteConsumer(ctx, "CHANGES", "mine") }, "subscribers can't delete durable consumers"},
+		}, messages},
+		"durable consumer":    {func() error { return js.DeleteConsumer(ctx, "CHANGES", "mine") }, "can't delete durable consumers"},
 		"no consumer":         {func() error { return js.DeleteConsumer(ctx, "CHANGES", "nobody") }, "consumer not found"},
 		"consumer of a queue": {func() error { return js.DeleteConsumer(ctx, "UPDATES", "flavorless") }, only},
 		"pause a consumer": {func() error {
@@ -109,8 +109,30 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 	}
 }
 
-// TestSubscribersDeleteTheirConsumers checks that a consumer without a durable name can be deleted, and that a durable one and the
-// stream remain.
+// TestRequestsForMessagesAreRefused checks that the refusal is a status in the first line of the headers, where all client libraries
+// look for it: otherwise some would take the answer for a message.
+func TestRequestsForMessagesAreRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	publish(t, s, jetstream.Changes, change(t, "andy"))
+	large := strings.Repeat("x", 9<<10)
+	for _, request := range []string{
+		`PUB $JS.API.DIRECT.GET.CHANGES _INBOX.a 9` + "\r\n" + `{"seq":1}` + "\r\n",
+		"PUB $JS.API.DIRECT.GET.CHANGES.flavorless.change.v1.created _INBOX.a 0\r\n\r\n",
+		"PUB $JS.API.CONSUMER.MSG.NEXT.UPDATES.flavorless _INBOX.a 1\r\n1\r\n",
+		fmt.Sprintf("PUB $JS.API.CONSUMER.MSG.NEXT.CHANGES.mine _INBOX.a %d\r\n%s\r\n", len(large), large),
+	} {
+		c, r := dial(t, s.Addr())
+		fmt.Fprint(c, hello+"SUB _INBOX.a 1\r\n"+request)
+		answer(t, r, "HMSG _INBOX.a 1 ")
+		if line, err := r.ReadString('\n'); !strings.HasPrefix(line, "NATS/1.0 403 ") {
+			t.Errorf("%.60q is answered %q, %v; want the status 403", request, line, err)
+		}
+	}
+}
+
+// TestSubscribersDeleteTheirConsumers checks that a consumer without a durable name can be deleted, and that a durable one and
+// the stream remain.
 func TestSubscribersDeleteTheirConsumers(t *testing.T) {
 	t.Parallel()
 	s := start(t, t.TempDir())
@@ -225,7 +247,9 @@ func TestNobodyElseAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, subject := range []string{"flavorless.refused.publish", "flavorless.refused.direct", "flavorless.refused.large", "flavorless.delete.x"} {
+	for _, subject := range []string{
+		"flavorless.refused.publish", "flavorless.refused.request", "flavorless.refused.message", "flavorless.refused.large", "flavorless.delete.x",
+	} {
 		if err := inside.PublishRequest(subject, "flavorless.change.v1.created", []byte("body")); err != nil {
 			t.Fatal(err)
 		}

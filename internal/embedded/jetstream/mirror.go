@@ -35,7 +35,6 @@ func (c Config) mirror() jetstream.StreamConfig {
 		ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge},
 	}
 	stored(&config)
-	config.AllowDirect = false // clients that get single messages then send a request whose refusal all of them understand
 	return config
 }
 

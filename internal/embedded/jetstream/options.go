@@ -48,7 +48,7 @@ func subscriberRequests() []string {
 		"$JS.ACK.CHANGES.>",
 		"$JS.FC.CHANGES.>",
 
-		refusePublish, refuseRequest, refuseDirect, refuseLarge, deletePrefix + "*", // see answers.go
+		refusePublish, refuseRequest, refuseMessage, refuseLarge, deletePrefix + "*", // see answers.go
 	}
 }
 

@@ -145,6 +145,9 @@ func (r *requests) publish(op string, args []string) error {
 		if _, err := r.from.Discard(int(size) + len("\r\n")); err != nil {
 			return err
 		}
+		if canAnswer(reply) && asksForMessages(subject) {
+			return r.answer(refuseMessage, reply)
+		}
 		if canAnswer(reply) {
 			return r.answer(refuseLarge, reply)
 		}
@@ -205,12 +208,17 @@ func (r *requests) answeredAt(subject string) string {
 			return subject
 		}
 		return ""
-	case strings.HasPrefix(subject, "$JS.API.DIRECT."):
-		return refuseDirect
+	case asksForMessages(subject):
+		return refuseMessage
 	case strings.HasPrefix(subject, "$JS.API."):
 		return refuseRequest
 	}
 	return refusePublish
+}
+
+// asksForMessages reports whether the answer to a request to subject is messages of a stream.
+func asksForMessages(subject string) bool {
+	return strings.HasPrefix(subject, "$JS.API.DIRECT.") || strings.HasPrefix(subject, "$JS.API.CONSUMER.MSG.NEXT.")
 }
 
 // answer has this process answer a request, of which it needs nothing but the reply subject.

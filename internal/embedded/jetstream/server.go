@@ -89,6 +89,8 @@ type Server struct {
 	readers   *nats.Conn // reads changes for Changes
 	mirror    *nats.Conn // account of subscribers
 
+	mirrorUser *server.User // of mirror
+
 	js       jetstream.JetStream // of house
 	mirrorJS jetstream.JetStream // of mirror
 	topics   map[Stream]*Topic
@@ -210,6 +212,7 @@ func (s *Server) open(ctx context.Context, log *serverLog) error {
 	if err != nil {
 		return err
 	}
+	s.mirrorUser = mirror
 	stored, err := storedStreams(s.config.Dir)
 	if err != nil {
 		return err
