@@ -143,7 +143,7 @@ func FuzzHeaderText(f *testing.F) {
 func FuzzRequests(f *testing.F) {
 	for _, seed := range []string{
 		hello, "sub _INBOX.a 1\r\npub\t$JS.API.INFO _INBOX.a 0\r\n\r\n", "PUB $JS.API.INFO flavorless.change.v1.created 2\r\n{}\r\n",
-		"HPUB $JS.API.INFO x 12 14\r\nNATS/1.0\r\n\r\n{}\r\n", "PUB $JS.API.INFO  _INBOX.a  00\r\n\r\n", "PUB a b c d\r\n", "PUB a -1\r\n", "PUB a 9999999999\r\n",
+		"HPUB $JS.API.INFO x 12 14\r\nNATS/1.0\r\n\r\n{}\r\n", "PUB $JS.API.INFO  _INBOX.a  00\r\n\r\n", "PUB\n", "PUB $JS.API.CONSUMER.CREATE.x 1\r\n0\r\n", "PUB a b c d\r\n", "PUB a -1\r\n", "PUB a 9999999999\r\n",
 		"PUB $JS.API.CONSUMER.CREATE.CHANGES _INBOX.a 60\r\n" + `{"stream_name":"CHANGES","config":{"deliver_subject":"a.b.c"}}` + "\r\n",
 		"PUB $JS.API.STREAM.NAMES _INBOX.a 33\r\n" + `{"subject":"flavorless.change.v1"}` + "\r\n", "PUB a 1\r\nxPUB b c 0\r\n\r\n", strings.Repeat("PING ", 2000) + "\r\n",
 		"PUB $JS.API.STREAM.DELETE.CHANGES _INBOX.a 2\r\n{}\r\n", "PUB $JS.API.CONSUMER.DELETE.CHANGES.x _INBOX.a 0\r\n\r\n",
@@ -169,7 +169,7 @@ func FuzzRequests(f *testing.F) {
 			if numbers := len(args[0]) - 2; len(args) == 3+numbers && !strings.HasPrefix(args[2], "_INBOX.") {
 				t.Errorf("%q is passed on as %q, with a reply elsewhere", sent, line)
 			}
-			if strings.HasPrefix(args[1], "$JS.API.CONSUMER.DELETE.") && len(args) == 4 {
+			if len(args) == 4 && strings.HasPrefix(args[1], "$JS.API.CONSUMER.DELETE.") {
 				t.Errorf("%q is passed on as %q, which the server might answer", sent, line)
 			}
 			n, err := strconv.Atoi(args[len(args)-1])

@@ -258,14 +258,14 @@ const idleConsumer = time.Minute
 // checkConsumer returns the request for a consumer as the server may get it. It makes a consumer, or finds the very same one:
 // subscribers share a credential, and none may change what another gets. A consumer that pushes anywhere but to an inbox
 // pushes to a subject for which the server refuses it. One that may leave more unacknowledged, or have more requests waiting,
-// than the server should keep in memory is given the limit, because client libraries ask for more by default. The server refuses a
-// body that is not such a request.
+// than the server should keep in memory is given the limit, because client libraries ask for more by default. A body
+// that is not such a request is replaced by one that the server refuses.
 func checkConsumer(payload []byte) []byte {
 	var request server.CreateConsumerRequest
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.DisallowUnknownFields() // as the server does
 	if err := d.Decode(&request); err != nil || d.More() {
-		return []byte("{}")
+		return []byte("{")
 	}
 	request.Action = server.ActionCreate
 	c := &request.Config
@@ -281,7 +281,7 @@ func checkConsumer(payload []byte) []byte {
 	}
 	checked, err := json.Marshal(request)
 	if err != nil {
-		return []byte("{}")
+		return []byte("{")
 	}
 	return checked
 }
