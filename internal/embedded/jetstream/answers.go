@@ -29,7 +29,7 @@ const (
 	deletePrefix = "flavorless.delete." // and the name of a consumer
 )
 
-// Limits of requests that wait for this process. Beyond, requests are dropped, and their clients time out.
+// Limits of requests that wait for this process. When as many wait, further ones are dropped, and their clients time out.
 const (
 	maxUnanswered      = 10_000
 	maxUnansweredBytes = 8 << 20
@@ -68,8 +68,8 @@ func (s *Server) refuse(m *nats.Msg) {
 	}
 }
 
-// refuseMessage answers with a status in place of messages. A status is in the first line of the headers, where the client library
-// can't write, so the answer is published by a short connection of its own.
+// refuseMessage answers with a status instead of messages. A status is in the first line of the headers, which the NATS client
+// can't set, so the answer is published by a short connection of its own.
 func (s *Server) refuseMessage(m *nats.Msg) {
 	if !canAnswer(m.Reply) {
 		return
