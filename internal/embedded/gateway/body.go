@@ -25,8 +25,9 @@ type body struct {
 	read   int64
 	want   int64 // the least and the greatest length; negative if it is not to be checked
 	most   int64
-	excess error // the answer to more
-	look   int64 // when so much was read, the disk is looked at
+	excess error  // the answer to more
+	look   int64  // when so much was read, the disk is looked at
+	atEnd  func() // called before the end is reported, if not nil
 }
 
 // checkedBody is a body that the server verifies against a checksum at its end. The backend asks for that by type.
@@ -36,11 +37,11 @@ type checkedBody struct {
 }
 
 // body wraps a request's. Its reader gets an error if fewer or more bytes come than were announced, if any number was.
-func (s *store) body(bucket string, r io.Reader, length *int64) io.Reader {
+func (s *store) body(bucket string, r io.Reader, length *int64, atEnd func()) io.Reader {
 	if r == nil {
 		return nil
 	}
-	b := body{Reader: r, store: s, bucket: bucket, want: -1, most: -1, excess: errTooMuch, look: roomEvery}
+	b := body{Reader: r, store: s, bucket: bucket, want: -1, most: -1, excess: errTooMuch, look: roomEvery, atEnd: atEnd}
 	if length != nil {
 		b.want, b.most = *length, *length
 	}
@@ -83,6 +84,9 @@ func (b *body) Read(p []byte) (int, error) {
 			drain(b.Reader)
 			return n, errFull
 		}
+	}
+	if errors.Is(err, io.EOF) && b.atEnd != nil {
+		b.atEnd()
 	}
 	return n, err //nolint:wrapcheck // the backend looks at what kind it is
 }

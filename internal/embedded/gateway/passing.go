@@ -31,7 +31,7 @@ func (s *store) CreateMultipartUpload(ctx context.Context, in s3response.CreateM
 	if strings.HasSuffix(*in.Key, "/") {
 		return s3response.InitiateMultipartUploadResult{}, errFolderData
 	}
-	if err := s.checkPlace(*in.Bucket, *in.Key); err != nil {
+	if err := s.admitPlace(*in.Bucket, *in.Key); err != nil {
 		return s3response.InitiateMultipartUploadResult{}, err
 	}
 	if err := s.fits(ctx, *in.Bucket, nil); err != nil {
@@ -158,6 +158,12 @@ func (s *store) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (*s3
 	if err := s.admitVersion(ctx, in.Bucket, in.Key, in.VersionId, writing); err != nil {
 		return nil, err
 	}
+	defer s.keys.lockKey(*in.Bucket, *in.Key)()
+	return s.delete(ctx, in)
+}
+
+// delete deletes an object whose key the caller has locked, and the folders that are empty then.
+func (s *store) delete(ctx context.Context, in *s3.DeleteObjectInput) (*s3.DeleteObjectOutput, error) {
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
 	out, err := s.posix.DeleteObject(ctx, &inner)

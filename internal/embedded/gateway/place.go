@@ -34,7 +34,18 @@ func conflict(code, key, other string) error {
 			"Use another key, or delete the other object first.", key, other)}
 }
 
-// checkPlace returns Conflict if another object is in the way of the key.
+// admitPlace returns a conflict if another object is in the way of the key. It removes an empty folder that a crash or a failed
+// upload has left there.
+func (s *store) admitPlace(bucket, key string) error {
+	defer s.keys.lockKey(bucket, key)()
+	if info, err := s.files.Stat(path.Join(bucket, key)); err == nil && info.IsDir() && !s.isMarker(bucket, key) {
+		_ = s.files.Remove(path.Join(bucket, key)) // a folder that is not empty stays, and is found below
+	}
+	return s.checkPlace(bucket, key)
+}
+
+// checkPlace returns a conflict if another object, or a folder, is in the way of the key. The caller has locked the key, and
+// the result holds for as long.
 func (s *store) checkPlace(bucket, key string) error {
 	name := strings.TrimSuffix(key, "/")
 	info, err := s.files.Stat(path.Join(bucket, name))
@@ -47,9 +58,6 @@ func (s *store) checkPlace(bucket, key string) error {
 		}
 	case err != nil: // there is nothing yet
 	case info.IsDir() && name == key:
-		if !s.isMarker(bucket, key) && s.files.Remove(path.Join(bucket, key)) == nil {
-			return nil // an empty folder that an upload has left which failed
-		}
 		return conflict("ExistingObjectIsDirectory", key, fmt.Sprintf("the folder %q", name+"/"))
 	case !info.IsDir() && name != key:
 		return conflict("ObjectParentIsFile", key, fmt.Sprintf("the object %q", name))
@@ -64,7 +72,7 @@ func (s *store) isMarker(bucket, key string) bool {
 }
 
 // inTheWay returns the answer to a key whose path was needed for another one at the same time, and the error itself if that
-// is not what it says. versitygw says so for every error of a folder.
+// is not what it says. versitygw says so for every error of a folder. The caller has locked the key.
 func (s *store) inTheWay(bucket, key string, err error) error {
 	says := func(target error) bool { return errors.Is(err, target) }
 	if !slices.ContainsFunc([]error{
@@ -79,7 +87,8 @@ func (s *store) inTheWay(bucket, key string, err error) error {
 	return errPlaceLost
 }
 
-// prune removes the folders of a key that hold nothing, which a failed upload has left.
+// prune removes the folders of a key that hold nothing, which a failed upload has left. The caller has locked the key, so that
+// none of the folders can become an object meanwhile.
 func (s *store) prune(bucket, key string) {
 	for at := path.Dir(strings.TrimSuffix(key, "/")); at != "." && !s.isMarker(bucket, at); at = path.Dir(at) {
 		if s.files.Remove(path.Join(bucket, at)) != nil {

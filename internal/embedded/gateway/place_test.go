@@ -143,3 +143,24 @@ func TestMoreMetadataThanTheFileSystemKeeps(t *testing.T) {
 		t.Errorf("tags: %v, %v", out, err)
 	}
 }
+
+// TestCompletingAgainWhereAFolderIs answers that the upload is gone: its object was deleted, and the folder is another key's.
+func TestCompletingAgainWhereAFolderIs(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	complete := e.parts(t, "uploads/a", []byte("x"))
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: complete.Key}); err != nil {
+		t.Fatal(err)
+	}
+	e.put(t, "uploads/a/b.csv", "x")
+	announced := len(e.all())
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); status(err) != 404 && status(err) != 409 {
+		t.Errorf("completing again: %v, want 404 or 409", err)
+	}
+	if got := e.all()[announced:]; len(got) > 0 {
+		t.Errorf("announced: %v", got)
+	}
+}

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,7 +47,7 @@ type store struct {
 	sync           bool
 	log            *slog.Logger
 
-	keys        stripes // held from an object's stamp until it has its name
+	keys        stripes // held by lockKey from when an object was received until it has its name, and while it is deleted
 	completions stripes // held while a multipart upload is being completed
 }
 
@@ -137,14 +140,47 @@ func unavailable(why string) error {
 // stripes are locks by name. Different names may share one, which costs a wait and nothing else.
 type stripes struct {
 	seed  maphash.Seed
-	locks [256]sync.Mutex
+	locks [256]sync.RWMutex
 }
 
 func newStripes() stripes { return stripes{seed: maphash.MakeSeed()} }
 
+// index returns which lock belongs to a name.
+func (s *stripes) index(name string) int {
+	return int(maphash.String(s.seed, name) % uint64(len(s.locks))) //nolint:gosec // less than 256
+}
+
 // lock waits for its turn with a name, and returns what ends it.
 func (s *stripes) lock(name string) (unlock func()) {
-	l := &s.locks[maphash.String(s.seed, name)%uint64(len(s.locks))]
+	l := &s.locks[s.index(name)]
 	l.Lock()
 	return l.Unlock
+}
+
+// lockKey locks the path of a key for one writer, and the folders above it for all writers that need them as folders. So a key
+// "a" and a key "a/b" are never stored or deleted at the same time, but "a/b" and "a/c" are. It returns what unlocks the path.
+func (s *stripes) lockKey(bucket, key string) (unlock func()) {
+	own := path.Join(bucket, key)
+	alone := map[int]bool{}
+	for folder := path.Dir(own); len(folder) > len(bucket); folder = path.Dir(folder) {
+		alone[s.index(folder)] = false
+	}
+	alone[s.index(own)] = true
+	order := slices.Sorted(maps.Keys(alone)) // the same for all writers, so that they can't wait for each other in a circle
+	for _, i := range order {
+		if alone[i] {
+			s.locks[i].Lock()
+		} else {
+			s.locks[i].RLock()
+		}
+	}
+	return func() {
+		for _, i := range order {
+			if alone[i] {
+				s.locks[i].Unlock()
+			} else {
+				s.locks[i].RUnlock()
+			}
+		}
+	}
 }

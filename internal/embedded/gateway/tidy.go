@@ -76,7 +76,7 @@ func (g *Gateway) Remove(ctx context.Context, bucket, key, upload string) error 
 
 // remove keeps writers of the key out while it looks and deletes.
 func (s *store) remove(ctx context.Context, bucket, key, upload string) (gone bool, err error) {
-	defer s.keys.lock(bucket + "/" + key)()
+	defer s.keys.lockKey(bucket, key)()
 	is, err := s.identify(bucket, key)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, meta.ErrNoSuchKey) || errors.Is(err, fs.ErrInvalid) {
 		return false, nil
@@ -84,7 +84,7 @@ func (s *store) remove(ctx context.Context, bucket, key, upload string) (gone bo
 	if err != nil || is.UploadID() != upload {
 		return false, err
 	}
-	if _, err := s.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key}); err != nil {
+	if _, err := s.delete(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key}); err != nil {
 		return false, fmt.Errorf("deleting %s: %w", path.Join(bucket, key), err)
 	}
 	return true, nil

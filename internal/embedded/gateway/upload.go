@@ -27,7 +27,8 @@ type upload struct {
 	store       *store
 	bucket, key string
 	tags        map[string]string // set with the staged file, so that they can't fail once it has its name
-	unlock      func()            // set from the stamp on
+	unlock      func()            // set while the key is locked
+	staged      bool              // stage has succeeded
 	size        int64
 	mtime       time.Time
 }
@@ -38,21 +39,25 @@ func (s *store) begin(bucket, key string) *upload {
 	return &upload{store: s, bucket: strings.Clone(bucket), key: strings.Clone(key)}
 }
 
-// stage is called with the complete staged file, just before it is moved to its name.
+// stage is called with the complete staged file, just before it is moved to its name. It locks the key, also if it fails.
 func (u *upload) stage(f *os.File) error {
+	var err error
 	if u.store.sync { // else a crash of the machine could leave a name for bytes that never arrived
-		if err := f.Sync(); err != nil {
-			return fmt.Errorf("syncing %s: %w", u.key, err)
-		}
+		err = f.Sync()
+	}
+	u.lock()
+	if err != nil {
+		return fmt.Errorf("syncing %s: %w", u.key, err)
+	}
+	if err := u.store.checkPlace(u.bucket, u.key); err != nil {
+		return err
 	}
 	info, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("staging %s: %w", u.key, err)
 	}
-	unlock := u.store.keys.lock(u.bucket + "/" + u.key)
 	staged, err := filepath.Rel(u.store.root, f.Name())
 	if err != nil {
-		unlock()
 		return fmt.Errorf("staging %s: %w", u.key, err)
 	}
 	mtime, err := u.store.clock.stamp(u.store.files, staged)
@@ -60,10 +65,9 @@ func (u *upload) stage(f *os.File) error {
 		err = u.prepare(f)
 	}
 	if err != nil {
-		unlock()
 		return err
 	}
-	u.unlock, u.size, u.mtime = unlock, info.Size(), mtime
+	u.staged, u.size, u.mtime = true, info.Size(), mtime
 	return nil
 }
 
@@ -88,13 +92,47 @@ func (u *upload) prepare(f *os.File) error {
 	return nil
 }
 
-func (u *upload) staged() bool { return u.unlock != nil }
+// lock keeps all others from writing the key, and keys that need its path, until release.
+func (u *upload) lock() {
+	if u.unlock == nil {
+		u.unlock = u.store.keys.lockKey(u.bucket, u.key)
+	}
+}
 
 // release lets the next writer of the key go on.
 func (u *upload) release() {
 	if u.unlock != nil {
 		u.unlock()
+		u.unlock = nil
 	}
+}
+
+// published returns an error unless the object has its name. versitygw reports success, and drops the staged file, if there is a
+// folder with that name.
+func (u *upload) published() error {
+	info, err := u.store.files.Stat(u.path())
+	if err == nil && info.IsDir() {
+		return s3err.GetAPIError(s3err.ErrExistingObjectIsDirectory)
+	}
+	if err != nil {
+		return fmt.Errorf("looking for the stored object: %w", err)
+	}
+	return nil
+}
+
+// failed returns the answer to an upload that could not be published, and removes what it has left.
+func (u *upload) failed(ctx context.Context, err error) error {
+	u.lock()
+	defer u.release()
+	s := u.store
+	if beside, ok := s.meta.(sidecar); ok && u.staged {
+		if info, missing := s.files.Stat(u.path()); missing == nil && info.IsDir() { // not a marker: stage has looked
+			_ = beside.DeleteAttributes(s.at(u.bucket), u.key) // else the folder would be taken for a marker
+		}
+	}
+	err = s.inTheWay(u.bucket, u.key, err)
+	s.prune(u.bucket, u.key)
+	return s.fail(ctx, err)
 }
 
 // path is where the object is once it has its name, below the objects' folder.
@@ -159,7 +197,8 @@ func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3respon
 		return s3response.PutObjectOutput{}, err
 	}
 	u := s.begin(*in.Bucket, *in.Key)
-	in.Body = s.body(u.bucket, in.Body, length)
+	defer u.release()
+	in.Body = s.body(u.bucket, in.Body, length, u.lock) // what comes next is to create the folders of the key
 	if b, ok := in.Body.(*body); ok && isForm(ctx) { // more than the form has room for, without its end
 		b.most, b.excess = aws.ToInt64(in.ContentLength), errMalformedForm
 	}
@@ -175,12 +214,13 @@ func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3respon
 	}
 	in.Tagging = nil
 	out, err := s.posix.PutObjectWithPostFunc(ctx, in, u.stage)
-	u.release()
-	if err != nil {
-		err = s.inTheWay(u.bucket, u.key, err)
-		s.prune(u.bucket, u.key)
-		return s3response.PutObjectOutput{}, s.fail(ctx, err)
+	if err == nil {
+		err = u.published()
 	}
+	if err != nil {
+		return s3response.PutObjectOutput{}, u.failed(ctx, err)
+	}
+	u.release()
 	if err := u.settle(ctx, out.ETag); err != nil {
 		return s3response.PutObjectOutput{}, err
 	}
@@ -189,6 +229,11 @@ func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3respon
 
 // putFolder stores a folder marker. It has no time of its own, and is not announced.
 func (s *store) putFolder(ctx context.Context, u *upload, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	u.lock()
+	defer u.release()
+	if err := s.checkPlace(u.bucket, u.key); err != nil {
+		return s3response.PutObjectOutput{}, err
+	}
 	before := s.isMarker(u.bucket, u.key)
 	out, err := s.posix.PutObject(ctx, in)
 	if err == nil {
@@ -218,7 +263,7 @@ func (s *store) admitObject(ctx context.Context, in s3response.PutObjectInput, l
 	if strings.HasSuffix(*in.Key, "/") && in.ContentLength != nil && *in.ContentLength != 0 {
 		return errFolderData
 	}
-	if err := s.checkPlace(*in.Bucket, *in.Key); err != nil {
+	if err := s.admitPlace(*in.Bucket, *in.Key); err != nil {
 		return err
 	}
 	return s.fits(ctx, *in.Bucket, length)
@@ -236,7 +281,7 @@ func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Upl
 	}
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
-	inner.Body = s.body(*in.Bucket, in.Body, in.ContentLength)
+	inner.Body = s.body(*in.Bucket, in.Body, in.ContentLength, nil)
 	out, err := s.posix.UploadPart(context.WithoutCancel(ctx), &inner)
 	return out, s.fail(ctx, err)
 }
@@ -255,7 +300,7 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 		return s3response.CompleteMultipartUploadResult{}, "", s3err.GetAPIError(s3err.ErrMalformedXML)
 	}
 	defer s.completions.lock(*in.UploadId)()
-	if err := s.checkPlace(*in.Bucket, *in.Key); err != nil {
+	if err := s.admitPlace(*in.Bucket, *in.Key); err != nil {
 		return s3response.CompleteMultipartUploadResult{}, "", err
 	}
 	size := s.sizeOfParts(in)
@@ -266,27 +311,37 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
 	left := len(in.MultipartUpload.Parts)
+	var blocked error
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	out, version, err := s.posix.CompleteMultipartUploadWithCopy(ctx, &inner, func(part, object *os.File) (bool, error) {
-		if err := appendPart(object, part); err != nil {
+		err := appendPart(object, part)
+		if left--; left > 0 {
 			return true, err
 		}
-		if left--; left > 0 {
-			return true, nil
+		if err == nil {
+			err = u.stage(object)
 		}
-		return true, u.stage(object)
+		u.lock() // after an error, versitygw goes on by other means
+		if blocked = s.checkPlace(u.bucket, u.key); blocked != nil {
+			stop() // before it writes attributes, which would be those of the folder that is in the way
+		}
+		return true, err
 	})
-	u.release()
+	if blocked != nil {
+		err = blocked
+	}
 	if err != nil {
-		err = s.inTheWay(u.bucket, u.key, err)
-		s.prune(u.bucket, u.key)
-		return s3response.CompleteMultipartUploadResult{}, "", s.fail(ctx, err)
+		return s3response.CompleteMultipartUploadResult{}, "", u.failed(ctx, err)
 	}
 	out.Bucket = in.Bucket
-	if !u.staged() {
-		if err := u.find(left < len(in.MultipartUpload.Parts)); err != nil {
+	if !u.staged {
+		if err := u.find(*in.UploadId, left < len(in.MultipartUpload.Parts)); err != nil {
+			u.release()
 			return s3response.CompleteMultipartUploadResult{}, "", s.fail(ctx, err)
 		}
 	}
+	u.release()
 	if err := u.settle(ctx, *out.ETag); err != nil {
 		return s3response.CompleteMultipartUploadResult{}, "", err
 	}
@@ -324,8 +379,8 @@ func appendPart(whole, part *os.File) error {
 
 // find takes the identity from the disk, for a completion that did not stamp a staged file: mostly a repeated one. If
 // this one assembled the object, by other means than ours, it is stamped where it is.
-func (u *upload) find(assembled bool) error {
-	defer u.store.keys.lock(u.bucket + "/" + u.key)()
+func (u *upload) find(id string, assembled bool) error {
+	u.lock()
 	if assembled {
 		if _, err := u.store.clock.stamp(u.store.files, u.path()); err != nil {
 			return err
@@ -334,6 +389,9 @@ func (u *upload) find(assembled bool) error {
 	info, err := u.store.files.Stat(u.path())
 	if err != nil {
 		return fmt.Errorf("looking for the completed object: %w", err)
+	}
+	if info.IsDir() { // the object was deleted, and others were stored below its name
+		return s3err.GetNoSuchUploadErr(id)
 	}
 	u.size, u.mtime = info.Size(), info.ModTime()
 	return nil
