@@ -199,7 +199,7 @@ func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3respon
 	u := s.begin(*in.Bucket, *in.Key)
 	defer u.release()
 	in.Body = s.body(u.bucket, in.Body, length, u.lock) // what comes next is to create the folders of the key
-	if b, ok := in.Body.(*body); ok && isForm(ctx) { // more than the form has room for, without its end
+	if b, ok := in.Body.(*body); ok && isForm(ctx) {    // more than the form has room for, without its end
 		b.most, b.excess = aws.ToInt64(in.ContentLength), errMalformedForm
 	}
 	in.ContentEncoding = withoutChunks(in.ContentEncoding)
