@@ -437,13 +437,19 @@ func md5Header(body string) map[string]string {
 // form is a browser's, with a policy that allows every field, signed by the uploader at that time.
 func form(t testing.TB, fields map[string]string, at time.Time, content string) request {
 	t.Helper()
+	return formFor(t, fields, at, content)
+}
+
+// formFor is form with more conditions in the policy.
+func formFor(t testing.TB, fields map[string]string, at time.Time, content string, more ...any) request {
+	t.Helper()
 	day := at.UTC().Format("20060102")
 	all := map[string]string{
 		"x-amz-algorithm": "AWS4-HMAC-SHA256", "x-amz-credential": uploader.AccessKey + "/" + day + "/us-east-1/s3/aws4_request",
 		"x-amz-date": at.UTC().Format("20060102T150405Z"),
 	}
 	maps.Copy(all, fields)
-	conditions := []any{map[string]string{"bucket": bucket}}
+	conditions := append([]any{map[string]string{"bucket": bucket}}, more...)
 	for name := range all {
 		conditions = append(conditions, []string{"starts-with", "$" + strings.ToLower(name), ""})
 	}

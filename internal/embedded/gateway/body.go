@@ -25,9 +25,9 @@ type body struct {
 	read   int64
 	want   int64 // the least and the greatest length; negative if it is not to be checked
 	most   int64
-	excess error  // the answer to more
-	look   int64  // when so much was read, the disk is looked at
-	atEnd  func() // called before the end is reported, if not nil
+	excess error                  // the answer to more
+	look   int64                  // when so much was read, the disk is looked at
+	atEnd  func(read int64) error // called before the end is reported, if not nil
 }
 
 // checkedBody is a body that the server verifies against a checksum at its end. The backend asks for that by type.
@@ -37,7 +37,7 @@ type checkedBody struct {
 }
 
 // body wraps a request's. Its reader gets an error if fewer or more bytes come than were announced, if any number was.
-func (s *store) body(bucket string, r io.Reader, length *int64, atEnd func()) io.Reader {
+func (s *store) body(bucket string, r io.Reader, length *int64, atEnd func(read int64) error) io.Reader {
 	if r == nil {
 		return nil
 	}
@@ -86,7 +86,9 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 	}
 	if errors.Is(err, io.EOF) && b.atEnd != nil {
-		b.atEnd()
+		if refused := b.atEnd(b.read); refused != nil {
+			return n, refused
+		}
 	}
 	return n, err //nolint:wrapcheck // the backend looks at what kind it is
 }

@@ -23,7 +23,7 @@ func TestAFormUploadIsAnnounced(t *testing.T) {
 		defer resp.Body.Close()
 		return resp.StatusCode
 	}
-	for _, cut := range []int{1, 2, 10, 40, 64, 70, 90, 95, 100, 130, 200} {
+	for _, cut := range []int{1, 3, 10, 40, 64, 70, 90, 95, 100, 130, 200} {
 		if got := send("person,flavor\nandy,vanilla\n", cut); got != 400 {
 			t.Errorf("a form without its last %d bytes: status %d, want 400", cut, got)
 		}
@@ -116,4 +116,86 @@ func (e *env) form(t *testing.T, key, content string, cut int) *http.Response {
 		t.Fatal(err)
 	}
 	return resp
+}
+
+// TestHowFormsMayBeWritten covers what RFC 2046 and browsers allow. Only the file is stored.
+func TestHowFormsMayBeWritten(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	const end = "\r\n--xyz--\r\n"
+	field := func(name, value string) string {
+		return "\r\n--xyz\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value
+	}
+	for name, test := range map[string]struct {
+		change func(body string) string
+		status int
+	}{
+		"a submit button": {func(b string) string { return strings.TrimSuffix(b, end) + field("submit", "Upload") + end }, 204},
+		"several fields": {func(b string) string {
+			return strings.TrimSuffix(b, end) + field("a", "1") + field("key", "other") + field("b", "2") + end
+		}, 204},
+		"a field with a long value": {func(b string) string {
+			return strings.TrimSuffix(b, end) + field("a", strings.Repeat("a\r\n", 10_000)) + end
+		}, 204},
+		"a second file": {func(b string) string {
+			return strings.TrimSuffix(b, end) + field("file\"; filename=\"g", "second") + end
+		}, 400},
+		"a second file of other case": {func(b string) string { return strings.TrimSuffix(b, end) + field("File", "second") + end }, 400},
+		"no line end at the end":      {func(b string) string { return strings.TrimSuffix(b, "\r\n") }, 204},
+		"a preamble":                  {func(b string) string { return "This is a form.\r\n\r\n" + b }, 204},
+		"an epilogue":                 {func(b string) string { return b + "This was a form.\r\n" }, 204},
+		"space behind boundaries":     {func(b string) string { return strings.ReplaceAll(b, "--xyz\r\n", "--xyz \t\r\n") }, 204},
+		"space behind the last one":   {func(b string) string { return strings.TrimSuffix(b, "\r\n") + " \r\n" }, 204},
+		"other headers": {func(b string) string {
+			return strings.ReplaceAll(b, "Content-Disposition", "Content-Type: text/plain\r\ncontent-disposition")
+		}, 204},
+		"no end":                       {func(b string) string { return strings.TrimSuffix(b, end) }, 400},
+		"no end after a field":         {func(b string) string { return strings.TrimSuffix(b, end) + field("submit", "Upload") }, 400},
+		"no end but another delimiter": {func(b string) string { return strings.TrimSuffix(b, "--\r\n") + "\r\n" }, 400},
+		"too much behind the file": {func(b string) string {
+			return strings.TrimSuffix(b, end) + field("a", strings.Repeat("a", 200_000)) + end
+		}, 400},
+		"no file": {func(b string) string {
+			return b[:strings.Index(b, "--xyz\r\nContent-Disposition: form-data; name=\"file\"")] + "--xyz--\r\n"
+		}, 400},
+	} {
+		for _, content := range []string{"person,flavor\r\nandy,vanilla\r\n", "", "\r\n--xy\r\n", "\r\n--xyzz\r\n"} {
+			r := form(t, map[string]string{"key": "uploads/form.csv"}, time.Now(), content)
+			r.body = test.change(r.body)
+			before := len(e.all())
+			got := e.ask(t, r)
+			if got.status != test.status {
+				t.Errorf("%s: %s %s, want %d", name, got, got.body, test.status)
+			}
+			if announced := len(e.all()) > before; announced != (test.status == 204) {
+				t.Errorf("%s: announced: %v", name, announced)
+			}
+			if test.status == 204 {
+				if stored := e.get(t, "uploads/form.csv"); stored != content {
+					t.Errorf("%s: stored %q, want %q", name, stored, content)
+				}
+			}
+		}
+	}
+	// A folder marker, which holds no data, may have a field behind it as well.
+	r := form(t, map[string]string{"key": "uploads/folder/"}, time.Now(), "")
+	r.body = strings.TrimSuffix(r.body, end) + field("submit", "Upload") + end
+	if got := e.ask(t, r); got.status != 204 {
+		t.Errorf("a marker: %s %s, want 204", got, got.body)
+	}
+}
+
+// TestTheSizeOfAFormsFile is that of the file, without the fields behind it.
+func TestTheSizeOfAFormsFile(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for size, want := range map[int]int{9: 400, 10: 204, 20: 204, 21: 400, 5000: 400} {
+		for _, behind := range []string{"", "\r\n--xyz\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\n" + strings.Repeat("x", 50)} {
+			r := formFor(t, map[string]string{"key": "uploads/form.csv"}, time.Now(), strings.Repeat("a", size), []any{"content-length-range", 10, 20})
+			r.body = strings.TrimSuffix(r.body, "\r\n--xyz--\r\n") + behind + "\r\n--xyz--\r\n"
+			if got := e.ask(t, r); got.status != want || want == 400 && !strings.HasPrefix(got.code, "EntityToo") {
+				t.Errorf("%d bytes, %d behind them: %s, want %d", size, len(behind), got, want)
+			}
+		}
+	}
 }

@@ -160,7 +160,7 @@ func checkRequest(c fiber.Ctx) error {
 	if about == anObject && !utils.IsObjectNameValid(key) {
 		return checkKey(key)
 	}
-	if err := boundForm(c); err != nil {
+	if err := rewriteForm(c); err != nil {
 		return err
 	}
 	return checkChunks(c)

@@ -188,9 +188,13 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 // put stores an object.
 func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
 	length := in.ContentLength
-	if isForm(ctx) {
+	form := isForm(ctx)
+	if form {
 		length = nil // the form's, not the object's
 		openForm(ctx)
+		if strings.HasSuffix(aws.ToString(in.Key), "/") && isEmpty(in.Body) {
+			in.ContentLength = new(int64)
+		}
 	}
 	if err := s.admitObject(ctx, in, length); err != nil {
 		drain(in.Body)
@@ -198,9 +202,18 @@ func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3respon
 	}
 	u := s.begin(*in.Bucket, *in.Key)
 	defer u.release()
-	in.Body = s.body(u.bucket, in.Body, length, u.lock) // what comes next is to create the folders of the key
-	if b, ok := in.Body.(*body); ok && isForm(ctx) {    // more than the form has room for, without its end
+	in.Body = s.body(u.bucket, in.Body, length, func(read int64) error {
+		if err := checkSize(ctx, read); err != nil {
+			return err
+		}
+		u.lock() // versitygw creates the folders of the key next
+		return nil
+	})
+	if b, ok := in.Body.(*body); ok && form { // more than the form has room for, or its policy allows
 		b.most, b.excess = aws.ToInt64(in.ContentLength), errMalformedForm
+		if err := checkSize(ctx, b.most+1); err != nil {
+			b.excess = err
+		}
 	}
 	in.ContentEncoding = withoutChunks(in.ContentEncoding)
 	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
