@@ -335,3 +335,46 @@ func TestMetadataBesideTheObjects(t *testing.T) {
 		t.Errorf("content = %q", got)
 	}
 }
+
+// TestChecksumsOfUndeclaredAlgorithms are refused when an upload is completed: nothing could verify them.
+func TestChecksumsOfUndeclaredAlgorithms(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	wrong := "AAAAAA=="
+	for _, declared := range []types.ChecksumAlgorithm{"", types.ChecksumAlgorithmCrc32, types.ChecksumAlgorithmSha256} {
+		for name, set := range map[types.ChecksumAlgorithm]func(*s3.CompleteMultipartUploadInput){
+			types.ChecksumAlgorithmCrc32:     func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC32 = &wrong },
+			types.ChecksumAlgorithmCrc32c:    func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC32C = &wrong },
+			types.ChecksumAlgorithmCrc64nvme: func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC64NVME = aws.String("AAAAAAAAAAA=") },
+			types.ChecksumAlgorithmSha1: func(in *s3.CompleteMultipartUploadInput) {
+				in.ChecksumSHA1 = aws.String("2jmj7l5rSw0yVb/vlWAYkK/YBwk=")
+			},
+			types.ChecksumAlgorithmSha256: func(in *s3.CompleteMultipartUploadInput) {
+				in.ChecksumSHA256 = aws.String("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
+			},
+		} {
+			key := "uploads/" + string(declared) + "-" + string(name) + ".csv"
+			mp, err := e.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, ChecksumAlgorithm: declared})
+			if err != nil {
+				t.Fatal(err)
+			}
+			part, err := e.s3.UploadPart(t.Context(), &s3.UploadPartInput{
+				Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader([]byte("x")), ChecksumAlgorithm: declared,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := &s3.CompleteMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{
+				ETag: part.ETag, PartNumber: aws.Int32(1), ChecksumCRC32: part.ChecksumCRC32, ChecksumSHA256: part.ChecksumSHA256,
+			}}}}
+			set(in)
+			if _, err := e.s3.CompleteMultipartUpload(t.Context(), in); status(err) != 400 || code(err) != "BadDigest" && code(err) != "InvalidRequest" {
+				t.Errorf("declared %q, sent %q: %v, want 400", declared, name, err)
+			}
+			in.ChecksumCRC32, in.ChecksumCRC32C, in.ChecksumCRC64NVME, in.ChecksumSHA1, in.ChecksumSHA256 = nil, nil, nil, nil, nil
+			if _, err := e.s3.CompleteMultipartUpload(t.Context(), in); err != nil {
+				t.Errorf("declared %q, sent none: %v", declared, err)
+			}
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,7 +18,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 )
@@ -313,6 +316,9 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 		return s3response.CompleteMultipartUploadResult{}, "", s3err.GetAPIError(s3err.ErrMalformedXML)
 	}
 	defer s.completions.lock(*in.UploadId)()
+	if err := s.checkAlgorithm(in); err != nil {
+		return s3response.CompleteMultipartUploadResult{}, "", s.fail(ctx, err)
+	}
 	if err := s.admitPlace(*in.Bucket, *in.Key); err != nil {
 		return s3response.CompleteMultipartUploadResult{}, "", err
 	}
@@ -359,6 +365,37 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 		return s3response.CompleteMultipartUploadResult{}, "", err
 	}
 	return out, version, nil
+}
+
+// checkAlgorithm returns an error if a completion has a checksum of the whole object, of an algorithm that was not declared when the
+// upload was created. versitygw ignores such a checksum.
+func (s *store) checkAlgorithm(in *s3.CompleteMultipartUploadInput) error {
+	upload := path.Join(partsFolder(*in.Key), *in.UploadId)
+	if _, err := s.files.Stat(path.Join(*in.Bucket, upload)); err != nil {
+		return nil // it was completed before, or there is no such upload
+	}
+	var declared s3response.Checksum
+	stored, err := s.meta.RetrieveAttribute(nil, s.at(*in.Bucket), upload, checksumsAttribute)
+	if err == nil {
+		err = json.Unmarshal(stored, &declared)
+	}
+	if err != nil && !errors.Is(err, meta.ErrNoSuchKey) {
+		return fmt.Errorf("reading the checksum algorithm of an upload: %w", err)
+	}
+	for algorithm, value := range map[types.ChecksumAlgorithm]*string{
+		types.ChecksumAlgorithmCrc32: in.ChecksumCRC32, types.ChecksumAlgorithmCrc32c: in.ChecksumCRC32C,
+		types.ChecksumAlgorithmCrc64nvme: in.ChecksumCRC64NVME, types.ChecksumAlgorithmMd5: in.ChecksumMD5,
+		types.ChecksumAlgorithmSha1: in.ChecksumSHA1, types.ChecksumAlgorithmSha256: in.ChecksumSHA256,
+		types.ChecksumAlgorithmSha512: in.ChecksumSHA512, types.ChecksumAlgorithmXxhash3: in.ChecksumXXHASH3,
+		types.ChecksumAlgorithmXxhash64: in.ChecksumXXHASH64, types.ChecksumAlgorithmXxhash128: in.ChecksumXXHASH128,
+	} {
+		if value != nil && algorithm != declared.Algorithm {
+			return s3err.APIError{Code: "InvalidRequest", HTTPStatusCode: http.StatusBadRequest, Description: fmt.Sprintf(
+				"The request has a checksum of the algorithm %[1]s, which was not declared when the upload was created. "+
+					"Declare %[1]s with x-amz-checksum-algorithm in CreateMultipartUpload, or leave out the checksum.", algorithm)}
+		}
+	}
+	return nil
 }
 
 // sizeOfParts is how long the completed object will be, in bytes. What is not there counts nothing: the backend will say so.
