@@ -69,6 +69,7 @@ type formBody struct {
 	file     *multipart.Part // while it is read
 	filename string          // the last element of the file's path, as the client's system writes paths
 	err      error           // follows next
+	version2 bool            // there are fields of AWS Signature Version 2
 	open     bool            // the file may be read
 	named    bool            // nameFile was called
 
@@ -121,6 +122,7 @@ func (b *formBody) readField() error {
 			fmt.Fprintf(&b.next, "--%s\r\nContent-Disposition:form-data;name=file\r\n\r\n", b.boundary)
 			return nil
 		}
+		b.version2 = b.version2 || strings.EqualFold(parameters["name"], "AWSAccessKeyId") || strings.EqualFold(parameters["name"], "signature")
 	}
 	value, err := io.ReadAll(part)
 	if err != nil {
@@ -187,6 +189,12 @@ func openForm(ctx context.Context) {
 func unreadForm(c fiber.Ctx) bool {
 	body, ok := c.RequestCtx().Value(formKey{}).(*formBody)
 	return ok && !body.open
+}
+
+// isVersion2 reports whether a request is a form that is signed with AWS Signature Version 2.
+func isVersion2(c fiber.Ctx) bool {
+	body, ok := c.RequestCtx().Value(formKey{}).(*formBody)
+	return ok && body.version2
 }
 
 // filename is what S3 replaces by the name of the file in all fields of a form. Their policy is about the result.

@@ -13,7 +13,8 @@ import (
 // headers that begin with x-amz-, metadata among them. S3 takes these parameters as if they had been sent as headers.
 // versitygw reads headers only, and refuses those that are not signed. So the parameters are collected before versitygw
 // checks the signature, which covers the query, and become headers after that, in [store.GetBucketAcl]. It reads metadata
-// only from the headers as they came, so these parameters are added to its result.
+// only from the headers as they came, so these parameters are added to its result. Headers whose names do not begin with x-amz- may
+// be unsigned, so parameters of their names become headers at once.
 
 // signing are the query parameters that belong to the signature itself.
 var signing = []string{
@@ -21,8 +22,21 @@ var signing = []string{
 	"x-amz-signedheaders",
 }
 
-// tooLate are headers that are needed before the signature is checked.
-var tooLate = []string{"x-amz-copy-source", "x-amz-decoded-content-length", "x-amz-trailer"}
+// alsoHoisted are the headers, beside those that begin with x-amz-, that version 2 of the AWS SDK for JavaScript moves into the query.
+var alsoHoisted = []string{
+	"cache-control", "content-disposition", "content-encoding", "content-language", "content-length", "content-md5", "content-type",
+	"expires", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "range",
+}
+
+// isHoisted reports whether a query parameter has the name of a header.
+func isHoisted(parameter string) bool {
+	name := strings.ToLower(parameter)
+	return strings.HasPrefix(name, "x-amz-") || slices.Contains(alsoHoisted, name)
+}
+
+// tooLate are headers that are needed before the signature is checked. versitygw takes Expires in a query for a sign of version 2 of
+// the signature.
+var tooLate = []string{"expires", "x-amz-copy-source", "x-amz-decoded-content-length", "x-amz-trailer"}
 
 // emptyChecksums are the checksums of no data. The AWS SDK for JavaScript puts one into each URL that it signs for an
 // upload whose data it does not have yet, and S3 ignores it. https://github.com/localstack/localstack/issues/12169
@@ -48,7 +62,7 @@ func collectHoisted(c fiber.Ctx) error {
 	hoisted := map[string]string{}
 	for key, text := range query.All() {
 		name, value := strings.ToLower(string(key)), strings.Trim(string(text), " \t")
-		if !strings.HasPrefix(name, "x-amz-") || slices.Contains(signing, name) {
+		if !isHoisted(name) || slices.Contains(signing, name) {
 			continue
 		}
 		if name == "x-amz-content-sha256" && value == "UNSIGNED-PAYLOAD" { // which all presigned URLs are
@@ -62,6 +76,14 @@ func collectHoisted(c fiber.Ctx) error {
 		}
 		hoisted[name] = value
 	}
+	for _, name := range alsoHoisted {
+		if value, ok := hoisted[name]; ok {
+			delete(hoisted, name)
+			if name != "content-length" { // which is the same
+				c.Request().Header.Set(name, value)
+			}
+		}
+	}
 	dropEmptyChecksum(hoisted)
 	if len(hoisted) > 0 {
 		c.RequestCtx().SetUserValue(hoistedKey{}, hoisted)
@@ -74,16 +96,22 @@ func notHoisted(c fiber.Ctx, name, value string) string {
 	query := c.Request().URI().QueryArgs()
 	header := c.Request().Header.Peek(name)
 	switch {
-	case !isPresigned(c), slices.Contains(tooLate, name), name == "x-amz-content-sha256":
+	case !isPresigned(c), slices.Contains(tooLate, name), name == "x-amz-content-sha256", name == "content-length" && header == nil:
 		return name + " can't be part of the URL here. Send it as a signed header."
 	case (strings.HasPrefix(name, "x-amz-checksum-") || name == sdkAlgorithm) && (query.Has("delete") || query.Has("tagging")):
 		return name + " can't be part of the URL of this operation. Send it as a signed header."
 	case !isToken(name), control(value):
 		return "The query parameter can't be taken as a header, because it has characters that headers can't have."
-	case header != nil && string(header) != value:
+	case name == "content-type" && !isSigned(c, name): // many clients send one of their own choice
+	case len(header) > 0 && string(header) != value:
 		return "The query parameter and the header of this name differ. Send one of them."
 	}
 	return ""
+}
+
+// isSigned reports whether the signature of a presigned URL covers a header.
+func isSigned(c fiber.Ctx, name string) bool {
+	return slices.Contains(strings.Split(string(c.Request().URI().QueryArgs().Peek("X-Amz-SignedHeaders")), ";"), name)
 }
 
 // dropEmptyChecksum removes the checksum of no data, and the algorithm if it is that checksum's.

@@ -1,12 +1,14 @@
 package gateway_test
 
 import (
+	"crypto/md5"
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +96,7 @@ func TestHeadersInAPresignedQuery(t *testing.T) {
 		"website":               {query: "x-amz-website-redirect-location=%2Fx", status: 501},
 		"another owner":         {query: "x-amz-expected-bucket-owner=somebody", status: 403},
 		"storage class":         {query: "x-amz-storage-class=STANDARD", status: 200},
+		"another storage class": {query: "x-amz-storage-class=GLACIER", status: 400},
 		"checksum":              {query: "x-amz-checksum-crc32=" + url.QueryEscape(crcOf(hoistedBody)), status: 200},
 		"wrong checksum":        {query: "x-amz-checksum-crc32=AAAAAQ%3D%3D", status: 400},
 		"no checksum":           {query: "x-amz-checksum-crc32=AAAA", status: 400},
@@ -193,17 +196,97 @@ func TestHeadersInTheQueryOfOtherRequests(t *testing.T) {
 	}
 }
 
+// TestStandardHeadersInAPresignedQuery covers what version 2 of the AWS SDK for JavaScript moves into the query.
+func TestStandardHeadersInAPresignedQuery(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	sum := md5.Sum([]byte(hoistedBody))
+	right := url.QueryEscape(base64.StdEncoding.EncodeToString(sum[:]))
+	for name, test := range map[string]struct {
+		query, header, want string // the header as it is stored
+		signed              map[string]string
+		status              int
+	}{
+		"type":                    {query: "Content-Type=text%2Fcsv", header: "Content-Type", want: "text/csv", status: 200},
+		"type in lower case":      {query: "content-type=text%2Fcsv", header: "Content-Type", want: "text/csv", status: 200},
+		"type, sent as well":      {query: "Content-Type=text%2Fcsv", signed: map[string]string{"Content-Type": "text/csv"}, header: "Content-Type", want: "text/csv", status: 200},
+		"type, sent another":      {query: "Content-Type=text%2Fcsv", signed: map[string]string{"Content-Type": "text/plain"}, status: 400},
+		"cache":                   {query: "Cache-Control=no-store", header: "Cache-Control", want: "no-store", status: 200},
+		"encoding":                {query: "Content-Encoding=br", header: "Content-Encoding", want: "br", status: 200},
+		"disposition":             {query: "Content-Disposition=attachment", header: "Content-Disposition", want: "attachment", status: 200},
+		"language":                {query: "Content-Language=en", header: "Content-Language", want: "en", status: 200},
+		"expires":                 {query: "Expires=Thu%2C%2001%20Dec%202033%2016%3A00%3A00%20GMT", status: 400},
+		"length":                  {query: "Content-Length=" + strconv.Itoa(len(hoistedBody)), status: 200},
+		"another length":          {query: "Content-Length=5", status: 400},
+		"MD5":                     {query: "Content-MD5=" + right, status: 200},
+		"wrong MD5":               {query: "Content-MD5=" + url.QueryEscape("1B2M2Y8AsgTpgAmY7PhCfg=="), status: 400},
+		"no MD5":                  {query: "Content-MD5=x", status: 400},
+		"if there is none":        {query: "If-None-Match=*", status: 200},
+		"if there is one":         {query: "if-match=%22x%22", status: 404},
+		"cache, sent another":     {query: "Cache-Control=no-store", signed: map[string]string{"Cache-Control": "no-cache"}, status: 400},
+		"type given twice":        {query: "Content-Type=a%2Fb&content-type=a%2Fb", status: 400},
+		"a line end":              {query: "Cache-Control=a%0D%0Ax-amz-acl:%20public-read", status: 400},
+		"a header that is no one": {query: "Content-Other=a", status: 403},
+	} {
+		key := "uploads/" + strings.ReplaceAll(name, " ", "-") + ".csv"
+		got := e.askPresigned(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), query: test.query, body: hoistedBody, header: test.signed})
+		if got.status != test.status {
+			t.Errorf("%s: %s, want %d: %s", name, got, test.status, got.body)
+			continue
+		}
+		if test.status != 200 {
+			continue
+		}
+		stored := e.askPresigned(t, request{method: "GET", path: "/" + bucket + "/" + escape(key)})
+		if stored.status != 200 || stored.body != hoistedBody || stored.header.Get(test.header) != test.want {
+			t.Errorf("%s: %s, %q, want %q", name, stored, stored.header.Get(test.header), test.want)
+		}
+	}
+	// A header that is not signed is the client's own choice.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+e.Addr()+"/"+bucket+"/uploads/own.csv?X-Amz-Expires=900&Content-Type=text%2Fcsv", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, headers, err := v4.NewSigner().PresignHTTP(t.Context(), aws.Credentials{AccessKeyID: uploader.AccessKey, SecretAccessKey: uploader.SecretKey},
+		req, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers.Set("Content-Type", "text/plain")
+	if got := e.follow(t, http.MethodPut, signed, headers, hoistedBody); got.status != 200 {
+		t.Errorf("an unsigned type: %s %s", got, got.body)
+	}
+	if head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/own.csv")}); err != nil || *head.ContentType != "text/csv" {
+		t.Errorf("an unsigned type: %v, %v, want text/csv", head, err)
+	}
+	e.put(t, "uploads/there.csv", "x")
+	if got := e.askPresigned(t, request{method: "PUT", path: "/" + bucket + "/uploads/there.csv", query: "If-None-Match=*", body: "y"}); got.status != 412 {
+		t.Errorf("If-None-Match in the query: %s, want 412", got)
+	}
+	if got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", query: "Content-Type=text%2Fcsv", body: "y", by: uploader}); got.status != 400 || !strings.Contains(got.body, "content-type") {
+		t.Errorf("not presigned: %s %s, want 400", got, got.body)
+	}
+}
+
 // TestSignatureVersion2IsNamed in the answer, with what to do about it.
 func TestSignatureVersion2IsNamed(t *testing.T) {
 	t.Parallel()
 	e := start(t)
-	for _, query := range []string{
-		"AWSAccessKeyId=local&Signature=NzEumlISnoUd2l0zVMCyOc8OeV4%3D&Expires=1795860069",
-		"AWSAccessKeyId=local&Signature=x%3D&x-amz-meta-on-error=abort&Expires=1795860069",
+	put := request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", body: "x"}
+	presigned, both, header := put, put, put
+	presigned.query = "AWSAccessKeyId=local&Signature=NzEumlISnoUd2l0zVMCyOc8OeV4%3D&Expires=1795860069"
+	both.query = "AWSAccessKeyId=local&Signature=x%3D&x-amz-meta-on-error=abort&Expires=1795860069"
+	header.header = map[string]string{"Authorization": "AWS local:NzEumlISnoUd2l0zVMCyOc8OeV4="}
+	old := form(t, map[string]string{"key": "uploads/a.csv"}, time.Now(), "x")
+	old.body = strings.NewReplacer("x-amz-credential", "AWSAccessKeyId", "x-amz-signature", "signature", "x-amz-algorithm", "x-ignore-a", "x-amz-date", "x-ignore-b").
+		Replace(old.body)
+	for name, r := range map[string]request{
+		"presigned": presigned, "presigned with metadata": both, "header": header, "form": old,
+		"list": {method: "GET", path: "/" + bucket, header: header.header},
 	} {
-		got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", query: query, body: "x"})
+		got := e.ask(t, r)
 		if got.status != 400 || got.code != "InvalidRequest" || !strings.Contains(got.body, "AWS_DEFAULT_REGION") {
-			t.Errorf("%s: %s %s", query, got, got.body)
+			t.Errorf("%s: %s %s", name, got, got.body)
 		}
 	}
 }

@@ -250,3 +250,28 @@ func TestLongFormsAreRefused(t *testing.T) {
 		t.Errorf("a form whose fields do not end: %v, %q", err, answer[:n])
 	}
 }
+
+// TestUploadsSayHowLongTheyAre, or that they come in chunks: else an object without data would be stored.
+func TestUploadsSayHowLongTheyAre(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for name, test := range map[string]struct{ header, want string }{
+		"nothing":        {"", "HTTP/1.1 411 "},
+		"another header": {"X-Content-Length: 5\r\n", "HTTP/1.1 411 "},
+		"no data":        {"Content-Length: 0\r\n", "HTTP/1.1 200 "},
+		"lower case":     {"content-length: 0\r\n", "HTTP/1.1 200 "},
+	} {
+		c := raw.Dial(t, e.Addr())
+		fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", e.presigned(t, "uploads/a.csv"), e.Addr(), test.header)
+		answer, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(answer), test.want) || strings.HasPrefix(test.want, "HTTP/1.1 411") && !strings.Contains(string(answer), "MissingContentLength") {
+			t.Errorf("%s: %v, %q, want %q", name, err, answer, test.want)
+		}
+	}
+	if got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", body: "x", header: map[string]string{"X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}, by: uploader}); got.status != 400 || got.code != "InvalidStorageClass" {
+		t.Errorf("another storage class: %s, want 400 InvalidStorageClass", got)
+	}
+	if got := e.ask(t, form(t, map[string]string{"key": "uploads/b.csv", "x-amz-storage-class": "GLACIER"}, time.Now(), "x")); got.status != 400 || got.code != "InvalidStorageClass" {
+		t.Errorf("another storage class in a form: %s, want 400 InvalidStorageClass", got)
+	}
+}

@@ -86,7 +86,7 @@ func (o operation) is(method string, about subject, parameters []string) bool {
 // anywhere reports whether a query parameter may come with every operation: the SDKs' name of the operation, signatures,
 // and headers that were made part of a URL when it was signed.
 func anywhere(name string) bool {
-	return name == "x-id" || strings.HasPrefix(strings.ToLower(name), "x-amz-") || name == "AWSAccessKeyId" || name == "Signature" || name == "Expires"
+	return name == "x-id" || isHoisted(name) || name == "AWSAccessKeyId" || name == "Signature"
 }
 
 // onlyOffered refuses everything but the operations, requests whose meaning is not certain, and those that ask for
@@ -96,6 +96,9 @@ func onlyOffered(c fiber.Ctx) error {
 		return refuse(c, err)
 	}
 	err := c.Next()
+	if unreadForm(c) && isVersion2(c) {
+		return refuse(c, errVersion2)
+	}
 	if unreadForm(c) && c.Response().StatusCode() == http.StatusInternalServerError {
 		return refuse(c, errMalformedForm) // its parser has no other error that is not the client's
 	}
@@ -136,7 +139,8 @@ func checkRequest(c fiber.Ctx) error {
 			}
 		}
 	}
-	if slices.ContainsFunc(parameters, func(name string) bool { return name == "AWSAccessKeyId" || name == "Signature" }) {
+	if slices.ContainsFunc(parameters, func(name string) bool { return name == "AWSAccessKeyId" || name == "Signature" }) ||
+		strings.HasPrefix(c.Get(fiber.HeaderAuthorization), "AWS ") {
 		return errVersion2
 	}
 	if !slices.ContainsFunc(operations, func(o operation) bool { return o.is(c.Method(), about, parameters) }) {
@@ -146,6 +150,9 @@ func checkRequest(c fiber.Ctx) error {
 		if err := checkOption(strings.ToLower(string(name)), string(value)); err != nil {
 			return err
 		}
+	}
+	if !hasLength(c) {
+		return s3err.GetAPIError(s3err.ErrMissingContentLength)
 	}
 	joinEncodings(c)
 	if about != service {
@@ -164,6 +171,20 @@ func checkRequest(c fiber.Ctx) error {
 		return err
 	}
 	return checkChunks(c)
+}
+
+// hasLength reports whether an upload says how long it is, or comes in chunks. fasthttp takes one that does neither for an empty one.
+func hasLength(c fiber.Ctx) bool {
+	header := &c.Request().Header
+	if c.Method() != http.MethodPut || !streamed(c) || header.ContentLength() != 0 || len(header.Peek("X-Amz-Copy-Source")) > 0 {
+		return true
+	}
+	for line := range bytes.Lines(header.RawHeaders()) { // the length that fasthttp has set is not among them
+		if name, _, _ := bytes.Cut(line, []byte(":")); bytes.EqualFold(name, []byte(fiber.HeaderContentLength)) {
+			return true
+		}
+	}
+	return false
 }
 
 // joinEncodings makes one header of several Content-Encoding, which mean the same. versitygw would store the first.

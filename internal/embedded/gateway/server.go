@@ -125,7 +125,7 @@ func streamed(c fiber.Ctx) bool {
 	switch c.Method() {
 	case fiber.MethodPut:
 		for name := range c.Queries() {
-			if name != "partNumber" && name != "uploadId" && name != "x-id" && !strings.HasPrefix(strings.ToLower(name), "x-amz-") {
+			if name != "partNumber" && name != "uploadId" && name != "x-id" && !isHoisted(name) {
 				return false // ?tagging, ?acl, …
 			}
 		}
