@@ -6,8 +6,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v3"
+	"github.com/valyala/fasthttp"
 	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
 )
@@ -99,10 +101,35 @@ func onlyOffered(c fiber.Ctx) error {
 	if unreadForm(c) && isVersion2(c) {
 		return refuse(c, errVersion2)
 	}
+	fixHeaders(&c.Response().Header)
 	if unreadForm(c) && c.Response().StatusCode() == http.StatusInternalServerError {
 		return refuse(c, errMalformedForm) // its parser has no other error that is not the client's
 	}
 	return err //nolint:wrapcheck // the server's own
+}
+
+// fixHeaders removes headers that versitygw sends twice, and writes a date as HTTP does.
+func fixHeaders(header *fasthttp.ResponseHeader) {
+	header.DisableNormalizing() // as versitygw does: the names in other case are others otherwise
+	for _, name := range []string{utils.HeaderAmzRequestID, utils.HeaderAmzID2} {
+		var value string
+		var spellings []string
+		for spelling, v := range header.All() {
+			if strings.EqualFold(string(spelling), name) {
+				spellings, value = append(spellings, string(spelling)), string(v)
+			}
+		}
+		if len(spellings) > 1 {
+			for _, spelling := range spellings {
+				header.Del(spelling)
+			}
+			header.Set(name, value)
+		}
+	}
+	// GetObjectAttributes
+	if modified, err := time.Parse(time.RFC3339, string(header.Peek(fiber.HeaderLastModified))); err == nil {
+		header.Set(fiber.HeaderLastModified, modified.UTC().Format(http.TimeFormat))
+	}
 }
 
 func checkRequest(c fiber.Ctx) error {

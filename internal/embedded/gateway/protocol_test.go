@@ -243,3 +243,73 @@ func TestEncodingType(t *testing.T) {
 		t.Errorf("page by page (-want +got):\n%s", diff)
 	}
 }
+
+// TestConditionsWithSeveralTags compares ETags as RFC 9110 does.
+func TestConditionsWithSeveralTags(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "uploads/a.csv", "person")
+	tag := `"` + etag([]byte("person")) + `"`
+	path := "/" + bucket + "/uploads/a.csv"
+	modified := e.ask(t, request{method: "GET", path: path, by: uploader}).header.Get("Last-Modified")
+	for _, test := range []struct {
+		name, value string
+		status      int
+	}{
+		{"If-None-Match", tag, 304},
+		{"If-None-Match", "W/" + tag, 304},
+		{"If-None-Match", `"x", ` + tag, 304},
+		{"If-None-Match", tag + `,"x"`, 304},
+		{"If-None-Match", `"x", W/` + tag + `, "y"`, 304},
+		{"If-None-Match", `"x", "y"`, 200},
+		{"If-None-Match", `W/"x"`, 200},
+		{"If-Match", `"x", ` + tag, 200},
+		{"If-Match", `"x", W/` + tag, 412},
+		{"If-Match", "W/" + tag, 412},
+		{"If-Range", tag, 206},
+		{"If-Range", modified, 206},
+		{"If-Range", `"x"`, 200},
+		{"If-Range", "W/" + tag, 200},
+		{"If-Range", "Thu, 01 Jan 2015 00:00:00 GMT", 200},
+		{"If-Range", "nonsense", 200},
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			header := map[string]string{test.name: test.value}
+			if test.name == "If-Range" {
+				header["Range"] = "bytes=0-1"
+				if method == "HEAD" {
+					continue
+				}
+			}
+			if got := e.ask(t, request{method: method, path: path, header: header, by: uploader}); got.status != test.status {
+				t.Errorf("%s with %s: %s: %s, want %d", method, test.name, test.value, got, test.status)
+			}
+		}
+	}
+}
+
+// TestHeadersOfAnswers are sent once, and dates are written as HTTP does.
+func TestHeadersOfAnswers(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "uploads/a.csv", "person")
+	path := "/" + bucket + "/uploads/a.csv"
+	for name, r := range map[string]request{
+		"GET": {method: "GET", path: path}, "HEAD": {method: "HEAD", path: path}, "PUT": {method: "PUT", path: path, body: "x"},
+		"list": {method: "GET", path: "/" + bucket}, "missing": {method: "GET", path: path + "x"},
+		"attributes": {method: "GET", path: path, query: "attributes=", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}},
+	} {
+		r.by = uploader
+		got := e.ask(t, r)
+		for _, header := range []string{"X-Amz-Request-Id", "X-Amz-Id-2"} {
+			if values := got.header.Values(header); len(values) != 1 || values[0] == "" {
+				t.Errorf("%s: %s: %s = %q, want one", name, got, header, values)
+			}
+		}
+		if modified := got.header.Get("Last-Modified"); modified != "" || name == "attributes" {
+			if _, err := http.ParseTime(modified); err != nil {
+				t.Errorf("%s: Last-Modified: %v", name, err)
+			}
+		}
+	}
+}

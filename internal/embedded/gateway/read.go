@@ -31,6 +31,13 @@ func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 	inner.IfModifiedSince, inner.IfUnmodifiedSince = wholeSecond(in.IfModifiedSince), wholeSecond(in.IfUnmodifiedSince)
 	for range rereads {
 		before, known := s.look(*in.Bucket, *in.Key)
+		if known == nil {
+			inner.IfMatch, inner.IfNoneMatch = oneTag(in.IfMatch, before.etag, false), oneTag(in.IfNoneMatch, before.etag, true)
+			inner.Range = in.Range
+			if !inRange(ctx, before) {
+				inner.Range = new(string)
+			}
+		}
 		out, err := s.posix.GetObject(ctx, &inner)
 		if err != nil {
 			s.describe(ctx, in.Bucket, in.Key, err)
@@ -51,6 +58,37 @@ func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 	return nil, unavailable("The object is being replaced. Please try again.")
 }
 
+// oneTag returns the condition If-Match or If-None-Match of a request with one ETag at most, as versitygw compares it: that of the
+// object if it is among those of the condition. Weak comparison takes W/"x" for "x", and strong comparison for no ETag at all.
+// https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3.2
+func oneTag(condition *string, etag string, weak bool) *string {
+	if condition == nil || !strings.Contains(*condition, ",") && !strings.HasPrefix(*condition, "W/") {
+		return condition
+	}
+	for tag := range strings.SplitSeq(*condition, ",") {
+		tag, isWeak := strings.CutPrefix(strings.TrimSpace(tag), "W/")
+		if strings.Trim(tag, `"`) == etag && (weak || !isWeak) {
+			return &etag
+		}
+	}
+	none := "none" // which is no object's
+	return &none
+}
+
+// inRange reports whether the condition If-Range of a request holds for an object. Else its range is ignored.
+// https://www.rfc-editor.org/rfc/rfc9110#section-13.1.5
+func inRange(ctx context.Context, is state) bool {
+	request, ok := ctx.(*fasthttp.RequestCtx)
+	if !ok || !request.IsGet() {
+		return true
+	}
+	condition := string(request.Request.Header.Peek("If-Range"))
+	if date, err := http.ParseTime(condition); err == nil {
+		return date.Equal(is.mtime.Truncate(time.Second))
+	}
+	return condition == "" || condition == `"`+is.etag+`"`
+}
+
 // wholeSecond returns the end of the second that a condition names. Dates in HTTP have no fractions, but the times of files
 // do: without it, an object would always have been modified after the Last-Modified that it was sent with.
 func wholeSecond(date *time.Time) *time.Time {
@@ -69,6 +107,9 @@ func (s *store) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.Hea
 	inner := *in
 	inner.Bucket = s.in(in.Bucket)
 	inner.IfModifiedSince, inner.IfUnmodifiedSince = wholeSecond(in.IfModifiedSince), wholeSecond(in.IfUnmodifiedSince)
+	if is, err := s.look(*in.Bucket, *in.Key); err == nil {
+		inner.IfMatch, inner.IfNoneMatch = oneTag(in.IfMatch, is.etag, false), oneTag(in.IfNoneMatch, is.etag, true)
+	}
 	out, err := s.posix.HeadObject(ctx, &inner)
 	s.describe(ctx, in.Bucket, in.Key, err)
 	return out, s.fail(ctx, err)
