@@ -122,7 +122,8 @@ func (b *formBody) readField() error {
 			fmt.Fprintf(&b.next, "--%s\r\nContent-Disposition:form-data;name=file\r\n\r\n", b.boundary)
 			return nil
 		}
-		b.version2 = b.version2 || strings.EqualFold(parameters["name"], "AWSAccessKeyId") || strings.EqualFold(parameters["name"], "signature")
+		name = parameters["name"]
+		b.version2 = b.version2 || strings.EqualFold(name, "AWSAccessKeyId") || strings.EqualFold(name, "signature")
 	}
 	value, err := io.ReadAll(part)
 	if err != nil {
@@ -166,7 +167,10 @@ type bounded struct {
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left == 0 {
-		return 0, s3err.APIError{Code: "MaxPostPreDataLengthExceededError", Description: "The fields of the form are too long.", HTTPStatusCode: http.StatusBadRequest}
+		return 0, s3err.APIError{
+			Code: "MaxPostPreDataLengthExceededError", Description: "The fields of the form are too long.",
+			HTTPStatusCode: http.StatusBadRequest,
+		}
 	}
 	if b.left > 0 {
 		p = p[:min(len(p), b.left)]

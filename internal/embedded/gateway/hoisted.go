@@ -13,8 +13,8 @@ import (
 // headers that begin with x-amz-, metadata among them. S3 takes these parameters as if they had been sent as headers.
 // versitygw reads headers only, and refuses those that are not signed. So the parameters are collected before versitygw
 // checks the signature, which covers the query, and become headers after that, in [store.GetBucketAcl]. It reads metadata
-// only from the headers as they came, so these parameters are added to its result. Headers whose names do not begin with x-amz- may
-// be unsigned, so parameters of their names become headers at once.
+// only from the headers as they came, so these parameters are added to its result. Headers whose names do not begin with
+// x-amz- may be unsigned, so parameters of their names become headers at once.
 
 // signing are the query parameters that belong to the signature itself.
 var signing = []string{
@@ -22,7 +22,8 @@ var signing = []string{
 	"x-amz-signedheaders",
 }
 
-// alsoHoisted are the headers, beside those that begin with x-amz-, that version 2 of the AWS SDK for JavaScript moves into the query.
+// alsoHoisted are the headers, beside those that begin with x-amz-, that version 2 of the AWS SDK for JavaScript moves into
+// the query.
 var alsoHoisted = []string{
 	"cache-control", "content-disposition", "content-encoding", "content-language", "content-length", "content-md5", "content-type",
 	"expires", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "range",
@@ -34,8 +35,8 @@ func isHoisted(parameter string) bool {
 	return strings.HasPrefix(name, "x-amz-") || slices.Contains(alsoHoisted, name)
 }
 
-// tooLate are headers that are needed before the signature is checked. versitygw takes Expires in a query for a sign of version 2 of
-// the signature.
+// tooLate are headers that are needed before the signature is checked. versitygw takes Expires in a query for a sign of
+// version 2 of the signature.
 var tooLate = []string{"expires", "x-amz-copy-source", "x-amz-decoded-content-length", "x-amz-trailer"}
 
 // emptyChecksums are the checksums of no data. The AWS SDK for JavaScript puts one into each URL that it signs for an

@@ -20,8 +20,8 @@ const etagAttribute = "etag"
 // tagsAttribute is under which name versitygw keeps an object's tags, as a JSON object.
 const tagsAttribute = "X-Amz-Tagging"
 
-// checksumsAttribute is under which name versitygw keeps the checksums of an object, and the declared algorithm of an upload in parts,
-// as a JSON object.
+// checksumsAttribute is under which name versitygw keeps the checksums of an object, and the declared algorithm of an upload
+// in parts, as a JSON object.
 const checksumsAttribute = "checksums"
 
 // attributes keeps metadata in user attributes of the files.

@@ -200,7 +200,8 @@ func checkRequest(c fiber.Ctx) error {
 	return checkChunks(c)
 }
 
-// hasLength reports whether an upload says how long it is, or comes in chunks. fasthttp takes one that does neither for an empty one.
+// hasLength reports whether an upload says how long it is, or comes in chunks. fasthttp takes one that does neither for an
+// empty one.
 func hasLength(c fiber.Ctx) bool {
 	header := &c.Request().Header
 	if c.Method() != http.MethodPut || !streamed(c) || header.ContentLength() != 0 || len(header.Peek("X-Amz-Copy-Source")) > 0 {
