@@ -34,7 +34,8 @@ func checkOption(name, value string) error {
 	case name == "x-amz-storage-class" && value != "STANDARD":
 		return s3err.APIError{
 			Code: "InvalidStorageClass", HTTPStatusCode: http.StatusBadRequest,
-			Description: "The storage class you specified is not valid. This server stores all objects as STANDARD. Leave out " + name + ".",
+			Description: "The storage class you specified is not valid. This server stores all objects as STANDARD. " +
+				"Leave out " + name + ".",
 		}
 	case name == "x-amz-website-redirect-location":
 		return notImplemented("There are no websites here. Leave out " + name + ".")
@@ -47,11 +48,12 @@ var errNoACLs = s3err.APIError{
 	Code: "AccessControlListNotSupported", Description: "The bucket does not allow ACLs", HTTPStatusCode: http.StatusBadRequest,
 }
 
-// errVersion2 is the answer to a request, a presigned URL or a form of AWS Signature Version 2. boto3 and the AWS command line choose that version for
-// the region us-east-1.
+// errVersion2 is the answer to a request, a presigned URL or a form of AWS Signature Version 2. boto3 and the AWS command line
+// choose that version for the region us-east-1.
 var errVersion2 = s3err.APIError{
 	Code: "InvalidRequest", HTTPStatusCode: http.StatusBadRequest,
-	Description: "The request is signed with AWS Signature Version 2, which is not supported. Sign it with version 4 (AWS4-HMAC-SHA256): " +
+	Description: "The request is signed with AWS Signature Version 2, which is not supported. " +
+		"Sign it with version 4 (AWS4-HMAC-SHA256): " +
 		"set AWS_DEFAULT_REGION as flavorless env prints it, or set signature_version to s3v4 in the client.",
 }
 

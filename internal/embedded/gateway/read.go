@@ -58,8 +58,8 @@ func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetOb
 	return nil, unavailable("The object is being replaced. Please try again.")
 }
 
-// oneTag returns the condition If-Match or If-None-Match of a request with one ETag at most, as versitygw compares it: that of the
-// object if it is among those of the condition. Weak comparison takes W/"x" for "x", and strong comparison for no ETag at all.
+// oneTag returns the condition If-Match or If-None-Match of a request with one ETag at most, as versitygw compares it: that of
+// the object if it is among those of the condition. Weak comparison takes W/"x" for "x", and strong comparison for no ETag at all.
 // https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3.2
 func oneTag(condition *string, etag string, weak bool) *string {
 	if condition == nil || !strings.Contains(*condition, ",") && !strings.HasPrefix(*condition, "W/") {

@@ -367,8 +367,8 @@ func (s *store) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 	return out, version, nil
 }
 
-// checkAlgorithm returns an error if a completion has a checksum of the whole object, of an algorithm that was not declared when the
-// upload was created. versitygw ignores such a checksum.
+// checkAlgorithm returns an error if a completion has a checksum of the whole object, of an algorithm that was not declared when
+// the upload was created. versitygw ignores such a checksum.
 func (s *store) checkAlgorithm(in *s3.CompleteMultipartUploadInput) error {
 	upload := path.Join(partsFolder(*in.Key), *in.UploadId)
 	if _, err := s.files.Stat(path.Join(*in.Bucket, upload)); err != nil {
