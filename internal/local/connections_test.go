@@ -77,8 +77,12 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 			c.ask(t)
 			idle = append(idle, c)
 		}
+		// A client has its answer before the server takes the connection for idle.
+		await(t, "four idle connections", func() bool { return h.IdleConnections() == 4 })
 		idle[0].ask(t) // so idle[1] has been idle for longer
+		await(t, "four idle connections still", func() bool { return h.IdleConnections() == 4 })
 		dial(t, h.address()).ask(t)
+		await(t, "four idle connections again", func() bool { return h.IdleConnections() == 4 })
 		dial(t, h.address()).ask(t)
 		for name, c := range map[string]client{"one that never asked": silent, "the one that asked least recently": idle[1]} {
 			if _, err := c.in.ReadByte(); !errors.Is(err, io.EOF) {

@@ -87,6 +87,18 @@ func (s *Server) Tombstones(context.Context) (n int, err error) {
 	return int(n64), err
 }
 
+// IdleConnections returns how many connections to the API are open and idle.
+func (s *Server) IdleConnections() (n int) {
+	s.connections.mu.Lock()
+	defer s.connections.mu.Unlock()
+	for c := range s.connections.open {
+		if c.idleSince > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // LimitConnections returns the limiting listener, and the hook that a server reports states of connections to.
 func LimitConnections(l net.Listener, most int) (net.Listener, func(net.Conn, http.ConnState)) {
 	limited := limitConnections(l, most)

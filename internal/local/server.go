@@ -55,9 +55,11 @@ type Server struct {
 	metricsURL      string
 	followers       atomic.Int64 // of the changes, over HTTP
 
-	vitals     vitals
-	stages     sync.WaitGroup
-	reconciled chan struct{} // closed when what lay in the bucket at the start is known
+	vitals      vitals
+	stages      sync.WaitGroup
+	reconciled  chan struct{} // closed when what lay in the bucket at the start is known
+	connections *connections  // of the API
+
 	stopStages context.CancelFunc
 	failed     chan error
 	stopping   atomic.Bool
@@ -185,6 +187,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	s.serveMetrics(mux)
 	patience := s.cfg.Limits.Patience
 	limited := limitConnections(s.listener, s.cfg.Limits.MaxConnections)
+	s.connections = limited
 	s.http = &http.Server{ // what it reads are headers: bodies are left alone
 		Handler:           beside{mux, metrics.HTTP{Next: handler, To: s.recorder, Clock: time.Now}},
 		ReadHeaderTimeout: patience / 12, ReadTimeout: patience / 2, WriteTimeout: patience, IdleTimeout: patience / 2,
