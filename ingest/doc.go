@@ -7,7 +7,9 @@
 // # Reading
 //
 // Open (rows.go) tells the format by the name, checks it against the first bytes (format.go), undoes the compression and
-// guards what comes out of it (source.go), and decodes row by row: csv.go (header.go), json.go, ndjson.go. A row ends as an
+// guards what comes out of it (source.go), converts it to UTF-8 (charset.go), and decodes row by row: csv.go (header.go,
+// csvrecord.go, csvreason.go), json.go (jsonhead.go, jsonrow.go, jsonerror.go), ndjson.go. The object's metadata say how its
+// uploader wants it read (options.go). Read and CheckColumns (reading.go) read a whole file. A row ends as an
 // events.Update or as an events.Reject that says on which line and column what is wrong and how to mend it. A file that
 // can't be read on is a FileError; a body that can't be read is any other error, and worth another try. One record is
 // bounded by MaxRecord, and so is the memory.
@@ -19,9 +21,8 @@
 // Rejected rows go to the reports bucket (rejects.go). Reading may stop between two batches and hand on the rest of the
 // file as a span (pass.go); whoever goes on cuts the same batches and writes the same report. The reader then starts at the
 // span's offset (continue.go), or, in a compressed file, reads from the beginning and skips what precedes the offset. In the
-// end it seals the upload
-// in the ledger: so many rows, so many rejected, so many batches. From then on the ledger knows when the last batch has
-// been applied.
+// end it seals the upload in the ledger, with the numbers of rows, rejected rows and batches. From then on the ledger knows when
+// the last batch has been applied.
 //
 // # Applying and announcing
 //

@@ -191,28 +191,14 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 		reading, failed := broken(events.Reading{}, err)
 		return reading, nil, errors.Join(failed, body.Close())
 	}
-	if _, named := options.names().missing(columnsFound{}); named != "" && !options.Abort && from.Offset == 0 {
-		missing, err := CheckColumns(body, o.Key, options)
+	if from.Offset == 0 && (options.Abort || options.namesColumns()) {
+		log.InfoContext(ctx, "reading it before anything is published, as its metadata ask")
+		refused, err := lookAhead(body, o.Key, options, rejects)
 		if err = errors.Join(err, body.Close()); err != nil {
 			return events.Reading{}, nil, err
 		}
-		if missing != nil {
-			format, _ := FormatOf(o.Key) // it was opened by that
-			return events.Reading{Format: format.String(), Failure: missing}, nil, nil
-		}
-		if body, _, err = in.cfg.Objects.Open(ctx, o, 0); err != nil {
-			return vanished(from, rejects, err)
-		}
-	}
-	if options.Abort && from.Offset == 0 {
-		log.InfoContext(ctx, "reading it through first, as on-error=abort asks")
-		trial, err := Read(body, o.Key, options, func(events.Update) error { return nil }, rejects.add)
-		if err = errors.Join(err, body.Close()); err != nil {
-			return events.Reading{}, nil, err
-		}
-		if trial.Rejected > 0 || trial.Failure != nil {
-			reading, err := aborted(trial, rejects)
-			return reading, nil, err
+		if refused != nil {
+			return *refused, nil, nil
 		}
 		if body, _, err = in.cfg.Objects.Open(ctx, o, 0); err != nil {
 			return vanished(from, rejects, err)
@@ -237,98 +223,6 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 	return reading, nil, err
 }
 
-// Read reads a file to its end, or to where it breaks; its name tells the format. It hands on each row that is accepted and
-// each that is rejected, and returns what there was: format, rows, how many were rejected, and why reading broke, if it
-// did. The error is one of body, accept or reject.
-func Read(body io.Reader, name string, o Options, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
-	rows, err := Open(body, name, o)
-	if err != nil {
-		return broken(events.Reading{}, err)
-	}
-	defer rows.Close()
-	reading, err := rows.each(accept, reject)
-	if err == nil && reading.Failure == nil && reading.Rows > 0 {
-		reading.Failure = rows.missing()
-	}
-	return reading, err
-}
-
-// missing returns the failure of a file in whose rows so far a column does not occur that the metadata name; nil if there is none.
-func (r *Rows) missing() *events.Failure {
-	metadata, name := r.decoder.missing()
-	if metadata == "" {
-		return nil
-	}
-	bad := badMetadata("the metadata %s names the member %q, which no row has; name the members of the rows as they are written there", metadata, truncate(name, 120))
-	bad.Failure.Line, bad.Failure.Column = 1, 1
-	return &bad.Failure
-}
-
-// CheckColumns returns the failure of a file that does not have a column or member which the metadata name. It reads rows only
-// until each has occurred, which is most often in the first, and not at all if the metadata name none. It returns no other
-// faults of the file: [Read] does. The error is one of body.
-func CheckColumns(body io.Reader, name string, o Options) (*events.Failure, error) {
-	if _, named := o.names().missing(columnsFound{}); named == "" {
-		return nil, nil //nolint:nilnil // no failure and no error
-	}
-	rows, err := Open(body, name, o)
-	if err != nil {
-		_, err = broken(events.Reading{}, err)
-		return nil, err
-	}
-	defer rows.Close()
-	for {
-		missing := rows.missing()
-		if missing == nil {
-			return nil, nil //nolint:nilnil // no failure and no error
-		}
-		_, _, err := rows.Next()
-		if err == io.EOF && rows.Read() > 0 { //nolint:errorlint // Next gives it bare
-			return missing, nil
-		}
-		if err == io.EOF { //nolint:errorlint // likewise
-			return nil, nil //nolint:nilnil // likewise
-		}
-		if err != nil {
-			_, err = broken(events.Reading{}, err)
-			return nil, err
-		}
-	}
-}
-
-func (r *Rows) each(accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
-	reading := events.Reading{Format: r.Format().String()}
-	for {
-		u, bad, err := r.Next()
-		if err == io.EOF { //nolint:errorlint // Next gives it bare
-			return reading, nil
-		}
-		if err != nil {
-			return broken(reading, err)
-		}
-		reading.Rows++
-		if bad != nil {
-			reading.Rejected++
-			err = reject(bad)
-		} else {
-			err = accept(u)
-		}
-		if err != nil {
-			return reading, err
-		}
-	}
-}
-
-// broken makes a file's own fault part of what was read; any other error remains one.
-func broken(reading events.Reading, err error) (events.Reading, error) {
-	var bad *FileError
-	if errors.As(err, &bad) {
-		reading.Failure = &bad.Failure
-		return reading, nil
-	}
-	return reading, err
-}
-
 // vanished makes a lost object a failure of its upload, for all to see.
 func vanished(from events.Span, rejects *rejectLog, err error) (events.Reading, *events.Span, error) {
 	if !errors.Is(err, events.ErrVanished) {
@@ -347,6 +241,25 @@ func unfinished(from events.Span, rejects *rejectLog, code events.Code, reason s
 	}
 	reading.RejectsAt, err = rejects.close()
 	return reading, err
+}
+
+// lookAhead reads a file before anything of it is published, as far as its uploader's wishes need it. If no row is to be
+// published, lookAhead returns how the upload ends.
+func lookAhead(body io.Reader, name string, o Options, rejects *rejectLog) (refused *events.Reading, err error) {
+	if !o.Abort {
+		failure, err := CheckColumns(body, name, o)
+		if failure == nil || err != nil {
+			return nil, err
+		}
+		format, _ := FormatOf(name) // it was opened by that
+		return &events.Reading{Format: format.String(), Failure: failure}, nil
+	}
+	trial, err := Read(body, name, o, func(events.Update) error { return nil }, rejects.add)
+	if err != nil || trial.Rejected == 0 && trial.Failure == nil {
+		return nil, err
+	}
+	reading, err := aborted(trial, rejects)
+	return &reading, err
 }
 
 // aborted refuses every row of a file that has a bad one, or that can't be read, as its uploader wished.

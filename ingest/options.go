@@ -113,3 +113,9 @@ func (o Options) names() columnNames {
 	}
 	return o.columns
 }
+
+// namesColumns reports whether the uploader has named a column that is not called as usual.
+func (o Options) namesColumns() bool {
+	metadata, _ := o.names().missing(columnsFound{})
+	return metadata != ""
+}

@@ -202,7 +202,7 @@ func (c *connection) fullID(ctx context.Context, start string) (string, error) {
 		case found == start:
 			found = u.ID
 		default:
-			return "", usage("the ids of two uploads begin with %q; give more of it", start)
+			return "", usage("the ids of two uploads begin with %q; give more characters of the id", start)
 		}
 	}
 	return found, err

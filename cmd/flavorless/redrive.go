@@ -24,7 +24,7 @@ The server on this machine has ingest-dead, apply-dead, and a queue for each web
   ingest-dead               ingest is invoked again with the object events
   announce-dead             changes are published again; stretches of the change stream are read again and given to announce
 
-It takes leave for sqs:GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, DeleteMessage, StartMessageMoveTask,
+It needs permission for sqs:GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, DeleteMessage, StartMessageMoveTask,
 ListMessageMoveTasks, ListDeadLetterSourceQueues and SendMessage, sns:Publish, lambda:InvokeFunction, and
 dynamodb:GetShardIterator and GetRecords, of what the queue at hand needs.
 

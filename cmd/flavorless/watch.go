@@ -20,7 +20,7 @@ const watchHelp = `Show changes of people's favorites as they are announced, one
 Filters of one kind add up (andy or bill), different ones narrow down (andy, and only if removed).
 
 For a deployed stack it makes an SQS queue of its own, named ` + stack.WatchPrefix + `…, subscribes it to the changes topic with the filters
-as its policy, and removes both at the end. It takes leave for sqs:CreateQueue, ReceiveMessage, DeleteMessage and
+as its policy, and removes both at the end. It needs permission for sqs:CreateQueue, ReceiveMessage, DeleteMessage and
 DeleteQueue on such queues, and sns:Subscribe and Unsubscribe on the topic.
 
 Exit codes: 0 stopped, or --count reached; 1 it could not go on, or --timeout came before --count; 2 the home is not there.`

@@ -21,8 +21,8 @@ var corsExposed = strings.Join([]string{
 }, ", ")
 
 // allowOrigins lets pages of these web origins use the gateway. It does so around versitygw, so that errors can be read, too.
-// versitygw itself knows one origin or the CORS configurations of buckets, which are not stored here. Requests are signed by
-// whoever made the page's credential or URL, never by cookies, so credentials in the sense of CORS are not allowed.
+// versitygw itself knows one origin or the CORS configurations of buckets, which are not stored here. A credential or a presigned
+// URL authorizes each request, and cookies never do, so credentials in the sense of CORS are not allowed.
 func allowOrigins(server *fasthttp.Server, origins []string) {
 	if len(origins) == 0 {
 		return
