@@ -64,7 +64,7 @@
 //
 //	object.go    what the bucket announces, and the id of an upload
 //	version.go   the order of all rows
-//	name.go      what a person or a flavor may be (plain.go makes it fast)
+//	name.go      what a person or a flavor may be
 //	update.go    one row, and folding
 //	reject.go    rows that are not accepted, files that can't be read, and the codes that say why
 //	batch.go     rows that travel together; decode.go reads them back

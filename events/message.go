@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/flavorless/flavorless/internal/swar"
 )
 
 // Message is what travels on a topic: a CloudEvents 1.0 event in structured JSON mode, and the attributes by which
@@ -57,7 +59,7 @@ func appendEnvelope(dst []byte, source, typ, id, subject string, at time.Time) [
 // appendString appends s as a JSON string. Names are valid UTF-8 by construction; should one not be, it is mended with
 // U+FFFD rather than lost.
 func appendString(dst []byte, s string) []byte {
-	if plain(s) {
+	if swar.Plain(s) {
 		dst = append(dst, '"')
 		dst = append(dst, s...)
 		return append(dst, '"')

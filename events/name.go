@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/flavorless/flavorless/internal/swar"
 )
 
 // MaxName is the greatest length of a person and of a flavor, in bytes of UTF-8 after normalisation. It keeps a row
@@ -18,7 +20,7 @@ const MaxName = 256
 // characters that forbidden names; CleanName leaves it as it is. Field ("person" or "flavor") names the value in the
 // error, and missing is the code for an empty one. A name that has only invisible characters counts as empty.
 func CleanName(s, field string, missing Code) (string, *RowError) {
-	if plain(s) {
+	if swar.Plain(s) {
 		if s != "" && (s[0] == ' ' || s[len(s)-1] == ' ') {
 			s = strings.Trim(s, " ")
 		}

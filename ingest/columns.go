@@ -3,7 +3,7 @@ package ingest
 import (
 	"strings"
 
-	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/swar"
 )
 
 // columnNames are the names of the columns of a CSV file and of the members of a JSON row, as columnName returns them.
@@ -27,7 +27,7 @@ func (c columnNames) of(member string) string {
 
 // trimmed reports whether s is plain text, without white space around it, so that columnName returns as many bytes as s has.
 func trimmed(s string) bool {
-	return events.Plain(s) && s != "" && s[0] != ' ' && s[len(s)-1] != ' '
+	return swar.Plain(s) && s != "" && s[0] != ' ' && s[len(s)-1] != ' '
 }
 
 // has reports whether of returns one of the names for a member.

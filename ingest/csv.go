@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/swar"
 )
 
 // csvDecoder reads CSV and TSV: RFC 4180 with a header. It skips blank lines, and the offset of a row is that of its first
@@ -142,7 +143,7 @@ func (d *csvDecoder) plainLine(buffered []byte) (line string, ok bool) {
 	}
 	line = d.text.copy(row)
 	if crlf {
-		p.odd = !events.Plain(line)
+		p.odd = !swar.Plain(line)
 	}
 	n, _ := d.in.Discard(p.end + 1) // they are buffered
 	d.at += int64(n)

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 
-	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/swar"
 )
 
 // places are where things stand in a line of text.
@@ -31,7 +31,7 @@ func (p *places) find(text []byte, comma byte) bool {
 		}
 		end := equal(word, '\n')
 		line := end&-end - 1 // the bits below; all of them without an end
-		odd |= events.Unplain(word) & line
+		odd |= swar.Special(word) & line
 		for found := equal(word, comma) & line; found != 0; found &= found - 1 {
 			if p.commas < len(p.comma) {
 				p.comma[p.commas] = at + bits.TrailingZeros64(found)/8

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/swar"
 )
 
 // TestFind holds what is found eight bytes at a time against what package bytes finds.
@@ -35,7 +35,7 @@ func TestFind(t *testing.T) {
 				commas = append(commas, i)
 			}
 		}
-		if p.end != len(line) || p.commas != len(commas) || p.odd == events.Plain(string(line)) {
+		if p.end != len(line) || p.commas != len(commas) || p.odd == swar.Plain(string(line)) {
 			t.Fatalf("of %q it finds %+v", text, p)
 		}
 		if kept := min(len(commas), len(p.comma)); !slices.Equal(p.comma[:kept], commas[:kept]) {

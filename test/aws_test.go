@@ -30,12 +30,12 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	awsadapters "github.com/flavorless/flavorless/internal/aws"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/s3store"
 	"github.com/flavorless/flavorless/test/dynamolocal"
 	"github.com/flavorless/flavorless/test/faultproxy"
 	"github.com/flavorless/flavorless/test/moto"
@@ -148,8 +148,8 @@ func newCloudHouse(t *testing.T) *cloudHouse {
 	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(faulty), URL: h.dead}, Metrics: recorder, Log: log}
 	table := dynamo.New(dynamo.Config{Client: dynamo.Client(faulty), Favorites: h.tables.Favorites, Uploads: h.tables.Uploads})
 	h.ingester = stages.Ingest{Common: common, Ingester: ingest.New(ingest.Config{
-		Objects: buckets.Objects{Client: buckets.Client(faulty)}, Updates: topics.Topic{Client: topics.Client(faulty), ARN: updates},
-		Ledger: table, Reports: buckets.Reports{Client: buckets.Client(faulty), Bucket: h.reports},
+		Objects: s3store.Objects{Client: s3store.Client(faulty)}, Updates: topics.Topic{Client: topics.Client(faulty), ARN: updates},
+		Ledger: table, Reports: s3store.Reports{Client: s3store.Client(faulty), Bucket: h.reports},
 		Clock: time.Now, Log: log, BatchBytes: 460,
 		Pause: func(context.Context) bool { return rand.IntN(8) == 0 },
 	})}
@@ -219,7 +219,7 @@ func (h *cloudHouse) messaging(t *testing.T) (updates, changes string) {
 
 func (h *cloudHouse) buckets(t *testing.T) {
 	t.Helper()
-	client := buckets.Client(h.direct)
+	client := s3store.Client(h.direct)
 	for _, name := range []string{h.bucket, h.reports} {
 		if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
 			t.Fatal(err)
@@ -235,7 +235,7 @@ func (h *cloudHouse) buckets(t *testing.T) {
 // put uploads the file; what S3 announces of it has the times that were drawn.
 func (h *cloudHouse) put(t *testing.T, u upload) {
 	t.Helper()
-	out, err := buckets.Client(h.direct).PutObject(t.Context(), &s3.PutObjectInput{Bucket: &h.bucket, Key: &u.object.Key, Body: strings.NewReader(u.text)})
+	out, err := s3store.Client(h.direct).PutObject(t.Context(), &s3.PutObjectInput{Bucket: &h.bucket, Key: &u.object.Key, Body: strings.NewReader(u.text)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,7 +460,7 @@ func (h *cloudHouse) report(ctx context.Context, t *testing.T, u events.Upload) 
 		return nil
 	}
 	key := strings.TrimPrefix(u.RejectsAt, "s3://"+h.reports+"/")
-	out, err := buckets.Client(h.direct).GetObject(ctx, &s3.GetObjectInput{Bucket: &h.reports, Key: &key})
+	out, err := s3store.Client(h.direct).GetObject(ctx, &s3.GetObjectInput{Bucket: &h.reports, Key: &key})
 	if err != nil {
 		t.Fatalf("the report of %s: %v", u.ID, err)
 	}

@@ -24,7 +24,7 @@ func TestImports(t *testing.T) {
 		forbidden []string
 		allowed   []string // if set, besides the standard library only these
 	}{
-		{folder: "events", allowed: []string{"golang.org/x/text/", "github.com/go-json-experiment/json"}},
+		{folder: "events", allowed: []string{"golang.org/x/text/", "github.com/go-json-experiment/json", module + "internal/swar"}},
 		{folder: "ingest", forbidden: append([]string{module + "api"}, vendors...)},
 		{folder: "api", forbidden: append([]string{module + "ingest"}, vendors...)},
 		{folder: "internal/aws", forbidden: []string{module + "ingest", module + "api", module + "internal/embedded", module + "internal/local"}},

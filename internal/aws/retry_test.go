@@ -16,10 +16,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	ours "github.com/flavorless/flavorless/internal/aws"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/aws/topics"
+	"github.com/flavorless/flavorless/internal/s3store"
 )
 
 // TestTransientErrorsAreRetried holds each service's client to the codes with which the service reports that an error passes.
@@ -55,7 +55,7 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 			"RequestThrottled": 400, "KmsThrottled": 400, "ServiceUnavailable": 503,
 		}},
 		{"s3", func(ctx context.Context, a ours.Access) error {
-			_, err := buckets.Client(a).DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: text, Key: text})
+			_, err := s3store.Client(a).DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: text, Key: text})
 			return err
 		}, func(code string) string { return "<Error><Code>" + code + "</Code></Error>" }, map[string]int{
 			"SlowDown": 503, "OperationAborted": 409, "ConditionalRequestConflict": 409, "RequestTimeout": 400,

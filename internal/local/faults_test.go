@@ -22,10 +22,10 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+	"github.com/flavorless/flavorless/internal/s3store"
 )
 
 // tries of a message until it is a dead letter.
@@ -171,7 +171,7 @@ type house struct {
 	*faults
 	t       *testing.T
 	bucket  *bucket
-	reports buckets.Reports
+	reports s3store.Reports
 	db      *sqlite.DB
 	queues  *jetstream.Server
 
@@ -186,7 +186,7 @@ func (b *bucket) run(t *testing.T, f *faults, plan string) ending {
 	quiet := slog.New(slog.DiscardHandler)
 	b.mu.Lock()
 	b.reports++
-	h.reports = buckets.Reports{Client: b.client, Bucket: reportsOf(b.reports)}
+	h.reports = s3store.Reports{Client: b.client, Bucket: reportsOf(b.reports)}
 	b.mu.Unlock()
 	dir := t.TempDir()
 	var err error
@@ -222,7 +222,7 @@ func (b *bucket) run(t *testing.T, f *faults, plan string) ending {
 func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
 	db := faultyDB{h.faults, h.db}
 	reading := ingest.Config{
-		Objects: faultyObjects{h.faults, buckets.Objects{Client: h.bucket.client}}, Ledger: db, Reports: faultyReports{h.faults, h.reports},
+		Objects: faultyObjects{h.faults, s3store.Objects{Client: h.bucket.client}}, Ledger: db, Reports: faultyReports{h.faults, h.reports},
 		Updates: faultyTopic{h.faults, publishBatch, outlet{h.queues.Topic(jetstream.Updates), h.queues.Topic(jetstream.Uploads)}, func([]events.Message) {}},
 		Clock:   func() time.Time { return time.UnixMilli(0) }, Log: log, BatchBytes: 8_000,
 	}

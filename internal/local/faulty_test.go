@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+	"github.com/flavorless/flavorless/internal/s3store"
 )
 
 // The calls of the ports of the core.
@@ -100,7 +100,7 @@ func through[T any](ctx context.Context, f *faults, port string, do func(trouble
 
 type faultyObjects struct {
 	*faults
-	objects buckets.Objects
+	objects s3store.Objects
 }
 
 func (p faultyObjects) Open(ctx context.Context, o events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
@@ -115,7 +115,7 @@ func (p faultyObjects) Open(ctx context.Context, o events.Object, offset int64) 
 
 type faultyReports struct {
 	*faults
-	reports buckets.Reports
+	reports s3store.Reports
 }
 
 func (p faultyReports) Put(ctx context.Context, key string, body io.Reader) (string, error) {

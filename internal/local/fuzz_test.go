@@ -10,9 +10,9 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/s3store"
 )
 
 // FuzzDelivery: an event of the bucket begins the very upload that it announces, the rest of a file goes on with its own;
@@ -75,6 +75,6 @@ func (b *begun) Seal(context.Context, string, events.Reading) (*events.Upload, e
 }
 
 // noReports is a reports bucket without objects.
-type noReports struct{ buckets.Reports }
+type noReports struct{ s3store.Reports }
 
 func (noReports) Remove(context.Context, string) error { return nil }

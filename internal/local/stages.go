@@ -9,9 +9,9 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/s3store"
 )
 
 // Groups of batches that are applied in one transaction: large ones cost less a row.
@@ -48,8 +48,8 @@ func (s *Server) startStages(ctx context.Context) {
 	ctx, s.stopStages = context.WithCancel(ctx)
 	client := s.S3()
 	reading := ingest.Config{
-		Objects: buckets.Objects{Client: client}, Updates: outlet{s.streams.Topic(jetstream.Updates), s.streams.Topic(jetstream.Uploads)},
-		Ledger: metrics.Ledger{Next: s.db, To: s.recorder}, Reports: buckets.Reports{Client: client, Bucket: reportsBucket},
+		Objects: s3store.Objects{Client: client}, Updates: outlet{s.streams.Topic(jetstream.Updates), s.streams.Topic(jetstream.Uploads)},
+		Ledger: metrics.Ledger{Next: s.db, To: s.recorder}, Reports: s3store.Reports{Client: client, Bucket: reportsBucket},
 		Clock: s.cfg.Clock, Log: s.cfg.Log,
 	}
 	pause := s.cfg.Limits.Pause

@@ -21,9 +21,9 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/internal/aws/topics"
+	"github.com/flavorless/flavorless/internal/s3store"
 	"github.com/flavorless/flavorless/test/bench/fakeaws"
 )
 
@@ -96,10 +96,10 @@ func (l *load) run(ctx context.Context, services *fake, file []byte, n int) erro
 		return err
 	}
 	to, log := access(services.url), slog.New(slog.DiscardHandler)
-	store, table := buckets.Client(to), newTable(services.url)
+	store, table := s3store.Client(to), newTable(services.url)
 	ingester := ingest.New(ingest.Config{
-		Objects: buckets.Objects{Client: store}, Updates: topics.Topic{Client: topics.Client(to), ARN: topicARN}, Ledger: table,
-		Reports: buckets.Reports{Client: store, Bucket: "reports"}, Clock: time.Now, Log: log,
+		Objects: s3store.Objects{Client: store}, Updates: topics.Topic{Client: topics.Client(to), ARN: topicARN}, Ledger: table,
+		Reports: s3store.Reports{Client: store, Bucket: "reports"}, Clock: time.Now, Log: log,
 	})
 	start := cpuTime()
 	if err := ingester.Ingest(ctx, o); err != nil {

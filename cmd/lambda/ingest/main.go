@@ -8,7 +8,6 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/aws/topics"
@@ -17,6 +16,7 @@ import (
 	"github.com/flavorless/flavorless/internal/lambda/shell"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/s3store"
 )
 
 // pause is how long before its end an invocation stops reading. It is for what is still to be published, with retries, and
@@ -31,13 +31,13 @@ func build(env *config.Env) (lambda.Handler, error) {
 		return nil, err
 	}
 	tools, access := shell.NewTools(function), clients.For(account)
-	store := buckets.Client(access)
+	store := s3store.Client(access)
 	ledger := dynamo.New(dynamo.Config{Client: dynamo.Client(access), Uploads: cfg.UploadsTable, Logger: tools.Log})
 	ingester := ingest.New(ingest.Config{
-		Objects: buckets.Objects{Client: store},
+		Objects: s3store.Objects{Client: store},
 		Updates: topics.Topic{Client: topics.Client(access), ARN: cfg.UpdatesTopic},
 		Ledger:  metrics.Ledger{Next: ledger, To: tools.Metrics},
-		Reports: buckets.Reports{Client: store, Bucket: cfg.ReportsBucket},
+		Reports: s3store.Reports{Client: store, Bucket: cfg.ReportsBucket},
 		Ignore:  cfg.Ignore,
 		Clock:   time.Now,
 		Log:     tools.Log,

@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
+	"github.com/flavorless/flavorless/internal/s3store"
 	"github.com/flavorless/flavorless/test/conformance"
 )
 
@@ -16,9 +16,9 @@ import (
 func TestObjectsConformance(t *testing.T) {
 	conformance.TestObjects(t, func(t *testing.T) conformance.Objects {
 		e := start(t)
-		reports := buckets.Reports{Client: e.s3, Bucket: "reports"}
+		reports := s3store.Reports{Client: e.s3, Bucket: "reports"}
 		return conformance.Objects{
-			Open: buckets.Objects{Client: e.s3}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove,
+			Open: s3store.Objects{Client: e.s3}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove,
 			Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
 				t.Helper()
 				if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{

@@ -1,5 +1,5 @@
-// Package buckets reads uploads from S3, and writes reports there.
-package buckets
+// Package s3store reads uploads from S3, and writes reports there.
+package s3store
 
 import (
 	"context"

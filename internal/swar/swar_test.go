@@ -1,4 +1,4 @@
-package events
+package swar
 
 import (
 	"math/bits"
@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestPlain holds the eight-bytes-at-a-time check against one that reads byte by byte, for every byte value at every
-// place of a word, and with neighbours that could borrow into it.
+// TestPlain compares the check of eight bytes at a time with one that reads byte by byte, for every byte value at every
+// position of a word, and with neighbors that could borrow from it.
 func TestPlain(t *testing.T) {
 	want := func(s string) bool {
 		for _, c := range []byte(s) {
@@ -22,8 +22,8 @@ func TestPlain(t *testing.T) {
 			for at := range length {
 				for c := range 256 {
 					s := strings.Repeat(filler, at) + string([]byte{byte(c)}) + strings.Repeat(filler, length-at-1)
-					if got := plain(s); got != want(s) {
-						t.Fatalf("plain(%q) = %v, want %v", s, got, want(s))
+					if got := Plain(s); got != want(s) {
+						t.Fatalf("Plain(%q) = %v, want %v", s, got, want(s))
 					}
 					if length != 8 {
 						continue
@@ -32,8 +32,8 @@ func TestPlain(t *testing.T) {
 					if !want(s) {
 						first = at
 					}
-					if got := bits.TrailingZeros64(Unplain(word(s))&highs) / 8; got != first {
-						t.Fatalf("of %q the first that is not plain is %d, want %d", s, got, first)
+					if got := bits.TrailingZeros64(Special(word(s))&highBits) / 8; got != first {
+						t.Fatalf("first special byte of %q = %d, want %d", s, got, first)
 					}
 				}
 			}

@@ -1,4 +1,4 @@
-package buckets_test
+package s3store_test
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/aws/buckets"
+	"github.com/flavorless/flavorless/internal/s3store"
 	"github.com/flavorless/flavorless/test/conformance"
 	"github.com/flavorless/flavorless/test/moto"
 )
@@ -20,7 +20,7 @@ import (
 // TestObjectsConformance has a bucket with versions, as the deployment's is, and one without. The embedded gateway passes
 // the same suite in its own package.
 func TestObjectsConformance(t *testing.T) {
-	client := buckets.Client(moto.Access(judge.URL(t)))
+	client := s3store.Client(moto.Access(judge.URL(t)))
 	var names atomic.Int32
 	bucket := func(t *testing.T, kind string) *string {
 		name := fmt.Sprintf("%s-%d", kind, names.Add(1))
@@ -32,7 +32,7 @@ func TestObjectsConformance(t *testing.T) {
 	for _, versioned := range []bool{true, false} {
 		t.Run(fmt.Sprintf("versioned %v", versioned), func(t *testing.T) {
 			conformance.TestObjects(t, func(t *testing.T) conformance.Objects {
-				uploads, reports := bucket(t, "uploads"), buckets.Reports{Client: client, Bucket: *bucket(t, "reports")}
+				uploads, reports := bucket(t, "uploads"), s3store.Reports{Client: client, Bucket: *bucket(t, "reports")}
 				if versioned {
 					if _, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
 						Bucket: uploads, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
@@ -41,7 +41,7 @@ func TestObjectsConformance(t *testing.T) {
 					}
 				}
 				return conformance.Objects{
-					Open: buckets.Objects{Client: client}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove, Versioned: versioned,
+					Open: s3store.Objects{Client: client}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove, Versioned: versioned,
 					Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
 						t.Helper()
 						out, err := client.PutObject(t.Context(), &s3.PutObjectInput{

@@ -1,4 +1,4 @@
-package buckets_test
+package s3store_test
 
 import (
 	"os"
