@@ -70,7 +70,7 @@ func (h *handler) openLog(ctx context.Context, from events.Start) (position uint
 		}
 	}()
 	position, log, err = h.Changes.Changes(ctx, from)
-	if errors.Is(err, events.ErrForgotten) {
+	if errors.Is(err, events.ErrOutOfRetention) {
 		return 0, nil, newProblem(http.StatusGone, "the changes since then are not kept; read GET /team, and follow from now on, without "+lastEventID+" and since")
 	}
 	if err != nil {
@@ -181,19 +181,19 @@ var errLogEnded = errors.New("the log has ended")
 
 // take writes what the filter takes, and else notes that the follower need not be told of what came before.
 func (e *eventWriter) take(a events.Announced, filter events.Filter) error {
-	if filter.TakesMessage(a.Message) {
+	if filter.MatchesMessage(a.Message) {
 		return e.event(a)
 	}
 	e.mu.Lock()
-	e.passed = a.Place
+	e.passed = a.Sequence
 	e.mu.Unlock()
 	return nil
 }
 
 func (e *eventWriter) event(a events.Announced) error {
 	return e.send(func(b []byte) []byte {
-		e.passed = a.Place
-		b = append(strconv.AppendUint(append(b, "id: "...), a.Place, 10), "\ndata: "...)
+		e.passed = a.Sequence
+		b = append(strconv.AppendUint(append(b, "id: "...), a.Sequence, 10), "\ndata: "...)
 		return append(append(b, a.Body...), "\n\n"...) // JSON of ours, on one line
 	})
 }

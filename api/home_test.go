@@ -114,7 +114,7 @@ func (s *store) Changes(ctx context.Context, from events.Start) (uint64, iter.Se
 		return 0, nil, err
 	}
 	if from.After > uint64(len(s.log)) {
-		return 0, nil, events.ErrForgotten
+		return 0, nil, events.ErrOutOfRetention
 	}
 	next := int(from.After)
 	if !from.HasPosition() && from.Since.IsZero() {
@@ -157,7 +157,7 @@ func (s *store) announce(t testing.TB, favorites ...string) {
 		if !changed {
 			c, _ = events.NewChange(favorites[n], "vanilla", "", origin.At(int64(place)))
 		}
-		s.log = append(s.log, events.Announced{Place: place, Message: c.Message()})
+		s.log = append(s.log, events.Announced{Sequence: place, Message: c.Message()})
 	}
 	close(s.arrived)
 	s.arrived = make(chan struct{})

@@ -4,7 +4,7 @@ import "time"
 
 // Announced is a change in the log of what has been announced.
 type Announced struct {
-	Place uint64 // in the log: 1 or more, and greater than those of all before
+	Sequence uint64 // in the log: 1 or more, and greater than those of all before
 	Message
 }
 

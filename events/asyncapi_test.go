@@ -207,8 +207,8 @@ func TestDocumentExamples(t *testing.T) {
 			}
 			return encode(b), nil
 		},
-		events.SpanType: func(body []byte) (events.Message, error) {
-			s, err := events.DecodeSpan(body)
+		events.ContinuationType: func(body []byte) (events.Message, error) {
+			s, err := events.DecodeContinuation(body)
 			if err != nil {
 				return events.Message{}, err
 			}

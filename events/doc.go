@@ -15,7 +15,7 @@
 // The bucket announces an [Object]. Ingest opens the upload's record in the ledger ([Upload]), reads the file, and makes of
 // each row an [Update], or a [Reject] that tells the uploader what to mend. It packs updates into batches ([BatchWriter])
 // and publishes each as a [Message]. Apply decodes it ([DecodeBatch]), writes the updates that are newer than what the
-// table holds ([Decide]), and counts them in the ledger ([Tally]). Where the favorite that is stored became another one,
+// table holds ([Decide]), and counts them in the ledger ([BatchResult]). Where the favorite that is stored became another one,
 // the table's own feed gives a [Change] ([NewChange]), and announce publishes it. Readers get a [Favorite].
 //
 // # Anything may come twice, late, or in another order

@@ -7,13 +7,13 @@ var (
 	// ErrNotFound: there is no such person or upload. Answer so; do not retry.
 	ErrNotFound = errors.New("not found")
 
-	// ErrVanished: the object that an event announced is not there any more as it was announced. The upload has
+	// ErrObjectGone: the object that an event announced is not there any more as it was announced. The upload has
 	// failed; do not retry.
-	ErrVanished = errors.New("the object was deleted or overwritten before it was read")
+	ErrObjectGone = errors.New("the object was deleted or overwritten before it was read")
 
-	// ErrForgotten: the log of changes does not reach back to the place that was asked for, or never came so far. Read the
+	// ErrOutOfRetention: the log of changes does not reach back to the place that was asked for, or never came so far. Read the
 	// table, and follow from now on.
-	ErrForgotten = errors.New("the changes since then are not kept")
+	ErrOutOfRetention = errors.New("the changes since then are not kept")
 
 	// ErrPermanent: the request itself is at fault (too large, malformed, forbidden). Do not retry: what it carried
 	// belongs in the dead letters.

@@ -12,11 +12,11 @@ type Filter struct {
 	Kinds   []Kind
 }
 
-// Takes tells whether a change is chosen.
-func (f Filter) Takes(c Change) bool { return f.takes(c.Person, c.Flavor, c.Kind) }
+// Matches tells whether a change is chosen.
+func (f Filter) Matches(c Change) bool { return f.takes(c.Person, c.Flavor, c.Kind) }
 
-// TakesMessage is Takes for the message of a change. It looks at the attributes alone.
-func (f Filter) TakesMessage(m Message) bool {
+// MatchesMessage is Takes for the message of a change. It looks at the attributes alone.
+func (f Filter) MatchesMessage(m Message) bool {
 	return f.takes(m.Attributes["person"], m.Attributes["flavor"], Kind(m.Attributes["kind"]))
 }
 

@@ -114,7 +114,7 @@ func FuzzCleanName(f *testing.F) {
 }
 
 func FuzzDecodeSpan(f *testing.F) {
-	m, err := events.Span{Object: goldenObject(), Offset: 61440, Rows: 1700, Rejected: 3, Batches: 1, RejectsBytes: 900, RejectsOmitted: 1}.Message()
+	m, err := events.Continuation{Object: goldenObject(), Offset: 61440, Rows: 1700, Rejected: 3, Batches: 1, RejectsBytes: 900, RejectsOmitted: 1}.Message()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -134,9 +134,9 @@ func FuzzDecodeSpan(f *testing.F) {
 		f.Add(m.Body)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		s, err := events.DecodeSpan(body)
+		s, err := events.DecodeContinuation(body)
 		if err != nil {
-			if s != (events.Span{}) || len(err.Error()) > 2000 {
+			if s != (events.Continuation{}) || len(err.Error()) > 2000 {
 				t.Errorf("%+v came with an error of %d bytes: %.200s", s, len(err.Error()), err)
 			}
 			return
@@ -145,7 +145,7 @@ func FuzzDecodeSpan(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := events.DecodeSpan(m.Body)
+		again, err := events.DecodeContinuation(m.Body)
 		if err != nil {
 			t.Fatal(err)
 		}

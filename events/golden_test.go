@@ -75,8 +75,8 @@ func goldenChanges(t fataler) map[string]events.Change {
 	}
 }
 
-func goldenSpan() events.Span {
-	return events.Span{
+func goldenSpan() events.Continuation {
+	return events.Continuation{
 		Object: events.Object{
 			Bucket: "flavorless-uploads", Key: "uploads/a long file.csv.gz", VersionID: "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", ETag: "d41d8cd98f00b204e9800998ecf8427e",
 			Sequencer: "0055aed6dcd90281e5", Size: 1 << 30, Time: time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC),
@@ -86,7 +86,7 @@ func goldenSpan() events.Span {
 }
 
 func TestGoldenSpanDecodes(t *testing.T) {
-	got, err := events.DecodeSpan(readGolden(t, "span.json"))
+	got, err := events.DecodeContinuation(readGolden(t, "span.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,22 +106,22 @@ func TestGoldenSpanDecodes(t *testing.T) {
 		"an offset of text": {`"offset":5000000123`, `"offset":"x"`},
 	} {
 		body := bytes.Replace(readGolden(t, "span.json"), []byte(edit[0]), []byte(edit[1]), 1)
-		if _, err := events.DecodeSpan(body); err == nil {
+		if _, err := events.DecodeContinuation(body); err == nil {
 			t.Errorf("%s: no error", what)
 		}
 	}
 }
 
 // goldenContinuations are spans that say how to start reading in the middle of a file, one for each format.
-func goldenContinuations() map[string]events.Span {
-	spans := map[string]events.Span{}
+func goldenContinuations() map[string]events.Continuation {
+	spans := map[string]events.Continuation{}
 	for name, state := range map[string]events.ReaderState{
 		"csv":    {Line: 170_000_002, Column: 1, CSV: &events.CSVState{Separator: ";", Width: 5, Person: 3, Flavor: 0, Action: -1, Nameless: 1}},
 		"json":   {Line: 1, Column: 5_000_000_124, Open: "["},
 		"ndjson": {Line: 170_000_001, Column: 3},
 	} {
 		s := goldenSpan()
-		s.Object.Key, s.Object.Size, s.Continuations, s.Reader = "uploads/a long file."+name, 30_000_000_000, 7, &state
+		s.Object.Key, s.Object.Size, s.Count, s.Reader = "uploads/a long file."+name, 30_000_000_000, 7, &state
 		spans["span-"+name] = s
 	}
 	return spans
@@ -138,7 +138,7 @@ func TestGoldenContinuations(t *testing.T) {
 		if err := schemas.check(m); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		got, err := events.DecodeSpan(readGolden(t, name+".json"))
+		got, err := events.DecodeContinuation(readGolden(t, name+".json"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +181,7 @@ func TestBadReaderStates(t *testing.T) {
 		if bytes.Equal(good, body) {
 			t.Fatalf("%s has no %s", edit[0], edit[1])
 		}
-		if s, err := events.DecodeSpan(body); err == nil {
+		if s, err := events.DecodeContinuation(body); err == nil {
 			t.Errorf("%s with %.60s decodes as %+v", edit[0], edit[2], s)
 		}
 	}

@@ -29,8 +29,8 @@ func Decide(stored, mine Version) Outcome {
 	return Superseded
 }
 
-// Tally is what became of one batch, as the ledger counts it.
-type Tally struct {
+// BatchResult is what became of one batch, as the ledger counts it.
+type BatchResult struct {
 	Applied    int64
 	Superseded int64
 	Duplicate  bool    // the batch had been applied and counted before; the figures are those of that time, or 0

@@ -51,8 +51,8 @@ type Counts struct {
 	BatchesApplied int64 `json:"batchesApplied"` // of these, how many have their outcome
 }
 
-// Reading is what ingest found out by reading a file to its end, or to the break.
-type Reading struct {
+// ReadSummary is what ingest found out by reading a file to its end, or to the break.
+type ReadSummary struct {
 	Format    string
 	Rows      int64 // rows read: those in batches and those rejected
 	Rejected  int64

@@ -26,8 +26,8 @@ func (f *flaky) fail() error {
 	return nil
 }
 
-func (f *flaky) Apply(_ context.Context, batches []events.Batch) ([]events.Tally, error) {
-	return make([]events.Tally, len(batches)), f.fail()
+func (f *flaky) Apply(_ context.Context, batches []events.Batch) ([]events.BatchResult, error) {
+	return make([]events.BatchResult, len(batches)), f.fail()
 }
 
 func (f *flaky) Publish(_ context.Context, messages []events.Message) []error {

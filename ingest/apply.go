@@ -13,7 +13,7 @@ import (
 type table interface {
 	// Apply writes the rows of each batch by the rule of the table (events.Decide), and records and counts each batch
 	// once. It returns a tally per batch, or an error and may then have applied some of them.
-	Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error)
+	Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error)
 }
 
 // Applier writes batches of updates to the table.

@@ -136,7 +136,7 @@ func slicesOf(b []byte, n int) (parts [][]byte) {
 }
 
 // tally reads without keeping the rows.
-func tally(body io.Reader, name string) (events.Reading, error) {
+func tally(body io.Reader, name string) (events.ReadSummary, error) {
 	return ingest.Read(body, name, ingest.Options{}, func(events.Update) error { return nil }, func(*events.Reject) error { return nil })
 }
 

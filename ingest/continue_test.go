@@ -32,7 +32,7 @@ func TestContinueSpansOfEarlierReleases(t *testing.T) {
 		if whole.report() != pieces.report() {
 			t.Errorf("%s: the reports differ", name)
 		}
-		if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.Reading{}, "At")); diff != "" {
+		if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At")); diff != "" {
 			t.Errorf("%s: reading (-whole +pieces):\n%s", name, diff)
 		}
 		for i, at := range pieces.opened {
@@ -52,8 +52,8 @@ func TestContinuationsAreCounted(t *testing.T) {
 	}
 	for want := int64(1); want <= 5; want++ {
 		span := b.spans[0]
-		if b.spans = b.spans[1:]; span.Continuations != want {
-			t.Fatalf("continuation %d says that it is number %d", want, span.Continuations)
+		if b.spans = b.spans[1:]; span.Count != want {
+			t.Fatalf("continuation %d says that it is number %d", want, span.Count)
 		}
 		if err := b.ingester(stop).Resume(t.Context(), span); err != nil {
 			t.Fatal(err)
@@ -61,21 +61,21 @@ func TestContinuationsAreCounted(t *testing.T) {
 	}
 	span := b.spans[0]
 	b.spans = nil
-	span.Continuations = ingest.MaxContinuations
+	span.Count = ingest.MaxContinuations
 	if err := b.ingester(stop).Resume(t.Context(), span); err != nil {
 		t.Fatal(err)
 	}
-	if len(b.spans) != 1 || b.spans[0].Continuations != ingest.MaxContinuations+1 || !b.sealed.At.IsZero() {
+	if len(b.spans) != 1 || b.spans[0].Count != ingest.MaxContinuations+1 || !b.sealed.At.IsZero() {
 		t.Fatalf("after the last continuation: %+v, sealed %+v", b.spans, b.sealed)
 	}
 	last, opened := b.spans[0], len(b.opened)
 	if err := b.ingester(stop).Resume(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
-	want := events.Reading{
+	want := events.ReadSummary{
 		Rows: last.Rows, Rejected: last.Rejected, Batches: last.Batches, Failure: &events.Failure{Code: events.Endless, Offset: last.Offset},
 	}
-	if diff := cmp.Diff(want, b.sealed, cmpopts.IgnoreFields(events.Reading{}, "At", "Rejects", "RejectsAt"),
+	if diff := cmp.Diff(want, b.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At", "Rejects", "RejectsAt"),
 		cmpopts.IgnoreFields(events.Failure{}, "Reason")); diff != "" {
 		t.Errorf("the upload ends as (-want +got):\n%s", diff)
 	}
@@ -119,7 +119,7 @@ func TestContinueAtTheEnd(t *testing.T) {
 		"a.json":   {`{"andy":"mint",`, events.ReaderState{Line: 1, Column: 16, Open: "{"}, events.MalformedJSON},
 	} {
 		b := newBench(name, []byte(tt.text))
-		span := events.Span{Object: b.object, Offset: int64(len(tt.text)), Rows: 1, Batches: 1, Reader: &tt.state}
+		span := events.Continuation{Object: b.object, Offset: int64(len(tt.text)), Rows: 1, Batches: 1, Reader: &tt.state}
 		if err := b.ingester(nil).Resume(t.Context(), span); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -143,7 +143,7 @@ func TestContinueRefusesOtherStates(t *testing.T) {
 	} {
 		for _, state := range states {
 			b := newBench(name, pack(t, strings.Repeat("x,y\n", 100), name[strings.LastIndexByte(name, '.'):]))
-			err := b.ingester(nil).Resume(t.Context(), events.Span{Object: b.object, Offset: 4, Rows: 1, Reader: &state})
+			err := b.ingester(nil).Resume(t.Context(), events.Continuation{Object: b.object, Offset: 4, Rows: 1, Reader: &state})
 			if err == nil && b.sealed.Failure == nil || len(b.messages) > 0 {
 				t.Errorf("%s with %+v: %v, %d messages", name, state, err, len(b.messages))
 			}
@@ -251,7 +251,7 @@ func TestContinueFarInAFile(t *testing.T) {
 
 			b := newBench(name, nil)
 			b.object.Size = g.size()
-			from := events.Span{Object: b.object, Offset: g.at(passed) + lead, Rows: passed, Batches: 1, Reader: &state}
+			from := events.Continuation{Object: b.object, Offset: g.at(passed) + lead, Rows: passed, Batches: 1, Reader: &state}
 			g.read = 0
 			in := ingest.New(ingest.Config{
 				Objects: g, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler),

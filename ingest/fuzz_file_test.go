@@ -146,7 +146,7 @@ func FuzzReport(f *testing.F) {
 		key := b.object.UploadID() + "/rejects.ndjson"
 		b.stored[key] = string(report)
 		in := ingest.New(ingest.Config{Objects: b, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
-		err := in.Resume(context.Background(), events.Span{Object: b.object, Offset: int64(len(header)) + 3, Rows: 1, Rejected: 1, RejectsBytes: before})
+		err := in.Resume(context.Background(), events.Continuation{Object: b.object, Offset: int64(len(header)) + 3, Rows: 1, Rejected: 1, RejectsBytes: before})
 		if err != nil {
 			if b.stored[key] != string(report) || !b.sealed.At.IsZero() {
 				t.Errorf("%v, and yet the report is %q, the reading %+v", err, b.stored[key], b.sealed)

@@ -248,11 +248,11 @@ func continueFrom(t *testing.T, content []byte, file string, from int64) outcome
 	}
 	if from > 0 { // a message begins with a row that is not the first
 		object := events.Object{Bucket: "b", Key: file, ETag: "e", Sequencer: "0a", Size: int64(len(content)), Time: time.UnixMilli(1)}
-		m, err := events.Span{Object: object, Offset: from, Reader: state}.Message()
+		m, err := events.Continuation{Object: object, Offset: from, Reader: state}.Message()
 		if err != nil {
 			t.Fatal(err)
 		}
-		span, err := events.DecodeSpan(m.Body)
+		span, err := events.DecodeContinuation(m.Body)
 		if err != nil {
 			t.Fatalf("the state %+v at %d: %v", state, from, err)
 		}

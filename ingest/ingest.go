@@ -35,7 +35,7 @@ type ledger interface {
 	Begin(ctx context.Context, o events.Object) (events.Upload, error)
 	// Seal records how the reading ended. If all batches have been applied by then, the upload is settled by that, and
 	// returned: to one caller, once.
-	Seal(ctx context.Context, id string, r events.Reading) (settled *events.Upload, err error)
+	Seal(ctx context.Context, id string, r events.ReadSummary) (settled *events.Upload, err error)
 }
 
 // Config is what an Ingester works with.
@@ -96,11 +96,11 @@ func (in *Ingester) Ingest(ctx context.Context, o events.Object) error {
 		in.cfg.Log.InfoContext(ctx, "object ignored", "event", "object_ignored", "key", o.Key)
 		return nil
 	}
-	return in.Resume(ctx, events.Span{Object: o})
+	return in.Resume(ctx, events.Continuation{Object: o})
 }
 
 // Resume is Ingest for the rest of an object.
-func (in *Ingester) Resume(ctx context.Context, from events.Span) error {
+func (in *Ingester) Resume(ctx context.Context, from events.Continuation) error {
 	o := from.Object
 	origin, err := o.Origin()
 	if err != nil {
@@ -153,7 +153,7 @@ func (in *Ingester) removeParts(ctx context.Context, upload string) error {
 }
 
 // handOn publishes what is left to do, once all before it is published.
-func (in *Ingester) handOn(ctx context.Context, rest events.Span, log *slog.Logger) error {
+func (in *Ingester) handOn(ctx context.Context, rest events.Continuation, log *slog.Logger) error {
 	m, err := rest.Message()
 	if err != nil {
 		return err
@@ -167,13 +167,13 @@ func (in *Ingester) handOn(ctx context.Context, rest events.Span, log *slog.Logg
 
 // read publishes the object from an offset on. It returns what was read of the whole file, or the rest if it stopped
 // before the end.
-func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Origin, log *slog.Logger) (events.Reading, *events.Span, error) {
+func (in *Ingester) read(ctx context.Context, from events.Continuation, origin events.Origin, log *slog.Logger) (events.ReadSummary, *events.Continuation, error) {
 	o := from.Object
 	rejects, err := openRejectLog(ctx, in.cfg.Reports, from)
 	if err != nil {
-		return events.Reading{}, nil, err
+		return events.ReadSummary{}, nil, err
 	}
-	if from.Continuations > MaxContinuations {
+	if from.Count > MaxContinuations {
 		reading, err := unfinished(from, rejects, events.Endless, fmt.Sprintf("reading the file was continued %d times without "+
 			"reaching its end; the rows before this offset were published; split the file and upload its parts", MaxContinuations))
 		return reading, nil, err
@@ -188,14 +188,14 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 	}
 	options, err := ParseOptions(metadata)
 	if err != nil {
-		reading, failed := broken(events.Reading{}, err)
+		reading, failed := broken(events.ReadSummary{}, err)
 		return reading, nil, errors.Join(failed, body.Close())
 	}
 	if from.Offset == 0 && (options.Abort || options.namesColumns()) {
 		log.InfoContext(ctx, "reading it before anything is published, as its metadata ask")
 		refused, err := lookAhead(body, o.Key, options, rejects)
 		if err = errors.Join(err, body.Close()); err != nil {
-			return events.Reading{}, nil, err
+			return events.ReadSummary{}, nil, err
 		}
 		if refused != nil {
 			return *refused, nil, nil
@@ -209,10 +209,10 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 	p := &pass{Ingester: in, ctx: ctx, from: from, rejects: rejects, batch: events.NewBatchWriter(origin), out: out}
 	reading, rest, err := p.run(body, options)
 	if failed := out.close(); failed != nil {
-		return events.Reading{}, nil, failed // before err: it may be but a consequence
+		return events.ReadSummary{}, nil, failed // before err: it may be but a consequence
 	}
 	if err != nil {
-		return events.Reading{}, nil, err
+		return events.ReadSummary{}, nil, err
 	}
 	if rest != nil {
 		rest.RejectsBytes, rest.RejectsOmitted = rejects.bytes, rejects.omitted
@@ -224,9 +224,9 @@ func (in *Ingester) read(ctx context.Context, from events.Span, origin events.Or
 }
 
 // vanished makes a lost object a failure of its upload, for all to see.
-func vanished(from events.Span, rejects *rejectLog, err error) (events.Reading, *events.Span, error) {
-	if !errors.Is(err, events.ErrVanished) {
-		return events.Reading{}, nil, err
+func vanished(from events.Continuation, rejects *rejectLog, err error) (events.ReadSummary, *events.Continuation, error) {
+	if !errors.Is(err, events.ErrObjectGone) {
+		return events.ReadSummary{}, nil, err
 	}
 	reading, err := unfinished(from, rejects, events.ObjectVanished,
 		"the object was deleted or overwritten before it was read; upload it again")
@@ -234,8 +234,8 @@ func vanished(from events.Span, rejects *rejectLog, err error) (events.Reading, 
 }
 
 // unfinished ends a reading as failed where it was to be continued.
-func unfinished(from events.Span, rejects *rejectLog, code events.Code, reason string) (reading events.Reading, err error) {
-	reading = events.Reading{
+func unfinished(from events.Continuation, rejects *rejectLog, code events.Code, reason string) (reading events.ReadSummary, err error) {
+	reading = events.ReadSummary{
 		Rows: from.Rows, Rejected: from.Rejected, Batches: from.Batches, Rejects: rejects.first,
 		Failure: &events.Failure{Code: code, Reason: reason, Offset: from.Offset},
 	}
@@ -245,14 +245,14 @@ func unfinished(from events.Span, rejects *rejectLog, code events.Code, reason s
 
 // lookAhead reads a file before anything of it is published, as far as its uploader's wishes need it. If no row is to be
 // published, lookAhead returns how the upload ends.
-func lookAhead(body io.Reader, name string, o Options, rejects *rejectLog) (refused *events.Reading, err error) {
+func lookAhead(body io.Reader, name string, o Options, rejects *rejectLog) (refused *events.ReadSummary, err error) {
 	if !o.Abort {
 		failure, err := CheckColumns(body, name, o)
 		if failure == nil || err != nil {
 			return nil, err
 		}
 		format, _ := FormatOf(name) // it was opened by that
-		return &events.Reading{Format: format.String(), Failure: failure}, nil
+		return &events.ReadSummary{Format: format.String(), Failure: failure}, nil
 	}
 	trial, err := Read(body, name, o, func(events.Update) error { return nil }, rejects.add)
 	if err != nil || trial.Rejected == 0 && trial.Failure == nil {
@@ -263,7 +263,7 @@ func lookAhead(body io.Reader, name string, o Options, rejects *rejectLog) (refu
 }
 
 // aborted refuses every row of a file that has a bad one, or that can't be read, as its uploader wished.
-func aborted(trial events.Reading, rejects *rejectLog) (events.Reading, error) {
+func aborted(trial events.ReadSummary, rejects *rejectLog) (events.ReadSummary, error) {
 	bad := events.Failure{Code: events.Aborted, Reason: fmt.Sprintf(
 		"on-error=abort: %d of %d rows are bad, so none was applied; mend them and upload again", trial.Rejected, trial.Rows)}
 	if trial.Failure != nil {

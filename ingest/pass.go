@@ -12,16 +12,16 @@ import (
 type pass struct {
 	*Ingester
 	ctx     context.Context //nolint:containedctx // of this one reading
-	from    events.Span
+	from    events.Continuation
 	rejects *rejectLog
 	batch   *events.BatchWriter
 	out     *stream
 
 	rows     *Rows
 	batches  int64
-	rejected int          // since the batch began
-	pause    bool         // stop at the next row
-	rest     *events.Span // from that row on, once reading has stopped
+	rejected int                  // since the batch began
+	pause    bool                 // stop at the next row
+	rest     *events.Continuation // from that row on, once reading has stopped
 }
 
 // batchRejects ends a batch that has become no longer for so many rejected rows: a file of nothing else would otherwise
@@ -31,13 +31,13 @@ const batchRejects = 10_000
 var errPaused = errors.New("paused")
 
 // run returns what was read of the whole file, and if it stopped before the end, the rest of it.
-func (p *pass) run(body io.Reader, o Options) (events.Reading, *events.Span, error) {
+func (p *pass) run(body io.Reader, o Options) (events.ReadSummary, *events.Continuation, error) {
 	reading, err := p.readRows(body, o)
 	if err == nil && p.batch.Rows() > 0 {
 		err = p.cut()
 	}
 	if err != nil && !errors.Is(err, errPaused) {
-		return events.Reading{}, nil, err
+		return events.ReadSummary{}, nil, err
 	}
 	reading.Rows += p.from.Rows
 	reading.Rejected += p.from.Rejected
@@ -52,7 +52,7 @@ func (p *pass) run(body io.Reader, o Options) (events.Reading, *events.Span, err
 
 // readRows reads from the row on at which an earlier reading stopped: body begins there if the span has the reader's state,
 // and at the beginning of the file otherwise.
-func (p *pass) readRows(body io.Reader, o Options) (events.Reading, error) {
+func (p *pass) readRows(body io.Reader, o Options) (events.ReadSummary, error) {
 	name, offset := p.from.Object.Key, p.from.Offset
 	var err error
 	if state := p.from.Reader; state != nil {
@@ -61,7 +61,7 @@ func (p *pass) readRows(body io.Reader, o Options) (events.Reading, error) {
 		p.rows, err = OpenAt(body, name, o, offset)
 	}
 	if err != nil {
-		return broken(events.Reading{}, err)
+		return broken(events.ReadSummary{}, err)
 	}
 	defer p.rows.Close()
 	return p.rows.each(p.accept, p.reject)
@@ -69,9 +69,9 @@ func (p *pass) readRows(body io.Reader, o Options) (events.Reading, error) {
 
 // stop ends the reading before the row at offset, which was counted but is still to be read.
 func (p *pass) stop(offset, rejected int64) error {
-	p.rest = &events.Span{
+	p.rest = &events.Continuation{
 		Object: p.from.Object, Offset: offset, Rows: -1, Rejected: -rejected,
-		Continuations: p.from.Continuations + 1, Reader: p.rows.State(offset),
+		Count: p.from.Count + 1, Reader: p.rows.State(offset),
 	}
 	return errPaused
 }

@@ -10,10 +10,10 @@ import (
 // Read reads a file to its end, or to where it breaks; its name tells the format. It hands on each row that is accepted and
 // each that is rejected, and returns what there was: format, rows, how many were rejected, and why reading broke, if it
 // did. The error is one of body, accept or reject.
-func Read(body io.Reader, name string, o Options, accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
+func Read(body io.Reader, name string, o Options, accept func(events.Update) error, reject func(*events.Reject) error) (events.ReadSummary, error) {
 	rows, err := Open(body, name, o)
 	if err != nil {
-		return broken(events.Reading{}, err)
+		return broken(events.ReadSummary{}, err)
 	}
 	defer rows.Close()
 	reading, err := rows.each(accept, reject)
@@ -43,7 +43,7 @@ func CheckColumns(body io.Reader, name string, o Options) (*events.Failure, erro
 	}
 	rows, err := Open(body, name, o)
 	if err != nil {
-		_, err = broken(events.Reading{}, err)
+		_, err = broken(events.ReadSummary{}, err)
 		return nil, err
 	}
 	defer rows.Close()
@@ -60,14 +60,14 @@ func CheckColumns(body io.Reader, name string, o Options) (*events.Failure, erro
 			return nil, nil //nolint:nilnil // likewise
 		}
 		if err != nil {
-			_, err = broken(events.Reading{}, err)
+			_, err = broken(events.ReadSummary{}, err)
 			return nil, err
 		}
 	}
 }
 
-func (r *Rows) each(accept func(events.Update) error, reject func(*events.Reject) error) (events.Reading, error) {
-	reading := events.Reading{Format: r.Format().String()}
+func (r *Rows) each(accept func(events.Update) error, reject func(*events.Reject) error) (events.ReadSummary, error) {
+	reading := events.ReadSummary{Format: r.Format().String()}
 	for {
 		u, bad, err := r.Next()
 		if err == io.EOF { //nolint:errorlint // Next gives it bare
@@ -90,7 +90,7 @@ func (r *Rows) each(accept func(events.Update) error, reject func(*events.Reject
 }
 
 // broken makes a file's own fault part of what was read; any other error remains one.
-func broken(reading events.Reading, err error) (events.Reading, error) {
+func broken(reading events.ReadSummary, err error) (events.ReadSummary, error) {
 	var bad *FileError
 	if errors.As(err, &bad) {
 		reading.Failure = &bad.Failure

@@ -54,7 +54,7 @@ const reportPart = 2 << 20
 
 // openRejectLog continues the report where an earlier reading of the file stopped, or begins a new one if from.RejectsBytes
 // is 0.
-func openRejectLog(ctx context.Context, r reports, from events.Span) (*rejectLog, error) {
+func openRejectLog(ctx context.Context, r reports, from events.Continuation) (*rejectLog, error) {
 	before := from.RejectsBytes
 	l := &rejectLog{
 		ctx: ctx, reports: r, upload: from.Object.UploadID(), bytes: before, paused: before,

@@ -103,7 +103,7 @@ func TestReportLimit(t *testing.T) {
 	if whole.report() != pieces.report() {
 		t.Error("the reports differ")
 	}
-	if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.Reading{}, "At")); diff != "" {
+	if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At")); diff != "" {
 		t.Errorf("reading (-whole +pieces):\n%s", diff)
 	}
 }
@@ -180,7 +180,7 @@ func TestReportWithoutParts(t *testing.T) {
 	b.run(t, nil)
 	report := b.report()
 	sealed := b.sealed
-	b.sealed = events.Reading{} // as the ledger was when this delivery began
+	b.sealed = events.ReadSummary{} // as the ledger was when this delivery began
 	if err := b.ingester(nil).Resume(t.Context(), span); err == nil || !b.sealed.At.IsZero() {
 		t.Errorf("error = %v, sealed %+v; want an error", err, b.sealed)
 	}
@@ -206,14 +206,14 @@ func TestReportOfEarlierRelease(t *testing.T) {
 		b.stored[fmt.Sprintf("%s%d.part", prefix, end)] = old[end-part : end]
 	}
 	b.stored[fmt.Sprintf("%s%d.part", prefix, len(old))] = old[len(old)-len(old)%part:]
-	m, err := events.Span{Object: b.object, Offset: int64(len("person,flavor\n")) + 3*before, Rows: before, Rejected: before, RejectsBytes: int64(len(old))}.Message()
+	m, err := events.Continuation{Object: b.object, Offset: int64(len("person,flavor\n")) + 3*before, Rows: before, Rejected: before, RejectsBytes: int64(len(old))}.Message()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(string(m.Body), "rejectsOmitted") {
 		t.Fatalf("the message is not one of an earlier release: %s", m.Body)
 	}
-	span, err := events.DecodeSpan(m.Body)
+	span, err := events.DecodeContinuation(m.Body)
 	if err != nil {
 		t.Fatal(err)
 	}

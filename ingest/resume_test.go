@@ -50,7 +50,7 @@ func TestResume(t *testing.T) {
 				if diff := cmp.Diff(whole.report(), pieces.report()); diff != "" {
 					t.Errorf("reports (-whole +pieces):\n%s", diff)
 				}
-				if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.Reading{}, "At")); diff != "" {
+				if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At")); diff != "" {
 					t.Errorf("reading (-whole +pieces):\n%s", diff)
 				}
 			})
@@ -78,7 +78,7 @@ func TestLongReport(t *testing.T) {
 	if whole.report() != pieces.report() {
 		t.Error("the reports differ")
 	}
-	if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.Reading{}, "At")); diff != "" {
+	if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At")); diff != "" {
 		t.Errorf("reading (-whole +pieces):\n%s", diff)
 	}
 }
@@ -92,7 +92,7 @@ func TestRepeatedReadingKeepsTheReport(t *testing.T) {
 	if strings.Count(report, "\n") < 10 {
 		t.Fatal("this file proves nothing")
 	}
-	b.sealed = events.Reading{} // as it was when the other delivery began
+	b.sealed = events.ReadSummary{} // as it was when the other delivery began
 	if err := b.ingester(func(context.Context) bool { return true }).Ingest(t.Context(), b.object); err != nil {
 		t.Fatal(err)
 	}
@@ -156,11 +156,11 @@ type bench struct {
 	body     []byte
 	mu       sync.Mutex
 	messages map[string]string // bodies by id
-	spans    []events.Span
+	spans    []events.Continuation
 	stored   map[string]string
 	peak     int // most bytes in stored at any time
 	metadata map[string]string
-	sealed   events.Reading
+	sealed   events.ReadSummary
 	opened   []int64 // offsets
 	earlier  bool    // spans are those of earlier releases
 
@@ -220,7 +220,7 @@ func (b *bench) report() string { return b.stored[b.object.UploadID()+"/rejects.
 func (b *bench) Open(_ context.Context, _ events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
 	b.opened = append(b.opened, offset)
 	if b.body == nil {
-		return nil, nil, events.ErrVanished
+		return nil, nil, events.ErrObjectGone
 	}
 	return io.NopCloser(bytes.NewReader(b.body[offset:])), b.metadata, nil
 }
@@ -230,14 +230,14 @@ func (b *bench) Publish(_ context.Context, messages []events.Message) []error {
 	defer b.mu.Unlock()
 	errs := make([]error, len(messages))
 	for i, m := range messages {
-		if m.Subject != events.SpanType {
+		if m.Subject != events.ContinuationType {
 			b.messages[m.ID] = string(m.Body)
 			continue
 		}
-		span, err := events.DecodeSpan(m.Body)
+		span, err := events.DecodeContinuation(m.Body)
 		errs[i] = err
 		if b.earlier {
-			span.Continuations, span.Reader = 0, nil
+			span.Count, span.Reader = 0, nil
 		}
 		b.spans = append(b.spans, span)
 	}
@@ -251,7 +251,7 @@ func (b *bench) Begin(context.Context, events.Object) (events.Upload, error) {
 	return events.Upload{Status: events.Publishing}, nil
 }
 
-func (b *bench) Seal(_ context.Context, _ string, r events.Reading) (*events.Upload, error) {
+func (b *bench) Seal(_ context.Context, _ string, r events.ReadSummary) (*events.Upload, error) {
 	if err := b.sealFails; err != nil {
 		b.sealFails = nil
 		return nil, err

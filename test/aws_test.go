@@ -212,7 +212,7 @@ func (h *cloudHouse) messaging(t *testing.T) (updates, changes string) {
 	h.heard, heard = queue("heard")
 	h.dead, _ = queue("dead")
 	subscribe(updates, apply, `{"type":["`+events.UpdatesType+`"]}`)
-	subscribe(updates, resume, `{"type":["`+events.SpanType+`"]}`)
+	subscribe(updates, resume, `{"type":["`+events.ContinuationType+`"]}`)
 	subscribe(changes, heard, "")
 	return updates, changes
 }

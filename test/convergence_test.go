@@ -138,7 +138,7 @@ func (h *house) ingest() {
 		}
 	} else {
 		i -= len(h.events)
-		span, bad := events.DecodeSpan(h.spans[i].Body)
+		span, bad := events.DecodeContinuation(h.spans[i].Body)
 		h.must(bad)
 		if err = in.Resume(context.Background(), span); err == nil && !lost {
 			h.spans = slices.Delete(h.spans, i, i+1)
@@ -197,7 +197,7 @@ func (q *queueTopic) Publish(_ context.Context, messages []events.Message) []err
 			errs[i] = fmt.Errorf("%w: the test stops here", events.ErrPermanent)
 			continue
 		}
-		if m.Subject == events.SpanType {
+		if m.Subject == events.ContinuationType {
 			q.spans = append(q.spans, m)
 		} else {
 			q.queue = append(q.queue, m)

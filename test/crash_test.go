@@ -466,7 +466,7 @@ type onlyRepeated struct {
 	*sqlite.DB
 }
 
-func (o onlyRepeated) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error) {
+func (o onlyRepeated) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
 	tallies, err := o.DB.Apply(ctx, batches)
 	for i, tally := range tallies {
 		if !tally.Duplicate {

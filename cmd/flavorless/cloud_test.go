@@ -170,7 +170,7 @@ func (c *cloud) Ingest(_ context.Context, o events.Object) error {
 }
 
 // Resume is what nobody here asks for.
-func (c *cloud) Resume(context.Context, events.Span) error {
+func (c *cloud) Resume(context.Context, events.Continuation) error {
 	return errors.New("no spans come by this way")
 }
 

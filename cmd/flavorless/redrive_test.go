@@ -178,7 +178,7 @@ func TestRedriveIngest(t *testing.T) {
 	dead := c.url("ingest-dead")
 	c.send(dead, gaveUp(s3Event("uploads/a.csv")), nil)
 	c.send(dead, s3Event("uploads/b.csv"), sqsAttributes(queues.DeadReason, "why"))
-	c.send(dead, "a span", sqsAttributes("type", events.SpanType, "upload", "u", queues.DeadReason, "why"))
+	c.send(dead, "a span", sqsAttributes("type", events.ContinuationType, "upload", "u", queues.DeadReason, "why"))
 	if got := c.redrive(exitOK, "ingest-dead"); got.out != "ingest-dead: 3 put back\n" {
 		t.Errorf("said: %s", got.out)
 	}
@@ -186,7 +186,7 @@ func TestRedriveIngest(t *testing.T) {
 	if diff := cmp.Diff([]string{"uploads/a.csv", "uploads/b.csv"}, c.ingested); diff != "" {
 		t.Errorf("ingested (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"a span type=" + events.SpanType + " upload=u"}, c.bodies(queue)); diff != "" {
+	if diff := cmp.Diff([]string{"a span type=" + events.ContinuationType + " upload=u"}, c.bodies(queue)); diff != "" {
 		t.Errorf("published (-want +got):\n%s", diff)
 	}
 	if n := c.depth(dead); n != 0 {

@@ -235,7 +235,7 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 			t.errorf("skipping a message on %s that is not a change: %v", m.Subject(), err)
 			continue
 		}
-		if filter.Takes(change) {
+		if filter.Matches(change) {
 			if err := each(change); err != nil {
 				return err
 			}

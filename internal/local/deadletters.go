@@ -152,8 +152,8 @@ func (s *Server) deadLetters(ctx context.Context) ([]DeadQueue, error) {
 
 // subject says what a dead letter is about.
 func subject(d jetstream.DeadLetter) string {
-	if d.Subject == events.SpanType {
-		if span, err := events.DecodeSpan(d.Body); err == nil {
+	if d.Subject == events.ContinuationType {
+		if span, err := events.DecodeContinuation(d.Body); err == nil {
 			return fmt.Sprintf("%s from byte %d on", span.Object.Key, span.Offset)
 		}
 	}

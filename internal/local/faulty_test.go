@@ -204,12 +204,12 @@ func (p faultyDB) Begin(ctx context.Context, o events.Object) (events.Upload, er
 	return through(ctx, p.faults, beginUpload, func(trouble) (events.Upload, error) { return p.db.Begin(ctx, o) })
 }
 
-func (p faultyDB) Seal(ctx context.Context, id string, r events.Reading) (*events.Upload, error) {
+func (p faultyDB) Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error) {
 	return through(ctx, p.faults, sealUpload, func(trouble) (*events.Upload, error) { return p.db.Seal(ctx, id, r) })
 }
 
-func (p faultyDB) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error) {
-	return through(ctx, p.faults, applyBatches, func(t trouble) ([]events.Tally, error) {
+func (p faultyDB) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
+	return through(ctx, p.faults, applyBatches, func(t trouble) ([]events.BatchResult, error) {
 		if t.half != nil { // what is done stays done
 			if _, err := p.db.Apply(ctx, batches[:len(batches)/2]); err != nil {
 				return nil, err

@@ -23,11 +23,11 @@ func FuzzDelivery(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	span, err := events.Span{Object: o, Offset: 9, Rows: 2, Rejected: 1, RejectsBytes: 100}.Message()
+	span, err := events.Continuation{Object: o, Offset: 9, Rows: 2, Rejected: 1, RejectsBytes: 100}.Message()
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, subject := range []string{jetstream.UploadSubject, events.SpanType, "nonsense"} {
+	for _, subject := range []string{jetstream.UploadSubject, events.ContinuationType, "nonsense"} {
 		f.Add(subject, whole)
 		f.Add(subject, span.Body)
 	}
@@ -70,7 +70,7 @@ func (b *begun) Begin(_ context.Context, o events.Object) (events.Upload, error)
 	return events.Upload{Status: events.Live}, nil
 }
 
-func (b *begun) Seal(context.Context, string, events.Reading) (*events.Upload, error) {
+func (b *begun) Seal(context.Context, string, events.ReadSummary) (*events.Upload, error) {
 	return nil, errors.New("there is nothing to seal")
 }
 

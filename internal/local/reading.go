@@ -27,7 +27,7 @@ func readEach(c ingest.Config, stretch time.Duration) jetstream.Handler {
 
 // read handles a message of UPLOADS: an object that was stored, or the rest of one.
 func read(ctx context.Context, c ingest.Config, stretch time.Duration, d jetstream.Delivery) error {
-	c.Pause = pauseAfter(stretch, c.Clock, d.Subject == events.SpanType)
+	c.Pause = pauseAfter(stretch, c.Clock, d.Subject == events.ContinuationType)
 	in := ingest.New(c)
 	switch d.Subject {
 	case jetstream.UploadSubject:
@@ -36,8 +36,8 @@ func read(ctx context.Context, c ingest.Config, stretch time.Duration, d jetstre
 			return fmt.Errorf("%w: decoding an object event: %w", events.ErrPermanent, err)
 		}
 		return in.Ingest(ctx, o)
-	case events.SpanType:
-		span, err := events.DecodeSpan(d.Body)
+	case events.ContinuationType:
+		span, err := events.DecodeContinuation(d.Body)
 		if err != nil {
 			return fmt.Errorf("%w: %w", events.ErrPermanent, err)
 		}
@@ -69,7 +69,7 @@ type outlet struct{ updates, uploads *jetstream.Topic }
 
 // Publish implements ingest's topic.
 func (o outlet) Publish(ctx context.Context, messages []events.Message) []error {
-	if len(messages) == 1 && messages[0].Subject == events.SpanType { // it travels alone
+	if len(messages) == 1 && messages[0].Subject == events.ContinuationType { // it travels alone
 		return o.uploads.Publish(ctx, messages)
 	}
 	return o.updates.Publish(ctx, messages)

@@ -9,7 +9,7 @@ import (
 
 // table is where batches are applied.
 type table interface {
-	Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error)
+	Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error)
 }
 
 // Table measures what becomes of the batches that Next applies.
@@ -19,7 +19,7 @@ type Table struct {
 }
 
 // Apply counts each batch once, as the ledger does: a duplicate adds no rows.
-func (t Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error) {
+func (t Table) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
 	tallies, err := t.Next.Apply(ctx, batches)
 	if err != nil {
 		return tallies, err
@@ -43,7 +43,7 @@ func (t Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tall
 // ledger records how far uploads are.
 type ledger interface {
 	Begin(ctx context.Context, o events.Object) (events.Upload, error)
-	Seal(ctx context.Context, id string, r events.Reading) (*events.Upload, error)
+	Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error)
 }
 
 // Ledger measures what reading files ends in.
@@ -58,7 +58,7 @@ func (l Ledger) Begin(ctx context.Context, o events.Object) (events.Upload, erro
 }
 
 // Seal counts rejected rows, which no batch has.
-func (l Ledger) Seal(ctx context.Context, id string, r events.Reading) (*events.Upload, error) {
+func (l Ledger) Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error) {
 	upload, err := l.Next.Seal(ctx, id, r)
 	if err != nil {
 		return upload, err

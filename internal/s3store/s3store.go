@@ -50,7 +50,7 @@ func (s Objects) Open(ctx context.Context, o events.Object, offset int64) (io.Re
 			return http.NoBody, nil, nil
 		}
 		if beyond || gone(err) { // an object that is shorter than announced is another one
-			err = fmt.Errorf("%w: %w", events.ErrVanished, err)
+			err = fmt.Errorf("%w: %w", events.ErrObjectGone, err)
 		}
 		return nil, nil, fmt.Errorf("opening s3://%s/%s: %w", o.Bucket, o.Key, err)
 	}

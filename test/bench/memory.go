@@ -315,7 +315,9 @@ func (nowhere) Begin(_ context.Context, o events.Object) (events.Upload, error) 
 	return events.Upload{ID: o.UploadID(), Status: events.Publishing}, nil
 }
 
-func (nowhere) Seal(context.Context, string, events.Reading) (*events.Upload, error) { return nil, nil }
+func (nowhere) Seal(context.Context, string, events.ReadSummary) (*events.Upload, error) {
+	return nil, nil
+}
 
 // fileReports are in a folder: a report's parts are read again when it is put together.
 type fileReports string

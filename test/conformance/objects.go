@@ -154,7 +154,7 @@ func (b Objects) wantVanished(t *testing.T, o events.Object) {
 		if err == nil {
 			t.Fatalf("%s is there, and has %q from %d on", o.Key, readAll(t, body), offset)
 		}
-		if !errors.Is(err, events.ErrVanished) {
+		if !errors.Is(err, events.ErrObjectGone) {
 			t.Errorf("from %d on: the error is %v, want events.ErrVanished", offset, err)
 		}
 	}

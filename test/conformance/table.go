@@ -29,9 +29,9 @@ type Store interface {
 	// Begin opens an upload's record or gives the one that exists.
 	Begin(context.Context, events.Object) (events.Upload, error)
 	// Seal says how the reading ended; the record comes back from the one call with which the upload is settled.
-	Seal(ctx context.Context, id string, r events.Reading) (*events.Upload, error)
+	Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error)
 	// Apply writes, counts and records batches; a tally for each, in their order.
-	Apply(context.Context, []events.Batch) ([]events.Tally, error)
+	Apply(context.Context, []events.Batch) ([]events.BatchResult, error)
 
 	Team(ctx context.Context, after string, limit int) ([]events.Favorite, error)
 	Lookup(ctx context.Context, person string) (events.Favorite, error)
@@ -118,7 +118,7 @@ func batch(f failer, o events.Object, first int64, rows ...string) events.Batch 
 	return b
 }
 
-func (h *harness) apply(f failer, batches ...events.Batch) []events.Tally {
+func (h *harness) apply(f failer, batches ...events.Batch) []events.BatchResult {
 	f.Helper()
 	tallies, err := h.Apply(context.Background(), batches)
 	if err != nil {
@@ -139,7 +139,7 @@ func (h *harness) begin(f failer, o events.Object) events.Upload {
 	return u
 }
 
-func (h *harness) seal(f failer, id string, r events.Reading) *events.Upload {
+func (h *harness) seal(f failer, id string, r events.ReadSummary) *events.Upload {
 	f.Helper()
 	settled, err := h.Seal(context.Background(), id, r)
 	if err != nil {

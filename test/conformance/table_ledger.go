@@ -49,7 +49,7 @@ func lifeOfAnUpload(t *testing.T, h *harness) {
 	want.Counts = events.Counts{Applied: 1, Superseded: 1, BatchesApplied: 1}
 	same(t, "while publishing", h.upload(t, u.ID), want)
 
-	r := events.Reading{Format: "csv", Rows: 3, Batches: 2, At: epoch().Add(time.Second)}
+	r := events.ReadSummary{Format: "csv", Rows: 3, Batches: 2, At: epoch().Add(time.Second)}
 	if settled := h.seal(t, u.ID, r); settled != nil {
 		t.Error("settled before the last batch was applied")
 	}
@@ -76,7 +76,7 @@ func lifeOfAnUpload(t *testing.T, h *harness) {
 }
 
 func sealsEmpty(t *testing.T, h *harness) {
-	for _, r := range []events.Reading{
+	for _, r := range []events.ReadSummary{
 		{Format: "csv", At: epoch()},
 		{Format: "csv", Rows: 1, Rejected: 1, Rejects: []events.Reject{{Line: 2, Code: events.MissingFlavor}}, At: epoch()},
 		{Failure: &events.Failure{Code: events.ObjectVanished, Reason: "gone"}, At: epoch()},
@@ -99,11 +99,11 @@ func sealsEmpty(t *testing.T, h *harness) {
 
 func sealsOnce(t *testing.T, h *harness) {
 	u := h.begin(t, h.object(0))
-	if h.seal(t, u.ID, events.Reading{Format: "csv", At: epoch()}) == nil {
+	if h.seal(t, u.ID, events.ReadSummary{Format: "csv", At: epoch()}) == nil {
 		t.Fatal("did not settle")
 	}
 	want := h.upload(t, u.ID)
-	again := events.Reading{Rows: 5, Rejected: 5, Failure: &events.Failure{Code: events.ObjectVanished}, At: epoch()}
+	again := events.ReadSummary{Rows: 5, Rejected: 5, Failure: &events.Failure{Code: events.ObjectVanished}, At: epoch()}
 	if h.seal(t, u.ID, again) != nil {
 		t.Error("settled again")
 	}
@@ -111,7 +111,7 @@ func sealsOnce(t *testing.T, h *harness) {
 }
 
 func sealsUnknown(t *testing.T, h *harness) {
-	_, err := h.Seal(context.Background(), h.object(0).UploadID(), events.Reading{At: epoch()})
+	_, err := h.Seal(context.Background(), h.object(0).UploadID(), events.ReadSummary{At: epoch()})
 	if !errors.Is(err, events.ErrNotFound) {
 		t.Errorf("got %v, want events.ErrNotFound", err)
 	}
@@ -121,7 +121,7 @@ func sealsLast(t *testing.T, h *harness) {
 	o := h.object(0)
 	u := h.begin(t, o)
 	h.apply(t, batch(t, o, 0, "andy=1"), batch(t, o, 20, "ben=1"))
-	settled := h.seal(t, u.ID, events.Reading{Rows: 3, Rejected: 1, Batches: 2, At: epoch()})
+	settled := h.seal(t, u.ID, events.ReadSummary{Rows: 3, Rejected: 1, Batches: 2, At: epoch()})
 	if settled == nil || settled.Status != events.Live {
 		t.Fatalf("got %+v, want it live", settled)
 	}
@@ -144,7 +144,7 @@ func appliesBeforeBegin(t *testing.T, h *harness) {
 	if u.Started.IsZero() {
 		t.Error("it has not been started")
 	}
-	if settled := h.seal(t, u.ID, events.Reading{Rows: 1, Batches: 1, At: epoch()}); settled == nil {
+	if settled := h.seal(t, u.ID, events.ReadSummary{Rows: 1, Batches: 1, At: epoch()}); settled == nil {
 		t.Error("did not settle")
 	}
 }
@@ -153,7 +153,7 @@ func failsLate(t *testing.T, h *harness) {
 	o := h.object(0)
 	u := h.begin(t, o)
 	failure := events.Failure{Code: events.UnclosedQuote, Reason: "a quote is never closed", Line: 9, Column: 3, Offset: 40}
-	if h.seal(t, u.ID, events.Reading{Format: "csv", Rows: 3, Rejected: 1, Batches: 2, Failure: &failure, At: epoch()}) != nil {
+	if h.seal(t, u.ID, events.ReadSummary{Format: "csv", Rows: 3, Rejected: 1, Batches: 2, Failure: &failure, At: epoch()}) != nil {
 		t.Fatal("settled before its batches were applied")
 	}
 	got := h.upload(t, u.ID)
@@ -173,7 +173,7 @@ func failsWithMore(t *testing.T, h *harness) {
 	o := h.object(0)
 	u := h.begin(t, o)
 	h.apply(t, batch(t, o, 0, "andy=1", "andy=2"), batch(t, o, 40, "ben=1"))
-	settled := h.seal(t, u.ID, events.Reading{Failure: &events.Failure{Code: events.ObjectVanished}, At: epoch()})
+	settled := h.seal(t, u.ID, events.ReadSummary{Failure: &events.Failure{Code: events.ObjectVanished}, At: epoch()})
 	if settled == nil {
 		t.Fatal("did not settle")
 	}
@@ -195,7 +195,7 @@ func keepsRejects(t *testing.T, h *harness) {
 		})
 	}
 	n := int64(len(rejects))
-	h.seal(t, u.ID, events.Reading{Rows: n, Rejected: n, Rejects: rejects, RejectsAt: "s3://reports/x/rejects.ndjson", At: epoch()})
+	h.seal(t, u.ID, events.ReadSummary{Rows: n, Rejected: n, Rejects: rejects, RejectsAt: "s3://reports/x/rejects.ndjson", At: epoch()})
 	got := h.upload(t, u.ID)
 	same(t, "rejects", got.Rejects, rejects[:events.MaxRejects])
 	same(t, "the rest", got.RejectsAt, "s3://reports/x/rejects.ndjson")

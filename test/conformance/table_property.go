@@ -53,7 +53,7 @@ type model struct {
 
 type modelUpload struct {
 	object  events.Object
-	reading events.Reading
+	reading events.ReadSummary
 	begun   bool // or made by Apply
 	sealed  bool
 	settled int   // times
@@ -67,7 +67,7 @@ func newModel(t *rapid.T, h *harness) *model {
 	}
 	for range rapid.IntRange(1, 4).Draw(t, "uploads") {
 		u := &modelUpload{object: h.object(rapid.IntRange(0, 2).Draw(t, "ms"))}
-		u.reading = events.Reading{Format: "csv", Rejected: rapid.Int64Range(0, 2).Draw(t, "rejected"), At: epoch()}
+		u.reading = events.ReadSummary{Format: "csv", Rejected: rapid.Int64Range(0, 2).Draw(t, "rejected"), At: epoch()}
 		if rapid.Bool().Draw(t, "breaks") {
 			u.reading.Failure = &events.Failure{Code: events.UnclosedQuote, Reason: "close it"}
 		}

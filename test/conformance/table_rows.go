@@ -15,7 +15,7 @@ import (
 func storesRows(t *testing.T, h *harness) {
 	o := h.object(0)
 	b := batch(t, o, 14, "andy=cookie dough", "zoë 🍦=crème brûlée")
-	same(t, "tallies", h.apply(t, b), []events.Tally{{Applied: 2}})
+	same(t, "tallies", h.apply(t, b), []events.BatchResult{{Applied: 2}})
 	for i, want := range []events.Favorite{
 		{Person: "andy", Flavor: "cookie dough", Version: b.Origin.At(14)},
 		{Person: "zoë 🍦", Flavor: "crème brûlée", Version: b.Origin.At(34)},
@@ -66,9 +66,9 @@ func teamPages(t *testing.T, h *harness) {
 
 func newerWins(t *testing.T, h *harness) {
 	older, newer := h.object(0), h.object(1)
-	same(t, "newer first", h.apply(t, batch(t, newer, 0, "late=new")), []events.Tally{{Applied: 1}})
-	same(t, "older last", h.apply(t, batch(t, older, 0, "late=old", "only=old")), []events.Tally{{Applied: 1, Superseded: 1}})
-	same(t, "newer last", h.apply(t, batch(t, newer, 20, "only=new")), []events.Tally{{Applied: 1}})
+	same(t, "newer first", h.apply(t, batch(t, newer, 0, "late=new")), []events.BatchResult{{Applied: 1}})
+	same(t, "older last", h.apply(t, batch(t, older, 0, "late=old", "only=old")), []events.BatchResult{{Applied: 1, Superseded: 1}})
+	same(t, "newer last", h.apply(t, batch(t, newer, 20, "only=new")), []events.BatchResult{{Applied: 1}})
 	same(t, "team", h.flavors(t, ""), map[string]string{"late": "new", "only": "new"})
 }
 
@@ -77,7 +77,7 @@ func newerWinsInOneCall(t *testing.T, h *harness) {
 	batches := []events.Batch{
 		batch(t, newer, 0, "andy=new", "ben=new"), batch(t, older, 0, "andy=old", "cleo=old"), batch(t, newer, 40, "cleo=new"),
 	}
-	var sum events.Tally
+	var sum events.BatchResult
 	for i, tally := range h.apply(t, batches...) {
 		if n := tally.Applied + tally.Superseded; n != int64(len(batches[i].Rows)) {
 			t.Errorf("batch %d counts %d of %d rows", i, n, len(batches[i].Rows))
@@ -92,8 +92,8 @@ func newerWinsInOneCall(t *testing.T, h *harness) {
 
 func laterRowWins(t *testing.T, h *harness) {
 	o := h.object(0)
-	same(t, "tallies", h.apply(t, batch(t, o, 100, "andy=1", "ben=1", "andy=2", "andy=3")), []events.Tally{{Applied: 2, Superseded: 2}})
-	same(t, "earlier batch", h.apply(t, batch(t, o, 0, "andy=0", "cleo=0")), []events.Tally{{Applied: 1, Superseded: 1}})
+	same(t, "tallies", h.apply(t, batch(t, o, 100, "andy=1", "ben=1", "andy=2", "andy=3")), []events.BatchResult{{Applied: 2, Superseded: 2}})
+	same(t, "earlier batch", h.apply(t, batch(t, o, 0, "andy=0", "cleo=0")), []events.BatchResult{{Applied: 1, Superseded: 1}})
 	same(t, "team", h.flavors(t, ""), map[string]string{"andy": "3", "ben": "1", "cleo": "0"})
 }
 
@@ -103,7 +103,7 @@ func removes(t *testing.T, h *harness) {
 	c := batch(t, again, 0, "andy=mint")
 	h.apply(t, batch(t, set, 0, "andy=vanilla", "ben=mint"))
 	h.changes(t)
-	same(t, "tallies", h.apply(t, b), []events.Tally{{Applied: 1}})
+	same(t, "tallies", h.apply(t, b), []events.BatchResult{{Applied: 1}})
 	if f, err := h.Lookup(context.Background(), "andy"); !errors.Is(err, events.ErrNotFound) {
 		t.Errorf("Lookup gave %v, %v; want events.ErrNotFound", f, err)
 	}
@@ -121,15 +121,15 @@ func tombstones(t *testing.T, h *harness) {
 	older, set, remove := h.object(0), h.object(1), h.object(2)
 	h.apply(t, batch(t, set, 0, "andy=vanilla"))
 	h.apply(t, batch(t, remove, 0, "andy"))
-	same(t, "tallies", h.apply(t, batch(t, older, 0, "andy=late")), []events.Tally{{Superseded: 1}})
+	same(t, "tallies", h.apply(t, batch(t, older, 0, "andy=late")), []events.BatchResult{{Superseded: 1}})
 	same(t, "team", h.flavors(t, ""), map[string]string{})
 }
 
 func removesNobody(t *testing.T, h *harness) {
 	older, remove, again := h.object(0), h.object(1), h.object(2)
-	same(t, "removal", h.apply(t, batch(t, remove, 0, "andy")), []events.Tally{{Applied: 1}})
-	same(t, "older", h.apply(t, batch(t, older, 0, "andy=late")), []events.Tally{{Superseded: 1}})
-	same(t, "removal again", h.apply(t, batch(t, again, 0, "andy")), []events.Tally{{Applied: 1}})
+	same(t, "removal", h.apply(t, batch(t, remove, 0, "andy")), []events.BatchResult{{Applied: 1}})
+	same(t, "older", h.apply(t, batch(t, older, 0, "andy=late")), []events.BatchResult{{Superseded: 1}})
+	same(t, "removal again", h.apply(t, batch(t, again, 0, "andy")), []events.BatchResult{{Applied: 1}})
 	if changes := h.changes(t); len(changes) > 0 {
 		t.Errorf("announced %v", changes)
 	}
@@ -146,7 +146,7 @@ func announcesChangesOnly(t *testing.T, h *harness) {
 		{Kind: events.Created, Person: "ben", Flavor: "mint", Version: a.Origin.At(20)},
 		{Kind: events.Created, Person: "dan", Flavor: "mint", Version: a.Origin.At(60)},
 	}, byPerson)
-	same(t, "the same flavor", h.apply(t, b), []events.Tally{{Applied: 3}})
+	same(t, "the same flavor", h.apply(t, b), []events.BatchResult{{Applied: 3}})
 	h.apply(t, a, b) // delivered again: nothing changes
 	same(t, "changes", h.changes(t), []events.Change{
 		{Kind: events.Changed, Person: "ben", Flavor: "nut", Previous: "mint", Version: b.Origin.At(20)},
@@ -163,7 +163,7 @@ func countsOnce(t *testing.T, h *harness) {
 	u := h.begin(t, o)
 	a, b := batch(t, o, 0, "andy=1", "andy=2"), batch(t, o, 40, "ben=1")
 	first := h.apply(t, a, b, a)
-	same(t, "one call", first[:2], []events.Tally{{Applied: 1, Superseded: 1}, {Applied: 1}})
+	same(t, "one call", first[:2], []events.BatchResult{{Applied: 1, Superseded: 1}, {Applied: 1}})
 	if !first[2].Duplicate {
 		t.Error("the second of two equal batches is no duplicate")
 	}
@@ -182,7 +182,7 @@ func countsOnceConcurrently(t *testing.T, h *harness) {
 	for i := range 8 {
 		batches = append(batches, batch(t, o, int64(i)*1000, fmt.Sprintf("p%d=1", i), "all=1"))
 	}
-	h.seal(t, u.ID, events.Reading{Format: "csv", Rows: 16, Batches: 8, At: epoch()})
+	h.seal(t, u.ID, events.ReadSummary{Format: "csv", Rows: 16, Batches: 8, At: epoch()})
 	settled := make(chan events.Upload, 100)
 	var wg sync.WaitGroup
 	for i := range 4 {
@@ -220,7 +220,7 @@ func repeatsRows(t *testing.T, h *harness) {
 	o := h.object(0)
 	h.apply(t, batch(t, o, 0, "andy=1", "ben=1", "cleo"))
 	h.changes(t)
-	same(t, "tallies", h.apply(t, batch(t, o, 20, "ben=forged", "cleo=forged")), []events.Tally{{Applied: 2}})
+	same(t, "tallies", h.apply(t, batch(t, o, 20, "ben=forged", "cleo=forged")), []events.BatchResult{{Applied: 2}})
 	same(t, "team", h.flavors(t, ""), map[string]string{"andy": "1", "ben": "1"})
 	if changes := h.changes(t); len(changes) > 0 {
 		t.Errorf("announced %v", changes)

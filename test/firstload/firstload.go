@@ -68,7 +68,7 @@ func Run(ctx context.Context, server *fakeaws.Server, rows int, d Deployment) (R
 	if err != nil {
 		return Result{}, err
 	}
-	reading := events.Reading{Format: "csv", Rows: int64(rows), Batches: int64(len(messages)), At: time.Now()}
+	reading := events.ReadSummary{Format: "csv", Rows: int64(rows), Batches: int64(len(messages)), At: time.Now()}
 	if _, err := table.Seal(ctx, object.UploadID(), reading); err != nil {
 		return Result{}, err
 	}

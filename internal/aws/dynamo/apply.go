@@ -20,7 +20,7 @@ import (
 //
 // After an error some of it may have happened. The same call may be repeated, at any time, by anyone. If the tables throttle
 // until shortly before the deadline of ctx, the error is events.ErrUnavailable: fewer batches at a time would not help.
-func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error) {
+func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
 	if len(batches) == 0 {
 		return nil, nil
 	}
@@ -44,7 +44,7 @@ func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tal
 	if err := t.record(ctx, parts); err != nil {
 		return nil, marked(err)
 	}
-	tallies := make([]events.Tally, len(parts))
+	tallies := make([]events.BatchResult, len(parts))
 	for i, p := range parts {
 		tallies[i] = p.tally
 	}
@@ -55,7 +55,7 @@ func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Tal
 type part struct {
 	events.Batch
 	id    string
-	tally events.Tally
+	tally events.BatchResult
 }
 
 // findDuplicates looks for the markers of the batches, and for batches that the call has twice.

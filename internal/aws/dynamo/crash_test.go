@@ -53,7 +53,7 @@ type world struct {
 	tables   dynamolocal.Tables
 	prefix   string // of this run's people
 	jobs     []job
-	readings map[string]events.Reading // by upload
+	readings map[string]events.ReadSummary // by upload
 	want     map[string]events.Favorite
 
 	mu      sync.Mutex
@@ -72,7 +72,7 @@ func (w *world) upload(key string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	r := events.Reading{Format: "csv", Rows: 1, Rejected: 1, Rejects: []events.Reject{{Line: 2, Code: events.TooLong}}, At: time.UnixMilli(1_700_000_001_000)}
+	r := events.ReadSummary{Format: "csv", Rows: 1, Rejected: 1, Rejects: []events.Reject{{Line: 2, Code: events.TooLong}}, At: time.UnixMilli(1_700_000_001_000)}
 	for i := range w.draw("batches", 3) {
 		b := events.Batch{Origin: origin, First: int64(i) * 1000}
 		for j := range 1 + w.draw("rows", 5) {
@@ -98,7 +98,7 @@ func (w *world) upload(key string) {
 		}
 	}
 	if w.readings == nil {
-		w.readings = map[string]events.Reading{}
+		w.readings = map[string]events.ReadSummary{}
 	}
 	w.readings[origin.Upload()] = r
 	for range 1 + w.draw("events", 1) {

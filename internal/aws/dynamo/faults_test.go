@@ -80,7 +80,7 @@ func TestLostAnswerThenConflict(t *testing.T) {
 		t.Fatal(err)
 	}
 	batch := events.Batch{Origin: origin, First: 1, Rows: []events.Update{{Offset: 1, Person: "andy", Flavor: "mint"}}}
-	for _, want := range []events.Tally{{Applied: 1}, {Duplicate: true}} {
+	for _, want := range []events.BatchResult{{Applied: 1}, {Duplicate: true}} {
 		got, err := table.Apply(t.Context(), []events.Batch{batch})
 		if err != nil {
 			t.Fatal(err)
@@ -106,7 +106,7 @@ func TestTransactionConflict(t *testing.T) {
 	batch := func(n int64) events.Batch {
 		return events.Batch{Origin: origin, First: n, Rows: []events.Update{{Offset: n, Person: fmt.Sprint("person ", n), Flavor: "mint"}}}
 	}
-	reading := events.Reading{Format: "csv", Rows: 2, Batches: 2, At: object.Time}
+	reading := events.ReadSummary{Format: "csv", Rows: 2, Batches: 2, At: object.Time}
 	apply := func(ctx context.Context, table conformance.TableUnderTest, n int64) error {
 		_, err := table.Store.Apply(ctx, []events.Batch{batch(n)})
 		return err

@@ -57,7 +57,7 @@ func (t *Table) Begin(ctx context.Context, o events.Object) (events.Upload, erro
 // batch has been applied by then, the upload becomes live or failed here, and settled is its record. Of all calls of
 // Seal and Apply at most one tells so; none does if the process dies that should. Without Begin or Apply before, it is
 // events.ErrNotFound.
-func (t *Table) Seal(ctx context.Context, id string, r events.Reading) (settled *events.Upload, err error) {
+func (t *Table) Seal(ctx context.Context, id string, r events.ReadSummary) (settled *events.Upload, err error) {
 	in, err := t.sealing(id, r)
 	if err != nil {
 		return nil, fmt.Errorf("sealing upload %s: %w", id, err)
@@ -91,7 +91,7 @@ func (t *Table) Seal(ctx context.Context, id string, r events.Reading) (settled 
 }
 
 // sealing is the transaction that seals a record, and writes the rejects if there are any.
-func (t *Table) sealing(id string, r events.Reading) (*dynamodb.TransactWriteItemsInput, error) {
+func (t *Table) sealing(id string, r events.ReadSummary) (*dynamodb.TransactWriteItemsInput, error) {
 	e := newExpression()
 	update := "SET " + e.set("status", text(string(events.Applying))) +
 		", " + e.set("format", text(r.Format)) + ", " + e.set("rejectsAt", text(r.RejectsAt)) +

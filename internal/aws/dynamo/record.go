@@ -87,7 +87,7 @@ func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*p
 			case r.fault == lost && textOf(r.item["by"]) == mine:
 				return nil
 			case r.fault == lost && i > 0:
-				fresh[i-1].tally = events.Tally{Duplicate: true}
+				fresh[i-1].tally = events.BatchResult{Duplicate: true}
 				continue
 			case r.error != nil:
 				why = r.error

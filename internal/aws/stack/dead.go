@@ -195,7 +195,7 @@ func (l letter) about() (subject, reason string) {
 	switch l.attributes["type"] {
 	case events.ChangeType:
 		return "change of " + l.attributes["person"], reason
-	case events.UpdatesType, events.SpanType:
+	case events.UpdatesType, events.ContinuationType:
 		return "upload " + l.attributes["upload"], reason
 	}
 	return cmp.Or(objects(l.body), l.attributes[queues.DeadID], l.id), reason

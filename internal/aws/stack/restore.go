@@ -40,7 +40,7 @@ func (s *Stack) publish(ctx context.Context, output string, l letter) error {
 
 // ingestAgain hands an object event to ingest once more, and a span to the topic that it came by.
 func (s *Stack) ingestAgain(ctx context.Context, l letter) error {
-	if l.attributes["type"] == events.SpanType {
+	if l.attributes["type"] == events.ContinuationType {
 		return s.republish(ctx, l)
 	}
 	payload := l.body

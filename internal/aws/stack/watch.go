@@ -54,7 +54,7 @@ func (s *Stack) Watch(ctx context.Context, f events.Filter, ready func(), each f
 			return fmt.Errorf("waiting for changes: %w", err)
 		}
 		for _, c := range changes {
-			if f.Takes(c) { // a new filter policy takes minutes until it holds everywhere
+			if f.Matches(c) { // a new filter policy takes minutes until it holds everywhere
 				if err := each(c); err != nil {
 					return err
 				}

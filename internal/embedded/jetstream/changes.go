@@ -42,12 +42,12 @@ func (s *Server) Changes(ctx context.Context, from events.Start) (uint64, iter.S
 	switch {
 	case from.HasPosition():
 		if from.After > state.LastSeq || from.After+1 < state.FirstSeq {
-			return 0, nil, fmt.Errorf("position %d of %d to %d: %w", from.After, state.FirstSeq, state.LastSeq, events.ErrForgotten)
+			return 0, nil, fmt.Errorf("position %d of %d to %d: %w", from.After, state.FirstSeq, state.LastSeq, events.ErrOutOfRetention)
 		}
 		r.next = from.After + 1
 	case !from.Since.IsZero():
 		if state.FirstSeq > 1 && from.Since.Before(state.FirstTime) {
-			return 0, nil, fmt.Errorf("the log begins at %s: %w", events.FormatTime(state.FirstTime), events.ErrForgotten)
+			return 0, nil, fmt.Errorf("the log begins at %s: %w", events.FormatTime(state.FirstTime), events.ErrOutOfRetention)
 		}
 	}
 	r.inbox = nats.NewInbox() + "."
@@ -129,10 +129,10 @@ func (r *changeReader) read(ctx context.Context, yield func(events.Announced, er
 			return false, err
 		}
 		if sequence != r.next { // read too slowly
-			return false, fmt.Errorf("after position %d comes %d: %w", r.next-1, sequence, events.ErrForgotten)
+			return false, fmt.Errorf("after position %d comes %d: %w", r.next-1, sequence, events.ErrOutOfRetention)
 		}
 		r.next++
-		a := events.Announced{Place: sequence, Message: events.Message{Subject: m.Header.Get(jetstream.SubjectHeader), Body: m.Data}}
+		a := events.Announced{Sequence: sequence, Message: events.Message{Subject: m.Header.Get(jetstream.SubjectHeader), Body: m.Data}}
 		a.ID, a.Attributes = decode(m.Header)
 		if isChange(a.Message) && !yield(a, nil) {
 			return false, nil
@@ -148,7 +148,7 @@ func (r *changeReader) stillThere(ctx context.Context) error {
 		return err
 	}
 	if first := stream.CachedInfo().State.FirstSeq; r.next < first {
-		return fmt.Errorf("after position %d comes %d: %w", r.next-1, first, events.ErrForgotten)
+		return fmt.Errorf("after position %d comes %d: %w", r.next-1, first, events.ErrOutOfRetention)
 	}
 	return nil
 }
@@ -241,7 +241,7 @@ func (p *recent) add(sequence uint64, m *events.Message) {
 	}
 	p.last = sequence
 	if m != nil {
-		p.changes, p.bytes = append(p.changes, events.Announced{Place: sequence, Message: *m}), p.bytes+m.Size()
+		p.changes, p.bytes = append(p.changes, events.Announced{Sequence: sequence, Message: *m}), p.bytes+m.Size()
 	}
 	for len(p.changes) > maxRecent || p.bytes > maxRecentBytes {
 		p.bytes -= p.changes[0].Size()

@@ -40,10 +40,10 @@ func readLog(t testing.TB, s *jetstream.Server, from events.Start, n int, meanwh
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(read) == 0 && a.Place != position+1 {
-			t.Errorf("the first change is at position %d; Changes returned the position %d before it", a.Place, position)
+		if len(read) == 0 && a.Sequence != position+1 {
+			t.Errorf("the first change is at position %d; Changes returned the position %d before it", a.Sequence, position)
 		}
-		read = append(read, fmt.Sprint(a.Place, " ", a.Attributes["person"]))
+		read = append(read, fmt.Sprint(a.Sequence, " ", a.Attributes["person"]))
 		want := change(t, a.Attributes["person"])
 		if diff := cmp.Diff(want, a.Message); diff != "" {
 			t.Errorf("message (-want +got):\n%s", diff)
@@ -80,7 +80,7 @@ func TestChangesFromAPlace(t *testing.T) {
 	if diff := cmp.Diff([]string{"5 dan"}, readLog(t, s, events.Start{After: 4}, 1, more)); diff != "" {
 		t.Errorf("behind the last (-want +got):\n%s", diff)
 	}
-	if _, _, err := s.Changes(t.Context(), events.Start{After: 6}); !errors.Is(err, events.ErrForgotten) {
+	if _, _, err := s.Changes(t.Context(), events.Start{After: 6}); !errors.Is(err, events.ErrOutOfRetention) {
 		t.Errorf("a place that never was: %v", err)
 	}
 }
@@ -136,21 +136,21 @@ func TestChangesForgotten(t *testing.T) {
 		publish(t, s, jetstream.Changes, slices.Repeat([]events.Message{change(t, "bill")}, 100)...)
 	}
 	for name, from := range map[string]events.Start{"a place": {After: 1}, "the beginning": {Beginning: true}, "a time": {Since: began}} {
-		if _, _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrForgotten) {
+		if _, _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrOutOfRetention) {
 			t.Errorf("%s that is not kept: %v", name, err)
 		}
 	}
 	// Who was too slow is told so, rather than left to believe that there was nothing.
 	last := uint64(0)
 	for a, err := range log {
-		if errors.Is(err, events.ErrForgotten) {
+		if errors.Is(err, events.ErrOutOfRetention) {
 			return
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if last++; a.Place != last {
-			t.Fatalf("place %d comes where %d was to come", a.Place, last)
+		if last++; a.Sequence != last {
+			t.Fatalf("place %d comes where %d was to come", a.Sequence, last)
 		}
 	}
 }
@@ -176,8 +176,8 @@ func TestManyFollowers(t *testing.T) {
 			}
 			want := uint64(1)
 			for a, err := range log {
-				if err != nil || a.Place != want {
-					t.Errorf("reader %d is given position %d, %v; want %d", i, a.Place, err, want)
+				if err != nil || a.Sequence != want {
+					t.Errorf("reader %d is given position %d, %v; want %d", i, a.Sequence, err, want)
 					return
 				}
 				if want++; want > changes {

@@ -167,7 +167,7 @@ func TestFolderOfAnEarlierVersion(t *testing.T) {
 	s.Stop()
 
 	s = start(t, dir)
-	publish(t, s, jetstream.Uploads, events.Message{ID: "span", Subject: events.SpanType, Body: []byte("{}")})
+	publish(t, s, jetstream.Uploads, events.Message{ID: "span", Subject: events.ContinuationType, Body: []byte("{}")})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var got []string

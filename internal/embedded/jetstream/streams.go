@@ -29,7 +29,7 @@ const (
 	Dead    Stream = "DEAD"    // dead letters of the work queues
 )
 
-// UploadSubject is the subject of messages to UPLOADS that announce an object. Others are events.SpanType.
+// UploadSubject is the subject of messages to UPLOADS that announce an object. Others are events.ContinuationType.
 const UploadSubject = "flavorless.upload"
 
 const (
@@ -53,7 +53,7 @@ func (q Stream) deadSubject() string { return deadPrefix + strings.ToLower(strin
 func (q Stream) takes(subject string) bool {
 	switch q {
 	case Uploads:
-		return subject == UploadSubject || subject == events.SpanType
+		return subject == UploadSubject || subject == events.ContinuationType
 	case Updates:
 		return subject == events.UpdatesType
 	case Changes:
@@ -74,7 +74,7 @@ func (c Config) streams() []jetstream.StreamConfig {
 		}
 	}
 	all := []jetstream.StreamConfig{
-		queue(Uploads, UploadSubject, events.SpanType),
+		queue(Uploads, UploadSubject, events.ContinuationType),
 		queue(Updates, events.UpdatesType),
 		{
 			Name: string(Dead), Subjects: []string{deadPrefix + ">"}, Retention: jetstream.LimitsPolicy,

@@ -20,7 +20,7 @@ import (
 //
 // Large calls pay: 20,000 rows cost half as much a row as 2,000 do. When ctx ends, Apply ends without having done
 // anything.
-func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally, error) {
+func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
 	if len(batches) == 0 {
 		return nil, nil
 	}
@@ -29,7 +29,7 @@ func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.Tally
 			return nil, fmt.Errorf("applying a batch: origin %q: %w", b.Origin, events.ErrPermanent)
 		}
 	}
-	var tallies []events.Tally
+	var tallies []events.BatchResult
 	announce := false
 	err := db.write(ctx, "applying batches", func(w *writer) error {
 		a := application{ctx: ctx, writer: w, now: db.now(), batches: batches, parts: make([]part, len(batches))}
@@ -81,7 +81,7 @@ type application struct {
 type part struct {
 	upload  int64 // uploads.id
 	origin  int64 // origins.id
-	tally   events.Tally
+	tally   events.BatchResult
 	changes []byte // encoded
 }
 
@@ -341,8 +341,8 @@ func (w *writer) decide(origin, offset int64) error {
 }
 
 // count moves the counters of the uploads and settles those that are complete.
-func (a *application) count() ([]events.Tally, error) {
-	tallies := make([]events.Tally, len(a.parts))
+func (a *application) count() ([]events.BatchResult, error) {
+	tallies := make([]events.BatchResult, len(a.parts))
 	type sum struct{ applied, superseded, batches int64 }
 	sums := map[int64]sum{}
 	last := map[int64]int{} // the last batch of each upload

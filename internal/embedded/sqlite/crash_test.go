@@ -106,7 +106,7 @@ func TestSurvivesSIGKILL(t *testing.T) {
 		if _, err := db.Begin(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.Seal(t.Context(), o.UploadID(), events.Reading{Rows: 3600, Batches: 12, At: o.Time}); err != nil {
+		if _, err := db.Seal(t.Context(), o.UploadID(), events.ReadSummary{Rows: 3600, Batches: 12, At: o.Time}); err != nil {
 			t.Fatal(err)
 		}
 	}

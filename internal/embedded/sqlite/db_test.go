@@ -34,7 +34,7 @@ func rows(t testing.TB, ms int64, rows ...string) events.Batch {
 	return b
 }
 
-func mustApply(t testing.TB, db *sqlite.DB, batches ...events.Batch) []events.Tally {
+func mustApply(t testing.TB, db *sqlite.DB, batches ...events.Batch) []events.BatchResult {
 	t.Helper()
 	tallies, err := db.Apply(t.Context(), batches)
 	if err != nil {
@@ -56,11 +56,11 @@ func TestSurvivesRestart(t *testing.T) {
 	}
 	db = mustOpen(t, cfg)
 	// The first row meets one whose origin has not been seen since the start.
-	if diff := cmp.Diff([]events.Tally{{Applied: 1}}, mustApply(t, db, rows(t, 2, "andy=fig"))); diff != "" {
+	if diff := cmp.Diff([]events.BatchResult{{Applied: 1}}, mustApply(t, db, rows(t, 2, "andy=fig"))); diff != "" {
 		t.Errorf("newer (-want +got):\n%s", diff)
 	}
 	sqlite.ForgetOrigins(db)
-	if diff := cmp.Diff([]events.Tally{{Superseded: 1}}, mustApply(t, db, rows(t, 0, "ben=late"))); diff != "" {
+	if diff := cmp.Diff([]events.BatchResult{{Superseded: 1}}, mustApply(t, db, rows(t, 0, "ben=late"))); diff != "" {
 		t.Errorf("older (-want +got):\n%s", diff)
 	}
 	if !mustApply(t, db, b)[0].Duplicate {
@@ -143,7 +143,7 @@ func TestFullDisk(t *testing.T) {
 	if err := sqlite.LimitPages(db, 1_000_000); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]events.Tally{{Applied: 5000}}, mustApply(t, db, b)); diff != "" {
+	if diff := cmp.Diff([]events.BatchResult{{Applied: 5000}}, mustApply(t, db, b)); diff != "" {
 		t.Errorf("with room again (-want +got):\n%s", diff)
 	}
 	// Its origin had a number in the transaction that was rolled back.
@@ -178,7 +178,7 @@ func TestApplyEndsWithItsContext(t *testing.T) {
 	if team, err := db.Team(t.Context(), "", 10); err != nil || len(team) > 0 {
 		t.Errorf("the team is %v, %v; want nobody", team, err)
 	}
-	if diff := cmp.Diff([]events.Tally{{Applied: 5000}}, mustApply(t, db, b)); diff != "" {
+	if diff := cmp.Diff([]events.BatchResult{{Applied: 5000}}, mustApply(t, db, b)); diff != "" {
 		t.Errorf("again (-want +got):\n%s", diff)
 	}
 }

@@ -43,7 +43,7 @@ func (db *DB) Begin(ctx context.Context, o events.Object) (events.Upload, error)
 // Seal records how the reading of the upload's file ended; the first time counts, later ones change nothing. If every
 // batch has been applied by then, the upload becomes live or failed here, and settled is its record. Of all calls of
 // Seal and Apply exactly one tells so. Without Begin or Apply before, it is events.ErrNotFound.
-func (db *DB) Seal(ctx context.Context, id string, r events.Reading) (settled *events.Upload, err error) {
+func (db *DB) Seal(ctx context.Context, id string, r events.ReadSummary) (settled *events.Upload, err error) {
 	var failure any
 	if r.Failure != nil {
 		text, err := json.Marshal(r.Failure)

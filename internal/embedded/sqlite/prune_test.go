@@ -32,7 +32,7 @@ func TestPrune(t *testing.T) {
 	prune(0)
 	now = now.Add(30 * time.Minute)
 	prune(1)
-	if diff := cmp.Diff([]events.Tally{{Applied: 1, Superseded: 1}}, mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
+	if diff := cmp.Diff([]events.BatchResult{{Applied: 1, Superseded: 1}}, mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
 		t.Errorf("older than the tombstones (-want +got):\n%s", diff)
 	}
 	now = now.Add(30 * time.Minute)
@@ -59,7 +59,7 @@ func TestForget(t *testing.T) {
 		}
 		mustApply(t, db, b)
 		if sealed {
-			r := events.Reading{Format: "csv", Rows: 2, Rejected: 1, Batches: 1, Rejects: []events.Reject{{Line: 3}}, At: now}
+			r := events.ReadSummary{Format: "csv", Rows: 2, Rejected: 1, Batches: 1, Rejects: []events.Reject{{Line: 3}}, At: now}
 			if _, err := db.Seal(t.Context(), b.Upload(), r); err != nil {
 				t.Fatal(err)
 			}

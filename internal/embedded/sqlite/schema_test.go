@@ -59,7 +59,7 @@ func TestTeamReadsNobodyRemoved(t *testing.T) {
 	wantPeople(t, path, "cleo,dan", "andy,ben,zoe")
 	tallies := mustApply(t, db,
 		rows(t, 2, "andy=late", "zoe"), rows(t, 4, "ben=back", "cleo"), rows(t, 0, "dan"), rows(t, 5, "andy"))
-	want := []events.Tally{{Superseded: 2}, {Applied: 2}, {Superseded: 1}, {Applied: 1}}
+	want := []events.BatchResult{{Superseded: 2}, {Applied: 2}, {Superseded: 1}, {Applied: 1}}
 	if diff := cmp.Diff(want, tallies); diff != "" {
 		t.Errorf("tallies (-want +got):\n%s", diff)
 	}
@@ -98,7 +98,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	db := mustOpen(t, cfg)
 	tallies := mustApply(t, db, rows(t, 0, "andy=late", "nobody=late", "zoë=late"), rows(t, 5, "zoë=back", "cleo"))
-	if diff := cmp.Diff([]events.Tally{{Superseded: 3}, {Applied: 2}}, tallies); diff != "" {
+	if diff := cmp.Diff([]events.BatchResult{{Superseded: 3}, {Applied: 2}}, tallies); diff != "" {
 		t.Errorf("tallies (-want +got):\n%s", diff)
 	}
 	wantPeople(t, path, "ben,zoë", "andy,cleo,nobody")

@@ -103,8 +103,8 @@ func FuzzIngestEvent(f *testing.F) {
 // counter takes everything.
 type counter struct{ objects, spans int }
 
-func (c *counter) Ingest(context.Context, events.Object) error { c.objects++; return nil }
-func (c *counter) Resume(context.Context, events.Span) error   { c.spans++; return nil }
+func (c *counter) Ingest(context.Context, events.Object) error       { c.objects++; return nil }
+func (c *counter) Resume(context.Context, events.Continuation) error { c.spans++; return nil }
 
 func seedFile(f *testing.F, file string) []byte {
 	f.Helper()

@@ -18,7 +18,7 @@ import (
 // ingester is an *ingest.Ingester.
 type ingester interface {
 	Ingest(ctx context.Context, o events.Object) error
-	Resume(ctx context.Context, from events.Span) error
+	Resume(ctx context.Context, from events.Continuation) error
 }
 
 // Ingest reads uploaded files.
@@ -68,7 +68,7 @@ func (in Ingest) announced(ctx context.Context, event jsontext.Value) error {
 func (in Ingest) resume(ctx context.Context, batch lambdaevents.SQSEvent) (lambdaevents.SQSEventResponse, error) {
 	errs := make([]error, len(batch.Records))
 	for i, m := range batch.Records {
-		span, err := events.DecodeSpan([]byte(m.Body))
+		span, err := events.DecodeContinuation([]byte(m.Body))
 		if err != nil {
 			errs[i] = fmt.Errorf("%w: %w", events.ErrPermanent, err)
 			continue

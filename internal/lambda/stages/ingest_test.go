@@ -19,7 +19,7 @@ func (in *ingester) Ingest(_ context.Context, o events.Object) error {
 	return fate(o.Key)
 }
 
-func (in *ingester) Resume(_ context.Context, s events.Span) error {
+func (in *ingester) Resume(_ context.Context, s events.Continuation) error {
 	in.done = append(in.done, fmt.Sprint(s.Object.Key, " from ", s.Offset, " after ", s.Rows))
 	if s.Offset == 666 {
 		return fate("later")

@@ -56,7 +56,7 @@ func TestUnits(t *testing.T) {
 		{"newer", apply(3, 300), 1},
 		{"older", apply(1, 310), 11},
 		{"seal", func(table *dynamo.Table) (any, error) {
-			return table.Seal(t.Context(), object(2).UploadID(), events.Reading{Format: "csv", Rows: 300, Batches: 1, At: clock()})
+			return table.Seal(t.Context(), object(2).UploadID(), events.ReadSummary{Format: "csv", Rows: 300, Batches: 1, At: clock()})
 		}, 0},
 		{"lookup", func(table *dynamo.Table) (any, error) { return table.Lookup(t.Context(), "person 7") }, 0},
 		{"team", func(table *dynamo.Table) (any, error) { return table.Team(t.Context(), "", 100) }, 0},

@@ -10,12 +10,12 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// SpanType is the type of the event that a Span travels in.
-const SpanType = "flavorless.span.v1"
+// ContinuationType is the type of the event that a Continuation travels in.
+const ContinuationType = "flavorless.span.v1"
 
-// Span is the rest of a file whose reader had to stop: the object from an offset on, and what was counted before it. It
+// Continuation is the rest of a file whose reader had to stop: the object from an offset on, and what was counted before it. It
 // begins where a batch would begin, so whoever goes on cuts the batches that the first reader would have cut.
-type Span struct {
+type Continuation struct {
 	Object       Object `json:"object"`
 	Offset       int64  `json:"offset"`       // of the row to go on with, in the decompressed file
 	Rows         int64  `json:"rows"`         // read before it
@@ -27,9 +27,9 @@ type Span struct {
 	// it; their reports had no limit.
 	RejectsOmitted int64 `json:"rejectsOmitted,omitzero"`
 
-	// Continuations is the number of messages that reading this file has taken after the first, this one included. It is 0 in
+	// Count is the number of messages that reading this file has taken after the first, this one included. It is 0 in
 	// messages of earlier releases, which did not count.
-	Continuations int64 `json:"continuations,omitzero"`
+	Count int64 `json:"continuations,omitzero"`
 
 	// Reader, if non-nil, lets the reader start at Offset without reading what precedes it. It is nil where offsets in the file
 	// are not offsets in the stored object, as in compressed files, and in messages of earlier releases; the file is then read
@@ -65,42 +65,42 @@ type JSONOpener string
 // MaxColumns is the maximum of CSVState.Width. No header has more columns, because a record has at most 1 MiB.
 const MaxColumns = 1 << 20
 
-// ID names the span: the upload and the offset.
-func (s Span) ID() string { return s.Object.UploadID() + "@" + strconv.FormatInt(s.Offset, 10) }
+// ID names the continuation: the upload and the offset.
+func (s Continuation) ID() string { return s.Object.UploadID() + "@" + strconv.FormatInt(s.Offset, 10) }
 
-// Message encodes the span for the updates topic.
-func (s Span) Message() (Message, error) {
+// Message encodes the continuation for the updates topic.
+func (s Continuation) Message() (Message, error) {
 	upload := s.Object.UploadID()
-	b := appendEnvelope(nil, "/flavorless/ingest", SpanType, s.ID(), upload, s.Object.Time)
+	b := appendEnvelope(nil, "/flavorless/ingest", ContinuationType, s.ID(), upload, s.Object.Time)
 	data, err := json.Marshal(s)
 	if err != nil {
-		return Message{}, fmt.Errorf("encoding span %s: %w", s.ID(), err)
+		return Message{}, fmt.Errorf("encoding continuation %s: %w", s.ID(), err)
 	}
 	return Message{
-		ID: s.ID(), Subject: SpanType, Attributes: map[string]string{"type": SpanType, "upload": upload},
+		ID: s.ID(), Subject: ContinuationType, Attributes: map[string]string{"type": ContinuationType, "upload": upload},
 		Body: append(append(b, data...), '}'),
 	}, nil
 }
 
-// DecodeSpan reads the body of a message of type SpanType. An error means that retrying is of no use.
-func DecodeSpan(body []byte) (Span, error) {
+// DecodeContinuation reads the body of a message of type ContinuationType. An error means that retrying is of no use.
+func DecodeContinuation(body []byte) (Continuation, error) {
 	var event struct {
-		Type string `json:"type"`
-		Data Span   `json:"data"`
+		Type string       `json:"type"`
+		Data Continuation `json:"data"`
 	}
 	err := json.Unmarshal(body, &event)
 	s := event.Data
 	switch {
 	case err != nil:
-	case event.Type != SpanType:
-		err = fmt.Errorf("its type is %.80q, not %q", event.Type, SpanType)
+	case event.Type != ContinuationType:
+		err = fmt.Errorf("its type is %.80q, not %q", event.Type, ContinuationType)
 	case s.Offset <= 0 || s.Offset > MaxOffset:
 		err = fmt.Errorf("offset %d is out of range", s.Offset)
 	case s.Rejected < 0 || s.Rejected > s.Rows || s.Batches < 0 || s.RejectsBytes < 0 ||
 		s.RejectsOmitted < 0 || s.RejectsOmitted > s.Rejected:
 		err = errors.New("its counts contradict each other")
-	case s.Continuations < 0:
-		err = fmt.Errorf("continuations is %d", s.Continuations)
+	case s.Count < 0:
+		err = fmt.Errorf("continuations is %d", s.Count)
 	case s.Reader != nil && s.Offset > s.Object.Size:
 		err = fmt.Errorf("offset %d lies beyond the object's %d bytes", s.Offset, s.Object.Size)
 	case s.Reader != nil && !s.Reader.valid(s.Offset):
@@ -109,7 +109,7 @@ func DecodeSpan(body []byte) (Span, error) {
 		_, err = s.Object.Origin()
 	}
 	if err != nil {
-		return Span{}, fmt.Errorf("decoding a span of %d bytes: %w", len(body), err)
+		return Continuation{}, fmt.Errorf("decoding a continuation of %d bytes: %w", len(body), err)
 	}
 	return s, nil
 }
