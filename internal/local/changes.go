@@ -6,12 +6,11 @@ import (
 	"sync/atomic"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 // changeLog is the log of changes while there is somebody to read it to: until the server stops.
 type changeLog struct {
-	streams   *jetstream.Server
+	streams   *streams
 	open      context.Context //nolint:containedctx // of the server, beside that of each reader
 	followers *atomic.Int64   // readers now
 }
@@ -20,7 +19,7 @@ type changeLog struct {
 func (l changeLog) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.Announced, error], error) {
 	ctx, cancel := context.WithCancel(ctx)
 	detach := context.AfterFunc(l.open, cancel)
-	position, log, err := l.streams.Changes(ctx, from)
+	position, log, err := l.streams.changes.Changes(ctx, from)
 	if err != nil {
 		detach()
 		cancel()

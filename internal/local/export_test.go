@@ -73,7 +73,7 @@ func Read(ctx context.Context, c ingest.Config, subject string, body []byte) err
 
 // PublishNonsense makes a dead letter.
 func (s *Server) PublishNonsense(ctx context.Context) error {
-	return s.streams.Topic(jetstream.Updates).Publish(ctx, []events.Message{{Subject: events.UpdatesType, Body: []byte("nonsense")}})[0]
+	return s.streams.updates.Publish(ctx, []events.Message{{Subject: events.UpdatesType, Body: []byte("nonsense")}})[0]
 }
 
 // Tombstones counts the removed people that are remembered, by looking into the file.

@@ -173,7 +173,7 @@ type house struct {
 	bucket  *bucket
 	reports s3store.Reports
 	db      *sqlite.DB
-	queues  *jetstream.Server
+	queues  *streams
 
 	mu    sync.Mutex
 	heard []events.Change
@@ -194,12 +194,12 @@ func (b *bucket) run(t *testing.T, f *faults, plan string) ending {
 		t.Fatal(err)
 	}
 	defer h.db.Close()
-	if h.queues, err = jetstream.Start(t.Context(), jetstream.Config{Dir: filepath.Join(dir, "streams"), Logger: quiet}); err != nil {
+	if h.queues, err = startStreams(t.Context(), jetstream.Config{Dir: filepath.Join(dir, "streams"), Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
 	defer h.queues.Stop()
 	for _, o := range b.objects {
-		if err := handOver(t.Context(), h.queues.Topic(jetstream.Uploads), o); err != nil {
+		if err := handOver(t.Context(), h.queues.uploads, o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -223,11 +223,11 @@ func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
 	db := faultyDB{h.faults, h.db}
 	reading := ingest.Config{
 		Objects: faultyObjects{h.faults, s3store.Objects{Client: h.bucket.client}}, Ledger: db, Reports: faultyReports{h.faults, h.reports},
-		Updates: faultyTopic{h.faults, publishBatch, outlet{h.queues.Topic(jetstream.Updates), h.queues.Topic(jetstream.Uploads)}, func([]events.Message) {}},
+		Updates: faultyTopic{h.faults, publishBatch, outlet{h.queues.updates, h.queues.uploads}, func([]events.Message) {}},
 		Clock:   func() time.Time { return time.UnixMilli(0) }, Log: log, BatchBytes: 8_000,
 	}
 	applier := &ingest.Applier{Table: db, Log: log}
-	announcer := &ingest.Announcer{Changes: faultyTopic{h.faults, publishOut, h.queues.Topic(jetstream.Changes), h.hear}, Log: log}
+	announcer := &ingest.Announcer{Changes: faultyTopic{h.faults, publishOut, h.queues.changes, h.hear}, Log: log}
 	queue := jetstream.QueueConfig{MaxTries: tries, Backoff: func(int) time.Duration { return time.Millisecond }}
 	uploads, updates := queue, queue
 	uploads.Stream, uploads.MaxMessages, uploads.Concurrency = jetstream.Uploads, 1, 6 // all: those that fail for good take their time

@@ -9,6 +9,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
 // readFor is how long a delivery reads before it hands on the rest of the file.
@@ -65,7 +66,7 @@ func pauseAfter(stretch time.Duration, clock func() time.Time, goesOn bool) func
 }
 
 // outlet is where ingest publishes: batches go on to UPDATES, and what is left of a file back to UPLOADS.
-type outlet struct{ updates, uploads *jetstream.Topic }
+type outlet struct{ updates, uploads *topic.Topic }
 
 // Publish implements ingest's topic.
 func (o outlet) Publish(ctx context.Context, messages []events.Message) []error {

@@ -42,7 +42,7 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	db       *sqlite.DB
-	streams  *jetstream.Server
+	streams  *streams
 	gateway  *gateway.Gateway
 	webhooks []*webhook.Endpoint
 
@@ -117,7 +117,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.streams, err = jetstream.Start(ctx, jetstream.Config{
+	if s.streams, err = startStreams(ctx, jetstream.Config{
 		Dir: s.folder.path("streams"), Addr: cfg.NATS, Webhooks: webhooks, Logger: cfg.Log,
 		Subscriber: jetstream.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
 		ChangesAge: cfg.Retention.Changes, ChangesBytes: cfg.Retention.ChangesBytes, Room: s.roomToWork,

@@ -10,6 +10,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/topic"
 	"github.com/flavorless/flavorless/internal/metrics"
 	"github.com/flavorless/flavorless/internal/s3store"
 )
@@ -27,12 +28,12 @@ func (s *Server) stored(ctx context.Context, o events.Object) error {
 	if s.cfg.Ignore.Match(o) {
 		return nil
 	}
-	err := handOver(ctx, s.streams.Topic(jetstream.Uploads), o)
+	err := handOver(ctx, s.streams.uploads, o)
 	s.vitals.pulse("gateway").beat(s.cfg.Clock(), err != nil)
 	return err
 }
 
-func handOver(ctx context.Context, uploads *jetstream.Topic, o events.Object) error {
+func handOver(ctx context.Context, uploads *topic.Topic, o events.Object) error {
 	body, err := json.Marshal(o)
 	if err != nil {
 		return err
@@ -48,7 +49,7 @@ func (s *Server) startStages(ctx context.Context) {
 	ctx, s.stopStages = context.WithCancel(ctx)
 	client := s.S3()
 	reading := ingest.Config{
-		Objects: s3store.Objects{Client: client}, Updates: outlet{s.streams.Topic(jetstream.Updates), s.streams.Topic(jetstream.Uploads)},
+		Objects: s3store.Objects{Client: client}, Updates: outlet{s.streams.updates, s.streams.uploads},
 		Ledger: metrics.Ledger{Next: s.db, To: s.recorder}, Reports: s3store.Reports{Client: client, Bucket: reportsBucket},
 		Clock: s.cfg.Clock, Log: s.cfg.Log,
 	}
@@ -75,7 +76,7 @@ func (s *Server) startStages(ctx context.Context) {
 		pulse := s.vitals.pulse("announce")
 		return announcing{
 			feed: s.db, announcer: metrics.Announcer{
-				Next: &ingest.Announcer{Changes: s.streams.Topic(jetstream.Changes), Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
+				Next: &ingest.Announcer{Changes: s.streams.changes, Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
 			},
 			pause: announcePause, tried: func(failed bool) { pulse.beat(s.cfg.Clock(), failed) }, log: s.cfg.Log,
 		}.run(ctx)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/topic"
 	"github.com/flavorless/flavorless/internal/webhook"
 )
 
@@ -49,8 +50,12 @@ func (s *Server) startWebhooks(ctx context.Context) {
 		stage, log := webhookStage(i), s.cfg.Log.With("webhook", e.Name())
 		log.InfoContext(ctx, "changes go to a webhook", "stage", stage)
 		s.stage("forward-to-"+stage, func() error {
+			copies, err := topic.New(s.streams.Server, jetstream.Webhook(e.Name()))
+			if err != nil {
+				return err
+			}
 			pulse := s.vitals.pulse("forward-to-" + stage)
-			s.streams.Forward(ctx, e.Name(), func(err error) {
+			s.streams.Forward(ctx, e.Name(), copies.Publish, func(err error) {
 				pulse.beat(s.cfg.Clock(), err != nil)
 				if err != nil {
 					log.WarnContext(ctx, "trying again in a second", "error", err)

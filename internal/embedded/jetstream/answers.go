@@ -104,8 +104,10 @@ func (s *Server) refuseMessage(m *nats.Msg) {
 // deleteConsumer deletes the consumer that the request names, unless it is durable. Subscribers share a credential, so any of
 // them can ask for any name. But only the client that created a consumer without a durable name knows its random name.
 func (s *Server) deleteConsumer(m *nats.Msg) {
-	ctx, cancel := context.WithTimeout(s.life, apiTimeout)
+	ctx, cancel := s.Bind(context.Background())
 	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, apiTimeout)
+	defer stop()
 	name := strings.TrimPrefix(m.Subject, deletePrefix)
 	found, err := s.mirror.RequestWithContext(ctx, "$JS.API.CONSUMER.INFO."+string(Changes)+"."+name, nil)
 	var info server.JSApiConsumerInfoResponse

@@ -11,13 +11,14 @@ import (
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 // legacy returns the older API of JetStream, which waits for answers for as long as the test does.
 func legacy(t *testing.T, conn *nats.Conn) nats.JetStreamContext {
 	t.Helper()
-	js, err := conn.JetStream(nats.MaxWait(patience))
+	js, err := conn.JetStream(nats.MaxWait(brokertest.Timeout))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,10 +29,10 @@ func legacy(t *testing.T, conn *nats.Conn) nats.JetStreamContext {
 // says so. The calls wait for an answer for as long as the test does, so it does not end without one.
 func TestRefusedRequestsAreAnswered(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Changes, change(t, "andy"))
-	conn, refused := subscriber(t, s)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	conn, refused := s.Subscriber(t)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	old := legacy(t, conn)
 	js, err := natsjs.New(conn)
@@ -113,8 +114,8 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 // look for it: otherwise some would take the answer for a message.
 func TestRequestsForMessagesAreRefused(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Changes, change(t, "andy"))
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
 	large := strings.Repeat("x", 9<<10)
 	for _, request := range []string{
 		`PUB $JS.API.DIRECT.GET.CHANGES _INBOX.a 9` + "\r\n" + `{"seq":1}` + "\r\n",
@@ -135,21 +136,21 @@ func TestRequestsForMessagesAreRefused(t *testing.T) {
 // the stream remain.
 func TestSubscribersDeleteTheirConsumers(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Changes, change(t, "andy"))
-	conn, _ := subscriber(t, s)
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	conn, _ := s.Subscriber(t)
 	js, err := natsjs.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	durable, err := js.CreateConsumer(ctx, "CHANGES", natsjs.ConsumerConfig{Durable: "mine"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range 300 { // more than fit at the same time
-		client, _ := subscriber(t, s)
+		client, _ := s.Subscriber(t)
 		var err error
 		if n%2 == 0 {
 			err = subscribeAndLeave(legacy(t, client))
@@ -195,8 +196,8 @@ func createAndDelete(ctx context.Context, client *nats.Conn) error {
 // TestIdleConsumers checks how long a consumer remains that nobody uses.
 func TestIdleConsumers(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	conn, _ := subscriber(t, s)
+	s := brokertest.Start(t, t.TempDir())
+	conn, _ := s.Subscriber(t)
 	js, err := natsjs.New(conn)
 	if err != nil {
 		t.Fatal(err)
@@ -227,13 +228,13 @@ func TestIdleConsumers(t *testing.T) {
 // send such requests themselves, with any reply subject.
 func TestNobodyElseAnswers(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	conn, refused := subscriber(t, s)
+	s := brokertest.Start(t, t.TempDir())
+	conn, refused := s.Subscriber(t)
 	for n, subject := range []string{"flavorless.refused.>", "flavorless.refused.publish", "flavorless.delete.*"} {
 		if _, err := conn.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
 		}
-		await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
+		brokertest.Await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
 	}
 	inside, err := s.ConnectInside("subscriber", "secret")
 	if err != nil {
@@ -253,19 +254,19 @@ func TestNobodyElseAnswers(t *testing.T) {
 		if err := inside.PublishRequest(subject, "flavorless.change.v1.created", []byte("body")); err != nil {
 			t.Fatal(err)
 		}
-		answer, err := conn.Request(subject, []byte("body"), patience) // after the one above, on the same subject
+		answer, err := conn.Request(subject, []byte("body"), brokertest.Timeout) // after the one above, on the same subject
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := fmt.Sprint(answer.Header, string(answer.Data)); strings.Contains(got, "body") {
 			t.Errorf("the answer to %s has the request in it: %s", subject, got)
 		}
-		if _, err := inside.Request(subject, nil, patience); err != nil {
+		if _, err := inside.Request(subject, nil, brokertest.Timeout); err != nil {
 			t.Fatal(err)
 		}
 	}
-	publish(t, s, jetstream.Changes, change(t, "last"))
-	if m, err := heard.NextMsg(patience); err != nil || m.Header.Get("person") != "last" {
+	s.Publish(t, jetstream.Changes, brokertest.Change(t, "last"))
+	if m, err := heard.NextMsg(brokertest.Timeout); err != nil || m.Header.Get("person") != "last" {
 		t.Errorf("subscribers of the changes hear %v (%v), want the change", m, err)
 	}
 }

@@ -16,7 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
 // TestMain lets the test binary be the process that is killed.
@@ -61,12 +63,16 @@ func child(dir, how string) error {
 			return nil
 		})
 	}
+	updates, err := topic.New(s, jetstream.Updates)
+	if err != nil {
+		return err
+	}
 	for call := 0; ; call++ {
 		var msgs []events.Message
 		for i := range 100 {
-			msgs = append(msgs, update(fmt.Sprintf("%d-%d", call, i)))
+			msgs = append(msgs, brokertest.Update(fmt.Sprintf("%d-%d", call, i)))
 		}
-		for i, err := range s.Topic(jetstream.Updates).Publish(ctx, msgs) {
+		for i, err := range updates.Publish(ctx, msgs) {
 			if err == nil {
 				fmt.Println("stored", msgs[i].ID)
 			}
@@ -114,27 +120,27 @@ func TestKilledProcessLosesNothingItAcknowledged(t *testing.T) {
 	if len(stored) < 5000 {
 		t.Fatalf("only %d were stored", len(stored))
 	}
-	s := start(t, dir)
+	s := brokertest.Start(t, dir)
 	consumeAll(t, s, jetstream.QueueConfig{MaxMessages: 100}, stored)
 }
 
 func TestKilledConsumerMissesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
+	s := brokertest.Start(t, dir)
 	missing := map[string]bool{}
 	var msgs []events.Message
 	for i := range 3000 {
-		msgs = append(msgs, update(fmt.Sprint(i)))
+		msgs = append(msgs, brokertest.Update(fmt.Sprint(i)))
 		missing[msgs[i].ID] = true
 	}
-	publish(t, s, jetstream.Updates, msgs...)
+	s.Publish(t, jetstream.Updates, msgs...)
 	s.Stop()
 	for range 4 {
 		runChild(t, dir, "work", func(words []string, _ func()) { delete(missing, words[1]) })
 	}
-	s = start(t, dir)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	s = brokertest.Start(t, dir)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates}, func(_ context.Context, group []jetstream.Delivery) []error {
 		for _, d := range group {
@@ -153,8 +159,8 @@ func TestKilledConsumerMissesNothing(t *testing.T) {
 func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
-	publish(t, s, jetstream.Updates, update("fine"), update("poison"))
+	s := brokertest.Start(t, dir)
+	s.Publish(t, jetstream.Updates, brokertest.Update("fine"), brokertest.Update("poison"))
 	s.Stop()
 	var tries []string
 	for range 3 {
@@ -167,8 +173,8 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 	if diff := cmp.Diff([]string{"1", "2", "3"}, tries); diff != "" {
 		t.Errorf("tries of the poison (-want +got):\n%s", diff)
 	}
-	s = start(t, dir)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	s = brokertest.Start(t, dir)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
@@ -181,7 +187,7 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 			return nil
 		})
 	}()
-	await(t, "the poison is buried", func() bool { return len(deadLetters(t, s)) == 1 })
+	brokertest.Await(t, "the poison is buried", func() bool { return len(deadLetters(t, s)) == 1 })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -197,14 +203,14 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	messages := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
-	s := start(t, dir)
-	publish(t, s, jetstream.Updates, update("a"), update("b"), update("c"))
+	s := brokertest.Start(t, dir)
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
 	s.Stop()
 	before := t.TempDir()
 	if err := os.CopyFS(before, os.DirFS(messages)); err != nil {
 		t.Fatal(err)
 	}
-	handled := func(s *jetstream.Server) (ids []string) {
+	handled := func(s *brokertest.Server) (ids []string) {
 		consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
 			for _, d := range group {
 				ids = append(ids, d.ID)
@@ -217,9 +223,9 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 		depths, err := s.Depths(t.Context())
 		return err == nil && depths[jetstream.Updates] == jetstream.Depth{}
 	}
-	s = start(t, dir)
+	s = brokertest.Start(t, dir)
 	first := handled(s)
-	await(t, "all is acknowledged", empty)
+	brokertest.Await(t, "all is acknowledged", empty)
 	s.Stop()
 
 	// The removals are lost; what the consumer knows is not.
@@ -227,12 +233,12 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = start(t, dir)
+	s = brokertest.Start(t, dir)
 	if depths, err := s.Depths(t.Context()); err != nil || depths[jetstream.Updates].Pending != 3 {
 		t.Fatalf("the messages are not there again: %v, %v", depths, err)
 	}
 	if diff := cmp.Diff(first, handled(s)); diff != "" {
 		t.Errorf("delivered again (-first +now):\n%s", diff)
 	}
-	await(t, "the queue is empty", empty)
+	brokertest.Await(t, "the queue is empty", empty)
 }

@@ -88,7 +88,7 @@ func (s *Server) DeadLetters(ctx context.Context) iter.Seq2[DeadLetter, error] {
 
 func parseDead(m *jetstream.RawStreamMsg) DeadLetter {
 	d := DeadLetter{Number: m.Sequence, Queue: Stream(m.Header.Get(headerQueue)), Reason: m.Header.Get(headerError)}
-	d.ID, d.Attributes = decode(m.Header)
+	d.ID, d.Attributes = Decode(m.Header)
 	d.Subject, d.Body = m.Header.Get(headerSubject), m.Data
 	// Written by deadMessage; should somebody have put a message there by hand, the zero values say so.
 	d.Tries, _ = strconv.Atoi(m.Header.Get(headerTries))

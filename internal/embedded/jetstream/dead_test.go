@@ -14,30 +14,31 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 // bury makes dead letters of all of the messages, which have to come with none in the queue.
-func bury(t *testing.T, s *jetstream.Server, c jetstream.QueueConfig, reason error, msgs ...events.Message) {
+func bury(t *testing.T, s *brokertest.Server, c jetstream.QueueConfig, reason error, msgs ...events.Message) {
 	t.Helper()
-	publish(t, s, jetstream.Updates, msgs...)
+	s.Publish(t, jetstream.Updates, msgs...)
 	c.Backoff = noWait
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	var consuming sync.WaitGroup
 	consuming.Go(func() {
 		consumeUntil(ctx, cancel, t, s, c, func(group []jetstream.Delivery) ([]error, bool) {
 			return slices.Repeat([]error{reason}, len(group)), false
 		})
 	})
-	await(t, "dead letters", func() bool { return len(deadLetters(t, s)) == len(msgs) })
+	brokertest.Await(t, "dead letters", func() bool { return len(deadLetters(t, s)) == len(msgs) })
 	cancel()
 	consuming.Wait()
 }
 
 func TestDeadLetterTellsWhatHappened(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	m := update("é")
+	s := brokertest.Start(t, t.TempDir())
+	m := brokertest.Update("é")
 	m.Attributes["flavor"] = "crème brûlée"
 	begun := time.Now().Add(-time.Millisecond)
 	bury(t, s, jetstream.QueueConfig{MaxTries: 3}, errors.New("the table\nis closed \x00 "+strings.Repeat("é", 5000)), m)
@@ -67,8 +68,8 @@ func TestDeadLetterTellsWhatHappened(t *testing.T) {
 
 func TestLargestMessageCanDie(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	m := update("large")
+	s := brokertest.Start(t, t.TempDir())
+	m := brokertest.Update("large")
 	m.Attributes = nil
 	m.Body = make([]byte, jetstream.MaxMessage-len(m.ID)-len(m.Subject))
 	bury(t, s, jetstream.QueueConfig{}, fmt.Errorf("%s: %w", strings.Repeat("x", 10_000), events.ErrPermanent), m)
@@ -79,8 +80,8 @@ func TestLargestMessageCanDie(t *testing.T) {
 
 func TestRedrive(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	bury(t, s, jetstream.QueueConfig{MaxTries: 2}, errors.New("no"), update("a"), update("b"), update("c"))
+	s := brokertest.Start(t, t.TempDir())
+	bury(t, s, jetstream.QueueConfig{MaxTries: 2}, errors.New("no"), brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
 	var numbers []uint64
 	for _, d := range deadLetters(t, s) {
 		numbers = append(numbers, d.Number)
@@ -111,7 +112,7 @@ func TestRedrive(t *testing.T) {
 	})
 	want := map[string]jetstream.Delivery{}
 	for _, id := range []string{"a", "b", "c"} {
-		m := update(id)
+		m := brokertest.Update(id)
 		want[id] = jetstream.Delivery{ID: id, Subject: m.Subject, Attributes: m.Attributes, Body: m.Body, Tries: 1}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

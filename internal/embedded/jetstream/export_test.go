@@ -12,8 +12,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
-
-	"github.com/flavorless/flavorless/events"
 )
 
 // ReadHand gives what a file of the messages in hand says, by their number: how often each was tried, and where to
@@ -42,12 +40,6 @@ var (
 	SealFile  = sealFile
 	Keep      = keep
 )
-
-// JetStream is that of the internal account.
-func (s *Server) JetStream() jetstream.JetStream { return s.js }
-
-// CloseReaders cuts the connection that readers of the changes share; it comes back by itself.
-func (s *Server) CloseReaders() error { return s.readers.ForceReconnect() }
 
 // LastSequences are those of the log of changes and of its mirror.
 func (s *Server) LastSequences(ctx context.Context) (log, mirror uint64, err error) {
@@ -87,10 +79,6 @@ func RequestsLeft(sent []byte) (before, after int) {
 func NewServerLog(log *slog.Logger, broken func(error)) server.Logger {
 	return newServerLog(log, broken)
 }
-
-// Encode makes a stored message, Decode takes apart its headers.
-func Encode(stream Stream, m events.Message) (*nats.Msg, error) { return encode(stream, m) }
-func Decode(header nats.Header) (string, map[string]string)     { return decode(header) }
 
 // HeaderText makes a header value of any text.
 var HeaderText = headerText

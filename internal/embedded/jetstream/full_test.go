@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
@@ -22,9 +23,9 @@ var errFull = fmt.Errorf("the disk is full: %w", events.ErrUnavailable)
 // tried, and its neighbours are not tried in vain.
 func TestUnavailableIsNoFailedTry(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Updates, update("a"))
-	publish(t, s, jetstream.Updates, update("b"))
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
+	s.Publish(t, jetstream.Updates, brokertest.Update("b"))
 	rounds, after := 0, map[string]int{}
 	consume(t, s, jetstream.QueueConfig{Pause: time.Millisecond, Backoff: noWait, MaxTries: 2, MaxMessages: 1},
 		func(group []jetstream.Delivery) ([]error, bool) {
@@ -49,8 +50,8 @@ func TestUnavailableIsNoFailedTry(t *testing.T) {
 // TestOnlyWhatIsUnavailableIsKept: the rest of its group is settled by its own outcome.
 func TestOnlyWhatIsUnavailableIsKept(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Updates, update("done"), update("waits"), update("bad"))
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Updates, brokertest.Update("done"), brokertest.Update("waits"), brokertest.Update("bad"))
 	seen := map[string]int{}
 	consume(t, s, jetstream.QueueConfig{Pause: time.Millisecond, Backoff: noWait},
 		func(group []jetstream.Delivery) ([]error, bool) {
@@ -76,8 +77,8 @@ func TestOnlyWhatIsUnavailableIsKept(t *testing.T) {
 // TestStoppedWhileUnavailable: a stop does not wait for better times, and loses nothing.
 func TestStoppedWhileUnavailable(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Updates, update("a"))
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
 	consume(t, s, jetstream.QueueConfig{Pause: time.Hour}, func([]jetstream.Delivery) ([]error, bool) {
 		return []error{errFull}, true
 	})
@@ -90,7 +91,7 @@ func TestStoppedWhileUnavailable(t *testing.T) {
 func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
-	s := start(t, t.TempDir(), func(c *jetstream.Config) {
+	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) {
 		c.Room = func() error {
 			if full.Load() {
 				return errFull
@@ -98,9 +99,9 @@ func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 			return nil
 		}
 	})
-	publish(t, s, jetstream.Updates, update("bad"))
+	s.Publish(t, jetstream.Updates, brokertest.Update("bad"))
 	full.Store(true)
-	errs := s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{update("b"), {Subject: "elsewhere", Body: []byte("x")}})
+	errs := s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b"), {Subject: "elsewhere", Body: []byte("x")}})
 	if !errors.Is(errs[0], events.ErrUnavailable) || !errors.Is(errs[1], events.ErrPermanent) {
 		t.Errorf("Publish = %v", errs)
 	}
@@ -131,8 +132,8 @@ func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 func TestABrokenStreamIsTold(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir, func(c *jetstream.Config) { c.SyncInterval = time.Hour })
-	publish(t, s, jetstream.Updates, update("a"))
+	s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.SyncInterval = time.Hour })
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
 	select {
 	case err := <-s.Broken():
 		t.Fatalf("broken from the start: %v", err)
@@ -146,7 +147,7 @@ func TestABrokenStreamIsTold(t *testing.T) {
 	if err := os.WriteFile(msgs, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	large := update("large")
+	large := brokertest.Update("large")
 	large.Body = make([]byte, jetstream.MaxMessage-1000)
 	var refused error
 	for range 20 { // a block has 8 MiB
@@ -166,8 +167,8 @@ func TestABrokenStreamIsTold(t *testing.T) {
 	select {
 	case err := <-s.Broken():
 		told("Broken gives", err)
-	case <-time.After(patience):
+	case <-time.After(brokertest.Timeout):
 		t.Error("nothing was told")
 	}
-	told("who publishes then", s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{update("b")})[0])
+	told("who publishes then", s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b")})[0])
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
@@ -14,10 +15,10 @@ import (
 func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
-	publish(t, s, jetstream.Updates, update("first"))
+	s := brokertest.Start(t, dir)
+	s.Publish(t, jetstream.Updates, brokertest.Update("first"))
 	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
-	publish(t, s, jetstream.Updates, update("a"), update("b"))
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"))
 	s.Stop()
 	// The folder of the consumers is a file for a while.
 	consumers := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "obs")
@@ -35,7 +36,7 @@ func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 	if err := errors.Join(os.Remove(consumers), os.Rename(consumers+".away", consumers)); err != nil {
 		t.Fatal(err)
 	}
-	s = start(t, dir)
+	s = brokertest.Start(t, dir)
 	if _, err := os.Stat(filepath.Join(dir, "kept")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what was kept while the server started is still there: %v", err)
 	}
@@ -46,8 +47,8 @@ func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
-	publish(t, s, jetstream.Updates, update("a"))
+	s := brokertest.Start(t, dir)
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
 	s.Stop()
 	if err := jetstream.Keep(dir); err != nil {
 		t.Fatal(err)
@@ -55,7 +56,7 @@ func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")); err != nil {
 		t.Fatal(err)
 	}
-	s = start(t, dir)
+	s = brokertest.Start(t, dir)
 	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
 }
 
@@ -63,7 +64,7 @@ func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
 func TestThePlaceOfAWebhookIsNotLost(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+	s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
 	s.Stop()
 	sum := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "CHANGES", "obs", "webhook-x", "meta.sum")
 	if err := os.Rename(sum, sum+".away"); err != nil {
@@ -78,5 +79,5 @@ func TestThePlaceOfAWebhookIsNotLost(t *testing.T) {
 	if err := os.Rename(sum+".away", sum); err != nil {
 		t.Fatal(err)
 	}
-	start(t, dir)
+	brokertest.Start(t, dir)
 }

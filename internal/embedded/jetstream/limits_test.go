@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/test/raw"
 )
@@ -16,10 +17,10 @@ func TestStartsOnASmallDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	large := func(c *jetstream.Config) { c.ChangesBytes = 1 << 60 }
-	s := start(t, dir, large)
-	publish(t, s, jetstream.Updates, update("a"))
+	s := brokertest.Start(t, dir, large)
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
 	s.Stop()
-	start(t, dir, large)
+	brokertest.Start(t, dir, large)
 }
 
 // dial is a connection of a client that need not keep to the protocol.
@@ -50,7 +51,7 @@ func answer(t *testing.T, r *bufio.Reader, prefix string) string {
 // TestLimitsOfClients: what a client of the changes can take of the server is bounded, whatever it sends.
 func TestLimitsOfClients(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.MaxConnections = 3 })
+	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) { c.MaxConnections = 3 })
 	t.Run("payload", func(t *testing.T) {
 		c, r := dial(t, s.Addr())
 		fmt.Fprintf(c, "%sPUB $JS.API.INFO %d\r\n", hello, 2<<20)
@@ -76,7 +77,7 @@ func TestLimitsOfClients(t *testing.T) {
 	})
 	t.Run("connections", func(t *testing.T) {
 		for range 3 {
-			await(t, "one of the others is gone", func() bool {
+			brokertest.Await(t, "one of the others is gone", func() bool {
 				c, r := dial(t, s.Addr())
 				fmt.Fprint(c, hello)
 				for {

@@ -4,60 +4,27 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/test/conformance"
 )
 
-const patience = 3 * time.Minute
-
-// start starts a server on a free port; change may alter its configuration.
-func start(t testing.TB, dir string, change ...func(*jetstream.Config)) *jetstream.Server {
-	t.Helper()
-	c := jetstream.Config{
-		Dir: dir, Addr: "127.0.0.1:0", Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Subscriber: jetstream.Credential{User: "subscriber", Password: "secret"},
-	}
-	for _, f := range change {
-		f(&c)
-	}
-	s, err := jetstream.Start(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Stop)
-	return s
-}
-
 func noWait(int) time.Duration { return 0 }
 
-func update(body string) events.Message {
-	return events.Message{
-		ID: body, Subject: events.UpdatesType, Attributes: map[string]string{"type": events.UpdatesType}, Body: []byte(body),
-	}
-}
-
-func publish(t testing.TB, s *jetstream.Server, stream jetstream.Stream, msgs ...events.Message) {
+// consume consumes UPDATES until handle says that it is enough, or brokertest.Timeout ends.
+func consume(t testing.TB, s *brokertest.Server, c jetstream.QueueConfig, handle func(group []jetstream.Delivery) (errs []error, enough bool)) {
 	t.Helper()
-	if err := errors.Join(s.Topic(stream).Publish(t.Context(), msgs)...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// consume consumes UPDATES until handle says that it is enough, or patience ends.
-func consume(t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle func(group []jetstream.Delivery) (errs []error, enough bool)) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	consumeUntil(ctx, cancel, t, s, c, handle)
 }
 
 // consumeAll consumes until every id of those has come.
-func consumeAll(t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, left map[string]bool) {
+func consumeAll(t testing.TB, s *brokertest.Server, c jetstream.QueueConfig, left map[string]bool) {
 	t.Helper()
 	consume(t, s, c, func(group []jetstream.Delivery) ([]error, bool) {
 		for _, d := range group {
@@ -67,7 +34,7 @@ func consumeAll(t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, left
 	})
 }
 
-func consumeUntil(ctx context.Context, cancel func(), t testing.TB, s *jetstream.Server, c jetstream.QueueConfig, handle func(group []jetstream.Delivery) (errs []error, enough bool)) {
+func consumeUntil(ctx context.Context, cancel func(), t testing.TB, s *brokertest.Server, c jetstream.QueueConfig, handle func(group []jetstream.Delivery) (errs []error, enough bool)) {
 	t.Helper()
 	c.Stream = cmp.Or(c.Stream, jetstream.Updates)
 	err := s.Consume(ctx, c, func(_ context.Context, group []jetstream.Delivery) []error {
@@ -81,11 +48,11 @@ func consumeUntil(ctx context.Context, cancel func(), t testing.TB, s *jetstream
 		t.Error(err)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		t.Errorf("what was awaited did not happen in %s", patience)
+		t.Errorf("what was awaited did not happen in %s", brokertest.Timeout)
 	}
 }
 
-func deadLetters(t testing.TB, s *jetstream.Server) []jetstream.DeadLetter {
+func deadLetters(t testing.TB, s *brokertest.Server) []jetstream.DeadLetter {
 	t.Helper()
 	var all []jetstream.DeadLetter
 	for d, err := range s.DeadLetters(t.Context()) {
@@ -97,21 +64,9 @@ func deadLetters(t testing.TB, s *jetstream.Server) []jetstream.DeadLetter {
 	return all
 }
 
-// await waits until the condition holds.
-func await(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	end := time.Now().Add(patience)
-	for !holds() {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not in %s", what, patience)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 func TestConformance(t *testing.T) {
 	conformance.TestTopic(t, func(t *testing.T) conformance.Topic {
-		s := start(t, t.TempDir())
+		s := brokertest.Start(t, t.TempDir())
 		return conformance.Topic{
 			Subject: events.UpdatesType, TooLarge: jetstream.MaxMessage + 1, MaxTries: 3,
 			Publish: s.Topic(jetstream.Updates).Publish,

@@ -18,9 +18,8 @@ const (
 	contentType       = "application/cloudevents+json"
 )
 
-// encode makes a NATS message of m, or says why that can't be done; then no retry helps, and errors.Is finds
-// events.ErrPermanent.
-func encode(stream Stream, m events.Message) (*nats.Msg, error) {
+// Encode returns m as a NATS message. If it is invalid or not one of the stream, the error wraps [events.ErrPermanent].
+func Encode(stream Stream, m events.Message) (*nats.Msg, error) {
 	refuse := func(format string, v ...any) (*nats.Msg, error) {
 		return nil, fmt.Errorf("message %q: %s: %w", m.ID, fmt.Sprintf(format, v...), events.ErrPermanent)
 	}
@@ -55,8 +54,8 @@ func encode(stream Stream, m events.Message) (*nats.Msg, error) {
 	return &nats.Msg{Subject: m.Subject, Header: header, Data: m.Body}, nil
 }
 
-// decode takes apart the headers of a stored message.
-func decode(header nats.Header) (id string, attributes map[string]string) {
+// Decode returns the id and the attributes of a stored message.
+func Decode(header nats.Header) (id string, attributes map[string]string) {
 	for name, values := range header {
 		switch {
 		case len(values) == 0:
@@ -70,6 +69,12 @@ func decode(header nats.Header) (id string, attributes map[string]string) {
 		}
 	}
 	return id, attributes
+}
+
+// IsChange reports whether a stored message is a change as it was published: with an id, and on the subject that its own
+// attributes name.
+func IsChange(m events.Message) bool {
+	return m.ID != "" && len(m.Body) > 0 && m.Subject == events.ChangeType+"."+m.Attributes["kind"]
 }
 
 // validName holds names to what SNS and NATS both take: letters, digits, hyphens and underscores.

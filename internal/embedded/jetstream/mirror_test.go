@@ -15,6 +15,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
@@ -61,7 +62,7 @@ func earlierRelease(t *testing.T, dir string, fill func(ctx context.Context, js 
 // takeOne reads the next message of a consumer and acknowledges it.
 func takeOne(t *testing.T, c natsjs.Consumer) (person string) {
 	t.Helper()
-	m, err := c.Next(natsjs.FetchMaxWait(patience))
+	m, err := c.Next(natsjs.FetchMaxWait(brokertest.Timeout))
 	if err == nil {
 		err = m.DoubleAck(t.Context())
 	}
@@ -109,8 +110,8 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 					many = append(many, fmt.Sprint("flavorless.change.x.", i))
 				}
 				consumer(natsjs.ConsumerConfig{Durable: "huge", FilterSubjects: many})
-				send(change(t, "andy"))
-				send(change(t, "bea"))
+				send(brokertest.Change(t, "andy"))
+				send(brokertest.Change(t, "bea"))
 				if got := takeOne(t, webhook) + takeOne(t, mine); got != "andyandy" {
 					t.Fatalf("taken: %s", got)
 				}
@@ -123,27 +124,27 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				replay := change(t, "andy")
+				replay := brokertest.Change(t, "andy")
 				replay.Subject = "flavorless.change.v1.removed"
 				send(replay)
-				send(change(t, "cleo"))
+				send(brokertest.Change(t, "cleo"))
 			})
 			cut(t, dir)
 
 			for range 2 { // it is as good after one more start
-				s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
-				if diff := cmp.Diff([]string{"1 andy", "2 bea", "6 cleo"}, readLog(t, s, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
+				s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+				if diff := cmp.Diff([]string{"1 andy", "2 bea", "6 cleo"}, s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
 					t.Errorf("the log (-want +got):\n%s", diff)
 				}
 				s.Stop()
 			}
-			s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+			s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
 			ctx, stop := context.WithCancel(t.Context())
 			var forwarding sync.WaitGroup
-			forwarding.Go(func() { s.Forward(ctx, "x", func(error) {}) })
+			forwarding.Go(func() { s.Forward(ctx, "x", s.Topic(jetstream.Webhook("x")).Publish, func(error) {}) })
 			defer forwarding.Wait()
 			defer stop()
-			left := map[string]bool{change(t, "bea").ID: true, change(t, "cleo").ID: true}
+			left := map[string]bool{brokertest.Change(t, "bea").ID: true, brokertest.Change(t, "cleo").ID: true}
 			consume(t, s, jetstream.QueueConfig{Stream: jetstream.Webhook("x"), MaxMessages: 1}, func(group []jetstream.Delivery) ([]error, bool) {
 				if !left[group[0].ID] {
 					t.Errorf("the webhook is given %s %q", group[0].ID, group[0].Body)
@@ -151,7 +152,7 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 				delete(left, group[0].ID)
 				return nil, len(left) == 0
 			})
-			conn, _ := subscriber(t, s)
+			conn, _ := s.Subscriber(t)
 			js, err := natsjs.New(conn)
 			if err != nil {
 				t.Fatal(err)
@@ -200,9 +201,9 @@ func moveAll(t *testing.T, dir string) {
 func TestAMirrorThatIsAhead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
-	announce(t, s, "andy", "bea")
-	conn, _ := subscriber(t, s)
+	s := brokertest.Start(t, dir)
+	s.Announce(t, "andy", "bea")
+	conn, _ := s.Subscriber(t)
 	js, err := natsjs.New(conn)
 	if err != nil {
 		t.Fatal(err)
@@ -219,9 +220,9 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 	if err := os.CopyFS(before, os.DirFS(log)); err != nil {
 		t.Fatal(err)
 	}
-	s = start(t, dir)
-	announce(t, s, "lost", "lost too")
-	await(t, "the mirror to have all", func() bool {
+	s = brokertest.Start(t, dir)
+	s.Announce(t, "lost", "lost too")
+	brokertest.Await(t, "the mirror to have all", func() bool {
 		_, mirrored, err := s.LastSequences(t.Context())
 		return err == nil && mirrored == 4
 	})
@@ -234,9 +235,9 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 	}
 	remove(t, jetstream.SealFile(dir))
 
-	s = start(t, dir)
-	announce(t, s, "cleo", "dan")
-	conn, _ = subscriber(t, s)
+	s = brokertest.Start(t, dir)
+	s.Announce(t, "cleo", "dan")
+	conn, _ = s.Subscriber(t)
 	if js, err = natsjs.New(conn); err != nil {
 		t.Fatal(err)
 	}

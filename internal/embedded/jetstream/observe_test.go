@@ -14,24 +14,25 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 // TestObserve: each delivery is told of once, by what became of it, and the log names the upload that it was of.
 func TestObserve(t *testing.T) {
 	var log bytes.Buffer
-	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
+	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
 	before := time.Now()
 	for _, id := range []string{"good", "once", "never", "poison", "stuck"} {
-		m := update(id)
+		m := brokertest.Update(id)
 		m.Attributes["upload"] = "upload of " + id
-		publish(t, s, jetstream.Updates, m)
+		s.Publish(t, jetstream.Updates, m)
 	}
 	if d := depth(t, s); d.Pending != 5 || d.Oldest.Before(before.Add(-time.Second)) || d.Oldest.After(time.Now()) {
 		t.Errorf("before: %+v", d)
 	}
 	seen, ended, rounds := map[jetstream.Outcome]int{}, 0, 0
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	err := s.Consume(ctx, jetstream.QueueConfig{
 		Stream: jetstream.Updates, MaxTries: 2, MaxMessages: 1, Backoff: noWait, Pause: time.Millisecond,
@@ -63,7 +64,7 @@ func TestObserve(t *testing.T) {
 	if diff := cmp.Diff(map[jetstream.Outcome]int{jetstream.Done: 3, jetstream.Waiting: 3, jetstream.Retried: 2, jetstream.Buried: 2}, seen); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	await(t, "an empty queue", func() bool {
+	brokertest.Await(t, "an empty queue", func() bool {
 		d := depth(t, s)
 		return d.Pending+d.InFlight == 0 && d.Oldest.IsZero() && d.Dead == 2
 	})
@@ -86,7 +87,7 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-func depth(t *testing.T, s *jetstream.Server) jetstream.Depth {
+func depth(t *testing.T, s *brokertest.Server) jetstream.Depth {
 	t.Helper()
 	depths, err := s.Depths(t.Context())
 	if err != nil {

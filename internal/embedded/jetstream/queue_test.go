@@ -13,13 +13,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 func TestFailedMessageWaitsForItsBackoff(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Updates, update("fails"), update("a"), update("b"))
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Updates, brokertest.Update("fails"), brokertest.Update("a"), brokertest.Update("b"))
 	const unit = 100 * time.Millisecond
 	var at []time.Time
 	var tries []int
@@ -69,12 +70,12 @@ func TestGroupIsWhatIsReadyUpToTheLimits(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, t.TempDir())
+			s := brokertest.Start(t, t.TempDir())
 			var msgs []events.Message
 			for i, body := range test.bodies {
 				msgs = append(msgs, events.Message{ID: fmt.Sprint(i), Subject: events.UpdatesType, Body: []byte(body)})
 			}
-			publish(t, s, jetstream.Updates, msgs...)
+			s.Publish(t, jetstream.Updates, msgs...)
 			var got []int
 			n := 0
 			consume(t, s, test.config, func(group []jetstream.Delivery) ([]error, bool) {
@@ -91,12 +92,12 @@ func TestGroupIsWhatIsReadyUpToTheLimits(t *testing.T) {
 
 func TestGroupsAreHandledConcurrently(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
+	s := brokertest.Start(t, t.TempDir())
 	const concurrency = 4
 	for i := range concurrency {
-		publish(t, s, jetstream.Updates, update(fmt.Sprint(i)))
+		s.Publish(t, jetstream.Updates, brokertest.Update(fmt.Sprint(i)))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	var inside sync.WaitGroup
 	inside.Add(concurrency)
@@ -114,11 +115,11 @@ func TestGroupsAreHandledConcurrently(t *testing.T) {
 
 func TestHeartbeatKeepsASlowGroup(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Updates, update("slow"))
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Updates, brokertest.Update("slow"))
 	const ackWait = time.Second // long enough for a busy machine to beat in time
 	var deliveries atomic.Int32
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, AckWait: ackWait, Concurrency: 2},
 		func(ctx context.Context, _ []jetstream.Delivery) []error {
@@ -143,21 +144,21 @@ func TestHeartbeatKeepsASlowGroup(t *testing.T) {
 
 func TestStopWhileHandling(t *testing.T) {
 	t.Parallel()
-	for name, again := range map[string]func(*testing.T, *jetstream.Server, string) *jetstream.Server{
-		"of a queue": func(_ *testing.T, s *jetstream.Server, _ string) *jetstream.Server { return s },
-		"of the server": func(t *testing.T, s *jetstream.Server, dir string) *jetstream.Server {
+	for name, again := range map[string]func(*testing.T, *brokertest.Server, string) *brokertest.Server{
+		"of a queue": func(_ *testing.T, s *brokertest.Server, _ string) *brokertest.Server { return s },
+		"of the server": func(t *testing.T, s *brokertest.Server, dir string) *brokertest.Server {
 			t.Helper()
 			s.Stop()
-			return start(t, dir)
+			return brokertest.Start(t, dir)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			s := start(t, dir)
-			publish(t, s, jetstream.Updates, update("done"), update("interrupted"))
+			s := brokertest.Start(t, dir)
+			s.Publish(t, jetstream.Updates, brokertest.Update("done"), brokertest.Update("interrupted"))
 			ctx, cancel := context.WithCancel(t.Context())
-			err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 1, AckWait: patience},
+			err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 1, AckWait: brokertest.Timeout},
 				func(ctx context.Context, group []jetstream.Delivery) []error {
 					cancel()
 					<-ctx.Done()
@@ -177,13 +178,13 @@ func TestStopWhileHandling(t *testing.T) {
 			}
 			s = again(t, s, dir)
 			begun := time.Now()
-			consume(t, s, jetstream.QueueConfig{MaxTries: 2, AckWait: patience}, func(group []jetstream.Delivery) ([]error, bool) {
+			consume(t, s, jetstream.QueueConfig{MaxTries: 2, AckWait: brokertest.Timeout}, func(group []jetstream.Delivery) ([]error, bool) {
 				if len(group) != 1 || group[0].ID != "interrupted" || group[0].Tries != 2 {
 					t.Errorf("got %+v", group)
 				}
 				return nil, true
 			})
-			if took := time.Since(begun); took > patience/2 {
+			if took := time.Since(begun); took > brokertest.Timeout/2 {
 				t.Errorf("it came back after %s only", took)
 			}
 		})
@@ -193,12 +194,12 @@ func TestStopWhileHandling(t *testing.T) {
 func TestRestartContinues(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
-	publish(t, s, jetstream.Updates, update("a"), update("b"), update("c"))
+	s := brokertest.Start(t, dir)
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
 	consume(t, s, jetstream.QueueConfig{MaxMessages: 1}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
 	s.Stop()
 
-	s = start(t, dir)
+	s = brokertest.Start(t, dir)
 	var got []string
 	consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
 		for _, d := range group {
@@ -214,8 +215,8 @@ func TestRestartContinues(t *testing.T) {
 
 func TestPanicOrWrongAnswerIsAFailure(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Updates, update("a"), update("b"))
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"))
 	calls := 0
 	done := map[string]int{}
 	consume(t, s, jetstream.QueueConfig{Backoff: noWait}, func(group []jetstream.Delivery) ([]error, bool) {
@@ -238,15 +239,15 @@ func TestPanicOrWrongAnswerIsAFailure(t *testing.T) {
 
 func TestConsumeRefusals(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
+	s := brokertest.Start(t, t.TempDir())
 	for _, stream := range []jetstream.Stream{jetstream.Changes, jetstream.Dead, "X"} {
 		if err := s.Consume(t.Context(), jetstream.QueueConfig{Stream: stream}, nil); err == nil {
 			t.Errorf("%s can be consumed", stream)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
-	publish(t, s, jetstream.Updates, update("a"))
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
 	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates}, func(context.Context, []jetstream.Delivery) []error {
 		defer cancel()
 		if err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates}, nil); err == nil {

@@ -84,23 +84,17 @@ type Server struct {
 	subscribers *subscribers // likewise
 
 	// Connections of this process. What waits on one of them, or closes it, does not hold up the others.
-	house     *nats.Conn // queues
-	announcer *nats.Conn // publishes changes
-	readers   *nats.Conn // reads changes for Changes
-	mirror    *nats.Conn // account of subscribers
+	house  *nats.Conn   // internal account
+	mirror *nats.Conn   // account of subscribers
+	others []*nats.Conn // made by Connect
 
-	mirrorUser *server.User // of mirror
+	internalUser, mirrorUser *server.User
 
 	js       jetstream.JetStream // of house
 	mirrorJS jetstream.JetStream // of mirror
-	topics   map[Stream]*Topic
-	recent   *recent // of CHANGES
-	fetches  chan struct{}
 	ready    bool
 	broken   chan error // at most one
-
-	life context.Context //nolint:containedctx // of what is published: ends with the server, or when a stream is broken
-	end  context.CancelCauseFunc
+	end      *end       // of what is published: the server stopped, or a stream is broken
 
 	stop sync.Once
 
@@ -129,8 +123,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 		return nil, fmt.Errorf("starting the NATS server: %w", err)
 	}
 	c.Dir = dir
-	s := &Server{config: c, log: c.Logger, broken: make(chan error, 1), consuming: map[Stream]bool{}}
-	s.life, s.end = context.WithCancelCause(context.Background())
+	s := &Server{config: c, log: c.Logger, broken: make(chan error, 1), end: newEnd(), consuming: map[Stream]bool{}}
 	if err := s.start(ctx); err != nil {
 		s.Stop()
 		return nil, fmt.Errorf("starting the NATS server: %w", errors.Join(err, restore(c.Dir)))
@@ -168,9 +161,6 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	log.started()
-	if err := s.openTopics(ctx); err != nil {
-		return err
-	}
 	if s.listener != nil {
 		if err := s.answerSubscribers(); err != nil {
 			return err
@@ -212,7 +202,7 @@ func (s *Server) open(ctx context.Context, log *serverLog) error {
 	if err != nil {
 		return err
 	}
-	s.mirrorUser = mirror
+	s.internalUser, s.mirrorUser = internal, mirror
 	stored, err := storedStreams(s.config.Dir)
 	if err != nil {
 		return err
@@ -244,7 +234,7 @@ func (s *Server) open(ctx context.Context, log *serverLog) error {
 		conn **nats.Conn
 		user *server.User
 		name string
-	}{{&s.house, internal, "queues"}, {&s.announcer, internal, "announcer"}, {&s.readers, internal, "readers"}, {&s.mirror, mirror, "mirror"}} {
+	}{{&s.house, internal, "internal"}, {&s.mirror, mirror, "mirror"}} {
 		if *c.conn, err = s.connect(c.user, c.name); err != nil {
 			return err
 		}
@@ -253,27 +243,6 @@ func (s *Server) open(ctx context.Context, log *serverLog) error {
 		return err
 	}
 	return letGo(s.config.Dir)
-}
-
-func (s *Server) openTopics(ctx context.Context) error {
-	log, err := s.js.Stream(ctx, string(Changes))
-	if err != nil {
-		return fmt.Errorf("opening stream %s: %w", Changes, err)
-	}
-	s.recent = newRecent(log.CachedInfo().State.LastSeq)
-	s.fetches = make(chan struct{}, maxFetches)
-	s.topics = map[Stream]*Topic{}
-	conns := map[Stream]*nats.Conn{Changes: s.announcer}
-	for _, q := range s.config.queues() {
-		conns[q] = s.house
-	}
-	for stream, conn := range conns {
-		if s.topics[stream], err = newTopic(s.life, stream, conn, s.config.Room); err != nil {
-			return err
-		}
-	}
-	s.topics[Changes].stored = s.recent.add
-	return nil
 }
 
 // private makes the directory and keeps others out of it.
@@ -302,6 +271,31 @@ func (s *Server) connect(user *server.User, name string) (*nats.Conn, error) {
 	return conn, nil
 }
 
+// Connect returns another connection to the internal account, which Stop flushes and closes. What waits on one connection does
+// not delay the others. Connect must not be called concurrently.
+func (s *Server) Connect(name string) (*nats.Conn, error) {
+	conn, err := s.connect(s.internalUser, name)
+	if err == nil {
+		s.others = append(s.others, conn)
+	}
+	return conn, err
+}
+
+// Conn returns the connection to the internal account that everything may share.
+func (s *Server) Conn() *nats.Conn { return s.house }
+
+// JetStream returns the streams of the internal account.
+func (s *Server) JetStream() jetstream.JetStream { return s.js }
+
+// Capacity returns an error if the disk is too full to publish.
+func (s *Server) Capacity() error { return s.config.Room() }
+
+// Bind returns a context that also ends when the server stops or a stream breaks, because pending publishes are never
+// acknowledged then. Its cause wraps [events.ErrUnavailable]: callers should retry.
+func (s *Server) Bind(ctx context.Context) (context.Context, context.CancelFunc) {
+	return s.end.bind(ctx)
+}
+
 // Addr is the host:port at which clients can connect; empty when there is none.
 func (s *Server) Addr() string {
 	if s.listener == nil {
@@ -315,7 +309,7 @@ func (s *Server) Addr() string {
 func (s *Server) breaks(err error) {
 	select {
 	case s.broken <- err:
-		s.end(fmt.Errorf("%w: %w", events.ErrUnavailable, err))
+		s.end.because(fmt.Errorf("%w: %w", events.ErrUnavailable, err))
 	default:
 	}
 }
@@ -335,7 +329,7 @@ func (s *Server) shutdown() {
 		_ = s.listener.Close()
 	}
 	s.closeServer()
-	s.end(fmt.Errorf("%w: the NATS server was stopped", events.ErrUnavailable))
+	s.end.because(fmt.Errorf("%w: the NATS server was stopped", events.ErrUnavailable))
 	if s.ready {
 		if err := writeSeal(s.config.Dir); err != nil {
 			s.log.Warn("the next start can't check that nothing is missing", "error", err)
@@ -345,7 +339,7 @@ func (s *Server) shutdown() {
 
 // closeServer ends the server, after everything is on disk.
 func (s *Server) closeServer() {
-	conns := []*nats.Conn{s.house, s.announcer, s.readers, s.mirror}
+	conns := append([]*nats.Conn{s.house, s.mirror}, s.others...)
 	for _, conn := range conns {
 		if conn != nil {
 			_ = conn.FlushTimeout(closeTimeout) // acknowledgements on their way; those lost are repeated

@@ -13,7 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
 func TestPortTaken(t *testing.T) {
@@ -47,7 +49,13 @@ func TestAddress(t *testing.T) {
 		if want := map[bool]string{true: "127.0.0.1"}[addr != ""]; host != want {
 			t.Errorf("%q: it listens on %q, want host %q", addr, s.Addr(), want)
 		}
-		publish(t, s, jetstream.Updates, update("works in any case"))
+		updates, err := topic.New(s, jetstream.Updates)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := updates.Publish(t.Context(), []events.Message{brokertest.Update("x")})[0]; err != nil {
+			t.Errorf("%q: publishing: %v", addr, err)
+		}
 		s.Stop()
 	}
 }
@@ -55,7 +63,7 @@ func TestAddress(t *testing.T) {
 func TestDirectoryIsPrivate(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
-	start(t, dir)
+	brokertest.Start(t, dir)
 	info, err := os.Stat(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -67,15 +75,15 @@ func TestDirectoryIsPrivate(t *testing.T) {
 
 func TestFullQueueRefusesAndRecovers(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.QueueBytes = 100_000 })
-	large := update("large")
+	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) { c.QueueBytes = 100_000 })
+	large := brokertest.Update("large")
 	large.Body = make([]byte, 60_000)
 	errs := s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large, large})
 	if errs[0] != nil || errs[1] == nil || errors.Is(errs[1], events.ErrPermanent) {
 		t.Fatalf("got %v, want the second to fail for now", errs)
 	}
 	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
-	await(t, "there is room again", func() bool {
+	brokertest.Await(t, "there is room again", func() bool {
 		return s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large})[0] == nil
 	})
 }
@@ -90,8 +98,8 @@ func TestDamagedStreamIsNotReplacedByAnEmptyOne(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			s := start(t, dir)
-			publish(t, s, jetstream.Updates, update("precious"))
+			s := brokertest.Start(t, dir)
+			s.Publish(t, jetstream.Updates, brokertest.Update("precious"))
 			s.Stop()
 			damage(t, filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES"))
 			for range 2 { // and it must not look mended the next time
@@ -111,8 +119,8 @@ func TestDamagedStreamIsNotReplacedByAnEmptyOne(t *testing.T) {
 func TestMissingMessagesAreNoticed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
-	publish(t, s, jetstream.Updates, update("a"), update("b"), update("c"))
+	s := brokertest.Start(t, dir)
+	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
 	s.Stop()
 	msgs := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
 	content, err := os.ReadFile(filepath.Join(msgs, "1.blk"))
@@ -130,7 +138,7 @@ func TestMissingMessagesAreNoticed(t *testing.T) {
 		}
 	}
 	remove(t, filepath.Join(dir, "seal.json")) // as the error says
-	s = start(t, dir)
+	s = brokertest.Start(t, dir)
 	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
 }
 
@@ -152,7 +160,7 @@ func remove(t *testing.T, name string) {
 func TestFolderOfAnEarlierVersion(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
+	s := brokertest.Start(t, dir)
 	js := s.JetStream()
 	stream, err := js.Stream(t.Context(), "UPLOADS")
 	if err != nil {
@@ -163,12 +171,12 @@ func TestFolderOfAnEarlierVersion(t *testing.T) {
 	if _, err := js.UpdateStream(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	publish(t, s, jetstream.Uploads, events.Message{ID: "object", Subject: jetstream.UploadSubject, Body: []byte("{}")})
+	s.Publish(t, jetstream.Uploads, events.Message{ID: "object", Subject: jetstream.UploadSubject, Body: []byte("{}")})
 	s.Stop()
 
-	s = start(t, dir)
-	publish(t, s, jetstream.Uploads, events.Message{ID: "span", Subject: events.ContinuationType, Body: []byte("{}")})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	s = brokertest.Start(t, dir)
+	s.Publish(t, jetstream.Uploads, events.Message{ID: "span", Subject: events.ContinuationType, Body: []byte("{}")})
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	var got []string
 	err = s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1}, func(_ context.Context, group []jetstream.Delivery) []error {

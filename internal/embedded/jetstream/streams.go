@@ -37,7 +37,10 @@ const (
 	deadPrefix     = "flavorless.dead."
 )
 
-// queues are the streams that can be consumed.
+// Queues returns the streams that can be consumed.
+func (s *Server) Queues() []Stream { return s.config.queues() }
+
+// queues returns the streams that can be consumed.
 func (c Config) queues() []Stream {
 	all := []Stream{Uploads, Updates}
 	for _, name := range c.Webhooks {
@@ -221,21 +224,13 @@ func recovered(ctx context.Context, js jetstream.JetStream, dir string, streams 
 
 // request sends one message of the house and waits until the server has stored it.
 func (s *Server) request(ctx context.Context, m *nats.Msg) error {
-	if err := s.config.Room(); err != nil {
+	if err := s.Capacity(); err != nil {
 		return err
 	}
-	ctx, cancel := within(ctx, s.life)
+	ctx, cancel := s.Bind(ctx)
 	defer cancel()
-	answer, err := s.house.RequestMsgWithContext(ctx, m)
-	if err != nil {
+	if _, err := s.js.PublishMsg(ctx, m); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
-	return ackError(answer)
-}
-
-// within lets a context end with another one, too, and for its reason.
-func within(ctx, life context.Context) (context.Context, context.CancelFunc) {
-	ctx, end := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(life, func() { end(context.Cause(life)) })
-	return ctx, func() { stop(); end(nil) }
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,49 +12,16 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 const allChanges = "flavorless.change.>"
 
-func change(t testing.TB, person string) events.Message {
-	t.Helper()
-	origin, err := events.Object{Bucket: "b", Key: "k", Sequencer: "0055", Time: time.UnixMilli(1)}.Origin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, _ := events.NewChange(person, "", "cookie dough", origin.At(0))
-	return c.Message()
-}
-
-// subscriber connects as one from outside would, and collects what the server refuses.
-func subscriber(t *testing.T, s *jetstream.Server) (conn *nats.Conn, refused func() int) {
-	t.Helper()
-	var mu sync.Mutex
-	n := 0
-	conn, err := nats.Connect("nats://"+s.Addr(), nats.UserInfo("subscriber", "secret"),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if errors.Is(err, nats.ErrPermissionViolation) {
-				n++
-			}
-		}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	return conn, func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return n
-	}
-}
-
 func TestSubscriberReadsChanges(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	conn, _ := subscriber(t, s)
+	s := brokertest.Start(t, t.TempDir())
+	conn, _ := s.Subscriber(t)
 	plain, err := conn.SubscribeSync(allChanges)
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +29,8 @@ func TestSubscriberReadsChanges(t *testing.T) {
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	want := change(t, "Zoë")
-	publish(t, s, jetstream.Changes, want)
+	want := brokertest.Change(t, "Zoë")
+	s.Publish(t, jetstream.Changes, want)
 
 	check := func(how string, body []byte, header nats.Header) {
 		t.Helper()
@@ -79,7 +45,7 @@ func TestSubscriberReadsChanges(t *testing.T) {
 			t.Errorf("%s: headers (-want +got):\n%s", how, diff)
 		}
 	}
-	m, err := plain.NextMsg(patience)
+	m, err := plain.NextMsg(brokertest.Timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +63,7 @@ func TestSubscriberReadsChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := consumer.Next(natsjs.FetchMaxWait(patience))
+		m, err := consumer.Next(natsjs.FetchMaxWait(brokertest.Timeout))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +76,7 @@ func TestSubscriberReadsChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := ordered.Next(natsjs.FetchMaxWait(patience))
+	next, err := ordered.Next(natsjs.FetchMaxWait(brokertest.Timeout))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,9 +85,9 @@ func TestSubscriberReadsChanges(t *testing.T) {
 
 func TestSubscriberCanDoNothingElse(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Changes, change(t, "andy"))
-	conn, refused := subscriber(t, s)
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	conn, refused := s.Subscriber(t)
 
 	want := 0
 	for _, subject := range []string{
@@ -135,7 +101,7 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		want++
-		await(t, "publishing to "+subject+" is refused", func() bool { return refused() == want })
+		brokertest.Await(t, "publishing to "+subject+" is refused", func() bool { return refused() == want })
 	}
 	for _, subject := range []string{
 		">", "flavorless.>", "flavorless.*", jetstream.UploadSubject, events.UpdatesType, "flavorless.dead.>",
@@ -145,7 +111,7 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		want++
-		await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == want })
+		brokertest.Await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == want })
 	}
 
 	js, err := natsjs.New(conn)
@@ -203,9 +169,9 @@ func TestSubscriberCannotForge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			s := start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
-			publish(t, s, jetstream.Changes, change(t, "andy"), change(t, "bea"))
-			conn, _ := subscriber(t, s)
+			s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+			s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"), brokertest.Change(t, "bea"))
+			conn, _ := s.Subscriber(t)
 			if inside {
 				var err error
 				if conn, err = s.ConnectInside("subscriber", "secret"); err != nil {
@@ -213,7 +179,7 @@ func TestSubscriberCannotForge(t *testing.T) {
 				}
 				t.Cleanup(conn.Close)
 			}
-			other, _ := subscriber(t, s)
+			other, _ := s.Subscriber(t)
 			heard, err := other.SubscribeSync(allChanges)
 			if err == nil {
 				err = other.Flush()
@@ -233,7 +199,7 @@ func TestSubscriberCannotForge(t *testing.T) {
 				}
 			}
 			// Once this is answered, so is everything before. A heartbeat takes longer; one change comes after it.
-			if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, patience); err != nil {
+			if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, brokertest.Timeout); err != nil {
 				t.Fatal(err)
 			}
 			beats, err := conn.SubscribeSync("_INBOX.beats")
@@ -244,20 +210,20 @@ func TestSubscriberCannotForge(t *testing.T) {
 				t.Fatal(err)
 			}
 			for m := new(nats.Msg); m.Header.Get("Status") != "408"; {
-				if m, err = beats.NextMsg(patience); err != nil {
+				if m, err = beats.NextMsg(brokertest.Timeout); err != nil {
 					t.Fatal(err)
 				}
 			}
-			publish(t, s, jetstream.Changes, change(t, "last"))
+			s.Publish(t, jetstream.Changes, brokertest.Change(t, "last"))
 
-			m, err := heard.NextMsg(patience)
+			m, err := heard.NextMsg(brokertest.Timeout)
 			for inside && err == nil && m.Header.Get("person") != "last" { // this is what the listener is for
-				m, err = heard.NextMsg(patience)
+				m, err = heard.NextMsg(brokertest.Timeout)
 			}
 			if err != nil || m.Header.Get("person") != "last" {
 				t.Errorf("subscribers of the changes hear %v %q (%v), want the one that was announced", m.Header, m.Data, err)
 			}
-			check := func(s *jetstream.Server) {
+			check := func(s *brokertest.Server) {
 				t.Helper()
 				log, mirror, err := s.LastSequences(t.Context())
 				for ; err == nil && mirror < log; log, mirror, err = s.LastSequences(t.Context()) {
@@ -273,13 +239,13 @@ func TestSubscriberCannotForge(t *testing.T) {
 				if diff := cmp.Diff(map[jetstream.Stream]jetstream.Depth{jetstream.Uploads: {}, jetstream.Updates: {}, jetstream.Webhook("x"): {}}, depths); diff != "" {
 					t.Errorf("depths (-want +got):\n%s", diff)
 				}
-				if diff := cmp.Diff([]string{"1 andy", "2 bea", "3 last"}, readLog(t, s, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
+				if diff := cmp.Diff([]string{"1 andy", "2 bea", "3 last"}, s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
 					t.Errorf("the log (-want +got):\n%s", diff)
 				}
 			}
 			check(s)
 			s.Stop()
-			check(start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} }))
+			check(brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} }))
 		})
 	}
 }
@@ -287,9 +253,9 @@ func TestSubscriberCannotForge(t *testing.T) {
 // TestPushToAnInbox: what is kept from going elsewhere goes there.
 func TestPushToAnInbox(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Changes, change(t, "andy"))
-	conn, _ := subscriber(t, s)
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	conn, _ := s.Subscriber(t)
 	legacy, err := conn.JetStream()
 	if err != nil {
 		t.Fatal(err)
@@ -299,13 +265,13 @@ func TestPushToAnInbox(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if m, err := sub.NextMsg(patience); err != nil || m.Header.Get("person") != "andy" {
+		if m, err := sub.NextMsg(brokertest.Timeout); err != nil || m.Header.Get("person") != "andy" {
 			t.Errorf("%s: got %v, %v", name, m, err)
 		}
 	}
 	for _, subject := range []string{"flavorless.change.v1.created", "$JS.API.STREAM.DELETE.CHANGES", "_LOG.API.CONSUMER.CREATE.CHANGES", "_INBOXES.x", "_INBOX"} {
 		config := fmt.Sprintf(`{"stream_name":"CHANGES","config":{"deliver_subject":%q,"ack_policy":"none","deliver_policy":"all"}}`, subject)
-		answer, err := conn.Request("$JS.API.CONSUMER.CREATE.CHANGES", []byte(config), patience)
+		answer, err := conn.Request("$JS.API.CONSUMER.CREATE.CHANGES", []byte(config), brokertest.Timeout)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -318,13 +284,13 @@ func TestPushToAnInbox(t *testing.T) {
 // TestRequestsAreSmall: a request with thousands of filters would keep the server busy for seconds, and at each start.
 func TestRequestsAreSmall(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	conn, refused := subscriber(t, s)
+	s := brokertest.Start(t, t.TempDir())
+	conn, refused := s.Subscriber(t)
 	if err := conn.Publish("$JS.API.CONSUMER.CREATE.CHANGES", make([]byte, 100<<10)); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "a large request is refused", func() bool { return refused() == 1 })
-	if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, patience); err != nil {
+	brokertest.Await(t, "a large request is refused", func() bool { return refused() == 1 })
+	if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, brokertest.Timeout); err != nil {
 		t.Errorf("the connection goes on: %v", err)
 	}
 }
@@ -334,9 +300,9 @@ func TestRequestsAreSmall(t *testing.T) {
 func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
-	publish(t, s, jetstream.Changes, change(t, "andy"))
-	conn, _ := subscriber(t, s)
+	s := brokertest.Start(t, dir)
+	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	conn, _ := s.Subscriber(t)
 	js, err := natsjs.New(conn)
 	if err != nil {
 		t.Fatal(err)
@@ -360,18 +326,18 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 			break
 		}
 	}
-	readLog(t, s, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
+	s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
 	s.Stop()
-	start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+	brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
 }
 
 // TestSubscribersDoNotDisturbOneAnother: they share a credential, but none can change the consumer of another, listen in its
 // inbox, or have each change delivered a thousand times.
 func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	publish(t, s, jetstream.Changes, change(t, "andy"))
-	conn, refused := subscriber(t, s)
+	s := brokertest.Start(t, t.TempDir())
+	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	conn, refused := s.Subscriber(t)
 	js, err := natsjs.New(conn)
 	if err != nil {
 		t.Fatal(err)
@@ -393,7 +359,7 @@ func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 		if _, err := conn.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
 		}
-		await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
+		brokertest.Await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
 	}
 	before := refused()
 	for range 17 {
@@ -401,12 +367,12 @@ func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await(t, "the 17th subscription is refused", func() bool { return refused() == before+1 })
+	brokertest.Await(t, "the 17th subscription is refused", func() bool { return refused() == before+1 })
 }
 
 func TestStrangersAreRefused(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
+	s := brokertest.Start(t, t.TempDir())
 	for name, option := range map[string]nats.Option{
 		"nobody":         nats.Name("nobody"),
 		"wrong password": nats.UserInfo("subscriber", "wrong"),

@@ -52,7 +52,7 @@ func place(webhook string) string { return strings.ToLower(webhookPrefix) + webh
 // process; what it copied last may be copied again. Failures are told of, and tried again without end: there is nowhere else
 // for a change to go. Stored messages that are not changes, which
 // clients of earlier releases could cause, are logged and left out.
-func (s *Server) Forward(ctx context.Context, name string, tried func(error)) {
+func (s *Server) Forward(ctx context.Context, name string, publish func(context.Context, []events.Message) []error, tried func(error)) {
 	var p *puller
 	persist(ctx, tried, func() (err error) {
 		p, err = newPuller(s.house, Changes, place(name))
@@ -62,7 +62,6 @@ func (s *Server) Forward(ctx context.Context, name string, tried func(error)) {
 		return
 	}
 	defer p.drain()
-	topic := s.topics[Webhook(name)]
 	for ctx.Err() == nil {
 		var group []*nats.Msg
 		persist(ctx, tried, func() (err error) {
@@ -73,7 +72,7 @@ func (s *Server) Forward(ctx context.Context, name string, tried func(error)) {
 			continue
 		}
 		copies := s.copies(ctx, name, group)
-		persist(ctx, tried, func() error { return errors.Join(topic.Publish(ctx, copies)...) })
+		persist(ctx, tried, func() error { return errors.Join(publish(ctx, copies)...) })
 		persist(ctx, tried, func() error {
 			ctx, cancel := context.WithTimeout(ctx, forwardWait)
 			defer cancel()
@@ -107,9 +106,9 @@ func (s *Server) copies(ctx context.Context, webhook string, group []*nats.Msg) 
 	copies := make([]events.Message, 0, len(group))
 	for _, m := range group {
 		c := events.Message{Subject: m.Subject, Body: m.Data}
-		c.ID, c.Attributes = decode(m.Header)
+		c.ID, c.Attributes = Decode(m.Header)
 		_, err := events.DecodeChange(m.Data)
-		if err == nil && !isChange(c) {
+		if err == nil && !IsChange(c) {
 			err = errors.New("its subject or attributes are not its own")
 		}
 		if err != nil {

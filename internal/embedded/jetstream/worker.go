@@ -92,7 +92,7 @@ func (w *worker) take(msgs []*nats.Msg) []*inHand {
 			continue
 		}
 		h := &inHand{seq: meta.Sequence.Stream, stored: meta.Timestamp, reply: m.Reply, header: m.Header}
-		h.ID, h.Attributes = decode(m.Header)
+		h.ID, h.Attributes = Decode(m.Header)
 		h.Subject, h.Body = m.Subject, m.Data
 		h.Tries, h.crashed = w.hand.tries(h.seq, int(meta.NumDelivered))
 		group = append(group, h)

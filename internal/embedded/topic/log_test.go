@@ -1,9 +1,8 @@
-package jetstream_test
+package topic_test
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -13,53 +12,15 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
-// announce publishes changes of these people.
-func announce(t testing.TB, s *jetstream.Server, people ...string) {
-	t.Helper()
-	for _, p := range people {
-		publish(t, s, jetstream.Changes, change(t, p))
-	}
-}
-
-// readLog reads n changes: their places and people.
-func readLog(t testing.TB, s *jetstream.Server, from events.Start, n int, meanwhile func()) (read []string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	position, log, err := s.Changes(ctx, from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if meanwhile != nil {
-		meanwhile()
-	}
-	for a, err := range log {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(read) == 0 && a.Sequence != position+1 {
-			t.Errorf("the first change is at position %d; Changes returned the position %d before it", a.Sequence, position)
-		}
-		read = append(read, fmt.Sprint(a.Sequence, " ", a.Attributes["person"]))
-		want := change(t, a.Attributes["person"])
-		if diff := cmp.Diff(want, a.Message); diff != "" {
-			t.Errorf("message (-want +got):\n%s", diff)
-		}
-		if len(read) == n {
-			break
-		}
-	}
-	return read
-}
-
 func TestChangesFromAPlace(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	more := func() { announce(t, s, "dan") }
-	announce(t, s, "andy", "bill", "cedric")
+	s := brokertest.Start(t, t.TempDir())
+	more := func() { s.Announce(t, "dan") }
+	s.Announce(t, "andy", "bill", "cedric")
 	for name, c := range map[string]struct {
 		from events.Start
 		want []string
@@ -70,14 +31,14 @@ func TestChangesFromAPlace(t *testing.T) {
 		"at a time":         {events.Start{Since: time.Now().Add(-time.Hour)}, []string{"1 andy", "2 bill"}},
 		"place before time": {events.Start{After: 2, Since: time.Now().Add(-time.Hour)}, []string{"3 cedric"}},
 	} {
-		if diff := cmp.Diff(c.want, readLog(t, s, c.from, len(c.want), nil)); diff != "" {
+		if diff := cmp.Diff(c.want, s.ReadLog(t, c.from, len(c.want), nil)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	if diff := cmp.Diff([]string{"4 dan"}, readLog(t, s, events.Start{}, 1, more)); diff != "" {
+	if diff := cmp.Diff([]string{"4 dan"}, s.ReadLog(t, events.Start{}, 1, more)); diff != "" {
 		t.Errorf("what comes (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"5 dan"}, readLog(t, s, events.Start{After: 4}, 1, more)); diff != "" {
+	if diff := cmp.Diff([]string{"5 dan"}, s.ReadLog(t, events.Start{After: 4}, 1, more)); diff != "" {
 		t.Errorf("behind the last (-want +got):\n%s", diff)
 	}
 	if _, _, err := s.Changes(t.Context(), events.Start{After: 6}); !errors.Is(err, events.ErrOutOfRetention) {
@@ -90,15 +51,15 @@ func TestChangesFromAPlace(t *testing.T) {
 func TestChangesOfAnEmptyLog(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir)
+	s := brokertest.Start(t, dir)
 	for name, from := range map[string]events.Start{"now": {}, "beginning": {Beginning: true}, "a time": {Since: time.Now().Add(-time.Hour)}} {
 		if position, _, err := s.Changes(t.Context(), from); err != nil || position != 0 {
 			t.Errorf("%s: position %d, %v; want 0", name, position, err)
 		}
 	}
-	announce(t, s, "andy")
+	s.Announce(t, "andy")
 	s.Stop()
-	if diff := cmp.Diff([]string{"1 andy"}, readLog(t, start(t, dir), events.Start{Beginning: true}, 1, nil)); diff != "" {
+	if diff := cmp.Diff([]string{"1 andy"}, brokertest.Start(t, dir).ReadLog(t, events.Start{Beginning: true}, 1, nil)); diff != "" {
 		t.Errorf("after the restart (-want +got):\n%s", diff)
 	}
 }
@@ -106,15 +67,15 @@ func TestChangesOfAnEmptyLog(t *testing.T) {
 // A reader's consumer ends with it: thousands may come and go.
 func TestChangesLeavesNoConsumer(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
-	announce(t, s, "andy")
-	readLog(t, s, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
-	conn, _ := subscriber(t, s)
+	s := brokertest.Start(t, t.TempDir())
+	s.Announce(t, "andy")
+	s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
+	conn, _ := s.Subscriber(t)
 	js, err := natsjs.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, "no consumer", func() bool {
+	brokertest.Await(t, "no consumer", func() bool {
 		stream, err := js.Stream(t.Context(), "CHANGES")
 		if err != nil {
 			t.Fatal(err)
@@ -125,15 +86,15 @@ func TestChangesLeavesNoConsumer(t *testing.T) {
 
 func TestChangesForgotten(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir(), func(c *jetstream.Config) { c.ChangesBytes = 8 << 10 })
+	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) { c.ChangesBytes = 8 << 10 })
 	began := time.Now()
-	announce(t, s, "andy")
+	s.Announce(t, "andy")
 	_, log, err := s.Changes(t.Context(), events.Start{Since: began.Add(-time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 15 { // more than are kept in memory
-		publish(t, s, jetstream.Changes, slices.Repeat([]events.Message{change(t, "bill")}, 100)...)
+		s.Publish(t, jetstream.Changes, slices.Repeat([]events.Message{brokertest.Change(t, "bill")}, 100)...)
 	}
 	for name, from := range map[string]events.Start{"a place": {After: 1}, "the beginning": {Beginning: true}, "a time": {Since: began}} {
 		if _, _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrOutOfRetention) {
@@ -159,9 +120,9 @@ func TestChangesForgotten(t *testing.T) {
 // far that they have to fetch, and while their shared connection is cut.
 func TestManyFollowers(t *testing.T) {
 	t.Parallel()
-	s := start(t, t.TempDir())
+	s := brokertest.Start(t, t.TempDir())
 	const readers, changes = 250, 2000
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	lag := make(chan struct{}) // closed when everything is announced
 	var all sync.WaitGroup
@@ -188,10 +149,10 @@ func TestManyFollowers(t *testing.T) {
 		})
 	}
 	for range changes / 100 {
-		publish(t, s, jetstream.Changes, slices.Repeat([]events.Message{change(t, "andy")}, 100)...)
+		s.Publish(t, jetstream.Changes, slices.Repeat([]events.Message{brokertest.Change(t, "andy")}, 100)...)
 	}
 	close(lag)
-	if err := s.CloseReaders(); err != nil {
+	if err := s.Reconnect(); err != nil {
 		t.Error(err)
 	}
 	all.Wait()

@@ -1,0 +1,155 @@
+// Package brokertest starts the embedded broker for tests of the packages that build on it.
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/topic"
+)
+
+// Timeout is how long a test waits for something that should happen at once.
+const Timeout = 3 * time.Minute
+
+// Server is a broker with everything that builds on it.
+type Server struct {
+	*jetstream.Server
+	*topic.Log
+
+	topics map[jetstream.Stream]*topic.Topic
+}
+
+// Start starts a broker on a free port, and stops it when the test ends. The functions may alter its configuration.
+func Start(t testing.TB, dir string, change ...func(*jetstream.Config)) *Server {
+	t.Helper()
+	c := jetstream.Config{
+		Dir: dir, Addr: "127.0.0.1:0", Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Subscriber: jetstream.Credential{User: "subscriber", Password: "secret"},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	b, err := jetstream.Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Stop)
+	s := &Server{Server: b, topics: map[jetstream.Stream]*topic.Topic{}}
+	if s.Log, err = topic.OpenLog(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	s.topics[jetstream.Changes] = s.Log.Topic
+	for _, stream := range b.Queues() {
+		if s.topics[stream], err = topic.New(b, stream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// Topic returns the topic that publishes to a stream.
+func (s *Server) Topic(stream jetstream.Stream) *topic.Topic { return s.topics[stream] }
+
+// Publish publishes the messages and fails the test if that fails.
+func (s *Server) Publish(t testing.TB, stream jetstream.Stream, msgs ...events.Message) {
+	t.Helper()
+	if err := errors.Join(s.topics[stream].Publish(t.Context(), msgs)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Announce publishes a change for each of the people.
+func (s *Server) Announce(t testing.TB, people ...string) {
+	t.Helper()
+	for _, person := range people {
+		s.Publish(t, jetstream.Changes, Change(t, person))
+	}
+}
+
+// ReadLog reads n changes from a start on, and returns the position and the person of each. It calls meanwhile, if not nil,
+// after Changes has returned.
+func (s *Server) ReadLog(t testing.TB, from events.Start, n int, meanwhile func()) (read []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
+	defer cancel()
+	position, changes, err := s.Changes(ctx, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if meanwhile != nil {
+		meanwhile()
+	}
+	for a, err := range changes {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(read) == 0 && a.Sequence != position+1 {
+			t.Errorf("Changes returned position %d and then the change at %d, want one before it", position, a.Sequence)
+		}
+		read = append(read, fmt.Sprint(a.Sequence, " ", a.Attributes["person"]))
+		if diff := cmp.Diff(Change(t, a.Attributes["person"]), a.Message); diff != "" {
+			t.Errorf("message (-want +got):\n%s", diff)
+		}
+		if len(read) == n {
+			break
+		}
+	}
+	return read
+}
+
+// Subscriber connects a client from outside. The function returns how many of its requests the server has refused.
+func (s *Server) Subscriber(t testing.TB) (conn *nats.Conn, refused func() int) {
+	t.Helper()
+	var n atomic.Int32
+	conn, err := nats.Connect("nats://"+s.Addr(), nats.UserInfo("subscriber", "secret"),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				n.Add(1)
+			}
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return conn, func() int { return int(n.Load()) }
+}
+
+// Update returns a message to UPDATES. The body is its id, too.
+func Update(body string) events.Message {
+	return events.Message{
+		ID: body, Subject: events.UpdatesType, Attributes: map[string]string{"type": events.UpdatesType}, Body: []byte(body),
+	}
+}
+
+// Change returns a message to CHANGES: the person is new.
+func Change(t testing.TB, person string) events.Message {
+	t.Helper()
+	origin, err := events.Object{Bucket: "b", Key: "k", Sequencer: "0055", Time: time.UnixMilli(1)}.Origin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := events.NewChange(person, "", "cookie dough", origin.At(0))
+	return c.Message()
+}
+
+// Await waits until the condition holds.
+func Await(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	end := time.Now().Add(Timeout)
+	for !holds() {
+		if time.Now().After(end) {
+			t.Fatalf("waiting for %s: timed out after %s", what, Timeout)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

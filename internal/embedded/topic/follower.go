@@ -1,0 +1,165 @@
+package topic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// Limits of one fetch, and of the fetches at the same time. Together they stay far below the number of unsent bytes at which
+// the server closes a connection, because all followers share one.
+const (
+	fetchMessages = 64
+	fetchBytes    = 64 << 10 // the server stops after the message that exceeds it
+	maxFetches    = 32
+	fetchTimeout  = 10 * time.Second // after which the answer counts as lost
+)
+
+// follower reads CHANGES for one caller of [Log.Changes].
+type follower struct {
+	stream  natsjs.Stream
+	conn    *nats.Conn
+	fetches chan struct{}
+	recent  *recent
+
+	sub   *nats.Subscription
+	inbox string // prefix of the reply subjects; the number of the request follows
+	asked int    // requests so far
+	next  uint64 // sequence number of the next message
+}
+
+// seek moves to the first message that was stored at that time or later. Without one, the follower stays at the end.
+func (f *follower) seek(ctx context.Context, since time.Time) error {
+	msgs, err := f.fetch(ctx, fetchRequest{Since: &since, Batch: 1})
+	if err != nil || len(msgs) == 0 {
+		return err
+	}
+	f.next, err = sequenceOf(msgs[0])
+	return err
+}
+
+func sequenceOf(m *nats.Msg) (uint64, error) {
+	sequence, err := strconv.ParseUint(m.Header.Get(natsjs.SequenceHeader), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("a message has no sequence number: %w", err)
+	}
+	return sequence, nil
+}
+
+// read waits until there are messages, and yields them. It reports whether the caller of the iterator wants more.
+func (f *follower) read(ctx context.Context, yield func(events.Announced, error) bool) (more bool, err error) {
+	recent, err := f.recent.wait(ctx, f.next)
+	if err != nil {
+		return false, err
+	}
+	for _, a := range recent {
+		if f.next++; !yield(a, nil) {
+			return false, nil
+		}
+	}
+	if len(recent) > 0 {
+		return true, nil
+	}
+	msgs, err := f.fetch(ctx, fetchRequest{Sequence: f.next, Batch: fetchMessages, MaxBytes: fetchBytes})
+	if err == nil && len(msgs) == 0 {
+		err = f.checkRetained(ctx)
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, m := range msgs {
+		sequence, err := sequenceOf(m)
+		if err != nil {
+			return false, err
+		}
+		if sequence != f.next {
+			return false, f.dropped(sequence)
+		}
+		f.next++
+		a := events.Announced{Sequence: sequence, Message: events.Message{Subject: m.Header.Get(natsjs.SubjectHeader), Body: m.Data}}
+		a.ID, a.Attributes = jetstream.Decode(m.Header)
+		if jetstream.IsChange(a.Message) && !yield(a, nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// checkRetained fails with events.ErrOutOfRetention if the next message has been dropped.
+func (f *follower) checkRetained(ctx context.Context) error {
+	info, err := f.stream.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if first := info.State.FirstSeq; f.next < first {
+		return f.dropped(first)
+	}
+	return nil
+}
+
+// dropped returns the error for a follower that was too slow.
+func (f *follower) dropped(first uint64) error {
+	return fmt.Errorf("the changes at positions %d to %d are gone: %w", f.next, first-1, events.ErrOutOfRetention)
+}
+
+// fetchRequest asks for messages from a sequence number or a time on.
+// https://docs.nats.io/reference/reference-protocols/nats_api_reference
+type fetchRequest struct {
+	Sequence uint64     `json:"seq,omitempty"`
+	Since    *time.Time `json:"start_time,omitempty"`
+	Batch    int        `json:"batch"`
+	MaxBytes int        `json:"max_bytes,omitempty"`
+}
+
+// fetch sends a request and returns the messages of the answer, none if they do not exist yet. It repeats the request when no
+// answer comes, for example because the connection was lost.
+func (f *follower) fetch(ctx context.Context, request fetchRequest) (msgs []*nats.Msg, err error) {
+	select {
+	case f.fetches <- struct{}{}:
+		defer func() { <-f.fetches }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		msgs, err = f.ask(ctx, body)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return msgs, err
+		}
+	}
+}
+
+// ask sends a request once. It fails with context.DeadlineExceeded when no answer comes.
+func (f *follower) ask(ctx context.Context, body []byte) (msgs []*nats.Msg, err error) {
+	f.asked++
+	reply := f.inbox + strconv.Itoa(f.asked)
+	if err := f.conn.PublishRequest("$JS.API.DIRECT.GET."+string(jetstream.Changes), reply, body); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	for {
+		m, err := f.sub.NextMsgWithContext(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case m.Subject != reply: // a late answer to an earlier request
+		case m.Header.Get(natsjs.SequenceHeader) == "": // the end of the answer, or a status without messages
+			return msgs, nil
+		default:
+			msgs = append(msgs, m)
+		}
+	}
+}

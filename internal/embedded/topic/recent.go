@@ -1,0 +1,73 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// Limits of the changes that are kept in memory. Followers that keep up read nothing else.
+const (
+	maxRecent      = 1024
+	maxRecentBytes = 1 << 20
+)
+
+// recent holds the latest messages of CHANGES.
+type recent struct {
+	mu      sync.Mutex
+	last    uint64             // sequence number of the last message of the stream
+	changes []events.Announced // without a gap, up to last; may be empty
+	bytes   int                // size of changes
+	grown   chan struct{}      // closed when last grows
+}
+
+func newRecent(last uint64) *recent { return &recent{last: last, grown: make(chan struct{})} }
+
+// add records that a message is stored. The content of the message is unknown if m is nil.
+func (r *recent) add(sequence uint64, m *events.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if sequence <= r.last {
+		return
+	}
+	if m == nil || sequence != r.last+1 {
+		r.changes, r.bytes = nil, 0
+	}
+	r.last = sequence
+	if m != nil {
+		r.changes, r.bytes = append(r.changes, events.Announced{Sequence: sequence, Message: *m}), r.bytes+m.Size()
+	}
+	for len(r.changes) > maxRecent || r.bytes > maxRecentBytes {
+		r.bytes -= r.changes[0].Size()
+		r.changes[0] = events.Announced{} // for the garbage collector
+		r.changes = r.changes[1:]
+	}
+	close(r.grown)
+	r.grown = make(chan struct{})
+}
+
+// wait waits until the message of that sequence number is stored, and fails if ctx ends first. It returns up to fetchMessages
+// changes from there on, or none if the first of them is not in memory.
+func (r *recent) wait(ctx context.Context, sequence uint64) ([]events.Announced, error) {
+	for {
+		r.mu.Lock()
+		last, grown := r.last, r.grown
+		var found []events.Announced
+		if first := last + 1 - uint64(len(r.changes)); sequence >= first && sequence <= last {
+			found = r.changes[sequence-first:]
+			found = slices.Clone(found[:min(len(found), fetchMessages)])
+		}
+		r.mu.Unlock()
+		if last >= sequence {
+			return found, nil
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package local
+
+import (
+	"context"
+
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/topic"
+)
+
+// streams is the embedded broker with the topics of the server.
+type streams struct {
+	*jetstream.Server
+
+	uploads, updates *topic.Topic
+	changes          *topic.Log
+}
+
+// startStreams starts the broker and opens its topics.
+func startStreams(ctx context.Context, c jetstream.Config) (_ *streams, err error) {
+	s := &streams{}
+	if s.Server, err = jetstream.Start(ctx, c); err != nil {
+		return nil, err
+	}
+	if s.uploads, err = topic.New(s.Server, jetstream.Uploads); err == nil {
+		s.updates, err = topic.New(s.Server, jetstream.Updates)
+	}
+	if err == nil {
+		s.changes, err = topic.OpenLog(ctx, s.Server)
+	}
+	if err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
