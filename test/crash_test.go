@@ -32,6 +32,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/local"
 )
@@ -415,13 +416,15 @@ func (u *uploading) leftovers(db *sqlite.DB, uploads map[string]upload, current 
 		u.t.Fatal(err)
 	}
 	defer streams.Stop()
+	log := slog.New(slog.DiscardHandler)
+	queues := queue.New(streams, queue.NewDeadQueue(streams, log), log)
 	ctx, end := context.WithCancel(u.t.Context())
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer end()
 	applier := &ingest.Applier{Table: onlyRepeated{u.t, db}, Log: slog.New(slog.DiscardHandler)}
-	for queue, done := range map[jetstream.Stream]func(context.Context, jetstream.Delivery) error{
-		jetstream.Uploads: func(ctx context.Context, d jetstream.Delivery) error {
+	for stream, done := range map[jetstream.Stream]func(context.Context, queue.Delivery) error{
+		jetstream.Uploads: func(ctx context.Context, d queue.Delivery) error {
 			var o events.Object
 			if err := json.Unmarshal(d.Body, &o); err != nil {
 				return err
@@ -435,12 +438,12 @@ func (u *uploading) leftovers(db *sqlite.DB, uploads map[string]upload, current 
 			}
 			return err
 		},
-		jetstream.Updates: func(ctx context.Context, d jetstream.Delivery) error {
+		jetstream.Updates: func(ctx context.Context, d queue.Delivery) error {
 			return errors.Join(applier.Apply(ctx, [][]byte{d.Body})...)
 		},
 	} {
 		work.Go(func() {
-			err := streams.Consume(ctx, jetstream.QueueConfig{Stream: queue, MaxMessages: 1}, func(ctx context.Context, group []jetstream.Delivery) []error {
+			err := queues.Consume(ctx, queue.Config{Stream: stream, MaxMessages: 1}, func(ctx context.Context, group []queue.Delivery) []error {
 				if err := done(ctx, group[0]); err != nil {
 					u.t.Error(err)
 				}
@@ -452,11 +455,11 @@ func (u *uploading) leftovers(db *sqlite.DB, uploads map[string]upload, current 
 		})
 	}
 	await(u.t, "the queues to be empty", func() bool {
-		depths, err := streams.Depths(ctx)
+		depths, err := queues.Depths(ctx)
 		if err != nil {
 			u.t.Fatal(err)
 		}
-		return gocmp.Equal(depths, map[jetstream.Stream]jetstream.Depth{jetstream.Uploads: {}, jetstream.Updates: {}})
+		return gocmp.Equal(depths, map[jetstream.Stream]queue.Depth{jetstream.Uploads: {}, jetstream.Updates: {}})
 	})
 }
 

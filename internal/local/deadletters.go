@@ -15,6 +15,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // DeadLettersPath lists the dead letters (GET) and puts back those of a queue (POST, ?queue=) or a single one (POST, ?id=). It is
@@ -151,7 +152,7 @@ func (s *Server) deadLetters(ctx context.Context) ([]DeadQueue, error) {
 }
 
 // subject says what a dead letter is about.
-func subject(d jetstream.DeadLetter) string {
+func subject(d queue.DeadLetter) string {
 	if d.Subject == events.ContinuationType {
 		if span, err := events.DecodeContinuation(d.Body); err == nil {
 			return fmt.Sprintf("%s from byte %d on", span.Object.Key, span.Offset)

@@ -11,7 +11,7 @@ import (
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // Stored hands an object to the house as its bucket does, which never has one of a bad form.
@@ -68,7 +68,7 @@ func (s *Server) Waiting(ctx context.Context) (waiting, dead uint64, err error) 
 
 // Read handles what the queue of uploads delivers.
 func Read(ctx context.Context, c ingest.Config, subject string, body []byte) error {
-	return read(ctx, c, readFor, jetstream.Delivery{Subject: subject, Body: body})
+	return read(ctx, c, readFor, queue.Delivery{Subject: subject, Body: body})
 }
 
 // PublishNonsense makes a dead letter.

@@ -24,6 +24,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/s3store"
 )
@@ -228,8 +229,8 @@ func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
 	}
 	applier := &ingest.Applier{Table: db, Log: log}
 	announcer := &ingest.Announcer{Changes: faultyTopic{h.faults, publishOut, h.queues.changes, h.hear}, Log: log}
-	queue := jetstream.QueueConfig{MaxTries: tries, Backoff: func(int) time.Duration { return time.Millisecond }}
-	uploads, updates := queue, queue
+	config := queue.Config{MaxTries: tries, Backoff: func(int) time.Duration { return time.Millisecond }}
+	uploads, updates := config, config
 	uploads.Stream, uploads.MaxMessages, uploads.Concurrency = jetstream.Uploads, 1, 6 // all: those that fail for good take their time
 	updates.Stream, updates.MaxMessages, updates.Concurrency = jetstream.Updates, 3, applyGroups
 	return []func() error{
@@ -305,7 +306,7 @@ func (h *house) mend(plan string) {
 	h.redrive(dead)
 }
 
-func (h *house) dead() (all []jetstream.DeadLetter) {
+func (h *house) dead() (all []queue.DeadLetter) {
 	h.t.Helper()
 	for d, err := range h.queues.DeadLetters(h.t.Context()) {
 		if err != nil {
@@ -316,7 +317,7 @@ func (h *house) dead() (all []jetstream.DeadLetter) {
 	return all
 }
 
-func (h *house) redrive(dead []jetstream.DeadLetter) {
+func (h *house) redrive(dead []queue.DeadLetter) {
 	h.t.Helper()
 	if n, err := h.queues.RedriveAll(h.t.Context()); n != len(dead) || err != nil {
 		h.t.Errorf("%d of %d redriven: %v", n, len(dead), err)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/api"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // What counts as unwell.
@@ -162,7 +162,7 @@ func (s *Server) lookAtQueues(ctx context.Context, note func(string, api.Conditi
 }
 
 // conditionOf is how a queue lets its stage look. Both is worth a person's look; being behind is the more urgent.
-func conditionOf(d jetstream.Depth, age time.Duration) api.Condition {
+func conditionOf(d queue.Depth, age time.Duration) api.Condition {
 	switch {
 	case age > patience:
 		return api.Behind

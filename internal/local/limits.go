@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // Limits of what can be taken of the machine. Zero values get the defaults named here.
@@ -117,8 +117,8 @@ func (s *Server) roomToStore(bucket string, bytes int64) error {
 // while lets a stage work while there is room. Without, its messages stay in hand, and it stands still: a full disk is no
 // fault of theirs, and nothing of what fails because of it counts as a failed try. Nor does it when the house's own bucket
 // is too busy, or gone already because the house is being stopped, or when no file can be opened.
-func (s *Server) while(room func() error, handle jetstream.Handler) jetstream.Handler {
-	return func(ctx context.Context, group []jetstream.Delivery) []error {
+func (s *Server) while(room func() error, handle queue.Handler) queue.Handler {
+	return func(ctx context.Context, group []queue.Delivery) []error {
 		if err := room(); err != nil {
 			return slices.Repeat([]error{err}, len(group))
 		}

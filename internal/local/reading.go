@@ -9,6 +9,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
@@ -16,8 +17,8 @@ import (
 const readFor = 10 * time.Second
 
 // readEach reads what messages of UPLOADS announce, one after the other.
-func readEach(c ingest.Config, stretch time.Duration) jetstream.Handler {
-	return func(ctx context.Context, group []jetstream.Delivery) []error {
+func readEach(c ingest.Config, stretch time.Duration) queue.Handler {
+	return func(ctx context.Context, group []queue.Delivery) []error {
 		errs := make([]error, len(group))
 		for i, d := range group {
 			errs[i] = read(ctx, c, stretch, d)
@@ -27,7 +28,7 @@ func readEach(c ingest.Config, stretch time.Duration) jetstream.Handler {
 }
 
 // read handles a message of UPLOADS: an object that was stored, or the rest of one.
-func read(ctx context.Context, c ingest.Config, stretch time.Duration, d jetstream.Delivery) error {
+func read(ctx context.Context, c ingest.Config, stretch time.Duration, d queue.Delivery) error {
 	c.Pause = pauseAfter(stretch, c.Clock, d.Subject == events.ContinuationType)
 	in := ingest.New(c)
 	switch d.Subject {

@@ -10,6 +10,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 	"github.com/flavorless/flavorless/internal/metrics"
 	"github.com/flavorless/flavorless/internal/s3store"
@@ -59,17 +60,17 @@ func (s *Server) startStages(ctx context.Context) {
 	s.stage("gateway", func() error { return s.watchGateway(ctx) })
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
-		queue := jetstream.QueueConfig{
+		c := queue.Config{
 			Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Pause: pause, Observe: s.observe("ingest", "ingest"),
 		}
-		return s.streams.Consume(ctx, queue, s.while(s.roomToRead, readEach(reading, s.cfg.ReadFor)))
+		return s.streams.Consume(ctx, c, s.while(s.roomToRead, readEach(reading, s.cfg.ReadFor)))
 	})
 	s.stage("apply", func() error {
-		queue := jetstream.QueueConfig{
+		c := queue.Config{
 			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
 			Pause: pause, Observe: s.observe("apply", "apply"),
 		}
-		return s.streams.Consume(ctx, queue, s.while(s.roomToWork, applyTogether(applier)))
+		return s.streams.Consume(ctx, c, s.while(s.roomToWork, applyTogether(applier)))
 	})
 	s.startWebhooks(ctx)
 	s.stage("announce", func() error {
@@ -120,26 +121,26 @@ func whole(run func() error) (err error) {
 
 // observe counts what became of a queue's deliveries, and takes it as the pulse of the stage. A dead letter says nothing
 // about that: it may be the message's own fault.
-func (s *Server) observe(stage, queue string) func(jetstream.Outcome) {
-	label, pulse := metrics.Label{Name: "queue", Value: queue}, s.vitals.pulse(stage)
-	return func(o jetstream.Outcome) {
+func (s *Server) observe(stage, name string) func(queue.Outcome) {
+	label, pulse := metrics.Label{Name: "queue", Value: name}, s.vitals.pulse(stage)
+	return func(o queue.Outcome) {
 		switch o {
-		case jetstream.Done:
+		case queue.Done:
 			pulse.beat(s.cfg.Clock(), false)
-		case jetstream.Waiting:
+		case queue.Waiting:
 			pulse.beat(s.cfg.Clock(), true)
-		case jetstream.Retried:
+		case queue.Retried:
 			pulse.beat(s.cfg.Clock(), true)
 			s.recorder.Count(metrics.Retries, 1, label)
-		case jetstream.Buried:
+		case queue.DeadLettered:
 			s.recorder.Count(metrics.DeadLetters, 1, label)
 		}
 	}
 }
 
 // applyTogether applies a group of messages of UPDATES.
-func applyTogether(applier *ingest.Applier) jetstream.Handler {
-	return func(ctx context.Context, group []jetstream.Delivery) []error {
+func applyTogether(applier *ingest.Applier) queue.Handler {
+	return func(ctx context.Context, group []queue.Delivery) []error {
 		bodies := make([][]byte, len(group))
 		for i, d := range group {
 			bodies[i] = d.Body

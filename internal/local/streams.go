@@ -4,23 +4,28 @@ import (
 	"context"
 
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
-// streams is the embedded broker with the topics of the server.
+// streams is the embedded broker with the topics and queues of the server.
 type streams struct {
 	*jetstream.Server
+	*queue.Queues
+	*queue.DeadQueue
 
 	uploads, updates *topic.Topic
 	changes          *topic.Log
 }
 
-// startStreams starts the broker and opens its topics.
+// startStreams starts the broker and opens its topics and queues.
 func startStreams(ctx context.Context, c jetstream.Config) (_ *streams, err error) {
 	s := &streams{}
 	if s.Server, err = jetstream.Start(ctx, c); err != nil {
 		return nil, err
 	}
+	s.DeadQueue = queue.NewDeadQueue(s.Server, c.Logger)
+	s.Queues = queue.New(s.Server, s.DeadQueue, c.Logger)
 	if s.uploads, err = topic.New(s.Server, jetstream.Uploads); err == nil {
 		s.updates, err = topic.New(s.Server, jetstream.Updates)
 	}

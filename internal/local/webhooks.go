@@ -7,7 +7,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
-	"github.com/flavorless/flavorless/internal/embedded/topic"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/webhook"
 )
 
@@ -50,12 +50,8 @@ func (s *Server) startWebhooks(ctx context.Context) {
 		stage, log := webhookStage(i), s.cfg.Log.With("webhook", e.Name())
 		log.InfoContext(ctx, "changes go to a webhook", "stage", stage)
 		s.stage("forward-to-"+stage, func() error {
-			copies, err := topic.New(s.streams.Server, jetstream.Webhook(e.Name()))
-			if err != nil {
-				return err
-			}
 			pulse := s.vitals.pulse("forward-to-" + stage)
-			s.streams.Forward(ctx, e.Name(), copies.Publish, func(err error) {
+			s.streams.Forward(ctx, e.Name(), func(err error) {
 				pulse.beat(s.cfg.Clock(), err != nil)
 				if err != nil {
 					log.WarnContext(ctx, "trying again in a second", "error", err)
@@ -64,11 +60,11 @@ func (s *Server) startWebhooks(ctx context.Context) {
 			return nil
 		})
 		s.stage(stage, func() error {
-			return s.streams.Consume(ctx, jetstream.QueueConfig{
+			return s.streams.Consume(ctx, queue.Config{
 				Stream: jetstream.Webhook(e.Name()), MaxMessages: 1, Concurrency: webhookDeliveries, MaxTries: s.cfg.WebhookTries,
 				Backoff: func(try int) time.Duration { return min(webhookBackoff<<min(try-1, 20), webhookMaxBackoff) },
 				Observe: s.observe(stage, webhookQueue(e)),
-			}, func(ctx context.Context, group []jetstream.Delivery) []error {
+			}, func(ctx context.Context, group []queue.Delivery) []error {
 				errs := make([]error, len(group))
 				for i, d := range group {
 					errs[i] = e.Deliver(ctx, events.Message{ID: d.ID, Subject: d.Subject, Attributes: d.Attributes, Body: d.Body})

@@ -2,6 +2,7 @@
 package brokertest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,11 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
@@ -25,6 +27,8 @@ const Timeout = 3 * time.Minute
 type Server struct {
 	*jetstream.Server
 	*topic.Log
+	*queue.Queues
+	*queue.DeadQueue
 
 	topics map[jetstream.Stream]*topic.Topic
 }
@@ -39,12 +43,18 @@ func Start(t testing.TB, dir string, change ...func(*jetstream.Config)) *Server 
 	for _, f := range change {
 		f(&c)
 	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
 	b, err := jetstream.Start(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Stop)
-	s := &Server{Server: b, topics: map[jetstream.Stream]*topic.Topic{}}
+	dead := queue.NewDeadQueue(b, c.Logger)
+	s := &Server{
+		Server: b, Queues: queue.New(b, dead, c.Logger), DeadQueue: dead, topics: map[jetstream.Stream]*topic.Topic{},
+	}
 	if s.Log, err = topic.OpenLog(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +107,7 @@ func (s *Server) ReadLog(t testing.TB, from events.Start, n int, meanwhile func(
 			t.Errorf("Changes returned position %d and then the change at %d, want one before it", position, a.Sequence)
 		}
 		read = append(read, fmt.Sprint(a.Sequence, " ", a.Attributes["person"]))
-		if diff := cmp.Diff(Change(t, a.Attributes["person"]), a.Message); diff != "" {
+		if diff := gocmp.Diff(Change(t, a.Attributes["person"]), a.Message); diff != "" {
 			t.Errorf("message (-want +got):\n%s", diff)
 		}
 		if len(read) == n {
@@ -153,3 +163,57 @@ func Await(t testing.TB, what string, holds func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+// ConsumeUntil consumes UPDATES, or another queue if c names one, until handle returns that it has enough.
+func (s *Server) ConsumeUntil(t testing.TB, c queue.Config, handle func(group []queue.Delivery) (errs []error, enough bool)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
+	defer cancel()
+	c.Stream = cmp.Or(c.Stream, jetstream.Updates)
+	err := s.Consume(ctx, c, func(_ context.Context, group []queue.Delivery) []error {
+		errs, enough := handle(group)
+		if enough {
+			cancel()
+		}
+		return errs
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		t.Errorf("consuming %s: timed out after %s", c.Stream, Timeout)
+	}
+}
+
+// ConsumeAll consumes until every message of the set has been delivered. It empties the set.
+func (s *Server) ConsumeAll(t testing.TB, c queue.Config, left map[string]bool) {
+	t.Helper()
+	s.ConsumeUntil(t, c, func(group []queue.Delivery) ([]error, bool) {
+		for _, d := range group {
+			delete(left, d.ID)
+		}
+		return nil, len(left) == 0
+	})
+}
+
+// ConsumeOne consumes until one group has been delivered.
+func (s *Server) ConsumeOne(t testing.TB) {
+	t.Helper()
+	s.ConsumeUntil(t, queue.Config{}, func([]queue.Delivery) ([]error, bool) { return nil, true })
+}
+
+// AllDeadLetters returns the dead letters of all queues.
+func (s *Server) AllDeadLetters(t testing.TB) []queue.DeadLetter {
+	t.Helper()
+	var all []queue.DeadLetter
+	for d, err := range s.DeadLetters(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// NoBackoff retries at once.
+func NoBackoff(int) time.Duration { return 0 }

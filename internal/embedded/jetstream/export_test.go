@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -13,26 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 )
-
-// ReadHand gives what a file of the messages in hand says, by their number: how often each was tried, and where to
-// acknowledge it.
-func ReadHand(content []byte) map[uint64]string {
-	h := &hand{left: map[uint64]held{}}
-	h.read(content)
-	replies := map[uint64]string{}
-	for seq, e := range h.left {
-		replies[seq] = e.reply
-	}
-	return replies
-}
-
-// KeepHand writes down what ReadHand reads.
-func KeepHand(dir string, content []byte) (file string) {
-	h := &hand{dir: dir, queue: Updates, left: map[uint64]held{}}
-	h.read(content)
-	h.keep()
-	return filepath.Join(dir, string(Updates)+"-left")
-}
 
 // CheckSeal, SealFile and Keep are of a directory of streams.
 var (
@@ -79,6 +58,3 @@ func RequestsLeft(sent []byte) (before, after int) {
 func NewServerLog(log *slog.Logger, broken func(error)) server.Logger {
 	return newServerLog(log, broken)
 }
-
-// HeaderText makes a header value of any text.
-var HeaderText = headerText

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -20,34 +18,6 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
-
-// FuzzHand: a note of what was in hand, cut off anywhere or damaged, gives whole entries or none, each an acknowledgement
-// and nothing else; what is kept of them says the same.
-func FuzzHand(f *testing.F) {
-	f.Add([]byte("7 1 $JS.ACK.UPDATES.worker.1.7.9.1.0\n8 2 $JS.ACK.UPDATES.worker.1.8.10.1.0\n"))
-	f.Add([]byte("7 1 $JS.ACK.UPDATES.worker.1.7.9.1.0\n8 2 $JS.ACK.UPDA"))
-	f.Add([]byte("7 -1 $JS.ACK.x\n-7 1 $JS.ACK.x\n7 1 flavorless.change.v1\n\x00\x00\n"))
-	dir := f.TempDir()
-	f.Fuzz(func(t *testing.T, content []byte) {
-		first := jetstream.ReadHand(content)
-		whole := strings.Count(string(content), "\n")
-		if len(first) > whole {
-			t.Errorf("%d entries on %d whole lines", len(first), whole)
-		}
-		for _, reply := range first {
-			if !strings.HasPrefix(reply, "$JS.ACK.") || strings.ContainsFunc(reply, unicode.IsSpace) {
-				t.Errorf("acknowledging on %q", reply)
-			}
-		}
-		kept, err := os.ReadFile(jetstream.KeepHand(dir, content))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(first, jetstream.ReadHand(kept)); diff != "" {
-			t.Errorf("(-read +kept and read):\n%s", diff)
-		}
-	})
-}
 
 // FuzzSeal: a seal of whatever content is kept, broken or refused. It never vouches for a block that is shorter than it says.
 func FuzzSeal(f *testing.F) {
@@ -120,20 +90,6 @@ func FuzzMessage(f *testing.F) {
 		}
 		if diff := cmp.Diff(m.Attributes, attributes, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("attributes (-sent +received):\n%s", diff)
-		}
-	})
-}
-
-// FuzzHeaderText: the reason of a dead letter is one line of bounded UTF-8, whatever the error said.
-func FuzzHeaderText(f *testing.F) {
-	f.Add("reading: \xff\r\nNats-Rollup: all\x00")
-	f.Add(strings.Repeat("é", 2000))
-	f.Add("\xff 0") // found
-	f.Add(strings.Repeat("x", 2047) + " x")
-	f.Fuzz(func(t *testing.T, text string) {
-		got := jetstream.HeaderText(text)
-		if len(got) > 2048 || !utf8.ValidString(got) || strings.ContainsAny(got, "\r\n") || strings.TrimSpace(got) != got {
-			t.Errorf("%q", got)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // TestWhatCanNotBeOpenedIsKept: the server itself deletes a stream whose store it can't open, whatever the reason.
@@ -17,7 +18,7 @@ func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
 	s.Publish(t, jetstream.Updates, brokertest.Update("first"))
-	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
+	s.ConsumeOne(t)
 	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"))
 	s.Stop()
 	// The folder of the consumers is a file for a while.
@@ -40,7 +41,7 @@ func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "kept")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("what was kept while the server started is still there: %v", err)
 	}
-	consumeAll(t, s, jetstream.QueueConfig{}, map[string]bool{"a": true, "b": true})
+	s.ConsumeAll(t, queue.Config{}, map[string]bool{"a": true, "b": true})
 }
 
 // TestAStartThatIsCutOffLosesNothing: the process died while the server was deleting.
@@ -57,7 +58,7 @@ func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = brokertest.Start(t, dir)
-	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
+	s.ConsumeOne(t)
 }
 
 // TestThePlaceOfAWebhookIsNotLost: without it, changes that were never forwarded would be passed over.

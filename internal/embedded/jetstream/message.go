@@ -23,7 +23,7 @@ func Encode(stream Stream, m events.Message) (*nats.Msg, error) {
 	refuse := func(format string, v ...any) (*nats.Msg, error) {
 		return nil, fmt.Errorf("message %q: %s: %w", m.ID, fmt.Sprintf(format, v...), events.ErrPermanent)
 	}
-	if !stream.takes(m.Subject) {
+	if !stream.Accepts(m.Subject) {
 		return refuse("subject %q is none of stream %s", m.Subject, stream)
 	}
 	if len(m.Body) == 0 { // SNS takes none either
@@ -69,6 +69,17 @@ func Decode(header nats.Header) (id string, attributes map[string]string) {
 		}
 	}
 	return id, attributes
+}
+
+// PublishedHeader returns the header that a stored message was published with.
+func PublishedHeader(stored nats.Header) nats.Header {
+	header := make(nats.Header, len(stored))
+	for name, values := range stored {
+		if !reserved(name) || name == headerID || name == headerContentType {
+			header[name] = values
+		}
+	}
+	return header
 }
 
 // IsChange reports whether a stored message is a change as it was published: with an id, and on the subject that its own

@@ -17,6 +17,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // earlierRelease fills a folder as a release did that had CHANGES in the account of subscribers.
@@ -141,11 +142,11 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 			s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
 			ctx, stop := context.WithCancel(t.Context())
 			var forwarding sync.WaitGroup
-			forwarding.Go(func() { s.Forward(ctx, "x", s.Topic(jetstream.Webhook("x")).Publish, func(error) {}) })
+			forwarding.Go(func() { s.Forward(ctx, "x", func(error) {}) })
 			defer forwarding.Wait()
 			defer stop()
 			left := map[string]bool{brokertest.Change(t, "bea").ID: true, brokertest.Change(t, "cleo").ID: true}
-			consume(t, s, jetstream.QueueConfig{Stream: jetstream.Webhook("x"), MaxMessages: 1}, func(group []jetstream.Delivery) ([]error, bool) {
+			s.ConsumeUntil(t, queue.Config{Stream: jetstream.Webhook("x"), MaxMessages: 1}, func(group []queue.Delivery) ([]error, bool) {
 				if !left[group[0].ID] {
 					t.Errorf("the webhook is given %s %q", group[0].ID, group[0].Body)
 				}

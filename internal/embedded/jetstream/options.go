@@ -67,7 +67,7 @@ func subscriberPermissions() *server.Permissions {
 func accountLimits() map[string]server.JetStreamAccountLimits {
 	return map[string]server.JetStreamAccountLimits{"": {
 		MaxMemory: -1, MaxStore: -1, MaxStreams: -1, MaxConsumers: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
-		MaxAckPending: maxOutstanding,
+		MaxAckPending: MaxOutstanding,
 	}}
 }
 

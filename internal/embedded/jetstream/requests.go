@@ -272,8 +272,8 @@ func checkConsumer(payload []byte) []byte {
 	if c.DeliverSubject != "" && !strings.HasPrefix(c.DeliverSubject, inbox) {
 		c.DeliverSubject = "$JS.API.refused"
 	}
-	if c.AckPolicy != server.AckNone && (c.MaxAckPending < 0 || c.MaxAckPending > maxOutstanding) {
-		c.MaxAckPending = maxOutstanding
+	if c.AckPolicy != server.AckNone && (c.MaxAckPending < 0 || c.MaxAckPending > MaxOutstanding) {
+		c.MaxAckPending = MaxOutstanding
 	}
 	c.MaxWaiting = min(c.MaxWaiting, server.JSWaitQueueDefaultMax)
 	if c.Durable == "" && (c.InactiveThreshold <= 0 || c.InactiveThreshold > idleConsumer) {

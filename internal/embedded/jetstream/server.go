@@ -97,9 +97,6 @@ type Server struct {
 	end      *end       // of what is published: the server stopped, or a stream is broken
 
 	stop sync.Once
-
-	mu        sync.Mutex
-	consuming map[Stream]bool
 }
 
 // closeTimeout bounds how long the last acknowledgements may take to reach the server.
@@ -123,7 +120,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 		return nil, fmt.Errorf("starting the NATS server: %w", err)
 	}
 	c.Dir = dir
-	s := &Server{config: c, log: c.Logger, broken: make(chan error, 1), end: newEnd(), consuming: map[Stream]bool{}}
+	s := &Server{config: c, log: c.Logger, broken: make(chan error, 1), end: newEnd()}
 	if err := s.start(ctx); err != nil {
 		s.Stop()
 		return nil, fmt.Errorf("starting the NATS server: %w", errors.Join(err, restore(c.Dir)))
@@ -154,7 +151,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.checkMirror(ctx, log); err != nil {
 		return err
 	}
-	if err := s.openPlaces(ctx); err != nil {
+	if err := openForwardConsumers(ctx, s.js, s.config.Webhooks); err != nil {
 		return err
 	}
 	if err := breakSeal(s.config.Dir); err != nil {
@@ -286,6 +283,9 @@ func (s *Server) Conn() *nats.Conn { return s.house }
 
 // JetStream returns the streams of the internal account.
 func (s *Server) JetStream() jetstream.JetStream { return s.js }
+
+// Dir returns the directory where everything is stored.
+func (s *Server) Dir() string { return s.config.Dir }
 
 // Capacity returns an error if the disk is too full to publish.
 func (s *Server) Capacity() error { return s.config.Room() }

@@ -15,6 +15,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
@@ -82,7 +83,7 @@ func TestFullQueueRefusesAndRecovers(t *testing.T) {
 	if errs[0] != nil || errs[1] == nil || errors.Is(errs[1], events.ErrPermanent) {
 		t.Fatalf("got %v, want the second to fail for now", errs)
 	}
-	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
+	s.ConsumeOne(t)
 	brokertest.Await(t, "there is room again", func() bool {
 		return s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large})[0] == nil
 	})
@@ -139,7 +140,7 @@ func TestMissingMessagesAreNoticed(t *testing.T) {
 	}
 	remove(t, filepath.Join(dir, "seal.json")) // as the error says
 	s = brokertest.Start(t, dir)
-	consume(t, s, jetstream.QueueConfig{}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
+	s.ConsumeOne(t)
 }
 
 func overwrite(t *testing.T, name, content string) {
@@ -179,7 +180,7 @@ func TestFolderOfAnEarlierVersion(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	var got []string
-	err = s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Uploads, MaxMessages: 1}, func(_ context.Context, group []jetstream.Delivery) []error {
+	err = s.Consume(ctx, queue.Config{Stream: jetstream.Uploads, MaxMessages: 1}, func(_ context.Context, group []queue.Delivery) []error {
 		if got = append(got, group[0].ID+" "+group[0].Subject); len(got) == 2 {
 			cancel()
 		}

@@ -49,11 +49,11 @@ func (c Config) queues() []Stream {
 	return all
 }
 
-// deadSubject is where the dead letters of a queue go.
-func (q Stream) deadSubject() string { return deadPrefix + strings.ToLower(string(q)) }
+// DeadSubject returns the subject of the dead letters of a queue.
+func (q Stream) DeadSubject() string { return deadPrefix + strings.ToLower(string(q)) }
 
-// takes tells whether messages of that subject belong in the stream.
-func (q Stream) takes(subject string) bool {
+// Accepts reports whether messages of that subject belong in the stream.
+func (q Stream) Accepts(subject string) bool {
 	switch q {
 	case Uploads:
 		return subject == UploadSubject || subject == events.ContinuationType
@@ -63,8 +63,15 @@ func (q Stream) takes(subject string) bool {
 		rest, ok := strings.CutPrefix(subject, strings.TrimSuffix(changesSubject, ">"))
 		return ok && !slices.Contains(strings.Split(rest, "."), "") && !strings.ContainsAny(rest, "*> \t\r\n")
 	}
-	return q.isWebhook() && subject == q.webhookSubject()
+	return q.isWebhook() && subject == q.WebhookSubject()
 }
+
+// QueueConsumer is the name of the consumer of each work queue.
+const QueueConsumer = "flavorless"
+
+// MaxOutstanding is how many messages of a queue, or of a consumer of a subscriber, may be delivered and not acknowledged. When
+// so many messages of a queue wait for their backoff, the others wait for them.
+const MaxOutstanding = 10_000
 
 // minDedupe is the shortest memory for message ids that the server allows; none are sent.
 const minDedupe = 100 * time.Millisecond
@@ -89,7 +96,7 @@ func (c Config) streams() []jetstream.StreamConfig {
 		},
 	}
 	for _, name := range c.Webhooks {
-		all = append(all, queue(Webhook(name), Webhook(name).webhookSubject()))
+		all = append(all, queue(Webhook(name), Webhook(name).WebhookSubject()))
 	}
 	for i := range all {
 		all[i].Duplicates = minDedupe
@@ -222,8 +229,8 @@ func recovered(ctx context.Context, js jetstream.JetStream, dir string, streams 
 	return nil
 }
 
-// request sends one message of the house and waits until the server has stored it.
-func (s *Server) request(ctx context.Context, m *nats.Msg) error {
+// Store publishes one message and waits until it is stored.
+func (s *Server) Store(ctx context.Context, m *nats.Msg) error {
 	if err := s.Capacity(); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 const allChanges = "flavorless.change.>"
@@ -236,7 +237,7 @@ func TestSubscriberCannotForge(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(map[jetstream.Stream]jetstream.Depth{jetstream.Uploads: {}, jetstream.Updates: {}, jetstream.Webhook("x"): {}}, depths); diff != "" {
+				if diff := cmp.Diff(map[jetstream.Stream]queue.Depth{jetstream.Uploads: {}, jetstream.Updates: {}, jetstream.Webhook("x"): {}}, depths); diff != "" {
 					t.Errorf("depths (-want +got):\n%s", diff)
 				}
 				if diff := cmp.Diff([]string{"1 andy", "2 bea", "3 last"}, s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {

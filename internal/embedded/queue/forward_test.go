@@ -1,4 +1,4 @@
-package jetstream_test
+package queue_test
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // TestAWebhookBeginsWithTheStart: what is announced before Forward comes to it is forwarded, too.
@@ -17,10 +18,10 @@ func TestAWebhookBeginsWithTheStart(t *testing.T) {
 	s.Publish(t, jetstream.Changes, first)
 	ctx, stop := context.WithCancel(t.Context())
 	var forwarding sync.WaitGroup
-	forwarding.Go(func() { s.Forward(ctx, "x", s.Topic(jetstream.Webhook("x")).Publish, func(error) {}) })
+	forwarding.Go(func() { s.Forward(ctx, "x", func(error) {}) })
 	defer forwarding.Wait()
 	defer stop()
-	consume(t, s, jetstream.QueueConfig{Stream: jetstream.Webhook("x")}, func(group []jetstream.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{Stream: jetstream.Webhook("x")}, func(group []queue.Delivery) ([]error, bool) {
 		if group[0].ID != first.ID {
 			t.Errorf("forwarded was %q", group[0].ID)
 		}

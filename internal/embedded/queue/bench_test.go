@@ -1,4 +1,4 @@
-package jetstream_test
+package queue_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 func BenchmarkConsume(b *testing.B) {
@@ -20,7 +21,7 @@ func BenchmarkConsume(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ResetTimer()
 			n := 0
-			consume(b, s, jetstream.QueueConfig{MaxMessages: 100}, func(group []jetstream.Delivery) ([]error, bool) {
+			s.ConsumeUntil(b, queue.Config{MaxMessages: 100}, func(group []queue.Delivery) ([]error, bool) {
 				n += len(group)
 				return nil, n >= b.N
 			})

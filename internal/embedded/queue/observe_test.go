@@ -1,4 +1,4 @@
-package jetstream_test
+package queue_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // TestObserve: each delivery is told of once, by what became of it, and the log names the upload that it was of.
@@ -31,21 +32,21 @@ func TestObserve(t *testing.T) {
 	if d := depth(t, s); d.Pending != 5 || d.Oldest.Before(before.Add(-time.Second)) || d.Oldest.After(time.Now()) {
 		t.Errorf("before: %+v", d)
 	}
-	seen, ended, rounds := map[jetstream.Outcome]int{}, 0, 0
+	seen, ended, rounds := map[queue.Outcome]int{}, 0, 0
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
-	err := s.Consume(ctx, jetstream.QueueConfig{
-		Stream: jetstream.Updates, MaxTries: 2, MaxMessages: 1, Backoff: noWait, Pause: time.Millisecond,
-		Observe: func(o jetstream.Outcome) {
+	err := s.Consume(ctx, queue.Config{
+		Stream: jetstream.Updates, MaxTries: 2, MaxMessages: 1, Backoff: brokertest.NoBackoff, Pause: time.Millisecond,
+		Observe: func(o queue.Outcome) {
 			seen[o]++
-			if o == jetstream.Done || o == jetstream.Buried {
+			if o == queue.Done || o == queue.DeadLettered {
 				ended++
 			}
 			if ended == 5 {
 				cancel()
 			}
 		},
-	}, func(_ context.Context, group []jetstream.Delivery) []error {
+	}, func(_ context.Context, group []queue.Delivery) []error {
 		d := group[0]
 		switch {
 		case d.ID == "poison":
@@ -61,7 +62,7 @@ func TestObserve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[jetstream.Outcome]int{jetstream.Done: 3, jetstream.Waiting: 3, jetstream.Retried: 2, jetstream.Buried: 2}, seen); diff != "" {
+	if diff := cmp.Diff(map[queue.Outcome]int{queue.Done: 3, queue.Waiting: 3, queue.Retried: 2, queue.DeadLettered: 2}, seen); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
 	brokertest.Await(t, "an empty queue", func() bool {
@@ -87,7 +88,7 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-func depth(t *testing.T, s *brokertest.Server) jetstream.Depth {
+func depth(t *testing.T, s *brokertest.Server) queue.Depth {
 	t.Helper()
 	depths, err := s.Depths(t.Context())
 	if err != nil {

@@ -1,4 +1,4 @@
-package jetstream_test
+package queue_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 func TestFailedMessageWaitsForItsBackoff(t *testing.T) {
@@ -25,8 +26,8 @@ func TestFailedMessageWaitsForItsBackoff(t *testing.T) {
 	var at []time.Time
 	var tries []int
 	fine := map[string]int{}
-	consume(t, s, jetstream.QueueConfig{Backoff: func(try int) time.Duration { return time.Duration(try) * unit }},
-		func(group []jetstream.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{Backoff: func(try int) time.Duration { return time.Duration(try) * unit }},
+		func(group []queue.Delivery) ([]error, bool) {
 			errs := make([]error, len(group))
 			for i, d := range group {
 				if d.ID != "fails" {
@@ -58,15 +59,15 @@ func TestGroupIsWhatIsReadyUpToTheLimits(t *testing.T) {
 	big := string(make([]byte, 60_000))
 	for _, test := range []struct {
 		name   string
-		config jetstream.QueueConfig
+		config queue.Config
 		bodies []string
 		want   []int
 	}{
-		{"all that is there", jetstream.QueueConfig{MaxMessages: 100}, []string{"1", "2", "3", "4", "5"}, []int{5}},
-		{"one at a time", jetstream.QueueConfig{MaxMessages: 1}, []string{"1", "2", "3"}, []int{1, 1, 1}},
-		{"so many messages", jetstream.QueueConfig{MaxMessages: 2}, []string{"1", "2", "3", "4", "5"}, []int{2, 2, 1}},
-		{"so many bytes", jetstream.QueueConfig{MaxMessages: 100, MaxBytes: 200_000}, []string{big, big, big, big, big}, []int{3, 2}},
-		{"a large one by itself", jetstream.QueueConfig{MaxMessages: 100, MaxBytes: 1000}, []string{big, "2", big}, []int{1, 1, 1}},
+		{"all that is there", queue.Config{MaxMessages: 100}, []string{"1", "2", "3", "4", "5"}, []int{5}},
+		{"one at a time", queue.Config{MaxMessages: 1}, []string{"1", "2", "3"}, []int{1, 1, 1}},
+		{"so many messages", queue.Config{MaxMessages: 2}, []string{"1", "2", "3", "4", "5"}, []int{2, 2, 1}},
+		{"so many bytes", queue.Config{MaxMessages: 100, MaxBytes: 200_000}, []string{big, big, big, big, big}, []int{3, 2}},
+		{"a large one by itself", queue.Config{MaxMessages: 100, MaxBytes: 1000}, []string{big, "2", big}, []int{1, 1, 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -78,7 +79,7 @@ func TestGroupIsWhatIsReadyUpToTheLimits(t *testing.T) {
 			s.Publish(t, jetstream.Updates, msgs...)
 			var got []int
 			n := 0
-			consume(t, s, test.config, func(group []jetstream.Delivery) ([]error, bool) {
+			s.ConsumeUntil(t, test.config, func(group []queue.Delivery) ([]error, bool) {
 				got = append(got, len(group))
 				n += len(group)
 				return nil, n == len(msgs)
@@ -101,8 +102,8 @@ func TestGroupsAreHandledConcurrently(t *testing.T) {
 	defer cancel()
 	var inside sync.WaitGroup
 	inside.Add(concurrency)
-	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxMessages: 1, Concurrency: concurrency},
-		func(context.Context, []jetstream.Delivery) []error {
+	err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates, MaxMessages: 1, Concurrency: concurrency},
+		func(context.Context, []queue.Delivery) []error {
 			inside.Done()
 			inside.Wait() // ends only when all are inside
 			cancel()
@@ -121,8 +122,8 @@ func TestHeartbeatKeepsASlowGroup(t *testing.T) {
 	var deliveries atomic.Int32
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
-	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, AckWait: ackWait, Concurrency: 2},
-		func(ctx context.Context, _ []jetstream.Delivery) []error {
+	err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates, AckWait: ackWait, Concurrency: 2},
+		func(ctx context.Context, _ []queue.Delivery) []error {
 			if deliveries.Add(1) > 1 {
 				cancel()
 				return nil
@@ -158,8 +159,8 @@ func TestStopWhileHandling(t *testing.T) {
 			s := brokertest.Start(t, dir)
 			s.Publish(t, jetstream.Updates, brokertest.Update("done"), brokertest.Update("interrupted"))
 			ctx, cancel := context.WithCancel(t.Context())
-			err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 1, AckWait: brokertest.Timeout},
-				func(ctx context.Context, group []jetstream.Delivery) []error {
+			err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates, MaxTries: 1, AckWait: brokertest.Timeout},
+				func(ctx context.Context, group []queue.Delivery) []error {
 					cancel()
 					<-ctx.Done()
 					errs := make([]error, len(group))
@@ -173,12 +174,12 @@ func TestStopWhileHandling(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if dead := deadLetters(t, s); len(dead) > 0 {
+			if dead := s.AllDeadLetters(t); len(dead) > 0 {
 				t.Errorf("being stopped made dead letters: %v", dead)
 			}
 			s = again(t, s, dir)
 			begun := time.Now()
-			consume(t, s, jetstream.QueueConfig{MaxTries: 2, AckWait: brokertest.Timeout}, func(group []jetstream.Delivery) ([]error, bool) {
+			s.ConsumeUntil(t, queue.Config{MaxTries: 2, AckWait: brokertest.Timeout}, func(group []queue.Delivery) ([]error, bool) {
 				if len(group) != 1 || group[0].ID != "interrupted" || group[0].Tries != 2 {
 					t.Errorf("got %+v", group)
 				}
@@ -196,12 +197,12 @@ func TestRestartContinues(t *testing.T) {
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
 	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
-	consume(t, s, jetstream.QueueConfig{MaxMessages: 1}, func([]jetstream.Delivery) ([]error, bool) { return nil, true })
+	s.ConsumeUntil(t, queue.Config{MaxMessages: 1}, func([]queue.Delivery) ([]error, bool) { return nil, true })
 	s.Stop()
 
 	s = brokertest.Start(t, dir)
 	var got []string
-	consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{}, func(group []queue.Delivery) ([]error, bool) {
 		for _, d := range group {
 			got = append(got, d.ID)
 		}
@@ -219,7 +220,7 @@ func TestPanicOrWrongAnswerIsAFailure(t *testing.T) {
 	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"))
 	calls := 0
 	done := map[string]int{}
-	consume(t, s, jetstream.QueueConfig{Backoff: noWait}, func(group []jetstream.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{Backoff: brokertest.NoBackoff}, func(group []queue.Delivery) ([]error, bool) {
 		calls++
 		switch calls {
 		case 1:
@@ -241,16 +242,16 @@ func TestConsumeRefusals(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	for _, stream := range []jetstream.Stream{jetstream.Changes, jetstream.Dead, "X"} {
-		if err := s.Consume(t.Context(), jetstream.QueueConfig{Stream: stream}, nil); err == nil {
+		if err := s.Consume(t.Context(), queue.Config{Stream: stream}, nil); err == nil {
 			t.Errorf("%s can be consumed", stream)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
-	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates}, func(context.Context, []jetstream.Delivery) []error {
+	err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates}, func(context.Context, []queue.Delivery) []error {
 		defer cancel()
-		if err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates}, nil); err == nil {
+		if err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates}, nil); err == nil {
 			t.Error("consumed twice at a time")
 		}
 		return nil

@@ -1,10 +1,11 @@
-package jetstream_test
+package queue_test
 
 import (
 	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,13 +19,14 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
 // TestMain lets the test binary be the process that is killed.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("FLAVORLESS_CRASH_DIR"); dir != "" {
-		if err := child(dir, os.Getenv("FLAVORLESS_CRASH_HOW")); err != nil {
+		if err := child(dir, os.Getenv("FLAVORLESS_CRASH_TASK")); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
@@ -33,16 +35,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child publishes without end, telling what is acknowledged, or dies of each message that is not "fine".
-func child(dir, how string) error {
+// child is the process that is killed. It prints what it has done:
+//
+//   - publish: publishes without end, and prints each id that is stored.
+//   - work: handles messages, prints the id of each, and kills itself after 500.
+//   - poison: handles messages, prints the id and the tries of each before, and kills itself if the id is not "fine".
+func child(dir, task string) error {
 	ctx := context.Background()
-	s, err := jetstream.Start(ctx, jetstream.Config{Dir: dir})
+	b, err := jetstream.Start(ctx, jetstream.Config{Dir: dir})
 	if err != nil {
 		return err
 	}
-	if how == "work" {
+	log := slog.New(slog.DiscardHandler)
+	queues := queue.New(b, queue.NewDeadQueue(b, log), log)
+	switch task {
+	case "work":
 		var n atomic.Int32
-		return s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, Concurrency: 3, MaxTries: 10}, func(_ context.Context, group []jetstream.Delivery) []error {
+		c := queue.Config{Stream: jetstream.Updates, Concurrency: 3, MaxTries: 10}
+		return queues.Consume(ctx, c, func(_ context.Context, group []queue.Delivery) []error {
 			for _, d := range group {
 				if n.Add(1) > 500 {
 					die()
@@ -51,11 +61,11 @@ func child(dir, how string) error {
 			}
 			return nil
 		})
-	}
-	if how == "consume" {
-		return s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 3}, func(_ context.Context, group []jetstream.Delivery) []error {
+	case "poison":
+		c := queue.Config{Stream: jetstream.Updates, MaxTries: 3}
+		return queues.Consume(ctx, c, func(_ context.Context, group []queue.Delivery) []error {
 			for _, d := range group {
-				fmt.Println("in hand", d.ID, d.Tries)
+				fmt.Println("handling", d.ID, d.Tries)
 				if d.ID != "fine" {
 					die()
 				}
@@ -63,7 +73,7 @@ func child(dir, how string) error {
 			return nil
 		})
 	}
-	updates, err := topic.New(s, jetstream.Updates)
+	updates, err := topic.New(b, jetstream.Updates)
 	if err != nil {
 		return err
 	}
@@ -86,10 +96,10 @@ func die() {
 	select {}
 }
 
-func runChild(t *testing.T, dir, how string, line func(words []string, kill func())) {
+func runChild(t *testing.T, dir, task string, line func(words []string, kill func())) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), "FLAVORLESS_CRASH_DIR="+dir, "FLAVORLESS_CRASH_HOW="+how)
+	cmd.Env = append(os.Environ(), "FLAVORLESS_CRASH_DIR="+dir, "FLAVORLESS_CRASH_TASK="+task)
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -121,7 +131,7 @@ func TestKilledProcessLosesNothingItAcknowledged(t *testing.T) {
 		t.Fatalf("only %d were stored", len(stored))
 	}
 	s := brokertest.Start(t, dir)
-	consumeAll(t, s, jetstream.QueueConfig{MaxMessages: 100}, stored)
+	s.ConsumeAll(t, queue.Config{MaxMessages: 100}, stored)
 }
 
 func TestKilledConsumerMissesNothing(t *testing.T) {
@@ -142,7 +152,7 @@ func TestKilledConsumerMissesNothing(t *testing.T) {
 	s = brokertest.Start(t, dir)
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
-	err := s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates}, func(_ context.Context, group []jetstream.Delivery) []error {
+	err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates}, func(_ context.Context, group []queue.Delivery) []error {
 		for _, d := range group {
 			delete(missing, d.ID)
 		}
@@ -164,9 +174,9 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 	s.Stop()
 	var tries []string
 	for range 3 {
-		runChild(t, dir, "consume", func(words []string, _ func()) {
-			if words[2] == "poison" {
-				tries = append(tries, words[3])
+		runChild(t, dir, "poison", func(words []string, _ func()) {
+			if words[1] == "poison" {
+				tries = append(tries, words[2])
 			}
 		})
 	}
@@ -178,7 +188,7 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Consume(ctx, jetstream.QueueConfig{Stream: jetstream.Updates, MaxTries: 3}, func(_ context.Context, group []jetstream.Delivery) []error {
+		done <- s.Consume(ctx, queue.Config{Stream: jetstream.Updates, MaxTries: 3}, func(_ context.Context, group []queue.Delivery) []error {
 			for _, d := range group {
 				if d.ID != "fine" {
 					t.Errorf("%s was handed over at try %d", d.ID, d.Tries)
@@ -187,12 +197,12 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 			return nil
 		})
 	}()
-	brokertest.Await(t, "the poison is buried", func() bool { return len(deadLetters(t, s)) == 1 })
+	brokertest.Await(t, "the poison is buried", func() bool { return len(s.AllDeadLetters(t)) == 1 })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if d := deadLetters(t, s)[0]; d.ID != "poison" || d.Tries != 4 {
+	if d := s.AllDeadLetters(t)[0]; d.ID != "poison" || d.Tries != 4 {
 		t.Errorf("got dead letter %+v", d)
 	}
 }
@@ -211,7 +221,7 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	handled := func(s *brokertest.Server) (ids []string) {
-		consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
+		s.ConsumeUntil(t, queue.Config{}, func(group []queue.Delivery) ([]error, bool) {
 			for _, d := range group {
 				ids = append(ids, d.ID)
 			}
@@ -221,7 +231,7 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 	}
 	empty := func() bool {
 		depths, err := s.Depths(t.Context())
-		return err == nil && depths[jetstream.Updates] == jetstream.Depth{}
+		return err == nil && depths[jetstream.Updates] == queue.Depth{}
 	}
 	s = brokertest.Start(t, dir)
 	first := handled(s)

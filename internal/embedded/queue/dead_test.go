@@ -1,4 +1,4 @@
-package jetstream_test
+package queue_test
 
 import (
 	"context"
@@ -16,21 +16,26 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// bury makes dead letters of all of the messages, which have to come with none in the queue.
-func bury(t *testing.T, s *brokertest.Server, c jetstream.QueueConfig, reason error, msgs ...events.Message) {
+// deadLetter publishes the messages to an empty queue, and makes dead letters of them.
+func deadLetter(t *testing.T, s *brokertest.Server, c queue.Config, reason error, msgs ...events.Message) {
 	t.Helper()
 	s.Publish(t, jetstream.Updates, msgs...)
-	c.Backoff = noWait
-	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
+	c.Stream, c.Backoff = jetstream.Updates, brokertest.NoBackoff
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var consuming sync.WaitGroup
 	consuming.Go(func() {
-		consumeUntil(ctx, cancel, t, s, c, func(group []jetstream.Delivery) ([]error, bool) {
-			return slices.Repeat([]error{reason}, len(group)), false
+		err := s.Consume(ctx, c, func(_ context.Context, group []queue.Delivery) []error {
+			return slices.Repeat([]error{reason}, len(group))
 		})
+		if err != nil {
+			t.Error(err)
+		}
 	})
-	brokertest.Await(t, "dead letters", func() bool { return len(deadLetters(t, s)) == len(msgs) })
+	brokertest.Await(t, "dead letters", func() bool { return len(s.AllDeadLetters(t)) == len(msgs) })
 	cancel()
 	consuming.Wait()
 }
@@ -41,14 +46,14 @@ func TestDeadLetterTellsWhatHappened(t *testing.T) {
 	m := brokertest.Update("é")
 	m.Attributes["flavor"] = "crème brûlée"
 	begun := time.Now().Add(-time.Millisecond)
-	bury(t, s, jetstream.QueueConfig{MaxTries: 3}, errors.New("the table\nis closed \x00 "+strings.Repeat("é", 5000)), m)
+	deadLetter(t, s, queue.Config{MaxTries: 3}, errors.New("the table\nis closed \x00 "+strings.Repeat("é", 5000)), m)
 
-	got := deadLetters(t, s)
-	want := []jetstream.DeadLetter{{
+	got := s.AllDeadLetters(t)
+	want := []queue.DeadLetter{{
 		Number: 1, Queue: jetstream.Updates,
-		Delivery: jetstream.Delivery{ID: m.ID, Subject: m.Subject, Attributes: m.Attributes, Body: m.Body, Tries: 3},
+		Delivery: queue.Delivery{ID: m.ID, Subject: m.Subject, Attributes: m.Attributes, Body: m.Body, Tries: 3},
 	}}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(jetstream.DeadLetter{}, "Reason", "First", "Last")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(queue.DeadLetter{}, "Reason", "First", "Last")); diff != "" {
 		t.Fatalf("dead letters (-want +got):\n%s", diff)
 	}
 	if !strings.HasPrefix(got[0].Reason, "the table is closed ") || len(got[0].Reason) > 3000 {
@@ -61,7 +66,7 @@ func TestDeadLetterTellsWhatHappened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[jetstream.Stream]jetstream.Depth{jetstream.Uploads: {}, jetstream.Updates: {Dead: 1}}, depths); diff != "" {
+	if diff := cmp.Diff(map[jetstream.Stream]queue.Depth{jetstream.Uploads: {}, jetstream.Updates: {Dead: 1}}, depths); diff != "" {
 		t.Errorf("depths (-want +got):\n%s", diff)
 	}
 }
@@ -72,8 +77,8 @@ func TestLargestMessageCanDie(t *testing.T) {
 	m := brokertest.Update("large")
 	m.Attributes = nil
 	m.Body = make([]byte, jetstream.MaxMessage-len(m.ID)-len(m.Subject))
-	bury(t, s, jetstream.QueueConfig{}, fmt.Errorf("%s: %w", strings.Repeat("x", 10_000), events.ErrPermanent), m)
-	if got := deadLetters(t, s); len(got) != 1 || len(got[0].Body) != len(m.Body) {
+	deadLetter(t, s, queue.Config{}, fmt.Errorf("%s: %w", strings.Repeat("x", 10_000), events.ErrPermanent), m)
+	if got := s.AllDeadLetters(t); len(got) != 1 || len(got[0].Body) != len(m.Body) {
 		t.Errorf("got %d dead letters", len(got))
 	}
 }
@@ -81,9 +86,9 @@ func TestLargestMessageCanDie(t *testing.T) {
 func TestRedrive(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	bury(t, s, jetstream.QueueConfig{MaxTries: 2}, errors.New("no"), brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
+	deadLetter(t, s, queue.Config{MaxTries: 2}, errors.New("no"), brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
 	var numbers []uint64
-	for _, d := range deadLetters(t, s) {
+	for _, d := range s.AllDeadLetters(t) {
 		numbers = append(numbers, d.Number)
 	}
 	if len(numbers) != 3 {
@@ -103,22 +108,22 @@ func TestRedrive(t *testing.T) {
 	if n, err := s.RedriveAll(t.Context()); n != 0 || err != nil {
 		t.Errorf("redriving all again: got %d, %v, want 0", n, err)
 	}
-	got := map[string]jetstream.Delivery{}
-	consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
+	got := map[string]queue.Delivery{}
+	s.ConsumeUntil(t, queue.Config{}, func(group []queue.Delivery) ([]error, bool) {
 		for _, d := range group {
 			got[d.ID] = d
 		}
 		return nil, len(got) == 3
 	})
-	want := map[string]jetstream.Delivery{}
+	want := map[string]queue.Delivery{}
 	for _, id := range []string{"a", "b", "c"} {
 		m := brokertest.Update(id)
-		want[id] = jetstream.Delivery{ID: id, Subject: m.Subject, Attributes: m.Attributes, Body: m.Body, Tries: 1}
+		want[id] = queue.Delivery{ID: id, Subject: m.Subject, Attributes: m.Attributes, Body: m.Body, Tries: 1}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("redriven (-want +got):\n%s", diff)
 	}
-	if dead := deadLetters(t, s); len(dead) != 0 {
+	if dead := s.AllDeadLetters(t); len(dead) != 0 {
 		t.Errorf("got %d dead letters, want none", len(dead))
 	}
 }

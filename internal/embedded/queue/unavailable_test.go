@@ -1,19 +1,16 @@
-package jetstream_test
+package queue_test
 
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // errFull is what a Room tells of a full disk.
@@ -27,8 +24,8 @@ func TestUnavailableIsNoFailedTry(t *testing.T) {
 	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
 	s.Publish(t, jetstream.Updates, brokertest.Update("b"))
 	rounds, after := 0, map[string]int{}
-	consume(t, s, jetstream.QueueConfig{Pause: time.Millisecond, Backoff: noWait, MaxTries: 2, MaxMessages: 1},
-		func(group []jetstream.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{Pause: time.Millisecond, Backoff: brokertest.NoBackoff, MaxTries: 2, MaxMessages: 1},
+		func(group []queue.Delivery) ([]error, bool) {
 			if rounds < 20 {
 				rounds++
 				if len(group) != 1 || group[0].ID != "a" || group[0].Tries != 1 {
@@ -39,7 +36,7 @@ func TestUnavailableIsNoFailedTry(t *testing.T) {
 			after[group[0].ID]++
 			return nil, len(after) == 2
 		})
-	if dead := deadLetters(t, s); len(dead) > 0 {
+	if dead := s.AllDeadLetters(t); len(dead) > 0 {
 		t.Errorf("%d dead letters, want none", len(dead))
 	}
 	if after["a"] != 1 || after["b"] != 1 {
@@ -53,8 +50,8 @@ func TestOnlyWhatIsUnavailableIsKept(t *testing.T) {
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, jetstream.Updates, brokertest.Update("done"), brokertest.Update("waits"), brokertest.Update("bad"))
 	seen := map[string]int{}
-	consume(t, s, jetstream.QueueConfig{Pause: time.Millisecond, Backoff: noWait},
-		func(group []jetstream.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{Pause: time.Millisecond, Backoff: brokertest.NoBackoff},
+		func(group []queue.Delivery) ([]error, bool) {
 			errs := make([]error, len(group))
 			for i, d := range group {
 				switch seen[d.ID]++; {
@@ -69,7 +66,7 @@ func TestOnlyWhatIsUnavailableIsKept(t *testing.T) {
 	if seen["done"] != 1 || seen["waits"] != 5 || seen["bad"] != 1 {
 		t.Errorf("handled %v", seen)
 	}
-	if dead := deadLetters(t, s); len(dead) != 1 || dead[0].ID != "bad" {
+	if dead := s.AllDeadLetters(t); len(dead) != 1 || dead[0].ID != "bad" {
 		t.Errorf("dead letters: %+v", dead)
 	}
 }
@@ -79,10 +76,10 @@ func TestStoppedWhileUnavailable(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
-	consume(t, s, jetstream.QueueConfig{Pause: time.Hour}, func([]jetstream.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{Pause: time.Hour}, func([]queue.Delivery) ([]error, bool) {
 		return []error{errFull}, true
 	})
-	consume(t, s, jetstream.QueueConfig{}, func(group []jetstream.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{}, func(group []queue.Delivery) ([]error, bool) {
 		return nil, group[0].ID == "a"
 	})
 }
@@ -106,16 +103,16 @@ func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 		t.Errorf("Publish = %v", errs)
 	}
 	tries := 0
-	consume(t, s, jetstream.QueueConfig{Backoff: noWait}, func([]jetstream.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{Backoff: brokertest.NoBackoff}, func([]queue.Delivery) ([]error, bool) {
 		if tries++; tries == 3 {
-			if dead := deadLetters(t, s); len(dead) > 0 {
+			if dead := s.AllDeadLetters(t); len(dead) > 0 {
 				t.Errorf("%d dead letters on a full disk", len(dead))
 			}
 			full.Store(false)
 		}
 		return []error{events.ErrPermanent}, tries == 3
 	})
-	dead := deadLetters(t, s)
+	dead := s.AllDeadLetters(t)
 	if len(dead) != 1 {
 		t.Fatalf("%d dead letters, want one", len(dead))
 	}
@@ -123,52 +120,7 @@ func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 	if err := s.Redrive(t.Context(), dead[0].Number); !errors.Is(err, events.ErrUnavailable) {
 		t.Errorf("Redrive = %v", err)
 	}
-	if len(deadLetters(t, s)) != 1 {
+	if len(s.AllDeadLetters(t)) != 1 {
 		t.Error("the dead letter is gone")
 	}
-}
-
-// TestABrokenStreamIsTold: the server itself only logs that a stream takes nothing more, and leaves publishers waiting.
-func TestABrokenStreamIsTold(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.SyncInterval = time.Hour })
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
-	select {
-	case err := <-s.Broken():
-		t.Fatalf("broken from the start: %v", err)
-	default:
-	}
-	// The messages' folder becomes a file: the block after this one can't be made.
-	msgs := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
-	if err := os.Rename(msgs, msgs+".away"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(msgs, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	large := brokertest.Update("large")
-	large.Body = make([]byte, jetstream.MaxMessage-1000)
-	var refused error
-	for range 20 { // a block has 8 MiB
-		if refused = s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large})[0]; refused != nil {
-			break
-		}
-	}
-	told := func(what string, err error) {
-		if err == nil || !strings.Contains(err.Error(), "UPDATES") || !strings.Contains(err.Error(), syscall.ENOTDIR.Error()) {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	told("who waits for an answer", refused)
-	if !errors.Is(refused, events.ErrUnavailable) {
-		t.Errorf("it is no fault of the message: %v", refused)
-	}
-	select {
-	case err := <-s.Broken():
-		told("Broken gives", err)
-	case <-time.After(brokertest.Timeout):
-		t.Error("nothing was told")
-	}
-	told("who publishes then", s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b")})[0])
 }

@@ -1,0 +1,26 @@
+package queue
+
+import (
+	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+)
+
+// ReadInflight returns what a file of the messages in flight holds: where to acknowledge them, by sequence number.
+func ReadInflight(content []byte) map[uint64]string {
+	f := &inflight{left: map[uint64]record{}}
+	f.read(content)
+	replies := map[uint64]string{}
+	for seq, r := range f.left {
+		replies[seq] = r.reply
+	}
+	return replies
+}
+
+// SaveInflight reads content, stores it again, and returns the name of the file.
+func SaveInflight(dir string, content []byte) (file string, err error) {
+	f := &inflight{dir: dir, queue: jetstream.Updates, left: map[uint64]record{}}
+	f.read(content)
+	return f.leftFile(), f.save()
+}
+
+// HeaderText returns text as the value of a header.
+var HeaderText = headerText
