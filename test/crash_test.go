@@ -31,7 +31,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/local"
@@ -411,7 +411,7 @@ func (u *uploading) check(reports map[string][]byte, heard map[uint64]events.Cha
 // read, by one that is settled; and nothing is in the dead letters.
 func (u *uploading) leftovers(db *sqlite.DB, uploads map[string]upload, current map[string]bool) {
 	u.t.Helper()
-	streams, err := jetstream.Start(u.t.Context(), jetstream.Config{Dir: filepath.Join(u.dir, "streams")})
+	streams, err := broker.Start(u.t.Context(), broker.Config{Dir: filepath.Join(u.dir, "streams")})
 	if err != nil {
 		u.t.Fatal(err)
 	}
@@ -423,8 +423,8 @@ func (u *uploading) leftovers(db *sqlite.DB, uploads map[string]upload, current 
 	defer work.Wait()
 	defer end()
 	applier := &ingest.Applier{Table: onlyRepeated{u.t, db}, Log: slog.New(slog.DiscardHandler)}
-	for stream, done := range map[jetstream.Stream]func(context.Context, queue.Delivery) error{
-		jetstream.Uploads: func(ctx context.Context, d queue.Delivery) error {
+	for stream, done := range map[broker.Stream]func(context.Context, queue.Delivery) error{
+		broker.Uploads: func(ctx context.Context, d queue.Delivery) error {
 			var o events.Object
 			if err := json.Unmarshal(d.Body, &o); err != nil {
 				return err
@@ -438,7 +438,7 @@ func (u *uploading) leftovers(db *sqlite.DB, uploads map[string]upload, current 
 			}
 			return err
 		},
-		jetstream.Updates: func(ctx context.Context, d queue.Delivery) error {
+		broker.Updates: func(ctx context.Context, d queue.Delivery) error {
 			return errors.Join(applier.Apply(ctx, [][]byte{d.Body})...)
 		},
 	} {
@@ -459,7 +459,7 @@ func (u *uploading) leftovers(db *sqlite.DB, uploads map[string]upload, current 
 		if err != nil {
 			u.t.Fatal(err)
 		}
-		return gocmp.Equal(depths, map[jetstream.Stream]queue.Depth{jetstream.Uploads: {}, jetstream.Updates: {}})
+		return gocmp.Equal(depths, map[broker.Stream]queue.Depth{broker.Uploads: {}, broker.Updates: {}})
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
@@ -127,7 +127,7 @@ func (s *Server) deadLetters(ctx context.Context) ([]DeadQueue, error) {
 	}
 	consumers := s.consumers()
 	queues := make([]DeadQueue, len(consumers))
-	places := map[jetstream.Stream]*DeadQueue{}
+	places := map[broker.Stream]*DeadQueue{}
 	left := 0 // to be shown
 	for i, c := range consumers {
 		queues[i] = DeadQueue{Queue: c.dead, Alias: c.alias(), Waiting: int64(depths[c.stream].Dead), Letters: []DeadLetter{}}
@@ -158,7 +158,7 @@ func subject(d queue.DeadLetter) string {
 			return fmt.Sprintf("%s from byte %d on", span.Object.Key, span.Offset)
 		}
 	}
-	if d.Queue == jetstream.Uploads {
+	if d.Queue == broker.Uploads {
 		var o events.Object
 		if json.Unmarshal(d.Body, &o) == nil && o.Key != "" {
 			return o.Key
@@ -175,7 +175,7 @@ func subject(d queue.DeadLetter) string {
 
 func (s *Server) redrive(ctx context.Context, queue string) (Redriven, error) {
 	r := Redriven{Queue: queue, Failures: []string{}}
-	var stream jetstream.Stream
+	var stream broker.Stream
 	for _, c := range s.consumers() {
 		if queue == c.dead || queue != "" && queue == c.alias() {
 			stream = c.stream

@@ -22,8 +22,8 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/s3store"
@@ -195,7 +195,7 @@ func (b *bucket) run(t *testing.T, f *faults, plan string) ending {
 		t.Fatal(err)
 	}
 	defer h.db.Close()
-	if h.queues, err = startStreams(t.Context(), jetstream.Config{Dir: filepath.Join(dir, "streams"), Logger: quiet}); err != nil {
+	if h.queues, err = startStreams(t.Context(), broker.Config{Dir: filepath.Join(dir, "streams"), Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
 	defer h.queues.Stop()
@@ -231,8 +231,8 @@ func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
 	announcer := &ingest.Announcer{Changes: faultyTopic{h.faults, publishOut, h.queues.changes, h.hear}, Log: log}
 	config := queue.Config{MaxTries: tries, Backoff: func(int) time.Duration { return time.Millisecond }}
 	uploads, updates := config, config
-	uploads.Stream, uploads.MaxMessages, uploads.Concurrency = jetstream.Uploads, 1, 6 // all: those that fail for good take their time
-	updates.Stream, updates.MaxMessages, updates.Concurrency = jetstream.Updates, 3, applyGroups
+	uploads.Stream, uploads.MaxMessages, uploads.Concurrency = broker.Uploads, 1, 6 // all: those that fail for good take their time
+	updates.Stream, updates.MaxMessages, updates.Concurrency = broker.Updates, 3, applyGroups
 	return []func() error{
 		func() error { return h.queues.Consume(ctx, uploads, readEach(reading, 0)) }, // one batch at a time
 		func() error { return h.queues.Consume(ctx, updates, applyTogether(applier)) },
@@ -286,9 +286,9 @@ func (h *house) mend(plan string) {
 		return
 	}
 	h.await("the queues to be empty", h.idle)
-	queue, want := jetstream.Uploads, tries
+	queue, want := broker.Uploads, tries
 	if h.port == applyBatches {
-		queue = jetstream.Updates
+		queue = broker.Updates
 	}
 	if strings.HasPrefix(plan, "refuses") {
 		want = 1
@@ -326,7 +326,7 @@ func (h *house) redrive(dead []queue.DeadLetter) {
 
 // idle tells whether every message is done or dead. UPLOADS comes first: what is done there is in UPDATES already.
 func (h *house) idle() bool {
-	for _, q := range []jetstream.Stream{jetstream.Uploads, jetstream.Updates} {
+	for _, q := range []broker.Stream{broker.Uploads, broker.Updates} {
 		depths, err := h.queues.Depths(h.t.Context())
 		if err != nil {
 			h.t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/local"
 	"github.com/flavorless/flavorless/internal/s3store"
 )
@@ -27,13 +27,13 @@ func FuzzDelivery(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, subject := range []string{jetstream.UploadSubject, events.ContinuationType, "nonsense"} {
+	for _, subject := range []string{broker.UploadSubject, events.ContinuationType, "nonsense"} {
 		f.Add(subject, whole)
 		f.Add(subject, span.Body)
 	}
-	f.Add(jetstream.UploadSubject, []byte(`{"bucket":"b","key":"k","sequencer":"x","time":"2026-11-23T08:19:00Z"}`))
-	f.Add(jetstream.UploadSubject, []byte(`{"time":"0000-01-01T00:00:00Z","sequencer":"1"}`))
-	f.Add(jetstream.UploadSubject, []byte(`null`))
+	f.Add(broker.UploadSubject, []byte(`{"bucket":"b","key":"k","sequencer":"x","time":"2026-11-23T08:19:00Z"}`))
+	f.Add(broker.UploadSubject, []byte(`{"time":"0000-01-01T00:00:00Z","sequencer":"1"}`))
+	f.Add(broker.UploadSubject, []byte(`null`))
 	f.Fuzz(func(t *testing.T, subject string, body []byte) {
 		book := &begun{}
 		err := local.Read(context.Background(), ingest.Config{Ledger: book, Reports: noReports{}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)}, subject, body)

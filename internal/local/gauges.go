@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // gaugesTimeout bounds how long a part may take to be read; what it says is missing then.
@@ -75,16 +75,16 @@ func (g *gauges) failures(part string, again bool) float64 {
 
 // consumer is a stage that works on a queue.
 type consumer struct {
-	stream jetstream.Stream
+	stream broker.Stream
 	stage  string // for all to see
 	queue  string // for logs and metrics
 	dead   string // the name of its dead letters
 }
 
 func (s *Server) consumers() []consumer {
-	all := []consumer{{jetstream.Uploads, "ingest", "ingest", "ingest-dead"}, {jetstream.Updates, "apply", "apply", "apply-dead"}}
+	all := []consumer{{broker.Uploads, "ingest", "ingest", "ingest-dead"}, {broker.Updates, "apply", "apply", "apply-dead"}}
 	for i, e := range s.webhooks {
-		all = append(all, consumer{jetstream.Webhook(e.Name()), webhookStage(i), webhookQueue(e), "webhook-" + e.Label() + "-dead"})
+		all = append(all, consumer{broker.Webhook(e.Name()), webhookStage(i), webhookQueue(e), "webhook-" + e.Label() + "-dead"})
 	}
 	return all
 }

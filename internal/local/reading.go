@@ -8,7 +8,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
@@ -32,7 +32,7 @@ func read(ctx context.Context, c ingest.Config, stretch time.Duration, d queue.D
 	c.Pause = pauseAfter(stretch, c.Clock, d.Subject == events.ContinuationType)
 	in := ingest.New(c)
 	switch d.Subject {
-	case jetstream.UploadSubject:
+	case broker.UploadSubject:
 		var o events.Object
 		if err := json.Unmarshal(d.Body, &o); err != nil {
 			return fmt.Errorf("%w: decoding an object event: %w", events.ErrPermanent, err)

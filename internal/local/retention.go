@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 // Retention says how long what has been done with is kept. Zero values get the defaults named here.
@@ -206,7 +206,7 @@ func (s *Server) quiet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, queue := range []jetstream.Stream{jetstream.Uploads, jetstream.Updates} {
+	for _, queue := range []broker.Stream{broker.Uploads, broker.Updates} {
 		if d := depths[queue]; d.Pending+d.InFlight+d.Dead > 0 {
 			return fmt.Errorf("%w: there are messages in %s or its dead letters", errNotNow, queue)
 		}

@@ -20,8 +20,8 @@ import (
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/compress"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/jwks"
@@ -117,9 +117,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.streams, err = startStreams(ctx, jetstream.Config{
+	if s.streams, err = startStreams(ctx, broker.Config{
 		Dir: s.folder.path("streams"), Addr: cfg.NATS, Webhooks: webhooks, Logger: cfg.Log,
-		Subscriber: jetstream.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
+		Subscriber: broker.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
 		ChangesAge: cfg.Retention.Changes, ChangesBytes: cfg.Retention.ChangesBytes, Room: s.roomToWork,
 		MaxConnections: cfg.Limits.subscribers,
 	}); err != nil {

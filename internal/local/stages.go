@@ -9,7 +9,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 	"github.com/flavorless/flavorless/internal/metrics"
@@ -40,7 +40,7 @@ func handOver(ctx context.Context, uploads *topic.Topic, o events.Object) error 
 		return err
 	}
 	id := o.UploadID()
-	message := events.Message{ID: id, Subject: jetstream.UploadSubject, Attributes: map[string]string{"upload": id}, Body: body}
+	message := events.Message{ID: id, Subject: broker.UploadSubject, Attributes: map[string]string{"upload": id}, Body: body}
 	return errors.Join(uploads.Publish(ctx, []events.Message{message})...)
 }
 
@@ -61,13 +61,13 @@ func (s *Server) startStages(ctx context.Context) {
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
 	s.stage("ingest", func() error {
 		c := queue.Config{
-			Stream: jetstream.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Pause: pause, Observe: s.observe("ingest", "ingest"),
+			Stream: broker.Uploads, MaxMessages: 1, Concurrency: ingestFiles, Pause: pause, Observe: s.observe("ingest", "ingest"),
 		}
 		return s.streams.Consume(ctx, c, s.while(s.roomToRead, readEach(reading, s.cfg.ReadFor)))
 	})
 	s.stage("apply", func() error {
 		c := queue.Config{
-			Stream: jetstream.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
+			Stream: broker.Updates, MaxMessages: applyMessages, MaxBytes: applyBytes, Concurrency: applyGroups,
 			Pause: pause, Observe: s.observe("apply", "apply"),
 		}
 		return s.streams.Consume(ctx, c, s.while(s.roomToWork, applyTogether(applier)))

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/webhook"
 )
@@ -61,7 +61,7 @@ func (s *Server) startWebhooks(ctx context.Context) {
 		})
 		s.stage(stage, func() error {
 			return s.streams.Consume(ctx, queue.Config{
-				Stream: jetstream.Webhook(e.Name()), MaxMessages: 1, Concurrency: webhookDeliveries, MaxTries: s.cfg.WebhookTries,
+				Stream: broker.Webhook(e.Name()), MaxMessages: 1, Concurrency: webhookDeliveries, MaxTries: s.cfg.WebhookTries,
 				Backoff: func(try int) time.Duration { return min(webhookBackoff<<min(try-1, 20), webhookMaxBackoff) },
 				Observe: s.observe(stage, webhookQueue(e)),
 			}, func(ctx context.Context, group []queue.Delivery) []error {

@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
@@ -25,20 +25,20 @@ const Timeout = 3 * time.Minute
 
 // Server is a broker with everything that builds on it.
 type Server struct {
-	*jetstream.Server
+	*broker.Server
 	*topic.Log
 	*queue.Queues
 	*queue.DeadQueue
 
-	topics map[jetstream.Stream]*topic.Topic
+	topics map[broker.Stream]*topic.Topic
 }
 
 // Start starts a broker on a free port, and stops it when the test ends. The functions may alter its configuration.
-func Start(t testing.TB, dir string, change ...func(*jetstream.Config)) *Server {
+func Start(t testing.TB, dir string, change ...func(*broker.Config)) *Server {
 	t.Helper()
-	c := jetstream.Config{
+	c := broker.Config{
 		Dir: dir, Addr: "127.0.0.1:0", Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Subscriber: jetstream.Credential{User: "subscriber", Password: "secret"},
+		Subscriber: broker.Credential{User: "subscriber", Password: "secret"},
 	}
 	for _, f := range change {
 		f(&c)
@@ -46,19 +46,19 @@ func Start(t testing.TB, dir string, change ...func(*jetstream.Config)) *Server 
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	b, err := jetstream.Start(t.Context(), c)
+	b, err := broker.Start(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Stop)
 	dead := queue.NewDeadQueue(b, c.Logger)
 	s := &Server{
-		Server: b, Queues: queue.New(b, dead, c.Logger), DeadQueue: dead, topics: map[jetstream.Stream]*topic.Topic{},
+		Server: b, Queues: queue.New(b, dead, c.Logger), DeadQueue: dead, topics: map[broker.Stream]*topic.Topic{},
 	}
 	if s.Log, err = topic.OpenLog(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	s.topics[jetstream.Changes] = s.Log.Topic
+	s.topics[broker.Changes] = s.Log.Topic
 	for _, stream := range b.Queues() {
 		if s.topics[stream], err = topic.New(b, stream); err != nil {
 			t.Fatal(err)
@@ -68,10 +68,10 @@ func Start(t testing.TB, dir string, change ...func(*jetstream.Config)) *Server 
 }
 
 // Topic returns the topic that publishes to a stream.
-func (s *Server) Topic(stream jetstream.Stream) *topic.Topic { return s.topics[stream] }
+func (s *Server) Topic(stream broker.Stream) *topic.Topic { return s.topics[stream] }
 
 // Publish publishes the messages and fails the test if that fails.
-func (s *Server) Publish(t testing.TB, stream jetstream.Stream, msgs ...events.Message) {
+func (s *Server) Publish(t testing.TB, stream broker.Stream, msgs ...events.Message) {
 	t.Helper()
 	if err := errors.Join(s.topics[stream].Publish(t.Context(), msgs)...); err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func (s *Server) Publish(t testing.TB, stream jetstream.Stream, msgs ...events.M
 func (s *Server) Announce(t testing.TB, people ...string) {
 	t.Helper()
 	for _, person := range people {
-		s.Publish(t, jetstream.Changes, Change(t, person))
+		s.Publish(t, broker.Changes, Change(t, person))
 	}
 }
 
@@ -169,7 +169,7 @@ func (s *Server) ConsumeUntil(t testing.TB, c queue.Config, handle func(group []
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
 	defer cancel()
-	c.Stream = cmp.Or(c.Stream, jetstream.Updates)
+	c.Stream = cmp.Or(c.Stream, broker.Updates)
 	err := s.Consume(ctx, c, func(_ context.Context, group []queue.Delivery) []error {
 		errs, enough := handle(group)
 		if enough {

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
@@ -16,7 +16,7 @@ func BenchmarkConsume(b *testing.B) {
 			s := brokertest.Start(b, b.TempDir(), quiet)
 			m := events.Message{ID: "x", Subject: events.UpdatesType, Body: make([]byte, size)}
 			for range b.N {
-				s.Publish(b, jetstream.Updates, m)
+				s.Publish(b, broker.Updates, m)
 			}
 			b.SetBytes(int64(size))
 			b.ResetTimer()
@@ -30,4 +30,4 @@ func BenchmarkConsume(b *testing.B) {
 	}
 }
 
-func quiet(c *jetstream.Config) { c.Logger = nil }
+func quiet(c *broker.Config) { c.Logger = nil }

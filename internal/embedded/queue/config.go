@@ -5,12 +5,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // Config describes how a queue is consumed. Zero values get the defaults named here.
 type Config struct {
-	Stream      jetstream.Stream            // Uploads, Updates, or the queue of a webhook
+	Stream      broker.Stream               // Uploads, Updates, or the queue of a webhook
 	MaxTries    int                         // deliveries after which a message becomes a dead letter; 5
 	Backoff     func(try int) time.Duration // wait after a failed try, counted from 1; 1 s, 2 s, 4 s … at most 1 minute
 	MaxMessages int                         // of a group; 10

@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 //   - poison: handles messages, prints the id and the tries of each before, and kills itself if the id is not "fine".
 func child(dir, task string) error {
 	ctx := context.Background()
-	b, err := jetstream.Start(ctx, jetstream.Config{Dir: dir})
+	b, err := broker.Start(ctx, broker.Config{Dir: dir})
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func child(dir, task string) error {
 	switch task {
 	case "work":
 		var n atomic.Int32
-		c := queue.Config{Stream: jetstream.Updates, Concurrency: 3, MaxTries: 10}
+		c := queue.Config{Stream: broker.Updates, Concurrency: 3, MaxTries: 10}
 		return queues.Consume(ctx, c, func(_ context.Context, group []queue.Delivery) []error {
 			for _, d := range group {
 				if n.Add(1) > 500 {
@@ -62,7 +62,7 @@ func child(dir, task string) error {
 			return nil
 		})
 	case "poison":
-		c := queue.Config{Stream: jetstream.Updates, MaxTries: 3}
+		c := queue.Config{Stream: broker.Updates, MaxTries: 3}
 		return queues.Consume(ctx, c, func(_ context.Context, group []queue.Delivery) []error {
 			for _, d := range group {
 				fmt.Println("handling", d.ID, d.Tries)
@@ -73,7 +73,7 @@ func child(dir, task string) error {
 			return nil
 		})
 	}
-	updates, err := topic.New(b, jetstream.Updates)
+	updates, err := topic.New(b, broker.Updates)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func TestKilledConsumerMissesNothing(t *testing.T) {
 		msgs = append(msgs, brokertest.Update(fmt.Sprint(i)))
 		missing[msgs[i].ID] = true
 	}
-	s.Publish(t, jetstream.Updates, msgs...)
+	s.Publish(t, broker.Updates, msgs...)
 	s.Stop()
 	for range 4 {
 		runChild(t, dir, "work", func(words []string, _ func()) { delete(missing, words[1]) })
@@ -152,7 +152,7 @@ func TestKilledConsumerMissesNothing(t *testing.T) {
 	s = brokertest.Start(t, dir)
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
-	err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates}, func(_ context.Context, group []queue.Delivery) []error {
+	err := s.Consume(ctx, queue.Config{Stream: broker.Updates}, func(_ context.Context, group []queue.Delivery) []error {
 		for _, d := range group {
 			delete(missing, d.ID)
 		}
@@ -170,7 +170,7 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
-	s.Publish(t, jetstream.Updates, brokertest.Update("fine"), brokertest.Update("poison"))
+	s.Publish(t, broker.Updates, brokertest.Update("fine"), brokertest.Update("poison"))
 	s.Stop()
 	var tries []string
 	for range 3 {
@@ -188,7 +188,7 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Consume(ctx, queue.Config{Stream: jetstream.Updates, MaxTries: 3}, func(_ context.Context, group []queue.Delivery) []error {
+		done <- s.Consume(ctx, queue.Config{Stream: broker.Updates, MaxTries: 3}, func(_ context.Context, group []queue.Delivery) []error {
 			for _, d := range group {
 				if d.ID != "fine" {
 					t.Errorf("%s was handed over at try %d", d.ID, d.Tries)
@@ -214,7 +214,7 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 	dir := t.TempDir()
 	messages := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
 	s := brokertest.Start(t, dir)
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
+	s.Publish(t, broker.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
 	s.Stop()
 	before := t.TempDir()
 	if err := os.CopyFS(before, os.DirFS(messages)); err != nil {
@@ -231,7 +231,7 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 	}
 	empty := func() bool {
 		depths, err := s.Depths(t.Context())
-		return err == nil && depths[jetstream.Updates] == queue.Depth{}
+		return err == nil && depths[broker.Updates] == queue.Depth{}
 	}
 	s = brokertest.Start(t, dir)
 	first := handled(s)
@@ -244,7 +244,7 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = brokertest.Start(t, dir)
-	if depths, err := s.Depths(t.Context()); err != nil || depths[jetstream.Updates].Pending != 3 {
+	if depths, err := s.Depths(t.Context()); err != nil || depths[broker.Updates].Pending != 3 {
 		t.Fatalf("the messages are not there again: %v, %v", depths, err)
 	}
 	if diff := cmp.Diff(first, handled(s)); diff != "" {

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // Headers of a dead letter, beside those of the message.
@@ -33,7 +33,7 @@ const maxReason = 2048
 // DeadLetter is a message that still failed after all retries, or failed permanently.
 type DeadLetter struct {
 	Number uint64 // identifies it for Redrive
-	Queue  jetstream.Stream
+	Queue  broker.Stream
 	Reason string    // error of the last try
 	First  time.Time // when the message was published
 	Last   time.Time // when it became a dead letter
@@ -42,22 +42,22 @@ type DeadLetter struct {
 
 // DeadQueue is the dead-letter queue of all work queues, the stream DEAD.
 type DeadQueue struct {
-	broker *jetstream.Server
+	broker *broker.Server
 	log    *slog.Logger
 }
 
 // NewDeadQueue returns the dead-letter queue of b.
-func NewDeadQueue(b *jetstream.Server, log *slog.Logger) *DeadQueue {
+func NewDeadQueue(b *broker.Server, log *slog.Logger) *DeadQueue {
 	return &DeadQueue{broker: b, log: log}
 }
 
-func (d *DeadQueue) stream(ctx context.Context) (natsjs.Stream, error) {
-	return d.broker.JetStream().Stream(ctx, string(jetstream.Dead))
+func (d *DeadQueue) stream(ctx context.Context) (jetstream.Stream, error) {
+	return d.broker.JetStream().Stream(ctx, string(broker.Dead))
 }
 
 // add stores a message as a dead letter.
-func (d *DeadQueue) add(ctx context.Context, queue jetstream.Stream, m *message, reason error) error {
-	header := jetstream.PublishedHeader(m.header)
+func (d *DeadQueue) add(ctx context.Context, queue broker.Stream, m *message, reason error) error {
+	header := broker.PublishedHeader(m.header)
 	header.Set(headerQueue, string(queue))
 	header.Set(headerSubject, m.Subject)
 	header.Set(headerError, headerText(reason.Error()))
@@ -76,9 +76,9 @@ func headerText(s string) string {
 // count returns the number of dead letters by subject.
 func (d *DeadQueue) count(ctx context.Context) (map[string]uint64, error) {
 	stream, err := d.stream(ctx)
-	var info *natsjs.StreamInfo
+	var info *jetstream.StreamInfo
 	if err == nil {
-		info, err = stream.Info(ctx, natsjs.WithSubjectFilter(">"))
+		info, err = stream.Info(ctx, jetstream.WithSubjectFilter(">"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("counting dead letters: %w", err)
@@ -108,9 +108,9 @@ func (d *DeadQueue) DeadLetters(ctx context.Context) iter.Seq2[DeadLetter, error
 
 // parseDeadLetter returns the dead letter that a message holds. Headers that are missing or invalid, because add did not write
 // them, give zero values.
-func parseDeadLetter(m *natsjs.RawStreamMsg) DeadLetter {
-	d := DeadLetter{Number: m.Sequence, Queue: jetstream.Stream(m.Header.Get(headerQueue)), Reason: m.Header.Get(headerError)}
-	d.ID, d.Attributes = jetstream.Decode(m.Header)
+func parseDeadLetter(m *jetstream.RawStreamMsg) DeadLetter {
+	d := DeadLetter{Number: m.Sequence, Queue: broker.Stream(m.Header.Get(headerQueue)), Reason: m.Header.Get(headerError)}
+	d.ID, d.Attributes = broker.Decode(m.Header)
 	d.Subject, d.Body = m.Header.Get(headerSubject), m.Data
 	d.Tries, _ = strconv.Atoi(m.Header.Get(headerTries))
 	d.First, _ = time.Parse(time.RFC3339, m.Header.Get(headerFirst))
@@ -133,7 +133,7 @@ func (d *DeadQueue) redrive(ctx context.Context, number uint64) error {
 		return err
 	}
 	m, err := stream.GetMsg(ctx, number)
-	if errors.Is(err, natsjs.ErrMsgNotFound) {
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return events.ErrNotFound
 	}
 	if err != nil {

@@ -14,16 +14,16 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // deadLetter publishes the messages to an empty queue, and makes dead letters of them.
 func deadLetter(t *testing.T, s *brokertest.Server, c queue.Config, reason error, msgs ...events.Message) {
 	t.Helper()
-	s.Publish(t, jetstream.Updates, msgs...)
-	c.Stream, c.Backoff = jetstream.Updates, brokertest.NoBackoff
+	s.Publish(t, broker.Updates, msgs...)
+	c.Stream, c.Backoff = broker.Updates, brokertest.NoBackoff
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var consuming sync.WaitGroup
@@ -50,7 +50,7 @@ func TestDeadLetterTellsWhatHappened(t *testing.T) {
 
 	got := s.AllDeadLetters(t)
 	want := []queue.DeadLetter{{
-		Number: 1, Queue: jetstream.Updates,
+		Number: 1, Queue: broker.Updates,
 		Delivery: queue.Delivery{ID: m.ID, Subject: m.Subject, Attributes: m.Attributes, Body: m.Body, Tries: 3},
 	}}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(queue.DeadLetter{}, "Reason", "First", "Last")); diff != "" {
@@ -66,7 +66,7 @@ func TestDeadLetterTellsWhatHappened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[jetstream.Stream]queue.Depth{jetstream.Uploads: {}, jetstream.Updates: {Dead: 1}}, depths); diff != "" {
+	if diff := cmp.Diff(map[broker.Stream]queue.Depth{broker.Uploads: {}, broker.Updates: {Dead: 1}}, depths); diff != "" {
 		t.Errorf("depths (-want +got):\n%s", diff)
 	}
 }
@@ -76,7 +76,7 @@ func TestLargestMessageCanDie(t *testing.T) {
 	s := brokertest.Start(t, t.TempDir())
 	m := brokertest.Update("large")
 	m.Attributes = nil
-	m.Body = make([]byte, jetstream.MaxMessage-len(m.ID)-len(m.Subject))
+	m.Body = make([]byte, broker.MaxMessage-len(m.ID)-len(m.Subject))
 	deadLetter(t, s, queue.Config{}, fmt.Errorf("%s: %w", strings.Repeat("x", 10_000), events.ErrPermanent), m)
 	if got := s.AllDeadLetters(t); len(got) != 1 || len(got[0].Body) != len(m.Body) {
 		t.Errorf("got %d dead letters", len(got))

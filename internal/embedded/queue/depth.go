@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // Depth is the number of messages of a queue by state.
@@ -21,12 +21,12 @@ type Depth struct {
 }
 
 // Depths returns the depth of every queue.
-func (q *Queues) Depths(ctx context.Context) (map[jetstream.Stream]Depth, error) {
+func (q *Queues) Depths(ctx context.Context) (map[broker.Stream]Depth, error) {
 	dead, err := q.dead.count(ctx)
 	if err != nil {
 		return nil, err
 	}
-	depths := map[jetstream.Stream]Depth{}
+	depths := map[broker.Stream]Depth{}
 	for _, name := range q.broker.Queues() {
 		d := Depth{Dead: dead[name.DeadSubject()]}
 		stream, err := q.broker.JetStream().Stream(ctx, string(name))
@@ -37,11 +37,11 @@ func (q *Queues) Depths(ctx context.Context) (map[jetstream.Stream]Depth, error)
 		if state.Msgs > 0 {
 			d.Oldest = state.FirstTime
 		}
-		consumer, err := stream.Consumer(ctx, jetstream.QueueConsumer)
+		consumer, err := stream.Consumer(ctx, broker.QueueConsumer)
 		switch {
 		case err == nil:
 			d.InFlight = uint64(max(consumer.CachedInfo().NumAckPending, 0))
-		case !errors.Is(err, natsjs.ErrConsumerNotFound): // not found: the queue has not been consumed yet
+		case !errors.Is(err, jetstream.ErrConsumerNotFound): // not found: the queue has not been consumed yet
 			return nil, fmt.Errorf("reading the depth of %s: %w", name, err)
 		}
 		d.Pending = state.Msgs - min(state.Msgs, d.InFlight) // the two are not read at the same moment

@@ -1,7 +1,7 @@
 package queue
 
 import (
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // ReadInflight returns what a file of the messages in flight holds: where to acknowledge them, by sequence number.
@@ -17,7 +17,7 @@ func ReadInflight(content []byte) map[uint64]string {
 
 // SaveInflight reads content, stores it again, and returns the name of the file.
 func SaveInflight(dir string, content []byte) (file string, err error) {
-	f := &inflight{dir: dir, queue: jetstream.Updates, left: map[uint64]record{}}
+	f := &inflight{dir: dir, queue: broker.Updates, left: map[uint64]record{}}
 	f.read(content)
 	return f.leftFile(), f.save()
 }

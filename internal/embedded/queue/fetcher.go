@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // fetcher fetches messages of one consumer, a group at a time. It never requests more than it returns at once: every delivery
@@ -26,7 +26,7 @@ type fetcher struct {
 	next   int    // number of the next request
 }
 
-func newFetcher(conn *nats.Conn, stream jetstream.Stream, consumer string) (*fetcher, error) {
+func newFetcher(conn *nats.Conn, stream broker.Stream, consumer string) (*fetcher, error) {
 	f := &fetcher{
 		conn: conn, prefix: conn.NewInbox() + ".",
 		api: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer),

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
@@ -33,7 +33,7 @@ func (q *Queues) Forward(ctx context.Context, webhook string, observe func(error
 
 // forwarder copies changes to the queue of one webhook.
 type forwarder struct {
-	broker  *jetstream.Server
+	broker  *broker.Server
 	webhook string
 	log     *slog.Logger
 	observe func(error)
@@ -43,10 +43,10 @@ type forwarder struct {
 }
 
 func (f *forwarder) open() (err error) {
-	if f.copies, err = topic.New(f.broker, jetstream.Webhook(f.webhook)); err != nil {
+	if f.copies, err = topic.New(f.broker, broker.Webhook(f.webhook)); err != nil {
 		return err
 	}
-	f.changes, err = newFetcher(f.broker.Conn(), jetstream.Changes, jetstream.ForwardConsumer(f.webhook))
+	f.changes, err = newFetcher(f.broker.Conn(), broker.Changes, broker.ForwardConsumer(f.webhook))
 	return err
 }
 
@@ -54,7 +54,7 @@ func (f *forwarder) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		var group []*nats.Msg
 		f.persist(ctx, func() (err error) {
-			group, err = f.changes.group(ctx, jetstream.ForwardMessages, forwardBytes)
+			group, err = f.changes.group(ctx, broker.ForwardMessages, forwardBytes)
 			return err
 		})
 		if len(group) == 0 {
@@ -63,7 +63,7 @@ func (f *forwarder) run(ctx context.Context) {
 		copies := f.copy(ctx, group)
 		f.persist(ctx, func() error { return errors.Join(f.copies.Publish(ctx, copies)...) })
 		f.persist(ctx, func() error {
-			ctx, cancel := context.WithTimeout(ctx, jetstream.ForwardAckWait)
+			ctx, cancel := context.WithTimeout(ctx, broker.ForwardAckWait)
 			defer cancel()
 			_, err := f.broker.Conn().RequestWithContext(ctx, group[len(group)-1].Reply, []byte("+ACK"))
 			return err
@@ -96,9 +96,9 @@ func (f *forwarder) copy(ctx context.Context, group []*nats.Msg) []events.Messag
 	copies := make([]events.Message, 0, len(group))
 	for _, m := range group {
 		c := events.Message{Subject: m.Subject, Body: m.Data}
-		c.ID, c.Attributes = jetstream.Decode(m.Header)
+		c.ID, c.Attributes = broker.Decode(m.Header)
 		_, err := events.DecodeChange(m.Data)
-		if err == nil && !jetstream.IsChange(c) {
+		if err == nil && !broker.IsChange(c) {
 			err = errors.New("its subject does not match its attributes, or it has no id")
 		}
 		if err != nil {
@@ -106,7 +106,7 @@ func (f *forwarder) copy(ctx context.Context, group []*nats.Msg) []events.Messag
 				"webhook", f.webhook, "subject", m.Subject, "error", err)
 			continue
 		}
-		c.Subject = jetstream.Webhook(f.webhook).WebhookSubject()
+		c.Subject = broker.Webhook(f.webhook).WebhookSubject()
 		copies = append(copies, c)
 	}
 	return copies

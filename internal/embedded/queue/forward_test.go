@@ -5,23 +5,23 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // TestAWebhookBeginsWithTheStart: what is announced before Forward comes to it is forwarded, too.
 func TestAWebhookBeginsWithTheStart(t *testing.T) {
 	t.Parallel()
-	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.Webhooks = []string{"x"} })
 	first := brokertest.Change(t, "andy")
-	s.Publish(t, jetstream.Changes, first)
+	s.Publish(t, broker.Changes, first)
 	ctx, stop := context.WithCancel(t.Context())
 	var forwarding sync.WaitGroup
 	forwarding.Go(func() { s.Forward(ctx, "x", func(error) {}) })
 	defer forwarding.Wait()
 	defer stop()
-	s.ConsumeUntil(t, queue.Config{Stream: jetstream.Webhook("x")}, func(group []queue.Delivery) ([]error, bool) {
+	s.ConsumeUntil(t, queue.Config{Stream: broker.Webhook("x")}, func(group []queue.Delivery) ([]error, bool) {
 		if group[0].ID != first.ID {
 			t.Errorf("forwarded was %q", group[0].ID)
 		}

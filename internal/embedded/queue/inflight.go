@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // inflight records on disk which messages of a queue are in flight, so that after a crash the next process knows. The server
@@ -21,7 +21,7 @@ import (
 // failure.
 type inflight struct {
 	dir   string
-	queue jetstream.Stream
+	queue broker.Stream
 	files []*os.File // by worker
 
 	mu   sync.Mutex
@@ -34,7 +34,7 @@ type record struct {
 	reply string // subject of the acknowledgement
 }
 
-func openInflight(dir string, queue jetstream.Stream, workers int) (*inflight, error) {
+func openInflight(dir string, queue broker.Stream, workers int) (*inflight, error) {
 	f := &inflight{dir: filepath.Join(dir, "hand"), queue: queue, left: map[uint64]record{}}
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return nil, err

@@ -14,20 +14,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // TestObserve: each delivery is told of once, by what became of it, and the log names the upload that it was of.
 func TestObserve(t *testing.T) {
 	var log bytes.Buffer
-	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
+	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
 	before := time.Now()
 	for _, id := range []string{"good", "once", "never", "poison", "stuck"} {
 		m := brokertest.Update(id)
 		m.Attributes["upload"] = "upload of " + id
-		s.Publish(t, jetstream.Updates, m)
+		s.Publish(t, broker.Updates, m)
 	}
 	if d := depth(t, s); d.Pending != 5 || d.Oldest.Before(before.Add(-time.Second)) || d.Oldest.After(time.Now()) {
 		t.Errorf("before: %+v", d)
@@ -36,7 +36,7 @@ func TestObserve(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	err := s.Consume(ctx, queue.Config{
-		Stream: jetstream.Updates, MaxTries: 2, MaxMessages: 1, Backoff: brokertest.NoBackoff, Pause: time.Millisecond,
+		Stream: broker.Updates, MaxTries: 2, MaxMessages: 1, Backoff: brokertest.NoBackoff, Pause: time.Millisecond,
 		Observe: func(o queue.Outcome) {
 			seen[o]++
 			if o == queue.Done || o == queue.DeadLettered {
@@ -94,5 +94,5 @@ func depth(t *testing.T, s *brokertest.Server) queue.Depth {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return depths[jetstream.Updates]
+	return depths[broker.Updates]
 }

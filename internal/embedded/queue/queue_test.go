@@ -13,15 +13,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 func TestFailedMessageWaitsForItsBackoff(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Updates, brokertest.Update("fails"), brokertest.Update("a"), brokertest.Update("b"))
+	s.Publish(t, broker.Updates, brokertest.Update("fails"), brokertest.Update("a"), brokertest.Update("b"))
 	const unit = 100 * time.Millisecond
 	var at []time.Time
 	var tries []int
@@ -76,7 +76,7 @@ func TestGroupIsWhatIsReadyUpToTheLimits(t *testing.T) {
 			for i, body := range test.bodies {
 				msgs = append(msgs, events.Message{ID: fmt.Sprint(i), Subject: events.UpdatesType, Body: []byte(body)})
 			}
-			s.Publish(t, jetstream.Updates, msgs...)
+			s.Publish(t, broker.Updates, msgs...)
 			var got []int
 			n := 0
 			s.ConsumeUntil(t, test.config, func(group []queue.Delivery) ([]error, bool) {
@@ -96,13 +96,13 @@ func TestGroupsAreHandledConcurrently(t *testing.T) {
 	s := brokertest.Start(t, t.TempDir())
 	const concurrency = 4
 	for i := range concurrency {
-		s.Publish(t, jetstream.Updates, brokertest.Update(fmt.Sprint(i)))
+		s.Publish(t, broker.Updates, brokertest.Update(fmt.Sprint(i)))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	var inside sync.WaitGroup
 	inside.Add(concurrency)
-	err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates, MaxMessages: 1, Concurrency: concurrency},
+	err := s.Consume(ctx, queue.Config{Stream: broker.Updates, MaxMessages: 1, Concurrency: concurrency},
 		func(context.Context, []queue.Delivery) []error {
 			inside.Done()
 			inside.Wait() // ends only when all are inside
@@ -117,12 +117,12 @@ func TestGroupsAreHandledConcurrently(t *testing.T) {
 func TestHeartbeatKeepsASlowGroup(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Updates, brokertest.Update("slow"))
+	s.Publish(t, broker.Updates, brokertest.Update("slow"))
 	const ackWait = time.Second // long enough for a busy machine to beat in time
 	var deliveries atomic.Int32
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
-	err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates, AckWait: ackWait, Concurrency: 2},
+	err := s.Consume(ctx, queue.Config{Stream: broker.Updates, AckWait: ackWait, Concurrency: 2},
 		func(ctx context.Context, _ []queue.Delivery) []error {
 			if deliveries.Add(1) > 1 {
 				cancel()
@@ -157,9 +157,9 @@ func TestStopWhileHandling(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			s := brokertest.Start(t, dir)
-			s.Publish(t, jetstream.Updates, brokertest.Update("done"), brokertest.Update("interrupted"))
+			s.Publish(t, broker.Updates, brokertest.Update("done"), brokertest.Update("interrupted"))
 			ctx, cancel := context.WithCancel(t.Context())
-			err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates, MaxTries: 1, AckWait: brokertest.Timeout},
+			err := s.Consume(ctx, queue.Config{Stream: broker.Updates, MaxTries: 1, AckWait: brokertest.Timeout},
 				func(ctx context.Context, group []queue.Delivery) []error {
 					cancel()
 					<-ctx.Done()
@@ -196,7 +196,7 @@ func TestRestartContinues(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
+	s.Publish(t, broker.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
 	s.ConsumeUntil(t, queue.Config{MaxMessages: 1}, func([]queue.Delivery) ([]error, bool) { return nil, true })
 	s.Stop()
 
@@ -217,7 +217,7 @@ func TestRestartContinues(t *testing.T) {
 func TestPanicOrWrongAnswerIsAFailure(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"))
+	s.Publish(t, broker.Updates, brokertest.Update("a"), brokertest.Update("b"))
 	calls := 0
 	done := map[string]int{}
 	s.ConsumeUntil(t, queue.Config{Backoff: brokertest.NoBackoff}, func(group []queue.Delivery) ([]error, bool) {
@@ -241,17 +241,17 @@ func TestPanicOrWrongAnswerIsAFailure(t *testing.T) {
 func TestConsumeRefusals(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	for _, stream := range []jetstream.Stream{jetstream.Changes, jetstream.Dead, "X"} {
+	for _, stream := range []broker.Stream{broker.Changes, broker.Dead, "X"} {
 		if err := s.Consume(t.Context(), queue.Config{Stream: stream}, nil); err == nil {
 			t.Errorf("%s can be consumed", stream)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
-	err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates}, func(context.Context, []queue.Delivery) []error {
+	s.Publish(t, broker.Updates, brokertest.Update("a"))
+	err := s.Consume(ctx, queue.Config{Stream: broker.Updates}, func(context.Context, []queue.Delivery) []error {
 		defer cancel()
-		if err := s.Consume(ctx, queue.Config{Stream: jetstream.Updates}, nil); err == nil {
+		if err := s.Consume(ctx, queue.Config{Stream: broker.Updates}, nil); err == nil {
 			t.Error("consumed twice at a time")
 		}
 		return nil

@@ -9,24 +9,24 @@ import (
 	"sync"
 	"time"
 
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // Queues are the work queues of a broker.
 type Queues struct {
-	broker *jetstream.Server
+	broker *broker.Server
 	dead   *DeadQueue
 	log    *slog.Logger
 
 	mu        sync.Mutex
-	consuming map[jetstream.Stream]bool
+	consuming map[broker.Stream]bool
 }
 
 // New returns the work queues of b. Messages that still fail after all retries go to dead.
-func New(b *jetstream.Server, dead *DeadQueue, log *slog.Logger) *Queues {
-	return &Queues{broker: b, dead: dead, log: log, consuming: map[jetstream.Stream]bool{}}
+func New(b *broker.Server, dead *DeadQueue, log *slog.Logger) *Queues {
+	return &Queues{broker: b, dead: dead, log: log, consuming: map[broker.Stream]bool{}}
 }
 
 // flushTimeout limits how long the last acknowledgements may take to reach the server.
@@ -48,7 +48,7 @@ func (q *Queues) Consume(ctx context.Context, c Config, handle Handler) error {
 }
 
 // claim makes the caller the only consumer of a queue.
-func (q *Queues) claim(stream jetstream.Stream) (release func(), err error) {
+func (q *Queues) claim(stream broker.Stream) (release func(), err error) {
 	if !slices.Contains(q.broker.Queues(), stream) {
 		return nil, errors.New("it is not a work queue")
 	}
@@ -67,10 +67,10 @@ func (q *Queues) claim(stream jetstream.Stream) (release func(), err error) {
 
 func (q *Queues) consume(ctx context.Context, c Config, handle Handler) error {
 	log := q.log.With(slog.String("queue", string(c.Stream)))
-	consumer, err := q.broker.JetStream().CreateOrUpdateConsumer(ctx, string(c.Stream), natsjs.ConsumerConfig{
-		Durable: jetstream.QueueConsumer, AckPolicy: natsjs.AckExplicitPolicy, AckWait: c.AckWait,
+	consumer, err := q.broker.JetStream().CreateOrUpdateConsumer(ctx, string(c.Stream), jetstream.ConsumerConfig{
+		Durable: broker.QueueConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.AckWait,
 		MaxDeliver:    -1, // the workers count: the server would only stop delivering
-		MaxAckPending: jetstream.MaxOutstanding,
+		MaxAckPending: broker.MaxOutstanding,
 	})
 	if err != nil {
 		return unlessEnded(ctx, err)

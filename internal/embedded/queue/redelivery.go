@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // redeliveryInterval is how often a queue is searched for acknowledged messages.
@@ -24,16 +24,16 @@ const redeliveryInterval = time.Minute
 // as pending for ever. (Servers in a cluster search for such messages, a single server does not.) They are delivered again
 // rather than removed, because a duplicate does no harm and a lost message does.
 type redelivery struct {
-	broker   *jetstream.Server
-	queue    jetstream.Stream
-	consumer natsjs.Consumer
+	broker   *broker.Server
+	queue    broker.Stream
+	consumer jetstream.Consumer
 	log      *slog.Logger
 	floor    uint64 // everything up to this sequence number was acknowledged at the last search
 }
 
 // newRedelivery makes a first search.
 func newRedelivery(
-	ctx context.Context, b *jetstream.Server, queue jetstream.Stream, consumer natsjs.Consumer, log *slog.Logger,
+	ctx context.Context, b *broker.Server, queue broker.Stream, consumer jetstream.Consumer, log *slog.Logger,
 ) (*redelivery, error) {
 	r := &redelivery{broker: b, queue: queue, consumer: consumer, log: log}
 	if err := r.updateFloor(ctx); err != nil {
@@ -82,7 +82,7 @@ func (r *redelivery) requeue(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("searching for acknowledged messages: %w", err)
 		}
-		id, attributes := jetstream.Decode(m.Header)
+		id, attributes := broker.Decode(m.Header)
 		r.log.WarnContext(ctx, "acknowledged message was restored by a crash and will be delivered again",
 			"upload", attributes["upload"], "id", id, "sequence", m.Sequence)
 		if err := move(ctx, r.broker, stream, m, m.Subject); err != nil {
@@ -93,11 +93,11 @@ func (r *redelivery) requeue(ctx context.Context) error {
 }
 
 // stored yields the messages that a stream has up to a sequence number.
-func stored(ctx context.Context, stream natsjs.Stream, last uint64) iter.Seq2[*natsjs.RawStreamMsg, error] {
-	return func(yield func(*natsjs.RawStreamMsg, error) bool) {
+func stored(ctx context.Context, stream jetstream.Stream, last uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
 		for sequence := stream.CachedInfo().State.FirstSeq; sequence <= last; sequence++ {
-			m, err := stream.GetMsg(ctx, sequence, natsjs.WithGetMsgSubject(">")) // this message, or the next that exists
-			if errors.Is(err, natsjs.ErrMsgNotFound) {
+			m, err := stream.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(">")) // this message, or the next that exists
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return
 			}
 			if err != nil {
@@ -113,15 +113,15 @@ func stored(ctx context.Context, stream natsjs.Stream, last uint64) iter.Seq2[*n
 
 // move publishes a message of a stream on another subject, and deletes it only then: a crash in between leaves two rather than
 // none.
-func move(ctx context.Context, b *jetstream.Server, stream natsjs.Stream, m *natsjs.RawStreamMsg, subject string) error {
-	if err := b.Store(ctx, &nats.Msg{Subject: subject, Header: jetstream.PublishedHeader(m.Header), Data: m.Data}); err != nil {
+func move(ctx context.Context, b *broker.Server, stream jetstream.Stream, m *jetstream.RawStreamMsg, subject string) error {
+	if err := b.Store(ctx, &nats.Msg{Subject: subject, Header: broker.PublishedHeader(m.Header), Data: m.Data}); err != nil {
 		return err
 	}
 	err := stream.DeleteMsg(ctx, m.Sequence)
 	if err == nil {
 		return nil
 	}
-	if _, gone := stream.GetMsg(ctx, m.Sequence); errors.Is(gone, natsjs.ErrMsgNotFound) { // deleted by another caller
+	if _, gone := stream.GetMsg(ctx, m.Sequence); errors.Is(gone, jetstream.ErrMsgNotFound) { // deleted by another caller
 		return nil
 	}
 	return fmt.Errorf("it is published again, but the original can't be deleted: %w", err)

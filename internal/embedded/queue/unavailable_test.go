@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
@@ -21,8 +21,8 @@ var errFull = fmt.Errorf("the disk is full: %w", events.ErrUnavailable)
 func TestUnavailableIsNoFailedTry(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
-	s.Publish(t, jetstream.Updates, brokertest.Update("b"))
+	s.Publish(t, broker.Updates, brokertest.Update("a"))
+	s.Publish(t, broker.Updates, brokertest.Update("b"))
 	rounds, after := 0, map[string]int{}
 	s.ConsumeUntil(t, queue.Config{Pause: time.Millisecond, Backoff: brokertest.NoBackoff, MaxTries: 2, MaxMessages: 1},
 		func(group []queue.Delivery) ([]error, bool) {
@@ -48,7 +48,7 @@ func TestUnavailableIsNoFailedTry(t *testing.T) {
 func TestOnlyWhatIsUnavailableIsKept(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Updates, brokertest.Update("done"), brokertest.Update("waits"), brokertest.Update("bad"))
+	s.Publish(t, broker.Updates, brokertest.Update("done"), brokertest.Update("waits"), brokertest.Update("bad"))
 	seen := map[string]int{}
 	s.ConsumeUntil(t, queue.Config{Pause: time.Millisecond, Backoff: brokertest.NoBackoff},
 		func(group []queue.Delivery) ([]error, bool) {
@@ -75,7 +75,7 @@ func TestOnlyWhatIsUnavailableIsKept(t *testing.T) {
 func TestStoppedWhileUnavailable(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
+	s.Publish(t, broker.Updates, brokertest.Update("a"))
 	s.ConsumeUntil(t, queue.Config{Pause: time.Hour}, func([]queue.Delivery) ([]error, bool) {
 		return []error{errFull}, true
 	})
@@ -88,7 +88,7 @@ func TestStoppedWhileUnavailable(t *testing.T) {
 func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
-	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) {
+	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) {
 		c.Room = func() error {
 			if full.Load() {
 				return errFull
@@ -96,9 +96,9 @@ func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 			return nil
 		}
 	})
-	s.Publish(t, jetstream.Updates, brokertest.Update("bad"))
+	s.Publish(t, broker.Updates, brokertest.Update("bad"))
 	full.Store(true)
-	errs := s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b"), {Subject: "elsewhere", Body: []byte("x")}})
+	errs := s.Topic(broker.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b"), {Subject: "elsewhere", Body: []byte("x")}})
 	if !errors.Is(errs[0], events.ErrUnavailable) || !errors.Is(errs[1], events.ErrPermanent) {
 		t.Errorf("Publish = %v", errs)
 	}

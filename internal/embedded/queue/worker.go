@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // worker handles one group of a queue after the other.
@@ -62,7 +62,7 @@ func uploads(group []*message) slog.Attr {
 
 // run handles groups until ctx ends.
 func (w *worker) run(ctx context.Context) error {
-	f, err := newFetcher(w.conn, w.config.Stream, jetstream.QueueConsumer)
+	f, err := newFetcher(w.conn, w.config.Stream, broker.QueueConsumer)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (w *worker) decode(msgs []*nats.Msg) []*message {
 			continue
 		}
 		m := &message{seq: meta.Sequence.Stream, stored: meta.Timestamp, reply: received.Reply, header: received.Header}
-		m.ID, m.Attributes = jetstream.Decode(received.Header)
+		m.ID, m.Attributes = broker.Decode(received.Header)
 		m.Subject, m.Body = received.Subject, received.Data
 		m.Tries, m.crashed = w.inflight.tries(m.seq, int(meta.NumDelivered))
 		group = append(group, m)

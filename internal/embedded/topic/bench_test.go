@@ -6,22 +6,22 @@ import (
 	"testing"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 func BenchmarkPublish(b *testing.B) {
 	for _, bench := range []struct {
 		name    string
-		stream  jetstream.Stream
+		stream  broker.Stream
 		subject string
 		size, n int // bytes of a body, messages of a call
 	}{
-		{"changes of 600 bytes, 1000 a call", jetstream.Changes, "flavorless.change.v1.created", 600, 1000},
-		{"changes of 600 bytes, 100 a call", jetstream.Changes, "flavorless.change.v1.created", 600, 100},
-		{"batches of 60 KB, 4 a call", jetstream.Updates, events.UpdatesType, 60_000, 4},
-		{"batches of 60 KB, 16 a call", jetstream.Updates, events.UpdatesType, 60_000, 16},
-		{"uploads of 300 bytes, 1 a call", jetstream.Uploads, jetstream.UploadSubject, 300, 1},
+		{"changes of 600 bytes, 1000 a call", broker.Changes, "flavorless.change.v1.created", 600, 1000},
+		{"changes of 600 bytes, 100 a call", broker.Changes, "flavorless.change.v1.created", 600, 100},
+		{"batches of 60 KB, 4 a call", broker.Updates, events.UpdatesType, 60_000, 4},
+		{"batches of 60 KB, 16 a call", broker.Updates, events.UpdatesType, 60_000, 16},
+		{"uploads of 300 bytes, 1 a call", broker.Uploads, broker.UploadSubject, 300, 1},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			s := brokertest.Start(b, b.TempDir(), quiet)
@@ -42,4 +42,4 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-func quiet(c *jetstream.Config) { c.Logger = nil }
+func quiet(c *broker.Config) { c.Logger = nil }

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // Limits of one fetch, and of the fetches at the same time. Together they stay far below the number of unsent bytes at which
@@ -26,7 +26,7 @@ const (
 
 // follower reads CHANGES for one caller of [Log.Changes].
 type follower struct {
-	stream  natsjs.Stream
+	stream  jetstream.Stream
 	conn    *nats.Conn
 	fetches chan struct{}
 	recent  *recent
@@ -48,7 +48,7 @@ func (f *follower) seek(ctx context.Context, since time.Time) error {
 }
 
 func sequenceOf(m *nats.Msg) (uint64, error) {
-	sequence, err := strconv.ParseUint(m.Header.Get(natsjs.SequenceHeader), 10, 64)
+	sequence, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("a message has no sequence number: %w", err)
 	}
@@ -85,9 +85,9 @@ func (f *follower) read(ctx context.Context, yield func(events.Announced, error)
 			return false, f.dropped(sequence)
 		}
 		f.next++
-		a := events.Announced{Sequence: sequence, Message: events.Message{Subject: m.Header.Get(natsjs.SubjectHeader), Body: m.Data}}
-		a.ID, a.Attributes = jetstream.Decode(m.Header)
-		if jetstream.IsChange(a.Message) && !yield(a, nil) {
+		a := events.Announced{Sequence: sequence, Message: events.Message{Subject: m.Header.Get(jetstream.SubjectHeader), Body: m.Data}}
+		a.ID, a.Attributes = broker.Decode(m.Header)
+		if broker.IsChange(a.Message) && !yield(a, nil) {
 			return false, nil
 		}
 	}
@@ -145,7 +145,7 @@ func (f *follower) fetch(ctx context.Context, request fetchRequest) (msgs []*nat
 func (f *follower) ask(ctx context.Context, body []byte) (msgs []*nats.Msg, err error) {
 	f.asked++
 	reply := f.inbox + strconv.Itoa(f.asked)
-	if err := f.conn.PublishRequest("$JS.API.DIRECT.GET."+string(jetstream.Changes), reply, body); err != nil {
+	if err := f.conn.PublishRequest("$JS.API.DIRECT.GET."+string(broker.Changes), reply, body); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
@@ -156,7 +156,7 @@ func (f *follower) ask(ctx context.Context, body []byte) (msgs []*nats.Msg, err 
 		case err != nil:
 			return nil, err
 		case m.Subject != reply: // a late answer to an earlier request
-		case m.Header.Get(natsjs.SequenceHeader) == "": // the end of the answer, or a status without messages
+		case m.Header.Get(jetstream.SequenceHeader) == "": // the end of the answer, or a status without messages
 			return msgs, nil
 		default:
 			msgs = append(msgs, m)

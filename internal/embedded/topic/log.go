@@ -6,10 +6,10 @@ import (
 	"iter"
 
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // Log is the log of changes: the topic CHANGES, which stores what is published and lets any number of followers read it
@@ -17,7 +17,7 @@ import (
 type Log struct {
 	*Topic
 
-	stream  natsjs.Stream
+	stream  jetstream.Stream
 	readers *nats.Conn    // shared by all followers
 	fetches chan struct{} // semaphore
 	recent  *recent
@@ -25,8 +25,8 @@ type Log struct {
 
 // OpenLog returns the log of changes of the server. It publishes on a connection of its own, so that nothing else delays
 // changes, and lets followers read on another one.
-func OpenLog(ctx context.Context, b *jetstream.Server) (*Log, error) {
-	stream, err := b.JetStream().Stream(ctx, string(jetstream.Changes))
+func OpenLog(ctx context.Context, b *broker.Server) (*Log, error) {
+	stream, err := b.JetStream().Stream(ctx, string(broker.Changes))
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of changes: %w", err)
 	}
@@ -38,7 +38,7 @@ func OpenLog(ctx context.Context, b *jetstream.Server) (*Log, error) {
 	if l.readers, err = b.Connect("readers"); err != nil {
 		return nil, err
 	}
-	l.Topic, err = newTopic(b, publisher, jetstream.Changes, l.recent.add)
+	l.Topic, err = newTopic(b, publisher, broker.Changes, l.recent.add)
 	return l, err
 }
 

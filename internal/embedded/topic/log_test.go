@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 func TestChangesFromAPlace(t *testing.T) {
@@ -71,7 +71,7 @@ func TestChangesLeavesNoConsumer(t *testing.T) {
 	s.Announce(t, "andy")
 	s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
 	conn, _ := s.Subscriber(t)
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestChangesLeavesNoConsumer(t *testing.T) {
 
 func TestChangesForgotten(t *testing.T) {
 	t.Parallel()
-	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) { c.ChangesBytes = 8 << 10 })
+	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.ChangesBytes = 8 << 10 })
 	began := time.Now()
 	s.Announce(t, "andy")
 	_, log, err := s.Changes(t.Context(), events.Start{Since: began.Add(-time.Hour)})
@@ -94,7 +94,7 @@ func TestChangesForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 15 { // more than are kept in memory
-		s.Publish(t, jetstream.Changes, slices.Repeat([]events.Message{brokertest.Change(t, "bill")}, 100)...)
+		s.Publish(t, broker.Changes, slices.Repeat([]events.Message{brokertest.Change(t, "bill")}, 100)...)
 	}
 	for name, from := range map[string]events.Start{"a place": {After: 1}, "the beginning": {Beginning: true}, "a time": {Since: began}} {
 		if _, _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrOutOfRetention) {
@@ -149,7 +149,7 @@ func TestManyFollowers(t *testing.T) {
 		})
 	}
 	for range changes / 100 {
-		s.Publish(t, jetstream.Changes, slices.Repeat([]events.Message{brokertest.Change(t, "andy")}, 100)...)
+		s.Publish(t, broker.Changes, slices.Repeat([]events.Message{brokertest.Change(t, "andy")}, 100)...)
 	}
 	close(lag)
 	if err := s.Reconnect(); err != nil {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // Limits of what a Topic has sent and the server has not acknowledged yet, over all callers.
@@ -25,8 +25,8 @@ const (
 
 // Topic publishes to one stream. It may be used concurrently.
 type Topic struct {
-	broker   *jetstream.Server
-	stream   jetstream.Stream
+	broker   *broker.Server
+	stream   broker.Stream
 	conn     *nats.Conn
 	prefix   string              // prefix of the reply subjects; the number of the message follows
 	inFlight *semaphore.Weighted // bytes
@@ -56,11 +56,11 @@ type call struct {
 }
 
 // New returns a Topic that publishes to a stream of the server.
-func New(b *jetstream.Server, stream jetstream.Stream) (*Topic, error) {
+func New(b *broker.Server, stream broker.Stream) (*Topic, error) {
 	return newTopic(b, b.Conn(), stream, nil)
 }
 
-func newTopic(b *jetstream.Server, conn *nats.Conn, stream jetstream.Stream, stored func(uint64, *events.Message)) (*Topic, error) {
+func newTopic(b *broker.Server, conn *nats.Conn, stream broker.Stream, stored func(uint64, *events.Message)) (*Topic, error) {
 	t := &Topic{
 		broker: b, stream: stream, conn: conn, prefix: conn.NewInbox() + ".", stored: stored,
 		inFlight: semaphore.NewWeighted(maxInFlightBytes), pending: map[uint64]pending{},
@@ -89,7 +89,7 @@ func (t *Topic) Publish(ctx context.Context, msgs []events.Message) []error {
 	defer stop()
 	full := t.broker.Capacity()
 	for i := range msgs {
-		m, err := jetstream.Encode(t.stream, msgs[i])
+		m, err := broker.Encode(t.stream, msgs[i])
 		if err == nil {
 			if err = full; err == nil {
 				err = t.send(ctx, c, i, m, &msgs[i])

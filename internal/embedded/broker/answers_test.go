@@ -1,4 +1,4 @@
-package jetstream_test
+package broker_test
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 // legacy returns the older API of JetStream, which waits for answers for as long as the test does.
@@ -30,12 +30,12 @@ func legacy(t *testing.T, conn *nats.Conn) nats.JetStreamContext {
 func TestRefusedRequestsAreAnswered(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	conn, refused := s.Subscriber(t)
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	old := legacy(t, conn)
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateConsumer(ctx, "CHANGES", natsjs.ConsumerConfig{Durable: "mine"}); err != nil {
+	if _, err := js.CreateConsumer(ctx, "CHANGES", jetstream.ConsumerConfig{Durable: "mine"}); err != nil {
 		t.Fatal(err)
 	}
 	const only, messages, large = "subscribers may read changes and nothing else", "get messages by consumers of the stream CHANGES only", "at most 8192 bytes"
@@ -53,18 +53,18 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 	}{
 		"publish": {func() error { _, err := js.Publish(ctx, "flavorless.change.v1.created", []byte("{}")); return err }, only},
 		"publish with headers": {func() error {
-			_, err := js.PublishMsg(ctx, &nats.Msg{Subject: "x", Header: nats.Header{"a": {"b"}}, Data: []byte("{}")}, natsjs.WithMsgID("x"))
+			_, err := js.PublishMsg(ctx, &nats.Msg{Subject: "x", Header: nats.Header{"a": {"b"}}, Data: []byte("{}")}, jetstream.WithMsgID("x"))
 			return err
 		}, only},
-		"publish to a queue": {func() error { _, err := old.Publish(jetstream.UploadSubject, nil); return err }, only},
+		"publish to a queue": {func() error { _, err := old.Publish(broker.UploadSubject, nil); return err }, only},
 		"publish much":       {func() error { _, err := js.Publish(ctx, "x", make([]byte, 100<<10)); return err }, large},
-		"create a stream":    {func() error { _, err := js.CreateStream(ctx, natsjs.StreamConfig{Name: "X"}); return err }, only},
+		"create a stream":    {func() error { _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "X"}); return err }, only},
 		"create it, old":     {func() error { _, err := old.AddStream(&nats.StreamConfig{Name: "X"}); return err }, only},
 		"create a large one": {func() error {
 			_, err := old.AddStream(&nats.StreamConfig{Name: "X", Description: strings.Repeat("x", 9<<10)})
 			return err
 		}, ""},
-		"update a stream":  {func() error { _, err := js.UpdateStream(ctx, natsjs.StreamConfig{Name: "CHANGES"}); return err }, only},
+		"update a stream":  {func() error { _, err := js.UpdateStream(ctx, jetstream.StreamConfig{Name: "CHANGES"}); return err }, only},
 		"delete a stream":  {func() error { return js.DeleteStream(ctx, "CHANGES") }, only},
 		"purge a stream":   {func() error { return changes.Purge(ctx) }, only},
 		"another stream":   {func() error { _, err := js.Stream(ctx, "UPDATES"); return err }, only},
@@ -84,8 +84,11 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 			return err
 		}, only},
 		"key-value bucket":     {func() error { _, err := js.KeyValue(ctx, "x"); return err }, only},
-		"create such a bucket": {func() error { _, err := js.CreateKeyValue(ctx, natsjs.KeyValueConfig{Bucket: "x"}); return err }, only},
-		"object store":         {func() error { _, err := js.CreateObjectStore(ctx, natsjs.ObjectStoreConfig{Bucket: "x"}); return err }, only},
+		"create such a bucket": {func() error { _, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "x"}); return err }, only},
+		"object store": {func() error {
+			_, err := js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "x"})
+			return err
+		}, only},
 		"list streams": {func() error {
 			lister := js.ListStreams(ctx)
 			for range lister.Info() {
@@ -115,7 +118,7 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 func TestRequestsForMessagesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	large := strings.Repeat("x", 9<<10)
 	for _, request := range []string{
 		`PUB $JS.API.DIRECT.GET.CHANGES _INBOX.a 9` + "\r\n" + `{"seq":1}` + "\r\n",
@@ -137,15 +140,15 @@ func TestRequestsForMessagesAreRefused(t *testing.T) {
 func TestSubscribersDeleteTheirConsumers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	conn, _ := s.Subscriber(t)
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
-	durable, err := js.CreateConsumer(ctx, "CHANGES", natsjs.ConsumerConfig{Durable: "mine"})
+	durable, err := js.CreateConsumer(ctx, "CHANGES", jetstream.ConsumerConfig{Durable: "mine"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,11 +185,11 @@ func subscribeAndLeave(js nats.JetStreamContext) error {
 }
 
 func createAndDelete(ctx context.Context, client *nats.Conn) error {
-	js, err := natsjs.New(client)
+	js, err := jetstream.New(client)
 	if err != nil {
 		return err
 	}
-	pull, err := js.CreateConsumer(ctx, "CHANGES", natsjs.ConsumerConfig{})
+	pull, err := js.CreateConsumer(ctx, "CHANGES", jetstream.ConsumerConfig{})
 	if err != nil {
 		return err
 	}
@@ -198,20 +201,20 @@ func TestIdleConsumers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	conn, _ := s.Subscriber(t)
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
-		config natsjs.ConsumerConfig
+		config jetstream.ConsumerConfig
 		want   time.Duration
 	}{
-		{natsjs.ConsumerConfig{}, time.Minute},
-		{natsjs.ConsumerConfig{Name: "named"}, time.Minute},
-		{natsjs.ConsumerConfig{InactiveThreshold: 5 * time.Minute}, time.Minute},
-		{natsjs.ConsumerConfig{InactiveThreshold: 10 * time.Second}, 10 * time.Second},
-		{natsjs.ConsumerConfig{Durable: "mine"}, 7 * 24 * time.Hour},
-		{natsjs.ConsumerConfig{Durable: "hour", InactiveThreshold: time.Hour}, time.Hour},
+		{jetstream.ConsumerConfig{}, time.Minute},
+		{jetstream.ConsumerConfig{Name: "named"}, time.Minute},
+		{jetstream.ConsumerConfig{InactiveThreshold: 5 * time.Minute}, time.Minute},
+		{jetstream.ConsumerConfig{InactiveThreshold: 10 * time.Second}, 10 * time.Second},
+		{jetstream.ConsumerConfig{Durable: "mine"}, 7 * 24 * time.Hour},
+		{jetstream.ConsumerConfig{Durable: "hour", InactiveThreshold: time.Hour}, time.Hour},
 	} {
 		consumer, err := js.CreateConsumer(t.Context(), "CHANGES", test.config)
 		if err != nil {
@@ -265,7 +268,7 @@ func TestNobodyElseAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.Publish(t, jetstream.Changes, brokertest.Change(t, "last"))
+	s.Publish(t, broker.Changes, brokertest.Change(t, "last"))
 	if m, err := heard.NextMsg(brokertest.Timeout); err != nil || m.Header.Get("person") != "last" {
 		t.Errorf("subscribers of the changes hear %v (%v), want the change", m, err)
 	}

@@ -1,4 +1,4 @@
-// Package jetstream holds the topics and queues of the one-machine home: a NATS server with JetStream's file store,
+// Package broker holds the topics and queues of the one-machine home: a NATS server with JetStream's file store,
 // running inside the process, with the contracts that SNS and SQS give in the cloud.
 //
 // # Streams
@@ -46,4 +46,4 @@
 // The body is the CloudEvent in structured mode, the attributes are NATS headers under their plain names, as they are
 // message attributes on SNS. Beside them stand content-type (application/cloudevents+json) and ce-id, as in
 // https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md
-package jetstream
+package broker

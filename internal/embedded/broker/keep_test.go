@@ -1,4 +1,4 @@
-package jetstream_test
+package broker_test
 
 import (
 	"errors"
@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
@@ -17,9 +17,9 @@ func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
-	s.Publish(t, jetstream.Updates, brokertest.Update("first"))
+	s.Publish(t, broker.Updates, brokertest.Update("first"))
 	s.ConsumeOne(t)
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"))
+	s.Publish(t, broker.Updates, brokertest.Update("a"), brokertest.Update("b"))
 	s.Stop()
 	// The folder of the consumers is a file for a while.
 	consumers := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "obs")
@@ -27,7 +27,7 @@ func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: dir}); !errors.Is(err, jetstream.ErrNotRecovered) {
+		if s, err := broker.Start(t.Context(), broker.Config{Dir: dir}); !errors.Is(err, broker.ErrNotRecovered) {
 			t.Errorf("Start = %v, want ErrNotRecovered", err)
 			if err == nil {
 				s.Stop()
@@ -49,9 +49,9 @@ func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
+	s.Publish(t, broker.Updates, brokertest.Update("a"))
 	s.Stop()
-	if err := jetstream.Keep(dir); err != nil {
+	if err := broker.Keep(dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")); err != nil {
@@ -65,13 +65,13 @@ func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
 func TestThePlaceOfAWebhookIsNotLost(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+	s := brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
 	s.Stop()
 	sum := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "CHANGES", "obs", "webhook-x", "meta.sum")
 	if err := os.Rename(sum, sum+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: dir}); !errors.Is(err, jetstream.ErrNotRecovered) || !strings.Contains(err.Error(), "webhook-x") {
+	if s, err := broker.Start(t.Context(), broker.Config{Dir: dir}); !errors.Is(err, broker.ErrNotRecovered) || !strings.Contains(err.Error(), "webhook-x") {
 		t.Errorf("Start = %v, want ErrNotRecovered, and of what", err)
 		if err == nil {
 			s.Stop()

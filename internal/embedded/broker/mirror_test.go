@@ -1,4 +1,4 @@
-package jetstream_test
+package broker_test
 
 import (
 	"context"
@@ -12,16 +12,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
 // earlierRelease fills a folder as a release did that had CHANGES in the account of subscribers.
-func earlierRelease(t *testing.T, dir string, fill func(ctx context.Context, js natsjs.JetStream, log natsjs.Stream)) {
+func earlierRelease(t *testing.T, dir string, fill func(ctx context.Context, js jetstream.JetStream, log jetstream.Stream)) {
 	t.Helper()
 	account := server.NewAccount("SUBSCRIBERS")
 	s, err := server.NewServer(&server.Options{
@@ -46,13 +46,13 @@ func earlierRelease(t *testing.T, dir string, fill func(ctx context.Context, js 
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := js.CreateStream(t.Context(), natsjs.StreamConfig{
+	log, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "CHANGES", Subjects: []string{"flavorless.change.>"}, DenyDelete: true, DenyPurge: true, AllowDirect: true,
-		MaxConsumers: 1024, MaxAge: 7 * 24 * time.Hour, ConsumerLimits: natsjs.StreamConsumerLimits{InactiveThreshold: 7 * 24 * time.Hour},
+		MaxConsumers: 1024, MaxAge: 7 * 24 * time.Hour, ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: 7 * 24 * time.Hour},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -61,9 +61,9 @@ func earlierRelease(t *testing.T, dir string, fill func(ctx context.Context, js 
 }
 
 // takeOne reads the next message of a consumer and acknowledges it.
-func takeOne(t *testing.T, c natsjs.Consumer) (person string) {
+func takeOne(t *testing.T, c jetstream.Consumer) (person string) {
 	t.Helper()
-	m, err := c.Next(natsjs.FetchMaxWait(brokertest.Timeout))
+	m, err := c.Next(jetstream.FetchMaxWait(brokertest.Timeout))
 	if err == nil {
 		err = m.DoubleAck(t.Context())
 	}
@@ -87,7 +87,7 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			earlierRelease(t, dir, func(ctx context.Context, js natsjs.JetStream, log natsjs.Stream) {
+			earlierRelease(t, dir, func(ctx context.Context, js jetstream.JetStream, log jetstream.Stream) {
 				send := func(m events.Message) {
 					header := nats.Header{"ce-id": {m.ID}, "content-type": {"application/cloudevents+json"}}
 					for name, value := range m.Attributes {
@@ -97,20 +97,20 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				consumer := func(config natsjs.ConsumerConfig) natsjs.Consumer {
+				consumer := func(config jetstream.ConsumerConfig) jetstream.Consumer {
 					c, err := log.CreateConsumer(ctx, config)
 					if err != nil {
 						t.Fatal(err)
 					}
 					return c
 				}
-				webhook := consumer(natsjs.ConsumerConfig{Durable: "webhook-x", DeliverPolicy: natsjs.DeliverNewPolicy, AckPolicy: natsjs.AckAllPolicy, MaxAckPending: 256, AckWait: 10 * time.Second})
-				mine := consumer(natsjs.ConsumerConfig{Durable: "mine", AckPolicy: natsjs.AckExplicitPolicy})
+				webhook := consumer(jetstream.ConsumerConfig{Durable: "webhook-x", DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckAllPolicy, MaxAckPending: 256, AckWait: 10 * time.Second})
+				mine := consumer(jetstream.ConsumerConfig{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy})
 				var many []string
 				for i := range 1000 {
 					many = append(many, fmt.Sprint("flavorless.change.x.", i))
 				}
-				consumer(natsjs.ConsumerConfig{Durable: "huge", FilterSubjects: many})
+				consumer(jetstream.ConsumerConfig{Durable: "huge", FilterSubjects: many})
 				send(brokertest.Change(t, "andy"))
 				send(brokertest.Change(t, "bea"))
 				if got := takeOne(t, webhook) + takeOne(t, mine); got != "andyandy" {
@@ -133,20 +133,20 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 			cut(t, dir)
 
 			for range 2 { // it is as good after one more start
-				s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+				s := brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
 				if diff := cmp.Diff([]string{"1 andy", "2 bea", "6 cleo"}, s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
 					t.Errorf("the log (-want +got):\n%s", diff)
 				}
 				s.Stop()
 			}
-			s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+			s := brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
 			ctx, stop := context.WithCancel(t.Context())
 			var forwarding sync.WaitGroup
 			forwarding.Go(func() { s.Forward(ctx, "x", func(error) {}) })
 			defer forwarding.Wait()
 			defer stop()
 			left := map[string]bool{brokertest.Change(t, "bea").ID: true, brokertest.Change(t, "cleo").ID: true}
-			s.ConsumeUntil(t, queue.Config{Stream: jetstream.Webhook("x"), MaxMessages: 1}, func(group []queue.Delivery) ([]error, bool) {
+			s.ConsumeUntil(t, queue.Config{Stream: broker.Webhook("x"), MaxMessages: 1}, func(group []queue.Delivery) ([]error, bool) {
 				if !left[group[0].ID] {
 					t.Errorf("the webhook is given %s %q", group[0].ID, group[0].Body)
 				}
@@ -154,7 +154,7 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 				return nil, len(left) == 0
 			})
 			conn, _ := s.Subscriber(t)
-			js, err := natsjs.New(conn)
+			js, err := jetstream.New(conn)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -205,11 +205,11 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 	s := brokertest.Start(t, dir)
 	s.Announce(t, "andy", "bea")
 	conn, _ := s.Subscriber(t)
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine, err := js.CreateConsumer(t.Context(), "CHANGES", natsjs.ConsumerConfig{Durable: "mine", AckPolicy: natsjs.AckExplicitPolicy})
+	mine, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,12 +234,12 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 	if err := os.CopyFS(log, os.DirFS(before)); err != nil {
 		t.Fatal(err)
 	}
-	remove(t, jetstream.SealFile(dir))
+	remove(t, broker.SealFile(dir))
 
 	s = brokertest.Start(t, dir)
 	s.Announce(t, "cleo", "dan")
 	conn, _ = s.Subscriber(t)
-	if js, err = natsjs.New(conn); err != nil {
+	if js, err = jetstream.New(conn); err != nil {
 		t.Fatal(err)
 	}
 	if mine, err = js.Consumer(t.Context(), "CHANGES", "mine"); err != nil {
@@ -259,28 +259,28 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 func TestFits(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	c := jetstream.Config{ChangesAge: time.Hour, ChangesBytes: 1000}
-	log := natsjs.StreamState{FirstSeq: 3, LastSeq: 9, Msgs: 7, Bytes: 100, FirstTime: now.Add(-time.Minute)}
+	c := broker.Config{ChangesAge: time.Hour, ChangesBytes: 1000}
+	log := jetstream.StreamState{FirstSeq: 3, LastSeq: 9, Msgs: 7, Bytes: 100, FirstTime: now.Add(-time.Minute)}
 	old, large := log, log
 	old.FirstTime, large.Bytes = now.Add(-time.Hour), 950
 	holed := log
 	holed.NumDeleted = 1
 	for name, test := range map[string]struct {
-		log, mirror natsjs.StreamState
+		log, mirror jetstream.StreamState
 		want        bool
 	}{
 		"the same":               {log, log, true},
-		"new":                    {log, natsjs.StreamState{}, true},
-		"behind":                 {log, natsjs.StreamState{FirstSeq: 3, LastSeq: 5}, true},
-		"ahead":                  {log, natsjs.StreamState{FirstSeq: 3, LastSeq: 10}, false},
-		"without the first":      {log, natsjs.StreamState{FirstSeq: 4, LastSeq: 9}, false},
-		"first one lost":         {log, natsjs.StreamState{FirstSeq: 10, LastSeq: 9}, false},
-		"with a gap":             {log, natsjs.StreamState{FirstSeq: 3, LastSeq: 9, NumDeleted: 1}, false},
+		"new":                    {log, jetstream.StreamState{}, true},
+		"behind":                 {log, jetstream.StreamState{FirstSeq: 3, LastSeq: 5}, true},
+		"ahead":                  {log, jetstream.StreamState{FirstSeq: 3, LastSeq: 10}, false},
+		"without the first":      {log, jetstream.StreamState{FirstSeq: 4, LastSeq: 9}, false},
+		"first one lost":         {log, jetstream.StreamState{FirstSeq: 10, LastSeq: 9}, false},
+		"with a gap":             {log, jetstream.StreamState{FirstSeq: 3, LastSeq: 9, NumDeleted: 1}, false},
 		"with the log's own gap": {holed, holed, true},
-		"dropped by age":         {old, natsjs.StreamState{FirstSeq: 4, LastSeq: 9}, true},
-		"dropped by size":        {large, natsjs.StreamState{FirstSeq: 4, LastSeq: 9}, true},
+		"dropped by age":         {old, jetstream.StreamState{FirstSeq: 4, LastSeq: 9}, true},
+		"dropped by size":        {large, jetstream.StreamState{FirstSeq: 4, LastSeq: 9}, true},
 	} {
-		if got := jetstream.Fits(c, test.log, test.mirror, now); got != test.want {
+		if got := broker.Fits(c, test.log, test.mirror, now); got != test.want {
 			t.Errorf("%s: fits = %t, want %t", name, got, test.want)
 		}
 	}

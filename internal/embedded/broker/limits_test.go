@@ -1,4 +1,4 @@
-package jetstream_test
+package broker_test
 
 import (
 	"bufio"
@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/test/raw"
 )
 
@@ -16,9 +16,9 @@ import (
 func TestStartsOnASmallDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	large := func(c *jetstream.Config) { c.ChangesBytes = 1 << 60 }
+	large := func(c *broker.Config) { c.ChangesBytes = 1 << 60 }
 	s := brokertest.Start(t, dir, large)
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
+	s.Publish(t, broker.Updates, brokertest.Update("a"))
 	s.Stop()
 	brokertest.Start(t, dir, large)
 }
@@ -51,7 +51,7 @@ func answer(t *testing.T, r *bufio.Reader, prefix string) string {
 // TestLimitsOfClients: what a client of the changes can take of the server is bounded, whatever it sends.
 func TestLimitsOfClients(t *testing.T) {
 	t.Parallel()
-	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) { c.MaxConnections = 3 })
+	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.MaxConnections = 3 })
 	t.Run("payload", func(t *testing.T) {
 		c, r := dial(t, s.Addr())
 		fmt.Fprintf(c, "%sPUB $JS.API.INFO %d\r\n", hello, 2<<20)

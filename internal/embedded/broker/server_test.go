@@ -1,4 +1,4 @@
-package jetstream_test
+package broker_test
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
@@ -27,7 +27,7 @@ func TestPortTaken(t *testing.T) {
 	}
 	defer l.Close()
 	dir := t.TempDir()
-	_, err = jetstream.Start(t.Context(), jetstream.Config{Dir: dir, Addr: l.Addr().String()})
+	_, err = broker.Start(t.Context(), broker.Config{Dir: dir, Addr: l.Addr().String()})
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("got %v, want %v and the address", err, syscall.EADDRINUSE)
 	}
@@ -39,7 +39,7 @@ func TestPortTaken(t *testing.T) {
 func TestAddress(t *testing.T) {
 	t.Parallel()
 	for addr, ok := range map[string]bool{"": true, ":0": true, "127.0.0.1:0": true, "localhost": false, "127.0.0.1:x": false, "127.0.0.1:70000": false} {
-		s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: t.TempDir(), Addr: addr})
+		s, err := broker.Start(t.Context(), broker.Config{Dir: t.TempDir(), Addr: addr})
 		if (err == nil) != ok {
 			t.Errorf("%q: got %v", addr, err)
 		}
@@ -50,7 +50,7 @@ func TestAddress(t *testing.T) {
 		if want := map[bool]string{true: "127.0.0.1"}[addr != ""]; host != want {
 			t.Errorf("%q: it listens on %q, want host %q", addr, s.Addr(), want)
 		}
-		updates, err := topic.New(s, jetstream.Updates)
+		updates, err := topic.New(s, broker.Updates)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,16 +76,16 @@ func TestDirectoryIsPrivate(t *testing.T) {
 
 func TestFullQueueRefusesAndRecovers(t *testing.T) {
 	t.Parallel()
-	s := brokertest.Start(t, t.TempDir(), func(c *jetstream.Config) { c.QueueBytes = 100_000 })
+	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.QueueBytes = 100_000 })
 	large := brokertest.Update("large")
 	large.Body = make([]byte, 60_000)
-	errs := s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large, large})
+	errs := s.Topic(broker.Updates).Publish(t.Context(), []events.Message{large, large})
 	if errs[0] != nil || errs[1] == nil || errors.Is(errs[1], events.ErrPermanent) {
 		t.Fatalf("got %v, want the second to fail for now", errs)
 	}
 	s.ConsumeOne(t)
 	brokertest.Await(t, "there is room again", func() bool {
-		return s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large})[0] == nil
+		return s.Topic(broker.Updates).Publish(t.Context(), []events.Message{large})[0] == nil
 	})
 }
 
@@ -100,11 +100,11 @@ func TestDamagedStreamIsNotReplacedByAnEmptyOne(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			s := brokertest.Start(t, dir)
-			s.Publish(t, jetstream.Updates, brokertest.Update("precious"))
+			s.Publish(t, broker.Updates, brokertest.Update("precious"))
 			s.Stop()
 			damage(t, filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES"))
 			for range 2 { // and it must not look mended the next time
-				s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: dir})
+				s, err := broker.Start(t.Context(), broker.Config{Dir: dir})
 				if err == nil {
 					s.Stop()
 				}
@@ -121,7 +121,7 @@ func TestMissingMessagesAreNoticed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
+	s.Publish(t, broker.Updates, brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
 	s.Stop()
 	msgs := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
 	content, err := os.ReadFile(filepath.Join(msgs, "1.blk"))
@@ -130,7 +130,7 @@ func TestMissingMessagesAreNoticed(t *testing.T) {
 	}
 	overwrite(t, filepath.Join(msgs, "1.blk"), string(content[:len(content)/2]))
 	for range 2 {
-		s, err := jetstream.Start(t.Context(), jetstream.Config{Dir: dir})
+		s, err := broker.Start(t.Context(), broker.Config{Dir: dir})
 		if err == nil {
 			s.Stop()
 		}
@@ -168,19 +168,19 @@ func TestFolderOfAnEarlierVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := stream.CachedInfo().Config
-	config.Subjects = []string{jetstream.UploadSubject}
+	config.Subjects = []string{broker.UploadSubject}
 	if _, err := js.UpdateStream(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	s.Publish(t, jetstream.Uploads, events.Message{ID: "object", Subject: jetstream.UploadSubject, Body: []byte("{}")})
+	s.Publish(t, broker.Uploads, events.Message{ID: "object", Subject: broker.UploadSubject, Body: []byte("{}")})
 	s.Stop()
 
 	s = brokertest.Start(t, dir)
-	s.Publish(t, jetstream.Uploads, events.Message{ID: "span", Subject: events.ContinuationType, Body: []byte("{}")})
+	s.Publish(t, broker.Uploads, events.Message{ID: "span", Subject: events.ContinuationType, Body: []byte("{}")})
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	var got []string
-	err = s.Consume(ctx, queue.Config{Stream: jetstream.Uploads, MaxMessages: 1}, func(_ context.Context, group []queue.Delivery) []error {
+	err = s.Consume(ctx, queue.Config{Stream: broker.Uploads, MaxMessages: 1}, func(_ context.Context, group []queue.Delivery) []error {
 		if got = append(got, group[0].ID+" "+group[0].Subject); len(got) == 2 {
 			cancel()
 		}

@@ -1,4 +1,4 @@
-package jetstream_test
+package broker_test
 
 import (
 	"errors"
@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 )
 
 // TestABrokenStreamIsTold: the server itself only logs that a stream takes nothing more, and leaves publishers waiting.
 func TestABrokenStreamIsTold(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.SyncInterval = time.Hour })
-	s.Publish(t, jetstream.Updates, brokertest.Update("a"))
+	s := brokertest.Start(t, dir, func(c *broker.Config) { c.SyncInterval = time.Hour })
+	s.Publish(t, broker.Updates, brokertest.Update("a"))
 	select {
 	case err := <-s.Broken():
 		t.Fatalf("broken from the start: %v", err)
@@ -34,10 +34,10 @@ func TestABrokenStreamIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := brokertest.Update("large")
-	large.Body = make([]byte, jetstream.MaxMessage-1000)
+	large.Body = make([]byte, broker.MaxMessage-1000)
 	var refused error
 	for range 20 { // a block has 8 MiB
-		if refused = s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{large})[0]; refused != nil {
+		if refused = s.Topic(broker.Updates).Publish(t.Context(), []events.Message{large})[0]; refused != nil {
 			break
 		}
 	}
@@ -56,5 +56,5 @@ func TestABrokenStreamIsTold(t *testing.T) {
 	case <-time.After(brokertest.Timeout):
 		t.Error("nothing was told")
 	}
-	told("who publishes then", s.Topic(jetstream.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b")})[0])
+	told("who publishes then", s.Topic(broker.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b")})[0])
 }

@@ -1,4 +1,4 @@
-package jetstream
+package broker
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const webhookPrefix = "WEBHOOK-"
@@ -32,11 +32,11 @@ const (
 
 // openForwardConsumers creates the consumers of the webhooks that have none. Start calls it before anything can be announced, so
 // that a new webhook gets every change since the start.
-func openForwardConsumers(ctx context.Context, js natsjs.JetStream, webhooks []string) error {
+func openForwardConsumers(ctx context.Context, js jetstream.JetStream, webhooks []string) error {
 	for _, name := range webhooks {
-		_, err := js.CreateOrUpdateConsumer(ctx, string(Changes), natsjs.ConsumerConfig{
-			Durable: ForwardConsumer(name), DeliverPolicy: natsjs.DeliverNewPolicy,
-			AckPolicy: natsjs.AckAllPolicy, MaxAckPending: ForwardMessages, AckWait: ForwardAckWait,
+		_, err := js.CreateOrUpdateConsumer(ctx, string(Changes), jetstream.ConsumerConfig{
+			Durable: ForwardConsumer(name), DeliverPolicy: jetstream.DeliverNewPolicy,
+			AckPolicy: jetstream.AckAllPolicy, MaxAckPending: ForwardMessages, AckWait: ForwardAckWait,
 		})
 		if err != nil {
 			return fmt.Errorf("opening the consumer of webhook %s: %w", name, err)

@@ -1,4 +1,4 @@
-package jetstream_test
+package broker_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // TestRequestsAreCounted: a connection has 100 requests to JetStream at once. Requests for messages do not count.
@@ -15,7 +15,7 @@ func TestRequestsAreCounted(t *testing.T) {
 	t.Parallel()
 	info := "PUB $JS.API.STREAM.INFO.CHANGES _INBOX.a 0\r\n\r\n"
 	next := "PUB $JS.API.CONSUMER.MSG.NEXT.CHANGES.mine _INBOX.a 1\r\n1\r\n"
-	before, after := jetstream.RequestsLeft([]byte(strings.Repeat(info, 3) + strings.Repeat(next, 5)))
+	before, after := broker.RequestsLeft([]byte(strings.Repeat(info, 3) + strings.Repeat(next, 5)))
 	if before != 100 || after != 97 {
 		t.Errorf("requests left: %d, then %d; want 100, then 97", before, after)
 	}
@@ -27,7 +27,7 @@ func TestClientsCannotFloodTheLog(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	var broken error
-	log := jetstream.NewServerLog(slog.New(slog.NewTextHandler(&out, nil)), func(err error) { broken = errors.Join(broken, err) })
+	log := broker.NewServerLog(slog.New(slog.NewTextHandler(&out, nil)), func(err error) { broken = errors.Join(broken, err) })
 	for range 10_000 {
 		log.Errorf("pipe - cid:7 - %s", strings.Repeat("x", 3000))
 	}

@@ -1,4 +1,4 @@
-package jetstream_test
+package broker_test
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
 // FuzzSeal: a seal of whatever content is kept, broken or refused. It never vouches for a block that is shorter than it says.
@@ -33,13 +33,13 @@ func FuzzSeal(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seal []byte, size int) {
 		size = min(max(size, 0), 100)
-		if err := os.WriteFile(jetstream.SealFile(dir), seal, 0o600); err != nil {
+		if err := os.WriteFile(broker.SealFile(dir), seal, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, block), make([]byte, size), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := jetstream.CheckSeal(dir)
+		err := broker.CheckSeal(dir)
 		var said map[string]int64
 		want := json.Unmarshal(seal, &said) != nil
 		for path, least := range said {
@@ -52,7 +52,7 @@ func FuzzSeal(f *testing.F) {
 		if want != (err != nil) {
 			t.Errorf("a block of %d bytes: %v", size, err)
 		}
-		if err != nil && !strings.Contains(err.Error(), jetstream.SealFile(dir)) {
+		if err != nil && !strings.Contains(err.Error(), broker.SealFile(dir)) {
 			t.Errorf("%v does not say which file", err)
 		}
 	})
@@ -67,7 +67,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add("x\r\ny: z", "a:b", "\u0085", []byte{0xff})
 	f.Fuzz(func(t *testing.T, id, name, value string, body []byte) {
 		m := events.Message{ID: id, Subject: events.UpdatesType, Attributes: map[string]string{"type": events.UpdatesType, name: value}, Body: body}
-		sent, err := jetstream.Encode(jetstream.Updates, m)
+		sent, err := broker.Encode(broker.Updates, m)
 		if err != nil {
 			if !errors.Is(err, events.ErrPermanent) {
 				t.Errorf("%v is not events.ErrPermanent", err)
@@ -84,7 +84,7 @@ func FuzzMessage(f *testing.F) {
 				received.Add(name, strings.TrimSpace(v))
 			}
 		}
-		gotID, attributes := jetstream.Decode(received)
+		gotID, attributes := broker.Decode(received)
 		if gotID != id {
 			t.Errorf("id %q became %q", id, gotID)
 		}
@@ -109,8 +109,8 @@ func FuzzRequests(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		got := jetstream.FilterRequests(sent)
-		if again := jetstream.FilterRequests(got); !bytes.Equal(got, again) {
+		got := broker.FilterRequests(sent)
+		if again := broker.FilterRequests(got); !bytes.Equal(got, again) {
 			t.Errorf("%q is passed on as %q, and that as %q", sent, got, again)
 		}
 		for rest := got; len(rest) > 0; {

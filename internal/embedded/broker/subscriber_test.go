@@ -1,4 +1,4 @@
-package jetstream_test
+package broker_test
 
 import (
 	"bytes"
@@ -9,11 +9,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
-	"github.com/flavorless/flavorless/internal/embedded/jetstream"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
@@ -31,7 +31,7 @@ func TestSubscriberReadsChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := brokertest.Change(t, "Zoë")
-	s.Publish(t, jetstream.Changes, want)
+	s.Publish(t, broker.Changes, want)
 
 	check := func(how string, body []byte, header nats.Header) {
 		t.Helper()
@@ -52,19 +52,19 @@ func TestSubscriberReadsChanges(t *testing.T) {
 	}
 	check("plain subscription", m.Data, m.Header)
 
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, config := range []natsjs.ConsumerConfig{
-		{Durable: "mine", AckPolicy: natsjs.AckExplicitPolicy},
-		{FilterSubject: "flavorless.change.v1.created", AckPolicy: natsjs.AckExplicitPolicy},
+	for _, config := range []jetstream.ConsumerConfig{
+		{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy},
+		{FilterSubject: "flavorless.change.v1.created", AckPolicy: jetstream.AckExplicitPolicy},
 	} {
 		consumer, err := js.CreateConsumer(t.Context(), "CHANGES", config)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := consumer.Next(natsjs.FetchMaxWait(brokertest.Timeout))
+		m, err := consumer.Next(jetstream.FetchMaxWait(brokertest.Timeout))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,11 +73,11 @@ func TestSubscriberReadsChanges(t *testing.T) {
 			t.Errorf("acknowledging: %v", err)
 		}
 	}
-	ordered, err := js.OrderedConsumer(t.Context(), "CHANGES", natsjs.OrderedConsumerConfig{})
+	ordered, err := js.OrderedConsumer(t.Context(), "CHANGES", jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := ordered.Next(natsjs.FetchMaxWait(brokertest.Timeout))
+	next, err := ordered.Next(jetstream.FetchMaxWait(brokertest.Timeout))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,12 +87,12 @@ func TestSubscriberReadsChanges(t *testing.T) {
 func TestSubscriberCanDoNothingElse(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	conn, refused := s.Subscriber(t)
 
 	want := 0
 	for _, subject := range []string{
-		"flavorless.change.v1.created", jetstream.UploadSubject, events.UpdatesType, "flavorless.dead.updates",
+		"flavorless.change.v1.created", broker.UploadSubject, events.UpdatesType, "flavorless.dead.updates",
 		"$JS.API.STREAM.DELETE.CHANGES", "$JS.API.STREAM.PURGE.CHANGES", "$JS.API.STREAM.MSG.DELETE.CHANGES",
 		"$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.CHANGES", "$JS.API.CONSUMER.DELETE.CHANGES.mine",
 		"$JS.API.STREAM.INFO.UPDATES", "$JS.API.CONSUMER.CREATE.UPDATES", "$JS.API.CONSUMER.MSG.NEXT.UPDATES.flavorless",
@@ -105,7 +105,7 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 		brokertest.Await(t, "publishing to "+subject+" is refused", func() bool { return refused() == want })
 	}
 	for _, subject := range []string{
-		">", "flavorless.>", "flavorless.*", jetstream.UploadSubject, events.UpdatesType, "flavorless.dead.>",
+		">", "flavorless.>", "flavorless.*", broker.UploadSubject, events.UpdatesType, "flavorless.dead.>",
 		"_LOG.>", "_R_.>", "$JS.>", "$SYS.>",
 	} {
 		if _, err := conn.SubscribeSync(subject); err != nil {
@@ -115,7 +115,7 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 		brokertest.Await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == want })
 	}
 
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,8 +170,8 @@ func TestSubscriberCannotForge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			s := brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
-			s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"), brokertest.Change(t, "bea"))
+			s := brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
+			s.Publish(t, broker.Changes, brokertest.Change(t, "andy"), brokertest.Change(t, "bea"))
 			conn, _ := s.Subscriber(t)
 			if inside {
 				var err error
@@ -189,7 +189,7 @@ func TestSubscriberCannotForge(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, target := range []string{
-				"flavorless.change.v1.created", "flavorless.change.x", jetstream.UploadSubject, events.UpdatesType, "flavorless.webhook.x", "flavorless.dead.updates",
+				"flavorless.change.v1.created", "flavorless.change.x", broker.UploadSubject, events.UpdatesType, "flavorless.webhook.x", "flavorless.dead.updates",
 				"$JS.API.STREAM.DELETE.CHANGES", "$JS.API.STREAM.PURGE.CHANGES", "$JS.API.CONSUMER.DELETE.CHANGES.webhook-x",
 				"_LOG.API.CONSUMER.CREATE.CHANGES", "_LOG.DELIVER.M.x", "$JS.ACK.CHANGES.webhook-x.1.1.1.1.1", "$JS.FC.CHANGES.x",
 			} {
@@ -215,7 +215,7 @@ func TestSubscriberCannotForge(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s.Publish(t, jetstream.Changes, brokertest.Change(t, "last"))
+			s.Publish(t, broker.Changes, brokertest.Change(t, "last"))
 
 			m, err := heard.NextMsg(brokertest.Timeout)
 			for inside && err == nil && m.Header.Get("person") != "last" { // this is what the listener is for
@@ -237,7 +237,7 @@ func TestSubscriberCannotForge(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(map[jetstream.Stream]queue.Depth{jetstream.Uploads: {}, jetstream.Updates: {}, jetstream.Webhook("x"): {}}, depths); diff != "" {
+				if diff := cmp.Diff(map[broker.Stream]queue.Depth{broker.Uploads: {}, broker.Updates: {}, broker.Webhook("x"): {}}, depths); diff != "" {
 					t.Errorf("depths (-want +got):\n%s", diff)
 				}
 				if diff := cmp.Diff([]string{"1 andy", "2 bea", "3 last"}, s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
@@ -246,7 +246,7 @@ func TestSubscriberCannotForge(t *testing.T) {
 			}
 			check(s)
 			s.Stop()
-			check(brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} }))
+			check(brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} }))
 		})
 	}
 }
@@ -255,7 +255,7 @@ func TestSubscriberCannotForge(t *testing.T) {
 func TestPushToAnInbox(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	conn, _ := s.Subscriber(t)
 	legacy, err := conn.JetStream()
 	if err != nil {
@@ -302,16 +302,16 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
-	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	conn, _ := s.Subscriber(t)
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateConsumer(t.Context(), "CHANGES", natsjs.ConsumerConfig{}); err != nil {
+	if _, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{}); err != nil {
 		t.Fatal(err)
 	}
-	unbounded, err := js.CreateConsumer(t.Context(), "CHANGES", natsjs.ConsumerConfig{AckPolicy: natsjs.AckExplicitPolicy, MaxAckPending: -1, MaxWaiting: 1 << 30})
+	unbounded, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1, MaxWaiting: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 		t.Errorf("a consumer may leave %d unacknowledged and have %d requests waiting, want 10000 and 512", c.MaxAckPending, c.MaxWaiting)
 	}
 	for n := 2; ; n++ {
-		_, err := js.CreateConsumer(t.Context(), "CHANGES", natsjs.ConsumerConfig{Durable: fmt.Sprint("d", n)})
+		_, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{Durable: fmt.Sprint("d", n)})
 		if err != nil {
 			if n != 256 {
 				t.Errorf("after %d consumers: %v", n, err)
@@ -329,7 +329,7 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	}
 	s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
 	s.Stop()
-	brokertest.Start(t, dir, func(c *jetstream.Config) { c.Webhooks = []string{"x"} })
+	brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
 }
 
 // TestSubscribersDoNotDisturbOneAnother: they share a credential, but none can change the consumer of another, listen in its
@@ -337,21 +337,21 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	s.Publish(t, jetstream.Changes, brokertest.Change(t, "andy"))
+	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	conn, refused := s.Subscriber(t)
-	js, err := natsjs.New(conn)
+	js, err := jetstream.New(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := natsjs.ConsumerConfig{Durable: "mine", AckPolicy: natsjs.AckExplicitPolicy}
+	config := jetstream.ConsumerConfig{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy}
 	for range 2 { // it may be asked for again
 		if _, err := js.CreateOrUpdateConsumer(t.Context(), "CHANGES", config); err != nil {
 			t.Fatal(err)
 		}
 	}
 	config.FilterSubject = "flavorless.change.nothing"
-	if _, err := js.CreateOrUpdateConsumer(t.Context(), "CHANGES", config); !errors.Is(err, natsjs.ErrConsumerExists) {
-		t.Errorf("changing a consumer: %v, want %v", err, natsjs.ErrConsumerExists)
+	if _, err := js.CreateOrUpdateConsumer(t.Context(), "CHANGES", config); !errors.Is(err, jetstream.ErrConsumerExists) {
+		t.Errorf("changing a consumer: %v, want %v", err, jetstream.ErrConsumerExists)
 	}
 	if _, err := js.UpdateConsumer(t.Context(), "CHANGES", config); err == nil {
 		t.Error("a consumer can be updated")
