@@ -41,7 +41,7 @@ type ledger interface {
 // Config is what an Ingester works with.
 type Config struct {
 	Objects objects
-	Updates topic
+	Updates topic // receives the batches
 	Ledger  ledger
 	Reports reports
 	Clock   func() time.Time
@@ -54,9 +54,12 @@ type Config struct {
 	// Ignore holds the names of objects that are no uploads. The ledger does not know of them.
 	Ignore events.IgnoreList
 
-	// Pause is asked between batches whether to stop reading, such as BeforeDeadline. The rest of the file is then published
-	// to Updates as a span, and whoever gets that goes on with Resume. Nil never stops.
+	// Pause, if non-nil, is called between batches and reports whether to stop reading. The rest of the file is then published
+	// to Continuations, whose consumer calls Resume. See BeforeDeadline.
 	Pause func(ctx context.Context) bool
+
+	// Continuations receives the rest of a file when Pause stops a reading. It may be the same topic as Updates.
+	Continuations topic
 }
 
 // BeforeDeadline is a Pause for where ctx ends at a fixed time: it stops so long before.
@@ -158,7 +161,7 @@ func (in *Ingester) handOn(ctx context.Context, rest events.Continuation, log *s
 	if err != nil {
 		return err
 	}
-	if err := (publisher{in.cfg.Updates, in.cfg.Log}).publish(ctx, []events.Message{m}); err != nil {
+	if err := (publisher{in.cfg.Continuations, in.cfg.Log}).publish(ctx, []events.Message{m}); err != nil {
 		return err
 	}
 	log.InfoContext(ctx, "handed on", "offset", rest.Offset, "rows", rest.Rows, "batches", rest.Batches)

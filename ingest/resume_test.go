@@ -210,7 +210,8 @@ func (b *bench) run(t *testing.T, pause func(context.Context) bool) (spans int) 
 
 func (b *bench) ingester(pause func(context.Context) bool) *ingest.Ingester {
 	return ingest.New(ingest.Config{
-		Objects: b, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler), BatchBytes: 1000, Pause: pause,
+		Objects: b, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler), BatchBytes: 1000,
+		Pause: pause, Continuations: benchContinuations{b},
 	})
 }
 
@@ -228,12 +229,17 @@ func (b *bench) Open(_ context.Context, _ events.Object, offset int64) (io.ReadC
 func (b *bench) Publish(_ context.Context, messages []events.Message) []error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, m := range messages {
+		b.messages[m.ID] = string(m.Body)
+	}
+	return make([]error, len(messages))
+}
+
+type benchContinuations struct{ *bench }
+
+func (b benchContinuations) Publish(_ context.Context, messages []events.Message) []error {
 	errs := make([]error, len(messages))
 	for i, m := range messages {
-		if m.Subject != events.ContinuationType {
-			b.messages[m.ID] = string(m.Body)
-			continue
-		}
 		span, err := events.DecodeContinuation(m.Body)
 		errs[i] = err
 		if b.earlier {

@@ -147,8 +147,9 @@ func newCloudHouse(t *testing.T) *cloudHouse {
 	log, recorder := slog.New(slog.DiscardHandler), metrics.NewEMF(io.Discard, "test", "test", time.Now)
 	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(faulty), URL: h.dead}, Metrics: recorder, Log: log}
 	table := dynamo.New(dynamo.Config{Client: dynamo.Client(faulty), Favorites: h.tables.Favorites, Uploads: h.tables.Uploads})
+	updatesTopic := topics.Topic{Client: topics.Client(faulty), ARN: updates}
 	h.ingester = stages.Ingest{Common: common, Ingester: ingest.New(ingest.Config{
-		Objects: s3store.Objects{Client: s3store.Client(faulty)}, Updates: topics.Topic{Client: topics.Client(faulty), ARN: updates},
+		Objects: s3store.Objects{Client: s3store.Client(faulty)}, Updates: updatesTopic, Continuations: updatesTopic,
 		Ledger: table, Reports: s3store.Reports{Client: s3store.Client(faulty), Bucket: h.reports},
 		Clock: time.Now, Log: log, BatchBytes: 460,
 		Pause: func(context.Context) bool { return rand.IntN(8) == 0 },

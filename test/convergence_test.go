@@ -126,8 +126,9 @@ func (h *house) ingest() {
 	}
 	in := ingest.New(ingest.Config{
 		Objects: h, Updates: topic, Ledger: h.db, Reports: reports{h.reports}, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
-		BatchBytes: 460, // two rows or three
-		Pause:      func(context.Context) bool { return h.draw("pause", 3) == 0 },
+		BatchBytes:    460, // two rows or three
+		Continuations: topic,
+		Pause:         func(context.Context) bool { return h.draw("pause", 3) == 0 },
 	})
 	lost := h.draw("acknowledgement lost", 4) == 0
 	i := h.pick(len(h.events) + len(h.spans))

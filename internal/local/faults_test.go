@@ -224,8 +224,9 @@ func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
 	db := faultyDB{h.faults, h.db}
 	reading := ingest.Config{
 		Objects: faultyObjects{h.faults, s3store.Objects{Client: h.bucket.client}}, Ledger: db, Reports: faultyReports{h.faults, h.reports},
-		Updates: faultyTopic{h.faults, publishBatch, outlet{h.queues.updates, h.queues.uploads}, func([]events.Message) {}},
-		Clock:   func() time.Time { return time.UnixMilli(0) }, Log: log, BatchBytes: 8_000,
+		Updates:       faultyTopic{h.faults, publishBatch, h.queues.updates, func([]events.Message) {}},
+		Continuations: faultyTopic{h.faults, publishBatch, h.queues.uploads, func([]events.Message) {}},
+		Clock:         func() time.Time { return time.UnixMilli(0) }, Log: log, BatchBytes: 8_000,
 	}
 	applier := &ingest.Applier{Table: db, Log: log}
 	announcer := &ingest.Announcer{Changes: faultyTopic{h.faults, publishOut, h.queues.changes, h.hear}, Log: log}

@@ -10,7 +10,6 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
-	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
 // readFor is how long a delivery reads before it hands on the rest of the file.
@@ -64,15 +63,4 @@ func pauseAfter(stretch time.Duration, clock func() time.Time, goesOn bool) func
 		}
 		return now.Sub(there) >= max(stretch, there.Sub(began))
 	}
-}
-
-// outlet is where ingest publishes: batches go on to UPDATES, and what is left of a file back to UPLOADS.
-type outlet struct{ updates, uploads *topic.Topic }
-
-// Publish implements ingest's topic.
-func (o outlet) Publish(ctx context.Context, messages []events.Message) []error {
-	if len(messages) == 1 && messages[0].Subject == events.ContinuationType { // it travels alone
-		return o.uploads.Publish(ctx, messages)
-	}
-	return o.updates.Publish(ctx, messages)
 }

@@ -50,7 +50,7 @@ func (s *Server) startStages(ctx context.Context) {
 	ctx, s.stopStages = context.WithCancel(ctx)
 	client := s.S3()
 	reading := ingest.Config{
-		Objects: s3store.Objects{Client: client}, Updates: outlet{s.streams.updates, s.streams.uploads},
+		Objects: s3store.Objects{Client: client}, Updates: s.streams.updates, Continuations: s.streams.uploads,
 		Ledger: metrics.Ledger{Next: s.db, To: s.recorder}, Reports: s3store.Reports{Client: client, Bucket: reportsBucket},
 		Clock: s.cfg.Clock, Log: s.cfg.Log,
 	}

@@ -33,15 +33,17 @@ func build(env *config.Env) (lambda.Handler, error) {
 	tools, access := shell.NewTools(function), clients.For(account)
 	store := s3store.Client(access)
 	ledger := dynamo.New(dynamo.Config{Client: dynamo.Client(access), Uploads: cfg.UploadsTable, Logger: tools.Log})
+	updates := topics.Topic{Client: topics.Client(access), ARN: cfg.UpdatesTopic}
 	ingester := ingest.New(ingest.Config{
-		Objects: s3store.Objects{Client: store},
-		Updates: topics.Topic{Client: topics.Client(access), ARN: cfg.UpdatesTopic},
-		Ledger:  metrics.Ledger{Next: ledger, To: tools.Metrics},
-		Reports: s3store.Reports{Client: store, Bucket: cfg.ReportsBucket},
-		Ignore:  cfg.Ignore,
-		Clock:   time.Now,
-		Log:     tools.Log,
-		Pause:   ingest.BeforeDeadline(pause),
+		Objects:       s3store.Objects{Client: store},
+		Updates:       updates,
+		Continuations: updates, // the subscriptions of the queues filter by the type of the message
+		Ledger:        metrics.Ledger{Next: ledger, To: tools.Metrics},
+		Reports:       s3store.Reports{Client: store, Bucket: cfg.ReportsBucket},
+		Ignore:        cfg.Ignore,
+		Clock:         time.Now,
+		Log:           tools.Log,
+		Pause:         ingest.BeforeDeadline(pause),
 	})
 	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
 	return shell.Handler(tools, stages.Ingest{Common: common, Ingester: ingester}.Handle), nil
