@@ -42,7 +42,7 @@ type changes interface {
 	// Changes returns what the log has from a start on, in its order, and then what comes, until ctx ends; an error ends it,
 	// too. It also returns the position behind which the first of them comes. It fails with events.ErrForgotten where the log
 	// does not reach.
-	Changes(ctx context.Context, from events.Start) (position uint64, log iter.Seq2[events.Announced, error], err error)
+	Changes(ctx context.Context, from events.Start) (position uint64, log iter.Seq2[events.LoggedChange, error], err error)
 }
 
 // verifier decides who may read: a *Verifier.

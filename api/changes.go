@@ -63,7 +63,7 @@ func (h *handler) changes(r *http.Request, q query, who Claims) (reply, error) {
 var errExpired = errors.New("the token has expired")
 
 // openLog makes a panic on the way an error, so that the follower's place is given back.
-func (h *handler) openLog(ctx context.Context, from events.Start) (position uint64, log iter.Seq2[events.Announced, error], err error) {
+func (h *handler) openLog(ctx context.Context, from events.Start) (position uint64, log iter.Seq2[events.LoggedChange, error], err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v", v)
@@ -148,7 +148,7 @@ type eventWriter struct {
 // follow writes what the log gives and the filter takes, until ctx ends; whatever else ends it calls stop. At the beginning
 // and between events the follower is sent its position. So a follower that has had no change yet misses nothing when it comes
 // back, one that asked for rare changes need not begin far behind, and both sides notice when the other has gone.
-func (e *eventWriter) follow(ctx context.Context, stop context.CancelCauseFunc, heartbeat time.Duration, log iter.Seq2[events.Announced, error], filter events.Filter) error {
+func (e *eventWriter) follow(ctx context.Context, stop context.CancelCauseFunc, heartbeat time.Duration, log iter.Seq2[events.LoggedChange, error], filter events.Filter) error {
 	// The server's limit is for requests that are answered at once. Where there is none, none need be lifted.
 	_ = e.control.SetReadDeadline(time.Time{})
 	beginEvents(e.w)
@@ -180,7 +180,7 @@ func (e *eventWriter) follow(ctx context.Context, stop context.CancelCauseFunc, 
 var errLogEnded = errors.New("the log has ended")
 
 // take writes what the filter takes, and else notes that the follower need not be told of what came before.
-func (e *eventWriter) take(a events.Announced, filter events.Filter) error {
+func (e *eventWriter) take(a events.LoggedChange, filter events.Filter) error {
 	if filter.MatchesMessage(a.Message) {
 		return e.event(a)
 	}
@@ -190,7 +190,7 @@ func (e *eventWriter) take(a events.Announced, filter events.Filter) error {
 	return nil
 }
 
-func (e *eventWriter) event(a events.Announced) error {
+func (e *eventWriter) event(a events.LoggedChange) error {
 	return e.send(func(b []byte) []byte {
 		e.passed = a.Sequence
 		b = append(strconv.AppendUint(append(b, "id: "...), a.Sequence, 10), "\ndata: "...)

@@ -29,7 +29,7 @@ type store struct {
 	panics    any             // likewise
 	calls     int
 
-	log     []events.Announced
+	log     []events.LoggedChange
 	arrived chan struct{} // in the log; closed and made anew
 	follows bool          // readers of the log wait for more
 }
@@ -107,7 +107,7 @@ func (s *store) Upload(_ context.Context, id string) (events.Upload, error) {
 }
 
 // Changes returns the log from a position on.
-func (s *store) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.Announced, error], error) {
+func (s *store) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.LoggedChange, error], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.enter(); err != nil {
@@ -120,7 +120,7 @@ func (s *store) Changes(ctx context.Context, from events.Start) (uint64, iter.Se
 	if !from.HasPosition() && from.Since.IsZero() {
 		next = len(s.log)
 	}
-	return uint64(next), func(yield func(events.Announced, error) bool) {
+	return uint64(next), func(yield func(events.LoggedChange, error) bool) {
 		for {
 			s.mu.Lock()
 			log, arrived, follows := s.log[next:], s.arrived, s.follows
@@ -157,7 +157,7 @@ func (s *store) announce(t testing.TB, favorites ...string) {
 		if !changed {
 			c, _ = events.NewChange(favorites[n], "vanilla", "", origin.At(int64(place)))
 		}
-		s.log = append(s.log, events.Announced{Sequence: place, Message: c.Message()})
+		s.log = append(s.log, events.LoggedChange{Sequence: place, Message: c.Message()})
 	}
 	close(s.arrived)
 	s.arrived = make(chan struct{})

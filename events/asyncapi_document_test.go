@@ -10,7 +10,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// document is asyncapi.yaml, as JSON decodes it.
+// document is asyncapi.yaml, decoded as JSON.
 type document struct {
 	root     map[string]any
 	compiler *jsonschema.Compiler
@@ -31,7 +31,7 @@ func readDocument(t *testing.T) *document {
 		t.Fatal(err)
 	}
 	d := &document{root.(map[string]any), jsonschema.NewCompiler()}
-	d.compiler.DefaultDraft(jsonschema.Draft7) // that of AsyncAPI 3.0
+	d.compiler.DefaultDraft(jsonschema.Draft7) // as in AsyncAPI 3.0
 	d.compiler.AssertFormat()
 	if err := d.compiler.AddResource("asyncapi.json", root); err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func readDocument(t *testing.T) *document {
 	return d
 }
 
-// at gives what stands at a JSON pointer.
+// at returns the value at a JSON pointer.
 func (d *document) at(t *testing.T, pointer string) any {
 	t.Helper()
 	v, ok := d.find(pointer)
@@ -84,7 +84,7 @@ func (d *document) schema(t *testing.T, pointer string) *jsonschema.Schema {
 	return s
 }
 
-// valid holds JSON against a schema.
+// valid validates JSON against a schema.
 func valid(s *jsonschema.Schema, text []byte) error {
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {

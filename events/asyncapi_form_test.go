@@ -20,7 +20,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// constantsOf reads the package's string constants, one list for each const declaration that has some of that type.
+// constantsOf returns the string constants of a type, a list for each const declaration.
 func constantsOf(t *testing.T, typ string) (groups [][]string) {
 	t.Helper()
 	files, err := fs.Glob(os.DirFS("."), "*.go")
@@ -68,7 +68,7 @@ func TestDocumentAndCodeAgree(t *testing.T) {
 			t.Errorf("%s, -code +document:\n%s", what, diff)
 		}
 	}
-	// listed gives the codes that a description explains: - `code`: why
+	// listed returns the codes in the list of a description, such as: - `code`: why
 	listed := func(pointer string) []string {
 		var codes []string
 		for _, m := range regexp.MustCompile("(?m)^- `(\\w+)`: .").FindAllStringSubmatch(d.at(t, pointer).(string), -1) {
@@ -94,7 +94,7 @@ func TestDocumentAndCodeAgree(t *testing.T) {
 
 	codes := constantsOf(t, "Code")
 	if len(codes) != 2 {
-		t.Fatalf("there are %d lists of codes, want those of rows and those of files", len(codes))
+		t.Fatalf("got %d lists of codes, want 2: of rows and of files", len(codes))
 	}
 	same("codes of rows", codes[0], d.strings(t, "/components/schemas/RowCode/enum"))
 	same("codes of rows in words", codes[0], listed("/components/schemas/RowCode/description"))
@@ -128,11 +128,11 @@ func TestDocumentAndCodeAgree(t *testing.T) {
 	}
 }
 
-// TestDocumentIsAsyncAPI holds the document against what AsyncAPI 3.0 says of the objects that it uses.
+// TestDocumentIsAsyncAPI checks the document against the AsyncAPI 3.0 specification, as far as the document uses it.
 // https://www.asyncapi.com/docs/reference/specification/v3.0.0
 func TestDocumentIsAsyncAPI(t *testing.T) {
 	d := readDocument(t)
-	// fields checks an object: ! marks what is required.
+	// fields checks the names of an object's fields; ! marks required ones.
 	fields := func(where string, v any, names string) map[string]any {
 		t.Helper()
 		m, ok := v.(map[string]any)
@@ -148,7 +148,7 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 		}
 		for name := range m {
 			if !allowed[name] {
-				t.Errorf("%s: there is no field %s", where, name)
+				t.Errorf("%s: unknown field %s", where, name)
 			}
 		}
 		return m
@@ -158,12 +158,12 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 		m, _ := v.(map[string]any)
 		for _, name := range slices.Sorted(maps.Keys(m)) {
 			if !regexp.MustCompile(`^[A-Za-z0-9._-]+$`).MatchString(name) {
-				t.Errorf("%s: %q can't be a name", where, name)
+				t.Errorf("%s: invalid name %q", where, name)
 			}
 			each(where+"/"+name, name, m[name])
 		}
 	}
-	// placeholders of a text, such as {kind}, have to be the keys of v.
+	// placeholders checks that the placeholders of a text, such as {kind}, are the keys of v.
 	placeholders := func(where, text string, v any) {
 		t.Helper()
 		m, _ := v.(map[string]any)
@@ -173,10 +173,10 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 		}
 		slices.Sort(got)
 		if want := slices.Sorted(maps.Keys(m)); !slices.Equal(got, want) {
-			t.Errorf("%s: %s has placeholders %v, described are %v", where, text, got, want)
+			t.Errorf("%s: %s has placeholders %v, want %v", where, text, got, want)
 		}
 	}
-	// references of a list have to lie under one place.
+	// references checks that a list has only references under one place, and returns them.
 	references := func(where string, v any, under string) (targets []string) {
 		t.Helper()
 		list, _ := v.([]any)
@@ -227,7 +227,7 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 		}
 	})
 	if len(sent) != 3 || slices.Contains(slices.Collect(maps.Values(sent)), false) {
-		t.Errorf("messages sent: %v, want one on each channel", sent)
+		t.Errorf("sent messages = %v, want one on each of 3 channels", sent)
 	}
 	components := fields("/components", root["components"], "messages schemas")
 	mapOf("/components/messages", components["messages"], func(where, _ string, v any) {
@@ -239,14 +239,14 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 			references(where+"/"+part, []any{m[part]}, "/components/schemas/")
 		}
 	})
-	used := map[string]bool{"Reject": true, "ReportEnd": true, "Failure": true} // by objects in buckets, not by messages
+	used := map[string]bool{"Reject": true, "ReportEnd": true, "Failure": true} // in buckets and in the API, not in messages
 	var walk func(where string, v any)
 	walk = func(where string, v any) {
 		switch v := v.(type) {
 		case map[string]any:
 			if ref, ok := v["$ref"].(string); ok {
 				if _, found := d.find(strings.TrimPrefix(ref, "#")); !found || !strings.HasPrefix(ref, "#/") {
-					t.Errorf("%s: %s leads nowhere", where, ref)
+					t.Errorf("%s: reference %s has no target", where, ref)
 				}
 				used[strings.TrimPrefix(ref, "#/components/schemas/")] = true
 			}
@@ -266,7 +266,7 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 		if !used[name] {
 			t.Errorf("%s is not used", where)
 		}
-		// A schema of an object names every member, and which of them are always there.
+		// The schema of an object lists all members and the required ones.
 		if s["type"] == "object" {
 			if s["additionalProperties"] != false {
 				t.Errorf("%s allows undocumented members", where)

@@ -15,7 +15,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// messageSchemas checks messages of both types.
+// messageSchemas are the schemas of messages, by type.
 type messageSchemas map[string]struct{ attributes, body *jsonschema.Schema }
 
 func (d *document) messageSchemas(t *testing.T) messageSchemas {
@@ -33,7 +33,7 @@ func (d *document) messageSchemas(t *testing.T) messageSchemas {
 func (s messageSchemas) check(m events.Message) error {
 	schemas, ok := s[m.Attributes["type"]]
 	if !ok {
-		return fmt.Errorf("no message %q", m.Attributes["type"])
+		return fmt.Errorf("the document has no message %q", m.Attributes["type"])
 	}
 	if err := valid(schemas.body, m.Body); err != nil {
 		return fmt.Errorf("body: %w\n%s", err, m.Body)
@@ -70,7 +70,7 @@ func TestDocumentDescribesMessages(t *testing.T) {
 	}))
 }
 
-// What the decoders refuse, the document refuses as well, where a schema can.
+// TestDocumentRefusesBadMessages checks that schemas refuse what decoders refuse, as far as a schema can.
 func TestDocumentRefusesBadMessages(t *testing.T) {
 	schemas := readDocument(t).messageSchemas(t)
 	for _, tt := range []struct {
@@ -87,12 +87,12 @@ func TestDocumentRefusesBadMessages(t *testing.T) {
 			t.Run(tt.typ+"/"+name, func(t *testing.T) {
 				body := e.apply(t, readGolden(t, tt.golden))
 				if valid(schemas[tt.typ].body, body) == nil {
-					t.Errorf("valid by the document:\n%.1000s", body)
+					t.Errorf("the schema accepts:\n%.1000s", body)
 				}
 			})
 		}
 	}
-	// An undocumented member fails.
+	// Schemas refuse undocumented members, although decoders ignore them.
 	for name, e := range map[string]edit{
 		"beside the data": {old: `"data":`, new: `"traceparent":"00-x","data":`},
 		"in the data":     {old: `"data":{`, new: `"data":{"new":1,`},
@@ -105,7 +105,7 @@ func TestDocumentRefusesBadMessages(t *testing.T) {
 			}
 		})
 	}
-	// Whatever is written is always there.
+	// Every member is required.
 	t.Run("missing members", func(t *testing.T) {
 		for name, m := range goldenMessages(t) {
 			for member := range members(t, m.Body) {
@@ -133,7 +133,7 @@ func TestDocumentRefusesBadMessages(t *testing.T) {
 	})
 }
 
-// members gives the names of the members of an event: of its own, and of its data as "data.x".
+// members returns the names of the members of an event, and those of its data as "data.x".
 func members(t *testing.T, body []byte) map[string]bool {
 	t.Helper()
 	var event map[string]any
@@ -184,7 +184,7 @@ func TestDocumentDescribesRejects(t *testing.T) {
 		t.Error(err)
 	}
 	if err := valid(reject, end); err == nil {
-		t.Error("the end of a report is a valid reject")
+		t.Error("the schema of rejects accepts the end of a report")
 	}
 	var upload struct{ Failure json.RawMessage }
 	if err := json.Unmarshal(readGolden(t, "upload-failed.json"), &upload); err != nil {
@@ -195,7 +195,7 @@ func TestDocumentDescribesRejects(t *testing.T) {
 	}
 }
 
-// An example is what the encoders make of what the decoders read in it.
+// TestDocumentExamples decodes the examples and compares them with the encoded values.
 func TestDocumentExamples(t *testing.T) {
 	d := readDocument(t)
 	schemas := d.messageSchemas(t)

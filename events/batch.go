@@ -5,55 +5,56 @@ import (
 	"strconv"
 )
 
-// Batch is a run of consecutive accepted rows of one upload, in file order. It travels as one Message and is applied
-// and counted once, however often it is delivered.
+// Batch is a sequence of consecutive accepted rows of one upload, in file order. It is published as one [Message]. It is
+// applied and counted once, even if the message is delivered several times.
 type Batch struct {
-	Origin Origin // of the upload
-	First  int64  // offset of the first row
+	Origin Origin
+	First  int64 // offset of the first row
 	Rows   []Update
 }
 
-// Upload gives the id of the upload that the batch is part of.
-func (b Batch) Upload() string { return b.Origin.Upload() }
+// UploadID returns the id of the batch's upload.
+func (b Batch) UploadID() string { return b.Origin.UploadID() }
 
-// ID names the batch: the upload and the offset of its first row.
-func (b Batch) ID() string { return batchID(b.Upload(), b.First) }
+// ID returns the id of the batch: the upload id and the offset of the first row.
+func (b Batch) ID() string { return batchID(b.UploadID(), b.First) }
 
 func batchID(upload string, first int64) string {
 	return upload + "/" + strconv.FormatInt(first, 10)
 }
 
-// BatchWriter encodes the batches of one upload, one after the other, straight from the rows. Rows travel as arrays under
-// named columns, a third smaller than as objects; a removal has null for its flavor.
+// BatchWriter encodes the batches of one upload, one after the other. Rows are encoded as arrays, which are a third smaller
+// than objects; a removal has null as its flavor.
 type BatchWriter struct {
 	origin Origin
 	buf    []byte
 	first  int64
 	rows   int
 
-	thousands     int64 // of the last offset
+	// The last offset / 1000, and its digits.
+	thousands     int64
 	thousandsText []byte
 }
 
-// NewBatchWriter returns a writer for the upload of that origin.
+// NewBatchWriter returns a writer for the upload with the given origin.
 func NewBatchWriter(origin Origin) *BatchWriter { return &BatchWriter{origin: origin} }
 
-// MaxRow is the most by which a row can make a message grow, in bytes: two names of MaxName bytes, every one of them
-// escaped, an offset and the punctuation. (The first row brings the envelope as well: some 500 bytes.)
-const MaxRow = 2*2*MaxName + 32
+// MaxEncodedRow is the maximum number of bytes that a row adds to a message: two names of MaxName bytes that consist of
+// characters to escape, the offset, and punctuation. The first row also adds the envelope of about 500 bytes.
+const MaxEncodedRow = 2*2*MaxName + 32
 
-// How the data of a batch goes on behind its first offset, and how the event ends.
 const (
 	columns  = `["offset","person","flavor"]`
 	batchEnd = `]}}`
 )
 
-// Add appends a row. Its names are as CleanName gives them, and its offset is greater than that of the row before.
+// Add appends a row. Its names must be in the form that CleanName returns, and its offset must be greater than that of the
+// previous row.
 func (w *BatchWriter) Add(u Update) {
 	b := w.buf
 	if w.rows == 0 {
 		w.first = u.Offset
-		upload := w.origin.Upload()
+		upload := w.origin.UploadID()
 		b = appendEnvelope(b, "/flavorless/ingest", UpdatesType, batchID(upload, u.Offset), upload, w.origin.Time())
 		b = append(b, `{"origin":"`...)
 		b = append(b, w.origin...)
@@ -77,7 +78,7 @@ func (w *BatchWriter) Add(u Update) {
 	w.rows++
 }
 
-// appendOffset appends an offset. Those of neighbours have all but the last digits in common.
+// appendOffset is strconv.AppendInt for growing offsets: it formats only the last three digits of most.
 func (w *BatchWriter) appendOffset(dst []byte, offset int64) []byte {
 	if offset < 1000 {
 		return strconv.AppendInt(dst, offset, 10)
@@ -90,10 +91,10 @@ func (w *BatchWriter) appendOffset(dst []byte, offset int64) []byte {
 	return append(dst, byte('0'+low/100), byte('0'+low/10%10), byte('0'+low%10))
 }
 
-// Rows is the number of rows added since the last Message.
+// Rows returns the number of rows added since the last call of Message.
 func (w *BatchWriter) Rows() int { return w.rows }
 
-// Size is how long the body of the message would be if it ended here, in bytes; 0 without rows.
+// Size returns the length in bytes of the body that Message would return now; 0 without rows.
 func (w *BatchWriter) Size() int {
 	if w.rows == 0 {
 		return 0
@@ -101,9 +102,9 @@ func (w *BatchWriter) Size() int {
 	return len(w.buf) + len(batchEnd)
 }
 
-// Message ends the batch and returns it. The writer is then ready for the next one. It needs at least one row.
+// Message returns the rows added since the last call as a message, and begins a new batch. There must be at least one row.
 func (w *BatchWriter) Message() Message {
-	upload := w.origin.Upload()
+	upload := w.origin.UploadID()
 	w.buf = append(w.buf, batchEnd...)
 	m := Message{
 		ID:         batchID(upload, w.first),

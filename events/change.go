@@ -6,36 +6,36 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Kind says what happened to a stored favorite.
+// Kind is what happened to a stored favorite.
 type Kind string
 
 // The kinds of a Change.
 const (
-	Created Kind = "created" // there was none
-	Changed Kind = "changed" // there was another flavor
-	Removed Kind = "removed" // there is none any more
+	Created Kind = "created" // the person had no favorite
+	Changed Kind = "changed" // the person had another favorite
+	Removed Kind = "removed" // the person has no favorite anymore
 )
 
-// Change is what subscribers are told, if and only if a stored flavor really changed. It is delivered at least once;
-// (Person, Version) is its identity. Kept per person by the greatest Version, changes add up to the table.
+// Change is published to subscribers if and only if a stored flavor changed. It is delivered at least once and identified by
+// Person and Version. The changes with the greatest Version of each person add up to the table.
 type Change struct {
 	Kind     Kind
 	Person   string
-	Flavor   string  // empty when removed
-	Previous string  // empty when created
-	Version  Version // of the row that caused it
+	Flavor   string  // empty if removed
+	Previous string  // empty if created
+	Version  Version // of the row that caused the change
 }
 
-// NewChange compares what the table held of a person (had: nothing or a tombstone if empty) with what it holds now.
-// It returns false when that is the same flavor: then there is nothing to announce.
-func NewChange(person, had, has string, version Version) (Change, bool) {
-	c := Change{Person: person, Flavor: has, Previous: had, Version: version}
+// NewChange returns the change of a person's flavor from previous to flavor, either of which is empty if the table holds
+// nothing or a tombstone. It returns false if both are the same, so there is nothing to publish.
+func NewChange(person, previous, flavor string, version Version) (Change, bool) {
+	c := Change{Person: person, Flavor: flavor, Previous: previous, Version: version}
 	switch {
-	case had == has:
+	case previous == flavor:
 		return Change{}, false
-	case had == "":
+	case previous == "":
 		c.Kind = Created
-	case has == "":
+	case flavor == "":
 		c.Kind = Removed
 	default:
 		c.Kind = Changed
@@ -43,16 +43,16 @@ func NewChange(person, had, has string, version Version) (Change, bool) {
 	return c, true
 }
 
-// ID is what a subscriber can deduplicate by.
+// ID returns the id by which subscribers can deduplicate.
 func (c Change) ID() string { return c.Person + "@" + string(c.Version) }
 
-// Upload gives the id of the upload that caused the change.
-func (c Change) Upload() string { return c.Version.Upload() }
+// UploadID returns the id of the upload that caused the change.
+func (c Change) UploadID() string { return c.Version.UploadID() }
 
 // Message encodes the change for the changes topic.
 func (c Change) Message() Message {
 	attributes := map[string]string{
-		"type": ChangeType, "kind": string(c.Kind), "person": c.Person, "upload": c.Upload(),
+		"type": ChangeType, "kind": string(c.Kind), "person": c.Person, "upload": c.UploadID(),
 	}
 	b := make([]byte, 0, 640)
 	b = appendEnvelope(b, "/flavorless/announce", ChangeType, c.ID(), c.Person, c.Version.Time())
@@ -60,30 +60,25 @@ func (c Change) Message() Message {
 	b = append(b, c.Kind...)
 	b = append(b, `","person":`...)
 	b = appendString(b, c.Person)
-	b = append(b, `,"flavor":`...)
-	if c.Flavor == "" {
-		b = append(b, "null"...)
-	} else {
-		b = appendString(b, c.Flavor)
-		attributes["flavor"] = c.Flavor
-	}
-	b = append(b, `,"previous":`...)
-	if c.Previous == "" {
-		b = append(b, "null"...)
-	} else {
-		b = appendString(b, c.Previous)
-		attributes["previous"] = c.Previous
+	for _, f := range []struct{ name, flavor string }{{"flavor", c.Flavor}, {"previous", c.Previous}} {
+		b = append(b, `,"`+f.name+`":`...)
+		if f.flavor == "" {
+			b = append(b, "null"...)
+			continue
+		}
+		b = appendString(b, f.flavor)
+		attributes[f.name] = f.flavor
 	}
 	b = append(b, `,"version":"`...)
 	b = append(b, c.Version...)
 	b = append(b, `","upload":"`...)
-	b = append(b, c.Upload()...)
+	b = append(b, c.UploadID()...)
 	b = append(b, `"}}`...)
 	return Message{ID: c.ID(), Subject: ChangeType + "." + string(c.Kind), Attributes: attributes, Body: b}
 }
 
-// DecodeChange reads the body of a message of type ChangeType. Members that it doesn't know are skipped. What it returns
-// is what NewChange gives: kind and flavors agree, and the names are as CleanName gives them.
+// DecodeChange decodes the body of a message of type [ChangeType]. It ignores unknown members. The kind of the result matches
+// its flavors, and the names are in the form that [CleanName] returns. An error means that retrying is useless.
 func DecodeChange(body []byte) (Change, error) {
 	c, err := decodeChange(body)
 	if err != nil {
@@ -107,7 +102,7 @@ func decodeChange(body []byte) (c Change, err error) {
 		return c, err
 	}
 	if event.Type != ChangeType {
-		return c, fmt.Errorf("its type is %.80q, not %q", event.Type, ChangeType)
+		return c, wrongType(event.Type, ChangeType)
 	}
 	data := event.Data
 	version, err := ParseVersion(data.Version)
@@ -127,12 +122,12 @@ func decodeChange(body []byte) (c Change, err error) {
 	}
 	c, changed := NewChange(data.Person, previous, flavor, version)
 	if !changed || c.Kind != data.Kind {
-		return c, fmt.Errorf("from %q to %q is not %.80q", previous, flavor, data.Kind)
+		return c, fmt.Errorf("kind is %.80q, but the flavor went from %q to %q", data.Kind, previous, flavor)
 	}
 	return c, nil
 }
 
-// optionalName gives the empty text for null.
+// optionalName returns the empty string for null.
 func optionalName(s *string, field string) (string, error) {
 	if s == nil {
 		return "", nil

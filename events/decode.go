@@ -10,10 +10,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// DecodeBatch reads the body of a message of type UpdatesType. Members that it doesn't know are skipped; the columns are
-// those of this version, in their order. An error means that the message can never be applied: retrying is of no use.
-//
-// It reads token by token, straight into the rows: a batch has a thousand of them and more.
+// DecodeBatch decodes the body of a message of type [UpdatesType]. It ignores unknown members. An error means that retrying is
+// useless. It decodes token by token, because a batch has more than a thousand rows.
 func DecodeBatch(body []byte) (Batch, error) {
 	d := batchDecoder{in: jsontext.NewDecoder(bytes.NewReader(body))}
 	d.batch.First = -1
@@ -23,13 +21,12 @@ func DecodeBatch(body []byte) (Batch, error) {
 	return d.batch, nil
 }
 
-// batchDecoder holds what has been read so far. Members may come in any order; the JSON decoder refuses a name that comes
-// twice in one object.
+// batchDecoder holds the members decoded so far. Their order does not matter. The JSON decoder refuses duplicate members.
 type batchDecoder struct {
 	in      *jsontext.Decoder
 	batch   Batch
 	typ     string
-	columns bool // they have been read
+	columns bool // whether the columns were checked
 }
 
 func (d *batchDecoder) event() error {
@@ -46,21 +43,21 @@ func (d *batchDecoder) event() error {
 		return err
 	}
 	if _, err := d.in.ReadToken(); !errors.Is(err, io.EOF) {
-		return errors.New("there is something behind the event")
+		return errors.New("data follows the event")
 	}
 	switch b := d.batch; {
 	case d.typ != UpdatesType:
-		return fmt.Errorf("its type is %.80q, not %q", d.typ, UpdatesType)
+		return wrongType(d.typ, UpdatesType)
 	case b.Origin == "":
-		return errors.New("it has no origin")
+		return errors.New("origin is missing")
 	case !d.columns:
-		return errors.New("it has no columns")
+		return errors.New("columns is missing")
 	case len(b.Rows) == 0:
-		return errors.New("it has no rows")
+		return errors.New("rows is missing or empty")
 	case b.First < 0:
-		return errors.New("it does not say where its first row is")
+		return errors.New("first is missing")
 	case b.First != b.Rows[0].Offset:
-		return fmt.Errorf("its first row is at %d, not at %d", b.Rows[0].Offset, b.First)
+		return fmt.Errorf("first is %d, but the first row has offset %d", b.First, b.Rows[0].Offset)
 	}
 	return nil
 }
@@ -84,8 +81,7 @@ func (d *batchDecoder) data(name string) error {
 	return d.in.SkipValue()
 }
 
-// checkColumns insists on the columns that BatchWriter writes, in their order: it is the one producer, and another order
-// would be another type of event.
+// checkColumns refuses other columns than BatchWriter writes: a change of the columns needs a new event type.
 func (d *batchDecoder) checkColumns() error {
 	d.columns = true
 	v, err := d.in.ReadValue()
@@ -96,7 +92,7 @@ func (d *batchDecoder) checkColumns() error {
 		return err
 	}
 	if string(v) != columns {
-		return fmt.Errorf("its columns are %.80s, not %s", v, columns)
+		return fmt.Errorf("columns is %.80s, want %s", v, columns)
 	}
 	return nil
 }
@@ -111,7 +107,7 @@ func (d *batchDecoder) rows() error {
 			return fmt.Errorf("row %d: %w", len(d.batch.Rows)+1, err)
 		}
 		if u.Offset <= last {
-			return fmt.Errorf("row %d: offset %d does not come after %d", len(d.batch.Rows)+1, u.Offset, last)
+			return fmt.Errorf("row %d: offset is %d, want more than %d", len(d.batch.Rows)+1, u.Offset, last)
 		}
 		last = u.Offset
 		d.batch.Rows = append(d.batch.Rows, u)
@@ -147,7 +143,7 @@ func (d *batchDecoder) name(s *string, field string, missing Code) error {
 	return checkName(*s, field, missing)
 }
 
-// object reads an object, calling member with each name; member has to read the value.
+// object decodes an object. It calls member with each name; member must decode the value.
 func (d *batchDecoder) object(member func(name string) error) error {
 	if err := d.expect(jsontext.KindBeginObject); err != nil {
 		return err
@@ -177,11 +173,11 @@ func (d *batchDecoder) text(s *string) error {
 	return err
 }
 
-// token reads a token of that kind.
+// token reads a token and fails if it is not of kind k.
 func (d *batchDecoder) token(k jsontext.Kind) (jsontext.Token, error) {
 	t, err := d.in.ReadToken()
 	if err == nil && t.Kind() != k {
-		err = fmt.Errorf("at %s there is %s instead of %s", d.in.StackPointer(), t.Kind(), k)
+		err = fmt.Errorf("%s: got %s, want %s", d.in.StackPointer(), t.Kind(), k)
 	}
 	return t, err
 }
@@ -192,7 +188,7 @@ func (d *batchDecoder) offset(n *int64) error {
 		return err
 	}
 	if *n, err = strconv.ParseInt(string(v), 10, 64); err != nil || *n < 0 || *n > MaxOffset {
-		return fmt.Errorf("at %s there is %.80s instead of an offset, a whole number from 0 to %d", d.in.StackPointer(), v, int64(MaxOffset))
+		return fmt.Errorf("%s: got %.80s, want an integer from 0 to %d", d.in.StackPointer(), v, int64(MaxOffset))
 	}
 	return nil
 }

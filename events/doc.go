@@ -1,77 +1,80 @@
-// Package events is the contracts of flavorless: what flows between its stages, and the rules that make it come out
-// right. It knows no cloud, no broker and no database. Read this page, then ingest (the write side), then api (the read
-// side).
+// Package events defines the contracts between the stages of flavorless: the data that they exchange and the rules that make
+// the results correct. It imports no cloud SDK, no broker and no database. Read this page first, then package ingest (the
+// write side), then package api (the read side).
 //
-// # One row
+// # The path of a row
 //
-// A file of favorites is put into a bucket. This is the way of one of its rows, say "andy,cookie dough":
+// An uploader puts a file of favorites into a bucket. Each row, such as "andy,cookie dough", takes this path:
 //
-//	bucket ──Object──▶ ingest ──Message of a Batch──▶ apply ──Update, if newer──▶ table ──Change──▶ subscribers
-//	                     │                              │                           │
-//	                     │ Reject                       │ Tally                     │ Favorite
-//	                     ▼                              ▼                           ▼
-//	              rejects.ndjson                Upload (the ledger)                readers
+//		bucket ──Object──▶ ingest ──Message with a Batch──▶ apply ──Update, if newer──▶ table ──Change──▶ subscribers
+//		                     │                                │                           │
+//		                     │ Reject                         │ BatchResult               │ Favorite
+//		                     ▼                                ▼                           ▼
+//		              rejects.ndjson                   Upload (ledger)                 readers
 //
-// The bucket announces an [Object]. Ingest opens the upload's record in the ledger ([Upload]), reads the file, and makes of
-// each row an [Update], or a [Reject] that tells the uploader what to mend. It packs updates into batches ([BatchWriter])
-// and publishes each as a [Message]. Apply decodes it ([DecodeBatch]), writes the updates that are newer than what the
-// table holds ([Decide]), and counts them in the ledger ([BatchResult]). Where the favorite that is stored became another one,
-// the table's own feed gives a [Change] ([NewChange]), and announce publishes it. Readers get a [Favorite].
+//	 1. The bucket announces the stored file as an [Object].
+//	 2. Ingest creates the [Upload] record in the ledger and reads the file. Each row becomes an [Update], or a [Reject] that
+//	    tells the uploader what to fix.
+//	 3. Ingest packs the updates into batches ([BatchWriter]) and publishes each [Batch] as a [Message].
+//	 4. Apply decodes the message ([DecodeBatch]), writes the updates that are newer than the stored rows ([Decide]), and
+//	    records a [BatchResult] in the ledger.
+//	 5. When a stored flavor has changed, the table's change feed yields a [Change] ([NewChange]), which announce publishes.
+//	 6. Readers get a [Favorite].
 //
-// # Anything may come twice, late, or in another order
+// # Messages may be repeated, late and out of order
 //
-// S3, SNS, SQS and Lambda all deliver at least once, and none of them in order. flavorless asks nothing better of them.
-// Instead, every row has a place in one total order, and the table keeps the greatest.
+// S3, SNS, SQS and Lambda deliver at least once and in any order. flavorless needs nothing more: every row has a [Version],
+// versions are totally ordered, and the table keeps the row with the greatest version of each person.
 //
-// The place is a [Version]: the time of the upload, the object's S3 sequencer, the upload's id and the row's offset, as one
-// text of fixed width that compares as it should. What the rows of an upload have in common is its [Origin]. All of it comes
-// from the announced object and the file, nothing from a clock or a counter, so that whoever reads the file again, today or
-// next week, gives its rows the very same versions. The offset is a byte of the file rather than the number of the row,
-// because reading can then go on from it.
+// A version consists of the upload time, the object's S3 sequencer, the upload id and the row's offset in the file. The part
+// that all rows of an upload share is the [Origin]. Versions depend only on the event and the file, not on a clock or a
+// counter, so reading the file again yields the same versions. The offset is in bytes, not in rows, so that reading can
+// resume there.
 //
-// [Decide] is the rule of the table: a row is written only where nothing newer is stored. A removal is written, too, as a
-// tombstone, or a late older row would bring the person back. From this rule alone it follows that all orders and
-// repetitions of deliveries end in the same table.
+// [Decide] writes a row only where nothing newer is stored. A removal is stored too, as a tombstone; otherwise an older row
+// that arrives late would restore the person. The table therefore ends in the same state for every order and repetition of
+// deliveries.
 //
-// # Every row has one outcome
+// # Every row has exactly one outcome
 //
-// A row that is read is applied, superseded (something newer is stored) or rejected. The three add up to the rows of the
-// file: [Counts] of a settled upload. Two things keep that exact although deliveries repeat. A [Batch] is the unit of
-// counting: it holds the same rows on every run, is named by its upload and first offset, and is recorded in the
-// transaction that counts it, so a second delivery is known as a duplicate. And a row that finds its own version stored
-// ([Repeated]) counts as applied, since an earlier try wrote it and broke off before it counted.
+// A row is applied, superseded (a newer row is stored) or rejected. In the [Counts] of a settled upload the three add up to
+// the number of rows. Repeated deliveries do not change the counts, for two reasons:
 //
-// People who come more than once in a batch are folded first ([Fold]): the last row wins, the others are superseded without
-// having cost a write.
+//   - A batch contains the same rows whenever the file is read, and its id is derived from the upload and its first offset.
+//     Apply records the id in the transaction that counts the batch, so it recognizes a second delivery as a duplicate.
+//   - A row that finds its own version stored ([Repeated]) counts as applied: an earlier attempt wrote it and stopped before
+//     it counted the batch.
 //
-// # Subscribers are told what changed, not what was uploaded
+// If a person occurs several times in a batch, [Fold] keeps the last row. The others count as superseded and cost no write.
 //
-// The same file uploaded twice writes every row again, with greater versions, and changes nothing: there is no [Change]. One
-// comes if and only if the favorite became another, and it is derived from what the table has stored, never published
-// beside the write, so that none is lost and none is untrue. Changes can repeat and overtake each other as well. A
-// subscriber who keeps the one with the greatest version of each person has the table.
+// # Subscribers receive changes, not rows
 //
-// # On the wire
+// Uploading the same file again writes every row with a greater version but publishes nothing. A [Change] is published if and
+// only if the stored flavor changed. Changes are derived from the table's change feed after the write, so none is lost and
+// none is false. They may be repeated and reordered; a subscriber that keeps the change with the greatest version of each
+// person has a copy of the table.
 //
-// A [Message] is a CloudEvents 1.0 event in JSON, with attributes by which a subscription can filter. asyncapi.yaml
-// documents the events for those outside; testdata has them byte by byte. What comes off a topic is not trusted: decoders
-// refuse whatever the encoders never write, except for members that a later version may have added.
+// # Messages
 //
-// Persons and flavors are names as [CleanName] gives them, everywhere behind the row decoders. So they can be compared as
-// bytes, and no one has to wonder about white space or two ways to write an é.
+// A [Message] is a CloudEvents 1.0 event in JSON, with attributes by which subscriptions can filter. asyncapi.yaml documents
+// all events, and testdata contains their exact bytes. Decoders do not trust a topic: they refuse everything that the
+// encoders do not write, except unknown members, which a later version may add.
 //
-// # The chapters
+// Persons and flavors are normalized by [CleanName] when a row is read. Everywhere else they can be compared as bytes.
 //
-//	object.go    what the bucket announces, and the id of an upload
-//	version.go   the order of all rows
-//	name.go      what a person or a flavor may be
-//	update.go    one row, and folding
-//	reject.go    rows that are not accepted, files that can't be read, and the codes that say why
-//	batch.go     rows that travel together; decode.go reads them back
-//	table.go     the rule of the table
-//	upload.go    the ledger's record, which is the uploader's report
-//	change.go    what subscribers are told
-//	announced.go the log of changes; filter.go chooses from it
-//	message.go   the envelope of all that travels
-//	errors.go    what the stages tell one another by errors
+// # Files
+//
+//	object.go        Object, and the upload id derived from it
+//	version.go       Origin and Version: the order of all rows
+//	name.go          valid persons and flavors
+//	update.go        Update: an accepted row
+//	reject.go        rejected rows, failed files, and their codes
+//	batch.go         Batch and its encoder; decode.go has the decoder
+//	continuation.go  the rest of a file whose reading was interrupted
+//	table.go         Decide, Favorite and BatchResult
+//	upload.go        Upload: the ledger's record, which is the uploader's report
+//	change.go        Change; changelog.go selects from the log of changes
+//	message.go       Message: the envelope of all events
+//	ignore.go        objects that are not uploads
+//	errors.go        errors shared by the core and its adapters
 package events

@@ -1,25 +1,34 @@
 package events
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
-// What the parts of the house tell one another by. Adapters wrap these; callers use errors.Is.
+// Sentinel errors shared by the core and its adapters. Adapters wrap them; callers use [errors.Is].
 var (
-	// ErrNotFound: there is no such person or upload. Answer so; do not retry.
+	// ErrNotFound means that no such person or upload exists. Do not retry.
 	ErrNotFound = errors.New("not found")
 
-	// ErrObjectGone: the object that an event announced is not there any more as it was announced. The upload has
-	// failed; do not retry.
+	// ErrObjectGone means that the bucket no longer holds the object that an event announced. The upload fails; do not retry.
 	ErrObjectGone = errors.New("the object was deleted or overwritten before it was read")
 
-	// ErrOutOfRetention: the log of changes does not reach back to the place that was asked for, or never came so far. Read the
-	// table, and follow from now on.
+	// ErrOutOfRetention means that the log of changes does not hold the requested position: it was pruned, or it is in the
+	// future. Read the whole table, then follow new changes.
 	ErrOutOfRetention = errors.New("the changes since then are not kept")
 
-	// ErrPermanent: the request itself is at fault (too large, malformed, forbidden). Do not retry: what it carried
-	// belongs in the dead letters.
+	// ErrPermanent means that the request itself is at fault: it is too large, malformed or forbidden. Do not retry; move the
+	// message to the dead-letter queue.
 	ErrPermanent = errors.New("permanent failure")
 
-	// ErrUnavailable: what is asked for is fine, but what it takes is out of order for now, and for all alike: the disk
-	// is full, the table is locked. Wait, and try the same again for as long as it takes; that is no failed try.
-	ErrUnavailable = errors.New("unavailable for now")
+	// ErrUnavailable means that a resource which every request needs is out of order: the disk is full, or the table is locked.
+	// Retry the same request until it succeeds, and do not count an attempt.
+	ErrUnavailable = errors.New("temporarily unavailable")
 )
+
+// RetryAfterError is an error of a receiver that states when to retry.
+type RetryAfterError interface {
+	error
+	// RetryAfter returns the shortest time to wait before the next attempt.
+	RetryAfter() time.Duration
+}

@@ -11,8 +11,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// seed adds the golden files and what the tests of refusals make of them. Cases that fuzzing found are under
-// testdata/fuzz.
+// seed adds a golden file and its edits. testdata/fuzz has the inputs that fuzzing found.
 func seed(f *testing.F, golden string, edits map[string]edit) {
 	body := readGolden(f, golden)
 	f.Add(body)
@@ -21,34 +20,44 @@ func seed(f *testing.F, golden string, edits map[string]edit) {
 	}
 }
 
-// What decodes has an encoding, which decodes to the same.
+// testRoundTrip checks that a decoded value encodes to a message that decodes to the same value. If the body is refused, it
+// returns false.
+func testRoundTrip[T any](t *testing.T, body []byte, decode func([]byte) (T, error), encode func(T) events.Message) (T, bool) {
+	t.Helper()
+	first, err := decode(body)
+	if err != nil {
+		var zero T
+		if diff := cmp.Diff(zero, first); diff != "" || len(err.Error()) > 2000 {
+			t.Errorf("got error of %d bytes %.200s, want at most 2000; value (-want +got):\n%s", len(err.Error()), err, diff)
+		}
+		return first, false
+	}
+	again, err := decode(encode(first).Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Errorf("(-first +again):\n%s", diff)
+	}
+	return first, true
+}
+
 func FuzzDecodeBatch(f *testing.F) {
 	seed(f, "batch.json", badBatches())
 	f.Add(readGolden(f, "batch-removal.json"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		b, err := events.DecodeBatch(body)
-		if err != nil {
-			if len(b.Rows) > 0 || len(err.Error()) > 2000 {
-				t.Errorf("%d rows came with an error of %d bytes: %.200s", len(b.Rows), len(err.Error()), err)
-			}
+		b, ok := testRoundTrip(t, body, events.DecodeBatch, encode)
+		if !ok {
 			return
 		}
 		for _, u := range b.Rows {
 			checkClean(t, u.Person)
 			if u.Remove != (u.Flavor == "") {
-				t.Errorf("%+v: a row has a flavor or is a removal", u)
+				t.Errorf("got %+v, want either a flavor or a removal", u)
 			}
 		}
-		m := encode(b)
-		again, err := events.DecodeBatch(m.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(b, again); diff != "" {
-			t.Errorf("-first +again:\n%s", diff)
-		}
-		if m.ID != b.ID() {
-			t.Errorf("id %s, want %s", m.ID, b.ID())
+		if got := encode(b).ID; got != b.ID() {
+			t.Errorf("message id = %s, want %s", got, b.ID())
 		}
 	})
 }
@@ -57,22 +66,7 @@ func FuzzDecodeChange(f *testing.F) {
 	seed(f, "change-changed.json", badChanges())
 	f.Add(readGolden(f, "change-created.json"))
 	f.Add(readGolden(f, "change-removed.json"))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		c, err := events.DecodeChange(body)
-		if err != nil {
-			if c != (events.Change{}) || len(err.Error()) > 2000 {
-				t.Errorf("%+v came with an error of %d bytes: %.200s", c, len(err.Error()), err)
-			}
-			return
-		}
-		again, err := events.DecodeChange(c.Message().Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(c, again); diff != "" {
-			t.Errorf("-first +again:\n%s", diff)
-		}
-	})
+	f.Fuzz(func(t *testing.T, body []byte) { testRoundTrip(t, body, events.DecodeChange, events.Change.Message) })
 }
 
 func FuzzParseVersion(f *testing.F) {
@@ -84,15 +78,15 @@ func FuzzParseVersion(f *testing.F) {
 		v, err := events.ParseVersion(s)
 		if err != nil {
 			if v != "" {
-				t.Errorf("%q came with %v", v, err)
+				t.Errorf("ParseVersion(%q) = %q with error %v", s, v, err)
 			}
 			return
 		}
 		if string(v) != s || v.Origin().At(v.Offset()) != v {
-			t.Errorf("ParseVersion(%q) = %q, of origin %q and offset %d", s, v, v.Origin(), v.Offset())
+			t.Errorf("ParseVersion(%q) = %q with origin %q and offset %d", s, v, v.Origin(), v.Offset())
 		}
-		if _, err := events.ParseOrigin(string(v.Origin())); err != nil || !events.ValidUploadID(v.Upload()) || v.Offset() > events.MaxOffset {
-			t.Errorf("%q has origin %q (%v), upload %q, offset %d", v, v.Origin(), err, v.Upload(), v.Offset())
+		if _, err := events.ParseOrigin(string(v.Origin())); err != nil || !events.ValidUploadID(v.UploadID()) || v.Offset() > events.MaxOffset {
+			t.Errorf("%q has origin %q (%v), upload %q, offset %d", v, v.Origin(), err, v.UploadID(), v.Offset())
 		}
 		if at, err := v.Time().MarshalText(); err != nil {
 			t.Errorf("%q has time %s: %v", v, at, err)
@@ -113,7 +107,7 @@ func FuzzCleanName(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) { checkClean(t, s) })
 }
 
-func FuzzDecodeSpan(f *testing.F) {
+func FuzzDecodeContinuation(f *testing.F) {
 	m, err := events.Continuation{Object: goldenObject(), Offset: 61440, Rows: 1700, Rejected: 3, Batches: 1, RejectsBytes: 900, RejectsOmitted: 1}.Message()
 	if err != nil {
 		f.Fatal(err)
@@ -134,28 +128,17 @@ func FuzzDecodeSpan(f *testing.F) {
 		f.Add(m.Body)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		s, err := events.DecodeContinuation(body)
-		if err != nil {
-			if s != (events.Continuation{}) || len(err.Error()) > 2000 {
-				t.Errorf("%+v came with an error of %d bytes: %.200s", s, len(err.Error()), err)
+		testRoundTrip(t, body, events.DecodeContinuation, func(c events.Continuation) events.Message {
+			m, err := c.Message()
+			if err != nil || m.ID != c.ID() {
+				t.Fatalf("Message() has id %s, error %v, want id %s", m.ID, err, c.ID())
 			}
-			return
-		}
-		m, err := s.Message()
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := events.DecodeContinuation(m.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(s, again); diff != "" || m.ID != again.ID() {
-			t.Errorf("-first +again:\n%s", diff)
-		}
+			return m
+		})
 	})
 }
 
-// What two rows of any names travel as decodes to these rows, and is as long as the writer said.
+// FuzzBatchWriter checks that a batch of two rows decodes to these rows and has the length that Size returned.
 func FuzzBatchWriter(f *testing.F) {
 	f.Add("andy", "cookie dough", "lisa", "", int64(14), int64(1))
 	f.Add("a\"b\\", "\u2028", "<&>", "\x7f", int64(0), int64(1<<40))
@@ -184,8 +167,8 @@ func FuzzBatchWriter(f *testing.F) {
 		w := events.NewBatchWriter(want.Origin)
 		for _, u := range rows {
 			before := w.Size()
-			if w.Add(u); w.Size()-before > events.MaxRow && w.Rows() > 1 {
-				t.Errorf("%+v took %d bytes", u, w.Size()-before)
+			if w.Add(u); w.Size()-before > events.MaxEncodedRow && w.Rows() > 1 {
+				t.Errorf("%+v added %d bytes, want at most %d", u, w.Size()-before, events.MaxEncodedRow)
 			}
 		}
 		size := w.Size()
@@ -195,27 +178,27 @@ func FuzzBatchWriter(f *testing.F) {
 			t.Fatalf("%v: %s", err, m.Body)
 		}
 		if diff := cmp.Diff(want, got); diff != "" || len(m.Body) > size {
-			t.Errorf("%d bytes, %d were said (-want +got):\n%s", len(m.Body), size, diff)
+			t.Errorf("body has %d bytes, want at most %d (-want +got):\n%s", len(m.Body), size, diff)
 		}
 	})
 }
 
-// A change of any names decodes to itself, and its attributes say what its body says.
+// FuzzChange checks that a change decodes to itself, and that its attributes match its body.
 func FuzzChange(f *testing.F) {
 	f.Add("andy", "", "cookie dough")
 	f.Add("andy", "\"", "\\")
 	f.Add("Zoë\u2028", "🍦", "")
-	f.Fuzz(func(t *testing.T, person, had, has string) {
-		for _, s := range []*string{&person, &had, &has} {
+	f.Fuzz(func(t *testing.T, person, previous, flavor string) {
+		for _, s := range []*string{&person, &previous, &flavor} {
 			clean, bad := events.CleanName(*s, "name", events.MissingPerson)
 			if bad != nil && (s == &person || *s != "") {
 				return
 			}
 			*s = clean
 		}
-		c, changed := events.NewChange(person, had, has, mustOrigin(t, goldenObject()).At(14))
-		if changed != (had != has) {
-			t.Fatalf("from %q to %q: changed is %v", had, has, changed)
+		c, changed := events.NewChange(person, previous, flavor, mustOrigin(t, goldenObject()).At(14))
+		if changed != (previous != flavor) {
+			t.Fatalf("NewChange(%q, %q): changed %v, want %v", previous, flavor, changed, previous != flavor)
 		}
 		if !changed {
 			return
@@ -226,15 +209,16 @@ func FuzzChange(f *testing.F) {
 			t.Fatalf("%v: %s", err, m.Body)
 		}
 		if diff := cmp.Diff(c, again); diff != "" {
-			t.Errorf("-first +again:\n%s", diff)
+			t.Errorf("(-first +again):\n%s", diff)
 		}
-		if m.ID != c.ID() || m.Attributes["person"] != person || m.Attributes["flavor"] != has || m.Attributes["previous"] != had || m.Attributes["kind"] != string(c.Kind) {
-			t.Errorf("%+v of %+v", m, c)
+		a := m.Attributes
+		if m.ID != c.ID() || a["person"] != person || a["flavor"] != flavor || a["previous"] != previous || a["kind"] != string(c.Kind) {
+			t.Errorf("message %+v does not match the change %+v", m, c)
 		}
 	})
 }
 
-// Whatever S3 calls an object, its upload id and origin are well-formed, and depend on what is different.
+// FuzzOrigin checks that the upload id and the origin of any object are valid, and that different objects have different ones.
 func FuzzOrigin(f *testing.F) {
 	f.Add("flavors", "uploads/a.csv", "etag", "", "0055AED6DCD90281E5", int64(1795422000123))
 	f.Add("b", "k\x00\xff", "", "v", "F", int64(0))
@@ -243,28 +227,28 @@ func FuzzOrigin(f *testing.F) {
 		o := events.Object{Bucket: bucket, Key: key, ETag: etag, VersionID: version, Sequencer: sequencer, Time: time.UnixMilli(ms)}
 		id := o.UploadID()
 		if !events.ValidUploadID(id) {
-			t.Errorf("upload id %q", id)
+			t.Errorf("ValidUploadID(%q) = false", id)
 		}
 		moved := o
 		moved.Bucket, moved.Key = bucket+"x", strings.TrimPrefix(key, "x")
 		if moved.UploadID() == id {
-			t.Errorf("%+v and %+v have one id", o, moved)
+			t.Errorf("%+v and %+v have the same id", o, moved)
 		}
 		origin, err := o.Origin()
 		if err != nil {
 			if origin != "" || len(err.Error()) > 2000 {
-				t.Errorf("%q came with an error of %d bytes", origin, len(err.Error()))
+				t.Errorf("Origin() = %q with an error of %d bytes, want none and at most 2000", origin, len(err.Error()))
 			}
 			return
 		}
 		again, err := events.ParseOrigin(string(origin))
-		if err != nil || again != origin || origin.Upload() != id || origin.Time().UnixMilli() != ms {
-			t.Errorf("%q of %+v: %v, upload %q, time %s", origin, o, err, origin.Upload(), origin.Time())
+		if err != nil || again != origin || origin.UploadID() != id || origin.Time().UnixMilli() != ms {
+			t.Errorf("origin %q of %+v has upload id %q and time %s; ParseOrigin: %v", origin, o, origin.UploadID(), origin.Time(), err)
 		}
 		later := o
 		later.Time = later.Time.Add(time.Millisecond)
 		if next, err := later.Origin(); err == nil && next <= origin {
-			t.Errorf("a millisecond later %q, which is not after %q", next, origin)
+			t.Errorf("origin a millisecond later = %q, want more than %q", next, origin)
 		}
 	})
 }

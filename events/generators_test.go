@@ -12,8 +12,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// text generates what could stand in a file: white space, quotes, combining marks, what NFC changes, what is forbidden,
-// and now and then bytes that are not UTF-8.
+// text generates text as in files: with white space, quotes, combining marks, characters that NFC changes, forbidden
+// characters, and invalid UTF-8.
 func text() *rapid.Generator[string] {
 	special := []rune(" \t\n\u00a0\u2000\u2001\u2028\u200b\ufeff\u3000\"\\/<>&'\x00\x1f\x7f\u0085\u202e\u2066\ufffe\uffff\ufffd" +
 		"eéAÅ\u0301\u0323\u0307\u030a\u0344\u0340\u0958\u09cb\u212b\u2126\u037e\u1100\u1161\u11a8가\u200d\u034f🍦👩🏽\u05d0\u0627")
@@ -36,7 +36,7 @@ func text() *rapid.Generator[string] {
 	return rapid.OneOf(plain, wild, wild, cut, bytes)
 }
 
-// name generates what CleanName gives.
+// name generates results of CleanName.
 func name() *rapid.Generator[string] {
 	return rapid.Custom(func(t *rapid.T) string {
 		s, bad := events.CleanName(text().Draw(t, "text"), "person", events.MissingPerson)
@@ -47,7 +47,7 @@ func name() *rapid.Generator[string] {
 	})
 }
 
-// object generates objects; few values for each field, so that two often agree in some of them.
+// object generates objects. The fields have few values, so that objects often share some.
 func object() *rapid.Generator[events.Object] {
 	return rapid.Custom(func(t *rapid.T) events.Object {
 		ms := rapid.OneOf(rapid.Int64Range(1_795_000_000_000, 1_795_000_000_003), rapid.Int64Range(0, 253402300799999)).Draw(t, "ms")
@@ -78,7 +78,7 @@ func version() *rapid.Generator[events.Version] {
 	})
 }
 
-// rows generates rows of one upload in file order; few people, so that some come again.
+// rows generates rows of one upload in file order. There are few persons, so that some occur several times.
 func rows(minimum int) *rapid.Generator[[]events.Update] {
 	return rapid.Custom(func(t *rapid.T) []events.Update {
 		offsets := rapid.SliceOfNDistinct(offset(), minimum, 8, rapid.ID).Draw(t, "offsets")
@@ -107,16 +107,16 @@ func batch() *rapid.Generator[events.Batch] {
 func change() *rapid.Generator[events.Change] {
 	flavor := rapid.OneOf(rapid.Just(""), name())
 	return rapid.Custom(func(t *rapid.T) events.Change {
-		had, has := flavor.Draw(t, "had"), flavor.Draw(t, "has")
-		if had == has {
-			had, has = "", "vanilla"
+		previous, now := flavor.Draw(t, "previous"), flavor.Draw(t, "flavor")
+		if previous == now {
+			previous, now = "", "vanilla"
 		}
-		c, _ := events.NewChange(name().Draw(t, "person"), had, has, version().Draw(t, "version"))
+		c, _ := events.NewChange(name().Draw(t, "person"), previous, now, version().Draw(t, "version"))
 		return c
 	})
 }
 
-// encode makes a message of a batch with a fresh writer.
+// encode returns the message of a batch.
 func encode(b events.Batch) events.Message {
 	w := events.NewBatchWriter(b.Origin)
 	for _, u := range b.Rows {

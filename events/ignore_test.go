@@ -14,7 +14,7 @@ func TestIgnoreList(t *testing.T) {
 	}{
 		{"uploads/2026/", 0, true},
 		{"uploads/", 0, true},
-		{"uploads/2026/", 7, false}, // it has rows, perhaps
+		{"uploads/2026/", 7, false}, // not empty, so not a folder marker
 		{"uploads/_SUCCESS", 0, true},
 		{"uploads/run=1/_SUCCESS", 12, true},
 		{"uploads/_SUCCESS.csv", 0, false},
@@ -40,7 +40,7 @@ func TestIgnoreList(t *testing.T) {
 		}
 	}
 	if (events.IgnoreList{}).Match(events.Object{Key: "uploads/_SUCCESS"}) {
-		t.Error("an empty list matches _SUCCESS")
+		t.Error("the empty list matches _SUCCESS")
 	}
 }
 
@@ -53,7 +53,7 @@ func TestParseIgnoreList(t *testing.T) {
 	}
 	for _, pattern := range []string{"", "[a", `a\`, "tmp/*"} {
 		if _, err := events.ParseIgnoreList([]string{"*.tmp", pattern}); err == nil {
-			t.Errorf("ParseIgnoreList(%q) succeeds", pattern)
+			t.Errorf("ParseIgnoreList(%q) succeeds, want an error", pattern)
 		}
 	}
 	if _, err := events.ParseIgnoreList(events.DefaultIgnoreList()); err != nil {

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -8,23 +9,23 @@ import (
 	"github.com/flavorless/flavorless/internal/swar"
 )
 
-// Message is what travels on a topic: a CloudEvents 1.0 event in structured JSON mode, and the attributes by which
-// subscribers filter (message attributes on SNS, headers on NATS).
+// Message is an event as it is published on a topic: a CloudEvents 1.0 event in structured JSON mode, and attributes by which
+// subscribers can filter (message attributes on SNS, headers on NATS).
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 type Message struct {
-	ID         string            // the event's id; a repeated delivery has the same
-	Subject    string            // dotted: the type, then what subscribers choose by; a NATS subject as it stands
+	ID         string            // id of the event; repeated deliveries have the same id
+	Subject    string            // NATS subject: the event type, followed by the kind of a change
 	Attributes map[string]string // UTF-8 without control characters
 	Body       []byte
 }
 
-// Types of the events that flavorless sends. A change that old readers can't take gets a new number.
+// Types of events, besides [ContinuationType]. An incompatible change gets a new number.
 const (
 	UpdatesType = "flavorless.updates.v1" // a Batch
 	ChangeType  = "flavorless.change.v1"  // a Change
 )
 
-// Size is what the message counts for against the limits of SNS: its body and its attributes, in bytes.
+// Size returns the size in bytes that SNS limits: that of the body and the attributes.
 // https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
 func (m Message) Size() int {
 	n := len(m.Body)
@@ -34,14 +35,14 @@ func (m Message) Size() int {
 	return n
 }
 
-// timeLayout is RFC 3339 with milliseconds, always in UTC.
+// timeLayout is RFC 3339 with milliseconds. Times are in UTC.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// FormatTime gives a time as flavorless writes times everywhere: RFC 3339, UTC, milliseconds.
+// FormatTime formats a time in the way of all flavorless output: RFC 3339, in UTC, with milliseconds.
 func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
-// appendEnvelope appends a CloudEvents envelope up to its data, whose value and closing brace the caller appends.
-// ID and subject may hold any text.
+// appendEnvelope appends a CloudEvents envelope up to the member "data". The caller appends its value and the closing brace.
+// ID and subject may be any text.
 func appendEnvelope(dst []byte, source, typ, id, subject string, at time.Time) []byte {
 	dst = append(dst, `{"specversion":"1.0","id":`...)
 	dst = appendString(dst, id)
@@ -56,14 +57,15 @@ func appendEnvelope(dst []byte, source, typ, id, subject string, at time.Time) [
 	return append(dst, `","datacontenttype":"application/json","data":`...)
 }
 
-// appendString appends s as a JSON string. Names are valid UTF-8 by construction; should one not be, it is mended with
-// U+FFFD rather than lost.
+// appendString appends s as a JSON string, with U+FFFD for invalid UTF-8.
 func appendString(dst []byte, s string) []byte {
 	if swar.Plain(s) {
 		dst = append(dst, '"')
 		dst = append(dst, s...)
 		return append(dst, '"')
 	}
-	dst, _ = jsontext.AppendQuote(dst, s)
+	dst, _ = jsontext.AppendQuote(dst, s) // the error reports invalid UTF-8
 	return dst
 }
+
+func wrongType(got, want string) error { return fmt.Errorf("type is %.80q, want %q", got, want) }

@@ -16,12 +16,12 @@ func TestMessageSize(t *testing.T) {
 		t.Errorf("Size() = %d, want %d", got, want)
 	}
 	if got := (events.Message{}).Size(); got != 0 {
-		t.Errorf("Size() of nothing = %d", got)
+		t.Errorf("Size() of an empty message = %d, want 0", got)
 	}
 }
 
-// What comes to a batch's body is little and the same for every batch; ingest leaves 256 bytes for it.
-func TestAttributesOfABatchAreSmall(t *testing.T) {
+// TestBatchAttributesSize checks that attributes fit into the 256 bytes that ingest leaves for them.
+func TestBatchAttributesSize(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := encode(batch().Draw(t, "batch"))
 		if got, want := m.Size()-len(m.Body), 69; got != want {

@@ -11,14 +11,14 @@ import (
 	"github.com/flavorless/flavorless/internal/swar"
 )
 
-// MaxName is the greatest length of a person and of a flavor, in bytes of UTF-8 after normalisation. It keeps a row
-// well inside one DynamoDB write unit (1 KB).
+// MaxName is the maximum length of a person or a flavor, in bytes of normalized UTF-8. It keeps a row well below one DynamoDB
+// write unit (1 KB).
 const MaxName = 256
 
-// CleanName normalises a person or a flavor: surrounding white space goes, the rest is brought to Unicode NFC, so that
-// an é typed on one machine equals that of another. What comes back has 1 to MaxName bytes of UTF-8 and none of the
-// characters that forbidden names; CleanName leaves it as it is. Field ("person" or "flavor") names the value in the
-// error, and missing is the code for an empty one. A name that has only invisible characters counts as empty.
+// CleanName normalizes a person or a flavor: it removes surrounding white space and converts the rest to Unicode NFC, so that
+// composed and decomposed forms of é are the same name. The result has 1 to MaxName bytes and no forbidden characters, and
+// CleanName does not change it again. Field ("person" or "flavor") begins the reason of an error. Missing is the error code for
+// a name without visible characters.
 func CleanName(s, field string, missing Code) (string, *RowError) {
 	if swar.Plain(s) {
 		if s != "" && (s[0] == ' ' || s[len(s)-1] == ' ') {
@@ -31,96 +31,96 @@ func CleanName(s, field string, missing Code) (string, *RowError) {
 		}
 	}
 	if s == "" {
-		return "", &RowError{missing, fmt.Sprintf("%s is empty; give 1 to %d bytes of text", field, MaxName)}
+		return "", &RowError{missing, fmt.Sprintf("%s is empty; write 1 to %d bytes of text", field, MaxName)}
 	}
-	if len(s) > MaxName { // after NFC, which can make a name shorter or longer
-		return "", &RowError{TooLong, fmt.Sprintf("%s has %d bytes, %d are allowed; shorten it", field, len(s), MaxName)}
+	if len(s) > MaxName { // only now, because NFC can make a name shorter or longer
+		return "", &RowError{TooLong, fmt.Sprintf("%s is %d bytes long; shorten it to at most %d bytes", field, len(s), MaxName)}
 	}
 	return s, nil
 }
 
-// NotUTF8 is the reason of a row with the code [InvalidUTF8], without the name of the field before it.
-const NotUTF8 = " is not valid UTF-8; save the file as UTF-8, or upload it with metadata like charset=windows-1252"
+// NotUTF8 is the reason for [InvalidUTF8], to be appended to the name of a field.
+const NotUTF8 = " is not valid UTF-8; save the file as UTF-8, or upload it with metadata such as charset=windows-1252"
 
-// checkName refuses a name that CleanName would refuse or change: the topics are trust boundaries, too.
+// checkName refuses a name that CleanName would refuse or change, because messages from a topic are not trusted.
 func checkName(s, field string, missing Code) error {
 	clean, bad := CleanName(s, field, missing)
 	if bad != nil {
 		return bad
 	}
 	if clean != s {
-		return fmt.Errorf("%s %+.80q is not normalised", field, s)
+		return fmt.Errorf("%s %+.80q is not normalized", field, s)
 	}
 	return nil
 }
 
-// cleanUnicode trims before it normalises. The other way round would give the same: to NFC every white space is a
-// character that it keeps, or (U+2000 and U+2001) replaces by another white space. More than 30 combining marks in a row
-// are broken up by U+034F, which bounds what normalising costs: https://unicode.org/reports/tr15/#Stream_Safe_Text_Format
+// cleanUnicode trims before it normalizes. The order does not matter, because NFC keeps white space or (U+2000 and U+2001)
+// replaces it by other white space. NFC breaks up more than 30 combining marks in a row by U+034F, which bounds its cost:
+// https://unicode.org/reports/tr15/#Stream_Safe_Text_Format
 func cleanUnicode(s, field string, missing Code) (string, *RowError) {
 	if !utf8.ValidString(s) {
 		return "", &RowError{InvalidUTF8, field + NotUTF8}
 	}
-	s = strings.TrimFunc(s, isSpace)
-	if !belowMarks(s) && !norm.NFC.IsNormalString(s) {
+	s = strings.TrimFunc(s, IsSpace)
+	if mayHaveMarks(s) && !norm.NFC.IsNormalString(s) {
 		s = norm.NFC.String(s)
 	}
 	for _, r := range s {
 		if forbidden(r) {
-			return "", &RowError{ControlCharacter, fmt.Sprintf("%s has the control character U+%04X inside; remove it", field, r)}
+			return "", &RowError{ControlCharacter, fmt.Sprintf("%s contains the forbidden character U+%04X; remove it", field, r)}
 		}
 	}
-	if s != "" && s[0] >= utf8.RuneSelf && !strings.ContainsFunc(s, visible) { // of ASCII only visible characters are left
+	// The remaining ASCII characters are visible.
+	if s != "" && s[0] >= utf8.RuneSelf && !strings.ContainsFunc(s, visible) {
 		first, _ := utf8.DecodeRuneInString(s)
-		return "", &RowError{missing, fmt.Sprintf("%s has only invisible characters, such as U+%04X; give 1 to %d bytes of visible text",
+		return "", &RowError{missing, fmt.Sprintf("%s has only invisible characters, such as U+%04X; write 1 to %d bytes of visible text",
 			field, first, MaxName)}
 	}
 	return s, nil
 }
 
-// belowMarks tells whether s has no character from U+0300 on, where the combining marks begin. Such text is in NFC: so it
-// is with most names that are written in Latin letters, and to know is faster than to ask.
+// mayHaveMarks reports whether s has characters from U+0300, the first combining mark. Text without them, like most names in
+// Latin script, is in NFC, and this check is faster than that of package norm.
 // https://www.unicode.org/reports/tr15/#Detecting_Normalization_Forms
-func belowMarks(s string) bool {
+func mayHaveMarks(s string) bool {
 	for i := range len(s) {
 		if s[i] >= 0xcc { // the first byte of U+0300
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
-// isSpace tells what is trimmed. It includes what spreadsheets and web pages leave behind: no-break spaces are white
-// space to Unicode, the byte order mark and the zero-width space are not.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }
+// IsSpace reports whether CleanName removes r from the ends of a name. Besides white space it removes the byte order mark and
+// the zero-width space, which spreadsheets and web pages leave behind.
+func IsSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }
 
-// visible reports whether there is something to see of r where it stands alone. There is not of white space, of the characters
-// that Unicode calls default ignorable (joiners, soft hyphens, variation selectors, Hangul fillers and the like), of the other
-// format characters that have no sign of their own, and of the Braille pattern without dots.
+// visible reports whether r can be seen on its own. White space can't, nor can the characters that Unicode calls default
+// ignorable (joiners, soft hyphens, variation selectors, Hangul fillers), other format characters without a glyph, and the
+// Braille pattern without dots.
 // https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point
 func visible(r rune) bool {
-	if r < '\u0300' { // most are
-		return !isSpace(r) && r != '\u00ad'
+	if r < '\u0300' { // the common case
+		return !IsSpace(r) && r != '\u00ad'
 	}
-	return !isSpace(r) && r != '\u2800' &&
+	return !IsSpace(r) && r != '\u2800' &&
 		(!unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
 			unicode.Is(unicode.Prepended_Concatenation_Mark, r))
 }
 
-// forbidden tells which characters no name may have inside.
+// forbidden reports whether no name may contain r:
 //
-//   - Controls and the line and paragraph separators: a name is one line of text.
-//   - Bidirectional embeddings, overrides and isolates: they turn around whatever is displayed behind the name, in a
-//     terminal, a log or a table, and no name needs them.
-//   - Noncharacters: Unicode keeps them out of interchange, and of these SQS takes neither U+FFFE nor U+FFFF.
+//   - Control characters and the line and paragraph separators, because a name is one line of text.
+//   - Bidirectional embeddings, overrides and isolates, because they reorder the text that follows a name in a terminal, a log
+//     or a table. No name needs them.
+//   - Noncharacters, which are not for interchange. SQS refuses U+FFFE and U+FFFF.
 //     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 //
-// Other invisible characters stay, for there are names that need them: joiners in Persian, in Indic scripts and in emoji,
-// the zero-width space between Khmer or Thai words, direction marks where Hebrew meets digits. Only a name that has nothing
-// else is refused, as an empty one. So two names can look
-// the same and differ; to refuse these would not help, since "а" can be Cyrillic, too.
+// Other invisible characters are allowed, because some names need them: joiners in Persian, Indic scripts and emoji, the
+// zero-width space in Khmer and Thai, direction marks in Hebrew with digits. Two names can therefore look the same and differ,
+// but so can names with a Latin and a Cyrillic "a".
 func forbidden(r rune) bool {
-	if r < '\u2028' { // most are
+	if r < '\u2028' { // the common case
 		return r < ' ' || r >= 0x7f && r < 0xa0
 	}
 	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' ||

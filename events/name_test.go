@@ -113,7 +113,7 @@ func TestCleanName(t *testing.T) {
 			if bad != nil {
 				code = bad.Code
 				if !strings.HasPrefix(bad.Reason, "person ") || len(bad.Reason) > 110 {
-					t.Errorf("reason %q: want a short one that begins with the field", bad.Reason)
+					t.Errorf("reason = %q, want at most 110 bytes that begin with the field", bad.Reason)
 				}
 			}
 			if got != tt.want || code != tt.code {
@@ -140,24 +140,24 @@ func TestForbiddenCharacters(t *testing.T) {
 		}
 		_, bad := events.CleanName("a"+string(r)+"b", "person", events.MissingPerson)
 		if want := slices.Contains(all, r); want != (bad != nil) || bad != nil && bad.Code != events.ControlCharacter {
-			t.Errorf("%U inside: %v, want it refused: %v", r, bad, want)
+			t.Errorf("CleanName with %U inside: error %v, want one: %v", r, bad, want)
 		}
 	}
 }
 
-// visible reports whether r is one of the characters that can be seen, or is at least not known to be ignorable.
+// visible reports whether r is not known to be invisible.
 func visible(r rune) bool {
 	ignorable := unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Prepended_Concatenation_Mark, r) ||
 		unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) || unicode.Is(unicode.Variation_Selector, r)
 	return !ignorable && !unicode.IsSpace(r) && r != '\u2800'
 }
 
-// checkClean holds an answer of CleanName against what it promises.
+// checkClean checks the documented properties of a result of CleanName.
 func checkClean(t interface{ Fatalf(string, ...any) }, in string) {
 	got, bad := events.CleanName(in, "flavor", events.MissingFlavor)
 	if bad != nil {
 		if got != "" || bad.Code == "" || bad.Reason == "" || bad.Error() != bad.Reason {
-			t.Fatalf("CleanName(%+q) = %q, %+v: want no name, a code and a reason", in, got, bad)
+			t.Fatalf("CleanName(%+q) = %q, %+v: want no name, but a code and a reason", in, got, bad)
 		}
 		return
 	}
@@ -173,16 +173,16 @@ func checkClean(t interface{ Fatalf(string, ...any) }, in string) {
 	case strings.ContainsFunc(got, unicode.IsControl):
 		t.Fatalf("CleanName(%+q) = %+q has a control character", in, got)
 	case !strings.ContainsFunc(got, visible):
-		t.Fatalf("CleanName(%+q) = %+q has nothing to see", in, got)
+		t.Fatalf("CleanName(%+q) = %+q has no visible character", in, got)
 	}
 	if again, bad := events.CleanName(got, "flavor", events.MissingFlavor); bad != nil || again != got {
-		t.Fatalf("CleanName(%+q) = %+q, and of that %+q, %v", in, got, again, bad)
+		t.Fatalf("CleanName(%+q) = %+q, but CleanName of that = %+q, %v", in, got, again, bad)
 	}
 }
 
-func TestCleanNameKeepsItsPromises(t *testing.T) {
+func TestCleanNameProperties(t *testing.T) {
 	t.Run("text", rapid.MakeCheck(func(t *rapid.T) { checkClean(t, text().Draw(t, "text")) }))
-	// Where two texts are canonically equivalent, their names are the same.
+	// Canonically equivalent texts are the same name.
 	t.Run("equivalents", rapid.MakeCheck(func(t *rapid.T) {
 		s := strings.ToValidUTF8(text().Draw(t, "text"), "")
 		composed, bad1 := events.CleanName(norm.NFC.String(s), "flavor", events.MissingFlavor)
@@ -192,7 +192,7 @@ func TestCleanNameKeepsItsPromises(t *testing.T) {
 		}
 	}))
 	t.Run("every character", func(t *testing.T) {
-		for r := range rune(0x33480) { // behind it nothing is assigned, except
+		for r := range rune(0x33480) { // almost all higher code points are unassigned
 			checkClean(t, string(r)+"a"+string(r))
 		}
 		for r := rune(0xe0000); r < 0xe0200; r++ { // tags and variation selectors

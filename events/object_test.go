@@ -10,8 +10,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-func TestUploadIDNamesTheUpload(t *testing.T) {
-	// Few characters, so that the fields often agree when they are run together.
+func TestUploadIDIsUnique(t *testing.T) {
+	// There are few characters, so that concatenated fields are often equal.
 	field := rapid.OneOf(rapid.StringMatching(`[ab]{0,2}`), rapid.StringMatching(`[a:0-3\x00]{0,4}`), rapid.String())
 	draw := func(t *rapid.T, name string) events.Object {
 		return events.Object{
@@ -29,12 +29,12 @@ func TestUploadIDNamesTheUpload(t *testing.T) {
 		a, b := draw(t, "a"), draw(t, "b")
 		same := a.Bucket == b.Bucket && a.Key == b.Key && content(a) == content(b) && a.Sequencer == b.Sequencer
 		if (a.UploadID() == b.UploadID()) != same {
-			t.Fatalf("%+v\n%+v\nhave ids %s, %s", a, b, a.UploadID(), b.UploadID())
+			t.Fatalf("%+v\n%+v\nhave ids %s, %s, want the same: %v", a, b, a.UploadID(), b.UploadID(), same)
 		}
 		if id := a.UploadID(); !events.ValidUploadID(id) || strings.ToLower(id) != id {
 			t.Fatalf("ValidUploadID(%q) = false", id)
 		}
-		// When and how large are not part of the name.
+		// Size and time do not contribute to the id.
 		b = a
 		b.Size, b.Time = 7, time.UnixMilli(8)
 		if a.UploadID() != b.UploadID() {
@@ -43,7 +43,7 @@ func TestUploadIDNamesTheUpload(t *testing.T) {
 	})
 }
 
-func TestUploadIDTellsFieldsApart(t *testing.T) {
+func TestUploadIDDependsOnEachField(t *testing.T) {
 	whole := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "5"}
 	for name, other := range map[string]events.Object{
 		"bucket":              {Bucket: "c", Key: "k", ETag: "e", Sequencer: "5"},
@@ -65,7 +65,7 @@ func TestUploadIDTellsFieldsApart(t *testing.T) {
 		a, b := whole, whole
 		a.VersionID, b.VersionID, b.ETag = "v", "v", "f"
 		if a.UploadID() != b.UploadID() {
-			t.Error("the version id names the content, but the etag changed the upload id")
+			t.Errorf("ids with two etags = %s, %s, want the same", a.UploadID(), b.UploadID())
 		}
 	})
 }

@@ -1,38 +1,38 @@
 package events
 
-// Favorite is what the table holds of one person. The zero Flavor of a removed person never leaves the table's adapter.
+// Favorite is a row of the table. Tables return no rows of removed persons, so Flavor is never empty.
 type Favorite struct {
 	Person  string
 	Flavor  string
 	Version Version
 }
 
-// Outcome is what becomes of an accepted row when its batch is applied. (Rejected rows never reach a batch.)
+// Outcome is the result of applying an accepted row. (Rejected rows are in no batch.)
 type Outcome int
 
 // Outcomes of a row in a batch.
 const (
-	Superseded Outcome = iota // something newer is stored
-	Applied                   // to be stored
-	Repeated                  // this very row is stored already: counts as applied, and nothing is to be written
+	Superseded Outcome = iota // a newer row is stored
+	Applied                   // the row has to be written
+	Repeated                  // the same row is stored; it counts as applied but is not written again
 )
 
-// Decide is the rule of the table: an update is written only where nothing newer is stored. Stored is empty when nothing
-// is.
-func Decide(stored, mine Version) Outcome {
+// Decide returns the outcome of applying a row with version v. Stored is the version of the person's row in the table, or empty
+// if there is none. A row is written only if no newer one is stored.
+func Decide(stored, v Version) Outcome {
 	switch {
-	case stored < mine:
+	case stored < v:
 		return Applied
-	case stored == mine:
+	case stored == v:
 		return Repeated
 	}
 	return Superseded
 }
 
-// BatchResult is what became of one batch, as the ledger counts it.
+// BatchResult is the result of applying a batch, as recorded in the ledger.
 type BatchResult struct {
 	Applied    int64
 	Superseded int64
-	Duplicate  bool    // the batch had been applied and counted before; the figures are those of that time, or 0
-	Settled    *Upload // set for the one batch with which its upload became live or failed
+	Duplicate  bool    // the batch was counted before; Applied and Superseded are those of the first time, or 0
+	Settled    *Upload // if non-nil, the upload that became live or failed with this batch
 }

@@ -13,8 +13,8 @@ import (
 func TestDecide(t *testing.T) {
 	const older, newer = events.Version("1"), events.Version("2")
 	for name, tt := range map[string]struct {
-		stored, mine events.Version
-		want         events.Outcome
+		stored, updated events.Version
+		want            events.Outcome
 	}{
 		"nothing stored": {"", older, events.Applied},
 		"older stored":   {older, newer, events.Applied},
@@ -22,8 +22,8 @@ func TestDecide(t *testing.T) {
 		"itself stored":  {newer, newer, events.Repeated},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := events.Decide(tt.stored, tt.mine); got != tt.want {
-				t.Errorf("Decide(%q, %q) = %v, want %v", tt.stored, tt.mine, got, tt.want)
+			if got := events.Decide(tt.stored, tt.updated); got != tt.want {
+				t.Errorf("Decide(%q, %q) = %v, want %v", tt.stored, tt.updated, got, tt.want)
 			}
 		})
 	}
@@ -32,30 +32,30 @@ func TestDecide(t *testing.T) {
 func TestDecideIsAnOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v, w := version().Draw(t, "v"), version().Draw(t, "w")
-		there, back := events.Decide(v, w), events.Decide(w, v)
-		ok := v == w && there == events.Repeated && back == events.Repeated ||
-			v != w && there == events.Applied && back == events.Superseded ||
-			v != w && there == events.Superseded && back == events.Applied
+		a, b := events.Decide(v, w), events.Decide(w, v)
+		ok := v == w && a == events.Repeated && b == events.Repeated ||
+			v != w && a == events.Applied && b == events.Superseded ||
+			v != w && a == events.Superseded && b == events.Applied
 		if !ok {
-			t.Fatalf("Decide(%s, %s) = %v, the other way round %v", v, w, there, back)
+			t.Fatalf("Decide(%s, %s) = %v, with swapped arguments %v", v, w, a, b)
 		}
 		if got := events.Decide("", v); got != events.Applied {
-			t.Fatalf("Decide of nothing and %s = %v", v, got)
+			t.Fatalf("Decide(\"\", %s) = %v, want %v", v, got, events.Applied)
 		}
 	})
 }
 
-// TestDeliveriesConverge is the second promise of the house in small: whatever the order and the repetitions, folded or
-// not, the table ends the same, and the changes, each kept by the greatest version, add up to the table.
+// TestDeliveriesConverge checks with a model of the table that every order and repetition of deliveries ends in the same table,
+// whether batches are folded or not, and that the changes with the greatest versions add up to the table.
 func TestDeliveriesConverge(t *testing.T) {
 	type row struct {
-		flavor  string // empty: a tombstone
+		flavor  string // empty for a tombstone
 		version events.Version
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		batches := rapid.SliceOfNDistinct(batch(), 1, 4, events.Batch.Upload).Draw(t, "batches")
+		batches := rapid.SliceOfNDistinct(batch(), 1, 4, events.Batch.UploadID).Draw(t, "batches")
 
-		newest := map[string]row{} // what a table should hold in the end
+		newest := map[string]row{} // the table at the end
 		for _, b := range batches {
 			for _, u := range b.Rows {
 				if v := b.Origin.At(u.Offset); newest[u.Person].version < v {
@@ -73,29 +73,29 @@ func TestDeliveriesConverge(t *testing.T) {
 				rows = events.Fold(rows)
 			}
 			for _, u := range rows {
-				stored, mine := table[u.Person], b.Origin.At(u.Offset)
-				if events.Decide(stored.version, mine) != events.Applied {
+				stored, version := table[u.Person], b.Origin.At(u.Offset)
+				if events.Decide(stored.version, version) != events.Applied {
 					continue
 				}
-				table[u.Person] = row{u.Flavor, mine}
-				if c, changed := events.NewChange(u.Person, stored.flavor, u.Flavor, mine); changed {
+				table[u.Person] = row{u.Flavor, version}
+				if c, changed := events.NewChange(u.Person, stored.flavor, u.Flavor, version); changed {
 					changes = append(changes, c)
 				}
 			}
 		}
 		if !maps.Equal(table, newest) {
-			t.Fatalf("the table has\n%v, want\n%v", table, newest)
+			t.Fatalf("table =\n%v, want\n%v", table, newest)
 		}
 
-		told := map[string]events.Change{} // what a subscriber knows, however the changes arrive
+		received := map[string]events.Change{} // by a subscriber, in any order
 		for _, c := range rapid.Permutation(slices.Concat(changes, changes)).Draw(t, "changes") {
-			if told[c.Person].Version < c.Version {
-				told[c.Person] = c
+			if received[c.Person].Version < c.Version {
+				received[c.Person] = c
 			}
 		}
 		for person, r := range table {
-			if told[person].Flavor != r.flavor {
-				t.Fatalf("%q likes %q, subscribers believe %q", person, r.flavor, told[person].Flavor)
+			if received[person].Flavor != r.flavor {
+				t.Fatalf("flavor of %q is %q, but subscribers have %q", person, r.flavor, received[person].Flavor)
 			}
 		}
 	})

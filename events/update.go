@@ -5,16 +5,16 @@ import (
 	"slices"
 )
 
-// Update is one accepted row of an upload: person's favorite is now flavor, or person is removed.
+// Update is an accepted row: it sets the flavor of a person, or removes the person.
 type Update struct {
 	Offset int64  // byte at which the row starts in the decompressed file
-	Person string // as CleanName gives it
-	Flavor string // likewise; empty for a removal
+	Person string // in the form that CleanName returns
+	Flavor string // in the form that CleanName returns; empty for a removal
 	Remove bool
 }
 
-// Fold leaves the last row of each person, sorted by person: within one upload the greater offset is the newer version.
-// The rows that are gone are superseded; their number is len(rows) - len(result). The result reuses the memory of rows.
+// Fold returns the last row of each person, sorted by person. The rows must be of one upload. The other rows, of which there
+// are len(rows) - len(result), are superseded. The result reuses the memory of rows.
 func Fold(rows []Update) []Update {
 	slices.SortFunc(rows, func(a, b Update) int {
 		if c := cmp.Compare(a.Person, b.Person); c != 0 {

@@ -25,10 +25,10 @@ func TestFold(t *testing.T) {
 		{Offset: 20, Person: "bill", Remove: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+		t.Errorf("Fold (-want +got):\n%s", diff)
 	}
 	if got := events.Fold(nil); len(got) != 0 {
-		t.Errorf("Fold(nil) = %v", got)
+		t.Errorf("Fold(nil) = %v, want no rows", got)
 	}
 }
 
@@ -37,7 +37,7 @@ func TestFoldKeepsTheLastRowOfEachPerson(t *testing.T) {
 		all := rows(0).Draw(t, "rows")
 		last := map[string]events.Update{}
 		for _, u := range all {
-			last[u.Person] = u // the later row is the newer
+			last[u.Person] = u
 		}
 		var want []events.Update
 		for _, person := range slices.Sorted(maps.Keys(last)) {
@@ -49,7 +49,7 @@ func TestFoldKeepsTheLastRowOfEachPerson(t *testing.T) {
 			t.Fatalf("Fold(%v)\n got %v\nwant %v", shuffled, got, want)
 		}
 		if again := events.Fold(slices.Clone(got)); !slices.Equal(again, got) {
-			t.Fatalf("folded twice: %v, once: %v", again, got)
+			t.Fatalf("Fold(%v) = %v, want no difference", got, again)
 		}
 	})
 }

@@ -2,63 +2,62 @@ package events
 
 import "time"
 
-// Status tells how far an upload is.
+// Status is the progress of an upload.
 type Status string
 
-// An upload goes from publishing to applying to live. One whose file can't be read to its end becomes failed instead,
-// once all that was published before the break has been applied, so that the counts of a settled upload are final.
+// An upload goes from publishing to applying to live. If its file can't be read to the end, it becomes failed instead, but only
+// after all published batches have been applied: the counts of a settled upload are final.
 const (
 	Publishing Status = "publishing" // the file is being read
-	Applying   Status = "applying"   // read to its end; batches are on their way to the table
-	Live       Status = "live"       // every row has its outcome, and readers see it
+	Applying   Status = "applying"   // the file was read; batches are being applied
+	Live       Status = "live"       // every row has its outcome, and readers see the result
 	Failed     Status = "failed"     // see Upload.Failure
 )
 
-// Settled tells whether the status is final.
+// Settled reports whether the status is final.
 func (s Status) Settled() bool { return s == Live || s == Failed }
 
-// Upload is the ledger's record of one upload, and the report that its uploader reads.
+// Upload is the ledger's record of an upload. Uploaders read it as the report of their file.
 type Upload struct {
 	ID        string    `json:"id"`
 	Bucket    string    `json:"bucket"`
 	Key       string    `json:"key"`
 	VersionID string    `json:"versionId,omitempty"`
 	ETag      string    `json:"etag"`
-	Size      int64     `json:"size"` // bytes, as stored
+	Size      int64     `json:"size"` // stored bytes
 	Status    Status    `json:"status"`
-	Failure   *Failure  `json:"failure,omitempty"` // why the file could not be read to its end; final with status failed
+	Failure   *Failure  `json:"failure,omitempty"` // why the file was not read to its end; the status becomes failed
 	Format    string    `json:"format,omitempty"`  // such as "csv" or "ndjson+gzip"
 	Counts    Counts    `json:"counts"`
-	Rejects   []Reject  `json:"rejects"`             // the first MaxRejects; always there, [] without any
-	RejectsAt string    `json:"rejectsAt,omitempty"` // s3://… of the report of rejects, one JSON object a line; see ReportEnd
+	Rejects   []Reject  `json:"rejects"`             // the first MaxRejects rejected rows; [] if there are none
+	RejectsAt string    `json:"rejectsAt,omitempty"` // s3://… URL of the report, which has a Reject per line; see ReportEnd
 	Uploaded  time.Time `json:"uploaded"`            // when the object was stored
-	Started   time.Time `json:"started"`             // when ingest first saw it
-	Published time.Time `json:"published,omitzero"`  // when it was read to its end
-	Settled   time.Time `json:"settled,omitzero"`    // when it became live or failed
+	Started   time.Time `json:"started"`             // when ingest received the event
+	Published time.Time `json:"published,omitzero"`  // when the file had been read
+	Settled   time.Time `json:"settled,omitzero"`    // when the upload became live or failed
 }
 
-// MaxRejects is how many rejected rows the ledger itself keeps. The reports bucket has all, up to the maximum length of a
-// report; see ReportEnd.
+// MaxRejects is the maximum number of rejected rows in an [Upload]. The report in the reports bucket has the others.
 const MaxRejects = 100
 
-// Counts of rows and batches. For a settled upload Applied + Superseded + Rejected = Rows, always.
+// Counts are the numbers of rows and batches. Of a settled upload, Applied + Superseded + Rejected = Rows.
 type Counts struct {
-	Rows           int64 `json:"rows"`           // read from the file; 0 until it was read to its end
-	Applied        int64 `json:"applied"`        // written to the table
-	Superseded     int64 `json:"superseded"`     // something newer was there
-	Rejected       int64 `json:"rejected"`       // not acceptable; 0 until the file was read to its end
-	Batches        int64 `json:"batches"`        // published; 0 until the file was read to its end
-	BatchesApplied int64 `json:"batchesApplied"` // of these, how many have their outcome
+	Rows           int64 `json:"rows"`           // rows of the file; 0 while it is being read
+	Applied        int64 `json:"applied"`        // rows written to the table
+	Superseded     int64 `json:"superseded"`     // rows older than the stored ones
+	Rejected       int64 `json:"rejected"`       // rejected rows; 0 while the file is being read
+	Batches        int64 `json:"batches"`        // published batches; 0 while the file is being read
+	BatchesApplied int64 `json:"batchesApplied"` // batches that have been applied
 }
 
-// ReadSummary is what ingest found out by reading a file to its end, or to the break.
+// ReadSummary is the result of reading a file to its end or to a failure.
 type ReadSummary struct {
 	Format    string
-	Rows      int64 // rows read: those in batches and those rejected
+	Rows      int64 // rows in batches and rejected rows
 	Rejected  int64
 	Batches   int64
-	Rejects   []Reject // the first MaxRejects
-	RejectsAt string   // empty when nothing was rejected
-	Failure   *Failure // nil when the file was read to its end
+	Rejects   []Reject // the first MaxRejects rejected rows
+	RejectsAt string   // URL of the report; empty if no row was rejected
+	Failure   *Failure // nil if the file was read to its end
 	At        time.Time
 }

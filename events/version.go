@@ -8,41 +8,40 @@ import (
 	"time"
 )
 
-// Version is the place of one row in the total order of all updates ever made. Versions have a fixed width and compare
-// as text:
+// Version is the position of a row in the total order of all rows. Versions have a fixed width and compare as text:
 //
 //	01a2077ca99b-0055aed6dcd90281e500000000000000-814yn63t3gfyg33an494e4jsgc-00000000002a
 //	time, ms     S3 sequencer, right-padded       upload id                  byte offset of the row
 //
-// A table keeps, per person, the row with the greatest version. No two rows share one: the upload id sets uploads
-// apart, the offset the rows of one upload.
+// A table keeps the row with the greatest version of each person. Versions are unique, because the upload id differs between
+// uploads and the offset between the rows of an upload.
 type Version string
 
 const (
 	timeWidth      = 12 // hexadecimal milliseconds since 1970
-	sequencerWidth = 32 // S3's have had 16 to 18 so far; longer ones are cut
+	sequencerWidth = 32 // S3's have 16 to 18 digits so far; longer ones are cut
 	offsetWidth    = 12 // hexadecimal bytes: files up to 256 TiB
 	originWidth    = timeWidth + 1 + sequencerWidth + 1 + uploadIDLength
 	versionWidth   = originWidth + 1 + offsetWidth
 
-	maxTime    = 253402300799999 // ms; the end of the year 9999, after which RFC 3339 has no times
+	maxTime    = 253402300799999 // ms; the end of the year 9999, the last that RFC 3339 can represent
 	maxTimeHex = "e677d21fdbff"
 
-	// MaxOffset is the greatest row offset that a Version can hold, in bytes.
+	// MaxOffset is the maximum offset of a row, in bytes.
 	MaxOffset = 1<<(4*offsetWidth) - 1
 )
 
-// Origin is what all versions of one upload begin with: the order of uploads among each other. It compares as text.
+// Origin is the common prefix of all versions of an upload. It orders uploads and compares as text.
 type Origin string
 
-// Origin gives the place of the object's rows among those of all other uploads.
-// It fails if there is no sequencer, if that is not hexadecimal, or if the time is not in the years 1970 to 9999.
+// Origin returns the origin of the object's upload. It fails if the object has no hexadecimal sequencer, or if its time is not
+// in the years 1970 to 9999.
 func (o Object) Origin() (Origin, error) {
-	// Of two sequencers the shorter is right-padded with zeros and then compared as text, says
+	// Sequencers of different lengths are compared as text after right-padding the shorter one with zeros:
 	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 	sequencer := strings.ToLower(o.Sequencer)
 	switch {
-	case sequencer == "": // without one, two PUTs of the same bytes would be one upload
+	case sequencer == "": // two PUTs of the same bytes would be one upload
 		return "", errors.New("the object has no sequencer")
 	case !isHex(sequencer):
 		return "", fmt.Errorf("sequencer %.80q is not hexadecimal", o.Sequencer)
@@ -57,7 +56,7 @@ func (o Object) Origin() (Origin, error) {
 	return Origin(fmt.Sprintf("%0*x-%s-%s", timeWidth, ms, sequencer, o.UploadID())), nil
 }
 
-// At gives the version of the row that starts at byte offset of the decompressed file, from 0 to MaxOffset.
+// At returns the version of the row that starts at the given byte of the decompressed file, from 0 to MaxOffset.
 func (o Origin) At(offset int64) Version {
 	const digits = "0123456789abcdef"
 	b := make([]byte, len(o)+1+offsetWidth)
@@ -70,15 +69,15 @@ func (o Origin) At(offset int64) Version {
 	return Version(b)
 }
 
-// Upload gives the id of the upload.
-func (o Origin) Upload() string {
+// UploadID returns the id of the upload, or "" if o is invalid.
+func (o Origin) UploadID() string {
 	if len(o) != originWidth {
 		return ""
 	}
 	return string(o[originWidth-uploadIDLength:])
 }
 
-// Time tells when the file was uploaded, to the millisecond, in UTC.
+// Time returns the time of the upload in UTC, truncated to milliseconds, or the zero time if o is invalid.
 func (o Origin) Time() time.Time {
 	if len(o) != originWidth {
 		return time.Time{}
@@ -90,17 +89,17 @@ func (o Origin) Time() time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// ParseOrigin checks the form of an Origin that came from outside.
+// ParseOrigin returns s as an Origin. It fails if s is not in the form of one.
 func ParseOrigin(s string) (Origin, error) {
 	if len(s) != originWidth || s[timeWidth] != '-' || s[timeWidth+1+sequencerWidth] != '-' ||
 		!isHex(s[:timeWidth]) || s[:timeWidth] > maxTimeHex ||
 		!isHex(s[timeWidth+1:timeWidth+1+sequencerWidth]) || !ValidUploadID(s[originWidth-uploadIDLength:]) {
-		return "", fmt.Errorf("%.200q is not the origin of a version", s)
+		return "", fmt.Errorf("%.200q is not an origin", s)
 	}
 	return Origin(s), nil
 }
 
-// ParseVersion checks the form of a Version that came from outside.
+// ParseVersion returns s as a Version. It fails if s is not in the form of one.
 func ParseVersion(s string) (Version, error) {
 	if len(s) == versionWidth && s[originWidth] == '-' && isHex(s[originWidth+1:]) {
 		if _, err := ParseOrigin(s[:originWidth]); err == nil {
@@ -110,7 +109,7 @@ func ParseVersion(s string) (Version, error) {
 	return "", fmt.Errorf("%.200q is not a version", s)
 }
 
-// Origin gives the part of the version that all rows of its upload share.
+// Origin returns the origin of the row's upload.
 func (v Version) Origin() Origin {
 	if len(v) != versionWidth {
 		return ""
@@ -118,22 +117,19 @@ func (v Version) Origin() Origin {
 	return Origin(v[:originWidth])
 }
 
-// Offset gives the byte at which the row starts in the decompressed file.
+// Offset returns the byte at which the row starts in the decompressed file.
 func (v Version) Offset() int64 {
 	if len(v) != versionWidth {
 		return 0
 	}
-	n, err := strconv.ParseInt(string(v[originWidth+1:]), 16, 64)
-	if err != nil {
-		return 0
-	}
+	n, _ := strconv.ParseInt(string(v[originWidth+1:]), 16, 64) // 0 with an error
 	return n
 }
 
-// Upload gives the id of the upload that the row came with.
-func (v Version) Upload() string { return v.Origin().Upload() }
+// UploadID returns the id of the row's upload.
+func (v Version) UploadID() string { return v.Origin().UploadID() }
 
-// Time tells when the row was uploaded, to the millisecond, in UTC.
+// Time returns the time of the row's upload in UTC, truncated to milliseconds.
 func (v Version) Time() time.Time { return v.Origin().Time() }
 
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }

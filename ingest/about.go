@@ -32,7 +32,7 @@ func ofMessages(messages []events.Message) iter.Seq[string] {
 func ofBatches(batches []events.Batch) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, b := range batches {
-			if !yield(b.Upload()) {
+			if !yield(b.UploadID()) {
 				return
 			}
 		}
@@ -42,7 +42,7 @@ func ofBatches(batches []events.Batch) iter.Seq[string] {
 func ofChanges(changes []events.Change, indexes []int) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, i := range indexes {
-			if !yield(changes[i].Upload()) {
+			if !yield(changes[i].UploadID()) {
 				return
 			}
 		}

@@ -68,9 +68,9 @@ func TestWarningsNameTheirUploads(t *testing.T) {
 		}
 		got = append(got, e)
 	}
-	both := []string{origins[0].Upload(), origins[1].Upload()}
+	both := []string{origins[0].UploadID(), origins[1].UploadID()}
 	slices.Sort(both)
-	want := []entry{{Msg: "applying one by one", Uploads: both}, {Msg: "publishing again", Upload: origins[0].Upload()}}
+	want := []entry{{Msg: "applying one by one", Uploads: both}, {Msg: "publishing again", Upload: origins[0].UploadID()}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -63,7 +63,7 @@ func (a *Applier) apply(ctx context.Context, batches []events.Batch) error {
 		return fmt.Errorf("applying %d batches from %s on: %w", len(batches), batches[0].ID(), err)
 	}
 	for i, t := range tallies {
-		a.Log.DebugContext(ctx, "applied", "upload", batches[i].Upload(), "batch", batches[i].ID(), "applied", t.Applied,
+		a.Log.DebugContext(ctx, "applied", "upload", batches[i].UploadID(), "batch", batches[i].ID(), "applied", t.Applied,
 			"superseded", t.Superseded, "duplicate", t.Duplicate)
 		if t.Settled != nil {
 			logSettled(ctx, a.Log, t.Settled)

@@ -39,8 +39,8 @@ func markOf(head []byte) string {
 	return ""
 }
 
-// Text returns what the head of a file says in UTF-8, without the byte order mark that tells its encoding.
-func Text(head []byte) []byte {
+// ToUTF8 returns what the head of a file says in UTF-8, without the byte order mark that tells its encoding.
+func ToUTF8(head []byte) []byte {
 	mark := markOf(head)
 	c, _ := charsetOf(marks[mark])
 	head = head[len(mark):]

@@ -28,7 +28,7 @@ func (r *Rows) State(offset int64) *events.ReaderState {
 // Continue is OpenAt for a body that begins at the offset instead of at the beginning of the file. State is what the earlier
 // reader's State returned for that offset. The error is [events.ErrPermanent] if the state is that of another format.
 func Continue(body io.Reader, name string, o Options, offset int64, state events.ReaderState) (*Rows, error) {
-	format, err := FormatOf(name)
+	format, err := FileTypeOf(name)
 	if err != nil {
 		return nil, err
 	}
@@ -36,8 +36,8 @@ func Continue(body io.Reader, name string, o Options, offset int64, state events
 	if err != nil {
 		return nil, err
 	}
-	columns := format.Rows == "csv" || format.Rows == "tsv"
-	if !src.seekable() || (state.Open != "") != (format.Rows == "json") || (state.CSV != nil) != columns {
+	columns := format.Format == "csv" || format.Format == "tsv"
+	if !src.seekable() || (state.Open != "") != (format.Format == "json") || (state.CSV != nil) != columns {
 		src.Close()
 		return nil, fmt.Errorf("continuing %s at %d: the reader's state does not fit %s: %w", name, offset, format, events.ErrPermanent)
 	}

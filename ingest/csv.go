@@ -30,7 +30,7 @@ type csvDecoder struct {
 // span is a part of a record, from its first byte to behind its last one.
 type span struct{ begin, end int }
 
-func newCSV(src *source, in *bufio.Reader, start, offset int64, format Format, names columnNames) (decoder, error) {
+func newCSV(src *source, in *bufio.Reader, start, offset int64, format FileType, names columnNames) (decoder, error) {
 	d := &csvDecoder{src: src, in: in, names: names, at: start}
 	err := d.header(format)
 	if err == io.EOF { //nolint:errorlint // the source gives it bare

@@ -11,23 +11,23 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Format is what a file is, by its name: how its rows are written, and how that is compressed.
-type Format struct {
-	Rows        string // "csv", "tsv", "json" or "ndjson"
+// FileType is what a file is, by its name: how its rows are written, and how that is compressed.
+type FileType struct {
+	Format        string // "csv", "tsv", "json" or "ndjson"
 	Compression string // "", "gzip" or "zstd"
 }
 
 // String gives, for example, "csv" or "ndjson+gzip".
-func (f Format) String() string {
+func (f FileType) String() string {
 	if f.Compression == "" {
-		return f.Rows
+		return f.Format
 	}
-	return f.Rows + "+" + f.Compression
+	return f.Format + "+" + f.Compression
 }
 
-// FormatOf tells the format by the suffix of a key or file name; letter case does not matter.
-func FormatOf(name string) (Format, error) {
-	var f Format
+// FileTypeOf tells the format by the suffix of a key or file name; letter case does not matter.
+func FileTypeOf(name string) (FileType, error) {
+	var f FileType
 	base := strings.ToLower(path.Base(name))
 	switch path.Ext(base) {
 	case ".gz":
@@ -40,15 +40,15 @@ func FormatOf(name string) (Format, error) {
 	}
 	switch path.Ext(base) {
 	case ".csv":
-		f.Rows = "csv"
+		f.Format = "csv"
 	case ".tsv":
-		f.Rows = "tsv"
+		f.Format = "tsv"
 	case ".json":
-		f.Rows = "json"
+		f.Format = "json"
 	case ".ndjson", ".jsonl":
-		f.Rows = "ndjson"
+		f.Format = "ndjson"
 	default:
-		return Format{}, failure(events.UnknownFormat, "%s does not tell the format; end the name in .csv, .tsv, .json, .ndjson or .jsonl, "+
+		return FileType{}, failure(events.UnknownFormat, "%s does not tell the format; end the name in .csv, .tsv, .json, .ndjson or .jsonl, "+
 			"and in .gz or .zst after that if it is compressed", ending(name))
 	}
 	return f, nil
@@ -103,7 +103,7 @@ const byteOrderMark = "\xef\xbb\xbf"
 
 // mismatch holds the first bytes of the decompressed content against the format that the name promises. Head has as
 // much of the beginning as is at hand, without a byte order mark.
-func (f Format) mismatch(head []byte) *FileError {
+func (f FileType) mismatch(head []byte) *FileError {
 	for _, s := range signatures {
 		rest, ok := bytes.CutPrefix(head, []byte(s.prefix))
 		if !ok || s.follows != nil && !s.follows.Match(rest) {
@@ -124,11 +124,11 @@ func (f Format) mismatch(head []byte) *FileError {
 	first := text[0]
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	switch {
-	case bytes.IndexByte(line, 0) >= 0 && (f.Rows == "csv" || f.Rows == "tsv"): // JSON has better words for it
+	case bytes.IndexByte(line, 0) >= 0 && (f.Format == "csv" || f.Format == "tsv"): // JSON has better words for it
 		return failure(events.FormatMismatch, "the name says %s, but the content is not text, for it has NUL bytes; make it again, and save it as UTF-8", f)
-	case first == '<' && (f.Rows == "json" || f.Rows == "ndjson"): // of CSV it could be the name of a column
+	case first == '<' && (f.Format == "json" || f.Format == "ndjson"): // of CSV it could be the name of a column
 		return failure(events.FormatMismatch, "the name says %s, but the content looks like HTML or XML; it may be what a server said instead of giving the file", f)
-	case f.Rows == "json" && first != '{' && first != '[' && utf8.FullRune(text): // else the decoder reads the rest of it
+	case f.Format == "json" && first != '{' && first != '[' && utf8.FullRune(text): // else the decoder reads the rest of it
 		what, advice := character(text)
 		if advice == "" {
 			advice = "a JSON file holds one object or one array"
@@ -138,10 +138,10 @@ func (f Format) mismatch(head []byte) *FileError {
 		bad.Failure.Line = int64(bytes.Count(before, []byte("\n"))) + 1
 		bad.Failure.Column = int64(len(before) - bytes.LastIndexByte(before, '\n'))
 		return bad
-	case f.Rows == "ndjson" && first == '[':
+	case f.Format == "ndjson" && first == '[':
 		return failure(events.FormatMismatch, "the name says NDJSON, but the content is a JSON array; name it .json")
-	case (f.Rows == "csv" || f.Rows == "tsv") && looksJSON(text):
-		return failure(events.FormatMismatch, "the name says %s, but the content looks like JSON; name it .json or .ndjson", strings.ToUpper(f.Rows))
+	case (f.Format == "csv" || f.Format == "tsv") && looksJSON(text):
+		return failure(events.FormatMismatch, "the name says %s, but the content looks like JSON; name it .json or .ndjson", strings.ToUpper(f.Format))
 	}
 	return nil
 }

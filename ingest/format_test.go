@@ -29,7 +29,7 @@ func TestFormatOf(t *testing.T) {
 		".csv":                        "csv",
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, err := ingest.FormatOf(name)
+			f, err := ingest.FileTypeOf(name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -40,7 +40,7 @@ func TestFormatOf(t *testing.T) {
 	}
 	for _, name := range []string{"", "team", "team.xlsx", "team.csv.bz2", "team.gz", "team.csv.gz.gz", "team.csv ", "csv"} {
 		t.Run("unknown "+name, func(t *testing.T) {
-			f, err := ingest.FormatOf(name)
+			f, err := ingest.FileTypeOf(name)
 			var bad *ingest.FileError
 			if !errors.As(err, &bad) || bad.Failure.Code != events.UnknownFormat {
 				t.Errorf("FormatOf(%q) = %v, %v; want %s", name, f, err, events.UnknownFormat)
@@ -55,7 +55,7 @@ func TestUnknownFormat(t *testing.T) {
 		"uploads/team.csv ": `"team.csv "`, "team.json\u00a0": `"team.json\u00a0"`, " team": `" team"`, "team.csv\n": `"team.csv\n"`, "team.c\x1bsv": `".c\x1bsv"`,
 		"team.xlsx": `".xlsx"`, "uploads/_SUCCESS": `"_SUCCESS"`, "team.tar.gz": `".gz"`, "team.\xff": "\".\ufffd\"",
 	} {
-		_, err := ingest.FormatOf(name)
+		_, err := ingest.FileTypeOf(name)
 		var bad *ingest.FileError
 		if !errors.As(err, &bad) || !strings.Contains(bad.Failure.Reason, want) {
 			t.Errorf("FormatOf(%q): %v; want %s in it", name, err, want)

@@ -113,15 +113,15 @@ func FuzzFormatOf(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		got, err := ingest.FormatOf(name)
+		got, err := ingest.FileTypeOf(name)
 		if err != nil {
-			if got != (ingest.Format{}) {
+			if got != (ingest.FileType{}) {
 				t.Errorf("%q: %v came with %v", name, got, err)
 			}
 			return
 		}
-		for _, other := range []string{"uploads/x/" + name, strings.ToUpper(name), "a." + got.Rows + map[string]string{"gzip": ".gz", "zstd": ".zst"}[got.Compression]} {
-			if again, err := ingest.FormatOf(other); err != nil || again != got {
+		for _, other := range []string{"uploads/x/" + name, strings.ToUpper(name), "a." + got.Format + map[string]string{"gzip": ".gz", "zstd": ".zst"}[got.Compression]} {
+			if again, err := ingest.FileTypeOf(other); err != nil || again != got {
 				t.Errorf("%q is %v, but %q is %v (%v)", name, got, other, again, err)
 			}
 		}

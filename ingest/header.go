@@ -58,9 +58,9 @@ const (
 
 // header reads the row that names the columns, and finds out what separates them: spreadsheets write semicolons where the
 // comma is the decimal sign. The error is io.EOF if there is no header.
-func (d *csvDecoder) header(format Format) error {
+func (d *csvDecoder) header(format FileType) error {
 	separators, declared := guessedSeparators, false
-	if format.Rows == "tsv" {
+	if format.Format == "tsv" {
 		separators = "\t"
 	}
 	for {
@@ -76,7 +76,7 @@ func (d *csvDecoder) header(format Format) error {
 		separator, ok := separatorLine(row)
 		switch {
 		case ok && !declared && len(separator) == 1 && strings.Contains(declaredSeparators, separator):
-			if format.Rows == "tsv" && separator != "\t" {
+			if format.Format == "tsv" && separator != "\t" {
 				return d.place(failure(events.BadHeader,
 					"the first line says that the separator is %q, but the name says TSV; name the file .csv", separator))
 			}

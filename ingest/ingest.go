@@ -109,15 +109,15 @@ func (in *Ingester) Resume(ctx context.Context, from events.Continuation) error 
 	if err != nil {
 		return fmt.Errorf("event of %s/%s: %w: %w", o.Bucket, o.Key, events.ErrPermanent, err)
 	}
-	log := in.cfg.Log.With("upload", origin.Upload(), "key", o.Key)
+	log := in.cfg.Log.With("upload", origin.UploadID(), "key", o.Key)
 	upload, err := in.cfg.Ledger.Begin(ctx, o)
 	if err != nil {
-		return fmt.Errorf("beginning upload %s: %w", origin.Upload(), err)
+		return fmt.Errorf("beginning upload %s: %w", origin.UploadID(), err)
 	}
 	if upload.Status != events.Publishing {
 		log.InfoContext(ctx, "event repeated", "status", upload.Status)
 		// The process that sealed the upload may have crashed before it removed them.
-		return in.removeParts(ctx, origin.Upload())
+		return in.removeParts(ctx, origin.UploadID())
 	}
 	reading, rest, err := in.read(ctx, from, origin, log)
 	if err == nil && rest != nil {
@@ -127,19 +127,19 @@ func (in *Ingester) Resume(ctx context.Context, from events.Continuation) error 
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("ingesting upload %s from %d on: %w", origin.Upload(), from.Offset, err)
+		return fmt.Errorf("ingesting upload %s from %d on: %w", origin.UploadID(), from.Offset, err)
 	}
 	reading.At = in.cfg.Clock()
-	settled, err := in.cfg.Ledger.Seal(ctx, origin.Upload(), reading)
+	settled, err := in.cfg.Ledger.Seal(ctx, origin.UploadID(), reading)
 	if err != nil {
-		return fmt.Errorf("sealing upload %s: %w", origin.Upload(), err)
+		return fmt.Errorf("sealing upload %s: %w", origin.UploadID(), err)
 	}
 	log.InfoContext(ctx, "published", "format", reading.Format, "rows", reading.Rows, "rejected", reading.Rejected, "batches", reading.Batches)
 	if settled != nil {
 		logSettled(ctx, in.cfg.Log, settled)
 	}
 	if reading.Rejected > 0 || reading.Failure != nil {
-		return in.removeParts(ctx, origin.Upload())
+		return in.removeParts(ctx, origin.UploadID())
 	}
 	return nil
 }
@@ -254,7 +254,7 @@ func lookAhead(body io.Reader, name string, o Options, rejects *rejectLog) (refu
 		if failure == nil || err != nil {
 			return nil, err
 		}
-		format, _ := FormatOf(name) // it was opened by that
+		format, _ := FileTypeOf(name) // it was opened by that
 		return &events.ReadSummary{Format: format.String(), Failure: failure}, nil
 	}
 	trial, err := Read(body, name, o, func(events.Update) error { return nil }, rejects.add)

@@ -39,7 +39,7 @@ func TestRowsReachTheOtherSide(t *testing.T) {
 	var kept []events.Message // messages are on their way while the next is packed
 	reading, err := ingest.Read(bytes.NewReader(file), "a.csv", ingest.Options{}, func(u events.Update) error {
 		want = append(want, u)
-		if batch.Add(u); batch.Size() > ingest.MaxMessage-2*events.MaxRow {
+		if batch.Add(u); batch.Size() > ingest.MaxMessage-2*events.MaxEncodedRow {
 			kept = append(kept, batch.Message())
 		}
 		return nil

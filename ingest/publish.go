@@ -29,7 +29,7 @@ const (
 
 	// messageTarget ends a batch: the row that crosses it is the batch's last. What remains up to MaxMessage has room for
 	// that row and the attributes. Batches end by this rule alone, so that they are the same on every run.
-	messageTarget = MaxMessage - events.MaxRow - 256
+	messageTarget = MaxMessage - events.MaxEncodedRow - 256
 )
 
 // Retries of a publish request whose messages failed in part.

@@ -14,7 +14,7 @@ import (
 // Rows reads a file row by row, in memory that does not grow with the file.
 type Rows struct {
 	src     *source
-	format  Format
+	format  FileType
 	decoder decoder
 	read    int64
 	row     events.Update // that Next returns
@@ -40,7 +40,7 @@ func Open(body io.Reader, name string, o Options) (*Rows, error) { return OpenAt
 // OpenAt is Open for a reader that goes on where another one stopped: at the offset of a row that the other one would have
 // read next. Body is the whole file all the same. Offsets and lines are those of the whole file.
 func OpenAt(body io.Reader, name string, o Options, offset int64) (*Rows, error) {
-	format, err := FormatOf(name)
+	format, err := FileTypeOf(name)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ func OpenAt(body io.Reader, name string, o Options, offset int64) (*Rows, error)
 	return rows, nil
 }
 
-func newDecoder(src *source, format Format, names columnNames, offset int64) (decoder, error) {
-	if format.Rows != "ndjson" {
+func newDecoder(src *source, format FileType, names columnNames, offset int64) (decoder, error) {
+	if format.Format != "ndjson" {
 		src.window = &window{line: 1}
 	}
 	in := bufio.NewReaderSize(src, bufferSize)
@@ -84,7 +84,7 @@ func newDecoder(src *source, format Format, names columnNames, offset int64) (de
 		}
 		return nil, bad
 	}
-	switch format.Rows {
+	switch format.Format {
 	case "json":
 		if in, err = checkObject(src, in, names, start); err != nil {
 			return nil, err
@@ -120,7 +120,7 @@ func skip(src *source, in *bufio.Reader, from, to int64, passed func(piece []byt
 }
 
 // Format tells what is read.
-func (r *Rows) Format() Format { return r.format }
+func (r *Rows) Format() FileType { return r.format }
 
 // Read is the number of rows returned by Next so far.
 func (r *Rows) Read() int64 { return r.read }

@@ -44,7 +44,7 @@ type source struct {
 	charset charset   // that plain was converted from; UTF-8 if zero
 	marked  bool      // a byte order mark tells the charset, whatever is declared
 	close   func()
-	format  Format
+	format  FileType
 	read    int64 // bytes of plain handed out
 	allowed int64 // bytes of plain that may be handed out until the next record begins
 	err     error // why reading ended; readers above may lose it over data that came with it
@@ -101,7 +101,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func newSource(body io.Reader, format Format) (*source, error) {
+func newSource(body io.Reader, format FileType) (*source, error) {
 	s := &source{body: &bodyReader{r: body}, close: func() {}, format: format}
 	compressed := &chunks{in: s.body}
 	var err error

@@ -259,7 +259,7 @@ func (h *house) account(bodies [][]byte) {
 			continue
 		}
 		h.seen[b.ID()] = true
-		h.counts(b.Upload()).BatchesApplied++
+		h.counts(b.UploadID()).BatchesApplied++
 		for _, r := range b.Rows {
 			v := b.Origin.At(r.Offset)
 			rows = append(rows, versioned{r, v})
@@ -267,7 +267,7 @@ func (h *house) account(bodies [][]byte) {
 		}
 	}
 	for _, r := range rows {
-		c := h.counts(r.version.Upload())
+		c := h.counts(r.version.UploadID())
 		if r.version != newest[r.Person] || h.model[r.Person].version >= r.version {
 			c.Superseded++
 			continue

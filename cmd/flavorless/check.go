@@ -185,7 +185,7 @@ func openInput(stdin io.Reader, file, as string) (in io.ReadCloser, name string,
 // guess names standard input by how it begins.
 func guess(in *bufio.Reader) string {
 	head, _ := in.Peek(in.Size()) // less is fine, too
-	text := bytes.TrimLeft(ingest.Text(head), " \t\r\n")
+	text := bytes.TrimLeft(ingest.ToUTF8(head), " \t\r\n")
 	switch {
 	case bytes.HasPrefix(text, []byte("\x1f\x8b")):
 		return "stdin.csv.gz"

@@ -141,7 +141,7 @@ func FuzzGuess(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		in := bufio.NewReader(bytes.NewReader(content))
-		if _, err := ingest.FormatOf(guess(in)); err != nil {
+		if _, err := ingest.FileTypeOf(guess(in)); err != nil {
 			t.Error(err)
 		}
 		if rest, err := io.ReadAll(in); err != nil || !bytes.Equal(rest, content) {

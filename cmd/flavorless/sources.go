@@ -151,7 +151,7 @@ func below(dir string) (found []source, others []string, err error) {
 			others = append(others, path)
 			return nil //nolint:nilerr // a link to nowhere is no file to upload
 		}
-		if _, err := ingest.FormatOf(entry.Name()); err != nil {
+		if _, err := ingest.FileTypeOf(entry.Name()); err != nil {
 			others = append(others, path)
 			return nil //nolint:nilerr // it may be anything
 		}
@@ -201,7 +201,7 @@ func (f *uploadFlags) setKey(s *source, deployed bool) error {
 	case base == "":
 		err = errors.New("ends in a slash, which makes it a folder")
 	default:
-		if _, err := ingest.FormatOf(base); err != nil {
+		if _, err := ingest.FileTypeOf(base); err != nil {
 			var unknown *ingest.FileError
 			if errors.As(err, &unknown) {
 				err = errors.New(unknown.Failure.Reason)

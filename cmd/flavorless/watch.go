@@ -156,7 +156,7 @@ func (t *terminal) showChange(c events.Change, asJSON bool) error {
 		Previous *string        `json:"previous"`
 		Version  events.Version `json:"version"`
 		Upload   string         `json:"upload"`
-	}{c.Kind, c.Person, orNull(c.Flavor), orNull(c.Previous), c.Version, c.Upload()})
+	}{c.Kind, c.Person, orNull(c.Flavor), orNull(c.Previous), c.Version, c.UploadID()})
 }
 
 // watch hands over the changes of the server on this machine until ctx ends or each fails. It goes on through a restart of

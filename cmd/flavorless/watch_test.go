@@ -161,7 +161,7 @@ func TestWatchStack(t *testing.T) {
 	t.Run("JSON, so many", func(t *testing.T) {
 		w := startWatch(t, "--stack", c.stack, "--json", "--count", "1", "--flavor", "mint")
 		c.publish(created, changed)
-		want := `{"kind":"changed","person":"andy","flavor":"mint","previous":"vanilla","version":"` + string(changed.Version) + `","upload":"` + changed.Upload() + `"}`
+		want := `{"kind":"changed","person":"andy","flavor":"mint","previous":"vanilla","version":"` + string(changed.Version) + `","upload":"` + changed.UploadID() + `"}`
 		if diff := cmp.Diff(want, w.line()); diff != "" {
 			t.Errorf("shown (-want +got):\n%s", diff)
 		}

@@ -77,7 +77,7 @@ func (a announcing) pending(ctx context.Context) (upload string, err error) {
 			err = a.feed.Announced(ctx, r.Seq)
 		}
 		if err != nil {
-			return r.Changes[0].Upload(), err
+			return r.Changes[0].UploadID(), err
 		}
 	}
 	return "", nil

@@ -16,7 +16,7 @@ type changeLog struct {
 }
 
 // Changes implements a port of the API.
-func (l changeLog) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.Announced, error], error) {
+func (l changeLog) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.LoggedChange, error], error) {
 	ctx, cancel := context.WithCancel(ctx)
 	detach := context.AfterFunc(l.open, cancel)
 	position, log, err := l.streams.changes.Changes(ctx, from)
@@ -25,7 +25,7 @@ func (l changeLog) Changes(ctx context.Context, from events.Start) (uint64, iter
 		cancel()
 		return 0, nil, err
 	}
-	return position, func(yield func(events.Announced, error) bool) {
+	return position, func(yield func(events.LoggedChange, error) bool) {
 		defer cancel()
 		defer detach()
 		l.followers.Add(1)

@@ -101,14 +101,14 @@ func (m *keyMaker) next() string {
 // content is a file of one row in the format that the key says, and CSV where it says none.
 func content(t *testing.T, key, person, flavor string) string {
 	t.Helper()
-	format, _ := ingest.FormatOf(key)
+	format, _ := ingest.FileTypeOf(key)
 	text := map[string]string{
 		"":       "person,flavor\n%s,%s\n",
 		"csv":    "person,flavor\n%s,%s\n",
 		"tsv":    "person\tflavor\n%s\t%s\n",
 		"json":   `{%q: %q}`,
 		"ndjson": `{"person": %q, "flavor": %q}`,
-	}[format.Rows]
+	}[format.Format]
 	text = fmt.Sprintf(text, person, flavor)
 	if format.Compression != "gzip" {
 		return text
@@ -129,7 +129,7 @@ func fate(key string) events.Status {
 	if !strings.HasPrefix(key, "uploads/") || events.DefaultIgnoreList().Match(events.Object{Key: key, Size: 1}) {
 		return ""
 	}
-	if _, err := ingest.FormatOf(key); err != nil {
+	if _, err := ingest.FileTypeOf(key); err != nil {
 		return events.Failed
 	}
 	return events.Live

@@ -140,7 +140,7 @@ func TestRetryAfter(t *testing.T) {
 					return res
 				}))
 				err := e.Deliver(t.Context(), message(t))
-				var later interface{ RetryAfter() time.Duration }
+				var later events.RetryAfterError
 				if !errors.As(err, &later) || later.RetryAfter() != c.wait {
 					t.Errorf("got %v, want to wait for %s", err, c.wait)
 				}

@@ -58,7 +58,7 @@ func newWorld(ctx context.Context, services *fake, dir string) (*world, error) {
 	if _, err := table.Apply(ctx, []events.Batch{{Origin: origin, Rows: []events.Update{{Person: "andy", Flavor: "mint"}}}}); err != nil {
 		return nil, err
 	}
-	return &world{services: services, issuer: httptest.NewServer(keys), name: keys.Name(), token: token, upload: origin.Upload()}, nil
+	return &world{services: services, issuer: httptest.NewServer(keys), name: keys.Name(), token: token, upload: origin.UploadID()}, nil
 }
 
 func (w *world) env(string) []string {

@@ -111,7 +111,7 @@ func pack(body []byte, name string) (rows int, err error) {
 	batch := events.NewBatchWriter(origin)
 	published := 0
 	reading, err := ingest.Read(bytes.NewReader(body), name, ingest.Options{}, func(u events.Update) error {
-		if batch.Add(u); batch.Size() >= ingest.MaxMessage-events.MaxRow-256 {
+		if batch.Add(u); batch.Size() >= ingest.MaxMessage-events.MaxEncodedRow-256 {
 			published += len(batch.Message().Body)
 		}
 		return nil

@@ -154,10 +154,10 @@ func (m *model) apply(t *rapid.T, batches []events.Batch) {
 		before[person] = f.Version
 	}
 	for i, b := range batches {
-		u := m.uploads[slices.IndexFunc(m.uploads, func(u *modelUpload) bool { return u.object.UploadID() == b.Upload() })]
+		u := m.uploads[slices.IndexFunc(m.uploads, func(u *modelUpload) bool { return u.object.UploadID() == b.UploadID() })]
 		if tallies[i].Settled != nil {
 			if settling[u] != nil {
-				t.Fatalf("upload %s settled twice in a call", b.Upload())
+				t.Fatalf("upload %s settled twice in a call", b.UploadID())
 			}
 			settling[u] = tallies[i].Settled
 		}

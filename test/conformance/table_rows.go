@@ -49,7 +49,7 @@ func teamPages(t *testing.T, h *harness) {
 		}
 		for _, f := range page {
 			got = append(got, f.Person+"="+f.Flavor)
-			if f.Version.Upload() != o.UploadID() {
+			if f.Version.UploadID() != o.UploadID() {
 				t.Errorf("%s has version %s", f.Person, f.Version)
 			}
 		}

@@ -107,7 +107,7 @@ func encode(object events.Object, rows int) ([]*message, error) {
 	}
 	for i := range rows {
 		batch.Add(events.Update{Offset: int64(i) * 27, Person: fmt.Sprintf("person %07d", i), Flavor: "cookie dough"})
-		if batch.Size() >= ingest.MaxMessage-events.MaxRow-256 {
+		if batch.Size() >= ingest.MaxMessage-events.MaxEncodedRow-256 {
 			end()
 		}
 	}

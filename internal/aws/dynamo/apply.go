@@ -25,7 +25,7 @@ func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Bat
 		return nil, nil
 	}
 	for _, b := range batches {
-		if b.Upload() == "" {
+		if b.UploadID() == "" {
 			return nil, fmt.Errorf("applying a batch: origin %q: %w", b.Origin, events.ErrPermanent)
 		}
 	}

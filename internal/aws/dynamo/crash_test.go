@@ -100,13 +100,13 @@ func (w *world) upload(key string) {
 	if w.readings == nil {
 		w.readings = map[string]events.ReadSummary{}
 	}
-	w.readings[origin.Upload()] = r
+	w.readings[origin.UploadID()] = r
 	for range 1 + w.draw("events", 1) {
 		w.jobs = append(w.jobs, func(ctx context.Context, table *dynamo.Table) error {
 			if _, err := table.Begin(ctx, o); err != nil {
 				return err
 			}
-			settled, err := table.Seal(ctx, origin.Upload(), r)
+			settled, err := table.Seal(ctx, origin.UploadID(), r)
 			w.heard(settled)
 			return err
 		})

@@ -43,7 +43,7 @@ func (t *Table) record(ctx context.Context, parts []part) error {
 				}
 			}
 			var err error
-			last.tally.Settled, err = t.settle(ctx, origin.Upload())
+			last.tally.Settled, err = t.settle(ctx, origin.UploadID())
 			return err
 		})
 	}
@@ -120,7 +120,7 @@ func (t *Table) counting(origin events.Origin, fresh []*part) *types.Update {
 		", " + e.name("superseded") + " " + e.value(number(sum.Superseded)) +
 		", " + e.name("batchesApplied") + " " + e.value(number(int64(len(fresh))))
 	return &types.Update{
-		TableName: &t.cfg.Uploads, Key: item{"id": text(origin.Upload())}, UpdateExpression: &update,
+		TableName: &t.cfg.Uploads, Key: item{"id": text(origin.UploadID())}, UpdateExpression: &update,
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
 	}
 }

@@ -144,7 +144,7 @@ func Object(bucket, key, etag string, size int64, origin events.Origin) (events.
 	if _, rest, ok := strings.Cut(string(origin), "-"); ok && len(rest) > sequencerDigits {
 		o.Sequencer = rest[:sequencerDigits] // what follows are zeros
 	}
-	return o, key != "" && o.UploadID() == origin.Upload()
+	return o, key != "" && o.UploadID() == origin.UploadID()
 }
 
 // newest finds the latest stamp among the announced objects, for a clock that has lost its mark.

@@ -13,9 +13,6 @@ import (
 // storeTimeout limits how long storing a dead letter may take, also after the context of the queue has ended.
 const storeTimeout = 10 * time.Second
 
-// retryAfterer is an error that knows how long to wait before a retry.
-type retryAfterer interface{ RetryAfter() time.Duration }
-
 // settle acknowledges a message, returns it to the queue, or makes it a dead letter, by the error of the handler.
 func (w *worker) settle(ctx context.Context, m *message, err error) {
 	switch {
@@ -37,7 +34,7 @@ func (w *worker) settle(ctx context.Context, m *message, err error) {
 
 func (w *worker) retry(ctx context.Context, m *message, err error) {
 	wait := max(w.config.Backoff(m.Tries), 0)
-	var later retryAfterer
+	var later events.RetryAfterError
 	if errors.As(err, &later) {
 		wait = max(wait, later.RetryAfter())
 	}

@@ -25,7 +25,7 @@ func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.Batch
 		return nil, nil
 	}
 	for _, b := range batches {
-		if b.Upload() == "" {
+		if b.UploadID() == "" {
 			return nil, fmt.Errorf("applying a batch: origin %q: %w", b.Origin, events.ErrPermanent)
 		}
 	}
@@ -113,14 +113,14 @@ func (a *application) uploadOf(origin events.Origin) (id int64, err error) {
 		`INSERT INTO uploads (upload, origin, uploaded, started) VALUES (?, ?, ?, ?)
 		ON CONFLICT (upload) DO UPDATE SET upload = upload RETURNING id`,
 		&sqlitex.ExecOptions{
-			Args: []any{origin.Upload(), string(origin), toMillis(origin.Time()), a.now},
+			Args: []any{origin.UploadID(), string(origin), toMillis(origin.Time()), a.now},
 			ResultFunc: func(stmt *sqlite.Stmt) error {
 				id = stmt.ColumnInt64(0)
 				return nil
 			},
 		})
 	if err != nil {
-		err = fmt.Errorf("finding the record of upload %s: %w", origin.Upload(), err)
+		err = fmt.Errorf("finding the record of upload %s: %w", origin.UploadID(), err)
 	}
 	return id, err
 }

@@ -180,7 +180,7 @@ func checkAfterCrash(t *testing.T, path string, batches []events.Batch, acknowle
 	counts, want := map[string]events.Counts{}, map[string]int64{}
 	for _, b := range batches {
 		if recorded[b.ID()] {
-			want[b.Upload()] += int64(len(b.Rows))
+			want[b.UploadID()] += int64(len(b.Rows))
 		}
 	}
 	uploads, err := db.Uploads(t.Context(), "", 100)

@@ -137,7 +137,7 @@ func TestFullDisk(t *testing.T) {
 	if err != nil || len(team) != 1 {
 		t.Errorf("the team is %v, %v; want what it was before", team, err)
 	}
-	if _, err := db.Upload(t.Context(), b.Upload()); !errors.Is(err, events.ErrNotFound) {
+	if _, err := db.Upload(t.Context(), b.UploadID()); !errors.Is(err, events.ErrNotFound) {
 		t.Errorf("the upload's record: %v, want none", err)
 	}
 	if err := sqlite.LimitPages(db, 1_000_000); err != nil {

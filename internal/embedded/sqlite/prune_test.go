@@ -60,11 +60,11 @@ func TestForget(t *testing.T) {
 		mustApply(t, db, b)
 		if sealed {
 			r := events.ReadSummary{Format: "csv", Rows: 2, Rejected: 1, Batches: 1, Rejects: []events.Reject{{Line: 3}}, At: now}
-			if _, err := db.Seal(t.Context(), b.Upload(), r); err != nil {
+			if _, err := db.Seal(t.Context(), b.UploadID(), r); err != nil {
 				t.Fatal(err)
 			}
 		}
-		ids = append(ids, b.Upload())
+		ids = append(ids, b.UploadID())
 	}
 	upload(0, true)
 	upload(1, false)

@@ -56,7 +56,7 @@ func sequenceOf(m *nats.Msg) (uint64, error) {
 }
 
 // read waits until there are messages, and yields them. It reports whether the caller of the iterator wants more.
-func (f *follower) read(ctx context.Context, yield func(events.Announced, error) bool) (more bool, err error) {
+func (f *follower) read(ctx context.Context, yield func(events.LoggedChange, error) bool) (more bool, err error) {
 	recent, err := f.recent.wait(ctx, f.next)
 	if err != nil {
 		return false, err
@@ -85,7 +85,7 @@ func (f *follower) read(ctx context.Context, yield func(events.Announced, error)
 			return false, f.dropped(sequence)
 		}
 		f.next++
-		a := events.Announced{Sequence: sequence, Message: events.Message{Subject: m.Header.Get(jetstream.SubjectHeader), Body: m.Data}}
+		a := events.LoggedChange{Sequence: sequence, Message: events.Message{Subject: m.Header.Get(jetstream.SubjectHeader), Body: m.Data}}
 		a.ID, a.Attributes = broker.Decode(m.Header)
 		if broker.IsChange(a.Message) && !yield(a, nil) {
 			return false, nil

@@ -50,12 +50,12 @@ func OpenLog(ctx context.Context, b *broker.Server) (*Log, error) {
 // Between two fetches a follower takes nothing from the server, so slow ones delay nobody.
 //
 // Stored messages that are not changes, which clients of earlier releases could cause, are skipped.
-func (l *Log) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.Announced, error], error) {
+func (l *Log) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.LoggedChange, error], error) {
 	position, f, err := l.follow(ctx, from)
 	if err != nil {
 		return 0, nil, fmt.Errorf("reading the log of changes: %w", err)
 	}
-	return position, func(yield func(events.Announced, error) bool) {
+	return position, func(yield func(events.LoggedChange, error) bool) {
 		defer func() { _ = f.sub.Unsubscribe() }()
 		for {
 			more, err := f.read(ctx, yield)
@@ -63,7 +63,7 @@ func (l *Log) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2
 				return
 			}
 			if err != nil {
-				yield(events.Announced{}, fmt.Errorf("reading the log of changes: %w", err))
+				yield(events.LoggedChange{}, fmt.Errorf("reading the log of changes: %w", err))
 				return
 			}
 		}

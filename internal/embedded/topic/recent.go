@@ -19,7 +19,7 @@ const (
 type recent struct {
 	mu      sync.Mutex
 	last    uint64             // sequence number of the last message of the stream
-	changes []events.Announced // without a gap, up to last; may be empty
+	changes []events.LoggedChange // without a gap, up to last; may be empty
 	bytes   int                // size of changes
 	grown   chan struct{}      // closed when last grows
 }
@@ -38,11 +38,11 @@ func (r *recent) add(sequence uint64, m *events.Message) {
 	}
 	r.last = sequence
 	if m != nil {
-		r.changes, r.bytes = append(r.changes, events.Announced{Sequence: sequence, Message: *m}), r.bytes+m.Size()
+		r.changes, r.bytes = append(r.changes, events.LoggedChange{Sequence: sequence, Message: *m}), r.bytes+m.Size()
 	}
 	for len(r.changes) > maxRecent || r.bytes > maxRecentBytes {
 		r.bytes -= r.changes[0].Size()
-		r.changes[0] = events.Announced{} // for the garbage collector
+		r.changes[0] = events.LoggedChange{} // for the garbage collector
 		r.changes = r.changes[1:]
 	}
 	close(r.grown)
@@ -51,11 +51,11 @@ func (r *recent) add(sequence uint64, m *events.Message) {
 
 // wait waits until the message of that sequence number is stored, and fails if ctx ends first. It returns up to fetchMessages
 // changes from there on, or none if the first of them is not in memory.
-func (r *recent) wait(ctx context.Context, sequence uint64) ([]events.Announced, error) {
+func (r *recent) wait(ctx context.Context, sequence uint64) ([]events.LoggedChange, error) {
 	for {
 		r.mu.Lock()
 		last, grown := r.last, r.grown
-		var found []events.Announced
+		var found []events.LoggedChange
 		if first := last + 1 - uint64(len(r.changes)); sequence >= first && sequence <= last {
 			found = r.changes[sequence-first:]
 			found = slices.Clone(found[:min(len(found), fetchMessages)])
