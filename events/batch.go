@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Batch is a sequence of consecutive accepted rows of one upload, in file order. It is published as one [Message]. It is
-// applied and counted once, even if the message is delivered several times.
+// Batch is a sequence of consecutive accepted rows of one upload, in file order. It is published as one [Message]. It
+// is applied and counted once, even if the message is delivered several times.
 type Batch struct {
 	Origin Origin
 	First  int64 // offset of the first row
@@ -23,8 +23,8 @@ func batchID(upload string, first int64) string {
 	return upload + "/" + strconv.FormatInt(first, 10)
 }
 
-// BatchWriter encodes the batches of one upload, one after the other. Rows are encoded as arrays, which are a third smaller
-// than objects; a removal has null as its flavor.
+// BatchWriter encodes the batches of one upload, one after the other. Rows are encoded as arrays, which are a third
+// smaller than objects; a removal has null as its flavor.
 type BatchWriter struct {
 	origin Origin
 	buf    []byte
@@ -48,8 +48,8 @@ const (
 	batchEnd = `]}}`
 )
 
-// Add appends a row. Its names must be in the form that CleanName returns, and its offset must be greater than that of the
-// previous row.
+// Add appends a row. Its names must be in the form that CleanName returns, and its offset must be greater than that of
+// the previous row.
 func (w *BatchWriter) Add(u Update) {
 	b := w.buf
 	if w.rows == 0 {
@@ -102,7 +102,8 @@ func (w *BatchWriter) Size() int {
 	return len(w.buf) + len(batchEnd)
 }
 
-// Message returns the rows added since the last call as a message, and begins a new batch. There must be at least one row.
+// Message returns the rows added since the last call as a message, and begins a new batch. There must be at least one
+// row.
 func (w *BatchWriter) Message() Message {
 	upload := w.origin.UploadID()
 	w.buf = append(w.buf, batchEnd...)

@@ -16,8 +16,8 @@ const (
 	Removed Kind = "removed" // the person has no favorite anymore
 )
 
-// Change is published to subscribers if and only if a stored flavor changed. It is delivered at least once and identified by
-// Person and Version. The changes with the greatest Version of each person add up to the table.
+// Change is published to subscribers if and only if a stored flavor changed. It is delivered at least once and
+// identified by Person and Version. The changes with the greatest Version of each person add up to the table.
 type Change struct {
 	Kind     Kind
 	Person   string
@@ -26,8 +26,8 @@ type Change struct {
 	Version  Version // of the row that caused the change
 }
 
-// NewChange returns the change of a person's flavor from previous to flavor, either of which is empty if the table holds
-// nothing or a tombstone. It returns false if both are the same, so there is nothing to publish.
+// NewChange returns the change of a person's flavor from previous to flavor, either of which is empty if the table
+// holds nothing or a tombstone. It returns false if both are the same, so there is nothing to publish.
 func NewChange(person, previous, flavor string, version Version) (Change, bool) {
 	c := Change{Person: person, Flavor: flavor, Previous: previous, Version: version}
 	switch {
@@ -77,8 +77,8 @@ func (c Change) Message() Message {
 	return Message{ID: c.ID(), Subject: ChangeType + "." + string(c.Kind), Attributes: attributes, Body: b}
 }
 
-// DecodeChange decodes the body of a message of type [ChangeType]. It ignores unknown members. The kind of the result matches
-// its flavors, and the names are in the form that [CleanName] returns. An error means that retrying is useless.
+// DecodeChange decodes the body of a message of type [ChangeType]. It ignores unknown members. The kind of the result
+// matches its flavors, and the names are in the form that [CleanName] returns. An error means that retrying is useless.
 func DecodeChange(body []byte) (Change, error) {
 	c, err := decodeChange(body)
 	if err != nil {

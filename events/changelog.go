@@ -11,7 +11,8 @@ type LoggedChange struct {
 	Message
 }
 
-// Start is where to begin reading the log of changes: after a position, at a time, or, if it is zero, with the next change.
+// Start is where to begin reading the log of changes: after a position, at a time, or, if it is zero, with the next
+// change.
 type Start struct {
 	After     uint64    // begin after this position, if it is not 0
 	Beginning bool      // begin with the first change ever published; After is then 0
@@ -21,8 +22,8 @@ type Start struct {
 // HasPosition reports whether s names a position in the log.
 func (s Start) HasPosition() bool { return s.After > 0 || s.Beginning }
 
-// Filter selects changes. A change matches if each list contains its value; an empty list contains every value. Names are in
-// the form that [CleanName] returns.
+// Filter selects changes. A change matches if each list contains its value; an empty list contains every value. Names
+// are in the form that [CleanName] returns.
 type Filter struct {
 	Persons []string
 	Flavors []string // the new flavors

@@ -13,8 +13,9 @@ import (
 // ContinuationType is the type of the event that a Continuation travels in.
 const ContinuationType = "flavorless.span.v1"
 
-// Continuation is the rest of a file whose reading was interrupted: the object, the offset to continue at, and the counts up
-// to there. The offset is where a batch begins, so the following batches are the same as without the interruption.
+// Continuation is the rest of a file whose reading was interrupted: the object, the offset to continue at, and the
+// counts up to there. The offset is where a batch begins, so the following batches are the same as without the
+// interruption.
 type Continuation struct {
 	Object       Object `json:"object"`
 	Offset       int64  `json:"offset"`       // of the next row, in the decompressed file
@@ -23,20 +24,22 @@ type Continuation struct {
 	Batches      int64  `json:"batches"`      // batches published so far
 	RejectsBytes int64  `json:"rejectsBytes"` // length of the report of rejected rows so far
 
-	// RejectsOmitted is the number of rejected rows that the report leaves out so far. It is 0 in messages of earlier releases,
-	// whose reports had no limit.
+	// RejectsOmitted is the number of rejected rows that the report leaves out so far. It is 0 in messages of earlier
+	// releases, whose reports had no limit.
 	RejectsOmitted int64 `json:"rejectsOmitted,omitzero"`
 
-	// Count is the number of continuations of the file so far, including this one. It is 0 in messages of earlier releases.
+	// Count is the number of continuations of the file so far, including this one. It is 0 in messages of earlier
+	// releases.
 	Count int64 `json:"continuations,omitzero"`
 
-	// Reader, if non-nil, lets the reader start at Offset. It is nil if offsets in the file are not offsets in the stored
-	// object, as in compressed files, and in messages of earlier releases: the reader then skips the rows before Offset.
+	// Reader, if non-nil, lets the reader start at Offset. It is nil if offsets in the file are not offsets in the
+	// stored object, as in compressed files, and in messages of earlier releases: the reader then skips the rows before
+	// Offset.
 	Reader *ReaderState `json:"reader,omitzero"`
 }
 
-// ReaderState is what a reader needs to know to start in the middle of a file: its position, and how the beginning of the
-// file describes the rows. Its size is bounded.
+// ReaderState is what a reader needs to know to start in the middle of a file: its position, and how the beginning of
+// the file describes the rows. Its size is bounded.
 type ReaderState struct {
 	Line   int64      `json:"line"`          // 1-based line on which the row at the offset begins
 	Column int64      `json:"column"`        // 1-based byte within that line
@@ -52,12 +55,13 @@ type CSVState struct {
 	Flavor    int    `json:"flavor"`
 	Action    int    `json:"action"` // -1 if the file has no such column
 
-	// Nameless is the number of trailing columns without a name. It only improves the reason for rows that lack these columns.
+	// Nameless is the number of trailing columns without a name. It only improves the reason for rows that lack these
+	// columns.
 	Nameless int `json:"nameless,omitzero"`
 }
 
-// JSONOpener is the opening bracket of a JSON file: "{" if rows are members of an object, "[" if they are elements of an
-// array.
+// JSONOpener is the opening bracket of a JSON file: "{" if rows are members of an object, "[" if they are elements of
+// an array.
 type JSONOpener string
 
 // MaxColumns is the maximum of CSVState.Width. It is the number of bytes in the longest header.

@@ -10,8 +10,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// DecodeBatch decodes the body of a message of type [UpdatesType]. It ignores unknown members. An error means that retrying is
-// useless. It decodes token by token, because a batch has more than a thousand rows.
+// DecodeBatch decodes the body of a message of type [UpdatesType]. It ignores unknown members. An error means that
+// retrying is useless. It decodes token by token, because a batch has more than a thousand rows.
 func DecodeBatch(body []byte) (Batch, error) {
 	d := batchDecoder{in: jsontext.NewDecoder(bytes.NewReader(body))}
 	d.batch.First = -1
@@ -21,7 +21,8 @@ func DecodeBatch(body []byte) (Batch, error) {
 	return d.batch, nil
 }
 
-// batchDecoder holds the members decoded so far. Their order does not matter. The JSON decoder refuses duplicate members.
+// batchDecoder holds the members decoded so far. Their order does not matter. The JSON decoder refuses duplicate
+// members.
 type batchDecoder struct {
 	in      *jsontext.Decoder
 	batch   Batch

@@ -1,6 +1,6 @@
-// Package events defines the contracts between the stages of flavorless: the data that they exchange and the rules that make
-// the results correct. It imports no cloud SDK, no broker and no database. Read this page first, then package ingest (the
-// write side), then package api (the read side).
+// Package events defines the contracts between the stages of flavorless: the data that they exchange and the rules that
+// make the results correct. It imports no cloud SDK, no broker and no database. Read this page first, then package
+// ingest (the write side), then package api (the read side).
 //
 // # The path of a row
 //
@@ -12,53 +12,58 @@
 //		                     ▼                                ▼                           ▼
 //		              rejects.ndjson                   Upload (ledger)                 readers
 //
-//	 1. The bucket announces the stored file as an [Object].
-//	 2. Ingest creates the [Upload] record in the ledger and reads the file. Each row becomes an [Update], or a [Reject] that
-//	    tells the uploader what to fix.
-//	 3. Ingest packs the updates into batches ([BatchWriter]) and publishes each [Batch] as a [Message].
-//	 4. Apply decodes the message ([DecodeBatch]), writes the updates that are newer than the stored rows ([Decide]), and
-//	    records a [BatchResult] in the ledger.
-//	 5. When a stored flavor has changed, the table's change feed yields a [Change] ([NewChange]), which announce publishes.
-//	 6. Readers get a [Favorite].
+// The steps are:
+//
+//  1. The bucket announces the stored file as an [Object].
+//  2. Ingest creates the [Upload] record in the ledger and reads the file. Each row becomes an [Update], or a [Reject]
+//     that tells the uploader what to fix.
+//  3. Ingest packs the updates into batches ([BatchWriter]) and publishes each [Batch] as a [Message].
+//  4. Apply decodes the message ([DecodeBatch]), writes the updates that are newer than the stored rows ([Decide]),
+//     and records a [BatchResult] in the ledger.
+//  5. If a stored flavor has changed, the table's change feed yields a [Change] ([NewChange]), and announce publishes
+//     it.
+//  6. Readers get a [Favorite].
 //
 // # Messages may be repeated, late and out of order
 //
-// S3, SNS, SQS and Lambda deliver at least once and in any order. flavorless needs nothing more: every row has a [Version],
-// versions are totally ordered, and the table keeps the row with the greatest version of each person.
+// S3, SNS, SQS and Lambda deliver at least once and in any order. flavorless needs nothing more: every row has a
+// [Version], versions are totally ordered, and the table keeps the row with the greatest version of each person.
 //
-// A version consists of the upload time, the object's S3 sequencer, the upload id and the row's offset in the file. The part
-// that all rows of an upload share is the [Origin]. Versions depend only on the event and the file, not on a clock or a
-// counter, so reading the file again yields the same versions. The offset is in bytes, not in rows, so that reading can
-// resume there.
+// A version consists of the upload time, the object's S3 sequencer, the upload id and the row's offset in the file. The
+// part that all rows of an upload share is the [Origin]. Versions depend only on the event and the file, not on a clock
+// or a counter, so reading the file again yields the same versions. The offset is in bytes, not in rows, so that
+// reading can resume there.
 //
-// [Decide] writes a row only where nothing newer is stored. A removal is stored too, as a tombstone; otherwise an older row
-// that arrives late would restore the person. The table therefore ends in the same state for every order and repetition of
-// deliveries.
+// [Decide] writes a row only where nothing newer is stored. A removal is stored too, as a tombstone; otherwise an older
+// row that arrives late would restore the person. The table therefore ends in the same state for every order and
+// repetition of deliveries.
 //
 // # Every row has exactly one outcome
 //
-// A row is applied, superseded (a newer row is stored) or rejected. In the [Counts] of a settled upload the three add up to
-// the number of rows. Repeated deliveries do not change the counts, for two reasons:
+// A row is applied, superseded (a newer row is stored) or rejected. In the [Counts] of a settled upload the three add
+// up to the number of rows. Repeated deliveries do not change the counts, for two reasons:
 //
-//   - A batch contains the same rows whenever the file is read, and its id is derived from the upload and its first offset.
-//     Apply records the id in the transaction that counts the batch, so it recognizes a second delivery as a duplicate.
-//   - A row that finds its own version stored ([Repeated]) counts as applied: an earlier attempt wrote it and stopped before
-//     it counted the batch.
+//   - A batch contains the same rows whenever the file is read, and its id is derived from the upload and its first
+//     offset. Apply records the id in the transaction that counts the batch, so it recognizes a second delivery as a
+//     duplicate.
+//   - A row that finds its own version stored ([Repeated]) counts as applied: an earlier attempt wrote it and stopped
+//     before it counted the batch.
 //
-// If a person occurs several times in a batch, [Fold] keeps the last row. The others count as superseded and cost no write.
+// If a person occurs several times in a batch, [Fold] keeps the last row. The others count as superseded and cost no
+// write.
 //
 // # Subscribers receive changes, not rows
 //
-// Uploading the same file again writes every row with a greater version but publishes nothing. A [Change] is published if and
-// only if the stored flavor changed. Changes are derived from the table's change feed after the write, so none is lost and
-// none is false. They may be repeated and reordered; a subscriber that keeps the change with the greatest version of each
-// person has a copy of the table.
+// Uploading the same file again writes every row with a greater version but publishes nothing. A [Change] is published
+// if and only if the stored flavor changed. Changes are derived from the table's change feed after the write, so none
+// is lost and none is false. They may be repeated and reordered; a subscriber that keeps the change with the greatest
+// version of each person has a copy of the table.
 //
 // # Messages
 //
-// A [Message] is a CloudEvents 1.0 event in JSON, with attributes by which subscriptions can filter. asyncapi.yaml documents
-// all events, and testdata contains their exact bytes. Decoders do not trust a topic: they refuse everything that the
-// encoders do not write, except unknown members, which a later version may add.
+// A [Message] is a CloudEvents 1.0 event in JSON, with attributes by which subscriptions can filter. asyncapi.yaml
+// documents all events, and testdata contains their exact bytes. Decoders do not trust a topic: they refuse everything
+// that the encoders do not write, except unknown members, which a later version may add.
 //
 // Persons and flavors are normalized by [CleanName] when a row is read. Everywhere else they can be compared as bytes.
 //

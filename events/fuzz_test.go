@@ -20,8 +20,8 @@ func seed(f *testing.F, golden string, edits map[string]edit) {
 	}
 }
 
-// testRoundTrip checks that a decoded value encodes to a message that decodes to the same value. If the body is refused, it
-// returns false.
+// testRoundTrip checks that a decoded value encodes to a message that decodes to the same value. If the body is
+// refused, it returns false.
 func testRoundTrip[T any](t *testing.T, body []byte, decode func([]byte) (T, error), encode func(T) events.Message) (T, bool) {
 	t.Helper()
 	first, err := decode(body)
@@ -218,7 +218,8 @@ func FuzzChange(f *testing.F) {
 	})
 }
 
-// FuzzOrigin checks that the upload id and the origin of any object are valid, and that different objects have different ones.
+// FuzzOrigin checks that the upload id and the origin of any object are valid, and that different objects have
+// different ones.
 func FuzzOrigin(f *testing.F) {
 	f.Add("flavors", "uploads/a.csv", "etag", "", "0055AED6DCD90281E5", int64(1795422000123))
 	f.Add("b", "k\x00\xff", "", "v", "F", int64(0))

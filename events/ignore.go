@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// IgnoreList is a list of patterns of file names. Objects that match are not uploads: consoles, jobs and operating systems
-// leave such files next to real ones.
+// IgnoreList is a list of patterns of file names. Objects that match are not uploads: consoles, jobs and operating
+// systems leave such files next to real ones.
 type IgnoreList []string
 
 // DefaultIgnoreList returns patterns of the files that Spark and Hadoop jobs, macOS and Windows create.
@@ -29,8 +29,8 @@ func ParseIgnoreList(patterns []string) (IgnoreList, error) {
 	return patterns, nil
 }
 
-// Match reports whether o is to be ignored: the last segment of its key matches a pattern, or it is a folder marker (an empty
-// object whose key ends in a slash).
+// Match reports whether o is to be ignored: the last segment of its key matches a pattern, or it is a folder marker (an
+// empty object whose key ends in a slash).
 func (l IgnoreList) Match(o Object) bool {
 	if strings.HasSuffix(o.Key, "/") {
 		return o.Size == 0

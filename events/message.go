@@ -9,8 +9,8 @@ import (
 	"github.com/flavorless/flavorless/internal/swar"
 )
 
-// Message is an event as it is published on a topic: a CloudEvents 1.0 event in structured JSON mode, and attributes by which
-// subscribers can filter (message attributes on SNS, headers on NATS).
+// Message is an event as it is published on a topic: a CloudEvents 1.0 event in structured JSON mode, and attributes by
+// which subscribers can filter (message attributes on SNS, headers on NATS).
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 type Message struct {
 	ID         string            // id of the event; repeated deliveries have the same id
@@ -41,8 +41,8 @@ const timeLayout = "2006-01-02T15:04:05.000Z"
 // FormatTime formats a time in the way of all flavorless output: RFC 3339, in UTC, with milliseconds.
 func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
-// appendEnvelope appends a CloudEvents envelope up to the member "data". The caller appends its value and the closing brace.
-// ID and subject may be any text.
+// appendEnvelope appends a CloudEvents envelope up to the member "data". The caller appends its value and the closing
+// brace. ID and subject may be any text.
 func appendEnvelope(dst []byte, source, typ, id, subject string, at time.Time) []byte {
 	dst = append(dst, `{"specversion":"1.0","id":`...)
 	dst = appendString(dst, id)

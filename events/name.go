@@ -11,14 +11,14 @@ import (
 	"github.com/flavorless/flavorless/internal/swar"
 )
 
-// MaxName is the maximum length of a person or a flavor, in bytes of normalized UTF-8. It keeps a row well below one DynamoDB
-// write unit (1 KB).
+// MaxName is the maximum length of a person or a flavor, in bytes of normalized UTF-8. It keeps a row well below one
+// DynamoDB write unit (1 KB).
 const MaxName = 256
 
-// CleanName normalizes a person or a flavor: it removes surrounding white space and converts the rest to Unicode NFC, so that
-// composed and decomposed forms of é are the same name. The result has 1 to MaxName bytes and no forbidden characters, and
-// CleanName does not change it again. Field ("person" or "flavor") begins the reason of an error. Missing is the error code for
-// a name without visible characters.
+// CleanName normalizes a person or a flavor: it removes surrounding white space and converts the rest to Unicode NFC,
+// so that composed and decomposed forms of é are the same name. The result has 1 to MaxName bytes and no forbidden
+// characters, and CleanName does not change it again. Field ("person" or "flavor") begins the reason of an error.
+// Missing is the error code for a name without visible characters.
 func CleanName(s, field string, missing Code) (string, *RowError) {
 	if swar.Plain(s) {
 		if s != "" && (s[0] == ' ' || s[len(s)-1] == ' ') {
@@ -54,8 +54,9 @@ func checkName(s, field string, missing Code) error {
 	return nil
 }
 
-// cleanUnicode trims before it normalizes. The order does not matter, because NFC keeps white space or (U+2000 and U+2001)
-// replaces it by other white space. NFC breaks up more than 30 combining marks in a row by U+034F, which bounds its cost:
+// cleanUnicode trims before it normalizes. The order does not matter, because NFC keeps white space or (U+2000 and
+// U+2001) replaces it by other white space. NFC breaks up more than 30 combining marks in a row by U+034F, which bounds
+// its cost:
 // https://unicode.org/reports/tr15/#Stream_Safe_Text_Format
 func cleanUnicode(s, field string, missing Code) (string, *RowError) {
 	if !utf8.ValidString(s) {
@@ -79,8 +80,8 @@ func cleanUnicode(s, field string, missing Code) (string, *RowError) {
 	return s, nil
 }
 
-// mayHaveMarks reports whether s has characters from U+0300, the first combining mark. Text without them, like most names in
-// Latin script, is in NFC, and this check is faster than that of package norm.
+// mayHaveMarks reports whether s has characters from U+0300, the first combining mark. Text without them, like most
+// names in Latin script, is in NFC, and this check is faster than that of package norm.
 // https://www.unicode.org/reports/tr15/#Detecting_Normalization_Forms
 func mayHaveMarks(s string) bool {
 	for i := range len(s) {
@@ -91,13 +92,13 @@ func mayHaveMarks(s string) bool {
 	return false
 }
 
-// IsSpace reports whether CleanName removes r from the ends of a name. Besides white space it removes the byte order mark and
-// the zero-width space, which spreadsheets and web pages leave behind.
+// IsSpace reports whether CleanName removes r from the ends of a name. Besides white space it removes the byte order
+// mark and the zero-width space, which spreadsheets and web pages leave behind.
 func IsSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }
 
-// visible reports whether r can be seen on its own. White space can't, nor can the characters that Unicode calls default
-// ignorable (joiners, soft hyphens, variation selectors, Hangul fillers), other format characters without a glyph, and the
-// Braille pattern without dots.
+// visible reports whether r can be seen on its own. White space can't, nor can the characters that Unicode calls
+// default ignorable (joiners, soft hyphens, variation selectors, Hangul fillers), other format characters without a
+// glyph, and the Braille pattern without dots.
 // https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point
 func visible(r rune) bool {
 	if r < '\u0300' { // the common case
@@ -111,14 +112,14 @@ func visible(r rune) bool {
 // forbidden reports whether no name may contain r:
 //
 //   - Control characters and the line and paragraph separators, because a name is one line of text.
-//   - Bidirectional embeddings, overrides and isolates, because they reorder the text that follows a name in a terminal, a log
-//     or a table. No name needs them.
+//   - Bidirectional embeddings, overrides and isolates, because they reorder the text that follows a name in a
+//     terminal, a log or a table. No name needs them.
 //   - Noncharacters, which are not for interchange. SQS refuses U+FFFE and U+FFFF.
 //     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 //
-// Other invisible characters are allowed, because some names need them: joiners in Persian, Indic scripts and emoji, the
-// zero-width space in Khmer and Thai, direction marks in Hebrew with digits. Two names can therefore look the same and differ,
-// but so can names with a Latin and a Cyrillic "a".
+// Other invisible characters are allowed, because some names need them: joiners in Persian, Indic scripts and emoji,
+// the zero-width space in Khmer and Thai, direction marks in Hebrew with digits. Two names can therefore look the same
+// and differ, but so can names with a Latin and a Cyrillic "a".
 func forbidden(r rune) bool {
 	if r < '\u2028' { // the common case
 		return r < ' ' || r >= 0x7f && r < 0xa0

@@ -58,8 +58,8 @@ type Reject struct {
 	Raw    string `json:"raw"`    // the row as in the file, cut to MaxRaw bytes, with U+FFFD for invalid UTF-8
 }
 
-// ReportEnd is the last line of a report that has reached its maximum length and omits rejected rows. It has no member in
-// common with [Reject]. Complete reports have no such line.
+// ReportEnd is the last line of a report that has reached its maximum length and omits rejected rows. It has no member
+// in common with [Reject]. Complete reports have no such line.
 type ReportEnd struct {
 	Truncated bool   `json:"truncated"` // always true
 	Omitted   int64  `json:"omitted"`   // number of omitted rows; Counts.Rejected includes them

@@ -17,8 +17,8 @@ const (
 	Repeated                  // the same row is stored; it counts as applied but is not written again
 )
 
-// Decide returns the outcome of applying a row with version v. Stored is the version of the person's row in the table, or empty
-// if there is none. A row is written only if no newer one is stored.
+// Decide returns the outcome of applying a row with version v. Stored is the version of the person's row in the table,
+// or empty if there is none. A row is written only if no newer one is stored.
 func Decide(stored, v Version) Outcome {
 	switch {
 	case stored < v:

@@ -45,8 +45,8 @@ func TestDecideIsAnOrder(t *testing.T) {
 	})
 }
 
-// TestDeliveriesConverge checks with a model of the table that every order and repetition of deliveries ends in the same table,
-// whether batches are folded or not, and that the changes with the greatest versions add up to the table.
+// TestDeliveriesConverge checks with a model of the table that every order and repetition of deliveries ends in the
+// same table, whether batches are folded or not, and that the changes with the greatest versions add up to the table.
 func TestDeliveriesConverge(t *testing.T) {
 	type row struct {
 		flavor  string // empty for a tombstone

@@ -13,8 +13,8 @@ type Update struct {
 	Remove bool
 }
 
-// Fold returns the last row of each person, sorted by person. The rows must be of one upload. The other rows, of which there
-// are len(rows) - len(result), are superseded. The result reuses the memory of rows.
+// Fold returns the last row of each person, sorted by person. The rows must be of one upload. The other rows, of which
+// there are len(rows) - len(result), are superseded. The result reuses the memory of rows.
 func Fold(rows []Update) []Update {
 	slices.SortFunc(rows, func(a, b Update) int {
 		if c := cmp.Compare(a.Person, b.Person); c != 0 {

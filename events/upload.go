@@ -5,8 +5,8 @@ import "time"
 // Status is the progress of an upload.
 type Status string
 
-// An upload goes from publishing to applying to live. If its file can't be read to the end, it becomes failed instead, but only
-// after all published batches have been applied: the counts of a settled upload are final.
+// An upload goes from publishing to applying to live. If its file can't be read to the end, it becomes failed instead,
+// but only after all published batches have been applied: the counts of a settled upload are final.
 const (
 	Publishing Status = "publishing" // the file is being read
 	Applying   Status = "applying"   // the file was read; batches are being applied

@@ -13,8 +13,8 @@ import (
 //	01a2077ca99b-0055aed6dcd90281e500000000000000-814yn63t3gfyg33an494e4jsgc-00000000002a
 //	time, ms     S3 sequencer, right-padded       upload id                  byte offset of the row
 //
-// A table keeps the row with the greatest version of each person. Versions are unique, because the upload id differs between
-// uploads and the offset between the rows of an upload.
+// A table keeps the row with the greatest version of each person. Versions are unique, because the upload id differs
+// between uploads and the offset between the rows of an upload.
 type Version string
 
 const (
@@ -34,8 +34,8 @@ const (
 // Origin is the common prefix of all versions of an upload. It orders uploads and compares as text.
 type Origin string
 
-// Origin returns the origin of the object's upload. It fails if the object has no hexadecimal sequencer, or if its time is not
-// in the years 1970 to 9999.
+// Origin returns the origin of the object's upload. It fails if the object has no hexadecimal sequencer, or if its time
+// is not in the years 1970 to 9999.
 func (o Object) Origin() (Origin, error) {
 	// Sequencers of different lengths are compared as text after right-padding the shorter one with zeros:
 	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
