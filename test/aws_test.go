@@ -149,8 +149,8 @@ func newCloudHouse(t *testing.T) *cloudHouse {
 	table := dynamo.New(dynamo.Config{Client: dynamo.Client(faulty), Favorites: h.tables.Favorites, Uploads: h.tables.Uploads})
 	updatesTopic := topics.Topic{Client: topics.Client(faulty), ARN: updates}
 	h.ingester = stages.Ingest{Common: common, Ingester: ingest.New(ingest.Config{
-		Objects: s3store.Objects{Client: s3store.Client(faulty)}, Updates: updatesTopic, Continuations: updatesTopic,
-		Ledger: table, Reports: s3store.Reports{Client: s3store.Client(faulty), Bucket: h.reports},
+		Objects: s3store.Objects{Client: s3store.NewClient(faulty)}, Updates: updatesTopic, Continuations: updatesTopic,
+		Ledger: table, Reports: s3store.Reports{Client: s3store.NewClient(faulty), Bucket: h.reports},
 		Clock: time.Now, Log: log, BatchBytes: 460,
 		Pause: func(context.Context) bool { return rand.IntN(8) == 0 },
 	})}
@@ -220,7 +220,7 @@ func (h *cloudHouse) messaging(t *testing.T) (updates, changes string) {
 
 func (h *cloudHouse) buckets(t *testing.T) {
 	t.Helper()
-	client := s3store.Client(h.direct)
+	client := s3store.NewClient(h.direct)
 	for _, name := range []string{h.bucket, h.reports} {
 		if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
 			t.Fatal(err)
@@ -236,7 +236,7 @@ func (h *cloudHouse) buckets(t *testing.T) {
 // put uploads the file; what S3 announces of it has the times that were drawn.
 func (h *cloudHouse) put(t *testing.T, u upload) {
 	t.Helper()
-	out, err := s3store.Client(h.direct).PutObject(t.Context(), &s3.PutObjectInput{Bucket: &h.bucket, Key: &u.object.Key, Body: strings.NewReader(u.text)})
+	out, err := s3store.NewClient(h.direct).PutObject(t.Context(), &s3.PutObjectInput{Bucket: &h.bucket, Key: &u.object.Key, Body: strings.NewReader(u.text)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -461,7 +461,7 @@ func (h *cloudHouse) report(ctx context.Context, t *testing.T, u events.Upload) 
 		return nil
 	}
 	key := strings.TrimPrefix(u.RejectsAt, "s3://"+h.reports+"/")
-	out, err := s3store.Client(h.direct).GetObject(ctx, &s3.GetObjectInput{Bucket: &h.reports, Key: &key})
+	out, err := s3store.NewClient(h.direct).GetObject(ctx, &s3.GetObjectInput{Bucket: &h.reports, Key: &key})
 	if err != nil {
 		t.Fatalf("the report of %s: %v", u.ID, err)
 	}

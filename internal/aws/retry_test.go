@@ -55,7 +55,7 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 			"RequestThrottled": 400, "KmsThrottled": 400, "ServiceUnavailable": 503,
 		}},
 		{"s3", func(ctx context.Context, a ours.Access) error {
-			_, err := s3store.Client(a).DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: text, Key: text})
+			_, err := s3store.NewClient(a).DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: text, Key: text})
 			return err
 		}, func(code string) string { return "<Error><Code>" + code + "</Code></Error>" }, map[string]int{
 			"SlowDown": 503, "OperationAborted": 409, "ConditionalRequestConflict": 409, "RequestTimeout": 400,

@@ -14,7 +14,7 @@ type feed interface {
 	// WaitPending returns once there is something.
 	WaitPending(ctx context.Context) error
 	// Pending gives the oldest records.
-	Pending(ctx context.Context, limit int) ([]sqlite.Outboxed, error)
+	Pending(ctx context.Context, limit int) ([]sqlite.OutboxRecord, error)
 	// Announced takes out the records up to one.
 	Announced(ctx context.Context, upTo int64) error
 }

@@ -101,7 +101,7 @@ func startBucket(t *testing.T) *bucket {
 	}
 	g, err := gateway.Start(gateway.Config{
 		Dir: t.TempDir(), AccessKey: "test", SecretKey: "test", Buckets: names, Bucket: uploadsBucket, Region: region, NoSync: true,
-		Stored: func(_ context.Context, o events.Object) error {
+		OnStored: func(_ context.Context, o events.Object) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.objects = append(b.objects, o)

@@ -225,8 +225,8 @@ func (p faultyDB) WaitPending(ctx context.Context) error {
 	return err
 }
 
-func (p faultyDB) Pending(ctx context.Context, limit int) ([]sqlite.Outboxed, error) {
-	return through(ctx, p.faults, readFeed, func(trouble) ([]sqlite.Outboxed, error) { return p.db.Pending(ctx, limit) })
+func (p faultyDB) Pending(ctx context.Context, limit int) ([]sqlite.OutboxRecord, error) {
+	return through(ctx, p.faults, readFeed, func(trouble) ([]sqlite.OutboxRecord, error) { return p.db.Pending(ctx, limit) })
 }
 
 func (p faultyDB) Announced(ctx context.Context, upTo int64) error {

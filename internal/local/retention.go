@@ -95,11 +95,11 @@ func (s *Server) tidy(ctx context.Context) (later bool, err error) {
 			errs = append(errs, err)
 		}
 	}
-	n, err := s.gateway.RemoveBefore(ctx, reportsBucket, now.Add(-keep.Reports))
+	n, err := s.gateway.DeleteBefore(ctx, reportsBucket, now.Add(-keep.Reports))
 	s.tidied(ctx, "reports", n)
 	errs = append(errs, err)
 	for _, bucket := range []string{uploadsBucket, reportsBucket} {
-		n, err := s.gateway.AbortUnfinished(ctx, bucket, now.Add(-keep.Unfinished))
+		n, err := s.gateway.AbortIncompleteUploads(ctx, bucket, now.Add(-keep.Unfinished))
 		s.tidied(ctx, "unfinished uploads", n)
 		errs = append(errs, err)
 	}
@@ -155,7 +155,7 @@ func (s *Server) forgetUploads(ctx context.Context, before time.Time) (n int, er
 
 func (s *Server) forget(ctx context.Context, u events.Upload) error {
 	if u.Key != "" {
-		if err := s.gateway.Remove(ctx, u.Bucket, u.Key, u.ID); err != nil {
+		if err := s.gateway.Delete(ctx, u.Bucket, u.Key, u.ID); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (s *Server) reread(ctx context.Context) (n int, err error) {
 		return 0, err
 	}
 	for _, u := range list {
-		o, ok := gateway.Object(u.Bucket, u.Key, u.ETag, u.Size, u.Origin)
+		o, ok := gateway.RebuildObject(u.Bucket, u.Key, u.ETag, u.Size, u.Origin)
 		if !ok {
 			s.cfg.Log.ErrorContext(ctx, "an upload is under way of which nothing is known", "upload", u.ID)
 			continue

@@ -128,8 +128,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.gateway, err = gateway.Start(gateway.Config{
 		Dir: s.folder.path("bucket"), Addr: cfg.S3, AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, Region: region,
 		Origins: s.cfg.Origins, Buckets: []string{uploadsBucket, reportsBucket}, ReadOnly: []string{reportsBucket}, Bucket: uploadsBucket, Prefix: uploadsPrefix,
-		Stored: s.stored, Now: cfg.Clock, Logger: cfg.Log, MaxObject: cfg.Limits.MaxUpload, Room: s.roomToStore,
-		MaxConnections: cfg.Limits.MaxConnections, MaxRequests: cfg.Limits.MaxRequests, Patience: cfg.Limits.Patience,
+		OnStored: s.stored, Now: cfg.Clock, Logger: cfg.Log, MaxObject: cfg.Limits.MaxUpload, CheckSpace: s.roomToStore,
+		MaxConnections: cfg.Limits.MaxConnections, MaxRequests: cfg.Limits.MaxRequests, ClientTimeout: cfg.Limits.Patience,
 	}); err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (s *Server) Failed() <-chan error { return s.failed }
 
 // S3 returns a client with the server's own credential, which may also write to the reports bucket.
 func (s *Server) S3() *s3.Client {
-	own := s.gateway.Server()
+	own := s.gateway.ServerCredential()
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(reachable("http", s.gateway.Addr())), Region: region, UsePathStyle: true,
 		Credentials: awscredentials.NewStaticCredentialsProvider(own.AccessKey, own.SecretKey, ""),

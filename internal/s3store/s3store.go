@@ -20,8 +20,8 @@ import (
 	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
-// Client is a client of the buckets.
-func Client(a ours.Access) *s3.Client {
+// NewClient is a client of the buckets.
+func NewClient(a ours.Access) *s3.Client {
 	c := a.Config("S3")
 	return s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = c.BaseEndpoint != nil })
 }

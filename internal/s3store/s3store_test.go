@@ -20,7 +20,7 @@ import (
 // TestObjectsConformance has a bucket with versions, as the deployment's is, and one without. The embedded gateway passes
 // the same suite in its own package.
 func TestObjectsConformance(t *testing.T) {
-	client := s3store.Client(moto.Access(judge.URL(t)))
+	client := s3store.NewClient(moto.Access(judge.URL(t)))
 	var names atomic.Int32
 	bucket := func(t *testing.T, kind string) *string {
 		name := fmt.Sprintf("%s-%d", kind, names.Add(1))

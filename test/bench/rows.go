@@ -96,7 +96,7 @@ func (l *load) run(ctx context.Context, services *fake, file []byte, n int) erro
 		return err
 	}
 	to, log := access(services.url), slog.New(slog.DiscardHandler)
-	store, table := s3store.Client(to), newTable(services.url)
+	store, table := s3store.NewClient(to), newTable(services.url)
 	ingester := ingest.New(ingest.Config{
 		Objects: s3store.Objects{Client: store}, Updates: topics.Topic{Client: topics.Client(to), ARN: topicARN}, Ledger: table,
 		Reports: s3store.Reports{Client: store, Bucket: "reports"}, Clock: time.Now, Log: log,

@@ -31,7 +31,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 		return nil, err
 	}
 	tools, access := shell.NewTools(function), clients.For(account)
-	store := s3store.Client(access)
+	store := s3store.NewClient(access)
 	ledger := dynamo.New(dynamo.Config{Client: dynamo.Client(access), Uploads: cfg.UploadsTable, Logger: tools.Log})
 	updates := topics.Topic{Client: topics.Client(access), ARN: cfg.UpdatesTopic}
 	ingester := ingest.New(ingest.Config{

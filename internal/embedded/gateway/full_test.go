@@ -38,7 +38,7 @@ func wantFull(t *testing.T, what string, err error) {
 func TestAFullDiskRefusesUploads(t *testing.T) {
 	t.Parallel()
 	var d disk
-	e := start(t, func(c *gateway.Config) { c.Room = d.room })
+	e := start(t, func(c *gateway.Config) { c.CheckSpace = d.room })
 	e.put(t, "drafts/a.csv", "x")
 	complete := e.parts(t, "uploads/parts.csv", payload(5<<20), payload(7))
 	d.full.Store(1)
@@ -85,7 +85,7 @@ func TestAFullDiskRefusesUploads(t *testing.T) {
 func TestADiskThatFillsUpMeanwhile(t *testing.T) {
 	t.Parallel()
 	var d disk
-	e := start(t, func(c *gateway.Config) { c.Room = d.room })
+	e := start(t, func(c *gateway.Config) { c.CheckSpace = d.room })
 	d.until.Store(2) // once for the whole, once for its first MiB
 	wantFull(t, "PUT", e.tryPut(t, "uploads/a.csv", payload(3<<20)))
 	if d.asked.Load() != 3 {

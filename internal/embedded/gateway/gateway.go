@@ -36,24 +36,24 @@ type Config struct {
 	ReadOnly []string
 	// Bucket and Prefix select what is announced: the objects of this bucket whose keys start with this prefix.
 	Bucket, Prefix string
-	// Stored is told of each object after it is stored and before its uploader gets an answer. It must be safe for
+	// OnStored is told of each object after it is stored and before its uploader gets an answer. It must be safe for
 	// concurrent use, and may be told of one object more than once. When it fails, the uploader gets a 503; the object
 	// stays, and is found by Objects. The context ends when Stop gives up waiting. Nil means that nobody is told.
-	Stored func(ctx context.Context, o events.Object) error
+	OnStored func(ctx context.Context, o events.Object) error
 	// Origins are the web origins whose pages may use the gateway, such as https://flavors.example, as browsers write them. By
 	// default browsers keep all pages out.
 	Origins []string
 	// MaxObject is the greatest size of an object in bytes, put in one or in parts; 5 GiB, which S3 takes in one.
 	MaxObject int64
-	// Room tells, by an error, that so many bytes more in that bucket would fill the disk too much. It is asked before anything is stored,
+	// CheckSpace tells, by an error, that so many bytes more in that bucket would fill the disk too much. It is asked before anything is stored,
 	// and now and then while it comes in. The client is told InsufficientStorage. Nil always has room.
-	Room func(bucket string, bytes int64) error
+	CheckSpace func(bucket string, bytes int64) error
 	// MaxConnections may be open at the same time (1024), and MaxRequests under way (256). Beyond, clients get a 503 and try
 	// again. A new connection takes the place of an idle one.
 	MaxConnections, MaxRequests int
-	// Patience is how long a client may keep the gateway waiting, for a request, for its rest or to take the answer; 1 minute.
+	// ClientTimeout is how long a client may keep the gateway waiting, for a request, for its rest or to take the answer; 1 minute.
 	// See conn.
-	Patience time.Duration
+	ClientTimeout time.Duration
 	// NoSync leaves it to the operating system when data reaches the disk. Uploads still survive a crash of the process,
 	// but not one of the machine.
 	NoSync bool
@@ -117,9 +117,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.MaxObject = cmp.Or(cfg.MaxObject, copyLimit)
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1024)
 	cfg.MaxRequests = cmp.Or(cfg.MaxRequests, 256)
-	cfg.Patience = cmp.Or(cfg.Patience, time.Minute)
-	if cfg.Room == nil {
-		cfg.Room = func(string, int64) error { return nil }
+	cfg.ClientTimeout = cmp.Or(cfg.ClientTimeout, time.Minute)
+	if cfg.CheckSpace == nil {
+		cfg.CheckSpace = func(string, int64) error { return nil }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -133,9 +133,9 @@ func (cfg Config) withDefaults() (Config, error) {
 // Addr is the host:port that the gateway listens on.
 func (g *Gateway) Addr() string { return g.addr }
 
-// Server returns the credential with which the server itself uses the gateway: it may store and delete in all buckets.
+// ServerCredential returns the credential with which the server itself uses the gateway: it may store and delete in all buckets.
 // It is another one at each start, is not stored, and is nobody else's.
-func (g *Gateway) Server() Credential { return g.store.server }
+func (g *Gateway) ServerCredential() Credential { return g.store.server }
 
 // Done is closed when the gateway accepts no more connections: after Stop, or because its listener failed.
 func (g *Gateway) Done() <-chan struct{} { return g.server.served }
@@ -165,7 +165,7 @@ func openStore(ctx context.Context, cfg Config) (*store, error) {
 	s := &store{
 		root: filepath.Join(cfg.Dir, "objects"), bucket: cfg.Bucket, prefix: cfg.Prefix, readOnly: cfg.ReadOnly,
 		uploader: Credential{cfg.AccessKey, cfg.SecretKey}, server: newCredential(),
-		stored: cfg.Stored, maxObject: cfg.MaxObject, room: cfg.Room, sync: !cfg.NoSync, log: cfg.Logger, life: ctx,
+		stored: cfg.OnStored, maxObject: cfg.MaxObject, room: cfg.CheckSpace, sync: !cfg.NoSync, log: cfg.Logger, life: ctx,
 		keys: newStripes(), completions: newStripes(),
 	}
 	if err := os.MkdirAll(s.root, 0o700); err != nil {

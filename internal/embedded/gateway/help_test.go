@@ -87,7 +87,7 @@ func config(t testing.TB, r *recorder) gateway.Config {
 	return gateway.Config{
 		Dir: t.TempDir(), AccessKey: "local", SecretKey: "local-secret", NoSync: true,
 		Buckets: []string{bucket, "reports"}, Bucket: bucket, Prefix: "uploads/",
-		Stored: r.stored, Logger: slog.New(slog.DiscardHandler),
+		OnStored: r.stored, Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

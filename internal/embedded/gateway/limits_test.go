@@ -197,7 +197,7 @@ func TestIdleConnectionsMakePlace(t *testing.T) {
 // way are not ended for anybody.
 func TestSlowStrangersMakePlace(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.MaxConnections, c.Patience = 4, time.Hour })
+	e := start(t, func(c *gateway.Config) { c.MaxConnections, c.ClientTimeout = 4, time.Hour })
 	upload := raw.Dial(t, e.Addr())
 	fmt.Fprintf(upload, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", e.presigned(t, "uploads/slow.csv"), e.Addr(), payload(50_000))
 	await(t, "it is let in", func() bool { return len(e.staged(t)) == 1 })
@@ -216,7 +216,7 @@ func TestSlowStrangersMakePlace(t *testing.T) {
 // TestIdleConnectionsEnd before the patience with a request is over.
 func TestIdleConnectionsEnd(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.Patience = 20 * time.Second })
+	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 20 * time.Second })
 	c := raw.Dial(t, e.Addr())
 	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
@@ -233,7 +233,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 // TestLongFormsAreRefused: the fields of a form are read before it is known who sends them.
 func TestLongFormsAreRefused(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.Patience = 2 * time.Minute })
+	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 2 * time.Minute })
 	c := raw.Dial(t, e.Addr())
 	const length = 64 << 20
 	fmt.Fprintf(c, "POST /%s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n", bucket, length)

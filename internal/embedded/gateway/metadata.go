@@ -56,7 +56,7 @@ func openMetadata(cfg Config, root string) (meta.MetadataStorer, error) {
 	if _, err := os.Stat(aside); err != nil {
 		err := tryAttributes(root)
 		if err == nil {
-			return attributes{room: cfg.Room}, nil
+			return attributes{room: cfg.CheckSpace}, nil
 		}
 		cfg.Logger.Warn("the file system has no user attributes, metadata is kept beside the objects",
 			slog.String("dir", aside), slog.Any("error", err))

@@ -138,8 +138,8 @@ func object(bucket, key, etag string, size int64, mtime time.Time) events.Object
 	}
 }
 
-// Object makes an announced object anew of what is known of its upload. It is false if that does not fit together.
-func Object(bucket, key, etag string, size int64, origin events.Origin) (events.Object, bool) {
+// RebuildObject makes an announced object anew of what is known of its upload. It is false if that does not fit together.
+func RebuildObject(bucket, key, etag string, size int64, origin events.Origin) (events.Object, bool) {
 	o := events.Object{Bucket: bucket, Key: key, ETag: etag, Size: size, Time: origin.Time()}
 	if _, rest, ok := strings.Cut(string(origin), "-"); ok && len(rest) > sequencerDigits {
 		o.Sequencer = rest[:sequencerDigits] // what follows are zeros

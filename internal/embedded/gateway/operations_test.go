@@ -115,13 +115,13 @@ func (e *env) as(by gateway.Credential) *s3.Client {
 func TestReadOnlyBuckets(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(c *gateway.Config) { c.ReadOnly = []string{"reports"} })
-	for access, want := range map[string]bool{e.Server().AccessKey: true, uploader.AccessKey: false, "": false, "another": false} {
+	for access, want := range map[string]bool{e.ServerCredential().AccessKey: true, uploader.AccessKey: false, "": false, "another": false} {
 		if err := gateway.MayWrite(e.Gateway, access, "reports"); (err == nil) != want {
 			t.Errorf("the store says to %q: %v, want it allowed: %t", access, err, want)
 		}
 	}
 	reports, key := aws.String("reports"), aws.String("a/rejects.ndjson")
-	server := e.as(e.Server())
+	server := e.as(e.ServerCredential())
 	if _, err := server.PutObject(t.Context(), &s3.PutObjectInput{Bucket: reports, Key: key, Body: strings.NewReader("report")}); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestReadOnlyBuckets(t *testing.T) {
 func TestTheServersCredential(t *testing.T) {
 	t.Parallel()
 	e, base := guarded(t)
-	own := e.Server()
+	own := e.ServerCredential()
 	if _, err := e.as(own).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a"), Body: strings.NewReader("x")}); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestTheServersCredential(t *testing.T) {
 	}
 	stop(t, e.Gateway)
 	again := open(t, e.cfg, e.recorder)
-	if again.Server() == own {
+	if again.ServerCredential() == own {
 		t.Error("it is the same after a restart")
 	}
 	for name, by := range map[string]gateway.Credential{
@@ -201,7 +201,7 @@ func TestTheServersCredential(t *testing.T) {
 		}
 	}
 	for name, by := range map[string]gateway.Credential{
-		"the uploader's secret": {AccessKey: again.Server().AccessKey, SecretKey: uploader.SecretKey}, "no secret": {AccessKey: uploader.AccessKey},
+		"the uploader's secret": {AccessKey: again.ServerCredential().AccessKey, SecretKey: uploader.SecretKey}, "no secret": {AccessKey: uploader.AccessKey},
 	} {
 		if got := again.ask(t, request{method: "GET", path: "/uploads", by: by}); got.status != 403 || got.code != "SignatureDoesNotMatch" {
 			t.Errorf("%s: %s, want 403 SignatureDoesNotMatch", name, got)
@@ -498,7 +498,7 @@ func TestStartOnABrokenFolder(t *testing.T) {
 	if found := again.objects(t); len(found) != 2 {
 		t.Errorf("found %v, want the two that have a key", found)
 	}
-	if n, err := again.AbortUnfinished(t.Context(), bucket, time.Now().Add(time.Hour)); err != nil {
+	if n, err := again.AbortIncompleteUploads(t.Context(), bucket, time.Now().Add(time.Hour)); err != nil {
 		t.Errorf("aborting unfinished uploads: %d, %v", n, err)
 	}
 	if left, err := filepath.Glob(filepath.Join(objects, ".set-aside", "*")); err != nil || len(left) != 2 {

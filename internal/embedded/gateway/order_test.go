@@ -182,7 +182,7 @@ func TestObjectsAfterDrain(t *testing.T) {
 	if err := e.Objects(t.Context(), func(events.Object) error { return nil }); err != nil {
 		t.Errorf("Objects after Drain: %v", err)
 	}
-	if _, err := e.RemoveBefore(t.Context(), bucket, time.Now()); err != nil {
+	if _, err := e.DeleteBefore(t.Context(), bucket, time.Now()); err != nil {
 		t.Errorf("RemoveBefore after Drain: %v", err)
 	}
 }
@@ -191,7 +191,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan struct{}), make(chan struct{})
 	e := start(t, func(c *gateway.Config) {
-		c.Stored = func(ctx context.Context, _ events.Object) error {
+		c.OnStored = func(ctx context.Context, _ events.Object) error {
 			close(entered)
 			<-leave
 			return ctx.Err()

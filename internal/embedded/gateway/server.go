@@ -44,9 +44,9 @@ func serve(cfg Config, st *store, l net.Listener) (*server, error) {
 	}
 	s := &server{
 		app: app, served: make(chan struct{}),
-		listener: &listener{Listener: accept.Retry(l, cfg.Logger), patience: cfg.Patience, max: cfg.MaxConnections, open: map[*conn]struct{}{}},
+		listener: &listener{Listener: accept.Retry(l, cfg.Logger), patience: cfg.ClientTimeout, max: cfg.MaxConnections, open: map[*conn]struct{}{}},
 	}
-	s.mend(cfg.Patience)
+	s.mend(cfg.ClientTimeout)
 	allowOrigins(app.Server(), cfg.Origins)
 	go func() {
 		defer close(s.served)

@@ -30,7 +30,7 @@ func (e *env) presigned(t *testing.T, key string) string {
 // TestSlowClientsAreCutOff: a client that sends nothing, or too little, loses its connection.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.Patience = 200 * time.Millisecond })
+	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 200 * time.Millisecond })
 	head := "PUT " + e.presigned(t, "uploads/slow.csv") + " HTTP/1.1\r\nHost: " + e.Addr() + "\r\nContent-Length: 100000\r\n"
 	for name, test := range map[string]struct{ begin, trickle string }{
 		"nothing":          {"", ""},
@@ -52,7 +52,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 func TestASteadyClientIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	const patience, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
-	e := start(t, func(c *gateway.Config) { c.Patience = patience })
+	e := start(t, func(c *gateway.Config) { c.ClientTimeout = patience })
 	c := raw.Dial(t, e.Addr())
 	fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", e.presigned(t, "uploads/steady.csv"), e.Addr(), pieces*piece)
 	tick := time.NewTicker(patience / 30)
@@ -74,7 +74,7 @@ func TestASteadyClientIsWaitedFor(t *testing.T) {
 // TestAReaderThatDoesNotRead is cut off, too.
 func TestAReaderThatDoesNotRead(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.Patience = 3 * time.Second }) // long enough to put it on a busy machine
+	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 3 * time.Second }) // long enough to put it on a busy machine
 	const size = 64 << 20                                                   // more than the buffers on the way take
 	e.put(t, "drafts/large.csv", string(payload(size)))
 	signed, err := s3.NewPresignClient(e.s3).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/large.csv")})

@@ -16,9 +16,9 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// AbortUnfinished gives up the uploads in parts of a bucket to which nothing was added since that time, and tells how many
+// AbortIncompleteUploads gives up the uploads in parts of a bucket to which nothing was added since that time, and tells how many
 // those were. Their clients get NoSuchUpload, as on S3 after the lifecycle rule AbortIncompleteMultipartUpload.
-func (g *Gateway) AbortUnfinished(ctx context.Context, bucket string, before time.Time) (n int, err error) {
+func (g *Gateway) AbortIncompleteUploads(ctx context.Context, bucket string, before time.Time) (n int, err error) {
 	ctx, s := asServer(ctx), g.store
 	list := &s3.ListMultipartUploadsInput{Bucket: &bucket, MaxUploads: aws.Int32(1000)}
 	for {
@@ -52,8 +52,8 @@ func (s *store) abort(ctx context.Context, bucket, key, id string) error {
 	return err
 }
 
-// RemoveBefore deletes the objects of a bucket that were stored before that time, and tells how many those were.
-func (g *Gateway) RemoveBefore(ctx context.Context, bucket string, before time.Time) (n int, err error) {
+// DeleteBefore deletes the objects of a bucket that were stored before that time, and tells how many those were.
+func (g *Gateway) DeleteBefore(ctx context.Context, bucket string, before time.Time) (n int, err error) {
 	ctx, s := asServer(ctx), g.store
 	err = s.walk(ctx, bucket, "", ".", func(o events.Object) error {
 		if !o.Time.Before(before) {
@@ -68,8 +68,8 @@ func (g *Gateway) RemoveBefore(ctx context.Context, bucket string, before time.T
 	return n, err
 }
 
-// Remove deletes an object if it is still that upload; what was stored under its key later stays.
-func (g *Gateway) Remove(ctx context.Context, bucket, key, upload string) error {
+// Delete deletes an object if it is still that upload; what was stored under its key later stays.
+func (g *Gateway) Delete(ctx context.Context, bucket, key, upload string) error {
 	_, err := g.store.remove(asServer(ctx), bucket, key, upload)
 	return err
 }

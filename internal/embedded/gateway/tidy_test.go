@@ -35,10 +35,10 @@ func TestUnfinishedUploadsAreGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := e.AbortUnfinished(t.Context(), bucket, old); n != 0 || err != nil {
+	if n, err := e.AbortIncompleteUploads(t.Context(), bucket, old); n != 0 || err != nil {
 		t.Errorf("gave up %d, %v; want none that is just as old", n, err)
 	}
-	if n, err := e.AbortUnfinished(t.Context(), bucket, old.Add(time.Second)); n != 4 || err != nil {
+	if n, err := e.AbortIncompleteUploads(t.Context(), bucket, old.Add(time.Second)); n != 4 || err != nil {
 		t.Errorf("gave up %d, %v; want 4", n, err)
 	}
 	if left := e.staged(t); len(left) != 1 {
@@ -54,7 +54,7 @@ func TestUnfinishedUploadsAreGivenUp(t *testing.T) {
 	if diff := cmp.Diff([]string{"uploads/growing.csv"}, e.keys()); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}
-	if n, err := e.AbortUnfinished(t.Context(), bucket, time.Now().Add(time.Hour)); n != 0 || err != nil {
+	if n, err := e.AbortIncompleteUploads(t.Context(), bucket, time.Now().Add(time.Hour)); n != 0 || err != nil {
 		t.Errorf("in the end: %d, %v", n, err)
 	}
 }
@@ -77,10 +77,10 @@ func TestOldObjectsAreRemoved(t *testing.T) {
 	mark := time.Now().Add(time.Millisecond)
 	await(t, "another millisecond begins", func() bool { return time.Now().After(mark) })
 	report("new/rejects.ndjson")
-	if n, err := e.RemoveBefore(t.Context(), "reports", now.Add(-time.Second)); n != 0 || err != nil {
+	if n, err := e.DeleteBefore(t.Context(), "reports", now.Add(-time.Second)); n != 0 || err != nil {
 		t.Errorf("removed %d, %v; want none", n, err)
 	}
-	if n, err := e.RemoveBefore(t.Context(), "reports", mark); n != 300 || err != nil {
+	if n, err := e.DeleteBefore(t.Context(), "reports", mark); n != 300 || err != nil {
 		t.Errorf("removed %d, %v; want 300", n, err)
 	}
 	list, err := e.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("reports")})
@@ -103,14 +103,14 @@ func TestOnlyThatObjectIsRemoved(t *testing.T) {
 	first := e.last(t, "uploads/a.csv")
 	e.put(t, "uploads/a.csv", "two")
 	second := e.last(t, "uploads/a.csv")
-	if err := e.Remove(t.Context(), bucket, first.Key, first.UploadID()); err != nil {
+	if err := e.Delete(t.Context(), bucket, first.Key, first.UploadID()); err != nil {
 		t.Fatal(err)
 	}
 	if got := e.get(t, "uploads/a.csv"); got != "two" {
 		t.Errorf("content = %q", got)
 	}
 	for range 2 { // it may be gone already
-		if err := e.Remove(t.Context(), bucket, second.Key, second.UploadID()); err != nil {
+		if err := e.Delete(t.Context(), bucket, second.Key, second.UploadID()); err != nil {
 			t.Fatal(err)
 		}
 	}

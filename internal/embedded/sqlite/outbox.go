@@ -14,15 +14,15 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Outboxed is what one batch changed. Seq grows with time and is never used twice.
-type Outboxed struct {
+// OutboxRecord is what one batch changed. Seq grows with time and is never used twice.
+type OutboxRecord struct {
 	Seq     int64
 	Changes []events.Change // one or more
 }
 
 // Pending gives up to limit records of changes that have not been announced, in the order in which they were stored.
-func (db *DB) Pending(ctx context.Context, limit int) ([]Outboxed, error) {
-	var pending []Outboxed
+func (db *DB) Pending(ctx context.Context, limit int) ([]OutboxRecord, error) {
+	var pending []OutboxRecord
 	if limit <= 0 {
 		return nil, nil
 	}
@@ -36,7 +36,7 @@ func (db *DB) Pending(ctx context.Context, limit int) ([]Outboxed, error) {
 				if err != nil {
 					return fmt.Errorf("record %d: %w", stmt.ColumnInt64(0), err)
 				}
-				pending = append(pending, Outboxed{stmt.ColumnInt64(0), changes})
+				pending = append(pending, OutboxRecord{stmt.ColumnInt64(0), changes})
 				return nil
 			},
 		})
