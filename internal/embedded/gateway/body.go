@@ -11,39 +11,42 @@ import (
 	"github.com/versity/versitygw/s3err"
 )
 
-// roomEvery is after how many bytes of a body the disk is looked at again: what many requests at once can take of it
-// beyond its reserve.
-const roomEvery = 1 << 20
+// spaceCheckInterval is the number of bytes of a body after which the disk space is checked again. Concurrent requests
+// can overrun the reserve by at most this much each.
+const spaceCheckInterval = 1 << 20
 
-// body is a request's, held to what the store takes, and with its length checked. Where no checksum tells, versitygw takes
-// a connection that breaks off for the end of the data: it would store the first half of a file as if it were the file, and
-// fill up a part with zeros.
+// body is the body of a request. Reading it fails at the store's limits and if its length is wrong. versitygw takes a
+// connection that breaks off for the end of the data unless there is a checksum: it would store half a file, or fill a
+// part with zeros.
 type body struct {
 	io.Reader
-	store  *store
-	bucket string
-	read   int64
-	want   int64 // the least and the greatest length; negative if it is not to be checked
-	most   int64
-	excess error                  // the answer to more
-	look   int64                  // when so much was read, the disk is looked at
-	atEnd  func(read int64) error // called before the end is reported, if not nil
+	store      *store
+	bucket     string
+	read       int64
+	minLength  int64                  // -1 if the length is not checked
+	maxLength  int64                  // -1 if the length is not checked
+	errTooLong error                  // the answer to a longer body
+	nextCheck  int64                  // the disk space is checked after this many bytes
+	atEnd      func(read int64) error // if not nil, called before the end is reported
 }
 
-// checkedBody is a body that the server verifies against a checksum at its end. The backend asks for that by type.
+// checkedBody is a body that is verified against a checksum at its end. The backend detects that by its type.
 type checkedBody struct {
 	body
 	sum middlewares.ChecksumReader
 }
 
-// body wraps a request's. Its reader gets an error if fewer or more bytes come than were announced, if any number was.
+// body wraps the body of a request. A nil length is unknown.
 func (s *store) body(bucket string, r io.Reader, length *int64, atEnd func(read int64) error) io.Reader {
 	if r == nil {
 		return nil
 	}
-	b := body{Reader: r, store: s, bucket: bucket, want: -1, most: -1, excess: errTooMuch, look: roomEvery, atEnd: atEnd}
+	b := body{
+		Reader: r, store: s, bucket: bucket, minLength: -1, maxLength: -1, errTooLong: errLongBody,
+		nextCheck: spaceCheckInterval, atEnd: atEnd,
+	}
 	if length != nil {
-		b.want, b.most = *length, *length
+		b.minLength, b.maxLength = *length, *length
 	}
 	if sum, ok := r.(middlewares.ChecksumReader); ok {
 		return &checkedBody{body: b, sum: sum}
@@ -51,38 +54,39 @@ func (s *store) body(bucket string, r io.Reader, length *int64, atEnd func(read 
 	return &b
 }
 
-// mostDrained is how much of a refused body is read on, in bytes: a client that is still sending when the connection is
-// closed does not see the answer. Most tools send parts of 5 to 64 MiB.
-const mostDrained = 64 << 20
+// maxDrained is how many bytes of a refused body are read. A client that is still sending when the connection is closed
+// does not see the answer. Most tools send parts of 5 to 64 MiB.
+const maxDrained = 64 << 20
 
-// drain lets the client send its body to the end, for nothing.
+// drain reads and discards the rest of a refused body.
 func drain(r io.Reader) {
 	if r != nil {
-		_, _ = io.CopyN(io.Discard, r, mostDrained) // it is refused, whatever comes
+		_, _ = io.CopyN(io.Discard, r, maxDrained) // the request is refused in any case
 	}
 }
 
-// Read reads on, and objects to an early or late end, to more than an object may have, and to a disk that fills up.
+// Read returns an error for an early or late end, for a body that is longer than an object may be, and when the disk
+// fills up.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	b.read += int64(n)
-	if errors.Is(err, io.EOF) && b.read < b.want {
+	if errors.Is(err, io.EOF) && b.read < b.minLength {
 		err = s3err.GetAPIError(s3err.ErrIncompleteBody)
 	}
-	if b.most >= 0 && b.read > b.most {
+	if b.maxLength >= 0 && b.read > b.maxLength {
 		drain(b.Reader)
-		return max(0, n-int(b.read-b.most)), b.excess
+		return max(0, n-int(b.read-b.maxLength)), b.errTooLong
 	}
 	if b.read > b.store.maxObject {
 		drain(b.Reader)
-		return n, s3err.GetEntityTooLargeErr(b.read, b.store.maxObject) //nolint:wrapcheck // the backend looks at what kind it is
+		return n, s3err.GetEntityTooLargeErr(b.read, b.store.maxObject) //nolint:wrapcheck // the backend looks at its type
 	}
-	if err == nil && b.read >= b.look {
-		b.look = b.read + roomEvery
-		if full := b.store.room(b.bucket, 0); full != nil {
-			b.store.log.Warn("an upload was broken off: the disk is full", slog.Int64("after", b.read), slog.Any("error", full))
+	if err == nil && b.read >= b.nextCheck {
+		b.nextCheck = b.read + spaceCheckInterval
+		if full := b.store.checkSpace(b.bucket, 0); full != nil {
+			b.store.log.Warn("upload aborted: the disk is full", slog.Int64("received", b.read), slog.Any("error", full))
 			drain(b.Reader)
-			return n, errFull
+			return n, errDiskFull
 		}
 	}
 	if errors.Is(err, io.EOF) && b.atEnd != nil {
@@ -90,16 +94,17 @@ func (b *body) Read(p []byte) (int, error) {
 			return n, refused
 		}
 	}
-	return n, err //nolint:wrapcheck // the backend looks at what kind it is
+	return n, err //nolint:wrapcheck // the backend looks at its type
 }
 
-// Algorithm is the checksum's, empty if there is none.
+// Algorithm returns the algorithm of the checksum, or "" if there is none.
 func (b *checkedBody) Algorithm() string { return b.sum.Algorithm() }
 
-// Checksum is valid once everything is read.
+// Checksum returns the checksum; it is valid once everything was read.
 func (b *checkedBody) Checksum() string { return b.sum.Checksum() }
 
-// isForm tells a browser's form upload. Its length is known roughly only, but it ends with a mark of its own.
+// isForm reports whether a request that stores an object is a browser's form. The length of a form says little about
+// that of its file, but a form has an end of its own.
 func isForm(ctx context.Context) bool {
 	request, ok := ctx.(*fasthttp.RequestCtx)
 	return ok && request.IsPost()

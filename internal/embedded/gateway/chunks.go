@@ -14,17 +14,17 @@ import (
 	"github.com/versity/versitygw/s3err"
 )
 
-// checkChunks has the framing of a body in chunks checked as it is read: versitygw's reader of signed chunks panics on a
-// negative size, its reader of unsigned ones keeps a trailer in memory however long it is, and neither of them refuses more
-// data than was announced.
-// https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
+// checkChunks makes versitygw read a chunked body through a reader that checks its framing. versitygw's reader of
+// signed chunks panics on a negative size, its reader of unsigned chunks keeps a trailer of any length in memory, and
+// neither refuses more data than announced. https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
 func checkChunks(c fiber.Ctx) error {
 	payload := c.Get("X-Amz-Content-Sha256")
 	announced := int64(-1) // unknown, which versitygw refuses
 	if length := c.Get("X-Amz-Decoded-Content-Length"); length != "" {
 		n, err := strconv.ParseInt(length, 10, 64)
 		if err != nil || n < 0 {
-			return badName("x-amz-decoded-content-length", length, "The length is not a number of bytes.")
+			return invalidArgument("x-amz-decoded-content-length", length,
+				"The header x-amz-decoded-content-length must be a number of bytes.")
 		}
 		announced = n
 	}
@@ -32,10 +32,11 @@ func checkChunks(c fiber.Ctx) error {
 		return nil
 	}
 	if strings.HasPrefix(payload, "STREAMING-AWS4-ECDSA-") {
-		return notImplemented("Chunks signed with ECDSA are not supported. Sign them with AWS4-HMAC-SHA256.")
+		return notImplemented("This server does not support chunks signed with ECDSA. Sign them with AWS4-HMAC-SHA256.")
 	}
 	if isPresigned(c) { // versitygw would store the framing
-		return badName("x-amz-content-sha256", payload, "A presigned URL does not take a body in chunks. Leave out the header.")
+		return invalidArgument("x-amz-content-sha256", payload,
+			"The body of a presigned request can't be sent in chunks. Remove the header x-amz-content-sha256.")
 	}
 	body := c.Request().BodyStream()
 	if body == nil {
@@ -45,7 +46,7 @@ func checkChunks(c fiber.Ctx) error {
 	if strings.HasPrefix(payload, "STREAMING-AWS4-") {
 		head = signedChunk
 	}
-	utils.ContextKeyBodyReader.Set(c, io.Reader(&chunks{body: body, head: head, announced: announced}))
+	utils.ContextKeyBodyReader.Set(c, io.Reader(&chunks{body: body, headPattern: head, announced: announced}))
 	return nil
 }
 
@@ -59,26 +60,25 @@ const (
 	maxTrailer   = 4 << 10 // bytes after the last chunk
 )
 
-// chunks passes a body on, and ends with an error where it is not made of chunks.
+// chunks reads a chunked body, framing included. It returns an error where the framing is invalid.
 type chunks struct {
-	body      io.Reader
-	head      *regexp.Regexp
-	announced int64 // bytes of data still to come; negative if not known
+	body        io.Reader
+	headPattern *regexp.Regexp
+	announced   int64 // bytes of data that remain; negative if unknown
 
-	line    []byte        // of the head that is being read
-	data    int64         // bytes left of the chunk
-	end     int           // bytes left of the line end after it
-	trailer *bytes.Reader // what follows the head of the last chunk, from then on
+	head    []byte        // the part of a chunk's head that was read so far
+	data    int64         // bytes that remain of the chunk
+	lineEnd int           // bytes that remain of the line end after the chunk
+	trailer *bytes.Reader // what follows the head of the last chunk; nil before
 	err     error
 }
 
-// errChunks is what S3 answers.
-var errChunks = s3err.GetAPIError(s3err.ErrIncompleteBody)
+var (
+	errBadChunks = s3err.GetAPIError(s3err.ErrIncompleteBody) // as S3 answers
+	errLongBody  = s3err.GetAPIError(s3err.ErrContentLengthMismatch)
+)
 
-// errTooMuch is the answer to a body that is longer than its announced length.
-var errTooMuch = s3err.GetAPIError(s3err.ErrContentLengthMismatch)
-
-// Read returns nothing of what it has read when the framing is broken: versitygw must not see any of it.
+// Read returns no data of a read in which the framing is invalid, so that versitygw sees none of it.
 func (c *chunks) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -87,13 +87,13 @@ func (c *chunks) Read(p []byte) (int, error) {
 		return c.readTrailer(p)
 	}
 	n, err := c.body.Read(p)
-	rest, broken := c.follow(p[:n])
-	if broken == nil && c.trailer == nil && cutOff(err) {
-		broken = errChunks // the last chunk is missing
+	rest, invalid := c.parse(p[:n])
+	if invalid == nil && c.trailer == nil && isEnd(err) {
+		invalid = errBadChunks // the last chunk is missing
 	}
-	if broken != nil {
-		c.err = broken
-		return 0, broken
+	if invalid != nil {
+		c.err = invalid
+		return 0, invalid
 	}
 	if c.trailer != nil {
 		return n - rest, nil
@@ -101,11 +101,12 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // the body's own
 }
 
-// cutOff reports whether a body has ended. versitygw takes a connection that broke off for the end of its data, and would
-// not miss the trailer.
-func cutOff(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+// isEnd reports whether a body ended or its connection broke off. versitygw treats both alike and would accept a body
+// without its trailer.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// readTrailer passes the trailer on. The end has to come with its last bytes: versitygw compares lengths only then.
+// readTrailer reads the trailer. It returns io.EOF together with the last bytes, because versitygw compares lengths
+// only then.
 func (c *chunks) readTrailer(p []byte) (int, error) {
 	n, err := c.trailer.Read(p)
 	if c.trailer.Len() == 0 {
@@ -114,83 +115,84 @@ func (c *chunks) readTrailer(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // the end
 }
 
-// follow reads the framing in p. It returns how many bytes at the end of p belong to the trailer.
-func (c *chunks) follow(p []byte) (rest int, err error) {
+// parse checks the framing in p. It returns the number of bytes at the end of p that belong to the trailer.
+func (c *chunks) parse(p []byte) (rest int, err error) {
 	for len(p) > 0 {
 		switch {
 		case c.data > 0:
 			n := min(c.data, int64(len(p)))
 			c.data -= n
 			p = p[n:]
-		case c.end > 0:
-			if p[0] != "\n\r"[c.end-1] {
-				return 0, errChunks
+		case c.lineEnd > 0:
+			if p[0] != "\n\r"[c.lineEnd-1] {
+				return 0, errBadChunks
 			}
-			c.end--
+			c.lineEnd--
 			p = p[1:]
 		default:
 			n := bytes.IndexByte(p, '\n') + 1
 			if n == 0 {
 				n = len(p)
 			}
-			c.line = append(c.line, p[:min(n, maxChunkHead)]...)
+			c.head = append(c.head, p[:min(n, maxChunkHead)]...)
 			p = p[n:]
-			last, err := c.begin()
+			last, err := c.parseHead()
 			if err != nil {
 				return 0, err
 			}
 			if last {
-				return len(p), c.collect(p)
+				return len(p), c.collectTrailer(p)
 			}
 		}
 	}
 	return 0, nil
 }
 
-// begin starts a chunk once the line before it is complete. It reports whether that chunk is the last one, which is empty.
-func (c *chunks) begin() (last bool, err error) {
-	if len(c.line) > maxChunkHead {
-		return false, errChunks
+// parseHead starts a chunk if its head is complete. It reports whether that chunk is the last one, which is empty.
+func (c *chunks) parseHead() (last bool, err error) {
+	if len(c.head) > maxChunkHead {
+		return false, errBadChunks
 	}
-	if !bytes.HasSuffix(c.line, []byte("\n")) {
+	if !bytes.HasSuffix(c.head, []byte("\n")) {
 		return false, nil
 	}
-	head := c.head.FindSubmatch(c.line)
-	if head == nil {
-		return false, errChunks
+	match := c.headPattern.FindSubmatch(c.head)
+	if match == nil {
+		return false, errBadChunks
 	}
-	size, err := strconv.ParseInt(string(head[1]), 16, 64)
+	size, err := strconv.ParseInt(string(match[1]), 16, 64)
 	if err != nil {
-		return false, errChunks
+		return false, errBadChunks
 	}
 	if c.announced >= 0 {
 		if size > c.announced {
-			return false, errTooMuch
+			return false, errLongBody
 		}
 		c.announced -= size
 	}
-	c.line, c.data, c.end = c.line[:0], size, 2
+	c.head, c.data, c.lineEnd = c.head[:0], size, 2
 	return size == 0, nil
 }
 
-// collect reads the trailer, of which the first bytes are known, to its end.
-func (c *chunks) collect(first []byte) error {
-	raw, err := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(first), c.body), maxTrailer+1))
-	if cutOff(err) || len(raw) > maxTrailer {
-		return errChunks
+// collectTrailer reads the rest of the trailer, which starts with the given bytes.
+func (c *chunks) collectTrailer(start []byte) error {
+	raw, err := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(start), c.body), maxTrailer+1))
+	if isEnd(err) || len(raw) > maxTrailer {
+		return errBadChunks
 	}
 	if err != nil {
 		return err //nolint:wrapcheck // the body's own
 	}
-	c.trailer = bytes.NewReader(plainTrailer(raw))
+	c.trailer = bytes.NewReader(normalizeTrailer(raw))
 	return nil
 }
 
-// plainTrailer writes a trailer in the one form that versitygw reads: names in lower case, no space around values, lines that
-// end in CR LF, and an empty line at the end. AWS's examples, and the clients that follow them, end values in LF CR LF.
+// normalizeTrailer returns a trailer in the only form that versitygw reads: lower-case names, no space around values,
+// lines that end in CR LF, and an empty line at the end. In AWS's examples, and in clients that follow them, values end
+// in LF CR LF.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
-func plainTrailer(raw []byte) []byte {
-	var plain bytes.Buffer
+func normalizeTrailer(raw []byte) []byte {
+	var normal bytes.Buffer
 	for line := range bytes.Lines(raw) {
 		line = bytes.TrimSpace(line)
 		if len(line) == 0 {
@@ -199,9 +201,9 @@ func plainTrailer(raw []byte) []byte {
 		if name, value, found := bytes.Cut(line, []byte(":")); found {
 			line = slices.Concat(bytes.ToLower(bytes.TrimSpace(name)), []byte(":"), bytes.TrimSpace(value))
 		}
-		plain.Write(line)
-		plain.WriteString("\r\n")
+		normal.Write(line)
+		normal.WriteString("\r\n")
 	}
-	plain.WriteString("\r\n")
-	return plain.Bytes()
+	normal.WriteString("\r\n")
+	return normal.Bytes()
 }

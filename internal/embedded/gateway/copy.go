@@ -14,13 +14,13 @@ import (
 	"github.com/versity/versitygw/s3response"
 )
 
-// copyLimit is the largest source of one copy, as on S3; larger ones are copied in parts.
-const copyLimit = 5 << 30
+// maxCopy is the maximum size of the source of one copy in bytes, as on S3. Larger objects are copied in parts.
+const maxCopy = 5 << 30
 
-// CopyObject reads the source and puts it anew. The backend's own would not do: it takes no absolute paths as a source,
-// and a copy onto itself would only replace the metadata, in place. Here that is a new upload like any other.
+// CopyObject reads the source and stores it as a new upload, also if an object is copied onto itself. The backend's own
+// method takes no absolute paths as a source, and only replaces the metadata of an object that is copied onto itself.
 func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
-	if err := s.admitKey(ctx, in.Bucket, in.Key, writing); err != nil {
+	if err := s.admitKey(ctx, in.Bucket, in.Key, writeAccess); err != nil {
 		return s3response.CopyObjectOutput{}, err
 	}
 	replace := in.MetadataDirective == types.MetadataDirectiveReplace
@@ -31,16 +31,16 @@ func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (
 	if bucket == *in.Bucket && key == *in.Key && !replace {
 		return s3response.CopyObjectOutput{}, s3err.GetAPIError(s3err.ErrInvalidCopyDest)
 	}
-	source, err := s.open(ctx, bucket, key, backend.PreConditions{
-		IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch,
-		IfModSince: in.CopySourceIfModifiedSince, IfUnmodeSince: in.CopySourceIfUnmodifiedSince,
-	}, "")
+	source, err := s.openSource(ctx, &s3.GetObjectInput{
+		Bucket: &bucket, Key: &key, IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch,
+		IfModifiedSince: in.CopySourceIfModifiedSince, IfUnmodifiedSince: in.CopySourceIfUnmodifiedSince,
+	})
 	if err != nil {
 		return s3response.CopyObjectOutput{}, err
 	}
 	defer source.Body.Close()
-	if *source.ContentLength > copyLimit {
-		return s3response.CopyObjectOutput{}, s3err.GetCopySourceObjectTooLargeErr(copyLimit)
+	if *source.ContentLength > maxCopy {
+		return s3response.CopyObjectOutput{}, s3err.GetCopySourceObjectTooLargeErr(maxCopy)
 	}
 
 	put := s3response.PutObjectInput{
@@ -56,12 +56,12 @@ func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (
 		put.Expires, put.Metadata = in.Expires, withHoisted(ctx, in.Metadata)
 	}
 	if put.ChecksumAlgorithm == "" {
-		put.ChecksumAlgorithm = algorithm(source)
+		put.ChecksumAlgorithm = checksumAlgorithm(source)
 	}
 	if in.TaggingDirective == types.TaggingDirectiveReplace {
 		put.Tagging = in.Tagging
 	} else if source.TagCount != nil {
-		if put.Tagging, err = s.tags(ctx, bucket, key); err != nil {
+		if put.Tagging, err = s.encodedTags(ctx, bucket, key); err != nil {
 			return s3response.CopyObjectOutput{}, err
 		}
 	}
@@ -80,31 +80,31 @@ func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (
 	}}, nil
 }
 
-// UploadPartCopy makes a part of a multipart upload of a range of a stored object.
+// UploadPartCopy stores a range of an object as a part of a multipart upload.
 func (s *store) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) (s3response.CopyPartResult, error) {
-	if err := s.admitUpload(ctx, in.Bucket, in.Key, in.UploadId, writing); err != nil {
+	if err := s.admitUpload(ctx, in.Bucket, in.Key, in.UploadId, writeAccess); err != nil {
 		return s3response.CopyPartResult{}, err
 	}
 	bucket, key, err := copySource(*in.CopySource)
 	if err != nil {
 		return s3response.CopyPartResult{}, err
 	}
-	span := backend.GetStringFromPtr(in.CopySourceRange)
+	byteRange := backend.GetStringFromPtr(in.CopySourceRange)
 	whole, err := s.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key})
 	if err != nil {
 		return s3response.CopyPartResult{}, err
 	}
-	_, length, err := backend.ParseCopySourceRange(*whole.ContentLength, span)
+	_, length, err := backend.ParseCopySourceRange(*whole.ContentLength, byteRange)
 	if err != nil {
 		return s3response.CopyPartResult{}, err
 	}
-	if length > copyLimit {
-		return s3response.CopyPartResult{}, s3err.GetCopySourceObjectTooLargeErr(copyLimit)
+	if length > maxCopy {
+		return s3response.CopyPartResult{}, s3err.GetCopySourceObjectTooLargeErr(maxCopy)
 	}
-	source, err := s.open(ctx, bucket, key, backend.PreConditions{
-		IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch,
-		IfModSince: in.CopySourceIfModifiedSince, IfUnmodeSince: in.CopySourceIfUnmodifiedSince,
-	}, span)
+	source, err := s.openSource(ctx, &s3.GetObjectInput{
+		Bucket: &bucket, Key: &key, Range: &byteRange, IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch,
+		IfModifiedSince: in.CopySourceIfModifiedSince, IfUnmodifiedSince: in.CopySourceIfUnmodifiedSince,
+	})
 	if err != nil {
 		return s3response.CopyPartResult{}, err
 	}
@@ -122,13 +122,13 @@ func (s *store) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) 
 	}, nil
 }
 
-// open reads a copy's source. Conditions that a reader would be told "not modified" fail a copy.
-func (s *store) open(ctx context.Context, bucket, key string, cond backend.PreConditions, span string) (*s3.GetObjectOutput, error) {
-	out, err := s.GetObject(ctx, &s3.GetObjectInput{
-		Bucket: &bucket, Key: &key, Range: &span, ChecksumMode: types.ChecksumModeEnabled,
-		IfMatch: cond.IfMatch, IfNoneMatch: cond.IfNoneMatch,
-		IfModifiedSince: cond.IfModSince, IfUnmodifiedSince: cond.IfUnmodeSince,
-	})
+// openSource opens the source of a copy. If the source was not modified, the conditions of the copy don't hold.
+func (s *store) openSource(ctx context.Context, in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
+	in.ChecksumMode = types.ChecksumModeEnabled
+	if in.Range == nil {
+		in.Range = new(string) // the backend needs one
+	}
+	out, err := s.GetObject(ctx, in)
 	if errors.Is(err, s3err.GetAPIError(s3err.ErrNotModified)) {
 		return nil, s3err.GetAPIError(s3err.ErrPreconditionFailed)
 	}
@@ -138,8 +138,8 @@ func (s *store) open(ctx context.Context, bucket, key string, cond backend.PreCo
 	return out, err
 }
 
-// tags are an object's, as a request would carry them.
-func (s *store) tags(ctx context.Context, bucket, key string) (*string, error) {
+// encodedTags returns the tags of an object as a request has them.
+func (s *store) encodedTags(ctx context.Context, bucket, key string) (*string, error) {
 	tags, err := s.GetObjectTagging(ctx, bucket, key, "")
 	if err != nil {
 		return nil, err
@@ -152,8 +152,8 @@ func (s *store) tags(ctx context.Context, bucket, key string) (*string, error) {
 	return &encoded, nil
 }
 
-// algorithm is the checksum's that an object was stored with; empty for the default.
-func algorithm(o *s3.GetObjectOutput) types.ChecksumAlgorithm {
+// checksumAlgorithm returns the algorithm that an object was stored with, or "" for the default.
+func checksumAlgorithm(o *s3.GetObjectOutput) types.ChecksumAlgorithm {
 	switch {
 	case o.ChecksumCRC32 != nil:
 		return types.ChecksumAlgorithmCrc32

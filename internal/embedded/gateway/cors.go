@@ -8,21 +8,22 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// What pages of other origins may do, by the CORS protocol: https://fetch.spec.whatwg.org/#http-cors-protocol
+// These are values of the CORS protocol: https://fetch.spec.whatwg.org/#http-cors-protocol
 const (
 	corsMethods = "GET, HEAD, PUT, POST, DELETE"
-	corsMaxAge  = "600" // seconds for which browsers remember the answer to a preflight request
+	corsMaxAge  = "600" // seconds for which browsers cache the answer to a preflight request
 )
 
-// corsExposed are the headers that a page may read, beside those that it always may.
+// corsExposed are the headers that a page may read in addition to those that it always may.
 var corsExposed = strings.Join([]string{
 	"ETag", "Content-Range", "Retry-After", "x-amz-id-2", "x-amz-request-id", "x-amz-version-id", "x-amz-checksum-type",
-	"x-amz-checksum-crc32", "x-amz-checksum-crc32c", "x-amz-checksum-crc64nvme", "x-amz-checksum-sha1", "x-amz-checksum-sha256",
+	"x-amz-checksum-crc32", "x-amz-checksum-crc32c", "x-amz-checksum-crc64nvme",
+	"x-amz-checksum-sha1", "x-amz-checksum-sha256",
 }, ", ")
 
-// allowOrigins lets pages of these web origins use the gateway. It does so around versitygw, so that errors can be read, too.
-// versitygw itself knows one origin or the CORS configurations of buckets, which are not stored here. A credential or a presigned
-// URL authorizes each request, and cookies never do, so credentials in the sense of CORS are not allowed.
+// allowOrigins lets pages of these web origins use the gateway. It wraps versitygw, so that pages can read errors, too.
+// versitygw itself supports one origin, or CORS configurations of buckets, which this gateway does not store. Requests
+// are authorized by a signature and never by cookies, so Access-Control-Allow-Credentials is not sent.
 func allowOrigins(server *fasthttp.Server, origins []string) {
 	if len(origins) == 0 {
 		return
@@ -34,7 +35,7 @@ func allowOrigins(server *fasthttp.Server, origins []string) {
 		header := &c.Response.Header
 		if allowed && c.IsOptions() && len(c.Request.Header.Peek("Access-Control-Request-Method")) > 0 {
 			header.Set("Access-Control-Allow-Methods", corsMethods)
-			// Any header may be part of a signature, so all that the page asks for are allowed.
+			// Any header may be part of a signature, so all headers that the page asks for are allowed.
 			if names := c.Request.Header.Peek("Access-Control-Request-Headers"); len(names) > 0 {
 				header.SetBytesV("Access-Control-Allow-Headers", names)
 			}

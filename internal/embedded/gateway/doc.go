@@ -1,49 +1,50 @@
 // Package gateway is the bucket of the one-machine deployment: an S3 endpoint over plain files, in this process.
 //
-// The protocol, signatures included, is versitygw's (its s3api server on its posix backend). What this package adds is
-// the promise that makes a bucket the head of a pipeline: an upload that was answered with 200 has been announced.
-// versitygw's own notifications are sent after the fact and cannot fail a request, so they are not used. Instead the
-// backend is wrapped: every way to create an object (PUT, form POST, multipart, copy) ends in Config.Stored, before the
-// request is answered. If Stored fails, the client sees a 503 and tries again.
+// versitygw provides the protocol and the storage: its s3api server on its posix backend. This package adds one
+// promise: an upload that was answered with 200 has been announced. versitygw sends its own notifications after the
+// upload and can't fail the request, so they are not used. Instead, this package wraps the backend. Every way to create
+// an object (PUT, form POST, multipart, copy) calls Config.OnStored before the request is answered. If OnStored fails,
+// the client gets a 503 and retries.
 //
-// # What identifies an object
+// # Identity of an object
 //
-// An announcement and a later look at the disk have to agree, or an upload would be ingested twice under two ids. So
-// everything in an [events.Object] can be read back from the stored file alone: Time is its modification time in
-// milliseconds, Sequencer the same in nanoseconds as 16 hexadecimal digits, ETag and Size what is stored. The
-// modification time is set on the staged file, before it is moved to its name: no reader ever sees another one. It
-// never repeats nor goes back, whatever the clock does and also across restarts (see clock).
+// An announcement and a later scan of the disk must agree; otherwise an upload would be ingested twice under two IDs.
+// So everything in an [events.Object] can be read from the stored file alone: Time is the file's modification time in
+// milliseconds, Sequencer is the same time in nanoseconds as 16 hexadecimal digits, and ETag and Size are those of the
+// file. The modification time is set on the staged file, before it is moved to its name, so no reader ever sees another
+// one. Modification times never repeat and never go back, across restarts and clock changes (see clock).
 //
-// Writers of one key take turns from that moment until the file has its name, so the order of the sequencers is the
-// order in which the contents replaced one another. Two uploads racing on one key are both announced, each under the
-// identity and ETag of its own bytes; whose bytes are gone already is found gone by whoever reads them (If-Match).
+// Writers of the same key take turns from that moment until the file has its name. So the order of the sequencers is
+// the order in which the contents replaced one another. If two uploads race on one key, both are announced, each with
+// the ETag of its own bytes. A reader that asks for replaced bytes with If-Match learns that they are gone.
 //
 // # After a crash
 //
-// Between the moment a file gets its name and the end of Stored, a crash leaves an object that nobody was told about
-// (nor was its uploader told that it succeeded). [Gateway.Objects] lists what is stored under the very identities that
-// were or would have been announced; the caller announces again what it does not know.
+// A crash between naming a file and the end of OnStored leaves an object that was not announced; its uploader got no
+// answer either. [Gateway.Objects] lists the stored objects with the identities they were or would have been announced
+// under, and the caller announces those that it does not know.
 //
 // # Limits
 //
-// Nobody can make the gateway take more than it has. A disk that is nearly full (Config.Room) refuses what would fill it,
-// before anything is stored and while it comes; what fails half-way leaves nothing. Sizes, connections, requests under way
-// and the time that a client may take are bounded (Config, conn in listener.go); memory is, too, because only objects may be
-// long, and those are streamed.
+// Clients can't exhaust the server. Uploads are refused before and while they are received if the disk is nearly full
+// (Config.CheckSpace), and a failed upload leaves nothing behind. Object sizes, connections, concurrent requests and
+// the time that a client may take are limited (see Config, and conn in listener.go). Memory is bounded because only
+// objects may be long, and objects are streamed.
 //
 // # Names and permissions
 //
-// Uploaders are not trusted. Requests may do what operations.go lists, and nothing else. Every name in a request is
-// checked in names.go before versitygw's backend makes a path of it, and the path is resolved in an [os.Root] besides. There
-// are two credentials: uploaders have one, which may only read the buckets in Config.ReadOnly, and the server has another
-// one of its own (Gateway.Server). docs/adr/0018 says why.
+// Uploaders are not trusted; docs/adr/0018 gives the reasons. operations.go lists the requests that are allowed, and
+// all others are refused. names.go checks every name in a request before versitygw's backend makes a path of it; as a
+// second line of defense, the path is also resolved in an [os.Root]. There are two credentials: one for uploaders,
+// which may only read the buckets in Config.ReadOnly, and one for the server itself ([Gateway.ServerCredential]).
 //
-// What S3 takes and versitygw reads otherwise is translated before or after it: headers in a presigned query (hoisted.go),
-// bodies in chunks (chunks.go), forms (forms.go) and encoded lists (encoding.go). docs/adr/0005 has the list.
+// versitygw reads some requests differently from S3. They are translated before or after versitygw sees them: headers
+// in a presigned query (hoisted.go), chunked bodies (chunks.go), forms (forms.go) and encoded lists (encoding.go).
+// docs/adr/0005 has the list.
 //
-// A key that can't be stored and listed exactly as it is, is refused with 400. Keys that end in a slash are folders here:
-// they can be stored and deleted, but are not announced, for the time of a directory changes with what it holds. A key
-// names a path, so there can't be both an object "a" and an object "a/b": the second one is refused with 409 (place.go).
-// On a file system that ignores case, keys that differ only in case are the same file. Bucket versioning is not offered. One
-// process at a time may use a directory.
+// A key that can't be stored and listed exactly as it is gets 400. A key that ends in a slash is a folder: it can be
+// stored and deleted, but it is not announced, because a directory's time changes with its contents. A key is a path,
+// so an object "a" and an object "a/b" can't both exist: the second one gets 409 (conflicts.go). On a file system that
+// ignores case, keys that differ only in case are the same file. There is no versioning. Only one process at a time may
+// use a directory.
 package gateway

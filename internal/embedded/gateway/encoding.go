@@ -10,24 +10,24 @@ import (
 	"github.com/versity/versitygw/s3response"
 )
 
-// checkEncoding returns InvalidArgument for an encoding-type that S3 does not know.
-func checkEncoding(value string) error {
+// checkEncodingType returns InvalidArgument for an encoding-type that S3 does not know.
+func checkEncodingType(value string) error {
 	if value != "" && value != string(types.EncodingTypeUrl) {
-		return badName("encoding-type", value, "Invalid Encoding Method specified in Request")
+		return invalidArgument("encoding-type", value, "Invalid Encoding Method specified in Request")
 	}
 	return nil
 }
 
-// encoded reports whether a list was asked for with encoding-type=url. versitygw does not know that parameter.
-func encoded(ctx context.Context) bool {
+// wantsEncoding reports whether a request for a list has encoding-type=url. versitygw does not know that parameter.
+func wantsEncoding(ctx context.Context) bool {
 	request, ok := ctx.(*fasthttp.RequestCtx)
 	return ok && string(request.QueryArgs().Peek("encoding-type")) == string(types.EncodingTypeUrl)
 }
 
-// encodeText returns text as S3 encodes it in lists: as in a query, but with slashes.
+// encodeText returns text as S3 encodes it in lists: as in a query, except for slashes.
 func encodeText(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "%2F", "/") }
 
-// encodeTexts replaces texts by their encoded forms. It makes new strings: lists repeat those of the request.
+// encodeTexts encodes texts. It replaces the pointers, because the result of a list shares strings with its request.
 func encodeTexts(texts ...**string) {
 	for _, text := range texts {
 		if *text != nil {
@@ -43,7 +43,7 @@ func encodeList(out *s3response.ListObjectsResult) {
 	encodeContents(out.Contents, out.CommonPrefixes)
 }
 
-// encodeListV2 leaves the continuation tokens as they are, as S3 does: they mean nothing to clients.
+// encodeListV2 leaves the continuation tokens as they are, as S3 does. Clients don't interpret them.
 func encodeListV2(out *s3response.ListObjectsV2Result) {
 	out.EncodingType = types.EncodingTypeUrl
 	encodeTexts(&out.Prefix, &out.StartAfter, &out.Delimiter)

@@ -33,7 +33,7 @@ func Stamps(mark, name string, now func() time.Time, newest int64) (first, secon
 
 // Answer is what a client is told of an error.
 func Answer(err error) error {
-	return (&store{log: slog.New(slog.DiscardHandler)}).fail(context.Background(), err)
+	return (&store{log: slog.New(slog.DiscardHandler)}).toS3Error(context.Background(), err)
 }
 
 // Ask lets a gateway do what requests ask for whose context is ctx, and gives the errors that they are answered with.
@@ -59,5 +59,5 @@ func Connections(g *Gateway) int {
 
 // MayWrite returns what the store, without versitygw's ACLs, answers to a request of an account.
 func MayWrite(g *Gateway, access, bucket string) error {
-	return g.store.may(context.WithValue(context.Background(), string(utils.ContextKeyAccount), auth.Account{Access: access}), bucket, writing) //nolint:staticcheck // the key is versitygw's
+	return g.store.authorize(context.WithValue(context.Background(), string(utils.ContextKeyAccount), auth.Account{Access: access}), bucket, writeAccess) //nolint:staticcheck // the key is versitygw's
 }

@@ -17,49 +17,49 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Config says what to serve, where, and whom to tell.
+// Config is the configuration of a Gateway. Dir, AccessKey and SecretKey are required.
 type Config struct {
-	// Dir holds everything: the objects (buckets are directories below Dir/objects), the clock's mark, and the objects'
-	// metadata where the file system has no user attributes. It is created when missing.
+	// Dir holds the objects (each bucket is a directory in Dir/objects), the latest sequencer and, if the file system
+	// has no user attributes, the objects' metadata. It is created if it does not exist.
 	Dir string
-	// Addr is the host:port to listen on. Empty means a free port on the loopback interface, as does 127.0.0.1:0.
+	// Addr is the host:port to listen on. Empty means a free port on the loopback interface.
 	Addr string
-	// AccessKey and SecretKey are the credential of those who upload and read. Both are required. The gateway makes
-	// another one for the server itself; see [Gateway.Server].
+	// AccessKey and SecretKey are the credential of uploaders and readers. The server itself uses another one; see
+	// [Gateway.ServerCredential].
 	AccessKey, SecretKey string
-	// Region is what clients have to sign for; us-east-1 if empty. Requests that are signed for us-east-1 are always served, because
-	// clients sign for it by default, but browsers' forms only in Region.
+	// Region is the region that clients sign for; us-east-1 if empty. Requests signed for us-east-1 are always served,
+	// because clients sign for it by default. Browsers' forms must be signed for Region.
 	Region string
-	// Buckets are created at the start when missing.
+	// Buckets are created at the start if they don't exist.
 	Buckets []string
-	// ReadOnly are the buckets in which only the server may store and delete; others may read and list them.
+	// ReadOnly are the buckets in which only the server may store and delete. Others may read and list them.
 	ReadOnly []string
-	// Bucket and Prefix select what is announced: the objects of this bucket whose keys start with this prefix.
+	// Bucket and Prefix select the objects to announce: those in Bucket whose keys start with Prefix.
 	Bucket, Prefix string
-	// OnStored is told of each object after it is stored and before its uploader gets an answer. It must be safe for
-	// concurrent use, and may be told of one object more than once. When it fails, the uploader gets a 503; the object
-	// stays, and is found by Objects. The context ends when Stop gives up waiting. Nil means that nobody is told.
+	// OnStored, if non-nil, is called with each object to announce, after the object is stored and before its uploader
+	// is answered. It must be safe for concurrent use and may be called more than once for an object. If it fails, the
+	// uploader gets a 503; the object stays, and Objects yields it. The context ends when Drain gives up waiting.
 	OnStored func(ctx context.Context, o events.Object) error
-	// Origins are the web origins whose pages may use the gateway, such as https://flavors.example, as browsers write them. By
-	// default browsers keep all pages out.
+	// Origins are the web origins whose pages may use the gateway, such as https://flavors.example. By default, browsers
+	// let no page use it.
 	Origins []string
-	// MaxObject is the greatest size of an object in bytes, put in one or in parts; 5 GiB, which S3 takes in one.
+	// MaxObject is the maximum size of an object in bytes, uploaded at once or in parts; 5 GiB by default.
 	MaxObject int64
-	// CheckSpace tells, by an error, that so many bytes more in that bucket would fill the disk too much. It is asked before anything is stored,
-	// and now and then while it comes in. The client is told InsufficientStorage. Nil always has room.
+	// CheckSpace, if non-nil, returns an error if storing that many more bytes in a bucket would fill the disk too much.
+	// It is called before something is stored and repeatedly while it is received. The client gets InsufficientStorage.
 	CheckSpace func(bucket string, bytes int64) error
-	// MaxConnections may be open at the same time (1024), and MaxRequests under way (256). Beyond, clients get a 503 and try
-	// again. A new connection takes the place of an idle one.
+	// MaxConnections is the maximum number of open connections (1024 by default), and MaxRequests the maximum number of
+	// requests in flight (256 by default). A new connection replaces an idle one; other clients get a 503.
 	MaxConnections, MaxRequests int
-	// ClientTimeout is how long a client may keep the gateway waiting, for a request, for its rest or to take the answer; 1 minute.
-	// See conn.
+	// ClientTimeout is how long a client may keep the gateway waiting, for a request, for the rest of it, or to read the
+	// answer; 1 minute by default. A client that keeps sending steadily may take longer; see conn.
 	ClientTimeout time.Duration
-	// NoSync leaves it to the operating system when data reaches the disk. Uploads still survive a crash of the process,
-	// but not one of the machine.
+	// NoSync lets the operating system decide when data reaches the disk. Uploads then survive a crash of the process, but
+	// not one of the machine.
 	NoSync bool
-	// Now is the clock; time.Now if nil.
+	// Now is the clock; time.Now by default.
 	Now func() time.Time
-	// Logger gets what fails inside; slog.Default() if nil.
+	// Logger is slog.Default() by default.
 	Logger *slog.Logger
 }
 
@@ -68,14 +68,14 @@ type Gateway struct {
 	addr   string
 	store  *store
 	server *server
-	cancel context.CancelFunc // ends what Stored is given
+	cancel context.CancelFunc // ends the context of OnStored
 
 	drain, stop      sync.Once
 	drained, stopped error
 }
 
-// Start opens the directory and serves it; it is listening when it returns. If the address is taken, nothing is touched
-// and the error is syscall.EADDRINUSE (errors.Is).
+// Start opens the directory and serves it. The gateway is listening when Start returns. If the address is in use, the
+// error is syscall.EADDRINUSE and the directory is not touched.
 func Start(cfg Config) (*Gateway, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -101,49 +101,43 @@ func Start(cfg Config) (*Gateway, error) {
 
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Dir == "" || cfg.AccessKey == "" || cfg.SecretKey == "" {
-		return cfg, errors.New("gateway: a directory, an access key and a secret key are needed")
+		return cfg, errors.New("gateway: the configuration has no directory, access key or secret key")
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return cfg, fmt.Errorf("gateway: making %s absolute: %w", cfg.Dir, err)
 	}
 	cfg.Dir = dir
-	if cfg.Addr == "" {
-		cfg.Addr = "127.0.0.1:0"
-	}
-	if cfg.Region == "" {
-		cfg.Region = usualRegion
-	}
-	cfg.MaxObject = cmp.Or(cfg.MaxObject, copyLimit)
+	cfg.Addr = cmp.Or(cfg.Addr, "127.0.0.1:0")
+	cfg.Region = cmp.Or(cfg.Region, defaultRegion)
+	cfg.MaxObject = cmp.Or(cfg.MaxObject, maxCopy)
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1024)
 	cfg.MaxRequests = cmp.Or(cfg.MaxRequests, 256)
 	cfg.ClientTimeout = cmp.Or(cfg.ClientTimeout, time.Minute)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	if cfg.CheckSpace == nil {
 		cfg.CheckSpace = func(string, int64) error { return nil }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
 	return cfg, nil
 }
 
-// Addr is the host:port that the gateway listens on.
+// Addr returns the host:port that the gateway listens on.
 func (g *Gateway) Addr() string { return g.addr }
 
-// ServerCredential returns the credential with which the server itself uses the gateway: it may store and delete in all buckets.
-// It is another one at each start, is not stored, and is nobody else's.
+// ServerCredential returns the credential with which the server itself uses the gateway. It may store and delete in all
+// buckets. It is random, changes with each start, and is kept in memory only.
 func (g *Gateway) ServerCredential() Credential { return g.store.server }
 
-// Done is closed when the gateway accepts no more connections: after Stop, or because its listener failed.
+// Done is closed when the gateway no longer accepts connections: after Drain, or because its listener failed.
 func (g *Gateway) Done() <-chan struct{} { return g.server.served }
 
-// Drain ends serving: the gateway stops accepting connections and finishes the requests in flight. It answers requests that
-// only begin, and lists, with 503 so that clients retry. If ctx ends first, Drain cuts the connections, cancels Stored's
-// context, and returns ctx's error. Objects, Remove and the like still work until Stop. Calling Drain again returns the first
-// call's result.
+// Drain ends serving: the gateway stops accepting connections and finishes the requests in flight. It answers requests
+// that only begin, and lists, with 503 so that clients retry. If ctx ends first, Drain closes the connections, cancels
+// the context of OnStored, and returns ctx's error. Objects, Delete and the like still work until Stop. Calling Drain
+// again returns the first call's result.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.drain.Do(func() {
 		g.drained = g.server.stop(ctx)
@@ -152,7 +146,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	return g.drained
 }
 
-// Stop is Drain, and then closes the directory. Calling it again returns the first call's result.
+// Stop drains the gateway and then closes the directory. Calling Stop again returns the first call's result.
 func (g *Gateway) Stop(ctx context.Context) error {
 	g.stop.Do(func() {
 		g.stopped = errors.Join(g.Drain(ctx), g.store.close())
@@ -160,52 +154,58 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	return g.stopped
 }
 
-// openStore makes the directories, clears what a crash left, and creates the missing buckets.
-func openStore(ctx context.Context, cfg Config) (*store, error) {
+// openStore creates the directories, removes what a crash left, and creates missing buckets. OnStored is called with
+// ctx.
+func openStore(ctx context.Context, cfg Config) (_ *store, err error) {
 	s := &store{
 		root: filepath.Join(cfg.Dir, "objects"), bucket: cfg.Bucket, prefix: cfg.Prefix, readOnly: cfg.ReadOnly,
 		uploader: Credential{cfg.AccessKey, cfg.SecretKey}, server: newCredential(),
-		stored: cfg.OnStored, maxObject: cfg.MaxObject, room: cfg.CheckSpace, sync: !cfg.NoSync, log: cfg.Logger, life: ctx,
+		maxObject: cfg.MaxObject, checkSpace: cfg.CheckSpace, sync: !cfg.NoSync, log: cfg.Logger,
 		keys: newStripes(), completions: newStripes(),
+	}
+	if cfg.OnStored != nil {
+		s.onStored = func(o events.Object) error { return cfg.OnStored(ctx, o) }
 	}
 	if err := os.MkdirAll(s.root, 0o700); err != nil {
 		return nil, fmt.Errorf("gateway: creating %s: %w", s.root, err)
 	}
-	var err error
 	if s.files, err = os.OpenRoot(s.root); err != nil {
 		return nil, fmt.Errorf("gateway: opening %s: %w", s.root, err)
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
 	if s.meta, err = openMetadata(cfg, s.root); err != nil {
-		return nil, errors.Join(err, s.files.Close())
+		return nil, err
 	}
-	// "." because posix.New changes the process's working directory to what it is given, which several gateways in one
-	// process could not share, nor could the rest of the program trust its relative paths: so it is told to stay where
-	// we are, and is given buckets as absolute paths instead (see store.at).
+	// posix.New changes the working directory of the process to its argument. Several gateways in one process can't share
+	// one, and the rest of the program relies on it. So the argument is ".", and the backend gets absolute paths as bucket
+	// names; see store.bucketDir.
 	s.posix, err = posix.New(".", s.meta, posix.PosixOpts{
-		CopyObjectThreshold: copyLimit,
+		CopyObjectThreshold: maxCopy,
 		IOBufferSize:        ioBuffer,
-		ForceNoTmpFile:      true, // staged under a name and renamed: no half-linked file among the objects after a crash
+		ForceNoTmpFile:      true, // stage under a name and rename, so that a crash leaves no half-linked file
 		ForceNoObjLockFile:  true, // no other process writes here
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("gateway: opening %s: %w", s.root, err), s.files.Close())
+		return nil, fmt.Errorf("gateway: opening %s: %w", s.root, err)
 	}
 	if err := s.recover(); err != nil {
-		s.posix.Shutdown()
-		return nil, errors.Join(err, s.files.Close())
+		return nil, err
 	}
-	s.clock, err = openClock(filepath.Join(cfg.Dir, "sequencer"), cfg.Now, s.newest)
-	if err != nil {
-		s.posix.Shutdown()
-		return nil, errors.Join(err, s.files.Close())
+	newest := func() (int64, error) { return s.newest(ctx) }
+	if s.clock, err = openClock(filepath.Join(cfg.Dir, "sequencer"), cfg.Now, newest); err != nil {
+		return nil, err
 	}
 	for _, bucket := range cfg.Buckets {
 		if err := s.ensureBucket(ctx, bucket); err != nil {
-			return nil, errors.Join(fmt.Errorf("gateway: creating bucket %s: %w", bucket, err), s.close())
+			return nil, fmt.Errorf("gateway: creating bucket %s: %w", bucket, err)
 		}
 	}
 	return s, nil
 }
 
-// ioBuffer is what each request that stores something takes of memory, in bytes; versitygw would take 1 MiB.
+// ioBuffer is the size of the buffer of each request that stores something, in bytes; versitygw's default is 1 MiB.
 const ioBuffer = 128 << 10

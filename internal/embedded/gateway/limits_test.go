@@ -213,7 +213,7 @@ func TestSlowStrangersMakePlace(t *testing.T) {
 	await(t, "the slow upload is done", func() bool { return len(e.keys()) == 1 })
 }
 
-// TestIdleConnectionsEnd before the patience with a request is over.
+// TestIdleConnectionsEnd before the timeout with a request is over.
 func TestIdleConnectionsEnd(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 20 * time.Second })

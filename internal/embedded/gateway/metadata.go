@@ -11,91 +11,85 @@ import (
 
 	"github.com/pkg/xattr"
 	"github.com/versity/versitygw/backend/meta"
-	"github.com/versity/versitygw/s3err"
 )
 
-// etagAttribute is under which name versitygw keeps an object's ETag, with its quotes.
-const etagAttribute = "etag"
+// These are names of attributes in which versitygw stores metadata of an object.
+const (
+	etagAttribute      = "etag"          // with its quotes
+	tagsAttribute      = "X-Amz-Tagging" // a JSON object
+	checksumsAttribute = "checksums"     // a JSON object; of a multipart upload, the declared algorithm
+)
 
-// tagsAttribute is under which name versitygw keeps an object's tags, as a JSON object.
-const tagsAttribute = "X-Amz-Tagging"
-
-// checksumsAttribute is under which name versitygw keeps the checksums of an object, and the declared algorithm of an upload
-// in parts, as a JSON object.
-const checksumsAttribute = "checksums"
-
-// attributes keeps metadata in user attributes of the files.
+// attributes stores metadata in user attributes of the files.
 type attributes struct {
 	meta.XattrMeta
 
-	room func(bucket string, bytes int64) error
+	checkSpace func(bucket string, bytes int64) error
 }
 
-// errAttributes is the answer when a file system that is not full can't keep so much metadata with one file. ext4 keeps about
-// 4 KB.
-var errAttributes = s3err.APIError{
-	Code: "MetadataTooLarge", HTTPStatusCode: http.StatusBadRequest,
-	Description: "The file system of the server can't keep so much metadata with one object: metadata, headers and tags together. " +
-		"Nothing was stored. Make them shorter.",
-}
+// errMetadataTooLarge is the answer if a file system that is not full can't store that much metadata with a file. ext4
+// stores about 4 KB.
+var errMetadataTooLarge = newError(http.StatusBadRequest, "MetadataTooLarge",
+	"The file system of the server can't store that much metadata with one object. "+
+		"User metadata, headers and tags count together. Nothing was stored. Make them shorter.")
 
-// StoreAttribute returns errAttributes where the file system says that there is no space, but there is.
+// StoreAttribute returns errMetadataTooLarge if the file system reports that it is full, although it is not.
 func (a attributes) StoreAttribute(f *os.File, bucket, object, attribute string, value []byte) error {
 	err := a.XattrMeta.StoreAttribute(f, bucket, object, attribute, value)
-	if isFull(err) && a.room(filepath.Base(bucket), 0) == nil {
-		return errAttributes
+	if isDiskFull(err) && a.checkSpace(filepath.Base(bucket), 0) == nil {
+		return errMetadataTooLarge
 	}
 	return err
 }
 
-// openMetadata chooses where metadata is kept: with the files themselves if their file system has user attributes (then
-// a file and its metadata replace one another in one step), else in a directory beside them. A choice made once stays,
-// for the objects' metadata would not move.
+// openMetadata returns where metadata is stored: in user attributes of the files if the file system has them, so that a
+// file and its metadata are replaced in one step; otherwise in the directory "metadata". Once that directory exists, it
+// is always used, because metadata is not moved.
 func openMetadata(cfg Config, root string) (meta.MetadataStorer, error) {
-	aside := filepath.Join(cfg.Dir, "metadata")
-	if _, err := os.Stat(aside); err != nil {
-		err := tryAttributes(root)
+	dir := filepath.Join(cfg.Dir, "metadata")
+	if _, err := os.Stat(dir); err != nil {
+		err := probeAttributes(root)
 		if err == nil {
-			return attributes{room: cfg.CheckSpace}, nil
+			return attributes{checkSpace: cfg.CheckSpace}, nil
 		}
-		cfg.Logger.Warn("the file system has no user attributes, metadata is kept beside the objects",
-			slog.String("dir", aside), slog.Any("error", err))
-		if err := os.Mkdir(aside, 0o700); err != nil {
-			return nil, fmt.Errorf("gateway: creating %s: %w", aside, err)
+		cfg.Logger.Warn("the file system has no user attributes; metadata is stored in a directory",
+			slog.String("dir", dir), slog.Any("error", err))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("gateway: creating %s: %w", dir, err)
 		}
 	}
-	inner, err := meta.NewSideCar(aside)
+	inner, err := meta.NewSideCar(dir)
 	if err != nil {
-		return nil, fmt.Errorf("gateway: opening %s: %w", aside, err)
+		return nil, fmt.Errorf("gateway: opening %s: %w", dir, err)
 	}
 	return sidecar{inner: inner, root: root}, nil
 }
 
-// tryAttributes sets one, for some file systems only tell then that they can't.
-func tryAttributes(dir string) error {
+// probeAttributes sets a user attribute. Some file systems only fail then.
+func probeAttributes(dir string) error {
 	f, err := os.CreateTemp(dir, ".attributes-*")
 	if err != nil {
-		return fmt.Errorf("trying user attributes: %w", err)
+		return fmt.Errorf("testing user attributes: %w", err)
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
 	if err := xattr.FSet(f, "user."+etagAttribute, []byte("1")); err != nil {
-		return fmt.Errorf("trying user attributes: %w", err)
+		return fmt.Errorf("testing user attributes: %w", err)
 	}
 	return nil
 }
 
-// sidecar keeps metadata in a directory beside the objects. It makes the absolute bucket paths that the backend is given
-// (see store.at) relative again, so that the directory as a whole can be moved.
+// sidecar stores metadata in a directory beside the objects. The backend gets absolute paths as bucket names (see
+// store.bucketDir); sidecar makes them relative again, so that the gateway's directory can be moved.
 type sidecar struct {
 	inner meta.SideCar
 	root  string
 }
 
-// besideName is a key's path in that directory. versitygw keeps what belongs to the key "a" in the folder "a/meta", which
-// is also where what belongs to the key "a/meta/x" would be: one of them would overwrite or remove the other. So a segment
-// "meta" of a key gets a tilde.
-func besideName(key string) string {
+// sidecarName returns the path of a key in the sidecar's directory. versitygw stores the attributes of the key "a" in
+// the folder "a/meta", which would also be the folder of the key "a/meta/x", and one could overwrite the other. So a
+// segment "meta" of a key gets a tilde.
+func sidecarName(key string) string {
 	segments := strings.Split(key, "/")
 	for i, segment := range segments {
 		if strings.TrimRight(segment, "~") == "meta" {
@@ -110,9 +104,9 @@ func (s sidecar) rel(bucket string) string {
 }
 
 func (s sidecar) RetrieveAttribute(f *os.File, bucket, object, attribute string) ([]byte, error) {
-	value, err := s.inner.RetrieveAttribute(f, s.rel(bucket), besideName(object), attribute)
-	if errors.Is(err, meta.ErrNoSuchKey) && besideName(object) != object { // it may be of an earlier release
-		if old, older := s.inner.RetrieveAttribute(f, s.rel(bucket), object, attribute); older == nil {
+	value, err := s.inner.RetrieveAttribute(f, s.rel(bucket), sidecarName(object), attribute)
+	if errors.Is(err, meta.ErrNoSuchKey) && sidecarName(object) != object { // an earlier release may have stored it
+		if old, oldErr := s.inner.RetrieveAttribute(f, s.rel(bucket), object, attribute); oldErr == nil {
 			return old, nil
 		}
 	}
@@ -120,36 +114,36 @@ func (s sidecar) RetrieveAttribute(f *os.File, bucket, object, attribute string)
 }
 
 func (s sidecar) StoreAttribute(f *os.File, bucket, object, attribute string, value []byte) error {
-	return s.inner.StoreAttribute(f, s.rel(bucket), besideName(object), attribute, value)
+	return s.inner.StoreAttribute(f, s.rel(bucket), sidecarName(object), attribute, value)
 }
 
 func (s sidecar) DeleteAttribute(bucket, object, attribute string) error {
-	return s.inner.DeleteAttribute(s.rel(bucket), besideName(object), attribute)
+	return s.inner.DeleteAttribute(s.rel(bucket), sidecarName(object), attribute)
 }
 
 func (s sidecar) ListAttributes(bucket, object string) ([]string, error) {
-	return s.inner.ListAttributes(s.rel(bucket), besideName(object))
+	return s.inner.ListAttributes(s.rel(bucket), sidecarName(object))
 }
 
 func (s sidecar) DeleteAttributes(bucket, object string) error {
-	return s.inner.DeleteAttributes(s.rel(bucket), besideName(object))
+	return s.inner.DeleteAttributes(s.rel(bucket), sidecarName(object))
 }
 
 func (s sidecar) RenameObject(bucket, oldObject, newObject string) error {
-	return s.inner.RenameObject(s.rel(bucket), besideName(oldObject), besideName(newObject))
+	return s.inner.RenameObject(s.rel(bucket), sidecarName(oldObject), sidecarName(newObject))
 }
 
-// forget removes what an earlier content of an object has besides its ETag: metadata, tags and the like. versitygw writes only
-// what the new content has, so that it would keep the rest of the old one's.
-func (s sidecar) forget(bucket, object string) error {
-	names := []string{besideName(object)}
+// clear removes all attributes of an object's old content except its ETag. versitygw only writes the attributes that
+// the new content has, so the others would stay.
+func (s sidecar) clear(bucket, object string) error {
+	names := []string{sidecarName(object)}
 	if names[0] != object {
-		names = append(names, object) // where an earlier release kept it
+		names = append(names, object) // where an earlier release stored them
 	}
 	for _, name := range names {
 		attributes, err := s.inner.ListAttributes(s.rel(bucket), name)
 		if err != nil && name != names[0] {
-			continue // another key's attribute has that name
+			continue // an attribute of another key has that name
 		}
 		if err != nil {
 			return fmt.Errorf("listing the attributes of %s: %w", object, err)
@@ -158,7 +152,8 @@ func (s sidecar) forget(bucket, object string) error {
 			if attribute == etagAttribute {
 				continue
 			}
-			if err := s.inner.DeleteAttribute(s.rel(bucket), name, attribute); err != nil && !errors.Is(err, meta.ErrNoSuchKey) {
+			err := s.inner.DeleteAttribute(s.rel(bucket), name, attribute)
+			if err != nil && !errors.Is(err, meta.ErrNoSuchKey) {
 				return fmt.Errorf("removing an attribute of %s: %w", object, err)
 			}
 		}

@@ -13,11 +13,11 @@ import (
 	"github.com/flavorless/flavorless/internal/objectkey"
 )
 
-// Every name in a request becomes part of a path on this machine. versitygw checks the key in a request's URL only, so
-// all names are checked here, before its backend sees them.
+// Every name in a request becomes part of a path on this machine. versitygw only checks the key in a request's URL, so
+// all names are checked here before versitygw's backend sees them.
 
-// checkBucket returns an error unless bucket is a bucket name as S3 defines it. Such a name is a single path element
-// that does not begin with a dot.
+// checkBucket returns an error unless bucket is a valid S3 bucket name. Such a name is a single path element that does
+// not start with a dot.
 func checkBucket(bucket string) error {
 	if !utils.IsValidBucketName(bucket) {
 		return s3err.GetBucketErr(s3err.ErrInvalidBucketName, bucket)
@@ -26,7 +26,7 @@ func checkBucket(bucket string) error {
 }
 
 // checkKey returns an error, which is the answer to the client, unless the gateway can store an object under exactly
-// this key and list it under the same key. One slash at the end makes a key a folder marker.
+// this key and list it under the same key. A key may end in one slash, which makes it a folder.
 func checkKey(key string) error {
 	if len(key) > objectkey.MaxLength {
 		return s3err.GetKeyTooLongErr(int64(len(key)), objectkey.MaxLength)
@@ -39,43 +39,40 @@ func checkKey(key string) error {
 		err = checkSegments(key)
 	}
 	if err != nil {
-		return badName("key", key, "The key "+err.Error()+". Use another key.")
+		return invalidArgument("key", key, "The key "+err.Error()+". Use another key.")
 	}
 	return nil
 }
 
-// checkSegments returns an error if versitygw uses a segment of a key itself, or can't store its metadata.
+// checkSegments returns an error if versitygw reserves a segment of a key, or can't store its metadata.
 func checkSegments(key string) error {
 	for segment := range strings.SplitSeq(key, "/") {
 		switch {
-		case strings.EqualFold(segment, posix.MetaTmpDir): // some file systems ignore case; lists leave it out at any depth
-			return fmt.Errorf("has a segment between slashes that is %q, which is reserved", segment)
-		case len(besideName(segment)) > objectkey.MaxSegment:
-			return fmt.Errorf("has a segment between slashes that is longer than %d bytes", objectkey.MaxSegment-1)
+		case strings.EqualFold(segment, posix.MetaTmpDir): // lists omit it at any depth; some file systems ignore case
+			return fmt.Errorf("contains the segment %q, which is reserved", segment)
+		case len(sidecarName(segment)) > objectkey.MaxSegment:
+			return fmt.Errorf("contains a segment that is longer than %d bytes", objectkey.MaxSegment-1)
 		}
 	}
 	return nil
 }
 
-// checkTexts returns an error unless the arguments of a list, which it repeats, can be shown there.
+// checkTexts returns an error unless an XML document can hold the arguments of a list, which its result repeats.
 func checkTexts(arguments map[string]*string) error {
 	for argument, text := range arguments {
 		if text == nil {
 			continue
 		}
 		if err := objectkey.CheckText(*text); err != nil {
-			return badName(argument, *text, "The "+argument+" "+err.Error()+".")
+			return invalidArgument(argument, *text, "The "+argument+" "+err.Error()+".")
 		}
 	}
 	return nil
 }
 
-// begins reports whether any valid key begins with prefix. versitygw takes the part of a prefix before its last slash
-// for a path.
-func begins(prefix string) bool {
-	if prefix == "" {
-		return true
-	}
+// canStartKey reports whether a valid key can start with prefix. versitygw uses the part of a prefix before its last
+// slash as a path.
+func canStartKey(prefix string) bool {
 	folder, _, found := cutLast(prefix)
 	return len(prefix) <= objectkey.MaxLength && (!found || checkKey(folder) == nil && !strings.HasSuffix(folder, "/"))
 }
@@ -90,7 +87,7 @@ func cutLast(text string) (before, after string, found bool) {
 
 var uploadID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// checkUploadID returns NoSuchUpload unless id has the form of those that versitygw makes: a UUID in lower case.
+// checkUploadID returns NoSuchUpload unless id is a lower-case UUID, like all IDs that versitygw creates.
 func checkUploadID(id string) error {
 	if !uploadID.MatchString(id) {
 		return s3err.GetNoSuchUploadErr(id)
@@ -98,7 +95,7 @@ func checkUploadID(id string) error {
 	return nil
 }
 
-// checkVersion returns an error unless version is that of the only version that an object has here.
+// checkVersion returns an error unless version names the only version that an object has here.
 func checkVersion(version *string) error {
 	if version != nil && *version != "" && *version != "null" {
 		return s3err.GetInvalidArgumentErr(s3err.InvalidArgVersionId, *version)
@@ -119,9 +116,4 @@ func copySource(source string) (bucket, key string, err error) {
 		err = checkVersion(&version)
 	}
 	return bucket, key, err
-}
-
-// badName returns InvalidArgument.
-func badName(argument, value, why string) error {
-	return s3err.InvalidArgumentError{Description: why, ArgumentName: argument, ArgumentValue: value}
 }

@@ -17,14 +17,11 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// batch is how many directory entries are held at a time.
-const batch = 256
-
-// Objects yields every object that is announced when stored, under the identity it was announced with, in no order. It
-// may run while the gateway serves; it then yields some of what is stored meanwhile. Memory does not grow with the
-// number of objects. An error of yield ends it and is returned as it is.
+// Objects yields every stored object that OnStored is called for, under the same identity, in no particular order. It
+// may run while the gateway serves; it then yields some of the objects that are stored meanwhile. Memory does not grow
+// with the number of objects. Objects stops at the first error of yield and returns it unchanged.
 //
-// Files that were put into the directory by other means than this gateway have no ETag and are left out.
+// Files that were not stored through this gateway have no ETag and are skipped.
 func (g *Gateway) Objects(ctx context.Context, yield func(events.Object) error) error {
 	return g.store.objects(ctx, yield)
 }
@@ -33,25 +30,28 @@ func (s *store) objects(ctx context.Context, yield func(events.Object) error) er
 	if s.bucket == "" {
 		return nil
 	}
-	// The directory part of the prefix is where to look; the rest is compared name by name.
-	dir, _ := path.Split(s.prefix)
-	return s.walk(ctx, s.bucket, s.prefix, path.Clean(dir), yield)
+	// Only the folder part of the prefix is a path; visit compares the rest with each key.
+	folder, _ := path.Split(s.prefix)
+	return s.walk(ctx, s.bucket, s.prefix, path.Clean(folder), yield)
 }
 
-// walk yields the objects below a folder, which is "." for the whole bucket, whose keys begin with the prefix.
+// entriesAtOnce is the number of directory entries that are read at a time.
+const entriesAtOnce = 256
+
+// walk yields the objects below a folder whose keys start with prefix. The folder "." is the whole bucket.
 func (s *store) walk(ctx context.Context, bucket, prefix, folder string, yield func(events.Object) error) error {
 	dir, err := s.files.Open(path.Join(bucket, folder))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the last object in it was deleted
+		return nil // it was removed together with its last object
 	}
 	if err != nil {
 		return fmt.Errorf("listing %s: %w", folder, err)
 	}
 	defer dir.Close()
 	for {
-		entries, err := dir.ReadDir(batch)
+		entries, err := dir.ReadDir(entriesAtOnce)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = io.EOF // the folder itself is gone, with the last object in it
+			err = io.EOF // it was removed together with its last object
 		}
 		if err != nil && err != io.EOF {
 			return fmt.Errorf("listing %s: %w", folder, err)
@@ -70,12 +70,14 @@ func (s *store) walk(ctx context.Context, bucket, prefix, folder string, yield f
 	}
 }
 
-func (s *store) visit(ctx context.Context, bucket, prefix, key string, mode fs.FileMode, yield func(events.Object) error) error {
+func (s *store) visit(
+	ctx context.Context, bucket, prefix, key string, mode fs.FileMode, yield func(events.Object) error,
+) error {
 	switch {
 	case key == posix.MetaTmpDir:
 		return nil
-	case checkKey(key) != nil: // of an earlier release; no request can name it
-		s.log.WarnContext(ctx, "file skipped: its name can't be a key", slog.String("event", "file_skipped"),
+	case checkKey(key) != nil: // stored by an earlier release; requests can't name it
+		s.log.WarnContext(ctx, "file skipped: its name is not a valid key", slog.String("event", "file_skipped"),
 			slog.String("bucket", bucket), slog.String("path", key))
 		return nil
 	case mode.IsDir():
@@ -93,64 +95,66 @@ func (s *store) visit(ctx context.Context, bucket, prefix, key string, mode fs.F
 	return yield(o)
 }
 
-// identify reads an object's identity from its file.
+// identify returns the identity of a stored object.
 func (s *store) identify(bucket, key string) (events.Object, error) {
-	st, err := s.look(bucket, key)
+	state, err := s.inspect(bucket, key)
 	if err != nil {
 		return events.Object{}, err
 	}
-	return object(bucket, key, st.etag, st.size, st.mtime), nil
+	return newObject(bucket, key, state.etag, state.size, state.mtime), nil
 }
 
-// state is what one stored content says about itself.
-type state struct {
+// objectState describes one content of an object.
+type objectState struct {
 	etag  string // without quotes
 	size  int64
 	mtime time.Time
 }
 
-// look opens the file first, so that all of it is about one content even while it is being replaced.
-func (s *store) look(bucket, key string) (state, error) {
+// inspect returns the state of an object. It reads from one open file, so that all of the state belongs to the same
+// content even while the object is replaced.
+func (s *store) inspect(bucket, key string) (objectState, error) {
 	f, err := s.files.Open(path.Join(bucket, key))
 	if err != nil {
-		return state{}, fmt.Errorf("identifying %s: %w", key, err)
+		return objectState{}, fmt.Errorf("identifying %s: %w", key, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return state{}, fmt.Errorf("identifying %s: %w", key, err)
+		return objectState{}, fmt.Errorf("identifying %s: %w", key, err)
 	}
 	if !info.Mode().IsRegular() {
-		return state{}, fmt.Errorf("identifying %s: %w", key, fs.ErrInvalid)
+		return objectState{}, fmt.Errorf("identifying %s: %w", key, fs.ErrInvalid)
 	}
-	etag, err := s.meta.RetrieveAttribute(f, s.at(bucket), key, etagAttribute)
+	etag, err := s.meta.RetrieveAttribute(f, s.bucketDir(bucket), key, etagAttribute)
 	if err != nil {
-		return state{}, fmt.Errorf("reading the ETag of %s: %w", key, err)
+		return objectState{}, fmt.Errorf("reading the ETag of %s: %w", key, err)
 	}
-	return state{etag: strings.Trim(string(etag), `"`), size: info.Size(), mtime: info.ModTime()}, nil
+	return objectState{etag: strings.Trim(string(etag), `"`), size: info.Size(), mtime: info.ModTime()}, nil
 }
 
-// object is the one place that derives an identity.
-func object(bucket, key, etag string, size int64, mtime time.Time) events.Object {
+// newObject is the only function that derives the identity of an object from its file.
+func newObject(bucket, key, etag string, size int64, mtime time.Time) events.Object {
 	return events.Object{
 		Bucket: bucket, Key: key, ETag: strings.Trim(etag, `"`), Size: size,
 		Sequencer: sequencer(mtime), Time: mtime.UTC().Truncate(time.Millisecond),
 	}
 }
 
-// RebuildObject makes an announced object anew of what is known of its upload. It is false if that does not fit together.
+// RebuildObject returns the announced object of an upload from what is recorded about it, or false if the record is not
+// consistent.
 func RebuildObject(bucket, key, etag string, size int64, origin events.Origin) (events.Object, bool) {
 	o := events.Object{Bucket: bucket, Key: key, ETag: etag, Size: size, Time: origin.Time()}
 	if _, rest, ok := strings.Cut(string(origin), "-"); ok && len(rest) > sequencerDigits {
-		o.Sequencer = rest[:sequencerDigits] // what follows are zeros
+		o.Sequencer = rest[:sequencerDigits] // zeros follow
 	}
 	return o, key != "" && o.UploadID() == origin.UploadID()
 }
 
-// newest finds the latest stamp among the announced objects, for a clock that has lost its mark.
-func (s *store) newest() (int64, error) {
+// newest returns the latest stamp of an announced object, for a clock that has lost its mark.
+func (s *store) newest(ctx context.Context) (int64, error) {
 	var newest int64
-	err := s.objects(s.life, func(o events.Object) error {
+	err := s.objects(ctx, func(o events.Object) error {
 		var ns int64
 		if _, err := fmt.Sscanf(o.Sequencer, "%x", &ns); err != nil {
 			return fmt.Errorf("reading the sequencer of %s: %w", o.Key, err)

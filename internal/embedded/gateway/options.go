@@ -11,12 +11,11 @@ import (
 	"github.com/versity/versitygw/s3api/middlewares"
 	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
-	"github.com/versity/versitygw/s3response"
 )
 
-// checkOption returns an error if a header, a form field or a query parameter asks for something that the gateway does
-// not do. versitygw ignores most of them, and the client would believe, for example, that its object is encrypted. The
-// name is in lower case.
+// checkOption returns an error if a header, form field or query parameter asks for something that the gateway does not
+// do. versitygw ignores most of these options, and the client would believe, for example, that its object is encrypted.
+// The name is in lower case.
 func checkOption(name, value string) error {
 	switch {
 	case value == "":
@@ -29,52 +28,43 @@ func checkOption(name, value string) error {
 		return errNoACLs
 	case strings.HasPrefix(name, "x-amz-object-lock-"):
 		return s3err.GetAPIError(s3err.ErrMissingObjectLockConfiguration)
-	case strings.HasPrefix(name, "x-amz-server-side-encryption"), strings.HasPrefix(name, "x-amz-copy-source-server-side-encryption"):
-		return notImplemented("Objects are not encrypted here. Leave out " + name + ".")
+	case strings.HasPrefix(name, "x-amz-server-side-encryption"),
+		strings.HasPrefix(name, "x-amz-copy-source-server-side-encryption"):
+		return notImplemented("This server does not encrypt objects. Remove " + name + ".")
 	case name == "x-amz-storage-class" && value != "STANDARD":
-		return s3err.APIError{
-			Code: "InvalidStorageClass", HTTPStatusCode: http.StatusBadRequest,
-			Description: "The storage class you specified is not valid. This server stores all objects as STANDARD. " +
-				"Leave out " + name + ".",
-		}
+		return newError(http.StatusBadRequest, "InvalidStorageClass",
+			"The storage class you specified is not valid. This server stores all objects as STANDARD. Remove "+name+".")
 	case name == "x-amz-website-redirect-location":
-		return notImplemented("There are no websites here. Leave out " + name + ".")
+		return notImplemented("This server does not host websites. Remove " + name + ".")
 	}
 	return nil
 }
 
-// errNoACLs is what S3 answers for buckets whose objects belong to the bucket's owner.
-var errNoACLs = s3err.APIError{
-	Code: "AccessControlListNotSupported", Description: "The bucket does not allow ACLs", HTTPStatusCode: http.StatusBadRequest,
-}
+// errNoACLs is the answer of S3 for buckets whose objects belong to the bucket's owner.
+var errNoACLs = newError(http.StatusBadRequest, "AccessControlListNotSupported", "The bucket does not allow ACLs")
 
-// errVersion2 is the answer to a request, a presigned URL or a form of AWS Signature Version 2. boto3 and the AWS command line
-// choose that version for the region us-east-1.
-var errVersion2 = s3err.APIError{
-	Code: "InvalidRequest", HTTPStatusCode: http.StatusBadRequest,
-	Description: "The request is signed with AWS Signature Version 2, which is not supported. " +
-		"Sign it with version 4 (AWS4-HMAC-SHA256): " +
-		"set AWS_DEFAULT_REGION as flavorless env prints it, or set signature_version to s3v4 in the client.",
-}
+// errVersion2 is the answer to a request, presigned URL or form with AWS Signature Version 2. boto3 and version 1 of
+// the AWS command line use that version for the region us-east-1.
+var errVersion2 = newError(http.StatusBadRequest, "InvalidRequest",
+	"The request is signed with AWS Signature Version 2, which is not supported. "+
+		"Sign it with version 4 (AWS4-HMAC-SHA256): "+
+		"set AWS_DEFAULT_REGION as flavorless env prints it, or set signature_version to s3v4 in the client.")
 
-func notImplemented(why string) error {
-	return s3err.APIError{Code: "NotImplemented", Description: why, HTTPStatusCode: http.StatusNotImplemented}
-}
+// maxClockSkew is how far a client's clock may be ahead of the server's, as on S3.
+const maxClockSkew = 15 * time.Minute
 
-// maxAhead is how far a client's clock may be ahead of this one, as on S3.
-const maxAhead = 15 * time.Minute
-
-// checkDate returns AccessDenied if a signature in a URL or form is for a later time. versitygw accepts those at once,
-// so they would be valid for longer than they say. It is versitygw that refuses a date that can't be read.
+// checkDate returns AccessDenied if a signature in a URL or form is dated in the future. versitygw accepts such
+// signatures at once, so they would be valid for longer than they say. versitygw itself refuses dates that are not
+// valid.
 func checkDate(date string) error {
 	at, err := time.Parse("20060102T150405Z", date)
-	if err == nil && time.Until(at) > maxAhead {
-		return s3err.APIError{Code: "AccessDenied", Description: "Request is not valid yet", HTTPStatusCode: http.StatusForbidden}
+	if err == nil && time.Until(at) > maxClockSkew {
+		return newError(http.StatusForbidden, "AccessDenied", "Request is not valid yet")
 	}
 	return nil
 }
 
-// checkForm checks the fields of a browser's form, if the request has one. Middlewares never see them.
+// checkForm checks the fields of the request's form, if it has one. Middlewares don't see them.
 func checkForm(ctx context.Context) error {
 	form, ok := ctx.Value(string(utils.ContextKeyObjectPostResult)).(middlewares.PostObjectResult)
 	if !ok {
@@ -83,7 +73,7 @@ func checkForm(ctx context.Context) error {
 	if err := checkDate(form.Fields["x-amz-date"]); err != nil {
 		return err
 	}
-	for name, value := range form.Fields { // in lower case
+	for name, value := range form.Fields { // the names are in lower case
 		if name == "acl" {
 			name = "x-amz-acl"
 		}
@@ -94,32 +84,21 @@ func checkForm(ctx context.Context) error {
 	return nil
 }
 
-// maxMetadata is the greatest length of an object's own metadata, and of that which HTTP defines, in bytes, as on S3.
+// maxMetadata is the maximum length in bytes of an object's user metadata, and of its standard headers, as on S3.
 const maxMetadata = 2 << 10
 
-// described is all that a request says about an object to be stored.
-type described struct {
-	metadata map[string]string
-	headers  []*string // Content-Type and the like
-	tagging  *string
-}
-
-func descriptionOf(in s3response.PutObjectInput) described {
-	return described{metadata: in.Metadata, tagging: in.Tagging, headers: []*string{
-		in.ContentType, in.ContentEncoding, in.ContentDisposition, in.ContentLanguage, in.CacheControl, in.Expires,
-	}}
-}
-
-// check returns an error unless everything can be stored, and is read back as it was sent. The fields of a form, unlike
-// headers, may hold anything.
-func (d described) check() error {
+// checkDescription returns an error unless the metadata, tags and headers of an object, such as its Content-Type, can
+// be stored and are read back as they were sent. Form fields, unlike headers, may contain any characters.
+func checkDescription(metadata map[string]string, tagging *string, headers ...*string) error {
 	size := 0
-	for name, value := range d.metadata {
+	for name, value := range metadata {
 		if !isToken(name) {
-			return badName("x-amz-meta-"+name, value, "The name of the metadata is not one that an HTTP header can have. Use letters, digits and hyphens.")
+			return invalidArgument("x-amz-meta-"+name, value,
+				"The name of the metadata is not a valid name of an HTTP header. Use letters, digits and hyphens.")
 		}
-		if control(value) || !utf8.ValidString(value) {
-			return badName("x-amz-meta-"+name, value, "The value of the metadata has control characters or is not UTF-8. Encode it, with percent signs for example.")
+		if hasControl(value) || !utf8.ValidString(value) {
+			return invalidArgument("x-amz-meta-"+name, value,
+				"The value of the metadata contains control characters or is not UTF-8. Encode it, for example with percent signs.")
 		}
 		size += len(name) + len(value)
 	}
@@ -127,28 +106,28 @@ func (d described) check() error {
 		return s3err.GetMetadataTooLargeErr(size, maxMetadata)
 	}
 	size = 0
-	for _, value := range d.headers {
+	for _, value := range headers {
 		if value == nil {
 			continue
 		}
-		if control(*value) {
-			return badName("header", *value, "The value of a header has control characters.")
+		if hasControl(*value) {
+			return invalidArgument("header", *value, "The value of a header contains control characters.")
 		}
 		size += len(*value)
 	}
 	if size > maxMetadata {
 		return s3err.GetMetadataTooLargeErr(size, maxMetadata)
 	}
-	tags, err := backend.ParseObjectTags(backend.GetStringFromPtr(d.tagging))
+	tags, err := backend.ParseObjectTags(backend.GetStringFromPtr(tagging))
 	if err == nil && len(tags) > maxTags {
 		err = s3err.GetAPIError(s3err.ErrObjectTaggingLimited)
 	}
 	return err
 }
 
-// withoutChunks returns a Content-Encoding without aws-chunked, which is about the request and not the object. S3 stores the
-// rest.
-func withoutChunks(encoding *string) *string {
+// withoutChunked returns a Content-Encoding without aws-chunked, which describes the request and not the object. S3
+// stores the rest.
+func withoutChunked(encoding *string) *string {
 	if encoding == nil || !strings.Contains(strings.ToLower(*encoding), "aws-chunked") {
 		return encoding
 	}
@@ -162,9 +141,7 @@ func withoutChunks(encoding *string) *string {
 	return &rest
 }
 
-const maxTags = 10 // of an object, as on S3
-
-// isToken reports whether name can be the name of an HTTP header. RFC 9110, section 5.6.2
+// isToken reports whether name is a valid name of an HTTP header. RFC 9110, section 5.6.2
 func isToken(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		switch {
@@ -175,7 +152,7 @@ func isToken(name string) bool {
 	})
 }
 
-// control reports whether a header's value has characters that HTTP does not allow there.
-func control(value string) bool {
+// hasControl reports whether a header's value contains control characters, which HTTP does not allow there.
+func hasControl(value string) bool {
 	return strings.ContainsFunc(value, func(r rune) bool { return r < 0x20 && r != '\t' || r == 0x7F })
 }

@@ -17,11 +17,12 @@ import (
 	"github.com/flavorless/flavorless/internal/objectkey"
 )
 
-// inProgress ends the name of a multipart upload's directory while it is being completed.
+// inProgress is the suffix of a multipart upload's directory while the upload is completed.
 const inProgress = ".inprogress"
 
-// recover clears what a killed process left in the buckets' staging directories. Files there that nobody expects, which
-// requests to earlier releases could leave, are skipped or moved: they must not keep the gateway from starting.
+// recover removes what a killed process left in the staging directories of the buckets. Unexpected files, which
+// requests to earlier releases could create, are skipped or moved, because they must not keep the gateway from
+// starting.
 func (s *store) recover() error {
 	buckets, err := s.buckets()
 	if err != nil {
@@ -29,18 +30,16 @@ func (s *store) recover() error {
 	}
 	for _, bucket := range buckets {
 		staging := path.Join(bucket.Name(), posix.MetaTmpDir)
-		if info, err := s.files.Lstat(staging); err == nil && !info.IsDir() { // nothing could be stored in this bucket
-			if err := s.setAside(context.Background(), staging); err != nil {
-				return fmt.Errorf("gateway: %w", err)
-			}
+		if err := s.setAsideFile(staging); err != nil { // a file in its place would make all uploads fail
+			return err
 		}
-		entries, err := s.read(staging)
+		entries, err := s.readDir(staging)
 		if err != nil {
 			return err
 		}
 		for _, entry := range entries {
 			if !entry.Type().IsRegular() {
-				continue // multipart uploads under way live on, as on S3
+				continue // multipart uploads survive a restart, as on S3
 			}
 			if err := s.files.Remove(path.Join(staging, entry.Name())); err != nil {
 				return fmt.Errorf("gateway: removing an unfinished upload: %w", err)
@@ -53,9 +52,9 @@ func (s *store) recover() error {
 	return nil
 }
 
-// read returns what is in a directory below the objects' folder, and nothing if there is no such directory.
-func (s *store) read(name string) ([]os.DirEntry, error) {
-	dir, err := s.files.Open(name)
+// readDir returns the entries of a directory in the objects' folder, or none if it does not exist.
+func (s *store) readDir(name string) ([]os.DirEntry, error) {
+	dir, err := s.files.Open(name) // not through an fs.FS, which accepts only names in UTF-8
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -70,23 +69,24 @@ func (s *store) read(name string) ([]os.DirEntry, error) {
 	return entries, nil
 }
 
-// reopenUploads gives multipart uploads back whose completion was cut off. versitygw takes their state for a completion
-// that is under way in another request, and would answer the client's retry with 200 although nobody is at it.
+// reopenUploads reverts interrupted completions of multipart uploads. versitygw takes their directories for completions
+// in progress, and would answer the client's retry with 200 although no request completes the upload.
 func (s *store) reopenUploads(bucket string) error {
-	if info, err := s.files.Lstat(path.Join(bucket, posix.MetaTmpMultipartDir)); err == nil && !info.IsDir() {
-		return s.setAside(context.Background(), path.Join(bucket, posix.MetaTmpMultipartDir))
+	if err := s.setAsideFile(path.Join(bucket, posix.MetaTmpMultipartDir)); err != nil {
+		return err
 	}
-	keys, err := s.read(path.Join(bucket, posix.MetaTmpMultipartDir))
+	keys, err := s.readDir(path.Join(bucket, posix.MetaTmpMultipartDir))
 	if err != nil {
 		return err
 	}
 	for _, key := range keys {
 		folder := path.Join(posix.MetaTmpMultipartDir, key.Name())
 		if !key.IsDir() {
-			s.log.Warn("unexpected file skipped", slog.String("event", "file_skipped"), slog.String("bucket", bucket), slog.String("path", folder))
+			s.log.Warn("unexpected file skipped",
+				slog.String("event", "file_skipped"), slog.String("bucket", bucket), slog.String("path", folder))
 			continue
 		}
-		uploads, err := s.read(path.Join(bucket, folder))
+		uploads, err := s.readDir(path.Join(bucket, folder))
 		if err != nil {
 			return err
 		}
@@ -95,11 +95,11 @@ func (s *store) reopenUploads(bucket string) error {
 			if !upload.IsDir() || !strings.HasSuffix(upload.Name(), inProgress) || checkUploadID(id) != nil {
 				continue
 			}
-			was, is := path.Join(folder, upload.Name()), path.Join(folder, id)
-			if err := s.files.Rename(path.Join(bucket, was), path.Join(bucket, is)); err != nil {
+			from, to := path.Join(folder, upload.Name()), path.Join(folder, id)
+			if err := s.files.Rename(path.Join(bucket, from), path.Join(bucket, to)); err != nil {
 				return fmt.Errorf("gateway: reopening a multipart upload: %w", err)
 			}
-			if err := s.meta.RenameObject(s.at(bucket), was, is); err != nil {
+			if err := s.meta.RenameObject(s.bucketDir(bucket), from, to); err != nil {
 				return fmt.Errorf("gateway: reopening a multipart upload: %w", err)
 			}
 		}
@@ -107,32 +107,46 @@ func (s *store) reopenUploads(bucket string) error {
 	return nil
 }
 
-// aside is the directory beside the buckets for files that can't stay where they are. No bucket has such a name.
-const aside = ".set-aside"
+// setAsideDir is the directory beside the buckets for files that can't stay where they are. It is not a valid bucket
+// name.
+const setAsideDir = ".set-aside"
 
-// setAside moves a file or directory there, under a new name.
+// setAside moves a file or directory to setAsideDir, under a new name.
 func (s *store) setAside(ctx context.Context, name string) error {
-	to := path.Join(aside, strconv.FormatInt(time.Now().UnixNano(), 10))
-	if err := s.files.MkdirAll(aside, 0o700); err != nil {
-		return fmt.Errorf("making room for unexpected files: %w", err)
+	to := path.Join(setAsideDir, strconv.FormatInt(time.Now().UnixNano(), 10))
+	if err := s.files.MkdirAll(setAsideDir, 0o700); err != nil {
+		return fmt.Errorf("creating the directory for unexpected files: %w", err)
 	}
 	if err := s.files.Rename(name, to); err != nil {
 		return fmt.Errorf("setting an unexpected file aside: %w", err)
 	}
-	s.log.WarnContext(ctx, "unexpected file set aside", slog.String("event", "file_set_aside"), slog.String("path", name), slog.String("to", to))
+	s.log.WarnContext(ctx, "unexpected file set aside",
+		slog.String("event", "file_set_aside"), slog.String("path", name), slog.String("to", to))
 	return nil
 }
 
-// cleared sets aside what made a list fail, and reports whether the list should be tried again. The backend can't read directories whose names are
-// not UTF-8, which earlier releases created, so one of them breaks every list of the bucket.
-func (s *store) cleared(ctx context.Context, bucket string, err error) bool {
+// setAsideFile sets aside a file that is in the place of a directory.
+func (s *store) setAsideFile(name string) error {
+	if info, err := s.files.Lstat(name); err != nil || info.IsDir() {
+		return nil // readDir reports errors
+	}
+	if err := s.setAside(context.Background(), name); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	return nil
+}
+
+// setAsideUnreadable sets aside the directories that made a list fail, and reports whether the list should be repeated.
+// The backend can't read directories whose names are not UTF-8. Earlier releases created them, and a single one makes
+// every list of the bucket fail.
+func (s *store) setAsideUnreadable(ctx context.Context, bucket string, err error) bool {
 	if !errors.Is(err, fs.ErrInvalid) {
 		return false
 	}
 	moved := false
 	var search func(folder string) error
 	search = func(folder string) error {
-		entries, err := s.read(folder)
+		entries, err := s.readDir(folder)
 		for _, entry := range entries {
 			name := path.Join(folder, entry.Name())
 			switch {
@@ -147,7 +161,7 @@ func (s *store) cleared(ctx context.Context, bucket string, err error) bool {
 		return err
 	}
 	if err := search(bucket); err != nil {
-		s.log.ErrorContext(ctx, "unexpected files can't be set aside", slog.Any("error", err))
+		s.log.ErrorContext(ctx, "setting unexpected files aside failed", slog.Any("error", err))
 		return false
 	}
 	return moved

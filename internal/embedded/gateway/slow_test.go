@@ -48,14 +48,14 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Cleanup(func() { e.nothingStored(t) })
 }
 
-// TestASteadyClientIsWaitedFor: an upload may take much longer than the patience.
+// TestASteadyClientIsWaitedFor: an upload may take much longer than the timeout.
 func TestASteadyClientIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	const patience, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
-	e := start(t, func(c *gateway.Config) { c.ClientTimeout = patience })
+	const timeout, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
+	e := start(t, func(c *gateway.Config) { c.ClientTimeout = timeout })
 	c := raw.Dial(t, e.Addr())
 	fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", e.presigned(t, "uploads/steady.csv"), e.Addr(), pieces*piece)
-	tick := time.NewTicker(patience / 30)
+	tick := time.NewTicker(timeout / 30)
 	defer tick.Stop()
 	for range pieces {
 		<-tick.C
@@ -75,7 +75,7 @@ func TestASteadyClientIsWaitedFor(t *testing.T) {
 func TestAReaderThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 3 * time.Second }) // long enough to put it on a busy machine
-	const size = 64 << 20                                                   // more than the buffers on the way take
+	const size = 64 << 20                                                        // more than the buffers on the way take
 	e.put(t, "drafts/large.csv", string(payload(size)))
 	signed, err := s3.NewPresignClient(e.s3).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/large.csv")})
 	if err != nil {

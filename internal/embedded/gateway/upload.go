@@ -13,41 +13,37 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/s3err"
-	"github.com/versity/versitygw/s3response"
 )
 
-// upload is one object on its way from its staging file to its announcement.
+// upload is an object from its staged file to its announcement.
 type upload struct {
 	store       *store
 	bucket, key string
-	tags        map[string]string // set with the staged file, so that they can't fail once it has its name
-	unlock      func()            // set while the key is locked
+	tags        map[string]string // stored with the staged file, so that they can't fail once the object has its name
+	unlock      func()            // nil unless the key is locked
 	staged      bool              // stage has succeeded
-	size        int64
+	size        int64             // bytes
 	mtime       time.Time
 }
 
-// begin copies the names: the request's own lie in a buffer that the next request will overwrite, and what was announced
-// is kept by others.
-func (s *store) begin(bucket, key string) *upload {
+// newUpload copies the names. Those of the request are in a buffer that the next request overwrites, and the receivers
+// of the announcement keep them.
+func (s *store) newUpload(bucket, key string) *upload {
 	return &upload{store: s, bucket: strings.Clone(bucket), key: strings.Clone(key)}
 }
 
-// stage is called with the complete staged file, just before it is moved to its name. It locks the key, also if it fails.
+// stage prepares the complete staged file, just before it is moved to its name. It locks the key, even if it fails.
 func (u *upload) stage(f *os.File) error {
 	var err error
-	if u.store.sync { // else a crash of the machine could leave a name for bytes that never arrived
+	if u.store.sync { // otherwise a crash of the machine could leave a name whose bytes never reached the disk
 		err = f.Sync()
 	}
 	u.lock()
 	if err != nil {
 		return fmt.Errorf("syncing %s: %w", u.key, err)
 	}
-	if err := u.store.checkPlace(u.bucket, u.key); err != nil {
+	if err := u.store.findConflict(u.bucket, u.key); err != nil {
 		return err
 	}
 	info, err := f.Stat()
@@ -60,7 +56,7 @@ func (u *upload) stage(f *os.File) error {
 	}
 	mtime, err := u.store.clock.stamp(u.store.files, staged)
 	if err == nil {
-		err = u.prepare(f)
+		err = u.prepareAttributes(f)
 	}
 	if err != nil {
 		return err
@@ -69,11 +65,11 @@ func (u *upload) stage(f *os.File) error {
 	return nil
 }
 
-// prepare makes the attributes of the object ready for those that versitygw stores after it, and stores the tags, which versitygw
-// would store too late.
-func (u *upload) prepare(f *os.File) error {
-	if beside, ok := u.store.meta.(sidecar); ok {
-		if err := beside.forget(u.store.at(u.bucket), u.key); err != nil {
+// prepareAttributes removes attributes of the object's old content, and stores the tags, which versitygw would store
+// only after the object has its name. versitygw stores the other attributes.
+func (u *upload) prepareAttributes(f *os.File) error {
+	if side, ok := u.store.meta.(sidecar); ok {
+		if err := side.clear(u.store.bucketDir(u.bucket), u.key); err != nil {
 			return err
 		}
 	}
@@ -82,7 +78,7 @@ func (u *upload) prepare(f *os.File) error {
 	}
 	tags, err := json.Marshal(u.tags)
 	if err == nil {
-		err = u.store.meta.StoreAttribute(f, u.store.at(u.bucket), u.key, tagsAttribute, tags)
+		err = u.store.meta.StoreAttribute(f, u.store.bucketDir(u.bucket), u.key, tagsAttribute, tags)
 	}
 	if err != nil {
 		return fmt.Errorf("setting the tags of %s: %w", u.key, err)
@@ -90,14 +86,14 @@ func (u *upload) prepare(f *os.File) error {
 	return nil
 }
 
-// lock keeps all others from writing the key, and keys that need its path, until release.
+// lock locks the key until release, so that no other request can write it or a key that needs its path.
 func (u *upload) lock() {
 	if u.unlock == nil {
 		u.unlock = u.store.keys.lockKey(u.bucket, u.key)
 	}
 }
 
-// release lets the next writer of the key go on.
+// release unlocks the key, if it is locked.
 func (u *upload) release() {
 	if u.unlock != nil {
 		u.unlock()
@@ -105,177 +101,92 @@ func (u *upload) release() {
 	}
 }
 
-// published returns an error unless the object has its name. versitygw reports success, and drops the staged file, if there is a
-// folder with that name.
-func (u *upload) published() error {
+// checkPublished returns an error unless the object has its name. versitygw drops the staged file and reports success
+// if a folder has that name.
+func (u *upload) checkPublished() error {
 	info, err := u.store.files.Stat(u.path())
 	if err == nil && info.IsDir() {
 		return s3err.GetAPIError(s3err.ErrExistingObjectIsDirectory)
 	}
 	if err != nil {
-		return fmt.Errorf("looking for the stored object: %w", err)
+		return fmt.Errorf("finding the stored object: %w", err)
 	}
 	return nil
 }
 
-// failed returns the answer to an upload that could not be published, and removes what it has left.
+// locate sets the identity from the disk, for a completion that did not stage a file. Usually that is a repeated
+// completion. If this completion assembled the object without calling stage, locate stamps the object in place.
+func (u *upload) locate(id string, assembled bool) error {
+	u.lock()
+	if assembled {
+		if _, err := u.store.clock.stamp(u.store.files, u.path()); err != nil {
+			return err
+		}
+	}
+	info, err := u.store.files.Stat(u.path())
+	if err != nil {
+		return fmt.Errorf("finding the completed object: %w", err)
+	}
+	if info.IsDir() { // the object was deleted, and others were stored below its path
+		return s3err.GetNoSuchUploadErr(id)
+	}
+	u.size, u.mtime = info.Size(), info.ModTime()
+	return nil
+}
+
+// failed removes what an upload that could not be published has left, and returns the answer to the client.
 func (u *upload) failed(ctx context.Context, err error) error {
 	u.lock()
 	defer u.release()
 	s := u.store
-	if beside, ok := s.meta.(sidecar); ok && u.staged {
-		if info, missing := s.files.Stat(u.path()); missing == nil && info.IsDir() { // not a marker: stage has looked
-			_ = beside.DeleteAttributes(s.at(u.bucket), u.key) // else the folder would be taken for a marker
+	if side, ok := s.meta.(sidecar); ok && u.staged {
+		// A folder here is not a marker, because stage found no conflict. With the attributes it would be taken for one.
+		if info, missing := s.files.Stat(u.path()); missing == nil && info.IsDir() {
+			_ = side.DeleteAttributes(s.bucketDir(u.bucket), u.key)
 		}
 	}
-	err = s.inTheWay(u.bucket, u.key, err)
+	err = s.asConflict(u.bucket, u.key, err)
 	s.prune(u.bucket, u.key)
-	return s.fail(ctx, err)
+	return s.toS3Error(ctx, err)
 }
 
-// path is where the object is once it has its name, below the objects' folder.
+// path returns the path of the object in the objects' folder.
 func (u *upload) path() string { return path.Join(u.bucket, u.key) }
 
-// settle makes the object outlive a crash of the machine, and announces it. The error is the answer to the uploader.
-func (u *upload) settle(ctx context.Context, etag string) error {
+// announce makes the object survive a crash of the machine, and calls OnStored. The error is the answer to the client.
+func (u *upload) announce(ctx context.Context, etag string) error {
 	s := u.store
-	o := object(u.bucket, u.key, strings.Clone(etag), u.size, u.mtime)
+	o := newObject(u.bucket, u.key, strings.Clone(etag), u.size, u.mtime)
+	log := s.log.With(slog.String("upload", o.UploadID()), slog.String("bucket", o.Bucket), slog.String("key", o.Key))
 	if s.sync {
-		if err := u.flush(); err != nil { // even a full disk is no reason to say that nothing was stored
-			s.log.ErrorContext(ctx, "an object is stored but could not be synced to the disk", slog.String("upload", o.UploadID()),
-				slog.String("bucket", o.Bucket), slog.String("key", o.Key), slog.Any("error", err))
-			return unavailable("The object could not be written to the disk for certain. Please try again.")
+		if err := u.syncNames(); err != nil { // not a full-disk error, which would say that nothing was stored
+			log.ErrorContext(ctx, "object stored but not synced to the disk", slog.Any("error", err))
+			return unavailable("The server could not make sure that the object is on the disk. Please try again.")
 		}
 	}
-	if !s.announces(u.bucket, u.key) {
+	if !s.isAnnounced(u.bucket, u.key) {
 		return nil
 	}
-	// Not the request's context: that one lives in a pool and ends with a graceful stop's beginning.
-	if err := s.stored(s.life, o); err != nil {
-		s.log.ErrorContext(ctx, "an object is stored but could not be announced", slog.String("upload", o.UploadID()),
-			slog.String("bucket", o.Bucket), slog.String("key", o.Key), slog.Any("error", err))
-		return unavailable("The object could not be handed on. Please try again.")
+	if err := s.onStored(o); err != nil {
+		log.ErrorContext(ctx, "object stored but not announced", slog.Any("error", err))
+		return unavailable("The server stored the object but could not start to process it. Please try again.")
 	}
 	return nil
 }
 
-// flush writes the object's metadata, and the names that lead to it, to disk.
-func (u *upload) flush() error {
+// syncNames writes the object's metadata, and the folders that contain it, to the disk.
+func (u *upload) syncNames() error {
 	for p := u.path(); p != "."; p = path.Dir(p) {
 		f, err := u.store.files.Open(p)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // deleted meanwhile
+			continue // just deleted
 		}
-		if err != nil {
-			return fmt.Errorf("syncing %s: %w", u.key, err)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
 		}
-		err = errors.Join(f.Sync(), f.Close())
 		if err != nil {
 			return fmt.Errorf("syncing %s: %w", u.key, err)
 		}
 	}
 	return nil
-}
-
-// PutObject stores an object; form uploads come here as well.
-func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	in.Metadata = withHoisted(ctx, in.Metadata)
-	return s.put(ctx, in)
-}
-
-// put stores an object.
-func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	length := in.ContentLength
-	form := isForm(ctx)
-	if form {
-		length = nil // the form's, not the object's
-		openForm(ctx)
-		if strings.HasSuffix(aws.ToString(in.Key), "/") && isEmpty(in.Body) {
-			in.ContentLength = new(int64)
-		}
-	}
-	if err := s.admitObject(ctx, in, length); err != nil {
-		drain(in.Body)
-		return s3response.PutObjectOutput{}, err
-	}
-	u := s.begin(*in.Bucket, *in.Key)
-	defer u.release()
-	in.Body = s.body(u.bucket, in.Body, length, func(read int64) error {
-		if err := checkSize(ctx, read); err != nil {
-			return err
-		}
-		u.lock() // versitygw creates the folders of the key next
-		return nil
-	})
-	if b, ok := in.Body.(*body); ok && form { // more than the form has room for, or its policy allows
-		b.most, b.excess = aws.ToInt64(in.ContentLength), errMalformedForm
-		if err := checkSize(ctx, b.most+1); err != nil {
-			b.excess = err
-		}
-	}
-	in.ContentEncoding = withoutChunks(in.ContentEncoding)
-	ctx = context.WithoutCancel(ctx) // a graceful stop cancels requests first; one that is here is let through
-	in.Bucket = s.in(in.Bucket)
-	if strings.HasSuffix(u.key, "/") {
-		return s.putFolder(ctx, u, in)
-	}
-	var err error
-	if u.tags, err = backend.ParseObjectTags(aws.ToString(in.Tagging)); err != nil {
-		return s3response.PutObjectOutput{}, err
-	}
-	in.Tagging = nil
-	out, err := s.posix.PutObjectWithPostFunc(ctx, in, u.stage)
-	if err == nil {
-		err = u.published()
-	}
-	if err != nil {
-		return s3response.PutObjectOutput{}, u.failed(ctx, err)
-	}
-	u.release()
-	if err := u.settle(ctx, out.ETag); err != nil {
-		return s3response.PutObjectOutput{}, err
-	}
-	return out, nil
-}
-
-// putFolder stores a folder marker. It has no time of its own, and is not announced.
-func (s *store) putFolder(ctx context.Context, u *upload, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	u.lock()
-	defer u.release()
-	if err := s.checkPlace(u.bucket, u.key); err != nil {
-		return s3response.PutObjectOutput{}, err
-	}
-	before := s.isMarker(u.bucket, u.key)
-	out, err := s.posix.PutObject(ctx, in)
-	if err == nil {
-		return out, nil
-	}
-	err = s.inTheWay(u.bucket, u.key, err)
-	if !before { // what was stored of it before the error
-		_, gone := s.posix.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: in.Bucket, Key: in.Key})
-		if gone != nil {
-			err = errors.Join(err, gone)
-		}
-	}
-	return s3response.PutObjectOutput{}, s.fail(ctx, err)
-}
-
-// admitObject returns the answer to a request that may not store its object, or can't.
-func (s *store) admitObject(ctx context.Context, in s3response.PutObjectInput, length *int64) error {
-	if err := s.admitKey(ctx, in.Bucket, in.Key, writing); err != nil {
-		return err
-	}
-	if err := checkForm(ctx); err != nil {
-		return err
-	}
-	if err := descriptionOf(in).check(); err != nil {
-		return err
-	}
-	if strings.HasSuffix(*in.Key, "/") && in.ContentLength != nil && *in.ContentLength != 0 {
-		return errFolderData
-	}
-	if err := s.admitPlace(*in.Bucket, *in.Key); err != nil {
-		return err
-	}
-	return s.fits(ctx, *in.Bucket, length)
 }

@@ -70,11 +70,11 @@ func TestAFullDiskRefusesUploads(t *testing.T) {
 		t.Errorf("announced: %v", got)
 	}
 	if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a.csv")}); err != nil {
-		t.Errorf("deleting, which makes room: %v", err)
+		t.Errorf("deleting, which makes checkSpace: %v", err)
 	}
 	d.full.Store(0)
 	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Errorf("completion, once there is room: %v", err)
+		t.Errorf("completion, once there is checkSpace: %v", err)
 	}
 	if got := e.last(t, "uploads/parts.csv").Size; got != 5<<20+7 {
 		t.Errorf("announced size %d", got)

@@ -16,22 +16,22 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// AbortIncompleteUploads gives up the uploads in parts of a bucket to which nothing was added since that time, and tells how many
-// those were. Their clients get NoSuchUpload, as on S3 after the lifecycle rule AbortIncompleteMultipartUpload.
+// AbortIncompleteUploads aborts the multipart uploads to a bucket that got no part since the given time, and returns
+// their number. Their clients get NoSuchUpload, as on S3 with the lifecycle rule AbortIncompleteMultipartUpload.
 func (g *Gateway) AbortIncompleteUploads(ctx context.Context, bucket string, before time.Time) (n int, err error) {
 	ctx, s := asServer(ctx), g.store
 	list := &s3.ListMultipartUploadsInput{Bucket: &bucket, MaxUploads: aws.Int32(1000)}
 	for {
 		page, err := s.ListMultipartUploads(ctx, list)
 		if err != nil {
-			return n, fmt.Errorf("listing unfinished uploads to %s: %w", bucket, err)
+			return n, fmt.Errorf("listing incomplete uploads to %s: %w", bucket, err)
 		}
 		for _, u := range page.Uploads {
-			if !u.Initiated.Before(before) { // in truth when the last part came
+			if !u.Initiated.Before(before) { // despite its name, the time of the last part
 				continue
 			}
 			if err := s.abort(ctx, bucket, u.Key, u.UploadID); err != nil {
-				return n, fmt.Errorf("giving up the unfinished upload of %s: %w", u.Key, err)
+				return n, fmt.Errorf("aborting the incomplete upload of %s: %w", u.Key, err)
 			}
 			n++
 		}
@@ -42,7 +42,7 @@ func (g *Gateway) AbortIncompleteUploads(ctx context.Context, bucket string, bef
 	}
 }
 
-// abort waits for a completion that is under way, which leaves nothing to be aborted.
+// abort aborts a multipart upload, unless a completion that is in progress finishes it first.
 func (s *store) abort(ctx context.Context, bucket, key, id string) error {
 	defer s.completions.lock(id)()
 	err := s.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &bucket, Key: &key, UploadId: &id})
@@ -52,15 +52,15 @@ func (s *store) abort(ctx context.Context, bucket, key, id string) error {
 	return err
 }
 
-// DeleteBefore deletes the objects of a bucket that were stored before that time, and tells how many those were.
+// DeleteBefore deletes the objects of a bucket that were stored before the given time, and returns their number.
 func (g *Gateway) DeleteBefore(ctx context.Context, bucket string, before time.Time) (n int, err error) {
 	ctx, s := asServer(ctx), g.store
 	err = s.walk(ctx, bucket, "", ".", func(o events.Object) error {
 		if !o.Time.Before(before) {
 			return nil
 		}
-		gone, err := s.remove(ctx, o.Bucket, o.Key, o.UploadID())
-		if gone {
+		deleted, err := s.deleteUpload(ctx, o.Bucket, o.Key, o.UploadID())
+		if deleted {
 			n++
 		}
 		return err
@@ -68,20 +68,20 @@ func (g *Gateway) DeleteBefore(ctx context.Context, bucket string, before time.T
 	return n, err
 }
 
-// Delete deletes an object if it is still that upload; what was stored under its key later stays.
+// Delete deletes an object if its content is still that of the given upload. A later upload under the same key stays.
 func (g *Gateway) Delete(ctx context.Context, bucket, key, upload string) error {
-	_, err := g.store.remove(asServer(ctx), bucket, key, upload)
+	_, err := g.store.deleteUpload(asServer(ctx), bucket, key, upload)
 	return err
 }
 
-// remove keeps writers of the key out while it looks and deletes.
-func (s *store) remove(ctx context.Context, bucket, key, upload string) (gone bool, err error) {
+// deleteUpload locks the key, so that no upload can replace the object between the comparison and the deletion.
+func (s *store) deleteUpload(ctx context.Context, bucket, key, upload string) (deleted bool, err error) {
 	defer s.keys.lockKey(bucket, key)()
-	is, err := s.identify(bucket, key)
+	o, err := s.identify(bucket, key)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, meta.ErrNoSuchKey) || errors.Is(err, fs.ErrInvalid) {
 		return false, nil
 	}
-	if err != nil || is.UploadID() != upload {
+	if err != nil || o.UploadID() != upload {
 		return false, err
 	}
 	if _, err := s.delete(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key}); err != nil {
