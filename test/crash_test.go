@@ -35,6 +35,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/operator"
 )
 
 const (
@@ -258,7 +259,7 @@ func (u *uploading) settle(info local.Info) {
 func (u *uploading) redrive() {
 	u.t.Helper()
 	for line := range strings.Lines(u.command("redrive", "--json")) {
-		var queue local.DeadQueue
+		var queue operator.DeadQueue
 		if err := json.Unmarshal([]byte(line), &queue); err != nil {
 			u.t.Fatal(err)
 		}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/local/control"
+	"github.com/flavorless/flavorless/internal/operator"
 )
 
 // receiver is who has a webhook. It takes nothing that is not signed as it should be.
@@ -176,9 +178,9 @@ func TestWebhookRetryAfter(t *testing.T) {
 }
 
 // dead gives the dead letters of the queue whose name begins so and that has some; the last such queue if none has.
-func (p *pipeline) dead(prefix string) (found local.DeadQueue) {
+func (p *pipeline) dead(prefix string) (found operator.DeadQueue) {
 	p.t.Helper()
-	var queues []local.DeadQueue
+	var queues []operator.DeadQueue
 	p.control(http.MethodGet, "", &queues)
 	for _, q := range queues {
 		if strings.HasPrefix(q.Queue, prefix) && (q.Waiting > 0 || found.Waiting == 0) {
@@ -190,7 +192,7 @@ func (p *pipeline) dead(prefix string) (found local.DeadQueue) {
 
 func (p *pipeline) redrive(query string) {
 	p.t.Helper()
-	var r local.Redriven
+	var r operator.RedriveResult
 	if p.control(http.MethodPost, query, &r); len(r.Failures) > 0 || r.Restored == 0 {
 		p.t.Errorf("redriving %s: %+v", query, r)
 	}
@@ -198,7 +200,7 @@ func (p *pipeline) redrive(query string) {
 
 func (p *pipeline) control(method, query string, answer any) {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), method, p.Info().API+local.DeadLettersPath+"?"+query, nil)
+	req, err := http.NewRequestWithContext(p.t.Context(), method, p.Info().API+control.Path+"?"+query, nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}

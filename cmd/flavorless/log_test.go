@@ -16,7 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/local/control"
 )
 
 // entries reads a log of which each line has to be a JSON object with time, level and message.
@@ -70,7 +70,7 @@ func TestLogJSON(t *testing.T) {
 			conn.Close()
 		}
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.info.API+local.DeadLettersPath, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.info.API+control.Path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,7 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/flavorless/flavorless/internal/aws/stack"
+	"github.com/flavorless/flavorless/internal/local/control"
+	"github.com/flavorless/flavorless/internal/operator"
 )
 
 const redriveHelp = `Without an argument, list what could not be processed and why; with queues or the ids of single messages, or --all, put it back
@@ -64,23 +67,27 @@ func (f *redriveFlags) run(ctx context.Context, t *terminal, what []string, name
 	if err != nil {
 		return err
 	}
-	var dead deadLetters = conn.stack
-	var aliases []string
+	var dead operator.DeadLetters = conn.stack
+	isQueue := func(name string) bool { return slices.Contains(dead.DeadQueues(), name) }
 	if conn.stack == nil {
 		if conn.info.Control == "" {
 			return usage("redriving needs the data folder of the server, not only its URL; say which with --data")
 		}
-		here, err := openDeadLettersHere(ctx, conn)
+		server, err := control.Open(ctx, conn.info.API, conn.info.Control)
+		var unreachable *url.Error
+		if errors.As(err, &unreachable) {
+			return conn.silent(conn.info.API, unreachable.Err)
+		}
 		if err != nil {
 			return err
 		}
-		dead, aliases = here, here.aliases
+		dead, isQueue = server, server.HasQueue
 	}
 	for _, w := range what {
 		switch _, bad := strconv.ParseUint(w, 10, 64); {
 		case bad == nil && conn.stack != nil:
 			return usage("messages of a stack have no ids; name queues: %s", strings.Join(dead.DeadQueues(), ", "))
-		case bad != nil && !slices.Contains(dead.DeadQueues(), w) && !slices.Contains(aliases, w):
+		case bad != nil && !isQueue(w):
 			return usage("there is no dead-letter queue %q; there are %s", w, strings.Join(dead.DeadQueues(), ", "))
 		}
 	}
@@ -93,19 +100,11 @@ func (f *redriveFlags) run(ctx context.Context, t *terminal, what []string, name
 	return f.list(ctx, t, conn, dead)
 }
 
-// deadLetters is where messages wait that could not be processed: a *stack.Stack, or the server on this machine.
-type deadLetters interface {
-	DeadQueues() []string
-	Dead(ctx context.Context, queue string, most int) (stack.Dead, error)
-	// Redrive takes a queue; on this machine also the id of a message.
-	Redrive(ctx context.Context, what string, progress func(restored int64)) (stack.Redriven, error)
-}
-
 // list shows what is in the queues, and leaves it there.
-func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, dead deadLetters) error {
+func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, dead operator.DeadLetters) error {
 	var depths, letters [][]string
 	for _, name := range dead.DeadQueues() {
-		d, err := dead.Dead(ctx, name, f.show)
+		d, err := dead.DeadQueue(ctx, name, f.show)
 		if err != nil {
 			return err
 		}
@@ -141,14 +140,14 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, 
 }
 
 // redrive puts back what is in these queues, or these messages. What goes wrong with one does not keep it from the next.
-func (f *redriveFlags) redrive(ctx context.Context, t *terminal, dead deadLetters, what []string) error {
+func (f *redriveFlags) redrive(ctx context.Context, t *terminal, dead operator.DeadLetters, what []string) error {
 	code := exitOK
 	for _, name := range what {
 		var line statusLine
 		r, err := dead.Redrive(ctx, name, func(n int64) { line.text(t, fmt.Sprintf("%s: %d put back", name, n)) })
 		line.clear(t)
 		if err != nil {
-			r.Failures = append(r.Failures, err)
+			r.Failures = append(r.Failures, err.Error())
 		}
 		if len(r.Failures) > 0 {
 			code = exitFailed
@@ -166,21 +165,13 @@ func (f *redriveFlags) redrive(ctx context.Context, t *terminal, dead deadLetter
 	return nil
 }
 
-func (f *redriveFlags) redriven(t *terminal, r stack.Redriven) error {
+func (f *redriveFlags) redriven(t *terminal, r operator.RedriveResult) error {
 	if f.asJSON {
-		failures := make([]string, len(r.Failures))
-		for i, err := range r.Failures {
-			failures[i] = err.Error()
-		}
-		return t.json(struct {
-			Queue    string   `json:"queue"`
-			Restored int64    `json:"restored"`
-			Failures []string `json:"failures"`
-		}{r.Queue, r.Restored, failures})
+		return t.json(r)
 	}
 	t.printf("%s: %d put back\n", r.Queue, r.Restored)
-	for _, err := range r.Failures {
-		t.errorf("%s: %s", r.Queue, visible(err.Error()))
+	for _, failure := range r.Failures {
+		t.errorf("%s: %s", r.Queue, visible(failure))
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/local/control"
 )
 
 // TestRedriveHere lets the table refuse a person until the updates are dead, and then mends it.
@@ -67,7 +67,7 @@ func TestRedriveHere(t *testing.T) {
 
 	t.Run("not without the data folder", func(t *testing.T) {
 		for _, token := range []string{"", p.token} {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.info.API+local.DeadLettersPath, nil)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.info.API+control.Path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/aws/stack"
+	"github.com/flavorless/flavorless/internal/operator"
 )
 
 // s3Event is what S3 tells ingest of an object.
@@ -30,15 +31,15 @@ func gaveUp(payload string) string {
 }
 
 // listed gives what `redrive --json` lists, by queue.
-func (c *cloud) listed() map[string]stack.Dead {
+func (c *cloud) listed() map[string]operator.DeadQueue {
 	c.t.Helper()
 	got := command(c.t, "", "redrive", "--stack", c.stack, "--json")
 	if got.code != exitOK || got.err != "" {
 		c.t.Fatalf("%+v", got)
 	}
-	all := map[string]stack.Dead{}
+	all := map[string]operator.DeadQueue{}
 	for line := range strings.Lines(got.out) {
-		var d stack.Dead
+		var d operator.DeadQueue
 		if err := json.Unmarshal([]byte(line), &d); err != nil {
 			c.t.Fatalf("%v in %s", err, line)
 		}
@@ -86,7 +87,7 @@ func TestRedriveLists(t *testing.T) {
 	c.send(c.url("announce-dead"), "{}", sqsAttributes("type", events.ChangeType, "person", "andy", queues.DeadReason, "too long"))
 
 	want := map[string][]string{
-		"apply-dead":          {"upload u1: decoding a batch: no JSON\x1b[2J", "upload u2: apply failed at every try; its log tells why"},
+		"apply-dead":          {"upload u1: decoding a batch: no JSON\x1b[2J", "upload u2: apply failed at every try; see its log"},
 		"resume-dead":         nil,
 		"updates-undelivered": nil,
 		"ingest-dead":         {"uploads/a b.csv: RetriesExhausted: the ledger is down", "uploads/c.csv: out of reach"},

@@ -26,6 +26,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+	"github.com/flavorless/flavorless/internal/local/control"
 	"github.com/flavorless/flavorless/internal/s3store"
 )
 
@@ -299,7 +300,7 @@ func (h *house) mend(plan string) {
 		h.t.Errorf("%s fails for good, and there is no dead letter", h.port)
 	}
 	for _, d := range dead {
-		if d.Queue != queue || d.Tries != want || !strings.Contains(d.Reason, errFault.Error()) || subject(d) == "" {
+		if d.Queue != queue || d.Tries != want || !strings.Contains(d.Reason, errFault.Error()) || control.Subject(d) == "" {
 			h.t.Errorf("dead letter of %s after %d tries, because of %q; want one of %s after %d tries", d.Queue, d.Tries, d.Reason, queue, want)
 		}
 	}

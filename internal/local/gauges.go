@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/flavorless/flavorless/internal/embedded/broker"
+	"github.com/flavorless/flavorless/internal/local/control"
 )
 
 // gaugesTimeout bounds how long a part may take to be read; what it says is missing then.
@@ -129,4 +130,18 @@ func (s *Server) age(of time.Time) time.Duration {
 		return 0
 	}
 	return max(s.cfg.Clock().Sub(of), 0)
+}
+
+// deadQueues returns the dead-letter queues. Those of a webhook had the name of its queue, without the path of the URL, in earlier
+// releases.
+func (s *Server) deadQueues() []control.Queue {
+	var all []control.Queue
+	for _, c := range s.consumers() {
+		q := control.Queue{Stream: c.stream, Name: c.dead}
+		if alias := c.queue + "-dead"; alias != c.dead {
+			q.Alias = alias
+		}
+		all = append(all, q)
+	}
+	return all
 }

@@ -32,7 +32,7 @@ type Info struct {
 	Scope         string            `json:"scope"`             // required; may be empty
 	Development   bool              `json:"developmentIssuer"` // tokens come from the data folder's own issuer
 	Ignore        events.IgnoreList `json:"ignore"`            // names of objects that are no uploads
-	Control       string            `json:"control"`           // secret for DeadLettersPath; another at each start
+	Control       string            `json:"control"`           // secret for control.Path; new at each start
 }
 
 const infoFile = "server.json"

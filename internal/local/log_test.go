@@ -13,6 +13,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/local/control"
 )
 
 // entry is a line of the log, as far as these tests look at it.
@@ -85,7 +86,7 @@ func TestLogNamesTheUpload(t *testing.T) {
 	}
 	buried := func() bool { return h.scrape()[`flavorless_queue_messages{queue="ingest",state="dead"}`] == 1 }
 	await(t, "a dead letter", buried)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.Info().API+local.DeadLettersPath+"?queue=ingest-dead", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.Info().API+control.Path+"?queue=ingest-dead", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/flavorless/flavorless/internal/local/control"
 	"github.com/flavorless/flavorless/internal/metrics"
 	"github.com/flavorless/flavorless/internal/metrics/tokens"
 	"github.com/flavorless/flavorless/internal/version"
@@ -180,7 +181,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc(DeadLettersPath, s.serveDeadLetters)
+	mux.Handle(control.Path, control.Handler{Queues: s.streams, Names: s.deadQueues(), Secret: s.control, Log: s.cfg.Log})
 	if keys != nil {
 		mux.Handle(issuer.JWKSPath, keys)
 	}

@@ -136,7 +136,7 @@ func newHandler(server http.Handler) lambda.Handler {
 
 type noDeadLetters struct{}
 
-func (noDeadLetters) Put(_ context.Context, letter queues.DeadLetter) error {
+func (noDeadLetters) Put(_ context.Context, letter queues.FailedMessage) error {
 	return fmt.Errorf("message %s can't be applied: %w", letter.ID, letter.Reason)
 }
 

@@ -1,4 +1,4 @@
-// Package queues puts dead letters into SQS. (Working queues are read by Lambda itself.)
+// Package queues sends dead letters to SQS. Lambda itself reads the queues of the pipeline.
 package queues
 
 import (
@@ -17,77 +17,79 @@ import (
 	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
-// Attributes that a dead letter has besides those of the message that it was.
+// Attributes that a dead letter has in addition to those of the original message.
 const (
-	DeadReason = "dead-reason" // why it is one, for people
-	DeadSource = "dead-source" // what it failed in: a function's name
-	DeadID     = "dead-id"     // of the message or event that it was
+	DeadReason = "dead-reason" // why it failed
+	DeadSource = "dead-source" // the name of the function that failed
+	DeadID     = "dead-id"     // the id of the original message or event
 )
 
-// DeadLetter is a message that can never be worked off.
-type DeadLetter struct {
+// FailedMessage is a message or event that can never be processed.
+type FailedMessage struct {
 	Body       []byte
-	Attributes map[string]string // of the message; may be nil
-	Reason     error
-	Source     string
+	Attributes map[string]string // may be nil
+	Reason     error             // why it failed
+	Source     string            // the name of the function that failed
 	ID         string
 }
 
-// sqsAPI is the client, as far as DeadLetters needs it.
+// sqsAPI is the part of *sqs.Client that DeadLetters needs.
 type sqsAPI interface {
 	SendMessage(ctx context.Context, in *sqs.SendMessageInput, opts ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
 }
 
-// Client is a client of the queues.
+// Client returns a client of SQS.
 func Client(a ours.Access) *sqs.Client { return sqs.NewFromConfig(a.Config("SQS")) }
 
-// DeadLetters is the queue where messages wait for people. A queue's own redrive policy would get them there, too, but
-// only after all their tries, and without a reason.
+// DeadLetters is a dead-letter queue. The redrive policy of a queue would move its messages there as well, but only
+// after all their tries, and without a reason.
 type DeadLetters struct {
 	Client sqsAPI
 	URL    string
 }
 
-// Put adds a dead letter. Its body is unchanged, so that redriving it is moving it back.
-func (d DeadLetters) Put(ctx context.Context, letter DeadLetter) error {
-	body := string(letter.Body)
-	if body == "" { // SQS takes none
+// Put sends a message to the queue. It leaves the body unchanged, so that a redrive only needs to move the message
+// back.
+func (d DeadLetters) Put(ctx context.Context, m FailedMessage) error {
+	body := string(m.Body)
+	if body == "" { // SQS rejects empty messages
 		body = "(empty)"
 	}
 	_, err := d.Client.SendMessage(ctx, &sqs.SendMessageInput{
-		QueueUrl: aws.String(d.URL), MessageBody: aws.String(strings.ToValidUTF8(body, "\ufffd")), MessageAttributes: letter.attributes(),
+		QueueUrl: aws.String(d.URL), MessageBody: aws.String(strings.ToValidUTF8(body, "\ufffd")), MessageAttributes: m.deadAttributes(),
 	})
 	if err != nil {
-		return fmt.Errorf("putting %s into the dead letters: %w", letter.ID, errors.Join(err, letter.Reason))
+		return fmt.Errorf("sending %s to the dead-letter queue: %w", m.ID, errors.Join(err, m.Reason))
 	}
 	return nil
 }
 
-// maxReason is how much of a reason is kept, in bytes: enough for people, little beside the largest body.
+// maxReason limits the length of a reason in bytes, so that it takes little of the space for the body.
 const maxReason = 1 << 10
 
-// attributes adds the letter's own. They come first when there is not enough room for all.
-func (l DeadLetter) attributes() map[string]types.MessageAttributeValue {
+// deadAttributes returns the attributes of the message as a dead letter. The ones that it gets as a dead letter take
+// precedence if there are more attributes than SNS delivers.
+func (m FailedMessage) deadAttributes() map[string]types.MessageAttributeValue {
 	values := map[string]types.MessageAttributeValue{}
 	add := func(name, value string) {
 		if _, ok := values[name]; !ok && value != "" && len(values) < ours.MaxAttributes {
 			values[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(value)}
 		}
 	}
-	if l.Reason != nil {
-		add(DeadReason, legible(l.Reason.Error()))
+	if m.Reason != nil {
+		add(DeadReason, attributeText(m.Reason.Error()))
 	}
-	add(DeadSource, legible(l.Source))
-	add(DeadID, legible(l.ID))
-	for _, name := range slices.Sorted(maps.Keys(l.Attributes)) {
-		add(name, l.Attributes[name])
+	add(DeadSource, attributeText(m.Source))
+	add(DeadID, attributeText(m.ID))
+	for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
+		add(name, m.Attributes[name])
 	}
 	return values
 }
 
-// legible makes s what an attribute may be: so long, and of characters that XML knows.
+// attributeText replaces characters that SQS does not allow in an attribute, and shortens s to maxReason bytes.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-func legible(s string) string {
+func attributeText(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || r < ' ' || r >= 0x7f && r < 0xa0 || r == 0xfffe || r == 0xffff {
 			return ' '
@@ -95,7 +97,7 @@ func legible(s string) string {
 		return r
 	}, s)
 	if len(s) > maxReason {
-		s = strings.ToValidUTF8(s[:maxReason], "") // no half of a character
+		s = strings.ToValidUTF8(s[:maxReason], "") // not half a character
 	}
 	return s
 }

@@ -1,6 +1,6 @@
 package stack
 
-// About says what a dead letter is about.
-func About(id string, body []byte, attributes map[string]string) (subject, reason string) {
-	return letter{id: id, body: body, attributes: attributes}.about()
+// Describe describes a dead letter; see letter.describe.
+func Describe(id string, body []byte, attributes map[string]string) (subject, reason string) {
+	return letter{id: id, body: body, attributes: attributes}.describe()
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// filterPolicy is the filter for SNS, on message attributes.
+// filterPolicy returns the filter as a policy of SNS on message attributes.
 // https://docs.aws.amazon.com/sns/latest/dg/string-value-matching.html
 func filterPolicy(f events.Filter) (string, error) {
 	policy := struct {

@@ -2,104 +2,103 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/flavorless/flavorless/internal/operator"
 )
 
-// Redriven is what became of a dead-letter queue.
-type Redriven struct {
-	Queue    string
-	Restored int64   // messages that are back in the pipeline
-	Failures []error // of messages that stay
-}
-
-// redriveTime is how many seconds a message is out of others' sight while it is put back: enough for ten calls of a function
-// that takes all of its time.
+// redriveTime is for how many seconds messages are hidden from other receivers while they are put back: long enough for
+// ten invocations of a function that each take its whole timeout.
 const redriveTime = 660
 
-// mostFailures ends the redriving of a queue where nothing seems to work.
-const mostFailures = 100
+// maxFailures is how many failures end the redrive of a queue.
+const maxFailures = 100
 
-// Redrive puts back what waits in a dead-letter queue now. A message is deleted only once it is back, so what is cut off
-// in between is put back twice, which does no harm, and what fails stays. Progress is told how many are back.
-func (s *Stack) Redrive(ctx context.Context, name string, progress func(restored int64)) (Redriven, error) {
-	r := Redriven{Queue: name}
-	q, url, err := s.deadQueue(name)
+// Redrive implements [operator.DeadLetters]. It puts back what waits in the queue when it begins. If it is interrupted,
+// a message may be put back a second time, which does no harm.
+func (s *Stack) Redrive(
+	ctx context.Context, queue string, progress func(restored int64),
+) (operator.RedriveResult, error) {
+	r := operator.RedriveResult{Queue: queue, Failures: []string{}}
+	q, url, err := s.deadQueue(queue)
 	if err == nil {
-		if q.restore == nil {
+		if q.requeue == nil {
 			err = s.moveBack(ctx, url, func(n int64) { r.Restored = n; progress(n) })
 		} else {
-			err = s.restoreAll(ctx, q, url, &r, progress)
+			err = s.requeueAll(ctx, q, url, &r, progress)
 		}
 	}
 	if err != nil {
-		return r, fmt.Errorf("redriving %s: %w", name, err)
+		return r, fmt.Errorf("redriving %s: %w", queue, err)
 	}
 	return r, nil
 }
 
-// restoreAll takes one message after the other, and ends with what waits at the beginning: what comes while it runs may be
-// what has just been put back, and failed once more.
-func (s *Stack) restoreAll(ctx context.Context, q deadQueue, url string, r *Redriven, progress func(int64)) error {
+// requeueAll puts back one message after the other. It stops after the messages that waited when it began: a message
+// that arrives meanwhile may be one that was just put back and has failed again.
+func (s *Stack) requeueAll(
+	ctx context.Context, q deadQueue, url string, r *operator.RedriveResult, progress func(int64),
+) error {
 	client := s.sqs()
 	attributes, began, err := s.attributes(ctx, url)
 	if err != nil {
 		return err
 	}
-	waiting, err := depth(attributes) // about; so what came before goes along, too
+	waiting, err := depth(attributes) // approximate, so messages sent before it began are put back in any case
 	if err != nil {
 		return err
 	}
 	var left []letter
 	defer func() { s.release(context.WithoutCancel(ctx), url, left) }()
-	for len(r.Failures) < mostFailures {
-		letters, err := s.receiveDead(ctx, url, 10, redriveTime)
+	for len(r.Failures) < maxFailures {
+		letters, err := s.receive(ctx, url, 10, redriveTime)
 		if err != nil || len(letters) == 0 {
 			return err
 		}
-		news := 0
+		newer := 0
 		for i, l := range letters {
 			if r.Restored+int64(len(r.Failures)) >= waiting && l.sent.After(began) {
-				news++
+				newer++
 				left = append(left, l)
 				continue
 			}
-			if err := q.restore(s, ctx, l); err != nil {
+			if err := q.requeue(s, ctx, l); err != nil {
 				left = append(left, l)
 				if ctx.Err() != nil {
 					left = append(left, letters[i+1:]...)
 					return ctx.Err()
 				}
-				subject, _ := l.about()
-				r.Failures = append(r.Failures, fmt.Errorf("%s: %w", subject, err))
+				subject, _ := l.describe()
+				r.Failures = append(r.Failures, fmt.Sprintf("%s: %v", subject, err))
 				continue
 			}
-			if _, err := client.DeleteMessage(context.WithoutCancel(ctx), &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: &l.handle}); err != nil {
-				return fmt.Errorf("message %s is back, but can't be deleted: %w", l.id, err)
+			in := &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: &l.handle}
+			if _, err := client.DeleteMessage(context.WithoutCancel(ctx), in); err != nil {
+				return fmt.Errorf("message %s was put back but can't be deleted from the dead-letter queue: %w", l.id, err)
 			}
 			r.Restored++
 			progress(r.Restored)
 		}
-		if news == len(letters) {
+		if newer == len(letters) {
 			return nil
 		}
 	}
 	return nil
 }
 
-// Between two looks at a task of SQS.
+// Polling intervals for the state of a task of SQS. They double from the first to the last.
 const (
-	firstLook = 100 * time.Millisecond
-	lastLook  = 2 * time.Second
+	firstPoll = 100 * time.Millisecond
+	lastPoll  = 2 * time.Second
 )
 
-// moveBack has SQS move all messages to the queue that they came from, and waits until it has. If it is moving already, it
-// only waits. A task goes on by itself when nobody waits for it.
+// moveBack has SQS move all messages to the queue that they came from, and waits until that is done. If SQS is already
+// moving them, moveBack only waits. The task continues when moveBack is interrupted.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
 func (s *Stack) moveBack(ctx context.Context, url string, progress func(int64)) error {
 	client := s.sqs()
@@ -120,11 +119,12 @@ func (s *Stack) moveBack(ctx context.Context, url string, progress func(int64)) 
 		if err != nil {
 			return err
 		}
-		if _, err := client.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: &source, DestinationArn: &destination}); err != nil {
+		in := &sqs.StartMessageMoveTaskInput{SourceArn: &source, DestinationArn: &destination}
+		if _, err := client.StartMessageMoveTask(ctx, in); err != nil {
 			return err
 		}
 	}
-	for pause := firstLook; ; pause = min(2*pause, lastLook) {
+	for pause := firstPoll; ; pause = min(2*pause, lastPoll) {
 		task, err := newestTask(ctx, client, source)
 		if err != nil {
 			return err
@@ -136,12 +136,12 @@ func (s *Stack) moveBack(ctx context.Context, url string, progress func(int64)) 
 			case "COMPLETED":
 				return nil
 			default:
-				return fmt.Errorf("SQS says that its task is %s: %s", aws.ToString(task.Status), aws.ToString(task.FailureReason))
+				return fmt.Errorf("the task of SQS is %s: %s", aws.ToString(task.Status), aws.ToString(task.FailureReason))
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w; SQS goes on moving by itself", ctx.Err())
+			return fmt.Errorf("%w; SQS continues to move messages", ctx.Err())
 		case <-time.After(pause):
 		}
 	}
@@ -149,24 +149,25 @@ func (s *Stack) moveBack(ctx context.Context, url string, progress func(int64)) 
 
 const taskRunning = "RUNNING"
 
-// newestTask gives the latest task that moves messages out of a queue; a zero one if there was none.
+// newestTask returns the latest task that moves messages out of a queue, or a zero one if there was none.
 func newestTask(ctx context.Context, client *sqs.Client, source string) (types.ListMessageMoveTasksResultEntry, error) {
-	out, err := client.ListMessageMoveTasks(ctx, &sqs.ListMessageMoveTasksInput{SourceArn: &source, MaxResults: aws.Int32(1)})
+	in := &sqs.ListMessageMoveTasksInput{SourceArn: &source, MaxResults: aws.Int32(1)}
+	out, err := client.ListMessageMoveTasks(ctx, in)
 	if err != nil || len(out.Results) == 0 {
 		return types.ListMessageMoveTasksResultEntry{}, err
 	}
 	return out.Results[0], nil
 }
 
-// sourceOf gives the ARN of the queue whose dead letters these are. SQS would find it by itself for what it has put here,
-// but a message that can never be handled was put here by the function.
+// sourceOf returns the ARN of the queue that has this dead-letter queue. SQS finds it by itself for messages that it
+// moved there, but not for those that a function sent there.
 func (s *Stack) sourceOf(ctx context.Context, url string) (string, error) {
 	sources, err := s.sqs().ListDeadLetterSourceQueues(ctx, &sqs.ListDeadLetterSourceQueuesInput{QueueUrl: &url})
 	if err != nil {
 		return "", err
 	}
-	if len(sources.QueueUrls) != 1 {
-		return "", errors.New("it is not the dead-letter queue of exactly one queue")
+	if n := len(sources.QueueUrls); n != 1 {
+		return "", fmt.Errorf("it is the dead-letter queue of %d queues, want 1", n)
 	}
 	attributes, _, err := s.attributes(ctx, sources.QueueUrls[0])
 	return attributes[string(types.QueueAttributeNameQueueArn)], err

@@ -18,56 +18,56 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// WatchPrefix begins the names of the queues that Watch makes. One that was killed outright leaves its queue behind, with
-// the subscription; both are recognised by it.
+// WatchPrefix is the prefix of the names of the queues that Watch creates. If the process is killed, the queue and its
+// subscription stay behind and can be recognized by it.
 const WatchPrefix = "flavorless-watch-"
 
 const (
-	setupTime   = 30 * time.Second // to make queue and subscription
-	cleanupTime = 15 * time.Second // to remove them
-	longPoll    = 20               // seconds, the most there is
+	setupTimeout   = 30 * time.Second // for creating the queue and the subscription
+	cleanupTimeout = 15 * time.Second // for deleting them
+	longPoll       = 20               // seconds; the maximum that SQS allows
 )
 
-// Watch hands over the changes that are announced from now on, at least once each, until ctx ends (then the error is nil)
-// or each fails (then it is that error). It watches by a queue that it makes, subscribes to the changes topic, and removes
-// again whatever happens. Ready is called as soon as nothing is missed any more.
+// Watch calls each with the changes that are announced from now on, at least once per change. It returns nil when ctx
+// ends, or the error of each. It creates a queue that is subscribed to the changes topic, and deletes it in the end.
+// Ready is called once the queue receives all changes.
 func (s *Stack) Watch(ctx context.Context, f events.Filter, ready func(), each func(events.Change) error) (err error) {
-	// A signal must not leave behind what a request is just making.
-	setup, done := context.WithTimeout(context.WithoutCancel(ctx), setupTime)
+	// A signal must not interrupt a request that creates something, or that would be left behind.
+	setup, done := context.WithTimeout(context.WithoutCancel(ctx), setupTimeout)
 	defer done()
-	t := &temporary{sqs: s.sqs(), sns: s.sns(), name: WatchPrefix + strings.ToLower(rand.Text())}
-	defer func() { err = errors.Join(err, t.remove(context.WithoutCancel(ctx))) }()
+	t := &temporaryQueue{sqs: s.sqs(), sns: s.sns(), name: WatchPrefix + strings.ToLower(rand.Text())}
+	defer func() { err = errors.Join(err, t.delete(context.WithoutCancel(ctx))) }()
 	topic, err := s.output(outputChangesTopic)
 	if err == nil {
-		err = t.make(setup, topic, f)
+		err = t.create(setup, topic, f)
 	}
 	if err != nil {
 		return fmt.Errorf("subscribing to the changes: %w", err)
 	}
 	ready()
 	for {
-		changes, handles, err := t.receive(ctx)
+		changes, received, err := t.receive(ctx)
 		if ctx.Err() != nil {
-			return nil // told to stop
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("waiting for changes: %w", err)
 		}
 		for _, c := range changes {
-			if f.Matches(c) { // a new filter policy takes minutes until it holds everywhere
+			if f.Matches(c) { // SNS may need minutes to apply a new filter policy
 				if err := each(c); err != nil {
 					return err
 				}
 			}
 		}
-		if err := t.delete(ctx, handles); err != nil && ctx.Err() == nil {
+		if err := t.deleteMessages(ctx, received); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("waiting for changes: %w", err)
 		}
 	}
 }
 
-// temporary is a queue that lives as long as somebody watches, and its subscription.
-type temporary struct {
+// temporaryQueue is a queue that is subscribed to the changes topic while Watch runs.
+type temporaryQueue struct {
 	sqs          *sqs.Client
 	sns          *sns.Client
 	name         string
@@ -75,18 +75,20 @@ type temporary struct {
 	subscription string // ARN
 }
 
-// make makes both. The queue takes messages of the topic alone, and its content is gone after minutes in any case.
-func (t *temporary) make(ctx context.Context, topic string, f events.Filter) error {
+// create creates the queue and its subscription. The queue accepts messages of the topic only, and keeps them for five
+// minutes.
+func (t *temporaryQueue) create(ctx context.Context, topic string, f events.Filter) error {
 	source, err := arn.Parse(topic)
 	if err != nil {
 		return err
 	}
-	queue := arn.ARN{Partition: source.Partition, Service: "sqs", Region: source.Region, AccountID: source.AccountID, Resource: t.name}.String()
+	queue := source
+	queue.Service, queue.Resource = "sqs", t.name
 	policy, err := json.Marshal(map[string]any{
 		"Version": "2012-10-17",
 		"Statement": []any{map[string]any{
 			"Sid": "FromChanges", "Effect": "Allow", "Principal": map[string]string{"Service": "sns.amazonaws.com"},
-			"Action": "sqs:SendMessage", "Resource": queue,
+			"Action": "sqs:SendMessage", "Resource": queue.String(),
 			"Condition": map[string]any{"ArnEquals": map[string]string{"aws:SourceArn": topic}},
 		}},
 	})
@@ -107,8 +109,10 @@ func (t *temporary) make(ctx context.Context, topic string, f events.Filter) err
 	}
 	t.url = aws.ToString(made.QueueUrl)
 	subscribed, err := t.sns.Subscribe(ctx, &sns.SubscribeInput{
-		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &queue, ReturnSubscriptionArn: true,
-		Attributes: map[string]string{"RawMessageDelivery": "true", "FilterPolicyScope": "MessageAttributes", "FilterPolicy": filter},
+		TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: aws.String(queue.String()), ReturnSubscriptionArn: true,
+		Attributes: map[string]string{
+			"RawMessageDelivery": "true", "FilterPolicyScope": "MessageAttributes", "FilterPolicy": filter,
+		},
 	})
 	if err != nil {
 		return err
@@ -117,26 +121,31 @@ func (t *temporary) make(ctx context.Context, topic string, f events.Filter) err
 	return nil
 }
 
-// remove removes what was made, and says what it could not remove.
-func (t *temporary) remove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
+// delete deletes the subscription and the queue. Its error names what could not be deleted.
+func (t *temporaryQueue) delete(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
 	defer cancel()
 	var errs []error
 	if t.subscription != "" {
 		if _, err := t.sns.Unsubscribe(ctx, &sns.UnsubscribeInput{SubscriptionArn: &t.subscription}); err != nil {
-			errs = append(errs, fmt.Errorf("the subscription %s is left behind; remove it: %w", t.subscription, err))
+			errs = append(errs, fmt.Errorf("deleting the subscription %s; delete it yourself: %w", t.subscription, err))
 		}
 	}
 	if t.url != "" {
 		if _, err := t.sqs.DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &t.url}); err != nil {
-			errs = append(errs, fmt.Errorf("the queue %s is left behind; remove it: %w", t.name, err))
+			errs = append(errs, fmt.Errorf("deleting the queue %s; delete it yourself: %w", t.name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (t *temporary) receive(ctx context.Context) (changes []events.Change, handles []types.DeleteMessageBatchRequestEntry, err error) {
-	out, err := t.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &t.url, MaxNumberOfMessages: 10, WaitTimeSeconds: longPoll})
+// handles say which messages to delete.
+type handles = []types.DeleteMessageBatchRequestEntry
+
+func (t *temporaryQueue) receive(ctx context.Context) (changes []events.Change, received handles, err error) {
+	out, err := t.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl: &t.url, MaxNumberOfMessages: 10, WaitTimeSeconds: longPoll,
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -146,16 +155,16 @@ func (t *temporary) receive(ctx context.Context) (changes []events.Change, handl
 			return nil, nil, err
 		}
 		changes = append(changes, c)
-		handles = append(handles, types.DeleteMessageBatchRequestEntry{Id: m.MessageId, ReceiptHandle: m.ReceiptHandle})
+		received = append(received, types.DeleteMessageBatchRequestEntry{Id: m.MessageId, ReceiptHandle: m.ReceiptHandle})
 	}
-	return changes, handles, nil
+	return changes, received, nil
 }
 
-// delete forgets messages. One that it fails to comes again, as any may.
-func (t *temporary) delete(ctx context.Context, handles []types.DeleteMessageBatchRequestEntry) error {
-	if len(handles) == 0 {
+// deleteMessages deletes received messages.
+func (t *temporaryQueue) deleteMessages(ctx context.Context, received handles) error {
+	if len(received) == 0 {
 		return nil
 	}
-	_, err := t.sqs.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &t.url, Entries: handles})
+	_, err := t.sqs.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: &t.url, Entries: received})
 	return err
 }

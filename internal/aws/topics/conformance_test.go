@@ -103,7 +103,7 @@ func (q queueClient) consume(ctx context.Context, url string, letters queues.Dea
 		ctx := context.WithoutCancel(ctx)
 		for i, m := range messages {
 			if errors.Is(errs[i], events.ErrPermanent) {
-				errs[i] = letters.Put(ctx, queues.DeadLetter{Body: received[i].Body, Attributes: received[i].Attributes, Reason: errs[i], ID: *m.MessageId})
+				errs[i] = letters.Put(ctx, queues.FailedMessage{Body: received[i].Body, Attributes: received[i].Attributes, Reason: errs[i], ID: *m.MessageId})
 			}
 			if errs[i] == nil {
 				_, err = q.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle})

@@ -152,7 +152,7 @@ func TestDeadLetterSaysWhy(t *testing.T) {
 		many[fmt.Sprint("a", i)] = "v"
 	}
 	letters := queues.DeadLetters{Client: fake, URL: "https://queue"}
-	for _, letter := range []queues.DeadLetter{
+	for _, letter := range []queues.FailedMessage{
 		{Body: []byte("{}"), Attributes: map[string]string{"type": "t"}, Reason: errors.New("bad\x00\n\ufffe\xff" + strings.Repeat("é", 1024)), Source: "apply", ID: "1"},
 		{Body: []byte("\xff"), Attributes: many, Reason: errors.New("no"), Source: "apply", ID: "2"},
 		{Reason: errors.New("nothing"), ID: "3"},

@@ -43,7 +43,7 @@ func (a Announce) Handle(ctx context.Context, event lambdaevents.DynamoDBEvent) 
 	}
 	errs := a.announce(ctx, records)
 	for i, r := range event.Records {
-		err := a.settle(ctx, errs[i], announceSource, r.EventID, func() queues.DeadLetter { return records[i].letter(r) })
+		err := a.settle(ctx, errs[i], announceSource, r.EventID, func() queues.FailedMessage { return records[i].letter(r) })
 		if err == nil {
 			continue
 		}
@@ -110,11 +110,11 @@ func image(item map[string]lambdaevents.DynamoDBAttributeValue) feed.Image {
 }
 
 // letter keeps the change as it would have been published, so that redriving it is publishing it; or else the record.
-func (r record) letter(raw lambdaevents.DynamoDBEventRecord) queues.DeadLetter {
+func (r record) letter(raw lambdaevents.DynamoDBEventRecord) queues.FailedMessage {
 	if r.changed {
 		m := r.change.Message()
-		return queues.DeadLetter{Body: m.Body, Attributes: m.Attributes}
+		return queues.FailedMessage{Body: m.Body, Attributes: m.Attributes}
 	}
 	body, _ := json.Marshal(raw) // came from JSON
-	return queues.DeadLetter{Body: body}
+	return queues.FailedMessage{Body: body}
 }

@@ -20,7 +20,7 @@ import (
 
 // deadLetters is an queues.DeadLetters.
 type deadLetters interface {
-	Put(ctx context.Context, letter queues.DeadLetter) error
+	Put(ctx context.Context, letter queues.FailedMessage) error
 }
 
 // Common is what all stages have.
@@ -32,7 +32,7 @@ type Common struct {
 
 // settle takes what became of a message. It returns nil if the message is done with, and an error if it has to come
 // again. Letter gives the message as a dead letter; it is asked only if it is one.
-func (c Common) settle(ctx context.Context, err error, source, id string, letter func() queues.DeadLetter) error {
+func (c Common) settle(ctx context.Context, err error, source, id string, letter func() queues.FailedMessage) error {
 	if err == nil {
 		return nil
 	}

@@ -18,11 +18,11 @@ import (
 
 // grave keeps dead letters, or fails to.
 type grave struct {
-	letters []queues.DeadLetter
+	letters []queues.FailedMessage
 	err     error
 }
 
-func (g *grave) Put(ctx context.Context, letter queues.DeadLetter) error {
+func (g *grave) Put(ctx context.Context, letter queues.FailedMessage) error {
 	if err := errors.Join(g.err, ctx.Err()); err != nil {
 		return err
 	}

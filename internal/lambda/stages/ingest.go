@@ -52,13 +52,13 @@ func (in Ingest) Handle(ctx context.Context, event jsontext.Value) (any, error) 
 // announced ingests the objects of an S3 event. Each is tried, whatever becomes of the others.
 func (in Ingest) announced(ctx context.Context, event jsontext.Value) error {
 	objects, err := aws.DecodeS3Event(event)
-	errs := []error{in.settle(ctx, err, ingestSource, "S3 event", func() queues.DeadLetter {
-		return queues.DeadLetter{Body: event}
+	errs := []error{in.settle(ctx, err, ingestSource, "S3 event", func() queues.FailedMessage {
+		return queues.FailedMessage{Body: event}
 	})}
 	for _, o := range objects {
 		err := in.Ingester.Ingest(ctx, o)
-		errs = append(errs, in.settle(ctx, err, ingestSource, o.UploadID(), func() queues.DeadLetter {
-			return queues.DeadLetter{Body: event} // whole: to those of its objects that are done, it says nothing new
+		errs = append(errs, in.settle(ctx, err, ingestSource, o.UploadID(), func() queues.FailedMessage {
+			return queues.FailedMessage{Body: event} // whole: to those of its objects that are done, it says nothing new
 		}))
 	}
 	return errors.Join(errs...)

@@ -30,8 +30,8 @@ func (c Common) answer(ctx context.Context, source string, batch []lambdaevents.
 	response := lambdaevents.SQSEventResponse{BatchItemFailures: []lambdaevents.SQSBatchItemFailure{}}
 	var first error
 	for i, m := range batch {
-		err := c.settle(ctx, errs[i], source, m.MessageId, func() queues.DeadLetter {
-			return queues.DeadLetter{Body: []byte(m.Body), Attributes: attributes(m)}
+		err := c.settle(ctx, errs[i], source, m.MessageId, func() queues.FailedMessage {
+			return queues.FailedMessage{Body: []byte(m.Body), Attributes: attributes(m)}
 		})
 		if err == nil {
 			continue

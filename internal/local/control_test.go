@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/local/control"
 )
 
 // TestDeadLettersAccess: only GET and POST with the control secret as a bearer token are served, and never to a web page.
@@ -42,7 +42,7 @@ func TestDeadLettersAccess(t *testing.T) {
 		"PUT without a secret":   {"PUT", "", nil, 405},
 	} {
 		t.Run(name, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), c.method, h.Info().API+local.DeadLettersPath, nil)
+			req, err := http.NewRequestWithContext(t.Context(), c.method, h.Info().API+control.Path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

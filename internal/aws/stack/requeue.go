@@ -15,12 +15,12 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/topics"
 )
 
-// republish puts a message onto the updates topic again, with the attributes by which it finds its queue.
+// republish publishes a message to the updates topic again, with the attributes that the subscriptions filter by.
 func (s *Stack) republish(ctx context.Context, l letter) error {
 	return s.publish(ctx, outputUpdatesTopic, l)
 }
 
-// publish puts a message onto a topic, as it was before it was dead.
+// publish publishes a message to a topic without the attributes that it got as a dead letter.
 func (s *Stack) publish(ctx context.Context, output string, l letter) error {
 	topic, err := s.output(output)
 	if err != nil {
@@ -33,12 +33,12 @@ func (s *Stack) publish(ctx context.Context, output string, l letter) error {
 		}
 	}
 	if m.Attributes["type"] == "" {
-		return errors.New("it has no attribute type, so no subscription would take it")
+		return errors.New("the message has no attribute type, so no subscription would accept it")
 	}
 	return topics.Topic{Client: s.sns(), ARN: topic}.Publish(ctx, []events.Message{m})[0]
 }
 
-// ingestAgain hands an object event to ingest once more, and a span to the topic that it came by.
+// ingestAgain invokes ingest with an object event again, and republishes a continuation.
 func (s *Stack) ingestAgain(ctx context.Context, l letter) error {
 	if l.attributes["type"] == events.ContinuationType {
 		return s.republish(ctx, l)
@@ -48,28 +48,28 @@ func (s *Stack) ingestAgain(ctx context.Context, l letter) error {
 		payload = f.Request
 	}
 	if !json.Valid(payload) {
-		return errors.New("it is not JSON, so no function takes it")
+		return errors.New("the message is not JSON, so no function accepts it")
 	}
-	// Asynchronously, as S3 does: Lambda keeps it, tries it several times, and puts it back here if all fail.
+	// S3 invokes asynchronously as well: Lambda stores the event, retries it, and sends it back here if all tries fail.
 	_, err := s.invoke(ctx, outputIngestFunction, types.InvocationTypeEvent, payload)
 	return err
 }
 
-// announceAgain publishes a change that announce could not, or has announce read a stretch of the stream once more.
+// announceAgain publishes a change again, or invokes announce with the records of the stream that it failed on.
 func (s *Stack) announceAgain(ctx context.Context, l letter) error {
 	if l.attributes["type"] == events.ChangeType {
 		return s.publish(ctx, outputChangesTopic, l)
 	}
-	if f, ok := l.failure(); ok && f.Stretch != nil {
-		return s.announceStretch(ctx, *f.Stretch)
+	if f, ok := l.failure(); ok && f.Range != nil {
+		return s.announceRange(ctx, *f.Range)
 	}
 	if !json.Valid(l.body) {
-		return errors.New("it is neither a change, nor a record or a stretch of the stream")
+		return errors.New("the message is neither a change, nor a record or a range of the stream")
 	}
 	return s.announce(ctx, []json.RawMessage{l.body})
 }
 
-// announce hands records to announce and waits for its answer, which names those that it could not announce.
+// announce invokes the function announce with records and returns an error if it could not announce all of them.
 func (s *Stack) announce(ctx context.Context, records []json.RawMessage) error {
 	payload, err := json.Marshal(map[string]any{"Records": records})
 	if err != nil {
@@ -83,32 +83,33 @@ func (s *Stack) announce(ctx context.Context, records []json.RawMessage) error {
 		BatchItemFailures []struct{ ItemIdentifier string }
 	}
 	if err := json.Unmarshal(answer, &failed); err != nil {
-		return fmt.Errorf("reading what announce answered: %w", err)
+		return fmt.Errorf("decoding the response of announce: %w", err)
 	}
 	if len(failed.BatchItemFailures) > 0 {
-		return fmt.Errorf("announce failed on record %s; its log tells why", failed.BatchItemFailures[0].ItemIdentifier)
+		return fmt.Errorf("announce failed on record %s; see its log", failed.BatchItemFailures[0].ItemIdentifier)
 	}
 	return nil
 }
 
-// invoke calls a function. What it answers is empty if it is called asynchronously.
-func (s *Stack) invoke(ctx context.Context, output string, how types.InvocationType, payload []byte) ([]byte, error) {
+// invoke invokes a function and returns its response, which is empty for an asynchronous invocation.
+func (s *Stack) invoke(ctx context.Context, output string, kind types.InvocationType, payload []byte) ([]byte, error) {
 	name, err := s.output(output)
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.lambda().Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, InvocationType: how, Payload: payload})
+	out, err := s.lambda().Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, InvocationType: kind, Payload: payload})
 	if err != nil {
 		return nil, err
 	}
 	if out.FunctionError != nil {
-		var said struct {
+		var response struct {
 			ErrorMessage string `json:"errorMessage"`
 		}
-		if err := json.Unmarshal(out.Payload, &said); err != nil || said.ErrorMessage == "" { // of the runtime, not of the function
-			said.ErrorMessage = aws.ToString(out.FunctionError) + " " + string(out.Payload)
+		// The runtime itself may have failed, without a message.
+		if err := json.Unmarshal(out.Payload, &response); err != nil || response.ErrorMessage == "" {
+			response.ErrorMessage = aws.ToString(out.FunctionError) + " " + string(out.Payload)
 		}
-		return nil, fmt.Errorf("%s failed: %.500s", name, said.ErrorMessage)
+		return nil, fmt.Errorf("%s failed: %.500s", name, response.ErrorMessage)
 	}
 	return out.Payload, nil
 }

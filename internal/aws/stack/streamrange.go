@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
 
-// stretch is where the records lie that Lambda gave up.
-type stretch struct {
+// streamRange is a range of records in a shard of the change stream, as Lambda names the ones that it gave up.
+type streamRange struct {
 	Stream string    `json:"streamArn"`
 	Shard  string    `json:"shardId"`
 	Start  string    `json:"startSequenceNumber"` // of the first record
@@ -23,37 +23,39 @@ type stretch struct {
 	First  time.Time `json:"approximateArrivalOfFirstRecord"`
 }
 
-func (r stretch) about() string {
+func (r streamRange) describe() string {
 	return fmt.Sprintf("%d changes since %s", r.Size, r.First.UTC().Format(time.DateTime))
 }
 
-// Of one look into a stream.
+// Limits of reading a range.
 const (
-	mostRecords = 500 // as many as announce is given at a time
-	emptyLooks  = 20  // without a record before the stretch counts as gone
-	emptyPause  = 100 * time.Millisecond
+	maxRecords = 500 // in an invocation of announce, as serverless.yml sets it
+	maxEmpty   = 20  // pages without records, one after the other, before the range counts as lost
+	emptyPause = 100 * time.Millisecond
 )
 
-// announceStretch reads the records of a stretch and hands them to announce, page by page. Others that lie between them
-// are announced again, too: subscribers take a change for what it is however often it comes.
-func (s *Stack) announceStretch(ctx context.Context, r stretch) error {
+// announceRange reads the records of a range page by page and invokes announce with each page. Records in the range
+// that were announced before are announced again, which subscribers have to expect of any change.
+func (s *Stack) announceRange(ctx context.Context, r streamRange) error {
 	client := s.streams()
 	at, err := client.GetShardIterator(ctx, &dynamodbstreams.GetShardIteratorInput{
-		StreamArn: &r.Stream, ShardId: &r.Shard, SequenceNumber: &r.Start, ShardIteratorType: types.ShardIteratorTypeAtSequenceNumber,
+		StreamArn: &r.Stream, ShardId: &r.Shard, SequenceNumber: &r.Start,
+		ShardIteratorType: types.ShardIteratorTypeAtSequenceNumber,
 	})
 	if err != nil {
-		return forgotten(err)
+		return explainTrimmed(err)
 	}
 	for next, empty := at.ShardIterator, 0; ; {
-		page, err := client.GetRecords(ctx, &dynamodbstreams.GetRecordsInput{ShardIterator: next, Limit: aws.Int32(mostRecords)})
+		in := &dynamodbstreams.GetRecordsInput{ShardIterator: next, Limit: aws.Int32(maxRecords)}
+		page, err := client.GetRecords(ctx, in)
 		if err != nil {
-			return forgotten(err)
+			return explainTrimmed(err)
 		}
 		var records []json.RawMessage
 		done := false
 		for _, record := range page.Records {
 			number := aws.ToString(record.Dynamodb.SequenceNumber)
-			if later(number, r.End) {
+			if isLater(number, r.End) {
 				return fmt.Errorf("the stream has no record %s", r.End)
 			}
 			body, err := json.Marshal(asEvent(record, r.Stream))
@@ -74,11 +76,11 @@ func (s *Stack) announceStretch(ctx context.Context, r stretch) error {
 		if done {
 			return nil
 		}
-		if empty++; page.NextShardIterator == nil || empty > emptyLooks {
+		if empty++; page.NextShardIterator == nil || empty > maxEmpty {
 			return fmt.Errorf("the stream has nothing more before record %s", r.End)
 		}
 		next = page.NextShardIterator
-		if empty > 0 { // pages between records may be empty
+		if empty > 0 { // there may be empty pages between records
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -88,36 +90,38 @@ func (s *Stack) announceStretch(ctx context.Context, r stretch) error {
 	}
 }
 
-// forgotten explains the errors of a stretch that is older than the stream remembers.
-func forgotten(err error) error {
+// explainTrimmed explains the error for a range that is older than the stream.
+func explainTrimmed(err error) error {
 	var trimmed *types.TrimmedDataAccessException
 	var gone *types.ResourceNotFoundException
 	if errors.As(err, &trimmed) || errors.As(err, &gone) {
-		return fmt.Errorf("the stream keeps 24 hours, and has forgotten these changes: subscribers have to read the team anew (%w)", err)
+		return fmt.Errorf("the stream keeps records for 24 hours and no longer has these; "+
+			"subscribers have to read the whole team again: %w", err)
 	}
 	return err
 }
 
-// later compares sequence numbers, which are decimal and of any length.
-func later(a, b string) bool { return len(a) > len(b) || len(a) == len(b) && a > b }
+// isLater reports whether sequence number a comes after b. They are decimal numbers of any length.
+func isLater(a, b string) bool { return len(a) > len(b) || len(a) == len(b) && a > b }
 
-// asEvent gives a record of the Streams API the form that Lambda gives it.
+// asEvent converts a record of the Streams API to the form in which Lambda passes it to functions.
 // https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
 func asEvent(r types.Record, stream string) lambdaevents.DynamoDBEventRecord {
-	record := lambdaevents.DynamoDBEventRecord{
-		AWSRegion: aws.ToString(r.AwsRegion), EventID: aws.ToString(r.EventID), EventName: string(r.EventName), EventSource: "aws:dynamodb",
+	return lambdaevents.DynamoDBEventRecord{
+		AWSRegion: aws.ToString(r.AwsRegion), EventID: aws.ToString(r.EventID), EventName: string(r.EventName),
+		EventSource:  "aws:dynamodb",
 		EventVersion: aws.ToString(r.EventVersion), EventSourceArn: stream,
 		Change: lambdaevents.DynamoDBStreamRecord{
 			ApproximateCreationDateTime: lambdaevents.SecondsEpochTime{Time: aws.ToTime(r.Dynamodb.ApproximateCreationDateTime)},
-			Keys:                        asImage(r.Dynamodb.Keys), OldImage: asImage(r.Dynamodb.OldImage), NewImage: asImage(r.Dynamodb.NewImage),
+			Keys:                        asImage(r.Dynamodb.Keys),
+			OldImage:                    asImage(r.Dynamodb.OldImage), NewImage: asImage(r.Dynamodb.NewImage),
 			SequenceNumber: aws.ToString(r.Dynamodb.SequenceNumber), SizeBytes: aws.ToInt64(r.Dynamodb.SizeBytes),
 			StreamViewType: string(r.Dynamodb.StreamViewType),
 		},
 	}
-	return record
 }
 
-// asImage takes over the texts and numbers of an item: favorites have nothing else.
+// asImage converts an item. Favorites have only strings and numbers; other attributes are left out.
 func asImage(item map[string]types.AttributeValue) map[string]lambdaevents.DynamoDBAttributeValue {
 	if item == nil {
 		return nil
