@@ -127,7 +127,7 @@ func TestClaims(t *testing.T) {
 	if diff := cmp.Diff(api.Claims{}, got); diff != "" {
 		t.Errorf("claims of a refused token:\n%s", diff)
 	}
-	if refusal := new(api.Refusal); !errors.As(err, &refusal) || refusal.Status() != http.StatusUnauthorized {
+	if refusal := new(api.AuthError); !errors.As(err, &refusal) || refusal.Status() != http.StatusUnauthorized {
 		t.Errorf("got error %v, want a Refusal with 401", err)
 	}
 }

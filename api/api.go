@@ -74,7 +74,7 @@ type Config struct {
 	Changes      changes
 	MaxFollowers int           // at the same time; 256
 	Heartbeat    time.Duration // how often a follower hears something, at least; 15 s
-	Patience     time.Duration // how long a follower may take to read what it is sent, before it is dropped; 30 s
+	WriteTimeout time.Duration // how long a follower may take to read what it is sent, before it is dropped; 30 s
 
 	Version string                           // of the program, which GET / and GET /healthz tell everybody; may be empty
 	Health  func(ctx context.Context) Health // asked by GET /healthz; default: always well
@@ -148,7 +148,7 @@ func New(config Config) (http.Handler, error) {
 	}
 	config.MaxFollowers = cmp.Or(config.MaxFollowers, 256)
 	config.Heartbeat = cmp.Or(config.Heartbeat, 15*time.Second)
-	config.Patience = cmp.Or(config.Patience, 30*time.Second)
+	config.WriteTimeout = cmp.Or(config.WriteTimeout, 30*time.Second)
 	config.BasePath = strings.TrimSuffix(config.BasePath, "/")
 
 	h := &handler{Config: config, routed: map[string]routed{}, followers: make(chan struct{}, config.MaxFollowers)}

@@ -207,9 +207,9 @@ func TestHealth(t *testing.T) {
 		body   string
 	}{
 		{"nothing is known of stages", api.Health{}, http.StatusOK, `{"status":"ok"}`},
-		{"all are well", api.Health{Stages: map[string]api.Condition{"table": api.Well, "apply": api.Well}},
+		{"all are well", api.Health{Stages: map[string]api.Condition{"table": api.OK, "apply": api.OK}},
 			http.StatusOK, `{"status":"ok","stages":{"apply":"ok","table":"ok"}}`},
-		{"of use, but not well", api.Health{Stages: map[string]api.Condition{"table": api.Well, "apply": api.DeadLetters, "ingest": api.Behind}},
+		{"of use, but not well", api.Health{Stages: map[string]api.Condition{"table": api.OK, "apply": api.DeadLetters, "ingest": api.Behind}},
 			http.StatusOK, `{"status":"degraded","stages":{"apply":"dead_letters","ingest":"behind","table":"ok"}}`},
 		{"of no use", api.Health{Down: true, Stages: map[string]api.Condition{"table": api.Silent, "apply": api.Failing, "disk": api.Full, "ingest": api.Stopped}},
 			http.StatusServiceUnavailable, `{"status":"unavailable","stages":{"apply":"failing","disk":"full","ingest":"stopped","table":"silent"}}`},

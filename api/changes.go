@@ -54,7 +54,7 @@ func (h *handler) changes(r *http.Request, q query, who Claims) (reply, error) {
 		if !who.Expires.IsZero() { // whoever comes back then has to have another token
 			defer time.AfterFunc(who.Expires.Sub(h.Clock()), func() { stop(errExpired) }).Stop()
 		}
-		out := &eventWriter{w: w, control: http.NewResponseController(w), patience: h.Patience, passed: position}
+		out := &eventWriter{w: w, control: http.NewResponseController(w), patience: h.WriteTimeout, passed: position}
 		cause := out.follow(ctx, stop, h.Heartbeat, log, filter)
 		h.Logger.DebugContext(ctx, "a follower of the changes has gone", "why", cause)
 	}}, nil

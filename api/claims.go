@@ -78,7 +78,7 @@ func (c *verifiedClaims) check(config *VerifierConfig) error {
 	case now.Before(c.issued.Add(-config.Leeway)):
 		return refuse("the token was issued in the future", nil)
 	case config.RequiredScope != "" && !slices.Contains(c.Scopes, config.RequiredScope):
-		return &Refusal{
+		return &AuthError{
 			Code: insufficientScope, Description: "the token lacks a scope", Scope: config.RequiredScope,
 		}
 	}

@@ -18,9 +18,9 @@ type Health struct {
 // Condition is how a part of the service is: one of these words, and no more. The reason behind it is for the log.
 type Condition string
 
-// The conditions of a part. All but Well want a person's look.
+// The conditions of a part. All but OK want a person's look.
 const (
-	Well        Condition = "ok"
+	OK          Condition = "ok"
 	Stopped     Condition = "stopped"      // it has ended by itself
 	Silent      Condition = "silent"       // it gives no answer
 	Full        Condition = "full"         // it has no room for more
@@ -35,7 +35,7 @@ func (h Health) status() string {
 		return "unavailable"
 	}
 	for _, c := range h.Stages {
-		if c != Well {
+		if c != OK {
 			return "degraded"
 		}
 	}

@@ -55,7 +55,7 @@ func (h *handler) problemOf(r *http.Request, err error) *problem {
 	if p := new(problem); errors.As(err, &p) {
 		return p
 	}
-	if refusal := new(Refusal); errors.As(err, &refusal) {
+	if refusal := new(AuthError); errors.As(err, &refusal) {
 		// The route, not the path: paths hold the names of people.
 		h.Logger.InfoContext(r.Context(), "request refused", "route", r.Pattern, "reason", err)
 		return newProblem(refusal.Status(), refusal.Description).with("WWW-Authenticate", refusal.Challenge())

@@ -89,7 +89,7 @@ func FuzzVerify(f *testing.F) {
 			}
 			return
 		}
-		refusal := new(api.Refusal)
+		refusal := new(api.AuthError)
 		if !errors.As(err, &refusal) {
 			t.Fatalf("got error %v, want a Refusal", err)
 		}

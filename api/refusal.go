@@ -13,9 +13,9 @@ const (
 	insufficientScope = "insufficient_scope"
 )
 
-// Refusal is the error of a request whose token, or lack of one, does not permit it. Its texts are for whoever sent
+// AuthError is the error of a request whose token, or lack of one, does not permit it. Its texts are for whoever sent
 // the request; Unwrap gives what is for the log alone.
-type Refusal struct {
+type AuthError struct {
 	Code        string // of RFC 6750 section 3.1; empty when there were no credentials
 	Description string // for humans; fixed text, nothing of the token or of our configuration
 	Scope       string // the one that is missing, with insufficient_scope
@@ -23,7 +23,7 @@ type Refusal struct {
 	cause error
 }
 
-func (r *Refusal) Error() string {
+func (r *AuthError) Error() string {
 	if r.cause == nil {
 		return r.Description
 	}
@@ -31,12 +31,12 @@ func (r *Refusal) Error() string {
 }
 
 // Unwrap gives the cause, which may hold internals.
-func (r *Refusal) Unwrap() error { return r.cause }
+func (r *AuthError) Unwrap() error { return r.cause }
 
 // Status is 403 when the token is good but lacks the scope, otherwise 401. RFC 6750 would have 400 for a malformed
 // request; it is 401 here, because that is all that the authorizer of API Gateway can say, and both homes of flavorless
 // give the same statuses.
-func (r *Refusal) Status() int {
+func (r *AuthError) Status() int {
 	if r.Code == insufficientScope {
 		return http.StatusForbidden
 	}
@@ -44,7 +44,7 @@ func (r *Refusal) Status() int {
 }
 
 // Challenge is the value of the WWW-Authenticate header (RFC 6750 section 3). Without any credentials it holds no error.
-func (r *Refusal) Challenge() string {
+func (r *AuthError) Challenge() string {
 	var b strings.Builder
 	b.WriteString(`Bearer realm="flavorless"`)
 	if r.Code != "" {
@@ -56,10 +56,10 @@ func (r *Refusal) Challenge() string {
 	return b.String()
 }
 
-// Verdict puts the error of Verify into one word, for counting: allowed, unauthorized, forbidden, or unavailable if nothing
+// AuthorizationResult puts the error of Verify into one word, for counting: allowed, unauthorized, forbidden, or unavailable if nothing
 // could be said about the token.
-func Verdict(err error) string {
-	var refusal *Refusal
+func AuthorizationResult(err error) string {
+	var refusal *AuthError
 	switch {
 	case err == nil:
 		return "allowed"
@@ -72,6 +72,6 @@ func Verdict(err error) string {
 }
 
 // refuse makes the Refusal of a token that is not valid.
-func refuse(description string, cause error) *Refusal {
-	return &Refusal{Code: invalidToken, Description: description, cause: cause}
+func refuse(description string, cause error) *AuthError {
+	return &AuthError{Code: invalidToken, Description: description, cause: cause}
 }

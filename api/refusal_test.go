@@ -11,11 +11,11 @@ import (
 func TestVerdict(t *testing.T) {
 	for want, err := range map[string]error{
 		"allowed":      nil,
-		"unauthorized": fmt.Errorf("wrapped: %w", &api.Refusal{Code: "invalid_token"}),
-		"forbidden":    &api.Refusal{Code: "insufficient_scope"},
+		"unauthorized": fmt.Errorf("wrapped: %w", &api.AuthError{Code: "invalid_token"}),
+		"forbidden":    &api.AuthError{Code: "insufficient_scope"},
 		"unavailable":  errors.Join(api.ErrKeysUnavailable, errors.New("no route to host")),
 	} {
-		if got := api.Verdict(err); got != want {
+		if got := api.AuthorizationResult(err); got != want {
 			t.Errorf("of %v: %s, want %s", err, got, want)
 		}
 	}

@@ -54,7 +54,7 @@ func (h *handler) authorize(r *http.Request) (Claims, error) {
 	case 1:
 		authorization = values[0]
 	default: // which one a proxy before us looked at can't be known
-		return Claims{}, &Refusal{Code: invalidRequest, Description: "there is more than one Authorization header"}
+		return Claims{}, &AuthError{Code: invalidRequest, Description: "there is more than one Authorization header"}
 	}
 	return h.Verifier.Verify(r.Context(), authorization)
 }

@@ -37,8 +37,8 @@ type Verifier struct {
 	config VerifierConfig
 }
 
-// MaxToken is how long an Authorization header may be, in bytes. API Gateway's limit for all headers is 10,240.
-const MaxToken = 8 << 10
+// MaxAuthorization is how long an Authorization header may be, in bytes. API Gateway's limit for all headers is 10,240.
+const MaxAuthorization = 8 << 10
 
 const (
 	defaultLeeway = 30 * time.Second
@@ -103,13 +103,13 @@ func (v *Verifier) Verify(ctx context.Context, authorization string) (Claims, er
 
 // bearer takes the token out of an Authorization header.
 func bearer(authorization string) (string, error) {
-	if len(authorization) > MaxToken {
-		return "", &Refusal{Code: invalidRequest, Description: "the Authorization header is too long"}
+	if len(authorization) > MaxAuthorization {
+		return "", &AuthError{Code: invalidRequest, Description: "the Authorization header is too long"}
 	}
 	scheme, token, _ := strings.Cut(authorization, " ")
 	// The scheme is case-insensitive: RFC 9110 section 11.1. Another one counts as no credentials: RFC 6750 section 3.1.
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", &Refusal{Description: "a bearer token is required"}
+		return "", &AuthError{Description: "a bearer token is required"}
 	}
 	// RFC 9110 section 11.4 allows several spaces before the token and no white space after it.
 	token = strings.TrimLeft(token, " ")
@@ -117,7 +117,7 @@ func bearer(authorization string) (string, error) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
 		default:
-			return "", &Refusal{Code: invalidRequest, Description: "the Authorization header is malformed"}
+			return "", &AuthError{Code: invalidRequest, Description: "the Authorization header is malformed"}
 		}
 	}
 	return token, nil
@@ -140,7 +140,7 @@ func (v *Verifier) open(ctx context.Context, token string) ([]byte, error) {
 	switch {
 	case errors.Is(err, jwks.ErrUnknownKey):
 		return nil, refuse("the token is signed with an unknown key", err)
-	case errors.Is(err, jwks.ErrUnsuitable):
+	case errors.Is(err, jwks.ErrAlgorithmMismatch):
 		return nil, refuse("the token's algorithm does not match its key", err)
 	case errors.Is(err, jwks.ErrAmbiguous):
 		return nil, refuse("the token does not name its key", err)

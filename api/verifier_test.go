@@ -96,8 +96,8 @@ func TestRefusals(t *testing.T) {
 		{"malformed: not ASCII", "Bearer " + good + "é", "invalid_request", malformedHeader},
 		{"two tokens", "Bearer " + good + " " + good, "invalid_request", malformedHeader},
 		{"two tokens with a comma", "Bearer " + good + ", Bearer " + good, "invalid_request", malformedHeader},
-		{"too large", "Bearer " + strings.Repeat("a", api.MaxToken), "invalid_request", "the Authorization header is too long"},
-		{"too large but good", "Bearer " + with(map[string]any{"pad": strings.Repeat("a", api.MaxToken)}), "invalid_request", "the Authorization header is too long"},
+		{"too large", "Bearer " + strings.Repeat("a", api.MaxAuthorization), "invalid_request", "the Authorization header is too long"},
+		{"too large but good", "Bearer " + with(map[string]any{"pad": strings.Repeat("a", api.MaxAuthorization)}), "invalid_request", "the Authorization header is too long"},
 
 		{"expired", "Bearer " + with(map[string]any{"exp": at(-30 * time.Second)}), "invalid_token", expired},
 		{"expired long ago", "Bearer " + with(map[string]any{"exp": 0}), "invalid_token", expired},

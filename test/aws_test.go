@@ -145,7 +145,7 @@ func newCloudHouse(t *testing.T) *cloudHouse {
 	h.buckets(t)
 
 	log, recorder := slog.New(slog.DiscardHandler), metrics.NewEMF(io.Discard, "test", "test", time.Now)
-	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(faulty), URL: h.dead}, Metrics: recorder, Log: log}
+	common := stages.Common{DeadLetters: queues.DeadLetters{Client: queues.Client(faulty), URL: h.dead}, Metrics: recorder, Log: log}
 	table := dynamo.New(dynamo.Config{Client: dynamo.Client(faulty), Favorites: h.tables.Favorites, Uploads: h.tables.Uploads})
 	updatesTopic := topics.Topic{Client: topics.Client(faulty), ARN: updates}
 	h.ingester = stages.Ingest{Common: common, Ingester: ingest.New(ingest.Config{

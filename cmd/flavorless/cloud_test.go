@@ -183,7 +183,7 @@ func (c *cloud) invoke(w http.ResponseWriter, r *http.Request) {
 	}
 	common := func(queue string) stages.Common {
 		return stages.Common{
-			Dead: queues.DeadLetters{Client: queues.Client(c.access), URL: c.outputs[queue]}, Metrics: metrics.NewEMF(io.Discard, "f", "test", time.Now),
+			DeadLetters: queues.DeadLetters{Client: queues.Client(c.access), URL: c.outputs[queue]}, Metrics: metrics.NewEMF(io.Discard, "f", "test", time.Now),
 			Log: slog.New(slog.DiscardHandler),
 		}
 	}

@@ -64,8 +64,8 @@ func TestWhatIsThereIsRead(t *testing.T) {
 		config.Function{Name: "apply", Stage: "dev", Level: slog.LevelDebug},
 		config.Apply{FavoritesTable: "f", UploadsTable: "u", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
 		config.Announce{ChangesTopic: "arn:aws:sns:eu-west-1:1:changes", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
-		config.Reader{FavoritesTable: "f", BasePath: "/dev", Origins: origins},
-		config.Reader{UploadsTable: "u", BasePath: "/dev", Origins: origins},
+		config.Reader{FavoritesTable: "f", BasePath: "/dev", AllowedOrigins: origins},
+		config.Reader{UploadsTable: "u", BasePath: "/dev", AllowedOrigins: origins},
 		config.Authorizer{Issuer: "https://issuer.example/", Audience: "api", JWKSURI: "https://issuer.example/keys"},
 		"http://localhost:1", "http://localhost:2", "hush",
 	}

@@ -121,7 +121,7 @@ type Reader struct {
 	FavoritesTable string
 	UploadsTable   string
 	BasePath       string   // what precedes the routes in URLs that clients see
-	Origins        []string // web origins whose pages may read
+	AllowedOrigins []string // web origins whose pages may read
 }
 
 // Favorites reads what team and lookup are told: FAVORITES_TABLE, BASE_PATH and ALLOWED_ORIGIN. The last may be empty, or
@@ -150,7 +150,7 @@ func (e *Env) reader() Reader {
 		case origin != "*" && (e.url("ALLOWED_ORIGIN", origin) == "" || strings.Count(origin, "/") != 2):
 			e.wrong("ALLOWED_ORIGIN", "has %q, which is not an origin; write it like https://flavors.example", origin)
 		default:
-			r.Origins = append(r.Origins, origin)
+			r.AllowedOrigins = append(r.AllowedOrigins, origin)
 		}
 	}
 	return r

@@ -44,8 +44,8 @@ func TestBadAnswersKeepTheOldKeys(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				far := &issuer{}
 				far.publish(t, ecKey(t, "a"))
-				fetches := []jwks.Fetch{}
-				set := newSet(t, far, func(c *jwks.Config) { c.Observe = func(f jwks.Fetch) { fetches = append(fetches, f) } })
+				fetches := []jwks.FetchResult{}
+				set := newSet(t, far, func(c *jwks.Config) { c.Observe = func(f jwks.FetchResult) { fetches = append(fetches, f) } })
 				want(t, set, "a", "ES256", nil)
 				far.set(change)
 				time.Sleep(time.Hour)
@@ -252,7 +252,7 @@ func FuzzKeySet(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, alg := range []string{"ES256", "RS256", "EdDSA", "HS256", "none"} {
-			if key, err := set.Key(context.Background(), "", alg); err == nil && (!key.Suits(alg) || alg == "HS256" || alg == "none") {
+			if key, err := set.Key(context.Background(), "", alg); err == nil && (!key.Supports(alg) || alg == "HS256" || alg == "none") {
 				t.Errorf("key %+v for %s", key, alg)
 			}
 		}

@@ -30,9 +30,9 @@ type Key struct {
 	algorithm string // empty when the set leaves it open
 }
 
-// Suits tells whether a signature of that algorithm (a JWS "alg") may be checked with the key. The token's header alone
+// Supports tells whether a signature of that algorithm (a JWS "alg") may be checked with the key. The token's header alone
 // must never choose the algorithm: RFC 8725 sections 2.1 and 3.1.
-func (k Key) Suits(alg string) bool {
+func (k Key) Supports(alg string) bool {
 	if k.algorithm != "" && k.algorithm != alg {
 		return false
 	}

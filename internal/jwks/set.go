@@ -16,8 +16,8 @@ var (
 	// ErrUnknownKey: the issuer publishes no such key, as far as is known. Refuse the token.
 	ErrUnknownKey = errors.New("the key set has no such key")
 
-	// ErrUnsuitable: there is such a key, but not for that algorithm. Refuse the token.
-	ErrUnsuitable = errors.New("the key does not suit the algorithm")
+	// ErrAlgorithmMismatch: there is such a key, but not for that algorithm. Refuse the token.
+	ErrAlgorithmMismatch = errors.New("the key does not suit the algorithm")
 
 	// ErrAmbiguous: no key id was given, and several keys suit. Refuse the token.
 	ErrAmbiguous = errors.New("no key id, and several keys suit the algorithm")
@@ -41,17 +41,17 @@ type Config struct {
 	MaxBytes int64 // 256 KiB: of a key set, decompressed
 	MaxKeys  int   // 100: in a key set
 
-	Clock   func() time.Time // time.Now
-	Logger  *slog.Logger     // default: none
-	Observe func(Fetch)      // called after each fetch; default: nothing
+	Clock   func() time.Time  // time.Now
+	Logger  *slog.Logger      // default: none
+	Observe func(FetchResult) // called after each fetch; default: nothing
 }
 
-// Fetch is what Config.Observe is told.
-type Fetch struct {
-	Took    time.Duration
-	Keys    int   // usable ones
-	Skipped int   // unusable ones
-	Err     error // nil when the keys were replaced
+// FetchResult is what Config.Observe is told.
+type FetchResult struct {
+	Duration time.Duration
+	Keys     int   // usable ones
+	Skipped  int   // unusable ones
+	Err      error // nil when the keys were replaced
 }
 
 // Set is a cached key set. It is safe for concurrent use, fetches nothing until it is first asked, and needs no closing.
@@ -125,7 +125,7 @@ func New(config Config) (*Set, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	if config.Observe == nil {
-		config.Observe = func(Fetch) {}
+		config.Observe = func(FetchResult) {}
 	}
 	return &Set{config: config, client: secured(config.Client)}, nil
 }
@@ -248,7 +248,7 @@ func (s *Set) run(f *fetch, started time.Time) {
 		s.config.Logger.WarnContext(ctx, "keys not fetched", "uri", s.config.URI, "error", err)
 		f.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s.config.Observe(Fetch{Took: now.Sub(started), Keys: len(keys), Skipped: len(skipped), Err: err})
+	s.config.Observe(FetchResult{Duration: now.Sub(started), Keys: len(keys), Skipped: len(skipped), Err: err})
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

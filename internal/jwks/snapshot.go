@@ -21,7 +21,7 @@ func (s *snapshot) find(id, alg string) (Key, error) {
 			continue
 		}
 		named = id != ""
-		if !key.Suits(alg) {
+		if !key.Supports(alg) {
 			continue
 		}
 		if suitable++; suitable == 1 {
@@ -34,7 +34,7 @@ func (s *snapshot) find(id, alg string) (Key, error) {
 	case suitable > 1:
 		return Key{}, ErrAmbiguous
 	case named:
-		return Key{}, ErrUnsuitable
+		return Key{}, ErrAlgorithmMismatch
 	}
 	return Key{}, ErrUnknownKey
 }

@@ -54,7 +54,7 @@ func (p *pulse) condition(now time.Time) api.Condition {
 	case p.failures >= failures && now.Sub(p.last) < forget:
 		return api.Failing
 	}
-	return api.Well
+	return api.OK
 }
 
 // vitals are the pulses of all stages, and what was last said of the house's health.
@@ -107,7 +107,7 @@ func (s *Server) health(ctx context.Context) api.Health {
 	reasons := map[string]error{}
 	// note says how a part is, unless something worse is known.
 	note := func(part string, c api.Condition, err error) {
-		if known := h.Stages[part]; known == "" || known == api.Well {
+		if known := h.Stages[part]; known == "" || known == api.OK {
 			h.Stages[part], reasons[part] = c, err
 		}
 	}
@@ -131,7 +131,7 @@ func (s *Server) lookAtTable(ctx context.Context, note func(string, api.Conditio
 		note("table", api.Silent, err)
 		return
 	}
-	note("table", api.Well, nil)
+	note("table", api.OK, nil)
 	if records > 0 && s.age(oldest) > patience {
 		note("announce", api.Behind, nil)
 	}
@@ -144,7 +144,7 @@ func (s *Server) lookAtQueues(ctx context.Context, note func(string, api.Conditi
 		note("subscribers", api.Silent, err)
 		return
 	}
-	note("queues", api.Well, nil)
+	note("queues", api.OK, nil)
 	mirror, err := s.streams.Mirror(ctx)
 	switch {
 	case err != nil:
@@ -154,7 +154,7 @@ func (s *Server) lookAtQueues(ctx context.Context, note func(string, api.Conditi
 	case mirror.Full:
 		note("subscribers", api.Full, nil)
 	default:
-		note("subscribers", api.Well, nil)
+		note("subscribers", api.OK, nil)
 	}
 	for _, c := range s.consumers() {
 		note(c.stage, conditionOf(depths[c.stream], s.age(depths[c.stream].Oldest)), nil)
@@ -169,7 +169,7 @@ func conditionOf(d queue.Depth, age time.Duration) api.Condition {
 	case d.Dead > 0:
 		return api.DeadLetters
 	}
-	return api.Well
+	return api.OK
 }
 
 // conditionOfDisk calls a disk full that takes no uploads any more.
@@ -180,14 +180,14 @@ func conditionOfDisk(free, reserve int64, err error) api.Condition {
 	case free < reserve:
 		return api.Full
 	}
-	return api.Well
+	return api.OK
 }
 
 // logHealth says what the answer does not, once.
 func (s *Server) logHealth(ctx context.Context, part string, before, now api.Condition, err error) {
 	switch {
-	case now == before, now == api.Well && before == "":
-	case now == api.Well:
+	case now == before, now == api.OK && before == "":
+	case now == api.OK:
 		s.cfg.Log.InfoContext(ctx, "well again", "stage", part, "was", before)
 	case err != nil:
 		s.cfg.Log.WarnContext(ctx, "unwell", "stage", part, "condition", now, "error", err)

@@ -148,7 +148,7 @@ func TestHealthOfTheDisk(t *testing.T) {
 		free int64
 		err  error
 		want api.Condition
-	}{{0, nil, api.Full}, {64<<20 - 1, nil, api.Full}, {64 << 20, nil, api.Well}, {1 << 40, errors.New("no such folder"), api.Silent}} {
+	}{{0, nil, api.Full}, {64<<20 - 1, nil, api.Full}, {64 << 20, nil, api.OK}, {1 << 40, errors.New("no such folder"), api.Silent}} {
 		if got := local.ConditionOfDisk(test.free, 64<<20, test.err); got != test.want {
 			t.Errorf("with %d bytes free and error %v: %s, want %s", test.free, test.err, got, test.want)
 		}

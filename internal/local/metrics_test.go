@@ -282,7 +282,7 @@ func TestOperations(t *testing.T) {
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(h.health().Stages)), rows("gateway|ingest|apply|announce|reconcile|tidy|[a-z]*-?to-?webhook-1|webhook-1|table|queues|subscribers|disk|keys")); diff != "" {
 		t.Errorf("parts (-there are +are told of):\n%s", diff)
 	}
-	words := []string{string(api.Well), string(api.Stopped), string(api.Silent), string(api.Full), string(api.Failing), string(api.Behind), string(api.DeadLetters)}
+	words := []string{string(api.OK), string(api.Stopped), string(api.Silent), string(api.Full), string(api.Failing), string(api.Behind), string(api.DeadLetters)}
 	slices.Sort(words)
 	if diff := cmp.Diff(words, rows("ok|stopped|silent|full|failing|behind|dead_[a-z]+")); diff != "" {
 		t.Errorf("words of the health (-there are +are told of):\n%s", diff)

@@ -174,7 +174,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 		return err
 	}
 	handler, err := api.New(api.Config{
-		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.open, &s.followers}, Verifier: tokens.Verifier{Next: verifier, To: s.recorder},
+		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.open, &s.followers}, Verifier: tokens.Verifier{Next: verifier, Recorder: s.recorder},
 		AllowedOrigins: s.cfg.Origins, Compress: compressed, Version: version.Get().Version, Health: s.health, Clock: s.cfg.Clock, Logger: s.cfg.Log,
 	})
 	if err != nil {
@@ -190,7 +190,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	limited := limitConnections(s.listener, s.cfg.Limits.MaxConnections)
 	s.connections = limited
 	s.http = &http.Server{ // what it reads are headers: bodies are left alone
-		Handler:           beside{mux, metrics.HTTP{Next: handler, To: s.recorder, Clock: time.Now}},
+		Handler:           beside{mux, metrics.HTTP{Next: handler, Recorder: s.recorder, Clock: time.Now}},
 		ReadHeaderTimeout: patience / 12, ReadTimeout: patience / 2, WriteTimeout: patience, IdleTimeout: patience / 2,
 		MaxHeaderBytes: 32 << 10, // the URL among them
 		ConnState:      limited.state,
@@ -239,9 +239,9 @@ func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
 }
 
 // keysFetched counts fetches of the issuer's keys, and takes them as its pulse.
-func (s *Server) keysFetched() func(jwks.Fetch) {
-	count, keys := tokens.Fetches(s.recorder), s.vitals.pulse("keys")
-	return func(f jwks.Fetch) {
+func (s *Server) keysFetched() func(jwks.FetchResult) {
+	count, keys := tokens.ObserveFetches(s.recorder), s.vitals.pulse("keys")
+	return func(f jwks.FetchResult) {
 		count(f)
 		keys.beat(s.cfg.Clock(), f.Err != nil)
 	}

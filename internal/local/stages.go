@@ -51,11 +51,11 @@ func (s *Server) startStages(ctx context.Context) {
 	client := s.S3()
 	reading := ingest.Config{
 		Objects: s3store.Objects{Client: client}, Updates: s.streams.updates, Continuations: s.streams.uploads,
-		Ledger: metrics.Ledger{Next: s.db, To: s.recorder}, Reports: s3store.Reports{Client: client, Bucket: reportsBucket},
+		Ledger: metrics.Ledger{Next: s.db, Recorder: s.recorder}, Reports: s3store.Reports{Client: client, Bucket: reportsBucket},
 		Clock: s.cfg.Clock, Log: s.cfg.Log,
 	}
 	pause := s.cfg.Limits.Pause
-	applier := &ingest.Applier{Table: metrics.Table{Next: s.db, To: s.recorder}, Log: s.cfg.Log}
+	applier := &ingest.Applier{Table: metrics.Table{Next: s.db, Recorder: s.recorder}, Log: s.cfg.Log}
 
 	s.stage("gateway", func() error { return s.watchGateway(ctx) })
 	s.stage("reconcile", func() error { return s.reconcile(ctx) })
@@ -77,7 +77,7 @@ func (s *Server) startStages(ctx context.Context) {
 		pulse := s.vitals.pulse("announce")
 		return announcing{
 			feed: s.db, announcer: metrics.Announcer{
-				Next: &ingest.Announcer{Changes: s.streams.changes, Log: s.cfg.Log}, To: s.recorder, Clock: s.cfg.Clock,
+				Next: &ingest.Announcer{Changes: s.streams.changes, Log: s.cfg.Log}, Recorder: s.recorder, Clock: s.cfg.Clock,
 			},
 			pause: announcePause, tried: func(failed bool) { pulse.beat(s.cfg.Clock(), failed) }, log: s.cfg.Log,
 		}.run(ctx)

@@ -12,9 +12,9 @@ const OtherRoute = "other"
 // HTTP measures the requests that Next answers. Which route one took is told by http.Request.Pattern, which Next sets as
 // http.ServeMux does, or leaves empty.
 type HTTP struct {
-	Next  http.Handler
-	To    Recorder
-	Clock func() time.Time
+	Next     http.Handler
+	Recorder Recorder
+	Clock    func() time.Time
 }
 
 // ServeHTTP implements http.Handler.
@@ -24,12 +24,12 @@ func (h HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Pattern = ""
 	h.Next.ServeHTTP(answer, r)
 	answer.begin(http.StatusOK)
-	Request(h.To, r.Pattern, answer.status, answer.began.Sub(asked))
+	RecordRequest(h.Recorder, r.Pattern, answer.status, answer.began.Sub(asked))
 }
 
-// Request takes one request, and how long it took until the answer to it began: how long a stream goes on, or a slow client
+// RecordRequest takes one request, and how long it took until the answer to it began: how long a stream goes on, or a slow client
 // takes to read, tells nothing about us.
-func Request(to Recorder, route string, status int, took time.Duration) {
+func RecordRequest(to Recorder, route string, status int, took time.Duration) {
 	if route == "" {
 		route = OtherRoute
 	}

@@ -60,7 +60,7 @@ func TestHTTP(t *testing.T) {
 			clock := func() time.Time { now = now.Add(time.Second); return now }
 			r := httptest.NewRequest(http.MethodGet, "/secret", nil)
 			r.Pattern = "/" // of a mux before
-			metrics.HTTP{Next: test.next, To: got, Clock: clock}.ServeHTTP(httptest.NewRecorder(), r)
+			metrics.HTTP{Next: test.next, Recorder: got, Clock: clock}.ServeHTTP(httptest.NewRecorder(), r)
 			want := []string{test.counts, "http_latency 1s route=" + test.route}
 			slices.Sort(*got)
 			slices.Sort(want)

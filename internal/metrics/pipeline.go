@@ -14,8 +14,8 @@ type table interface {
 
 // Table measures what becomes of the batches that Next applies.
 type Table struct {
-	Next table
-	To   Recorder
+	Next     table
+	Recorder Recorder
 }
 
 // Apply counts each batch once, as the ledger does: a duplicate adds no rows.
@@ -31,12 +31,12 @@ func (t Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Batc
 		} else {
 			applied, superseded = applied+tally.Applied, superseded+tally.Superseded
 		}
-		settled(t.To, tally.Settled)
+		settled(t.Recorder, tally.Settled)
 	}
-	count(t.To, Rows, applied, "applied")
-	count(t.To, Rows, superseded, "superseded")
-	count(t.To, Batches, int64(len(tallies))-duplicates, "applied")
-	count(t.To, Batches, duplicates, "duplicate")
+	count(t.Recorder, Rows, applied, "applied")
+	count(t.Recorder, Rows, superseded, "superseded")
+	count(t.Recorder, Batches, int64(len(tallies))-duplicates, "applied")
+	count(t.Recorder, Batches, duplicates, "duplicate")
 	return tallies, nil
 }
 
@@ -48,8 +48,8 @@ type ledger interface {
 
 // Ledger measures what reading files ends in.
 type Ledger struct {
-	Next ledger
-	To   Recorder
+	Next     ledger
+	Recorder Recorder
 }
 
 // Begin measures nothing: an upload that has begun is not yet anything.
@@ -63,8 +63,8 @@ func (l Ledger) Seal(ctx context.Context, id string, r events.ReadSummary) (*eve
 	if err != nil {
 		return upload, err
 	}
-	count(l.To, Rows, r.Rejected, "rejected")
-	settled(l.To, upload)
+	count(l.Recorder, Rows, r.Rejected, "rejected")
+	settled(l.Recorder, upload)
 	return upload, nil
 }
 
@@ -92,9 +92,9 @@ type announcer interface {
 
 // Announcer measures what Next announces. It counts changes again that are announced again.
 type Announcer struct {
-	Next  announcer
-	To    Recorder
-	Clock func() time.Time // nil: how late changes are is not measured
+	Next     announcer
+	Recorder Recorder
+	Clock    func() time.Time // nil: how late changes are is not measured
 }
 
 // Announce counts the changes that are announced.
@@ -111,11 +111,11 @@ func (a Announcer) Announce(ctx context.Context, changes []events.Change) []erro
 		}
 		kinds[c.Kind]++
 		if a.Clock != nil {
-			a.To.Observe(ChangeDelay, now.Sub(c.Version.Time()))
+			a.Recorder.Observe(ChangeDelay, now.Sub(c.Version.Time()))
 		}
 	}
 	for kind, n := range kinds {
-		a.To.Count(Changes, n, Label{"kind", string(kind)})
+		a.Recorder.Count(Changes, n, Label{"kind", string(kind)})
 	}
 	return errs
 }

@@ -129,8 +129,8 @@ func newTable(server http.Handler) *dynamo.Table {
 func newHandler(server http.Handler) lambda.Handler {
 	log := slog.New(slog.DiscardHandler)
 	tools := shell.Tools{Log: log, Metrics: metrics.NewEMF(io.Discard, "apply", "test", time.Now)}
-	applier := &ingest.Applier{Table: metrics.Table{Next: newTable(server), To: tools.Metrics}, Log: log}
-	common := stages.Common{Dead: noDeadLetters{}, Metrics: tools.Metrics, Log: log}
+	applier := &ingest.Applier{Table: metrics.Table{Next: newTable(server), Recorder: tools.Metrics}, Log: log}
+	common := stages.Common{DeadLetters: noDeadLetters{}, Metrics: tools.Metrics, Log: log}
 	return shell.Handler(tools, stages.Apply{Common: common, Applier: applier}.Handle)
 }
 

@@ -22,6 +22,6 @@ func build(env *config.Env) (lambda.Handler, error) {
 	}
 	tools, access := shell.NewTools(function), clients.For(account)
 	announcer := &ingest.Announcer{Changes: topics.Topic{Client: topics.Client(access), ARN: cfg.ChangesTopic}, Log: tools.Log}
-	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
+	common := stages.Common{DeadLetters: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
 	return shell.Handler(tools, stages.Announce{Common: common, Announcer: announcer}.Handle), nil
 }

@@ -25,7 +25,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 	table := dynamo.New(dynamo.Config{
 		Client: dynamo.Client(access), Favorites: cfg.FavoritesTable, Uploads: cfg.UploadsTable, Logger: tools.Log,
 	})
-	applier := &ingest.Applier{Table: metrics.Table{Next: table, To: tools.Metrics}, Log: tools.Log}
-	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
+	applier := &ingest.Applier{Table: metrics.Table{Next: table, Recorder: tools.Metrics}, Log: tools.Log}
+	common := stages.Common{DeadLetters: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
 	return shell.Handler(tools, stages.Apply{Common: common, Applier: applier}.Handle), nil
 }

@@ -26,7 +26,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 	tools := shell.NewTools(function)
 	keys, err := jwks.New(jwks.Config{
 		URI: cfg.JWKSURI, Client: &http.Client{Transport: transport()}, RefreshWait: time.Second, Logger: tools.Log,
-		Observe: tokens.Fetches(tools.Metrics),
+		Observe: tokens.ObserveFetches(tools.Metrics),
 	})
 	if err != nil {
 		return nil, err

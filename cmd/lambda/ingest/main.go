@@ -38,13 +38,13 @@ func build(env *config.Env) (lambda.Handler, error) {
 		Objects:       s3store.Objects{Client: store},
 		Updates:       updates,
 		Continuations: updates, // the subscriptions of the queues filter by the type of the message
-		Ledger:        metrics.Ledger{Next: ledger, To: tools.Metrics},
+		Ledger:        metrics.Ledger{Next: ledger, Recorder: tools.Metrics},
 		Reports:       s3store.Reports{Client: store, Bucket: cfg.ReportsBucket},
 		Ignore:        cfg.Ignore,
 		Clock:         time.Now,
 		Log:           tools.Log,
 		Pause:         ingest.BeforeDeadline(pause),
 	})
-	common := stages.Common{Dead: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
+	common := stages.Common{DeadLetters: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
 	return shell.Handler(tools, stages.Ingest{Common: common, Ingester: ingester}.Handle), nil
 }

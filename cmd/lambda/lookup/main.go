@@ -22,7 +22,7 @@ func build(env *config.Env) (lambda.Handler, error) {
 	table := dynamo.New(dynamo.Config{
 		Client: dynamo.Client(access), Favorites: cfg.FavoritesTable, Uploads: cfg.UploadsTable, Logger: tools.Log,
 	})
-	gateway, err := rest.New(rest.Config{Table: table, BasePath: cfg.BasePath, Origins: cfg.Origins, Metrics: tools.Metrics, Log: tools.Log})
+	gateway, err := rest.New(rest.Config{Table: table, BasePath: cfg.BasePath, AllowedOrigins: cfg.AllowedOrigins, Metrics: tools.Metrics, Log: tools.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -55,8 +55,8 @@ func (a Authorizer) Handle(ctx context.Context, request events.APIGatewayCustomA
 		a.Log.ErrorContext(ctx, "request of the gateway not understood", "error", err)
 		return none, err
 	}
-	claims, err := tokens.Verifier{Next: a.Verifier, To: a.Metrics}.Verify(ctx, request.AuthorizationToken)
-	var refusal *api.Refusal
+	claims, err := tokens.Verifier{Next: a.Verifier, Recorder: a.Metrics}.Verify(ctx, request.AuthorizationToken)
+	var refusal *api.AuthError
 	switch {
 	case err == nil:
 		return answer("Allow", stage, claims), nil

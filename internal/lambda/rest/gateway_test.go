@@ -217,7 +217,7 @@ func TestOnlyTheAuthorizersWordCounts(t *testing.T) {
 			event.RequestContext.Authorizer = test.said
 			handler := func(_ http.ResponseWriter, r *http.Request) {
 				claims, err := rest.Verifier{Clock: now}.Verify(r.Context(), "Bearer eyJhbGciOiJFUzI1NiJ9.e30.c2ln")
-				var refusal *api.Refusal
+				var refusal *api.AuthError
 				if test.ok != (err == nil) || err != nil && (!errors.As(err, &refusal) || refusal.Status() != http.StatusUnauthorized) {
 					t.Errorf("got %+v, error %v, want it to pass: %t", claims, err, test.ok)
 				}

@@ -29,18 +29,18 @@ type table interface {
 
 // Config of the API behind a gateway.
 type Config struct {
-	Table    table
-	BasePath string   // what precedes the routes in URLs that clients see: the stage, or nothing behind a domain of one's own
-	Origins  []string // web origins whose pages may read
-	Metrics  metrics.Recorder
-	Log      *slog.Logger
+	Table          table
+	BasePath       string   // what precedes the routes in URLs that clients see: the stage, or nothing behind a domain of one's own
+	AllowedOrigins []string // web origins whose pages may read
+	Metrics        metrics.Recorder
+	Log            *slog.Logger
 }
 
 // New returns the API behind a gateway that has an authorizer. It is all of the API, in each function: which routes lead
 // where is the gateway's affair.
 func New(c Config) (Gateway, error) {
 	handler, err := api.New(api.Config{
-		Favorites: c.Table, Uploads: c.Table, Verifier: Verifier{Clock: time.Now}, BasePath: c.BasePath, AllowedOrigins: c.Origins,
+		Favorites: c.Table, Uploads: c.Table, Verifier: Verifier{Clock: time.Now}, BasePath: c.BasePath, AllowedOrigins: c.AllowedOrigins,
 		Version: version.Get().Version, Logger: c.Log,
 	})
 	return Gateway{Handler: handler, Metrics: c.Metrics, Clock: time.Now, Log: c.Log}, err
@@ -74,6 +74,6 @@ func (g Gateway) Handle(ctx context.Context, event events.APIGatewayProxyRequest
 		w = &recorder{header: http.Header{}}
 		w.problem(http.StatusBadRequest, "the answer is too large; ask for a smaller page by ?limit=")
 	}
-	metrics.Request(g.Metrics, event.Resource, w.status, g.Clock().Sub(began)) // the template, not the path: there are few
+	metrics.RecordRequest(g.Metrics, event.Resource, w.status, g.Clock().Sub(began)) // the template, not the path: there are few
 	return w.response(), nil
 }

@@ -32,11 +32,11 @@ func (v Verifier) Verify(ctx context.Context, _ string) (api.Claims, error) {
 	said, _ := ctx.Value(authorized{}).(map[string]any)
 	principal, _ := said["principalId"].(string)
 	if principal == "" {
-		return api.Claims{}, &api.Refusal{Description: "a bearer token is required"}
+		return api.Claims{}, &api.AuthError{Description: "a bearer token is required"}
 	}
 	expires, ok := seconds(said[authorizer.Expires])
 	if !ok || !v.Clock().Before(expires.Add(leeway)) {
-		return api.Claims{}, &api.Refusal{Code: "invalid_token", Description: "the token has expired"}
+		return api.Claims{}, &api.AuthError{Code: "invalid_token", Description: "the token has expired"}
 	}
 	subject, _ := said[authorizer.Subject].(string)
 	scope, _ := said[authorizer.Scope].(string)

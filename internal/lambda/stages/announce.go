@@ -74,7 +74,7 @@ func (a Announce) announce(ctx context.Context, records []record) []error {
 	if len(changes) == 0 {
 		return errs
 	}
-	for n, err := range (metrics.Announcer{Next: a.Announcer, To: a.Metrics}).Announce(ctx, changes) {
+	for n, err := range (metrics.Announcer{Next: a.Announcer, Recorder: a.Metrics}).Announce(ctx, changes) {
 		errs[index[n]] = err
 	}
 	return errs

@@ -25,9 +25,9 @@ type deadLetters interface {
 
 // Common is what all stages have.
 type Common struct {
-	Dead    deadLetters
-	Metrics metrics.Recorder
-	Log     *slog.Logger
+	DeadLetters deadLetters
+	Metrics     metrics.Recorder
+	Log         *slog.Logger
 }
 
 // settle takes what became of a message. It returns nil if the message is done with, and an error if it has to come
@@ -43,7 +43,7 @@ func (c Common) settle(ctx context.Context, err error, source, id string, letter
 	dead := letter()
 	dead.Reason, dead.Source, dead.ID = err, source, id
 	// It may have taken the last of the time to fail; what is left until the platform's own deadline is for this.
-	if failed := c.Dead.Put(context.WithoutCancel(ctx), dead); failed != nil {
+	if failed := c.DeadLetters.Put(context.WithoutCancel(ctx), dead); failed != nil {
 		c.Log.ErrorContext(ctx, "no dead letter; to come again", "message", id, "error", failed)
 		return failed
 	}

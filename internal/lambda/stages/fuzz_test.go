@@ -18,7 +18,7 @@ import (
 
 // quiet is common without a test to write to.
 func quiet(dead *grave) stages.Common {
-	return stages.Common{Dead: dead, Metrics: metrics.NewEMF(nowhere{}, "f", "test", time.Now), Log: slog.New(slog.DiscardHandler)}
+	return stages.Common{DeadLetters: dead, Metrics: metrics.NewEMF(nowhere{}, "f", "test", time.Now), Log: slog.New(slog.DiscardHandler)}
 }
 
 type nowhere struct{}

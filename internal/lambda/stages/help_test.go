@@ -41,7 +41,7 @@ func (g *grave) summary() []string {
 
 func common(t *testing.T, dead *grave) stages.Common {
 	return stages.Common{
-		Dead: dead, Metrics: metrics.NewEMF(t.Output(), "f", "test", time.Now), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		DeadLetters: dead, Metrics: metrics.NewEMF(t.Output(), "f", "test", time.Now), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
 

@@ -107,7 +107,7 @@ func BenchmarkHTTP(b *testing.B) {
 	})
 	request := httptest.NewRequest(http.MethodGet, "/ice-cream/andy", nil)
 	for name, handler := range map[string]http.Handler{
-		"bare": next, "measured": metrics.HTTP{Next: next, To: prom.New(prometheus.NewRegistry()), Clock: time.Now},
+		"bare": next, "measured": metrics.HTTP{Next: next, Recorder: prom.New(prometheus.NewRegistry()), Clock: time.Now},
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -17,20 +17,20 @@ type verifier interface {
 
 // Verifier measures what Next says to tokens.
 type Verifier struct {
-	Next verifier
-	To   metrics.Recorder
+	Next     verifier
+	Recorder metrics.Recorder
 }
 
 // Verify counts each check by its result.
 func (v Verifier) Verify(ctx context.Context, authorization string) (api.Claims, error) {
 	claims, err := v.Next.Verify(ctx, authorization)
-	v.To.Count(metrics.Authorizations, 1, metrics.Label{Name: "result", Value: api.Verdict(err)})
+	v.Recorder.Count(metrics.Authorizations, 1, metrics.Label{Name: "result", Value: api.AuthorizationResult(err)})
 	return claims, err
 }
 
-// Fetches is a jwks.Config.Observe that counts fetches of the issuer's keys.
-func Fetches(to metrics.Recorder) func(jwks.Fetch) {
-	return func(f jwks.Fetch) {
+// ObserveFetches is a jwks.Config.Observe that counts fetches of the issuer's keys.
+func ObserveFetches(to metrics.Recorder) func(jwks.FetchResult) {
+	return func(f jwks.FetchResult) {
 		result := "ok"
 		if f.Err != nil {
 			result = "failed"
