@@ -39,9 +39,9 @@ type uploads interface {
 
 // changes is the log of announced changes, as far as readers need it.
 type changes interface {
-	// Changes returns what the log has from a start on, in its order, and then what comes, until ctx ends; an error ends it,
-	// too. It also returns the position behind which the first of them comes. It fails with events.ErrForgotten where the log
-	// does not reach.
+	// Changes returns what the log has from a start on, in its order, and then what comes, until ctx ends; an error
+	// ends it, too. It also returns the position behind which the first of them comes. It fails with
+	// events.ErrForgotten where the log does not reach.
 	Changes(ctx context.Context, from events.Start) (position uint64, log iter.Seq2[events.LoggedChange, error], err error)
 }
 
@@ -65,12 +65,12 @@ type Config struct {
 	// begin with it. Default: nothing.
 	BasePath string
 
-	// Compress makes a handler of answers that can be long compress them. It adds GzipSuffix to their entity tags. Default:
-	// nothing does, as behind a gateway that compresses by itself.
+	// Compress makes a handler of answers that can be long compress them. It adds GzipSuffix to their entity tags.
+	// Default: nothing does, as behind a gateway that compresses by itself.
 	Compress func(http.Handler) http.Handler
 
-	// Changes is followed by GET /changes. Default: there is no such route, as where the changes topic has subscriptions of
-	// its own.
+	// Changes is followed by GET /changes. Default: there is no such route, as where the changes topic has
+	// subscriptions of its own.
 	Changes      changes
 	MaxFollowers int           // at the same time; 256
 	Heartbeat    time.Duration // how often a follower hears something, at least; 15 s
@@ -171,9 +171,9 @@ func compressedLater(next http.Handler) http.Handler {
 	})
 }
 
-// ServeHTTP implements http.Handler. It routes by itself, because http.ServeMux redirects unclean paths, where a name may
-// be anything, and can't tell a last segment of %2F from none. As that does, it tells by http.Request.Pattern which route was
-// taken, if there was one.
+// ServeHTTP implements http.Handler. It routes by itself, because http.ServeMux redirects unclean paths, where a name
+// may be anything, and can't tell a last segment of %2F from none. As that does, it tells by http.Request.Pattern
+// which route was taken, if there was one.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method == http.MethodHead {
@@ -215,8 +215,8 @@ type headWriter struct{ http.ResponseWriter }
 
 func (headWriter) Write(b []byte) (int, error) { return len(b), nil }
 
-// withCORS lets pages of these origins in (https://fetch.spec.whatwg.org/#http-cors-protocol). Tokens come in a header that
-// the page sets itself, never by themselves as cookies do, so credentials are not allowed.
+// withCORS lets pages of these origins in (https://fetch.spec.whatwg.org/#http-cors-protocol). Tokens come in a header
+// that the page sets itself, never by themselves as cookies do, so credentials are not allowed.
 func withCORS(next http.Handler, origins []string) (http.Handler, error) {
 	if len(origins) == 0 { // to rs/cors that would mean all
 		return next, nil

@@ -20,7 +20,8 @@ const lastEventID = "Last-Event-ID"
 // comeBack tells an EventSource how long to wait before it connects again, in milliseconds.
 const comeBack = 2000
 
-// changes answers with the changes that are announced, as Server-Sent Events, for as long as the client and its token last.
+// changes answers with the changes that are announced, as Server-Sent Events, for as long as the client and its token
+// last.
 func (h *handler) changes(r *http.Request, q query, who Claims) (reply, error) {
 	if h.Changes == nil {
 		return reply{}, notFound("changes can't be followed here; subscribe to the changes topic instead")
@@ -145,9 +146,10 @@ type eventWriter struct {
 	passed uint64 // position in the log
 }
 
-// follow writes what the log gives and the filter takes, until ctx ends; whatever else ends it calls stop. At the beginning
-// and between events the follower is sent its position. So a follower that has had no change yet misses nothing when it comes
-// back, one that asked for rare changes need not begin far behind, and both sides notice when the other has gone.
+// follow writes what the log gives and the filter takes, until ctx ends; whatever else ends it calls stop. At the
+// beginning and between events the follower is sent its position. So a follower that has had no change yet misses
+// nothing when it comes back, one that asked for rare changes need not begin far behind, and both sides notice when
+// the other has gone.
 func (e *eventWriter) follow(ctx context.Context, stop context.CancelCauseFunc, heartbeat time.Duration, log iter.Seq2[events.LoggedChange, error], filter events.Filter) error {
 	// The server's limit is for requests that are answered at once. Where there is none, none need be lifted.
 	_ = e.control.SetReadDeadline(time.Time{})

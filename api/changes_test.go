@@ -182,8 +182,8 @@ func TestChangesFollowersAreCounted(t *testing.T) {
 	}
 }
 
-// TestChangesTellThePosition: a stream begins with the position behind which it begins, whatever that depends on, so a client
-// that is cut off before its first change comes back to where it was.
+// TestChangesTellThePosition: a stream begins with the position behind which it begins, whatever that depends on, so a
+// client that is cut off before its first change comes back to where it was.
 func TestChangesTellThePosition(t *testing.T) {
 	for name, c := range map[string]struct {
 		announced, headers []string
@@ -213,7 +213,8 @@ func TestChangesTellThePosition(t *testing.T) {
 	}
 }
 
-// A stream says at intervals how far it is, also past events that the follower did not ask for, and ends with the token.
+// A stream says at intervals how far it is, also past events that the follower did not ask for, and ends with the
+// token.
 func TestChangesHeartbeatAndExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHome(t, nil)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// openapi is the description of the API, as GET /openapi.json gives it. It is made from openapi.yaml, so that no program
-// of ours links a YAML library; a test fails when the two differ.
+// openapi is the description of the API, as GET /openapi.json gives it. It is made from openapi.yaml, so that no
+// program of ours links a YAML library; a test fails when the two differ.
 //
 //go:generate go test -run ^TestDocumentIsGenerated$ -update .
 //go:embed openapi.json

@@ -17,8 +17,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// FuzzQuery: a page is answered if and only if each parameter is known, stands there once and is in order; it has no more
-// people than asked for, and none before those asked for.
+// FuzzQuery: a page is answered if and only if each parameter is known, stands there once and is in order; it has no
+// more people than asked for, and none before those asked for.
 func FuzzQuery(f *testing.F) {
 	h := newHome(f, nil)
 	for _, q := range []string{"", "limit=2", "limit=0", "limit=10001", "limit=+1", "limit=1&limit=1", "after=dan", "after=%", "after=%00&limit=3", "Limit=1", "=", "&", "a;b", "after=\u00e9"} {
@@ -108,8 +108,8 @@ func FuzzFollow(f *testing.F) {
 	})
 }
 
-// FuzzIfNoneMatch holds the header's reading against an expression: a list of tags (RFC 9110 section 13.1.2), ours among
-// them, up to where it is malformed.
+// FuzzIfNoneMatch holds the header's reading against an expression: a list of tags (RFC 9110 section 13.1.2), ours
+// among them, up to where it is malformed.
 func FuzzIfNoneMatch(f *testing.F) {
 	h := newHome(f, nil)
 	tag := h.get(f, "/team").header.Get("ETag")
@@ -130,7 +130,8 @@ func FuzzIfNoneMatch(f *testing.F) {
 	})
 }
 
-// FuzzRequest sends whatever net/http takes for a request. Each answer is one that the document has, and none is our fault.
+// FuzzRequest sends whatever net/http takes for a request. Each answer is one that the document has, and none is our
+// fault.
 func FuzzRequest(f *testing.F) {
 	h := newHome(f, nil)
 	h.addUploads(2)

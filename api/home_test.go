@@ -228,8 +228,8 @@ type answer struct {
 	body   string
 }
 
-// get asks with a good token; headers are pairs of name and value. Like all requests of these tests, it holds the answer
-// against the OpenAPI document.
+// get asks with a good token; headers are pairs of name and value. Like all requests of these tests, it holds the
+// answer against the OpenAPI document.
 func (h *home) get(t testing.TB, target string, headers ...string) answer {
 	t.Helper()
 	return h.do(t, http.MethodGet, target, append([]string{"Authorization", h.issuer.bearer(t)}, headers...)...)

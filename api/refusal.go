@@ -43,7 +43,8 @@ func (r *AuthError) Status() int {
 	return http.StatusUnauthorized
 }
 
-// Challenge is the value of the WWW-Authenticate header (RFC 6750 section 3). Without any credentials it holds no error.
+// Challenge is the value of the WWW-Authenticate header (RFC 6750 section 3). Without any credentials it holds no
+// error.
 func (r *AuthError) Challenge() string {
 	var b strings.Builder
 	b.WriteString(`Bearer realm="flavorless"`)
@@ -56,8 +57,8 @@ func (r *AuthError) Challenge() string {
 	return b.String()
 }
 
-// AuthorizationResult puts the error of Verify into one word, for counting: allowed, unauthorized, forbidden, or unavailable if nothing
-// could be said about the token.
+// AuthorizationResult puts the error of Verify into one word, for counting: allowed, unauthorized, forbidden, or
+// unavailable if nothing could be said about the token.
 func AuthorizationResult(err error) string {
 	var refusal *AuthError
 	switch {

@@ -63,8 +63,8 @@ func (p reply) write(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(append(p.body, '\n')) // the client may have gone
 }
 
-// entityTag gives a strong tag: other bytes, another tag. The link counts, too: a page that has just got a successor must
-// not pass for the last one that it was.
+// entityTag gives a strong tag: other bytes, another tag. The link counts, too: a page that has just got a successor
+// must not pass for the last one that it was.
 func (p reply) entityTag() string {
 	h := sha256.New()
 	_, _ = h.Write(p.body)
@@ -72,11 +72,12 @@ func (p reply) entityTag() string {
 	return `"` + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16]) + `"`
 }
 
-// GzipSuffix is what compression adds to an entity tag: strong tags of different bytes differ (RFC 9110 section 8.8.3.3).
+// GzipSuffix is what compression adds to an entity tag: strong tags of different bytes differ (RFC 9110 section
+// 8.8.3.3).
 const GzipSuffix = "-gzip"
 
-// match tells whether the client has what the tag names (RFC 9110 section 13.1.2), compressed or not, and under which tag.
-// The comparison is the weak one, as the section asks for. What is malformed matches nothing.
+// match tells whether the client has what the tag names (RFC 9110 section 13.1.2), compressed or not, and under which
+// tag. The comparison is the weak one, as the section asks for. What is malformed matches nothing.
 func match(ifNoneMatch []string, tag string) (string, bool) {
 	compressed := tag[:len(tag)-1] + GzipSuffix + `"`
 	for _, list := range ifNoneMatch {

@@ -7,8 +7,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// start answers GET / with what this is and where to go on. It is open to all, so it says nothing that the description of the
-// API does not, except the version.
+// start answers GET / with what this is and where to go on. It is open to all, so it says nothing that the description
+// of the API does not, except the version.
 func (h *handler) start(*http.Request, query, Claims) (reply, error) {
 	links := map[string]string{}
 	for name, path := range map[string]string{

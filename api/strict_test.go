@@ -161,8 +161,8 @@ func (i *issuer) strictRefusals(t testing.TB) []refusal {
 	return all
 }
 
-// TestStrictAccepted checks that the tokens of strictRefusals are refused for the reason that their names say: without it,
-// the same signing functions make good tokens. Keys that a header offers have no effect.
+// TestStrictAccepted checks that the tokens of strictRefusals are refused for the reason that their names say: without
+// it, the same signing functions make good tokens. Keys that a header offers have no effect.
 func TestStrictAccepted(t *testing.T) {
 	i := newIssuer(t, newClock())
 	verifier := i.newVerifier(t, nil)

@@ -19,8 +19,8 @@ const (
 	maxUploadsLimit = 500
 )
 
-// summary is an upload in the list: without its rejects, of which each could bring a hundred. Counts tell how many there
-// are.
+// summary is an upload in the list: without its rejects, of which each could bring a hundred. Counts tell how many
+// there are.
 type summary struct {
 	events.Upload
 	Rejects []events.Reject `json:"rejects,omitempty"` // hides that of Upload; always empty

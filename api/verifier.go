@@ -31,8 +31,8 @@ type VerifierConfig struct {
 	Clock         func() time.Time // default: time.Now
 }
 
-// Verifier checks access tokens: JWTs (RFC 7519) in the Authorization header (RFC 6750), signed by the one issuer for the
-// one audience. It follows the best current practices of RFC 8725. It is safe for concurrent use.
+// Verifier checks access tokens: JWTs (RFC 7519) in the Authorization header (RFC 6750), signed by the one issuer for
+// the one audience. It follows the best current practices of RFC 8725. It is safe for concurrent use.
 type Verifier struct {
 	config VerifierConfig
 }

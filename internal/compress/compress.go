@@ -1,5 +1,5 @@
-// Package compress compresses the API's long answers where no gateway in front of it does. It is apart from package api so
-// that functions behind API Gateway, which does, don't carry it.
+// Package compress compresses the API's long answers where no gateway in front of it does. It is apart from package
+// api so that functions behind API Gateway, which does, don't carry it.
 package compress
 
 import (

@@ -31,9 +31,8 @@ func TestEverythingWrongIsToldAtOnce(t *testing.T) {
 	e := env("LOG_LEVEL=loud", "AWS_REGION=eu-west-1", "AWS_SECRET_ACCESS_KEY=hush", "AWS_ENDPOINT_URL_SNS=https://user:hush@",
 		"UPDATES_TOPIC_ARN=arn:aws:sqs:eu-west-1:1:t", "REPORTS_BUCKET= reports", "IGNORED_OBJECTS=*.tmp [a", "DEAD_LETTER_QUEUE_URL=dead")
 	e.Function("ingest")
-	e.AWS()
 	e.Ingest()
-	want := "bad configuration: STAGE is missing; LOG_LEVEL is \"loud\"; debug, info, warn and error are possible; " +
+	want := "bad configuration: STAGE is missing; LOG_LEVEL is \"loud\"; use debug, info, warn or error; " +
 		"AWS_ACCESS_KEY_ID is missing; AWS_ENDPOINT_URL_SNS is not an absolute URL; " +
 		"UPDATES_TOPIC_ARN is \"arn:aws:sqs:eu-west-1:1:t\", which is not the ARN of something in sns; UPLOADS_TABLE is missing; " +
 		"REPORTS_BUCKET has white space around it; DEAD_LETTER_QUEUE_URL is not an absolute URL; " +
@@ -53,23 +52,25 @@ func TestWhatIsThereIsRead(t *testing.T) {
 		"FAVORITES_TABLE=f", "UPLOADS_TABLE=u", "DEAD_LETTER_QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1/dead",
 		"CHANGES_TOPIC_ARN=arn:aws:sns:eu-west-1:1:changes", "BASE_PATH=/dev", "ALLOWED_ORIGIN=https://a.example, https://b.example:8443",
 		"TOKEN_ISSUER=https://issuer.example/", "AUDIENCE=api", "JWKS_URI=https://issuer.example/keys")
-	access := e.AWS()
-	got := []any{e.Function("apply"), e.Apply(), e.Announce(), e.Favorites(), e.Uploads(), e.Authorizer(),
-		access.Endpoint("SNS"), access.Endpoint("DYNAMODB"), access.Secret.Reveal()}
+	account := e.AWS()
+	got := []any{
+		e.Function("apply"), e.Apply(), e.Announce(), e.Favorites(), e.Uploads(), e.Authorizer(),
+		account.Endpoint("SNS"), account.Endpoint("DYNAMODB"), account.Secret.Reveal(),
+	}
 	if err := e.Err(); err != nil {
 		t.Fatal(err)
 	}
 	origins := []string{"https://a.example", "https://b.example:8443"}
 	want := []any{
 		config.Function{Name: "apply", Stage: "dev", Level: slog.LevelDebug},
-		config.Apply{FavoritesTable: "f", UploadsTable: "u", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
-		config.Announce{ChangesTopic: "arn:aws:sns:eu-west-1:1:changes", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
-		config.Reader{FavoritesTable: "f", BasePath: "/dev", AllowedOrigins: origins},
-		config.Reader{UploadsTable: "u", BasePath: "/dev", AllowedOrigins: origins},
+		config.Apply{Account: account, FavoritesTable: "f", UploadsTable: "u", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
+		config.Announce{Account: account, ChangesTopic: "arn:aws:sns:eu-west-1:1:changes", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
+		config.Reader{Account: account, FavoritesTable: "f", BasePath: "/dev", AllowedOrigins: origins},
+		config.Reader{Account: account, UploadsTable: "u", BasePath: "/dev", AllowedOrigins: origins},
 		config.Authorizer{Issuer: "https://issuer.example/", Audience: "api", JWKSURI: "https://issuer.example/keys"},
 		"http://localhost:1", "http://localhost:2", "hush",
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.AWS{})); diff != "" {
 		t.Errorf("read (-want +got):\n%s", diff)
 	}
 }
@@ -103,14 +104,14 @@ func TestReaderRefusesWhatClientsCouldNotUse(t *testing.T) {
 
 func TestSecretsStaySecret(t *testing.T) {
 	e := env("AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=hush", "AWS_SESSION_TOKEN=hush")
-	access := e.AWS()
+	account := e.AWS()
 	var logged strings.Builder
-	slog.New(slog.NewJSONHandler(&logged, nil)).Info("configured", "aws", access, "secret", access.Secret)
-	body, err := json.Marshal(access)
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("configured", "aws", account, "secret", account.Secret)
+	body, err := json.Marshal(account)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{logged.String(), string(body), fmt.Sprintf("%v %+v %#v %s %q", access, access, access, access.Secret, access.Secret)} {
+	for _, s := range []string{logged.String(), string(body), fmt.Sprintf("%v %+v %#v %s %q", account, account, account, account.Secret, account.Secret)} {
 		if strings.Contains(s, "hush") {
 			t.Errorf("the secret is in %s", s)
 		}

@@ -7,25 +7,25 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Function is what every function is told.
+// Function configures what all functions have in common.
 type Function struct {
-	Name  string // as in serverless.yml: "ingest"
+	Name  string // as in serverless.yml, such as "ingest"
 	Stage string
-	Level slog.Level // below which nothing is logged
+	Level slog.Level // the lowest level that is logged
 }
 
-// Function reads STAGE and LOG_LEVEL, which is info unless told.
+// Function reads STAGE and LOG_LEVEL. The default level is info.
 func (e *Env) Function(name string) Function {
 	f := Function{Name: name, Stage: e.text("STAGE")}
 	if level := e.optional("LOG_LEVEL"); level != "" {
 		if err := f.Level.UnmarshalText([]byte(level)); err != nil {
-			e.wrong("LOG_LEVEL", "is %q; debug, info, warn and error are possible", level)
+			e.wrong("LOG_LEVEL", "is %q; use debug, info, warn or error", level)
 		}
 	}
 	return f
 }
 
-// AWS is what Lambda itself tells functions that use Amazon's services.
+// AWS is what Lambda sets in the environment of each function: its region, its credentials and, in tests, endpoints.
 // https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 type AWS struct {
 	Region        string
@@ -36,7 +36,8 @@ type AWS struct {
 	endpoints map[string]string
 }
 
-// AWS reads AWS_REGION, the credentials, and AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_<SERVICE>, which tests set.
+// AWS reads AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_ENDPOINT_URL and
+// AWS_ENDPOINT_URL_<SERVICE>. Tests set the last two.
 // https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 func (e *Env) AWS() AWS {
 	a := AWS{
@@ -51,7 +52,7 @@ func (e *Env) AWS() AWS {
 	return a
 }
 
-// Endpoint gives the URL of a service; "" for Amazon's own.
+// Endpoint returns the URL of a service such as "SNS", or "" for that of AWS.
 func (a AWS) Endpoint(service string) string {
 	if url := a.endpoints[service]; url != "" {
 		return url
@@ -59,8 +60,9 @@ func (a AWS) Endpoint(service string) string {
 	return a.endpoint
 }
 
-// Ingest is what the function ingest is told.
+// Ingest configures the function ingest.
 type Ingest struct {
+	Account         AWS
 	UpdatesTopic    string // ARN
 	UploadsTable    string
 	ReportsBucket   string
@@ -68,11 +70,13 @@ type Ingest struct {
 	Ignore          events.IgnoreList
 }
 
-// Ingest reads UPDATES_TOPIC_ARN, UPLOADS_TABLE, REPORTS_BUCKET, DEAD_LETTER_QUEUE_URL and IGNORED_OBJECTS. The last are patterns
-// with spaces between; events.DefaultIgnoreList if it is not set.
+// Ingest reads what AWS reads, and UPDATES_TOPIC_ARN, UPLOADS_TABLE, REPORTS_BUCKET, DEAD_LETTER_QUEUE_URL and
+// IGNORED_OBJECTS. The last is a list of patterns separated by spaces; if it is not set, [events.DefaultIgnoreList]
+// applies.
 func (e *Env) Ingest() Ingest {
 	return Ingest{
-		e.arn("UPDATES_TOPIC_ARN", "sns"), e.text("UPLOADS_TABLE"), e.text("REPORTS_BUCKET"), e.deadLetterQueue(), e.ignoreList("IGNORED_OBJECTS"),
+		Account: e.AWS(), UpdatesTopic: e.arn("UPDATES_TOPIC_ARN", "sns"), UploadsTable: e.text("UPLOADS_TABLE"),
+		ReportsBucket: e.text("REPORTS_BUCKET"), DeadLetterQueue: e.deadLetterQueue(), Ignore: e.ignoreList("IGNORED_OBJECTS"),
 	}
 }
 
@@ -88,27 +92,29 @@ func (e *Env) ignoreList(name string) events.IgnoreList {
 	return list
 }
 
-// Apply is what the function apply is told.
+// Apply configures the function apply.
 type Apply struct {
+	Account         AWS
 	FavoritesTable  string
 	UploadsTable    string
 	DeadLetterQueue string // URL
 }
 
-// Apply reads FAVORITES_TABLE, UPLOADS_TABLE and DEAD_LETTER_QUEUE_URL.
+// Apply reads what AWS reads, and FAVORITES_TABLE, UPLOADS_TABLE and DEAD_LETTER_QUEUE_URL.
 func (e *Env) Apply() Apply {
-	return Apply{e.text("FAVORITES_TABLE"), e.text("UPLOADS_TABLE"), e.deadLetterQueue()}
+	return Apply{e.AWS(), e.text("FAVORITES_TABLE"), e.text("UPLOADS_TABLE"), e.deadLetterQueue()}
 }
 
-// Announce is what the function announce is told.
+// Announce configures the function announce.
 type Announce struct {
+	Account         AWS
 	ChangesTopic    string // ARN
 	DeadLetterQueue string // URL
 }
 
-// Announce reads CHANGES_TOPIC_ARN and DEAD_LETTER_QUEUE_URL.
+// Announce reads what AWS reads, and CHANGES_TOPIC_ARN and DEAD_LETTER_QUEUE_URL.
 func (e *Env) Announce() Announce {
-	return Announce{e.arn("CHANGES_TOPIC_ARN", "sns"), e.deadLetterQueue()}
+	return Announce{e.AWS(), e.arn("CHANGES_TOPIC_ARN", "sns"), e.deadLetterQueue()}
 }
 
 func (e *Env) deadLetterQueue() string {
@@ -116,23 +122,25 @@ func (e *Env) deadLetterQueue() string {
 	return e.url(name, e.text(name))
 }
 
-// Reader is what the functions behind the API are told. Each knows only the tables that it may read.
+// Reader configures a function of the read API. It names only the tables that the function may read.
 type Reader struct {
+	Account        AWS
 	FavoritesTable string
 	UploadsTable   string
-	BasePath       string   // what precedes the routes in URLs that clients see
-	AllowedOrigins []string // web origins whose pages may read
+	BasePath       string   // path prefix of the URLs that clients see
+	AllowedOrigins []string // web origins whose pages may use the API
 }
 
-// Favorites reads what team and lookup are told: FAVORITES_TABLE, BASE_PATH and ALLOWED_ORIGIN. The last may be empty, or
-// several with commas between.
+// Favorites reads the configuration of the functions team and lookup: what AWS reads, and FAVORITES_TABLE, BASE_PATH
+// and ALLOWED_ORIGIN. The last is a list separated by commas, and may be empty.
 func (e *Env) Favorites() Reader {
 	r := e.reader()
 	r.FavoritesTable = e.text("FAVORITES_TABLE")
 	return r
 }
 
-// Uploads reads what uploads is told: UPLOADS_TABLE, BASE_PATH and ALLOWED_ORIGIN.
+// Uploads reads the configuration of the function uploads: what AWS reads, and UPLOADS_TABLE, BASE_PATH and
+// ALLOWED_ORIGIN.
 func (e *Env) Uploads() Reader {
 	r := e.reader()
 	r.UploadsTable = e.text("UPLOADS_TABLE")
@@ -140,7 +148,7 @@ func (e *Env) Uploads() Reader {
 }
 
 func (e *Env) reader() Reader {
-	r := Reader{BasePath: e.optional("BASE_PATH")}
+	r := Reader{Account: e.AWS(), BasePath: e.optional("BASE_PATH")}
 	if r.BasePath != "" && (!strings.HasPrefix(r.BasePath, "/") || strings.ContainsAny(r.BasePath, "?# ")) {
 		e.wrong("BASE_PATH", "is %q; write it like /prod, or leave it empty", r.BasePath)
 	}
@@ -156,7 +164,7 @@ func (e *Env) reader() Reader {
 	return r
 }
 
-// Authorizer is what the function authorizer is told: which tokens are good.
+// Authorizer configures the function authorizer.
 type Authorizer struct {
 	Issuer        string
 	Audience      string
@@ -166,5 +174,8 @@ type Authorizer struct {
 
 // Authorizer reads TOKEN_ISSUER, AUDIENCE, JWKS_URI and REQUIRED_SCOPE.
 func (e *Env) Authorizer() Authorizer {
-	return Authorizer{e.text("TOKEN_ISSUER"), e.text("AUDIENCE"), e.url("JWKS_URI", e.text("JWKS_URI")), e.optional("REQUIRED_SCOPE")}
+	return Authorizer{
+		Issuer: e.text("TOKEN_ISSUER"), Audience: e.text("AUDIENCE"), JWKSURI: e.url("JWKS_URI", e.text("JWKS_URI")),
+		RequiredScope: e.optional("REQUIRED_SCOPE"),
+	}
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/flavorless/flavorless/internal/issuer"
 )
 
-// FuzzFile: a file that anybody may have edited is refused, or makes an issuer that signs; its key set shows nothing private.
+// FuzzFile: a file that anybody may have edited is refused, or makes an issuer that signs; its key set shows nothing
+// private.
 func FuzzFile(f *testing.F) {
 	seeds := f.TempDir()
 	if _, err := issuer.Open(issuer.Config{Dir: seeds}); err != nil {

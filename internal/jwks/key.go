@@ -30,8 +30,8 @@ type Key struct {
 	algorithm string // empty when the set leaves it open
 }
 
-// Supports tells whether a signature of that algorithm (a JWS "alg") may be checked with the key. The token's header alone
-// must never choose the algorithm: RFC 8725 sections 2.1 and 3.1.
+// Supports tells whether a signature of that algorithm (a JWS "alg") may be checked with the key. The token's header
+// alone must never choose the algorithm: RFC 8725 sections 2.1 and 3.1.
 func (k Key) Supports(alg string) bool {
 	if k.algorithm != "" && k.algorithm != alg {
 		return false

@@ -54,7 +54,8 @@ type FetchResult struct {
 	Err      error // nil when the keys were replaced
 }
 
-// Set is a cached key set. It is safe for concurrent use, fetches nothing until it is first asked, and needs no closing.
+// Set is a cached key set. It is safe for concurrent use, fetches nothing until it is first asked, and needs no
+// closing.
 //
 // RefreshWait is for homes in which nothing runs between requests: a Lambda function is frozen as soon as it has
 // answered, and a background fetch with it.

@@ -9,8 +9,8 @@ import (
 // OtherRoute is the route of requests that no route is for: what clients make up must not become labels.
 const OtherRoute = "other"
 
-// HTTP measures the requests that Next answers. Which route one took is told by http.Request.Pattern, which Next sets as
-// http.ServeMux does, or leaves empty.
+// HTTP measures the requests that Next answers. Which route one took is told by http.Request.Pattern, which Next sets
+// as http.ServeMux does, or leaves empty.
 type HTTP struct {
 	Next     http.Handler
 	Recorder Recorder
@@ -27,8 +27,8 @@ func (h HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	RecordRequest(h.Recorder, r.Pattern, answer.status, answer.began.Sub(asked))
 }
 
-// RecordRequest takes one request, and how long it took until the answer to it began: how long a stream goes on, or a slow client
-// takes to read, tells nothing about us.
+// RecordRequest takes one request, and how long it took until the answer to it began: how long a stream goes on, or a
+// slow client takes to read, tells nothing about us.
 func RecordRequest(to Recorder, route string, status int, took time.Duration) {
 	if route == "" {
 		route = OtherRoute
@@ -38,8 +38,8 @@ func RecordRequest(to Recorder, route string, status int, took time.Duration) {
 	to.Observe(Latency, took, label)
 }
 
-// answerWriter remembers the status, and when it was given. Whoever needs more of the writer, such as flushing, gets at it by
-// http.ResponseController.
+// answerWriter remembers the status, and when it was given. Whoever needs more of the writer, such as flushing, gets
+// at it by http.ResponseController.
 type answerWriter struct {
 	http.ResponseWriter
 

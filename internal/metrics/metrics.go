@@ -1,8 +1,9 @@
 // Package metrics says how much of what happened. Whoever measures knows a Recorder; where the measurements go is its
-// implementation's affair: EMF writes them as log lines that CloudWatch makes metrics of, without a call in anybody's way;
-// prom.Recorder keeps them for Prometheus to fetch.
+// implementation's affair: EMF writes them as log lines that CloudWatch makes metrics of, without a call in anybody's
+// way; prom.Recorder keeps them for Prometheus to fetch.
 //
-// What is measured of the core is measured around it: Table, Ledger, Announcer, HTTP and tokens.Verifier wrap what it works with.
+// What is measured of the core is measured around it: Table, Ledger, Announcer, HTTP and tokens.Verifier wrap what it
+// works with.
 package metrics
 
 import "time"

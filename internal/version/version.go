@@ -1,5 +1,5 @@
-// Package version says which build of flavorless is running, from the build information that the Go toolchain puts into each
-// binary.
+// Package version says which build of flavorless is running, from the build information that the Go toolchain puts
+// into each binary.
 package version
 
 import (
@@ -46,7 +46,8 @@ func of(build *debug.BuildInfo) Info {
 	return info
 }
 
-// String returns the version of the running binary on one line, such as "v1.2.3 (commit 4d1f0e6a9b2c, go1.26.0, linux/amd64)".
+// String returns the version of the running binary on one line, such as "v1.2.3 (commit 4d1f0e6a9b2c, go1.26.0,
+// linux/amd64)".
 func String() string { return Get().String() }
 
 // String returns the description on one line.

@@ -25,7 +25,7 @@ import (
 	"github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/internal/aws/queues"
-	"github.com/flavorless/flavorless/internal/lambda/shell"
+	"github.com/flavorless/flavorless/internal/lambda/bootstrap"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 	"github.com/flavorless/flavorless/internal/metrics"
 	"github.com/flavorless/flavorless/test/bench/fakeaws"
@@ -128,10 +128,10 @@ func newTable(server http.Handler) *dynamo.Table {
 // newHandler is what cmd/lambda/apply builds.
 func newHandler(server http.Handler) lambda.Handler {
 	log := slog.New(slog.DiscardHandler)
-	tools := shell.Tools{Log: log, Metrics: metrics.NewEMF(io.Discard, "apply", "test", time.Now)}
+	tools := bootstrap.Tools{Log: log, Metrics: metrics.NewEMF(io.Discard, "apply", "test", time.Now)}
 	applier := &ingest.Applier{Table: metrics.Table{Next: newTable(server), Recorder: tools.Metrics}, Log: log}
 	common := stages.Common{DeadLetters: noDeadLetters{}, Metrics: tools.Metrics, Log: log}
-	return shell.Handler(tools, stages.Apply{Common: common, Applier: applier}.Handle)
+	return bootstrap.Handler(tools, stages.Apply{Common: common, Applier: applier}.Handle)
 }
 
 type noDeadLetters struct{}

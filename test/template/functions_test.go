@@ -71,7 +71,7 @@ func hanging(t *template) (c complaints) {
 		case behindGateway(t, id):
 			timeout = clients.ReaderTimeout
 		}
-		const pause = 2.0 // seconds: the SDK's second at most, and that of package shell
+		const pause = 2.0 // seconds: the SDK's second at most, and that of package bootstrap
 		if has, needs := number(t.get(id, "Timeout"), 3), 2*timeout.Seconds()+pause; has < needs {
 			c.add("%s: has %v seconds, and a hung request takes %v: there is no time for another one", id, has, timeout)
 		}

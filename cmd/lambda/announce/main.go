@@ -1,27 +1,26 @@
-// Command announce is the Lambda function that tells subscribers what changed in the table.
+// Command announce is the Lambda function that publishes changes of the table to the changes topic.
 package main
 
 import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/internal/config"
+	"github.com/flavorless/flavorless/internal/lambda/bootstrap"
 	"github.com/flavorless/flavorless/internal/lambda/clients"
-	"github.com/flavorless/flavorless/internal/lambda/shell"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 )
 
-func main() { shell.Main(build) }
+func main() { bootstrap.Main("announce", (*config.Env).Announce, build) }
 
-func build(env *config.Env) (lambda.Handler, error) {
-	function, account, cfg := env.Function("announce"), env.AWS(), env.Announce()
-	if err := env.Err(); err != nil {
-		return nil, err
+func build(tools bootstrap.Tools, cfg config.Announce) (lambda.Handler, error) {
+	access := clients.Access(cfg.Account)
+	stage := stages.Announce{
+		Common: stages.NewCommon(tools, access, cfg.DeadLetterQueue),
+		Announcer: &ingest.Announcer{
+			Changes: topics.Topic{Client: topics.Client(access), ARN: cfg.ChangesTopic}, Log: tools.Log,
+		},
 	}
-	tools, access := shell.NewTools(function), clients.For(account)
-	announcer := &ingest.Announcer{Changes: topics.Topic{Client: topics.Client(access), ARN: cfg.ChangesTopic}, Log: tools.Log}
-	common := stages.Common{DeadLetters: queues.DeadLetters{Client: queues.Client(access), URL: cfg.DeadLetterQueue}, Metrics: tools.Metrics, Log: tools.Log}
-	return shell.Handler(tools, stages.Announce{Common: common, Announcer: announcer}.Handle), nil
+	return bootstrap.Handler(tools, stage.Handle), nil
 }

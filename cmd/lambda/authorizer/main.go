@@ -1,4 +1,4 @@
-// Command authorizer is the Lambda function that API Gateway asks whether a token may read.
+// Command authorizer is the Lambda authorizer of the API: API Gateway asks it whether a token may read.
 package main
 
 import (
@@ -12,18 +12,13 @@ import (
 	"github.com/flavorless/flavorless/internal/config"
 	"github.com/flavorless/flavorless/internal/jwks"
 	"github.com/flavorless/flavorless/internal/lambda/authorizer"
-	"github.com/flavorless/flavorless/internal/lambda/shell"
+	"github.com/flavorless/flavorless/internal/lambda/bootstrap"
 	"github.com/flavorless/flavorless/internal/metrics/tokens"
 )
 
-func main() { shell.Main(build) }
+func main() { bootstrap.Main("authorizer", (*config.Env).Authorizer, build) }
 
-func build(env *config.Env) (lambda.Handler, error) {
-	function, cfg := env.Function("authorizer"), env.Authorizer()
-	if err := env.Err(); err != nil {
-		return nil, err
-	}
-	tools := shell.NewTools(function)
+func build(tools bootstrap.Tools, cfg config.Authorizer) (lambda.Handler, error) {
 	keys, err := jwks.New(jwks.Config{
 		URI: cfg.JWKSURI, Client: &http.Client{Transport: transport()}, RefreshWait: time.Second, Logger: tools.Log,
 		Observe: tokens.ObserveFetches(tools.Metrics),
@@ -37,11 +32,12 @@ func build(env *config.Env) (lambda.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return shell.Handler(tools, authorizer.Authorizer{Verifier: verifier, Metrics: tools.Metrics, Log: tools.Log}.Handle), nil
+	function := authorizer.Authorizer{Verifier: verifier, Metrics: tools.Metrics, Log: tools.Log}
+	return bootstrap.Handler(tools, function.Handle), nil
 }
 
-// transport keeps no connections: fetches are minutes apart, and the function is frozen in between, so that a connection
-// which is kept is one that has died.
+// transport does not keep connections alive. Fetches are minutes apart, and the function is frozen in between, so an
+// idle connection would be dead when it is used again.
 func transport() *http.Transport {
 	return &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,

@@ -1,6 +1,6 @@
 // Package authorizer is the Lambda authorizer of API Gateway: the token verification of package api, answered as the
-// gateway wants it. The gateway keeps an answer for each token, for minutes, and uses it for every route; so an answer is
-// about the token alone, never about the route that happened to be asked first.
+// gateway wants it. The gateway keeps an answer for each token, for minutes, and uses it for every route; so an answer
+// is about the token alone, never about the route that happened to be asked first.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
 package authorizer
 

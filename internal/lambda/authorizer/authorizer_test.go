@@ -114,7 +114,8 @@ func TestUnauthorized(t *testing.T) {
 	}
 }
 
-// TestKeysUnavailable: a token of which nothing can be said is neither refused nor let pass. The gateway makes a 5xx of it.
+// TestKeysUnavailable: a token of which nothing can be said is neither refused nor let pass. The gateway makes a 5xx
+// of it.
 func TestKeysUnavailable(t *testing.T) {
 	i := newIssuer(t)
 	i.down.Store(true)
@@ -124,8 +125,8 @@ func TestKeysUnavailable(t *testing.T) {
 	}
 }
 
-// TestCachedPolicyIsGoodForEveryRoute goes on as the gateway does: it asks once for a token, and then judges the requests
-// to other routes by the policy it has.
+// TestCachedPolicyIsGoodForEveryRoute goes on as the gateway does: it asks once for a token, and then judges the
+// requests to other routes by the policy it has.
 func TestCachedPolicyIsGoodForEveryRoute(t *testing.T) {
 	i := newIssuer(t)
 	const stage = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/prod"

@@ -14,7 +14,8 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-// FuzzAuthorizer: no token but a good one is allowed anything, and no answer reaches beyond the stage that was asked about.
+// FuzzAuthorizer: no token but a good one is allowed anything, and no answer reaches beyond the stage that was asked
+// about.
 func FuzzAuthorizer(f *testing.F) {
 	i := newIssuer(f)
 	i.Metrics, i.Log = metrics.NewEMF(nowhere{}, "authorizer", "test", now), slog.New(slog.DiscardHandler)

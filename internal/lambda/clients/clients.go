@@ -1,5 +1,5 @@
-// Package clients gives the functions their clients. It is apart from package shell so that a function that needs none
-// does not carry the SDK.
+// Package clients configures the functions' access to AWS services. It is separate from package bootstrap so that the
+// authorizer, which calls none, does not link the SDK.
 package clients
 
 import (
@@ -9,21 +9,21 @@ import (
 	"github.com/flavorless/flavorless/internal/config"
 )
 
-// For gives access to the services as the environment says.
-func For(account config.AWS) aws.Access {
+// Access returns access to the services with the credentials and endpoints of account.
+func Access(account config.AWS) aws.Access {
 	return aws.Access{
 		Region: account.Region, KeyID: account.KeyID, Secret: account.Secret.Reveal(), Token: account.Token.Reveal(),
 		Endpoint: account.Endpoint,
 	}
 }
 
-// ReaderTimeout is how long a service may take to begin its answer to a reader, whose client waits for it. A reader has ten
-// seconds, so that there is time for another try.
+// ReaderTimeout is how long a function of the read API waits until a service begins its answer. The function has ten
+// seconds and a client that waits, so there must be time for a retry.
 const ReaderTimeout = 2 * time.Second
 
-// ForReader gives a function behind the API access to the services.
-func ForReader(account config.AWS) aws.Access {
-	access := For(account)
+// ReaderAccess is like Access, with ReaderTimeout.
+func ReaderAccess(account config.AWS) aws.Access {
+	access := Access(account)
 	access.ResponseTimeout = ReaderTimeout
 	return access
 }

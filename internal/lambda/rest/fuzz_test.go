@@ -21,8 +21,8 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-// FuzzGatewayEvent: whatever the gateway hands over is answered, and never with a 5xx; the answer's body is what the handler
-// wrote, byte by byte; no handler sees a token or a wish for compression.
+// FuzzGatewayEvent: whatever the gateway hands over is answered, and never with a 5xx; the answer's body is what the
+// handler wrote, byte by byte; no handler sees a token or a wish for compression.
 func FuzzGatewayEvent(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(files) == 0 {

@@ -52,8 +52,8 @@ func request(ctx context.Context, event *events.APIGatewayProxyRequest) (*http.R
 	return r, nil
 }
 
-// routed is the path below the API's base. The stage is not part of event.Path, but the base path of a custom domain is;
-// the resource tells how many segments are the route's own. A slash in a name is %2F here, and no segment's end.
+// routed is the path below the API's base. The stage is not part of event.Path, but the base path of a custom domain
+// is; the resource tells how many segments are the route's own. A slash in a name is %2F here, and no segment's end.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mappings.html
 func routed(event *events.APIGatewayProxyRequest) string {
 	path := event.Path

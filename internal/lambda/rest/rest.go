@@ -1,5 +1,5 @@
-// Package rest puts an http.Handler behind a REST API of API Gateway: the requests of its Lambda proxy integration become
-// http.Requests, and what the handler writes becomes the integration's answer.
+// Package rest puts an http.Handler behind a REST API of API Gateway: the requests of its Lambda proxy integration
+// become http.Requests, and what the handler writes becomes the integration's answer.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 package rest
 
@@ -36,8 +36,8 @@ type Config struct {
 	Log            *slog.Logger
 }
 
-// New returns the API behind a gateway that has an authorizer. It is all of the API, in each function: which routes lead
-// where is the gateway's affair.
+// New returns the API behind a gateway that has an authorizer. It is all of the API, in each function: which routes
+// lead where is the gateway's affair.
 func New(c Config) (Gateway, error) {
 	handler, err := api.New(api.Config{
 		Favorites: c.Table, Uploads: c.Table, Verifier: Verifier{Clock: time.Now}, BasePath: c.BasePath, AllowedOrigins: c.AllowedOrigins,

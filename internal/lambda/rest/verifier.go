@@ -17,8 +17,8 @@ func withAuthorizer(ctx context.Context, said map[string]any) context.Context {
 	return context.WithValue(ctx, authorized{}, said)
 }
 
-// Verifier lets those requests pass that the gateway's authorizer let pass. It believes the request's context, which only
-// the gateway can write, and no header. A route that was deployed without the authorizer stays closed.
+// Verifier lets those requests pass that the gateway's authorizer let pass. It believes the request's context, which
+// only the gateway can write, and no header. A route that was deployed without the authorizer stays closed.
 type Verifier struct {
 	Clock func() time.Time
 }
@@ -26,8 +26,8 @@ type Verifier struct {
 // leeway is how far the issuer's clock may be off, as for api.Verifier.
 const leeway = 30 * time.Second
 
-// Verify gives the claims of the token that the authorizer saw. The gateway keeps the authorizer's answers, for up to an
-// hour; what a token may live on by that is cut off here.
+// Verify gives the claims of the token that the authorizer saw. The gateway keeps the authorizer's answers, for up to
+// an hour; what a token may live on by that is cut off here.
 func (v Verifier) Verify(ctx context.Context, _ string) (api.Claims, error) {
 	said, _ := ctx.Value(authorized{}).(map[string]any)
 	principal, _ := said["principalId"].(string)

@@ -17,11 +17,11 @@ import (
 
 // announcer is an *ingest.Announcer.
 type announcer interface {
-	// Announce returns one error a change.
+	// Announce returns one error per change.
 	Announce(ctx context.Context, changes []events.Change) []error
 }
 
-// Announce tells subscribers what changed in the table.
+// Announce publishes the changes of the table.
 type Announce struct {
 	Common
 	Announcer announcer
@@ -29,43 +29,46 @@ type Announce struct {
 
 const announceSource = "announce"
 
-// Handle takes a batch of the favorites' stream. Lambda goes on behind what is reported as failed only when that has
-// succeeded, so a record that never can must not be reported: it would hold up all the others of its shard until it is
-// given up, and what then reaches the function's failure queue is not the record but its place in a stream that forgets
-// after a day. https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+// Handle announces a batch of the favorites table's stream. It reports only the first record that must be redelivered:
+// Lambda redelivers that one and all records behind it.
 //
-// It reports the first record that has to come again, since Lambda repeats that one and all behind it.
-func (a Announce) Handle(ctx context.Context, event lambdaevents.DynamoDBEvent) (lambdaevents.DynamoDBEventResponse, error) {
-	done := lambdaevents.DynamoDBEventResponse{BatchItemFailures: []lambdaevents.DynamoDBBatchItemFailure{}}
+// A record that can never succeed is not reported. It would block its shard until Lambda gives it up, and what then
+// reaches the function's failure destination is not the record but its position in a stream that is kept for a day.
+// https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+func (a Announce) Handle(
+	ctx context.Context, event lambdaevents.DynamoDBEvent,
+) (lambdaevents.DynamoDBEventResponse, error) {
+	response := lambdaevents.DynamoDBEventResponse{BatchItemFailures: []lambdaevents.DynamoDBBatchItemFailure{}}
 	records := make([]record, len(event.Records))
 	for i, r := range event.Records {
 		records[i] = decode(r)
 	}
 	errs := a.announce(ctx, records)
 	for i, r := range event.Records {
-		err := a.settle(ctx, errs[i], announceSource, r.EventID, func() queues.FailedMessage { return records[i].letter(r) })
+		err := a.settle(ctx, errs[i], announceSource, r.EventID, func() queues.FailedMessage { return records[i].deadLetter(r) })
 		if err == nil {
 			continue
 		}
 		number := r.Change.SequenceNumber
 		if number == "" {
-			return done, errors.Join(errNoID, err)
+			return response, errors.Join(errNoID, err)
 		}
 		a.Metrics.Count(metrics.Retries, 1)
 		if i == 0 && !slices.Contains(errs, nil) {
-			return done, errAllFailed(err)
+			return response, errAllFailed(err)
 		}
-		done.BatchItemFailures = append(done.BatchItemFailures, lambdaevents.DynamoDBBatchItemFailure{ItemIdentifier: number})
-		return done, nil
+		failure := lambdaevents.DynamoDBBatchItemFailure{ItemIdentifier: number}
+		response.BatchItemFailures = append(response.BatchItemFailures, failure)
+		return response, nil
 	}
-	return done, nil
+	return response, nil
 }
 
-// announce publishes what these records changed, and returns one error per record.
+// announce publishes the changes in records. It returns one error per record.
 func (a Announce) announce(ctx context.Context, records []record) []error {
 	errs := make([]error, len(records))
 	changes := make([]events.Change, 0, len(records))
-	index := make([]int, 0, len(records)) // of each change among records
+	index := make([]int, 0, len(records)) // index[n] is the record of changes[n]
 	for i, r := range records {
 		if errs[i] = r.err; r.err == nil && r.changed {
 			changes, index = append(changes, r.change), append(index, i)
@@ -80,10 +83,10 @@ func (a Announce) announce(ctx context.Context, records []record) []error {
 	return errs
 }
 
-// record is what a stream record says.
+// record is a decoded stream record.
 type record struct {
 	change  events.Change
-	changed bool
+	changed bool // whether the record changed a flavor
 	err     error
 }
 
@@ -95,7 +98,7 @@ func decode(r lambdaevents.DynamoDBEventRecord) record {
 	return record{change, changed, err}
 }
 
-// image gives the text attributes of an item; nil if there is none.
+// image returns the text attributes of an item, or nil if there is no item.
 func image(item map[string]lambdaevents.DynamoDBAttributeValue) feed.Image {
 	if item == nil {
 		return nil
@@ -109,12 +112,13 @@ func image(item map[string]lambdaevents.DynamoDBAttributeValue) feed.Image {
 	return texts
 }
 
-// letter keeps the change as it would have been published, so that redriving it is publishing it; or else the record.
-func (r record) letter(raw lambdaevents.DynamoDBEventRecord) queues.FailedMessage {
+// deadLetter returns the change as the message that was to be published, so that redriving publishes it. If the record
+// can't be decoded, it returns the raw record.
+func (r record) deadLetter(raw lambdaevents.DynamoDBEventRecord) queues.FailedMessage {
 	if r.changed {
 		m := r.change.Message()
 		return queues.FailedMessage{Body: m.Body, Attributes: m.Attributes}
 	}
-	body, _ := json.Marshal(raw) // came from JSON
+	body, _ := json.Marshal(raw) // can't fail: it was decoded from JSON
 	return queues.FailedMessage{Body: body}
 }

@@ -3,7 +3,6 @@ package stages_test
 import (
 	"cmp"
 	"context"
-	"errors"
 	"strings"
 	"testing"
 
@@ -14,17 +13,17 @@ import (
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 )
 
-// announcer fails for some people, and tells of the others.
+// announcer records the changes that it announces. It fails for the people in errs, or with errs[""] for everybody.
 type announcer struct {
-	told []string
-	fate map[string]error // by person; of everybody by ""
+	announced []string
+	errs      map[string]error
 }
 
 func (a *announcer) Announce(_ context.Context, changes []events.Change) []error {
 	errs := make([]error, len(changes))
 	for i, c := range changes {
-		if errs[i] = cmp.Or(a.fate[c.Person], a.fate[""]); errs[i] == nil {
-			a.told = append(a.told, strings.Join([]string{c.Person, string(c.Kind), c.Previous, c.Flavor}, " "))
+		if errs[i] = cmp.Or(a.errs[c.Person], a.errs[""]); errs[i] == nil {
+			a.announced = append(a.announced, strings.Join([]string{c.Person, string(c.Kind), c.Previous, c.Flavor}, " "))
 		}
 	}
 	return errs
@@ -37,7 +36,7 @@ func stream(t *testing.T) lambdaevents.DynamoDBEvent {
 }
 
 func TestAnnounce(t *testing.T) {
-	never, later := errors.Join(events.ErrPermanent, errors.New("never")), errors.New("not now")
+	never, later := errPermanent, errTemporary
 	corrupt := func(n int) func(*lambdaevents.DynamoDBEvent) {
 		return func(e *lambdaevents.DynamoDBEvent) {
 			e.Records[n].Change.NewImage["version"] = lambdaevents.NewStringAttribute("old")
@@ -46,39 +45,42 @@ func TestAnnounce(t *testing.T) {
 	const all = "andy1 created  mint; andy2 changed mint cookie dough; andy4 removed mint "
 	for _, test := range []struct {
 		name   string
-		fate   map[string]error
+		errs   map[string]error
 		change func(*lambdaevents.DynamoDBEvent)
-		answer string // sequence numbers that failed
-		told   string
+		failed string // first digit of the sequence number that is reported
+		want   string
 		dead   []string // ids
 	}{
-		{name: "only what changed a flavor", told: all},
-		{name: "an outage", fate: map[string]error{"andy2": later}, answer: "2", told: "andy1 created  mint; andy4 removed mint "},
-		{name: "one that can't be published", fate: map[string]error{"andy2": never}, told: "andy1 created  mint; andy4 removed mint ", dead: []string{"event-2"}},
-		{name: "one that can't be read", change: corrupt(1), told: "andy1 created  mint; andy4 removed mint ", dead: []string{"event-2"}},
-		{name: "one that can't be read, and an outage behind it", fate: map[string]error{"andy4": later}, change: corrupt(1), answer: "4",
-			told: "andy1 created  mint", dead: []string{"event-2"}},
-		{name: "one that can't be read, and an outage before it", fate: map[string]error{"andy1": later}, change: corrupt(1), answer: "1",
-			told: "andy4 removed mint "},
+		{name: "only changed flavors", want: all},
+		{name: "temporary error", errs: map[string]error{"andy2": later}, failed: "2",
+			want: "andy1 created  mint; andy4 removed mint "},
+		{name: "permanent error", errs: map[string]error{"andy2": never}, want: "andy1 created  mint; andy4 removed mint ",
+			dead: []string{"event-2"}},
+		{name: "corrupt record", change: corrupt(1), want: "andy1 created  mint; andy4 removed mint ",
+			dead: []string{"event-2"}},
+		{name: "corrupt record before a temporary error", errs: map[string]error{"andy4": later}, change: corrupt(1),
+			failed: "4", want: "andy1 created  mint", dead: []string{"event-2"}},
+		{name: "corrupt record after a temporary error", errs: map[string]error{"andy1": later}, change: corrupt(1),
+			failed: "1", want: "andy4 removed mint "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			event := stream(t)
 			if test.change != nil {
 				test.change(&event)
 			}
-			dead, subscribers := &grave{}, &announcer{fate: test.fate}
-			response, err := stages.Announce{Common: common(t, dead), Announcer: subscribers}.Handle(t.Context(), event)
+			dead, announcer := &deadQueue{}, &announcer{errs: test.errs}
+			response, err := stages.Announce{Common: common(t, dead), Announcer: announcer}.Handle(t.Context(), event)
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := `{"batchItemFailures":[]}`
-			if test.answer != "" {
-				want = `{"batchItemFailures":[{"itemIdentifier":"` + test.answer + `00000000000000000000"}]}`
+			if test.failed != "" {
+				want = `{"batchItemFailures":[{"itemIdentifier":"` + test.failed + `00000000000000000000"}]}`
 			}
-			if diff := gocmp.Diff(want, golden(t, response)); diff != "" {
-				t.Errorf("answer (-want +got):\n%s", diff)
+			if diff := gocmp.Diff(want, encode(t, response)); diff != "" {
+				t.Errorf("response (-want +got):\n%s", diff)
 			}
-			if diff := gocmp.Diff(test.told, strings.Join(subscribers.told, "; ")); diff != "" {
+			if diff := gocmp.Diff(test.want, strings.Join(announcer.announced, "; ")); diff != "" {
 				t.Errorf("announced (-want +got):\n%s", diff)
 			}
 			var ids []string
@@ -92,27 +94,30 @@ func TestAnnounce(t *testing.T) {
 	}
 }
 
-// TestDeadChangeIsTheMessage: published again as it lies there, it is what subscribers missed.
-func TestDeadChangeIsTheMessage(t *testing.T) {
-	dead := &grave{}
-	a := stages.Announce{Common: common(t, dead), Announcer: &announcer{fate: map[string]error{"andy2": events.ErrPermanent}}}
+// TestDeadLetterIsChangeMessage checks that redriving the dead letter of a change publishes the message that
+// subscribers missed.
+func TestDeadLetterIsChangeMessage(t *testing.T) {
+	dead := &deadQueue{}
+	announcer := &announcer{errs: map[string]error{"andy2": errPermanent}}
+	a := stages.Announce{Common: common(t, dead), Announcer: announcer}
 	if _, err := a.Handle(t.Context(), stream(t)); err != nil || len(dead.letters) != 1 {
-		t.Fatalf("got %d dead letters, error %v", len(dead.letters), err)
+		t.Fatalf("got %d dead letters, error %v, want 1", len(dead.letters), err)
 	}
 	change, err := events.DecodeChange(dead.letters[0].Body)
 	if err != nil || change.Person != "andy2" {
-		t.Fatalf("got %+v, error %v", change, err)
+		t.Fatalf("DecodeChange() = %+v, %v, want a change of andy2", change, err)
 	}
 	if diff := gocmp.Diff(change.Message().Attributes, dead.letters[0].Attributes); diff != "" {
 		t.Errorf("attributes (-want +got):\n%s", diff)
 	}
 }
 
-func TestAnnounceNeverAnswersWithAnEmptyID(t *testing.T) {
+func TestAnnounceRecordWithoutSequenceNumber(t *testing.T) {
 	event := stream(t)
 	event.Records[0].Change.SequenceNumber = ""
-	a := stages.Announce{Common: common(t, &grave{}), Announcer: &announcer{fate: map[string]error{"andy1": errors.New("not now")}}}
+	announcer := &announcer{errs: map[string]error{"andy1": errTemporary}}
+	a := stages.Announce{Common: common(t, &deadQueue{}), Announcer: announcer}
 	if response, err := a.Handle(t.Context(), event); err == nil || len(response.BatchItemFailures) != 0 {
-		t.Errorf("got %+v, error %v", response, err)
+		t.Errorf("Handle() = %+v, %v, want no failed items and an error", response, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // applier is an *ingest.Applier.
 type applier interface {
-	// Apply returns one error a body.
+	// Apply returns one error per body.
 	Apply(ctx context.Context, bodies [][]byte) []error
 }
 
@@ -18,11 +18,11 @@ type Apply struct {
 	Applier applier
 }
 
-// Handle takes a batch of the updates queue, to which the topic delivers raw: a body is a message as it was published.
+// Handle applies a batch of the updates queue. The topic delivers raw messages, so a body is a message as published.
 func (a Apply) Handle(ctx context.Context, event lambdaevents.SQSEvent) (lambdaevents.SQSEventResponse, error) {
 	bodies := make([][]byte, len(event.Records))
 	for i, m := range event.Records {
 		bodies[i] = []byte(m.Body)
 	}
-	return a.answer(ctx, "apply", event.Records, a.Applier.Apply(ctx, bodies))
+	return a.respond(ctx, "apply", event.Records, a.Applier.Apply(ctx, bodies))
 }

@@ -11,22 +11,24 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-// errNoID: a message can't be reported as failed. An answer with an empty id, or one that is not in the batch, means to
-// Lambda that all of the batch failed; better to say so oneself.
+// errNoID is the error of a batch in which a message that must be redelivered has no id. An empty id in the response
+// means to Lambda that the whole batch failed. An error says so openly.
 // https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 var errNoID = errors.New("a message has no id")
 
-// errAllFailed makes an error of the invocation of the first error of a batch of which every message has to come again. To Lambda
-// a reported failure is a success: no metric counts it, and the poller goes on at full speed. An error brings back the same
-// messages, counts as one, and makes the poller slow down.
+// errAllFailed returns the error of an invocation that failed with every record of its batch; first is the first
+// record's. A response that reports all records would count as a success: no metric shows it, and Lambda polls on at
+// full speed. An error redelivers the same records, is counted, and slows down polling.
 // https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 func errAllFailed(first error) error {
 	return fmt.Errorf("every record of the batch failed, the first with: %w", first)
 }
 
-// answer settles the messages of a batch, each with its own error, and reports those that have to come again. If that is all of
-// them, it returns an error.
-func (c Common) answer(ctx context.Context, source string, batch []lambdaevents.SQSMessage, errs []error) (lambdaevents.SQSEventResponse, error) {
+// respond settles the messages of a batch, of which errs has the errors, and reports those that must be redelivered. It
+// fails if that is the whole batch.
+func (c Common) respond(
+	ctx context.Context, source string, batch []lambdaevents.SQSMessage, errs []error,
+) (lambdaevents.SQSEventResponse, error) {
 	response := lambdaevents.SQSEventResponse{BatchItemFailures: []lambdaevents.SQSBatchItemFailure{}}
 	var first error
 	for i, m := range batch {
@@ -42,7 +44,8 @@ func (c Common) answer(ctx context.Context, source string, batch []lambdaevents.
 		if first == nil {
 			first = err
 		}
-		response.BatchItemFailures = append(response.BatchItemFailures, lambdaevents.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
+		failure := lambdaevents.SQSBatchItemFailure{ItemIdentifier: m.MessageId}
+		response.BatchItemFailures = append(response.BatchItemFailures, failure)
 	}
 	if n := len(response.BatchItemFailures); n > 0 {
 		c.Metrics.Count(metrics.Retries, int64(n))
@@ -53,7 +56,7 @@ func (c Common) answer(ctx context.Context, source string, batch []lambdaevents.
 	return response, nil
 }
 
-// attributes gives those that are text; we have no others.
+// attributes returns the text attributes of a message. flavorless sends no others.
 func attributes(m lambdaevents.SQSMessage) map[string]string {
 	texts := make(map[string]string, len(m.MessageAttributes))
 	for name, value := range m.MessageAttributes {

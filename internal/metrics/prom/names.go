@@ -18,8 +18,8 @@ type label struct {
 	values []string
 }
 
-// Buckets, in seconds. The first are those of work that takes from milliseconds to an hour, the others of requests, which
-// take from tens of microseconds on.
+// Buckets, in seconds. The first are those of work that takes from milliseconds to an hour, the others of requests,
+// which take from tens of microseconds on.
 func workBuckets() []float64 {
 	return []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
 }

@@ -1,7 +1,8 @@
-// Package prom keeps measurements for Prometheus to fetch. It is apart from package metrics so that functions, which send
-// theirs to CloudWatch, don't carry it.
+// Package prom keeps measurements for Prometheus to fetch. It is apart from package metrics so that functions, which
+// send theirs to CloudWatch, don't carry it.
 //
-// All that is measured of the pipeline is declared in names.go: what it is called outside, and which values its labels have.
+// All that is measured of the pipeline is declared in names.go: what it is called outside, and which values its labels
+// have.
 package prom
 
 import (
@@ -21,8 +22,8 @@ type Recorder struct {
 	histograms map[string]*prometheus.HistogramVec
 	labels     map[string][]string // by metric: names of its labels, in the order of its vector
 
-	// Requests are measured for each of their answers, so that what a measurement goes to is found without a lock and without
-	// making a key: the map is copied when something new comes. It stays small, as the labels do.
+	// Requests are measured for each of their answers, so that what a measurement goes to is found without a lock and
+	// without making a key: the map is copied when something new comes. It stays small, as the labels do.
 	resolved atomic.Pointer[map[series]target]
 	mu       sync.Mutex // held while it is copied
 }
