@@ -1,16 +1,22 @@
 package cloud
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/aws/aws-lambda-go/events"
 )
 
-// authorizer is a Lambda authorizer by token, AWS::ApiGateway::Authorizer. What it answered is kept for every later request
-// with the same token, whatever route that is for: a policy for one method alone then denies all others.
+// authorizer emulates a Lambda authorizer of type TOKEN: AWS::ApiGateway::Authorizer. The policy that the function
+// returns is cached for every later request with the same token, whatever its route: a policy that allows only one
+// method denies all others.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
 type authorizer struct {
 	function *Function
@@ -18,98 +24,81 @@ type authorizer struct {
 	valid    *regexp.Regexp
 	ttl      time.Duration
 
-	mu     sync.Mutex
-	cached map[string]grant
-	asked  int
+	mu          sync.Mutex
+	cached      map[string]grant // by token
+	invocations int
 }
 
-// grant is what an authorizer answered.
+// grant is what an authorizer's function returned.
 type grant struct {
-	principal string
-	policy    Policy
-	context   map[string]any
-	until     time.Time
+	policy  Policy
+	context map[string]any
+	until   time.Time
 }
 
-func newAuthorizer(s *Stack, g *Gateway, id string) (*authorizer, error) {
+func (g *Gateway) addAuthorizer(s *Stack, id string) error {
 	var p struct {
-		Name, Type, IdentitySource, IdentityValidationExpression, AuthorizerUri, RestApiId string //nolint:revive // the template's names
-		AuthorizerResultTtlInSeconds                                                       *int   //nolint:revive // likewise
+		Name, Type, IdentitySource, IdentityValidationExpression, AuthorizerURI, RestAPIID string
+		AuthorizerResultTTLInSeconds                                                       int
 	}
-	properties, err := s.properties(id)
-	if err == nil {
-		err = convert(properties, &p)
+	if err := s.convertProperties(id, &p); err != nil {
+		return err
 	}
+	header, ok := strings.CutPrefix(p.IdentitySource, "method.request.header.")
+	if !ok || p.Type != "TOKEN" {
+		return fmt.Errorf("authorizers of type %q with identity source %q are not supported", p.Type, p.IdentitySource)
+	}
+	valid, err := regexp.Compile(`^(?:` + p.IdentityValidationExpression + `)$`)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	a := &authorizer{ttl: 300 * time.Second, cached: map[string]grant{}}
-	if p.AuthorizerResultTtlInSeconds != nil {
-		a.ttl = time.Duration(*p.AuthorizerResultTtlInSeconds) * time.Second
+	f, err := s.integrationFunction(p.AuthorizerURI)
+	if err != nil {
+		return err
 	}
-	var ok bool
-	if a.header, ok = strings.CutPrefix(p.IdentitySource, "method.request.header."); !ok || p.Type != "TOKEN" {
-		return nil, fmt.Errorf("an authorizer of the type %q by %q is not understood here", p.Type, p.IdentitySource)
+	g.authorizers[id] = &authorizer{
+		function: f, header: header, valid: valid, ttl: time.Duration(p.AuthorizerResultTTLInSeconds) * time.Second, cached: map[string]grant{},
 	}
-	if a.valid, err = regexp.Compile(`^(?:` + p.IdentityValidationExpression + `)$`); err != nil {
-		return nil, err
-	}
-	if a.function, err = s.invocation(p.AuthorizerUri); err != nil {
-		return nil, err
-	}
-	return a, s.mayInvoke(a.function, "apigateway.amazonaws.com", arnOf("execute-api", g.id+"/authorizers/"+id))
+	return s.mayInvoke(f, "apigateway.amazonaws.com", arnOf("execute-api", g.id+"/authorizers/"+id))
 }
 
-// allows decides about a request: problem is the type of the gateway's response if it may not pass.
-func (a *authorizer) allows(g *Gateway, e *exchange) (context map[string]any, problem, message string) {
-	token := e.r.Header.Get(a.header)
-	if token == "" || !a.valid.MatchString(token) {
-		return nil, "UNAUTHORIZED", "Unauthorized"
+// authorize returns the context that the authorizer passes to the function, or the type of the gateway response that
+// refuses the request.
+func (a *authorizer) authorize(ctx context.Context, g *Gateway, event *events.APIGatewayProxyRequest) (map[string]any, string) {
+	token := event.Headers[a.header]
+	if !a.valid.MatchString(token) {
+		return nil, "UNAUTHORIZED"
 	}
-	arn := arnOf("execute-api", strings.Join([]string{g.id, g.stage, e.r.Method, e.path[1:]}, "/"))
-	granted, problem := a.grant(e, token, arn)
-	if problem == "UNAUTHORIZED" {
-		return nil, problem, "Unauthorized"
-	} else if problem != "" {
-		return nil, problem, "Internal server error"
+	arn := arnOf("execute-api", strings.Join([]string{g.id, g.stage, event.HTTPMethod, event.Path[1:]}, "/"))
+	granted, problem := a.grant(ctx, token, arn)
+	if problem != "" {
+		return nil, problem
 	}
-	decision, err := granted.policy.Decide(Request{Action: "execute-api:Invoke", Resource: arn})
-	switch {
+	switch decision, err := granted.policy.Decide(Request{Action: "execute-api:Invoke", Resource: arn}); {
 	case err != nil:
-		return nil, "AUTHORIZER_CONFIGURATION_ERROR", "Internal server error"
-	case decision == ExplicitDeny:
-		return nil, "ACCESS_DENIED", "User is not authorized to access this resource with an explicit deny in an identity-based policy"
+		return nil, "AUTHORIZER_CONFIGURATION_ERROR"
 	case decision != Allow:
-		return nil, "ACCESS_DENIED", "User is not authorized to access this resource"
+		return nil, "ACCESS_DENIED"
 	}
-	context = map[string]any{"principalId": granted.principal, "integrationLatency": 1}
-	for name, value := range granted.context {
-		context[name] = value
-	}
-	return context, "", ""
+	return granted.context, ""
 }
 
-func (a *authorizer) grant(e *exchange, token, arn string) (granted grant, problem string) {
-	a.mu.Lock()
-	granted, ok := a.cached[token]
-	a.mu.Unlock()
-	if ok && time.Now().Before(granted.until) {
-		return granted, ""
-	}
-	payload, err := json.Marshal(map[string]string{"type": "TOKEN", "methodArn": arn, "authorizationToken": token})
-	if err != nil {
-		return grant{}, "AUTHORIZER_FAILURE"
-	}
-	done, ok := invokeWithin(e.r.Context(), a.function, payload, integrationLimit)
+// grant returns the cached grant of a token, or else asks the function.
+func (a *authorizer) grant(ctx context.Context, token, arn string) (granted grant, problem string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.asked++
-	switch {
-	case !ok:
+	if granted, ok := a.cached[token]; ok && time.Now().Before(granted.until) {
+		return granted, ""
+	}
+	payload, err := json.Marshal(events.APIGatewayCustomAuthorizerRequest{Type: "TOKEN", MethodArn: arn, AuthorizationToken: token})
+	if err != nil {
 		return grant{}, "AUTHORIZER_FAILURE"
-	case done.Failed != "":
-		var failed struct{ ErrorMessage string }
-		if err := json.Unmarshal(done.Answer, &failed); err == nil && failed.ErrorMessage == "Unauthorized" { // exactly this
+	}
+	a.invocations++
+	done := a.function.Invoke(ctx, payload)
+	if done.Failed != "" {
+		var failure struct{ ErrorMessage string }
+		if err := json.Unmarshal(done.Answer, &failure); err == nil && failure.ErrorMessage == "Unauthorized" { // exactly this text
 			return grant{}, "UNAUTHORIZED"
 		}
 		return grant{}, "AUTHORIZER_FAILURE"
@@ -118,42 +107,42 @@ func (a *authorizer) grant(e *exchange, token, arn string) (granted grant, probl
 		return grant{}, "AUTHORIZER_CONFIGURATION_ERROR"
 	}
 	granted.until = time.Now().Add(a.ttl)
-	if a.ttl > 0 {
-		a.cached[token] = granted
-	}
+	a.cached[token] = granted
 	return granted, ""
 }
 
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html
 func parseGrant(answer []byte) (grant, error) {
 	var out struct {
-		PrincipalId        string //nolint:revive // as in the answer
-		PolicyDocument     any
-		Context            map[string]any
-		UsageIdentifierKey string
+		PrincipalID    string
+		PolicyDocument any
+		Context        map[string]any
 	}
 	if err := json.Unmarshal(answer, &out); err != nil {
 		return grant{}, err
 	}
-	if out.PrincipalId == "" {
-		return grant{}, fmt.Errorf("the answer names no principal: %s", answer)
+	if out.PrincipalID == "" {
+		return grant{}, errors.New("the answer has no principalId")
 	}
 	for name, value := range out.Context {
 		switch value.(type) {
 		case string, float64, bool:
 		default:
-			return grant{}, fmt.Errorf("the context's %s is neither text, number nor truth value", name)
+			return grant{}, fmt.Errorf("%s in the context is not a string, a number or a boolean", name)
 		}
 	}
 	policy, err := ParsePolicy(out.PolicyDocument)
-	return grant{principal: out.PrincipalId, policy: policy, context: out.Context}, err
+	granted := grant{policy: policy, context: map[string]any{"principalId": out.PrincipalID}}
+	maps.Copy(granted.context, out.Context)
+	return granted, err
 }
 
-// Asked says how often authorizers were asked; requests that were answered from a cache don't count.
-func (g *Gateway) Asked() (n int) {
+// AuthorizerInvocations returns how often the functions of authorizers were invoked. Requests answered from a cache
+// don't count.
+func (g *Gateway) AuthorizerInvocations() (n int) {
 	for _, a := range g.authorizers {
 		a.mu.Lock()
-		n += a.asked
+		n += a.invocations
 		a.mu.Unlock()
 	}
 	return n

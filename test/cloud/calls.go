@@ -8,19 +8,21 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Caller calls AWS's APIs in someone's name. It is no SDK on purpose: the properties of a table in CloudFormation are the
-// input of CreateTable word for word, and the records of a stream are the event that Lambda gets, so that plain JSON
-// carries both without a line of conversion. The judges verify no signatures, hence these aren't true ones.
+// Caller calls AWS's APIs with an access key. It uses plain JSON in place of the SDK because the properties of a table
+// in CloudFormation are the input of CreateTable, and the records of a stream are Lambda's event, so neither needs
+// conversion. The emulators don't verify signatures, so the signatures are placeholders.
 type Caller struct {
 	Endpoint string
-	Key      string // the access key id: who calls
+	Key      string // the access key id
 }
 
-// APIError is a refusal.
+// APIError is an error response.
 type APIError struct {
 	Call   string
 	Status int
@@ -29,7 +31,7 @@ type APIError struct {
 
 func (e *APIError) Error() string { return fmt.Sprintf("%s: %d %s", e.Call, e.Status, e.Body) }
 
-// The targets of the JSON protocol.
+// Prefixes of X-Amz-Target in the JSON protocol.
 const (
 	targetTable  = "DynamoDB_20120810."
 	targetStream = "DynamoDBStreams_20120810."
@@ -38,7 +40,7 @@ const (
 
 // JSON calls an operation of a service that speaks the JSON protocol. out may be nil.
 func (c Caller) JSON(ctx context.Context, target string, in, out any) error {
-	service, kind := "dynamodb", "application/x-amz-json-1.0"
+	service := "dynamodb"
 	if strings.HasPrefix(target, targetQueue) {
 		service = "sqs"
 	}
@@ -46,23 +48,25 @@ func (c Caller) JSON(ctx context.Context, target string, in, out any) error {
 	if err != nil {
 		return err
 	}
-	answer, _, err := c.do(ctx, http.MethodPost, "/", service, body, http.Header{"X-Amz-Target": {target}, "Content-Type": {kind}})
+	header := http.Header{"X-Amz-Target": {target}, "Content-Type": {"application/x-amz-json-1.0"}}
+	answer, _, err := c.do(ctx, http.MethodPost, "/", service, body, header)
 	if err == nil && out != nil {
 		err = json.Unmarshal(answer, out)
 	}
 	return err
 }
 
-// The services that speak the query protocol, and the versions of their APIs.
-var queryVersions = map[string]string{"sns": "2010-03-31", "cloudformation": "2010-05-15"} //nolint:gochecknoglobals // a table
+// queryVersions are the API versions of the services that use the query protocol.
+var queryVersions = map[string]string{"sns": "2010-03-31", "cloudformation": "2010-05-15"}
 
-// Query calls an operation of a service that speaks the query protocol: a form in, XML out.
+// Query calls an operation of a service that uses the query protocol. The answer is XML.
 func (c Caller) Query(ctx context.Context, service, action string, params map[string]string) (answer string, err error) {
 	form := url.Values{"Action": {action}, "Version": {queryVersions[service]}}
 	for key, value := range params {
 		form.Set(key, value)
 	}
-	body, _, err := c.do(ctx, http.MethodPost, "/", service, []byte(form.Encode()), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
+	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	body, _, err := c.do(ctx, http.MethodPost, "/", service, []byte(form.Encode()), header)
 	return string(body), err
 }
 
@@ -79,8 +83,8 @@ func (c Caller) do(ctx context.Context, method, path, service string, body []byt
 	if header != nil {
 		req.Header = header.Clone()
 	}
-	req.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s/%s/%s/aws4_request, SignedHeaders=host, Signature=0",
-		c.Key, time.Now().UTC().Format("20060102"), Region, service))
+	credential := strings.Join([]string{c.Key, time.Now().UTC().Format("20060102"), Region, service, "aws4_request"}, "/")
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+credential+", SignedHeaders=host, Signature=0")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, nil, err
@@ -98,4 +102,9 @@ func (c Caller) do(ctx context.Context, method, path, service string, body []byt
 		return nil, nil, &APIError{Call: name, Status: res.StatusCode, Body: string(answer)}
 	}
 	return answer, res.Header, nil
+}
+
+// Environ returns the environment of this process without variables that configure AWS clients.
+func Environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
 }

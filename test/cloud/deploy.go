@@ -1,49 +1,53 @@
 package cloud
 
 import (
-	"archive/zip"
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path"
-	"path/filepath"
-	"strconv"
+	"maps"
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Config of a Stack.
+// Config configures a Stack.
 type Config struct {
-	Template []byte        // the compiled CloudFormation template
-	Zips     string        // folder of the functions' zips, by the names that the template has
-	Dir      string        // where they are unpacked
-	Judges   *Judges       // which services to use
-	Pace     time.Duration // how long retries, redeliveries and batching windows take here; default 50 ms
+	Template  []byte        // the compiled CloudFormation template
+	Zips      string        // folder of the functions' zips, by the names that the template has
+	Dir       string        // folder into which they are unpacked
+	Emulators Emulators     // the services to use
+	Delay     time.Duration // how long retries, redeliveries and batching windows take; default 50 ms
+}
+
+// Emulators are the URLs of services that others wrote, so that an independent reading of Amazon's documentation checks
+// the adapters' requests.
+type Emulators struct {
+	Moto     string // S3, SNS, SQS and CloudFormation: https://docs.getmoto.org
+	DynamoDB string // DynamoDB Local with -sharedDb, without which each access key would have its own tables
 }
 
 // Stack is a deployed template.
 type Stack struct {
 	Config
-	Template  *Template
-	Door      *Door
-	Objects   *Objects
-	Gateway   *Gateway
-	Functions map[string]*Function // by logical id
-	Roles     map[string]Policy    // of functions, by their logical id
+	Template      *Template
+	Proxy         *Proxy
+	Notifications *Notifications
+	Gateway       *Gateway
+	Functions     map[string]*Function // by logical id
+	Roles         map[string]Policy    // of functions, by the function's logical id
 
 	admin       Caller
-	ctx         context.Context //nolint:containedctx // what runs until Stop runs by it
 	cancel      context.CancelFunc
 	running     sync.WaitGroup
-	made        map[string]string // physical ids of what CloudFormation made
+	physicalIDs map[string]string // of the resources that moto's CloudFormation created
 	resources   map[string]created
 	policies    map[string]Policy // of roles, by ARN
 	queues      map[string]Policy // of queues, by ARN
 	topics      map[string]Policy // of topics, by ARN
-	permissions []permission
+	permissions []invokePermission
 	mappings    []mapping
 
 	mu   sync.Mutex
@@ -56,26 +60,28 @@ type created struct {
 	attrs map[string]string
 }
 
-// Deploy creates what the template says and starts it. When it returns, uploads and requests are served.
+// Deploy creates the template's resources and starts them. When it returns, uploads and requests are served, until ctx
+// ends or Stop is called.
 func Deploy(ctx context.Context, config Config) (*Stack, error) {
-	if config.Pace == 0 {
-		config.Pace = 50 * time.Millisecond
+	if config.Delay == 0 {
+		config.Delay = 50 * time.Millisecond
 	}
 	s := &Stack{
-		Config: config, Functions: map[string]*Function{}, Roles: map[string]Policy{},
-		resources: map[string]created{}, policies: map[string]Policy{}, queues: map[string]Policy{}, topics: map[string]Policy{},
+		Config: config, Functions: map[string]*Function{}, Roles: map[string]Policy{}, resources: map[string]created{},
+		policies: map[string]Policy{}, queues: map[string]Policy{}, topics: map[string]Policy{}, Notifications: &Notifications{},
 	}
 	var err error
 	if s.Template, err = ParseTemplate(config.Template); err != nil {
 		return nil, err
 	}
-	if s.Door, err = OpenDoor(config.Judges); err != nil {
+	ctx, s.cancel = context.WithCancel(ctx)
+	if s.Proxy, err = newProxy(config.Emulators, func(r *http.Request, event string, h http.Header, body []byte) {
+		s.Notifications.created(ctx, r, event, h, body)
+	}); err != nil {
 		return nil, err
 	}
-	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.admin = Caller{Endpoint: s.Door.URL, Key: adminKey}
-	s.Objects = &Objects{admin: s.admin, ctx: s.ctx}
-	s.Door.created = s.Objects.created
+	s.admin = Caller{Endpoint: s.Proxy.URL, Key: adminKey}
+	s.Notifications.admin = s.admin
 	if err := s.createAll(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
@@ -87,62 +93,122 @@ func (s *Stack) createAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.made, err = s.createStack(ctx); err != nil {
-		return fmt.Errorf("the stack of CloudFormation: %w", err)
+	if s.physicalIDs, err = s.createStack(ctx); err != nil {
+		return fmt.Errorf("creating the CloudFormation stack: %w", err)
 	}
 	for _, id := range order {
 		r := s.Template.Resources[id]
 		create, ok := creators[r.Type]
 		if !ok {
-			return fmt.Errorf("%s is of the type %s, which the harness does not know: teach it to create or to ignore that", id, r.Type)
+			return fmt.Errorf("%s has type %s, which creators lacks: add a function that creates or ignores it", id, r.Type)
 		}
-		resolved, err := s.Template.Resolve(r.Properties, s.lookup)
+		properties, err := s.properties(id)
 		if err != nil {
 			return fmt.Errorf("%s: %w", id, err)
 		}
-		properties, _ := resolved.(map[string]any)
-		made, err := create(ctx, s, id, properties)
-		if err != nil {
+		if s.resources[id], err = create(ctx, s, id, properties); err != nil {
 			return fmt.Errorf("creating %s (%s): %w", id, r.Type, err)
 		}
-		s.resources[id] = made
 	}
 	if s.Gateway, err = newGateway(s); err != nil {
 		return err
 	}
 	for _, m := range s.mappings {
 		if err := s.startMapping(ctx, m); err != nil {
-			return fmt.Errorf("event source %s of %s: %w", m.EventSourceArn, m.FunctionName, err)
+			return fmt.Errorf("event source %s of %s: %w", m.EventSourceARN, m.FunctionName, err)
 		}
 	}
 	return nil
+}
+
+// motoTypes are the resources that moto's CloudFormation creates: those that moto keeps. It skips subscriptions and
+// queue policies, and emulates neither Lambda nor API Gateway; tables are in DynamoDB Local.
+var motoTypes = []string{"AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::SQS::Queue"}
+
+// createStack has moto's CloudFormation create resources from the template, and returns their physical ids.
+func (s *Stack) createStack(ctx context.Context) (map[string]string, error) {
+	resources := map[string]any{}
+	for id, r := range s.Template.Resources {
+		if !slices.Contains(motoTypes, r.Type) {
+			continue
+		}
+		properties := maps.Clone(r.Properties)
+		delete(properties, "NotificationConfiguration") // it names a function; see createBucket
+		resources[id] = map[string]any{"Type": r.Type, "Properties": properties}
+	}
+	body, err := json.Marshal(map[string]any{"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources})
+	if err != nil {
+		return nil, err
+	}
+	in := map[string]string{"StackName": "stack", "TemplateBody": string(body)}
+	if _, err := s.admin.Query(ctx, "cloudformation", "CreateStack", in); err != nil {
+		return nil, err
+	}
+	answer, err := s.admin.Query(ctx, "cloudformation", "DescribeStackResources", map[string]string{"StackName": "stack"})
+	if err != nil {
+		return nil, err
+	}
+	var out struct {
+		Resources []struct {
+			LogicalID  string `xml:"LogicalResourceId"`
+			PhysicalID string `xml:"PhysicalResourceId"`
+		} `xml:"DescribeStackResourcesResult>StackResources>member"`
+	}
+	if err := xml.Unmarshal([]byte(answer), &out); err != nil {
+		return nil, err
+	}
+	physicalIDs := map[string]string{}
+	for _, r := range out.Resources {
+		physicalIDs[r.LogicalID] = r.PhysicalID
+	}
+	for id := range resources {
+		if physicalIDs[id] == "" {
+			return nil, fmt.Errorf("moto's CloudFormation did not create %s", id)
+		}
+	}
+	return physicalIDs, nil
+}
+
+// properties returns the resolved properties of a resource. Those that it depends on must exist.
+func (s *Stack) properties(id string) (map[string]any, error) {
+	v, err := s.Template.Resolve(s.Template.Resources[id].Properties, s.lookup)
+	p, _ := v.(map[string]any)
+	return p, err
+}
+
+func (s *Stack) convertProperties(id string, to any) error {
+	p, err := s.properties(id)
+	if err != nil {
+		return err
+	}
+	return convert(p, to)
 }
 
 func (s *Stack) lookup(id, attr string) (any, error) {
 	r, ok := s.resources[id]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%s is not there yet", id)
+		return nil, fmt.Errorf("%s does not exist yet", id)
 	case attr == "":
 		return r.ref, nil
 	}
 	value, ok := r.attrs[attr]
 	if !ok {
-		return nil, fmt.Errorf("the attribute %s of %s is not known here", attr, id)
+		return nil, fmt.Errorf("the attribute %s of %s is not supported", attr, id)
 	}
 	return value, nil
 }
 
-// Ref gives the physical id of a resource: the name of a table or bucket, the ARN of a topic, the URL of a queue.
+// Ref returns the physical id of a resource: the name of a table or bucket, the ARN of a topic, the URL of a queue.
 func (s *Stack) Ref(id string) string { return s.resources[id].ref }
 
-// Attr gives an attribute of a resource, as Fn::GetAtt does.
+// Attr returns an attribute of a resource, as Fn::GetAtt does.
 func (s *Stack) Attr(id, attr string) string { return s.resources[id].attrs[attr] }
 
-// Admin calls AWS in the name of the test, which may do anything.
+// Admin returns a caller that may do anything.
 func (s *Stack) Admin() Caller { return s.admin }
 
-// Stop ends all that runs, and gives what went wrong in the background.
+// Stop ends everything that the stack runs, and returns the errors of the background.
 func (s *Stack) Stop() error {
 	s.cancel()
 	if s.Gateway != nil {
@@ -152,15 +218,15 @@ func (s *Stack) Stop() error {
 		f.Stop()
 	}
 	s.running.Wait()
-	s.Door.Close()
-	s.Objects.mu.Lock()
-	defer s.Objects.mu.Unlock()
-	return errors.Join(append(s.errs, s.Objects.errs...)...)
+	s.Proxy.close()
+	s.Notifications.mu.Lock()
+	defer s.Notifications.mu.Unlock()
+	return errors.Join(append(s.errs, s.Notifications.errs...)...)
 }
 
-// fail notes an error of the background, unless it only comes from stopping.
-func (s *Stack) fail(err error) {
-	if s.ctx.Err() == nil && err != nil {
+// fail records an error of the background, unless ctx has ended, which causes errors.
+func (s *Stack) fail(ctx context.Context, err error) {
+	if ctx.Err() == nil && err != nil {
 		s.mu.Lock()
 		s.errs = append(s.errs, err)
 		s.mu.Unlock()
@@ -175,102 +241,4 @@ func (s *Stack) functionByARN(arn string) (*Function, error) {
 		}
 	}
 	return nil, fmt.Errorf("there is no function %s", arn)
-}
-
-// functionProperties are those of AWS::Lambda::Function that are used, and those that change nothing here.
-type functionProperties struct {
-	FunctionName, Handler, Runtime, Role, Description string
-	Code                                              struct{ S3Bucket, S3Key any }
-	MemorySize, Timeout                               int
-	Environment                                       struct{ Variables map[string]string }
-	Architectures                                     []string
-	ReservedConcurrentExecutions                      int
-	TracingConfig                                     struct{ Mode string }
-	RecursiveLoop                                     string
-	LoggingConfig, Tags                               any // logs are kept as they come
-}
-
-func createFunction(_ context.Context, s *Stack, id string, properties map[string]any) (created, error) {
-	var p functionProperties
-	if err := convert(properties, &p); err != nil {
-		return created{}, err
-	}
-	key, _ := p.Code.S3Key.(string)
-	program, err := unpack(filepath.Join(s.Zips, path.Base(key)), filepath.Join(s.Dir, id))
-	if err != nil {
-		return created{}, err
-	}
-	policy, ok := s.policies[p.Role]
-	if !ok {
-		return created{}, fmt.Errorf("there is no role %q", p.Role)
-	}
-	f := NewFunction(FunctionConfig{
-		Name: p.FunctionName, Program: program, Env: p.Environment.Variables, Key: "KEY" + id, Endpoint: s.Door.URL, Timeout: time.Duration(p.Timeout) * time.Second,
-		Memory: p.MemorySize, Concurrency: p.ReservedConcurrentExecutions, Retries: 2, Pace: s.Pace, Recursive: p.RecursiveLoop == "Allow",
-	})
-	s.Functions[id], s.Roles[id] = f, policy
-	s.Door.Admit(f.Key, id, policy)
-	// https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
-	stream := arnOf("logs", "log-group:/aws/lambda/"+f.Name+":log-stream:one")
-	platform := []Need{{"logs:CreateLogStream", stream}, {"logs:PutLogEvents", stream}}
-	if p.TracingConfig.Mode == "Active" { // https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
-		platform = append(platform, Need{"xray:PutTraceSegments", "*"}, Need{"xray:PutTelemetryRecords", "*"})
-	}
-	for _, need := range platform {
-		if err := s.Door.Require(f.Key, need); err != nil {
-			return created{}, err
-		}
-	}
-	return created{ref: p.FunctionName, attrs: map[string]string{"Arn": f.ARN()}}, nil
-}
-
-// unpack takes a function's zip apart. Lambda wants one program named bootstrap in it, executable.
-// https://docs.aws.amazon.com/lambda/latest/dg/golang-package.html
-func unpack(archive, dir string) (program string, err error) {
-	r, err := zip.OpenReader(archive)
-	if err != nil {
-		return "", fmt.Errorf("opening %s: %w", archive, err)
-	}
-	defer r.Close()
-	for _, f := range r.File {
-		if f.Name != "bootstrap" {
-			continue
-		}
-		if f.Mode().Perm()&0o111 == 0 {
-			return "", fmt.Errorf("bootstrap in %s is not executable: %v", archive, f.Mode())
-		}
-		from, err := f.Open()
-		if err != nil {
-			return "", err
-		}
-		defer from.Close()
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return "", err
-		}
-		program = filepath.Join(dir, "bootstrap")
-		to, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o700)
-		if err != nil {
-			return "", err
-		}
-		_, err = io.Copy(to, from)
-		return program, errors.Join(err, to.Close())
-	}
-	return "", fmt.Errorf("there is no bootstrap in %s", archive)
-}
-
-// text gives a property as the text that an API wants: CloudFormation takes 30 for "30", and JSON for a document.
-func text(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case bool:
-		return strconv.FormatBool(v)
-	}
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // it comes from JSON
-	}
-	return string(body)
 }

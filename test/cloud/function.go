@@ -17,30 +17,30 @@ import (
 	"github.com/google/uuid"
 )
 
-// FunctionConfig is what a template says of a function.
+// FunctionConfig configures a Function.
 type FunctionConfig struct {
 	Name        string
 	Program     string // the bootstrap
 	Env         map[string]string
-	Key         string // its access key id: in whose name it calls AWS
+	Key         string // the access key id with which it calls AWS
 	Endpoint    string // of all AWS services
 	Timeout     time.Duration
-	Memory      int  // MB
-	Concurrency int  // processes at most
-	Retries     int  // of an event that is given asynchronously
-	Recursive   bool // its RecursiveLoop is Allow
-	Pace        time.Duration
-	OnFailure   func(ctx context.Context, record []byte) error // where events go that failed for good; may be nil
+	Memory      int  // in MB
+	Concurrency int  // most processes at a time; default 10
+	Retries     int  // of an asynchronous event
+	Recursive   bool // RecursiveLoop is Allow
+	Delay       time.Duration
+	OnFailure   func(ctx context.Context, record []byte) error // the destination of events that failed for good; may be nil
 }
 
-// Function is a Lambda function: its processes, what it was asked and what it said.
+// Function is a Lambda function: its processes, logs and past invocations.
 type Function struct {
 	FunctionConfig
 	slots chan struct{}
 	async sync.WaitGroup
-	limit atomic.Int64 // the timeout at present, in nanoseconds
 
-	recursive atomic.Bool // it may be invoked in an endless chain of events
+	timeout   atomic.Int64 // in nanoseconds
+	recursive atomic.Bool
 
 	mu       sync.Mutex
 	idle     []*sandbox
@@ -50,39 +50,39 @@ type Function struct {
 	finished []Invocation
 }
 
-// Invocation is one that has ended.
+// Invocation is an invocation that has ended.
 type Invocation struct {
 	RequestID string
 	Payload   []byte
 	Answer    []byte
-	Failed    string // the kind of the error: "Unhandled", or none
-	Cold      bool
+	Failed    string // "Unhandled", recursiveInvocation or another error of Lambda; "" for success
+	Cold      bool   // it started a process
 }
 
-// NewFunction makes a function; its first process starts with the first event.
+// NewFunction returns a function. Its first process starts with the first event.
 func NewFunction(config FunctionConfig) *Function {
 	if config.Concurrency == 0 {
 		config.Concurrency = 10 // an account has 1,000; this is one machine
 	}
 	f := &Function{FunctionConfig: config, slots: make(chan struct{}, config.Concurrency), all: map[*sandbox]bool{}}
-	f.limit.Store(int64(config.Timeout))
+	f.timeout.Store(int64(config.Timeout))
 	f.recursive.Store(config.Recursive)
 	return f
 }
 
-// SetTimeout changes how long invocations may take that begin from now on.
-func (f *Function) SetTimeout(d time.Duration) { f.limit.Store(int64(d)) }
+// SetTimeout changes the timeout of invocations that start from now on.
+func (f *Function) SetTimeout(d time.Duration) { f.timeout.Store(int64(d)) }
 
-// ARN of the function.
+// ARN returns the ARN of the function.
 func (f *Function) ARN() string { return arnOf("lambda", "function:"+f.Name) }
 
-// Invoke gives the function an event and waits for what it makes of it. It first waits for a free process, starting one
-// where the concurrency allows.
+// Invoke invokes the function and waits for the result. It first waits for a free process, or starts one if the
+// concurrency allows it.
 func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 	done := Invocation{RequestID: uuid.NewString(), Payload: payload}
-	chain, allowed := f.next(ctx)
+	chain, allowed := f.extendLineage(ctx)
 	if !allowed {
-		f.log("not invoked: this event has led to it in a loop")
+		f.log("not invoked: recursive loop detected")
 		done.Failed, done.Answer = recursiveInvocation, []byte(`{"Reason":"RecursiveLoopDetected"}`)
 		return done
 	}
@@ -92,18 +92,18 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 		done.Failed, done.Answer = "TooManyRequestsException", []byte(`{"Reason":"ConcurrentInvocationLimitExceeded"}`)
 		return done
 	}
-	s, cold, err := f.take()
+	s, cold, err := f.acquire()
 	done.Cold = cold
 	if err != nil {
 		<-f.slots
 		a := failure("Runtime.ExitError", err.Error())
 		done.Answer, done.Failed = a.body, a.failed
 	} else {
-		timeout := time.Duration(f.limit.Load())
+		timeout := time.Duration(f.timeout.Load())
 		a := s.invoke(done.RequestID, payload, chain.header(), timeout)
 		done.Answer, done.Failed = a.body, a.failed
-		// An invocation ends when the process asks for the next event; until then its time counts.
-		f.giveBack(s, s.ready(timeout))
+		// An invocation ends when the process requests the next event.
+		f.release(s, s.ready(timeout))
 		<-f.slots
 	}
 	f.mu.Lock()
@@ -112,7 +112,8 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) Invocation {
 	return done
 }
 
-func (f *Function) take() (s *sandbox, cold bool, err error) {
+// acquire returns an idle process or starts one.
+func (f *Function) acquire() (s *sandbox, cold bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped {
@@ -133,7 +134,7 @@ func (f *Function) take() (s *sandbox, cold bool, err error) {
 	}
 	f.all[s] = true
 	f.mu.Unlock()
-	err = s.ready(initLimit)
+	err = s.ready(initTimeout)
 	f.mu.Lock()
 	if err != nil {
 		delete(f.all, s)
@@ -141,7 +142,8 @@ func (f *Function) take() (s *sandbox, cold bool, err error) {
 	return s, true, err
 }
 
-func (f *Function) giveBack(s *sandbox, ended error) {
+// release makes a process idle, unless it has ended.
+func (f *Function) release(s *sandbox, ended error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if ended != nil || f.stopped {
@@ -151,7 +153,7 @@ func (f *Function) giveBack(s *sandbox, ended error) {
 	f.idle = append(f.idle, s)
 }
 
-// environ is the environment of a process: Lambda's variables, and those of the template.
+// environ returns the environment of a process: Lambda's variables and those of the template.
 // https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 func (f *Function) environ() []string {
 	env := map[string]string{
@@ -160,8 +162,9 @@ func (f *Function) environ() []string {
 		"AWS_REGION": Region, "AWS_DEFAULT_REGION": Region, "AWS_EXECUTION_ENV": "AWS_Lambda_provided.al2023",
 		"AWS_LAMBDA_FUNCTION_NAME": f.Name, "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(f.Memory), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-		"AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/" + f.Name, "AWS_LAMBDA_LOG_STREAM_NAME": "2026/01/01/[$LATEST]" + strings.Repeat("0", 32),
-		"AWS_ACCESS_KEY_ID": f.Key, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token",
+		"AWS_LAMBDA_LOG_GROUP_NAME":  "/aws/lambda/" + f.Name,
+		"AWS_LAMBDA_LOG_STREAM_NAME": "2026/01/01/[$LATEST]" + strings.Repeat("0", 32),
+		"AWS_ACCESS_KEY_ID":          f.Key, "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token",
 		"AWS_ENDPOINT_URL": f.Endpoint,
 	}
 	maps.Copy(env, f.Env)
@@ -172,19 +175,19 @@ func (f *Function) environ() []string {
 	return list
 }
 
-// InvokeAsync gives the function an event as S3 and SNS do: a failed one is tried again, then goes to the destination.
+// InvokeAsync invokes the function as S3 and SNS do: a failed event is retried, and then goes to the destination.
 // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 func (f *Function) InvokeAsync(ctx context.Context, payload []byte) {
 	f.async.Go(func() {
 		var last Invocation
-		for try := range 1 + f.Retries {
-			if try > 0 && !pause(ctx, f.Pace) {
+		for attempt := range 1 + f.Retries {
+			if attempt > 0 && !pause(ctx, f.Delay) {
 				return
 			}
 			if last = f.Invoke(ctx, payload); last.Failed == "" || ctx.Err() != nil {
 				return
 			}
-			if last.Failed == recursiveInvocation { // another try is not made
+			if last.Failed == recursiveInvocation { // Lambda does not retry it
 				break
 			}
 		}
@@ -192,30 +195,31 @@ func (f *Function) InvokeAsync(ctx context.Context, payload []byte) {
 			return
 		}
 		if err := f.OnFailure(ctx, asyncRecord(f, last, 1+f.Retries)); err != nil && ctx.Err() == nil {
-			f.log("the destination of failed events did not take one: " + err.Error())
+			f.log("sending a failed event to the destination: " + err.Error())
 		}
 	})
 }
 
-// asyncRecord is what a destination gets.
+// asyncRecord returns the invocation record that a destination receives.
 // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
-func asyncRecord(f *Function, last Invocation, tries int) []byte {
+func asyncRecord(f *Function, last Invocation, attempts int) []byte {
 	record, err := json.Marshal(map[string]any{
-		"version": "1.0", "timestamp": time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+		"version": "1.0", "timestamp": time.Now().UTC().Format(timestamp),
 		"requestContext": map[string]any{
-			"requestId": last.RequestID, "functionArn": f.ARN() + ":$LATEST", "condition": "RetriesExhausted", "approximateInvokeCount": tries,
+			"requestId": last.RequestID, "functionArn": f.ARN() + ":$LATEST", "condition": "RetriesExhausted",
+			"approximateInvokeCount": attempts,
 		},
 		"requestPayload":  json.RawMessage(last.Payload),
 		"responseContext": map[string]any{"statusCode": 200, "executedVersion": "$LATEST", "functionError": last.Failed},
 		"responsePayload": json.RawMessage(last.Answer),
 	})
 	if err != nil {
-		panic(err) // both payloads are JSON: the event that was made here, and what the runtime API took
+		panic(err) // both payloads are JSON
 	}
 	return record
 }
 
-// pause waits, unless the context ends.
+// pause waits for d. It returns false if ctx ends before.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -233,21 +237,21 @@ func (f *Function) log(line string) {
 	f.lines = append(f.lines, strings.TrimRight(line, "\n"))
 }
 
-// Logs gives all lines that the function wrote.
+// Logs returns all lines that the function has written.
 func (f *Function) Logs() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.lines)
 }
 
-// Invocations gives all that have ended.
+// Invocations returns all invocations that have ended.
 func (f *Function) Invocations() []Invocation {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.finished)
 }
 
-// Kill ends all its processes, as a crash of their machines would. The function lives on.
+// Kill ends all processes, as a crash of their machines would. The next event starts a new process.
 func (f *Function) Kill() {
 	f.mu.Lock()
 	all := slices.Collect(maps.Keys(f.all))
@@ -257,15 +261,16 @@ func (f *Function) Kill() {
 	}
 }
 
-// Stop ends the function: no process is left when it returns. The contexts of what was given to it have to end first.
+// Stop ends the function: no process is left when it returns. The contexts of asynchronous events must have ended
+// before.
 func (f *Function) Stop() {
 	f.mu.Lock()
 	f.stopped = true
 	f.mu.Unlock()
 	f.Kill()
 	f.async.Wait()
-	for range cap(f.slots) { // until the last process was given back
+	for range cap(f.slots) { // waits until all processes are released
 		f.slots <- struct{}{}
 	}
-	f.Kill() // one that was just starting
+	f.Kill() // a process that was starting
 }

@@ -1,190 +1,122 @@
 package cloud
 
 import (
-	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
 	"net/http/httptest"
-	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
 )
 
-// Gateway is the REST API of the template: its routes, authorizers and own responses. Only what the deployment waits for is
-// served, since a deployment is a snapshot of what is there when it is made.
-// https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-deploy-api.html
+// Gateway emulates the template's API Gateway REST API: routes, token authorizers with their cached policies, Lambda
+// proxy integrations, and the gateway responses to what an authorizer or a function refuses. It leaves out what
+// [TestDeployment] does not need, such as throttling, compression, binary media types and the remapping of headers.
+// Rules of test/template check those, and that the deployment includes every method.
 type Gateway struct {
-	URL string // with the stage, without a slash at the end
+	URL string // with the stage, without a trailing slash
 
 	server      *httptest.Server
 	id, stage   string
-	routes      []route
-	authorizers map[string]*authorizer
-	responses   map[string]gatewayResponse
-	compressAt  int // bytes from which on answers are compressed; 0: never
-	binary      []string
+	mux         *http.ServeMux
+	authorizers map[string]*authorizer     // by logical id
+	responses   map[string]gatewayResponse // by response type
 }
 
-// route is a resource with methods.
-type route struct {
-	id       string
-	path     string
-	segments []string
-	methods  map[string]*method
-}
-
-// method is AWS::ApiGateway::Method.
+// method is AWS::ApiGateway::Method, without the properties that change nothing here.
 type method struct {
-	HttpMethod, ResourceId, RestApiId, AuthorizationType, AuthorizerId, OperationName string //nolint:revive // the template's names
-	ApiKeyRequired                                                                    bool   //nolint:revive // likewise
+	HTTPMethod, ResourceID, RestAPIID, AuthorizationType, AuthorizerID, OperationName string
+	ApiKeyRequired                                                                    bool
 	RequestParameters                                                                 map[string]any
-	RequestValidatorId, RequestModels, MethodResponses                                any //nolint:revive // likewise
+	RequestValidatorID, RequestModels, MethodResponses                                any
 	Integration                                                                       struct {
-		Type, IntegrationHttpMethod, Uri, PassthroughBehavior, ContentHandling string //nolint:revive // likewise
-		TimeoutInMillis                                                        int
+		Type, IntegrationHTTPMethod, URI, PassthroughBehavior, ContentHandling string
 	}
 
+	path     string
 	function *Function
 }
 
-// newGateway puts the parts of the template together. A template without a REST API has none.
+// newGateway starts the REST API of the template, which must have one.
 func newGateway(s *Stack) (*Gateway, error) {
 	apis := s.Template.Of("AWS::ApiGateway::RestApi")
-	if len(apis) == 0 {
-		return nil, nil
+	if len(apis) != 1 {
+		return nil, fmt.Errorf("the template has %d REST APIs, want 1", len(apis))
 	}
-	if len(apis) > 1 {
-		return nil, fmt.Errorf("there are several REST APIs: %v", apis)
+	g := &Gateway{
+		id: apis[0], mux: http.NewServeMux(), authorizers: map[string]*authorizer{}, responses: map[string]gatewayResponse{},
 	}
-	g := &Gateway{id: apis[0], authorizers: map[string]*authorizer{}, responses: map[string]gatewayResponse{}}
-	api, err := s.properties(g.id)
-	if err != nil {
-		return nil, err
-	}
-	if size, ok := api["MinimumCompressionSize"].(float64); ok {
-		g.compressAt = int(size)
-	}
-	if g.binary, err = stringList(api["BinaryMediaTypes"]); err != nil {
-		return nil, err
-	}
-	live, err := g.snapshot(s)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range s.Template.Of("AWS::ApiGateway::Authorizer") {
-		if g.authorizers[id], err = newAuthorizer(s, g, id); err != nil {
-			return nil, fmt.Errorf("%s: %w", id, err)
-		}
-	}
-	for _, id := range s.Template.Of("AWS::ApiGateway::GatewayResponse") {
-		if live[id] {
-			if err := g.addResponse(s, id); err != nil {
+	for _, add := range []struct {
+		kind string
+		part func(s *Stack, id string) error
+	}{
+		{"Stage", g.addStage}, {"Authorizer", g.addAuthorizer}, {"GatewayResponse", g.addResponse}, {"Method", g.addMethod},
+	} {
+		for _, id := range s.Template.Of("AWS::ApiGateway::" + add.kind) {
+			if err := add.part(s, id); err != nil {
 				return nil, fmt.Errorf("%s: %w", id, err)
 			}
 		}
 	}
-	for _, id := range s.Template.Of("AWS::ApiGateway::Method") {
-		if live[id] {
-			if err := g.addMethod(s, id); err != nil {
-				return nil, fmt.Errorf("%s: %w", id, err)
-			}
-		}
-	}
-	g.server = httptest.NewServer(g)
+	g.server = httptest.NewServer(g.mux)
 	g.URL = g.server.URL + "/" + g.stage
 	return g, nil
 }
 
-// properties gives those of a resource, functions resolved.
-func (s *Stack) properties(id string) (map[string]any, error) {
-	v, err := s.Template.Resolve(s.Template.Resources[id].Properties, s.lookup)
-	p, _ := v.(map[string]any)
-	return p, err
+func (g *Gateway) close() {
+	g.server.CloseClientConnections()
+	g.server.Close()
 }
 
-// snapshot finds the stage, and all that its deployment waits for.
-func (g *Gateway) snapshot(s *Stack) (map[string]bool, error) {
-	deployment := ""
-	for _, id := range s.Template.Of("AWS::ApiGateway::Stage") {
-		p, err := s.properties(id)
-		if err != nil {
-			return nil, err
-		}
-		deployment, g.stage = text0(p["DeploymentId"]), text0(p["StageName"])
-	}
-	for _, id := range s.Template.Of("AWS::ApiGateway::Deployment") { // which may have its stage with it
-		p, err := s.properties(id)
-		if err != nil {
-			return nil, err
-		}
-		if name := text0(p["StageName"]); name != "" {
-			deployment, g.stage = id, name
-		}
-	}
-	if deployment == "" || g.stage == "" {
-		return nil, fmt.Errorf("the REST API has no stage")
-	}
-	live := map[string]bool{}
-	var visit func(id string) error
-	visit = func(id string) error {
-		if live[id] {
-			return nil
-		}
-		live[id] = true
-		needs, err := s.Template.Needs(id)
-		for _, need := range needs {
-			if err == nil {
-				err = visit(need)
-			}
-		}
-		return err
-	}
-	return live, visit(deployment)
+func (g *Gateway) addStage(s *Stack, id string) error {
+	p, err := s.properties(id)
+	g.stage = stringOf(p["StageName"])
+	return err
 }
 
 func (g *Gateway) addMethod(s *Stack, id string) error {
-	p, err := s.properties(id)
-	if err != nil {
-		return err
-	}
 	m := &method{}
-	if err := convert(p, m); err != nil {
+	if err := s.convertProperties(id, m); err != nil {
 		return err
 	}
-	path, err := g.path(s, m.ResourceId)
-	if err != nil {
+	var err error
+	if m.path, err = g.path(s, m.ResourceID); err != nil {
 		return err
 	}
-	switch m.Integration.Type {
-	case "AWS_PROXY":
-		if m.function, err = s.invocation(m.Integration.Uri); err != nil {
-			return err
-		}
-		source := arnOf("execute-api", strings.Join([]string{g.id, g.stage, cmp.Or(strings.Replace(m.HttpMethod, "ANY", "*", 1), "*"), strings.TrimPrefix(path, "/")}, "/"))
-		if err := s.mayInvoke(m.function, "apigateway.amazonaws.com", source); err != nil {
-			return err
-		}
-	default:
-		return fmt.Errorf("the integration %q is not understood here", m.Integration.Type)
+	if m.Integration.Type != "AWS_PROXY" {
+		return fmt.Errorf("integrations of type %q are not supported", m.Integration.Type)
 	}
-	if m.AuthorizationType != "NONE" && (m.AuthorizationType != "CUSTOM" || g.authorizers[m.AuthorizerId] == nil) {
-		return fmt.Errorf("the authorization %s by %q is not understood here", m.AuthorizationType, m.AuthorizerId)
+	if m.AuthorizationType != "NONE" && g.authorizers[m.AuthorizerID] == nil {
+		return fmt.Errorf("authorization %s by %q is not supported", m.AuthorizationType, m.AuthorizerID)
 	}
-	i := slices.IndexFunc(g.routes, func(r route) bool { return r.path == path })
-	if i < 0 {
-		i = len(g.routes)
-		segments := strings.Split(path[1:], "/")
-		if path == "/" {
-			segments = nil
-		}
-		g.routes = append(g.routes, route{id: m.ResourceId, path: path, segments: segments, methods: map[string]*method{}})
+	if m.function, err = s.integrationFunction(m.Integration.URI); err != nil {
+		return err
 	}
-	if g.routes[i].methods[m.HttpMethod] != nil {
-		return fmt.Errorf("%s has %s twice", path, m.HttpMethod)
+	verb := strings.Replace(m.HTTPMethod, "ANY", "*", 1)
+	source := arnOf("execute-api", strings.Join([]string{g.id, g.stage, verb, strings.TrimPrefix(m.path, "/")}, "/"))
+	if err := s.mayInvoke(m.function, "apigateway.amazonaws.com", source); err != nil {
+		return err
 	}
-	g.routes[i].methods[m.HttpMethod] = m
+	// A pattern of net/http prefers what API Gateway prefers: a literal segment to a parameter, a method to ANY.
+	pattern := "/" + g.stage + strings.Replace(m.path, "+}", "...}", 1)
+	if m.path == "/" {
+		pattern += "{$}"
+	}
+	g.mux.HandleFunc(strings.TrimPrefix(m.HTTPMethod+" ", "ANY ")+pattern, func(w http.ResponseWriter, r *http.Request) {
+		g.serve(w, r, m)
+	})
 	return nil
 }
 
-// path puts a resource's path together from its parents.
+// path returns the full path of an AWS::ApiGateway::Resource.
 func (g *Gateway) path(s *Stack, id string) (string, error) {
 	if id == g.id+".RootResourceId" {
 		return "/", nil
@@ -193,23 +125,140 @@ func (g *Gateway) path(s *Stack, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	parent, err := g.path(s, text0(p["ParentId"]))
-	return strings.TrimSuffix(parent, "/") + "/" + text0(p["PathPart"]), err
+	parent, err := g.path(s, stringOf(p["ParentId"]))
+	return strings.TrimSuffix(parent, "/") + "/" + stringOf(p["PathPart"]), err
 }
 
-// invocation finds the function of an integration's URI.
-func (s *Stack) invocation(uri string) (*Function, error) {
+// integrationFunction returns the function that an integration's URI names.
+func (s *Stack) integrationFunction(uri string) (*Function, error) {
 	_, rest, ok := strings.Cut(uri, ":lambda:path/2015-03-31/functions/")
 	arn, ends := strings.CutSuffix(rest, "/invocations")
 	if !ok || !ends {
-		return nil, fmt.Errorf("the URI %q is not understood here", uri)
+		return nil, fmt.Errorf("the integration URI %q is not supported", uri)
 	}
 	return s.functionByARN(arn)
 }
 
-func (g *Gateway) close() {
-	if g.server != nil {
-		g.server.CloseClientConnections()
-		g.server.Close()
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, m *method) {
+	event, err := g.event(r, m)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
+	// An integration continues when its client disconnects.
+	ctx := context.WithoutCancel(r.Context())
+	if a := g.authorizers[m.AuthorizerID]; a != nil {
+		authorized, problem := a.authorize(ctx, g, event)
+		if problem != "" {
+			g.respond(w, event, problem)
+			return
+		}
+		event.RequestContext.Authorizer = authorized
+	}
+	payload, err := json.Marshal(event)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	done := m.function.Invoke(ctx, payload)
+	var answer events.APIGatewayProxyResponse
+	if done.Failed != "" || json.Unmarshal(done.Answer, &answer) != nil || answer.StatusCode < http.StatusOK {
+		g.respond(w, event, "DEFAULT_5XX")
+		return
+	}
+	maps.Copy(w.Header(), answer.MultiValueHeaders)
+	for name, value := range answer.Headers {
+		w.Header().Set(name, value)
+	}
+	w.WriteHeader(answer.StatusCode)
+	_, _ = io.WriteString(w, answer.Body) // an error means that the client is gone
+}
+
+// event returns what a function receives: version 1.0 of the proxy integration's format.
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+//
+// The path stays escaped, and its parameters are unescaped once. The documentation does not mention the latter and
+// people report both, so a function should not rely on the parameters.
+func (g *Gateway) event(r *http.Request, m *method) (*events.APIGatewayProxyRequest, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC()
+	headers := r.Header.Clone()
+	headers.Set("Host", r.Host)
+	source, _, _ := net.SplitHostPort(r.RemoteAddr)
+	headers.Set("X-Forwarded-For", source)
+	headers.Set("X-Forwarded-Proto", "https")
+	event := &events.APIGatewayProxyRequest{
+		Resource: m.path, Path: strings.TrimPrefix(r.URL.EscapedPath(), "/"+g.stage), HTTPMethod: r.Method, Body: string(body),
+		Headers: lastValues(headers), MultiValueHeaders: headers, PathParameters: map[string]string{},
+		QueryStringParameters: lastValues(r.URL.Query()), MultiValueQueryStringParameters: r.URL.Query(),
+		RequestContext: events.APIGatewayProxyRequestContext{
+			AccountID: Account, APIID: g.id, Stage: g.stage, DomainName: r.Host, RequestID: strings.ToLower(rand.Text()),
+			ResourceID: m.ResourceID, ResourcePath: m.path, Path: r.URL.EscapedPath(), HTTPMethod: r.Method, Protocol: r.Proto,
+			RequestTime: now.Format("02/Jan/2006:15:04:05 -0700"), RequestTimeEpoch: now.UnixMilli(),
+			Identity: events.APIGatewayRequestIdentity{SourceIP: source, UserAgent: r.UserAgent()},
+		},
+	}
+	for segment := range strings.SplitSeq(m.path, "/") {
+		if name, ok := strings.CutPrefix(segment, "{"); ok {
+			name = strings.TrimRight(name, "+}")
+			event.PathParameters[name] = r.PathValue(name)
+		}
+	}
+	return event, nil
+}
+
+func lastValues(values map[string][]string) map[string]string {
+	last := map[string]string{}
+	for name, all := range values {
+		last[name] = all[len(all)-1]
+	}
+	return last
+}
+
+// gatewayResponse is what the gateway itself answers: AWS::ApiGateway::GatewayResponse.
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+type gatewayResponse struct {
+	status  int
+	headers map[string]string
+	body    string
+}
+
+func (g *Gateway) addResponse(s *Stack, id string) error {
+	var p struct {
+		RestAPIID, ResponseType, StatusCode   string
+		ResponseParameters, ResponseTemplates map[string]string
+	}
+	if err := s.convertProperties(id, &p); err != nil {
+		return err
+	}
+	response := gatewayResponse{status: http.StatusBadGateway, headers: map[string]string{}, body: p.ResponseTemplates["application/json"]}
+	if p.StatusCode != "" {
+		var err error
+		if response.status, err = strconv.Atoi(p.StatusCode); err != nil {
+			return err
+		}
+	}
+	for name, value := range p.ResponseParameters {
+		// A literal is in single quotes.
+		response.headers[strings.TrimPrefix(name, "gatewayresponse.header.")] = strings.Trim(value, "'")
+	}
+	g.responses[p.ResponseType] = response
+	return nil
+}
+
+// respond answers with the gateway response of a type, or with status 500 if the template does not have it.
+func (g *Gateway) respond(w http.ResponseWriter, event *events.APIGatewayProxyRequest, kind string) {
+	response, ok := g.responses[kind]
+	if !ok {
+		http.Error(w, "the template has no gateway response "+kind, http.StatusInternalServerError)
+		return
+	}
+	for name, value := range response.headers {
+		w.Header().Set(name, value)
+	}
+	w.WriteHeader(response.status)
+	_, _ = io.WriteString(w, strings.ReplaceAll(response.body, "$context.requestId", event.RequestContext.RequestID))
 }

@@ -2,43 +2,45 @@ package cloud
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// Policy is a policy document: of a role, of a queue, or the one that an authorizer returns.
+// Policy is a policy document of a role, a queue or a topic, or one that an authorizer returns.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 type Policy struct {
 	Statements []Statement
 }
 
-// Statement is one of its statements.
+// Statement is a statement of a policy.
 type Statement struct {
 	Effect     string
 	Actions    []string
 	Resources  []string
-	Principals []string // as "Service:sns.amazonaws.com", or "*"; none in the policy of a role
+	Principals []string // such as "Service:sns.amazonaws.com", or "*"; none in the policy of a role
 	Conditions map[string]map[string][]string
 }
 
-// Decision is what a policy says of a request.
+// Decision is the decision of a policy about a request.
 type Decision int
 
-// ImplicitDeny is the decision of a policy that does not speak of the request.
+// The decisions. ImplicitDeny means that no statement applies to the request.
 const (
 	ImplicitDeny Decision = iota
 	Allow
 	ExplicitDeny
 )
 
-// Request is what is held against a policy.
+// Request is a request to authorize.
 type Request struct {
 	Action, Resource string
 	Principal        string            // only for policies that have principals
-	Context          map[string]string // condition keys; a condition on another one does not hold
+	Context          map[string]string // values of condition keys
 }
 
-// ParsePolicy takes a document as templates and authorizers give it, functions resolved.
+// ParsePolicy parses a document in which intrinsic functions are resolved.
 func ParsePolicy(document any) (Policy, error) {
 	body, err := json.Marshal(document)
 	if err != nil {
@@ -52,7 +54,7 @@ func ParsePolicy(document any) (Policy, error) {
 		return Policy{}, fmt.Errorf("parsing a policy: %w", err)
 	}
 	if file.Version != "2012-10-17" {
-		return Policy{}, fmt.Errorf("the policy's version is %q; only in 2012-10-17 do policies mean what they seem to", file.Version)
+		return Policy{}, fmt.Errorf("the policy has version %q, want 2012-10-17", file.Version)
 	}
 	var p Policy
 	for _, raw := range file.Statement {
@@ -80,14 +82,14 @@ func parseStatement(raw map[string]any) (s Statement, err error) {
 		case "Condition":
 			s.Conditions, err = conditions(v)
 		default:
-			err = fmt.Errorf("%s is not understood here", key)
+			err = fmt.Errorf("the member %s is not supported", key)
 		}
 		if err != nil {
 			return s, err
 		}
 	}
 	if s.Effect != "Allow" && s.Effect != "Deny" || len(s.Actions) == 0 || len(s.Resources) == 0 {
-		return s, fmt.Errorf("it needs an effect, actions and resources")
+		return s, errors.New("a statement needs an effect, actions and resources")
 	}
 	return s, nil
 }
@@ -130,7 +132,7 @@ func conditions(v any) (map[string]map[string][]string, error) {
 	return out, nil
 }
 
-// Decide holds a request against the policy: an explicit denial wins.
+// Decide returns the decision about a request. An explicit denial overrides all statements that allow it.
 func (p Policy) Decide(r Request) (Decision, error) {
 	decision := ImplicitDeny
 	for _, s := range p.Statements {
@@ -147,33 +149,21 @@ func (p Policy) Decide(r Request) (Decision, error) {
 	return decision, nil
 }
 
-// Applies says whether the statement speaks of the request. A condition that isn't understood is an error.
+// Applies reports whether the statement applies to the request. A condition operator that is not supported is an error.
 func (s Statement) Applies(r Request) (bool, error) {
 	if len(s.Principals) > 0 && !anyMatch(s.Principals, r.Principal, Wildcard) ||
 		!anyMatch(s.Actions, r.Action, wildcardFold) || !anyMatch(s.Resources, r.Resource, MatchARN) {
 		return false, nil
 	}
 	for operator, keys := range s.Conditions {
-		negated := false
-		var match func(pattern, text string) bool
-		switch operator {
-		case "StringEquals":
-			match = func(pattern, text string) bool { return pattern == text }
-		case "StringLike":
-			match = Wildcard
-		case "StringNotEquals":
-			match, negated = func(pattern, text string) bool { return pattern == text }, true
-		case "StringNotLike":
-			match, negated = Wildcard, true
-		case "ArnEquals", "ArnLike": // the two are the same
-			match = MatchARN
-		case "Bool":
-			match = strings.EqualFold
-		default:
-			return false, fmt.Errorf("the condition operator %s is not understood here", operator)
+		name := strings.Replace(operator, "StringNot", "String", 1)
+		match, ok := conditionOperators[name]
+		if !ok {
+			return false, fmt.Errorf("the condition operator %s is not supported", operator)
 		}
+		negated := name != operator
 		for key, patterns := range keys {
-			// A negated operator also holds for a request without the key.
+			// A negated operator is also true for a request without the key.
 			if value, ok := r.Context[key]; (ok && anyMatch(patterns, value, match)) == negated {
 				return false, nil
 			}
@@ -182,16 +172,17 @@ func (s Statement) Applies(r Request) (bool, error) {
 	return true, nil
 }
 
-func anyMatch(patterns []string, text string, match func(pattern, text string) bool) bool {
-	for _, pattern := range patterns {
-		if match(pattern, text) {
-			return true
-		}
-	}
-	return false
+// conditionOperators compare a value of a policy with one of a request. ArnEquals and ArnLike are the same.
+var conditionOperators = map[string]func(pattern, text string) bool{
+	"StringEquals": func(pattern, text string) bool { return pattern == text },
+	"StringLike":   Wildcard, "ArnEquals": MatchARN, "ArnLike": MatchARN, "Bool": strings.EqualFold,
 }
 
-// Wildcard matches a text with a pattern in which * stands for any text and ? for any character.
+func anyMatch(patterns []string, text string, match func(pattern, text string) bool) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return match(pattern, text) })
+}
+
+// Wildcard reports whether a text matches a pattern in which * matches any text and ? any character.
 func Wildcard(pattern, text string) bool {
 	for len(pattern) > 0 {
 		switch {
@@ -210,12 +201,12 @@ func Wildcard(pattern, text string) bool {
 	return text == ""
 }
 
-// Actions are compared without regard to case.
+// wildcardFold is Wildcard without regard to case, for actions.
 func wildcardFold(pattern, text string) bool {
 	return Wildcard(strings.ToLower(pattern), strings.ToLower(text))
 }
 
-// MatchARN is Wildcard segment by segment: a * does not reach beyond a colon, but for the last segment, the resource.
+// MatchARN is Wildcard for ARNs: a * matches no colon, except in the last segment, the resource.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
 func MatchARN(pattern, arn string) bool {
 	if pattern == "*" {

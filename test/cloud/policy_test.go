@@ -27,7 +27,7 @@ func TestMatchARN(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := cloud.MatchARN(tt.pattern, tt.arn); got != tt.want {
-			t.Errorf("%s: %v, want %v", tt.pattern, got, tt.want)
+			t.Errorf("MatchARN(%q, %q) = %v, want %v", tt.pattern, tt.arn, got, tt.want)
 		}
 	}
 }
@@ -42,30 +42,30 @@ func TestDecide(t *testing.T) {
 	}{
 		{name: "allowed", statements: `{"Effect": "Allow", "Action": "sns:Publish", "Resource": "` + topic + `"}`,
 			request: cloud.Request{Action: "sns:Publish", Resource: topic}, want: cloud.Allow},
-		{name: "actions have no case", statements: `{"Effect": "Allow", "Action": ["SNS:pub*"], "Resource": ["` + topic + `"]}`,
+		{name: "actions ignore case", statements: `{"Effect": "Allow", "Action": ["SNS:pub*"], "Resource": ["` + topic + `"]}`,
 			request: cloud.Request{Action: "sns:Publish", Resource: topic}, want: cloud.Allow},
-		{name: "of something else", statements: `{"Effect": "Allow", "Action": "sns:Publish", "Resource": "` + topic + `x"}`,
+		{name: "another resource", statements: `{"Effect": "Allow", "Action": "sns:Publish", "Resource": "` + topic + `x"}`,
 			request: cloud.Request{Action: "sns:Publish", Resource: topic}},
-		{name: "a denial wins", statements: `{"Effect": "Allow", "Action": "*", "Resource": "*"}, {"Effect": "Deny", "Action": "sns:Publish", "Resource": "*"}`,
+		{name: "deny overrides allow", statements: `{"Effect": "Allow", "Action": "*", "Resource": "*"}, {"Effect": "Deny", "Action": "sns:Publish", "Resource": "*"}`,
 			request: cloud.Request{Action: "sns:Publish", Resource: topic}, want: cloud.ExplicitDeny},
-		{name: "a queue's policy", statements: `{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
+		{name: "queue policy", statements: `{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
 			"Resource": "` + queue + `", "Condition": {"ArnEquals": {"aws:SourceArn": "` + topic + `"}}}`,
 			request: cloud.Request{Action: "sqs:SendMessage", Resource: queue, Principal: "Service:sns.amazonaws.com", Context: map[string]string{"aws:SourceArn": topic}}, want: cloud.Allow},
-		{name: "for another topic", statements: `{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
+		{name: "queue policy for another topic", statements: `{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
 			"Resource": "` + queue + `", "Condition": {"ArnEquals": {"aws:SourceArn": "` + topic + `"}}}`,
 			request: cloud.Request{Action: "sqs:SendMessage", Resource: queue, Principal: "Service:sns.amazonaws.com", Context: map[string]string{"aws:SourceArn": topic + "2"}}},
-		{name: "a bool", statements: `{"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": false}}}`,
+		{name: "Bool", statements: `{"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": false}}}`,
 			request: cloud.Request{Action: "s3:GetObject", Resource: "x", Context: map[string]string{"aws:SecureTransport": "true"}}},
-		{name: "none of these", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"sns:Protocol": ["https", "sqs"]}}}`,
+		{name: "StringNotEquals with another value", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"sns:Protocol": ["https", "sqs"]}}}`,
 			request: cloud.Request{Action: "sns:Subscribe", Resource: topic, Context: map[string]string{"sns:Protocol": "http"}}, want: cloud.ExplicitDeny},
-		{name: "one of these", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"sns:Protocol": ["https", "sqs"]}}}`,
+		{name: "StringNotEquals with a listed value", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"sns:Protocol": ["https", "sqs"]}}}`,
 			request: cloud.Request{Action: "sns:Subscribe", Resource: topic, Context: map[string]string{"sns:Protocol": "sqs"}}},
-		{name: "a negated operator without the key", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotLike": {"sns:Endpoint": "a*"}}}`,
+		{name: "negated operator without the key", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotLike": {"sns:Endpoint": "a*"}}}`,
 			request: cloud.Request{Action: "sns:Subscribe", Resource: topic}, want: cloud.ExplicitDeny},
-		{name: "a pattern", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotLike": {"sns:Endpoint": "arn:*:q"}}}`,
+		{name: "StringNotLike with a matching value", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotLike": {"sns:Endpoint": "arn:*:q"}}}`,
 			request: cloud.Request{Action: "sns:Subscribe", Resource: topic, Context: map[string]string{"sns:Endpoint": queue}}},
-		{name: "an unknown operator", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"DateLessThan": {}}}`, err: "DateLessThan"},
-		{name: "an unknown member", statements: `{"Effect": "Deny", "NotAction": "*", "Resource": "*"}`, err: "NotAction"},
+		{name: "unknown operator", statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"DateLessThan": {}}}`, err: "DateLessThan"},
+		{name: "unknown member", statements: `{"Effect": "Deny", "NotAction": "*", "Resource": "*"}`, err: "NotAction"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestDecide(t *testing.T) {
 				return
 			}
 			if err != nil || got != tt.want {
-				t.Errorf("%v %v, want %v", got, err, tt.want)
+				t.Errorf("Decide(%+v) = %v, %v, want %v", tt.request, got, err, tt.want)
 			}
 		})
 	}

@@ -6,11 +6,11 @@ import (
 	"syscall"
 )
 
-// prepare puts the program into a process group of its own, and sees to it that it never survives the test.
+// prepare puts the program into its own process group, and has the kernel kill it when the test ends.
 func prepare(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-func freeze(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGSTOP) } // it may have ended
+func freeze(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGSTOP) } // an error means that it has ended
 func thaw(p *os.Process)   { _ = syscall.Kill(-p.Pid, syscall.SIGCONT) }
 func kill(p *os.Process)   { _ = syscall.Kill(-p.Pid, syscall.SIGKILL) }

@@ -7,7 +7,7 @@ import (
 	"os/exec"
 )
 
-// Bootstraps are Linux programs; elsewhere the package only has to compile.
+// Functions are Linux programs. On other systems the package must only compile.
 
 func prepare(*exec.Cmd) {}
 

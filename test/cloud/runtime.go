@@ -14,49 +14,51 @@ import (
 	"time"
 )
 
-// initLimit is how long Lambda waits for a program to ask for its first event.
+// initTimeout is how long Lambda waits until a program requests its first event.
 // https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
-const initLimit = 10 * time.Second
+const initTimeout = 10 * time.Second
 
-// sandbox is what Lambda calls an execution environment: one process of a function, and the runtime API that it asks for
-// events. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+// sandbox is an execution environment of Lambda: one process of a function, with its runtime API.
+// https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 //
-// Between two events the process is stopped, as Lambda freezes it: what a handler leaves running in the background does
-// not run on, and connections that it keeps may be gone when it wakes.
+// The process is stopped between two events, because Lambda freezes it: its background goroutines don't run, and its
+// idle connections may be closed when it continues.
 type sandbox struct {
 	arn     string
 	cmd     *exec.Cmd
 	server  *http.Server
-	idle    chan struct{}   // the process asks for an event
-	work    chan invocation // the event it gets
+	idle    chan struct{}   // the process requests an event
+	work    chan invocation // the event that it receives
 	answers chan answer
 	exited  chan struct{}
 
 	mu      sync.Mutex
-	current string // the request id of the event that it works on
+	current string // request id of the event that it processes
 }
 
-// invocation is one event on its way into a process.
+// invocation is one event for a process.
 type invocation struct {
 	id       string
 	payload  []byte
-	trace    string // its header
+	trace    string // the trace header
 	deadline time.Time
 }
 
-// answer is what the process made of it.
+// answer is the result of an invocation.
 type answer struct {
 	body   []byte
-	failed string // the kind of the error: "Unhandled", or none
+	failed string // "Unhandled", or "" for success
 }
 
-// startSandbox starts a program. It returns before the program asks for an event.
+// startSandbox starts a program. It returns before the program requests an event.
 func startSandbox(arn, program, dir string, env []string, line func(string)) (*sandbox, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s := &sandbox{arn: arn, idle: make(chan struct{}, 1), work: make(chan invocation), answers: make(chan answer, 1), exited: make(chan struct{})}
+	s := &sandbox{
+		arn: arn, idle: make(chan struct{}, 1), work: make(chan invocation), answers: make(chan answer, 1), exited: make(chan struct{}),
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", s.next)
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", s.answer(""))
@@ -66,7 +68,7 @@ func startSandbox(arn, program, dir string, env []string, line func(string)) (*s
 		line("init error: " + string(body))
 		w.WriteHeader(http.StatusAccepted)
 	})
-	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: initLimit}
+	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: initTimeout}
 
 	s.cmd = exec.Command(program)
 	s.cmd.Dir = dir
@@ -91,9 +93,9 @@ func startSandbox(arn, program, dir string, env []string, line func(string)) (*s
 		_ = input.Close()
 		return nil, errors.Join(err, listener.Close())
 	}
-	go s.server.Serve(listener) //nolint:errcheck // it ends when the process has ended
+	go s.server.Serve(listener) //nolint:errcheck // it is closed when the process has ended
 	go func() {
-		_ = s.cmd.Wait() // how it ended is told by whoever waits for its answer
+		_ = s.cmd.Wait() // invoke and ready report how it ended
 		_ = input.Close()
 		logs.Wait()
 		_ = s.server.Close()
@@ -106,7 +108,7 @@ func (s *sandbox) next(w http.ResponseWriter, r *http.Request) {
 	freeze(s.cmd.Process)
 	select {
 	case s.idle <- struct{}{}:
-	default: // it asks twice at once; the second waits like the first
+	default: // a second request at the same time waits like the first one
 	}
 	select {
 	case inv := <-s.work:
@@ -119,7 +121,7 @@ func (s *sandbox) next(w http.ResponseWriter, r *http.Request) {
 		h.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(inv.deadline.UnixMilli(), 10))
 		h.Set("Lambda-Runtime-Invoked-Function-Arn", s.arn)
 		h.Set("Lambda-Runtime-Trace-Id", inv.trace)
-		_, _ = w.Write(inv.payload) // if it has gone, its exit is seen
+		_, _ = w.Write(inv.payload) // if this fails, the process has exited, which invoke sees
 	case <-r.Context().Done():
 	}
 }
@@ -137,28 +139,29 @@ func (s *sandbox) answer(failed string) http.HandlerFunc {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusAccepted)
-		_, _ = io.WriteString(w, `{"status":"OK"}`+"\n") // likewise
+		_, _ = io.WriteString(w, `{"status":"OK"}`+"\n") // see next
 		s.answers <- answer{body: body, failed: failed}
 	}
 }
 
-// ready waits until the process asks for an event.
-func (s *sandbox) ready(limit time.Duration) error {
-	timer := time.NewTimer(limit)
+// ready waits until the process requests an event.
+func (s *sandbox) ready(timeout time.Duration) error {
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-s.idle:
 		return nil
 	case <-s.exited:
-		return fmt.Errorf("the program ended: %v", s.cmd.ProcessState)
+		return fmt.Errorf("the program exited: %v", s.cmd.ProcessState)
 	case <-timer.C:
 		s.stop()
-		return fmt.Errorf("the program asked for no event within %v", limit)
+		return fmt.Errorf("the program requested no event within %v", timeout)
 	}
 }
 
-// invoke hands an event to a process that is ready, and waits for the answer, the end of the process or the timeout,
-// at which the process is killed. https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html
+// invoke passes an event to a process that is ready, and waits for its answer or its end. It kills the process at the
+// timeout.
+// https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html
 func (s *sandbox) invoke(id string, payload []byte, trace string, timeout time.Duration) answer {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
@@ -166,28 +169,32 @@ func (s *sandbox) invoke(id string, payload []byte, trace string, timeout time.D
 	select {
 	case s.work <- invocation{id: id, payload: payload, trace: trace, deadline: time.Now().Add(timeout)}:
 	case <-s.exited:
-		return failure("Runtime.ExitError", fmt.Sprintf("RequestId: %s Error: Runtime exited: %v", id, s.cmd.ProcessState))
+		return s.exitError(id)
 	}
 	select {
 	case a := <-s.answers:
 		return a
 	case <-s.exited:
-		select { // it may have answered with its last breath, as it does after a panic
+		select { // the runtime answers before it exits because of a panic
 		case a := <-s.answers:
 			return a
 		default:
 		}
-		return failure("Runtime.ExitError", fmt.Sprintf("RequestId: %s Error: Runtime exited: %v", id, s.cmd.ProcessState))
+		return s.exitError(id)
 	case <-timer.C:
 		s.stop()
 		return failure("Sandbox.Timedout", fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", id, timeout.Seconds()))
 	}
 }
 
+func (s *sandbox) exitError(id string) answer {
+	return failure("Runtime.ExitError", fmt.Sprintf("RequestId: %s Error: Runtime exited: %v", id, s.cmd.ProcessState))
+}
+
 func failure(kind, message string) answer {
 	body, err := json.Marshal(map[string]string{"errorType": kind, "errorMessage": message})
 	if err != nil {
-		panic(err) // two texts
+		panic(err) // strings can be encoded
 	}
 	return answer{body: body, failed: "Unhandled"}
 }

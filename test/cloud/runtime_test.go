@@ -17,8 +17,8 @@ import (
 	"github.com/flavorless/flavorless/test/cloud"
 )
 
-// stub builds the stub once for all tests.
-var stub = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // building takes seconds
+// stub builds the stub once, because that takes seconds.
+var stub = sync.OnceValues(func() (string, error) {
 	dir, err := filepath.Abs(filepath.Join("..", "..", "bin", "test", "stub"))
 	if err != nil {
 		return "", err
@@ -34,13 +34,13 @@ var stub = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals //
 func startStub(t *testing.T, config cloud.FunctionConfig) *cloud.Function {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("bootstraps are Linux programs")
+		t.Skip("functions are Linux programs")
 	}
 	program, err := stub()
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.Name, config.Program, config.Memory, config.Pace = "stub", program, 128, time.Millisecond
+	config.Name, config.Program, config.Memory, config.Delay = "stub", program, 128, time.Millisecond
 	if config.Timeout == 0 {
 		config.Timeout = 3 * time.Minute
 	}
@@ -59,15 +59,16 @@ type stubAnswer struct {
 	cold                     bool
 }
 
-func do(t *testing.T, f *cloud.Function, what string) stubAnswer {
+// invoke has the stub do something.
+func invoke(t *testing.T, f *cloud.Function, command string) stubAnswer {
 	t.Helper()
-	inv := f.Invoke(t.Context(), []byte(`{"do": "`+what+`"}`))
+	inv := f.Invoke(t.Context(), []byte(`{"do": "`+command+`"}`))
 	a := stubAnswer{failed: inv.Failed, cold: inv.Cold}
 	if err := json.Unmarshal(inv.Answer, &a); err != nil {
-		t.Fatalf("%s: %v", inv.Answer, err)
+		t.Fatalf("decoding %s: %v", inv.Answer, err)
 	}
 	if a.failed == "" && a.ID != inv.RequestID {
-		t.Errorf("the function knows its request as %s, not %s", a.ID, inv.RequestID)
+		t.Errorf("request id of the function = %s, want %s", a.ID, inv.RequestID)
 	}
 	return a
 }
@@ -75,64 +76,65 @@ func do(t *testing.T, f *cloud.Function, what string) stubAnswer {
 func TestFunction(t *testing.T) {
 	f := startStub(t, cloud.FunctionConfig{Env: map[string]string{"OWN": "variable"}})
 	began := time.Now()
-	first := do(t, f, "answer")
+	first := invoke(t, f, "answer")
 	took := time.Since(began)
 	if !first.cold || first.Calls != 1 || first.Own != "variable" || first.Name != "stub" || first.Home != "" || first.ARN != f.ARN() {
-		t.Errorf("%+v", first)
+		t.Errorf("first invocation: %+v, want a new process with the environment of the configuration and ARN %s", first, f.ARN())
 	}
 	if left := time.Duration(first.Left) * time.Millisecond; left < 3*time.Minute-took-time.Millisecond || left > 3*time.Minute {
-		t.Errorf("%s are left of 3 minutes, and it took %s", left, took)
+		t.Errorf("time until the deadline = %s, want 3 minutes less at most %s", left, took)
 	}
-	second := do(t, f, "answer")
+	second := invoke(t, f, "answer")
 	if second.cold || second.Calls != 2 {
-		t.Errorf("not the same process: %+v", second)
+		t.Errorf("second invocation: %+v, want the same process", second)
 	}
 	for _, bad := range []string{"fail", "panic", "exit"} {
-		got := do(t, f, bad)
+		got := invoke(t, f, bad)
 		if got.failed != "Unhandled" || got.ErrorMessage == "" {
-			t.Errorf("%s: %+v", bad, got)
+			t.Errorf("%s: %+v, want an unhandled error with a message", bad, got)
 		}
 	}
-	if got := do(t, f, "answer"); !got.cold || got.Calls != 1 {
-		t.Errorf("after a crash: %+v", got)
+	if got := invoke(t, f, "answer"); !got.cold || got.Calls != 1 {
+		t.Errorf("after a crash: %+v, want a new process", got)
 	}
 	f.Kill()
-	if got := do(t, f, "answer"); !got.cold || got.failed != "" {
-		t.Errorf("after a kill: %+v", got)
+	if got := invoke(t, f, "answer"); !got.cold || got.failed != "" {
+		t.Errorf("after a kill: %+v, want a new process", got)
 	}
 	if !slices.Contains(f.Logs(), "doing fail") {
-		t.Errorf("the logs are %q", f.Logs())
+		t.Errorf("logs = %q, want the line %q among them", f.Logs(), "doing fail")
 	}
 }
 
-// TestFrozen: in the background nothing happens between two events.
+// TestFrozen checks that background goroutines don't run between two events.
 func TestFrozen(t *testing.T) {
 	f := startStub(t, cloud.FunctionConfig{})
-	before := do(t, f, "wait")
-	time.Sleep(300 * time.Millisecond) // that nothing happens needs time, not a condition
-	after := do(t, f, "answer")
+	before := invoke(t, f, "wait")
+	time.Sleep(300 * time.Millisecond) // there is no condition to await: nothing must happen
+	after := invoke(t, f, "answer")
 	if n := after.Ticks - before.Ticks; before.Ticks == 0 || n > 100 {
-		t.Errorf("%d ticks while it worked, %d while it was to be stopped", before.Ticks, n)
+		t.Errorf("%d ticks during the invocation, %d while frozen, want some and at most 100", before.Ticks, n)
 	}
 }
 
 func TestTimeout(t *testing.T) {
 	f := startStub(t, cloud.FunctionConfig{Timeout: 3 * time.Second})
-	if got := do(t, f, "hang"); got.failed == "" || got.ErrorType != "Sandbox.Timedout" || !strings.Contains(got.ErrorMessage, "Task timed out after 3.00 seconds") {
-		t.Errorf("%+v", got)
+	got := invoke(t, f, "hang")
+	if got.failed == "" || got.ErrorType != "Sandbox.Timedout" || !strings.Contains(got.ErrorMessage, "Task timed out after 3.00 seconds") {
+		t.Errorf("hang: %+v, want a timeout after 3 seconds", got)
 	}
-	if got := do(t, f, "answer"); !got.cold || got.failed != "" {
-		t.Errorf("after a timeout: %+v", got)
+	if got := invoke(t, f, "answer"); !got.cold || got.failed != "" {
+		t.Errorf("after a timeout: %+v, want a new process", got)
 	}
 }
 
 func TestInitFails(t *testing.T) {
 	f := startStub(t, cloud.FunctionConfig{Env: map[string]string{"FAIL_INIT": "1"}})
-	if got := do(t, f, "answer"); got.failed == "" || !strings.Contains(got.ErrorMessage, "exit status 3") {
-		t.Errorf("%+v", got)
+	if got := invoke(t, f, "answer"); got.failed == "" || !strings.Contains(got.ErrorMessage, "exit status 3") {
+		t.Errorf("answer = %+v, want exit status 3", got)
 	}
 	if diff := gocmp.Diff([]string{"I fail to start"}, f.Logs()); diff != "" {
-		t.Error(diff)
+		t.Errorf("logs (-want +got):\n%s", diff)
 	}
 }
 
@@ -140,7 +142,7 @@ func TestConcurrency(t *testing.T) {
 	f := startStub(t, cloud.FunctionConfig{Concurrency: 3})
 	var wg sync.WaitGroup
 	for range 9 {
-		wg.Go(func() { do(t, f, "wait") })
+		wg.Go(func() { invoke(t, f, "wait") })
 	}
 	wg.Wait()
 	cold := 0
@@ -150,7 +152,7 @@ func TestConcurrency(t *testing.T) {
 		}
 	}
 	if n := len(f.Invocations()); n != 9 || cold < 2 || cold > 3 {
-		t.Errorf("%d invocations by %d processes, want 9 by 3", n, cold)
+		t.Errorf("%d invocations by %d processes, want 9 by 2 or 3", n, cold)
 	}
 }
 
@@ -178,13 +180,14 @@ func TestAsync(t *testing.T) {
 	if err := json.Unmarshal(<-records, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.RequestPayload["do"] != "fail" || got.RequestContext.Condition != "RetriesExhausted" || got.RequestContext.ApproximateInvokeCount != 3 || got.ResponsePayload["errorMessage"] != "as you like" {
-		t.Errorf("%+v", got)
+	if got.RequestPayload["do"] != "fail" || got.RequestContext.Condition != "RetriesExhausted" ||
+		got.RequestContext.ApproximateInvokeCount != 3 || got.ResponsePayload["errorMessage"] != "as you like" {
+		t.Errorf("the invocation record is %+v, want that of the event that fails, after 3 attempts", got)
 	}
-	for len(f.Invocations()) < 5 { // three failed, and two of which the second went well
+	for len(f.Invocations()) < 5 { // three of the event that fails, two of the event that fails once
 		runtime.Gosched()
 	}
 	if len(records) > 0 {
-		t.Errorf("an event that went well at last is at the destination: %s", <-records)
+		t.Errorf("the destination received %s, want nothing: the event succeeded", <-records)
 	}
 }

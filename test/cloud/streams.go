@@ -11,37 +11,36 @@ import (
 	"time"
 )
 
-// record is a stream's record. But for two members it is what the function gets, so it stays as it is.
+// record is a record of a stream. Except for two members, it has the format of a function's event.
 type record = map[string]any
 
 func sequenceOf(r record) string {
 	change, _ := r["dynamodb"].(map[string]any)
-	s, _ := change["SequenceNumber"].(string)
-	return s
+	return stringOf(change["SequenceNumber"])
 }
 
-// startStream reads a table's stream as Lambda does: shard by shard, children after their parents.
+// startStream reads a table's stream as Lambda does: shard by shard, parents before their children.
 // https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
 func (s *Stack) startStream(ctx context.Context, m mapping) error {
 	if m.StartingPosition != "TRIM_HORIZON" {
-		return fmt.Errorf("the position %q is not understood here: what happens while the stack is made would be lost", m.StartingPosition)
+		return fmt.Errorf("the starting position %q loses changes that are made during the deployment", m.StartingPosition)
 	}
 	if _, err := m.shards(ctx); err != nil {
 		return err
 	}
 	s.running.Go(func() {
 		done := map[string]bool{}
-		for s.ctx.Err() == nil {
-			shards, err := m.shards(s.ctx)
+		for ctx.Err() == nil {
+			shards, err := m.shards(ctx)
 			if err != nil {
-				s.fail(err)
+				s.fail(ctx, err)
 				return
 			}
-			// DynamoDB Local has one open shard a table, so one after the other is no slower than all at once.
+			// DynamoDB Local has one open shard per table, so reading them one by one is fast enough.
 			for _, shard := range shards {
 				if !done[shard] {
-					if err := s.readShard(m, shard); err != nil {
-						s.fail(fmt.Errorf("shard %s: %w", shard, err))
+					if err := s.readShard(ctx, m, shard); err != nil {
+						s.fail(ctx, fmt.Errorf("shard %s: %w", shard, err))
 						return
 					}
 					done[shard] = true
@@ -52,50 +51,53 @@ func (s *Stack) startStream(ctx context.Context, m mapping) error {
 	return nil
 }
 
+// shards returns the ids of the stream's shards, oldest first.
 func (m mapping) shards(ctx context.Context) ([]string, error) {
 	var out struct {
 		StreamDescription struct {
-			Shards []struct{ ShardId string } //nolint:revive // the API's name
+			Shards []struct{ ShardID string }
 		}
 	}
-	if err := m.caller.JSON(ctx, targetStream+"DescribeStream", map[string]any{"StreamArn": m.EventSourceArn}, &out); err != nil {
+	if err := m.caller.JSON(ctx, targetStream+"DescribeStream", map[string]any{"StreamArn": m.EventSourceARN}, &out); err != nil {
 		return nil, err
 	}
 	var ids []string
 	for _, shard := range out.StreamDescription.Shards {
-		ids = append(ids, shard.ShardId)
+		ids = append(ids, shard.ShardID)
 	}
-	slices.Sort(ids) // their numbers grow
+	slices.Sort(ids) // they contain increasing numbers
 	return ids, nil
 }
 
-func (s *Stack) readShard(m mapping, shard string) error {
-	at, err := m.iterator(s.ctx, shard, "")
-	for last := ""; err == nil && at != "" && s.ctx.Err() == nil; {
+func (s *Stack) readShard(ctx context.Context, m mapping, shard string) error {
+	at, err := m.iterator(ctx, shard, "")
+	for last := ""; err == nil && at != "" && ctx.Err() == nil; {
 		var out struct {
 			Records           []record
 			NextShardIterator string
 		}
-		err = m.caller.JSON(s.ctx, targetStream+"GetRecords", map[string]any{"ShardIterator": at, "Limit": min(1000, max(m.BatchSize, 1))}, &out)
+		in := map[string]any{"ShardIterator": at, "Limit": min(1000, max(m.BatchSize, 1))}
+		err = m.caller.JSON(ctx, targetStream+"GetRecords", in, &out)
 		if err != nil && strings.Contains(err.Error(), "TrimmedDataAccessException") {
-			// DynamoDB Local says so of an iterator that is older than the first record. https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html
-			at, err = m.iterator(s.ctx, shard, last)
+			// DynamoDB Local refuses an iterator that is older than the first record.
+			// https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetRecords.html
+			at, err = m.iterator(ctx, shard, last)
 			continue
 		}
 		at = out.NextShardIterator
 		if len(out.Records) == 0 {
-			pause(s.ctx, s.Pace) // Lambda asks four times a second
+			pause(ctx, s.Delay) // Lambda polls four times a second
 			continue
 		}
 		last = sequenceOf(out.Records[len(out.Records)-1])
-		s.handShard(m, shard, out.Records)
+		s.deliverShard(ctx, m, shard, out.Records)
 	}
 	return err
 }
 
-// iterator begins behind a record, or where the mapping begins.
+// iterator returns an iterator that begins after the record last, or where the mapping begins if last is empty.
 func (m mapping) iterator(ctx context.Context, shard, last string) (string, error) {
-	in := map[string]any{"StreamArn": m.EventSourceArn, "ShardId": shard, "ShardIteratorType": m.StartingPosition}
+	in := map[string]any{"StreamArn": m.EventSourceARN, "ShardId": shard, "ShardIteratorType": m.StartingPosition}
 	if last != "" {
 		in["ShardIteratorType"], in["SequenceNumber"] = "AFTER_SEQUENCE_NUMBER", last
 	}
@@ -104,36 +106,37 @@ func (m mapping) iterator(ctx context.Context, shard, last string) (string, erro
 	return out.ShardIterator, err
 }
 
-// handShard gives records to the function: in order for each item, with the mapping's factor of items in parallel.
-func (s *Stack) handShard(m mapping, shard string, records []record) {
+// deliverShard delivers records: those of one item in order, items in parallel up to the mapping's factor.
+func (s *Stack) deliverShard(ctx context.Context, m mapping, shard string, records []record) {
 	lanes := make([][]record, max(m.ParallelizationFactor, 1))
 	for _, r := range records {
-		r["eventSourceARN"], r["awsRegion"] = m.EventSourceArn, Region
+		r["eventSourceARN"], r["awsRegion"] = m.EventSourceARN, Region
 		change, _ := r["dynamodb"].(map[string]any)
 		h := fnv.New32a()
-		fmt.Fprint(h, text(change["Keys"]))
+		fmt.Fprint(h, apiText(change["Keys"]))
 		lane := h.Sum32() % uint32(len(lanes))
 		lanes[lane] = append(lanes[lane], r)
 	}
 	var wg sync.WaitGroup
 	for _, lane := range lanes {
-		wg.Go(func() { s.handRecords(m, shard, lane) })
+		wg.Go(func() { s.deliverRecords(ctx, m, shard, lane) })
 	}
 	wg.Wait()
 }
 
-// handRecords gives records to the function until all are handled or given up: it goes on from the first one that failed,
-// halves a batch of which it only knows that it failed, and sends what fails too often to the destination.
+// deliverRecords invokes the function until all records are processed or given up. It continues from the first record
+// that failed, halves a batch whose failed record is unknown, and sends records that failed too often to the
+// destination.
 // https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
-func (s *Stack) handRecords(m mapping, shard string, records []record) {
+func (s *Stack) deliverRecords(ctx context.Context, m mapping, shard string, records []record) {
 	for failures := 0; len(records) > 0; {
 		payload, err := json.Marshal(map[string]any{"Records": records})
 		if err != nil {
-			s.fail(err)
+			s.fail(ctx, err)
 			return
 		}
-		done := m.function.Invoke(s.ctx, payload)
-		if s.ctx.Err() != nil {
+		done := m.function.Invoke(ctx, payload)
+		if ctx.Err() != nil {
 			return
 		}
 		ids, all := m.failures(done)
@@ -145,53 +148,52 @@ func (s *Stack) handRecords(m mapping, shard string, records []record) {
 			first = len(records)
 			for _, id := range ids {
 				i := slices.IndexFunc(records, func(r record) bool { return sequenceOf(r) == id })
-				if i < 0 {
-					i = 0 // an answer that makes no sense: all failed
-				}
-				first = min(first, i)
+				first = min(first, max(i, 0)) // an unknown id is an invalid answer: all failed
 			}
 		}
 		if first > 0 {
-			failures = 0 // it went on
+			failures = 0 // there was progress
 		}
 		records = records[first:]
 		failures++
 		if m.MaximumRetryAttempts != nil && *m.MaximumRetryAttempts >= 0 && failures > *m.MaximumRetryAttempts {
-			s.giveUp(m, shard, records, done, failures)
+			s.giveUp(ctx, m, shard, records, done, failures)
 			return
 		}
-		if !pause(s.ctx, s.Pace) {
+		if !pause(ctx, s.Delay) {
 			return
 		}
-		if all && m.BisectBatchOnFunctionError && len(records) > 1 { // halving is no retry
+		if all && m.BisectBatchOnFunctionError && len(records) > 1 { // halving does not count as a retry
 			half := len(records) / 2
-			s.handRecords(m, shard, records[:half])
+			s.deliverRecords(ctx, m, shard, records[:half])
 			records, failures = records[half:], 0
 		}
 	}
 }
 
-// giveUp tells the destination where in the stream the records are; they stay there for a day.
+// giveUp sends the position of records in the stream to the destination. The records stay in the stream for a day.
 // https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
-func (s *Stack) giveUp(m mapping, shard string, records []record, done Invocation, tries int) {
+func (s *Stack) giveUp(ctx context.Context, m mapping, shard string, records []record, done Invocation, attempts int) {
 	to := m.DestinationConfig.OnFailure.Destination
 	if to == "" {
 		return
 	}
-	now := time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+	now := time.Now().UTC().Format(timestamp)
 	body, err := json.Marshal(map[string]any{
-		"requestContext":  map[string]any{"requestId": done.RequestID, "functionArn": m.function.ARN(), "condition": "RetryAttemptsExhausted", "approximateInvokeCount": tries},
+		"requestContext": map[string]any{
+			"requestId": done.RequestID, "functionArn": m.function.ARN(), "condition": "RetryAttemptsExhausted",
+			"approximateInvokeCount": attempts,
+		},
 		"responseContext": map[string]any{"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
 		"version":         "1.0", "timestamp": now,
 		"DDBStreamBatchInfo": map[string]any{
 			"shardId": shard, "startSequenceNumber": sequenceOf(records[0]), "endSequenceNumber": sequenceOf(records[len(records)-1]),
-			"approximateArrivalOfFirstRecord": now, "approximateArrivalOfLastRecord": now, "batchSize": len(records), "streamArn": m.EventSourceArn,
+			"approximateArrivalOfFirstRecord": now, "approximateArrivalOfLastRecord": now, "batchSize": len(records),
+			"streamArn": m.EventSourceARN,
 		},
 	})
 	if err == nil {
-		err = s.sender(m.function, to)(s.ctx, body)
+		err = s.sender(m.function, to)(ctx, body)
 	}
-	if err != nil {
-		s.fail(err)
-	}
+	s.fail(ctx, err)
 }

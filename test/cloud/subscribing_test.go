@@ -6,8 +6,8 @@ import (
 	"github.com/flavorless/flavorless/test/cloud"
 )
 
-// testSubscribing holds the ways to subscribe that docs/operations.md describes, and those that it says are denied, against
-// the policies of the topics.
+// testSubscribing checks that the topics' policies allow the subscriptions that docs/operations.md describes, and deny
+// others.
 func testSubscribing(t *testing.T, d *deployment) {
 	const own, other = "AWS:" + cloud.Account, "AWS:210987654321"
 	arn := func(service, account, resource string) string {
@@ -19,16 +19,16 @@ func testSubscribing(t *testing.T, d *deployment) {
 	}{
 		{"email", "ChangesTopic", own, "email", "me@example.com", cloud.Allow},
 		{"HTTPS", "ChangesTopic", own, "https", "https://example.com/changes", cloud.Allow},
-		{"a queue", "ChangesTopic", own, "sqs", arn("sqs", cloud.Account, "flavorless-watch-x"), cloud.Allow},
-		{"a function", "ChangesTopic", own, "lambda", arn("lambda", cloud.Account, "function:greet"), cloud.Allow},
+		{"queue", "ChangesTopic", own, "sqs", arn("sqs", cloud.Account, "flavorless-watch-x"), cloud.Allow},
+		{"function", "ChangesTopic", own, "lambda", arn("lambda", cloud.Account, "function:greet"), cloud.Allow},
 		{"plain HTTP", "ChangesTopic", own, "http", "http://example.com/changes", cloud.ExplicitDeny},
-		{"a text message", "ChangesTopic", own, "sms", "+15550100", cloud.ExplicitDeny},
-		{"a queue of another account", "ChangesTopic", own, "sqs", arn("sqs", "210987654321", "q"), cloud.ExplicitDeny},
-		{"a function of another account", "ChangesTopic", own, "lambda", arn("lambda", "210987654321", "function:greet"), cloud.ExplicitDeny},
-		{"by another account", "ChangesTopic", other, "https", "https://example.com/changes", cloud.ImplicitDeny},
-		{"a queue of the stack to updates", "UpdatesTopic", own, "sqs", d.Attr("ApplyQueue", "Arn"), cloud.ImplicitDeny},
-		{"another queue to updates", "UpdatesTopic", own, "sqs", arn("sqs", cloud.Account, "q"), cloud.ExplicitDeny},
-		{"HTTPS to updates", "UpdatesTopic", own, "https", "https://example.com/updates", cloud.ExplicitDeny},
+		{"text message", "ChangesTopic", own, "sms", "+15550100", cloud.ExplicitDeny},
+		{"queue of another account", "ChangesTopic", own, "sqs", arn("sqs", "210987654321", "q"), cloud.ExplicitDeny},
+		{"function of another account", "ChangesTopic", own, "lambda", arn("lambda", "210987654321", "function:greet"), cloud.ExplicitDeny},
+		{"another account subscribes", "ChangesTopic", other, "https", "https://example.com/changes", cloud.ImplicitDeny},
+		{"updates: queue of the stack", "UpdatesTopic", own, "sqs", d.Attr("ApplyQueue", "Arn"), cloud.ImplicitDeny},
+		{"updates: another queue", "UpdatesTopic", own, "sqs", arn("sqs", cloud.Account, "q"), cloud.ExplicitDeny},
+		{"updates: HTTPS", "UpdatesTopic", own, "https", "https://example.com/updates", cloud.ExplicitDeny},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := d.MaySubscribe(d.Ref(test.topic), test.principal, test.protocol, test.endpoint)

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The pseudo parameters of every stack here. The account is moto's.
+// The pseudo parameters of every stack. The account is moto's.
 const (
 	Region    = "eu-west-1"
 	Account   = "123456789012"
@@ -21,7 +21,7 @@ type Template struct {
 	Resources map[string]Resource
 }
 
-// Resource is one of its resources. Properties still hold references and functions; Template.Resolve settles them.
+// Resource is a resource of a template. Its properties contain intrinsic functions; see [Template.Resolve].
 type Resource struct {
 	ID         string
 	Type       string
@@ -29,17 +29,18 @@ type Resource struct {
 	Properties map[string]any
 }
 
-// Lookup gives an attribute of a resource that exists already: what Fn::GetAtt gives, or, if attr is "", Ref.
+// Lookup returns an attribute of an existing resource, as Fn::GetAtt does, or if attr is empty its physical id, as Ref
+// does.
 type Lookup func(id, attr string) (any, error)
 
-// noValue is what AWS::NoValue resolves to: whatever has it is removed.
+// noValue is the value of AWS::NoValue: a property or list item that has it is removed.
 type noValue struct{}
 
-// ParseTemplate reads a template. It refuses what it could only guess about: conditions, macros and parameters.
+// ParseTemplate parses a template. It returns an error for conditions, macros and parameters, which are not supported.
 func ParseTemplate(body []byte) (*Template, error) {
 	var file struct {
 		AWSTemplateFormatVersion, Description string
-		Outputs                               map[string]any // for people and other stacks; nothing here reads them
+		Outputs                               map[string]any // not used
 		Resources                             map[string]struct {
 			Type                                string
 			DependsOn                           any
@@ -64,7 +65,7 @@ func ParseTemplate(body []byte) (*Template, error) {
 	return t, nil
 }
 
-// Of gives the ids of all resources of a type, sorted.
+// Of returns the ids of all resources of a type, sorted.
 func (t *Template) Of(kind string) []string {
 	var ids []string
 	for id, r := range t.Resources {
@@ -76,8 +77,7 @@ func (t *Template) Of(kind string) []string {
 	return ids
 }
 
-// Order gives all resources so that each comes after those it needs, by DependsOn or by a reference. A circle, which
-// CloudFormation refuses too, is an error.
+// Order returns all resources, each after its dependencies. A circular dependency is an error, as in CloudFormation.
 func (t *Template) Order() ([]string, error) {
 	var order, path []string
 	done := map[string]bool{}
@@ -87,15 +87,15 @@ func (t *Template) Order() ([]string, error) {
 			return nil
 		}
 		if i := slices.Index(path, id); i >= 0 {
-			return fmt.Errorf("a circle: %s", strings.Join(append(path[i:], id), " → "))
+			return fmt.Errorf("circular dependency: %s", strings.Join(append(path[i:], id), " → "))
 		}
 		path = append(path, id)
-		needs, err := t.Needs(id)
+		dependencies, err := t.dependencies(id)
 		if err != nil {
 			return err
 		}
-		for _, need := range needs {
-			if err := visit(need); err != nil {
+		for _, other := range dependencies {
+			if err := visit(other); err != nil {
 				return err
 			}
 		}
@@ -112,33 +112,32 @@ func (t *Template) Order() ([]string, error) {
 	return order, nil
 }
 
-// Needs gives the resources that one needs directly, sorted.
-func (t *Template) Needs(id string) ([]string, error) {
-	r, ok := t.Resources[id]
-	if !ok {
-		return nil, fmt.Errorf("there is no resource %s", id)
-	}
-	needs := map[string]bool{}
+// dependencies returns the resources that a resource names in DependsOn or refers to, sorted.
+func (t *Template) dependencies(id string) ([]string, error) {
+	r := t.Resources[id]
+	found := map[string]bool{}
 	for _, d := range r.DependsOn {
-		needs[d] = true
+		found[d] = true
 	}
-	// Resolving with a lookup that only takes notes finds what is referred to, by the very rules that will be used.
 	_, err := t.Resolve(r.Properties, func(ref, _ string) (any, error) {
-		needs[ref] = true
-		return "?", nil
+		found[ref] = true
+		return unknown, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
 	}
-	for need := range needs {
-		if _, ok := t.Resources[need]; !ok {
-			return nil, fmt.Errorf("%s refers to %s, which does not exist", id, need)
+	for other := range found {
+		if _, ok := t.Resources[other]; !ok {
+			return nil, fmt.Errorf("%s refers to %s, which does not exist", id, other)
 		}
 	}
-	return slices.Sorted(maps.Keys(needs)), nil
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// Resolve settles the intrinsic functions in a value, to any depth.
+// unknown stands for the value of a reference while dependencies are searched.
+const unknown = "?"
+
+// Resolve returns a value with all intrinsic functions in it evaluated.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
 func (t *Template) Resolve(v any, lookup Lookup) (any, error) {
 	switch v := v.(type) {
@@ -184,7 +183,7 @@ func function(v map[string]any) (name string, arg any, ok bool) {
 }
 
 func (t *Template) call(name string, arg any, lookup Lookup) (any, error) {
-	if name == "Fn::Sub" { // its text is no value to resolve, but one with references of its own
+	if name == "Fn::Sub" { // its placeholders are references of their own
 		return t.sub(arg, lookup)
 	}
 	arg, err := t.Resolve(arg, lookup)
@@ -228,16 +227,16 @@ func (t *Template) call(name string, arg any, lookup Lookup) (any, error) {
 		if len(list) == 2 {
 			var i int
 			if n, err := fmt.Sscan(fmt.Sprint(list[0]), &i); n == 1 && err == nil {
-				// While needs are looked for, a list that is split from an unknown text is short.
+				// A list that is split from an unknown text is too short.
 				if from, ok := list[1].([]any); ok && i < len(from) {
 					return from[i], nil
-				} else if ok && len(from) > 0 && from[0] == "?" {
-					return "?", nil
+				} else if ok && len(from) > 0 && from[0] == unknown {
+					return unknown, nil
 				}
 			}
 		}
 	}
-	return nil, fmt.Errorf("%s of %v is not understood here", name, arg)
+	return nil, fmt.Errorf("%s of %v is not supported", name, arg)
 }
 
 func ref(id string, lookup Lookup) (any, error) {
@@ -258,7 +257,7 @@ func ref(id string, lookup Lookup) (any, error) {
 		return noValue{}, nil
 	}
 	if strings.HasPrefix(id, "AWS::") {
-		return nil, fmt.Errorf("the pseudo parameter %s is not known here", id)
+		return nil, fmt.Errorf("the pseudo parameter %s is not supported", id)
 	}
 	return lookup(id, "")
 }
@@ -277,7 +276,7 @@ func (t *Template) sub(arg any, lookup Lookup) (any, error) {
 		own, _ = resolved.(map[string]any)
 	}
 	if !ok || own == nil {
-		return nil, fmt.Errorf("Fn::Sub of %v is not understood here", arg)
+		return nil, fmt.Errorf("Fn::Sub of %v is not supported", arg)
 	}
 	var failed error
 	text = placeholder.ReplaceAllStringFunc(text, func(match string) string {
@@ -302,7 +301,7 @@ func (t *Template) sub(arg any, lookup Lookup) (any, error) {
 	return text, failed
 }
 
-// stringList takes a text for a list of one, as CloudFormation and policies do.
+// stringList returns v as a list of strings. A string is a list of one, as in CloudFormation and in policies.
 func stringList(v any) ([]string, error) {
 	switch v := v.(type) {
 	case nil:
@@ -314,16 +313,17 @@ func stringList(v any) ([]string, error) {
 		for i, member := range v {
 			s, ok := member.(string)
 			if !ok {
-				return nil, fmt.Errorf("%v is not a text", member)
+				return nil, fmt.Errorf("%v is not a string", member)
 			}
 			out[i] = s
 		}
 		return out, nil
 	}
-	return nil, fmt.Errorf("%v is neither a text nor a list of texts", v)
+	return nil, fmt.Errorf("%v is neither a string nor a list of strings", v)
 }
 
-// convert takes what JSON gave for a type of ours, refusing members that the type does not have.
+// convert converts decoded JSON to a type. A member that the type does not have is an error, so that no property is
+// ignored by mistake.
 func convert(from, to any) error {
 	body, err := json.Marshal(from)
 	if err != nil {

@@ -54,7 +54,7 @@ func TestResolve(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := gocmp.Diff(tt.want, got); diff != "" {
-				t.Error(diff)
+				t.Errorf("Resolve (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -75,17 +75,17 @@ func TestOrder(t *testing.T) {
 		"C": {"Type": "T", "DependsOn": ["D"]},
 		"D": {"Type": "T"}}}`).Order()
 	if err != nil || !slices.Equal(order, []string{"D", "C", "B", "A"}) {
-		t.Errorf("%v %v", order, err)
+		t.Errorf("Order() = %v, %v, want D, C, B, A", order, err)
 	}
 	_, err = parse(`{"Resources": {"A": {"Type": "T", "DependsOn": "B"}, "B": {"Type": "T", "Properties": {"X": {"Ref": "A"}}}}}`).Order()
 	if err == nil || !strings.Contains(err.Error(), "A → B → A") {
-		t.Errorf("a circle: %v", err)
+		t.Errorf("circular dependency: error %v, want one that names it", err)
 	}
 	_, err = parse(`{"Resources": {"A": {"Type": "T", "DependsOn": "Nobody"}}}`).Order()
 	if err == nil || !strings.Contains(err.Error(), "Nobody") {
-		t.Errorf("a reference to nothing: %v", err)
+		t.Errorf("dangling reference: error %v, want one that names it", err)
 	}
 	if _, err := cloud.ParseTemplate([]byte(`{"Conditions": {}, "Resources": {}}`)); err == nil {
-		t.Error("conditions are taken, but not understood")
+		t.Error("ParseTemplate accepted conditions, want an error")
 	}
 }

@@ -1,4 +1,4 @@
-// The stub is a small function on Lambda's own library for Go: it does what its event asks for.
+// The stub is a small function that uses Lambda's library for Go. Its event says what it should do.
 package main
 
 import (
@@ -13,14 +13,15 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 )
 
-var calls int // of this process
+// Numbers of this process: invocations, and milliseconds that the background goroutine ran.
+var calls, ticks int
 
 func main() {
 	if os.Getenv("FAIL_INIT") != "" {
 		fmt.Println("I fail to start")
 		os.Exit(3)
 	}
-	go func() { // something left in the background, to see whether it is stopped between events
+	go func() { // to see whether it is stopped between events
 		for {
 			time.Sleep(time.Millisecond)
 			ticks++
@@ -28,8 +29,6 @@ func main() {
 	}()
 	lambda.Start(handle)
 }
-
-var ticks int
 
 func handle(ctx context.Context, event struct {
 	Do   string
@@ -48,7 +47,7 @@ func handle(ctx context.Context, event struct {
 		os.Exit(7)
 	case "hang":
 		time.Sleep(time.Hour)
-	case "fail once": // a file remembers across processes
+	case "fail once": // per file
 		if _, err := os.Stat(event.File); err != nil {
 			if err := os.WriteFile(event.File, nil, 0o600); err != nil {
 				return nil, err

@@ -8,7 +8,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-func TestNeeds(t *testing.T) {
+func TestRequiredPermissions(t *testing.T) {
 	const sqs, table = "arn:aws:sqs:eu-west-1:123456789012:", "arn:aws:dynamodb:eu-west-1:123456789012:table/"
 	const stream = table + "t/stream/2026"
 	tests := []struct {
@@ -46,16 +46,16 @@ func TestNeeds(t *testing.T) {
 			if tt.copyOf != "" {
 				r.Header.Set("X-Amz-Copy-Source", tt.copyOf)
 			}
-			all, err := needs(tt.service, r, []byte(tt.body))
+			all, err := requiredPermissions(tt.service, r, []byte(tt.body))
 			if (err != nil) != (tt.want == nil) {
-				t.Fatal(err)
+				t.Fatalf("error %v, want one: %t", err, tt.want == nil)
 			}
 			var got []string
 			for _, n := range all {
 				got = append(got, n.String())
 			}
 			if diff := gocmp.Diff(tt.want, got); diff != "" {
-				t.Error(diff)
+				t.Errorf("permissions (-want +got):\n%s", diff)
 			}
 		})
 	}

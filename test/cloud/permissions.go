@@ -7,45 +7,48 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// Need is one permission: an action on a resource.
-type Need struct {
+// Permission is permission for an action on a resource.
+type Permission struct {
 	Action, Resource string
 }
 
-func (n Need) String() string { return n.Action + " on " + n.Resource }
+func (n Permission) String() string { return n.Action + " on " + n.Resource }
 
-// credential finds who calls, and which service, in a request signed with Signature Version 4.
+// credential matches the access key and the service in a request that is signed with Signature Version 4.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 var credential = regexp.MustCompile(`Credential=([^/]+)/\d+/[^/]+/([^/]+)/aws4_request`)
 
-// needs says what a request needs to be allowed. Most operations need the action of their name, but batches and
-// transactions often need those of their parts. https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
-func needs(service string, r *http.Request, body []byte) ([]Need, error) {
+// requiredPermissions returns the permissions that a request requires. Most operations require the action of their
+// name, but batches and transactions often require those of their parts.
+// https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
+func requiredPermissions(service string, r *http.Request, body []byte) ([]Permission, error) {
 	switch service {
 	case "s3":
-		return needsS3(r)
+		return permissionsS3(r)
 	case "sns":
-		return needsSNS(body)
+		return permissionsSNS(body)
 	case "sqs":
-		return needsSQS(r, body)
+		return permissionsSQS(r, body)
 	case "dynamodb":
-		return needsTable(r.Header.Get("X-Amz-Target"), body)
+		return permissionsDynamoDB(r.Header.Get("X-Amz-Target"), body)
 	}
-	return nil, fmt.Errorf("the service %q is not known here", service)
+	return nil, fmt.Errorf("the service %q is not supported", service)
 }
 
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
-func needsS3(r *http.Request) ([]Need, error) {
+func permissionsS3(r *http.Request) ([]Permission, error) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	q, on := r.URL.Query(), "arn:aws:s3:::"+bucket
 	action := ""
 	for name := range q {
 		switch name {
-		case "acl", "tagging", "policy", "notification", "lifecycle", "versioning", "cors", "retention", "legal-hold", "restore", "select", "attributes":
-			return nil, fmt.Errorf("%s ?%s is not known here", r.Method, name)
+		case "acl", "tagging", "policy", "notification", "lifecycle", "versioning", "cors", "retention", "legal-hold", "restore",
+			"select", "attributes":
+			return nil, fmt.Errorf("%s ?%s is not supported", r.Method, name)
 		}
 	}
 	if key == "" {
@@ -57,9 +60,9 @@ func needsS3(r *http.Request) ([]Need, error) {
 		case r.Method == http.MethodGet, r.Method == http.MethodHead:
 			action = "s3:ListBucket"
 		default:
-			return nil, fmt.Errorf("%s of a bucket is not known here", r.Method)
+			return nil, fmt.Errorf("%s of a bucket is not supported", r.Method)
 		}
-		return []Need{{action, on}}, nil
+		return []Permission{{action, on}}, nil
 	}
 	on += "/" + key
 	switch {
@@ -78,70 +81,70 @@ func needsS3(r *http.Request) ([]Need, error) {
 	case r.Method == http.MethodPut, r.Method == http.MethodPost && (q.Has("uploads") || q.Has("uploadId")):
 		action = "s3:PutObject"
 	default:
-		return nil, fmt.Errorf("%s of an object is not known here", r.Method)
+		return nil, fmt.Errorf("%s of an object is not supported", r.Method)
 	}
-	all := []Need{{action, on}}
+	all := []Permission{{action, on}}
 	if source := r.Header.Get("X-Amz-Copy-Source"); source != "" {
 		path, err := url.PathUnescape(strings.TrimPrefix(source, "/"))
 		if err != nil {
 			return nil, err
 		}
 		path, _, _ = strings.Cut(path, "?versionId=")
-		all = append(all, Need{"s3:GetObject", "arn:aws:s3:::" + path})
+		all = append(all, Permission{"s3:GetObject", "arn:aws:s3:::" + path})
 	}
 	if r.Header.Get("X-Amz-Tagging") != "" {
-		all = append(all, Need{"s3:PutObjectTagging", on})
+		all = append(all, Permission{"s3:PutObjectTagging", on})
 	}
 	return all, nil
 }
 
-func needsSNS(body []byte) ([]Need, error) {
+func permissionsSNS(body []byte) ([]Permission, error) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
 		return nil, err
 	}
 	action := strings.TrimSuffix(form.Get("Action"), "Batch")
-	return []Need{{"sns:" + action, form.Get("TopicArn")}}, nil
+	return []Permission{{"sns:" + action, form.Get("TopicArn")}}, nil
 }
 
-func needsSQS(r *http.Request, body []byte) ([]Need, error) {
+func permissionsSQS(r *http.Request, body []byte) ([]Permission, error) {
 	operation, is := strings.CutPrefix(r.Header.Get("X-Amz-Target"), targetQueue)
-	var in struct{ QueueUrl, QueueName string } //nolint:revive // the API's names
+	var in struct{ QueueURL, QueueName string }
 	if err := json.Unmarshal(body, &in); !is || err != nil {
-		return nil, errors.Join(fmt.Errorf("a call of SQS that is none of the JSON protocol"), err)
+		return nil, errors.Join(errors.New("the SQS request does not use the JSON protocol"), err)
 	}
 	name := in.QueueName
 	if name == "" {
-		name = in.QueueUrl[strings.LastIndexByte(in.QueueUrl, '/')+1:]
+		name = in.QueueURL[strings.LastIndexByte(in.QueueURL, '/')+1:]
 	}
-	return []Need{{"sqs:" + strings.TrimSuffix(operation, "Batch"), arnOf("sqs", name)}}, nil
+	return []Permission{{"sqs:" + strings.TrimSuffix(operation, "Batch"), arnOf("sqs", name)}}, nil
 }
 
 func arnOf(service, name string) string {
 	return strings.Join([]string{"arn", Partition, service, Region, Account, name}, ":")
 }
 
-// A statement of PartiQL begins with what it does and then names the table, or table.index.
+// partiql matches the verb and the table, or table.index, of a statement.
 var partiql = regexp.MustCompile(`(?is)^\s*(INSERT\s+INTO|UPDATE|DELETE\s+FROM|SELECT\b.*?\bFROM)\s+"?([A-Za-z0-9_.-]+)"?(?:\."([A-Za-z0-9_.-]+)")?`)
 
-// tableCall has the members that name tables and streams, of all operations.
+// tableCall has the members of all operations that name tables and streams.
 type tableCall struct {
-	TableName, IndexName, StreamArn, ShardIterator, Statement string
+	TableName, IndexName, StreamARN, ShardIterator, Statement string
 	RequestItems                                              map[string]any
 	Statements, TransactStatements                            []struct{ Statement string }
 	TransactItems                                             []map[string]struct{ TableName string }
 }
 
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/api-permissions-reference.html
-func needsTable(target string, body []byte) ([]Need, error) {
+func permissionsDynamoDB(target string, body []byte) ([]Permission, error) {
 	var in tableCall
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, err
 	}
 	table := func(name string) string { return arnOf("dynamodb", "table/"+name) }
 	if operation, is := strings.CutPrefix(target, targetStream); is {
-		on := in.StreamArn
-		if on == "" { // an iterator begins with the stream's ARN, in DynamoDB Local after a number
+		on := in.StreamARN
+		if on == "" { // an iterator contains the stream's ARN
 			for part := range strings.SplitSeq(in.ShardIterator, "|") {
 				if strings.HasPrefix(part, "arn:") {
 					on = part
@@ -151,44 +154,43 @@ func needsTable(target string, body []byte) ([]Need, error) {
 		if operation == "ListStreams" {
 			on = "*"
 		}
-		return []Need{{"dynamodb:" + operation, on}}, nil
+		return []Permission{{"dynamodb:" + operation, on}}, nil
 	}
 	operation, is := strings.CutPrefix(target, targetTable)
 	if !is {
-		return nil, fmt.Errorf("%q is not known here", target)
+		return nil, fmt.Errorf("the operation %q is not supported", target)
 	}
-	var all []Need
+	var all []Permission
 	for name := range in.RequestItems {
-		all = append(all, Need{"dynamodb:" + operation, table(name)})
+		all = append(all, Permission{"dynamodb:" + operation, table(name)})
 	}
 	for _, item := range in.TransactItems {
 		for kind, part := range item {
-			action := map[string]string{"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "Get": "GetItem", "ConditionCheck": "ConditionCheckItem"}[kind]
-			all = append(all, Need{"dynamodb:" + action, table(part.TableName)})
+			all = append(all, Permission{"dynamodb:" + kind + "Item", table(part.TableName)}) // such as PutItem
 		}
 	}
-	statements := append(in.Statements, in.TransactStatements...) //nolint:gocritic // both are ours alone
+	statements := slices.Concat(in.Statements, in.TransactStatements)
 	if in.Statement != "" {
 		statements = append(statements, struct{ Statement string }{in.Statement})
 	}
 	for _, s := range statements {
 		m := partiql.FindStringSubmatch(s.Statement)
 		if m == nil {
-			return nil, fmt.Errorf("the statement %q is not understood here", s.Statement)
+			return nil, fmt.Errorf("the statement %q is not supported", s.Statement)
 		}
 		verb := strings.ToLower(strings.Fields(m[1])[0])
 		on := table(m[2])
 		if m[3] != "" {
 			on += "/index/" + m[3]
 		}
-		all = append(all, Need{"dynamodb:PartiQL" + strings.ToUpper(verb[:1]) + verb[1:], on})
+		all = append(all, Permission{"dynamodb:PartiQL" + strings.ToUpper(verb[:1]) + verb[1:], on})
 	}
 	if len(all) == 0 {
 		on := table(in.TableName)
 		if in.IndexName != "" {
 			on += "/index/" + in.IndexName
 		}
-		all = append(all, Need{"dynamodb:" + operation, on})
+		all = append(all, Permission{"dynamodb:" + operation, on})
 	}
 	return all, nil
 }
