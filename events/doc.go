@@ -6,11 +6,11 @@
 //
 // An uploader puts a file of favorites into a bucket. Each row, such as "andy,cookie dough", takes this path:
 //
-//		bucket ──Object──▶ ingest ──Message with a Batch──▶ apply ──Update, if newer──▶ table ──Change──▶ subscribers
-//		                     │                                │                           │
-//		                     │ Reject                         │ BatchResult               │ Favorite
-//		                     ▼                                ▼                           ▼
-//		              rejects.ndjson                   Upload (ledger)                 readers
+//	bucket ──Object──▶ ingest ──Message with a Batch──▶ apply ──Update, if newer──▶ table ──Change──▶ subscribers
+//	                     │                                │                           │
+//	                     │ Reject                         │ BatchResult               │ Favorite
+//	                     ▼                                ▼                           ▼
+//	              rejects.ndjson                   Upload (ledger)                 readers
 //
 // The steps are:
 //

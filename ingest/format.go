@@ -13,7 +13,7 @@ import (
 
 // FileType is what a file is, by its name: how its rows are written, and how that is compressed.
 type FileType struct {
-	Format        string // "csv", "tsv", "json" or "ndjson"
+	Format      string // "csv", "tsv", "json" or "ndjson"
 	Compression string // "", "gzip" or "zstd"
 }
 

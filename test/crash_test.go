@@ -30,12 +30,13 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/local"
 	"github.com/flavorless/flavorless/internal/operator"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 const (
@@ -224,7 +225,7 @@ func (u *uploading) await(more int) {
 		return len(u.answered)
 	}
 	enough := answered() + more
-	await(u.t, "uploads to be answered", func() bool { return answered() >= enough })
+	testutil.WaitFor(u.t, "uploads to be answered", func() bool { return answered() >= enough })
 }
 
 // settle waits until all that is in the bucket is settled, and puts back meanwhile what was in hand through so many ends
@@ -246,7 +247,7 @@ func (u *uploading) settle(info local.Info) {
 		}
 		return true
 	}
-	await(u.t, "all uploads to be settled", func() bool {
+	testutil.WaitFor(u.t, "all uploads to be settled", func() bool {
 		if settled() {
 			return true
 		}
@@ -455,7 +456,7 @@ func (u *uploading) leftovers(db *sqlite.DB, uploads map[string]upload, current 
 			}
 		})
 	}
-	await(u.t, "the queues to be empty", func() bool {
+	testutil.WaitFor(u.t, "the queues to be empty", func() bool {
 		depths, err := queues.Depths(ctx)
 		if err != nil {
 			u.t.Fatal(err)
@@ -540,7 +541,7 @@ func (r *returning) hear(sequence uint64, c events.Change) (more bool) {
 // awaitLast waits for the change that is the last.
 func (r *returning) awaitLast() {
 	r.t.Helper()
-	await(r.t, "the last change", func() bool {
+	testutil.WaitFor(r.t, "the last change", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.ended

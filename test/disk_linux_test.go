@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 const fills = 10
@@ -36,7 +38,7 @@ func TestFullDisk(t *testing.T) {
 		s.bucket.await(3)
 		failed := s.bucket.failed.Load()
 		d.fill([]int64{0, 16 << 10, 256 << 10, 2 << 20}[s.random.IntN(4)])
-		await(t, "the full disk to be noticed", func() bool {
+		testutil.WaitFor(t, "the full disk to be noticed", func() bool {
 			_, ready := s.info()
 			return !ready || s.bucket.failed.Load() > failed
 		})
@@ -98,7 +100,7 @@ func newDisk(t *testing.T, at string) *disk {
 // fill leaves so many bytes free, and no more.
 func (d *disk) fill(free int64) {
 	d.t.Helper()
-	await(d.t, "the disk to be full", func() bool {
+	testutil.WaitFor(d.t, "the disk to be full", func() bool {
 		var st unix.Statfs_t
 		err := unix.Statfs(d.at, &st)
 		if err == nil {

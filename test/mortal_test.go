@@ -23,26 +23,8 @@ import (
 
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
-
-// patience is how long something that has to happen may take on a machine that has other things to do.
-const patience = 5 * time.Minute
-
-// await waits for a condition. It looks at it every few milliseconds, but does not spend most of the time on that.
-func await(t testing.TB, what string, met func() bool) {
-	t.Helper()
-	pause := 5 * time.Millisecond
-	for end := time.Now().Add(patience); ; time.Sleep(pause) {
-		began := time.Now()
-		if met() {
-			return
-		}
-		pause = max(pause, 4*time.Since(began))
-		if time.Now().After(end) {
-			t.Fatalf("waited %s for %s", patience, what)
-		}
-	}
-}
 
 // mortal is the real program on a data folder, life after life.
 type mortal struct {
@@ -211,7 +193,7 @@ func (m *mortal) ready() local.Info {
 // begun waits until the life is ready, or has ended by itself.
 func (m *mortal) begun() (info local.Info, ready bool) {
 	m.t.Helper()
-	await(m.t, "the server to be ready", func() bool {
+	testutil.WaitFor(m.t, "the server to be ready", func() bool {
 		if info, ready = m.info(); ready {
 			return true
 		}

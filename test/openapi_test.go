@@ -27,6 +27,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestAnswersAreDocumented sends a running house thousands of requests over real sockets, good ones and terrible ones, drawn
@@ -153,7 +154,7 @@ type answer struct {
 }
 
 const (
-	answerTime = patience              // more than any answer takes
+	answerTime = testutil.Timeout      // more than any answer takes
 	streamTime = 10 * time.Millisecond // how long a stream is listened to
 	mostBody   = 16 << 20
 	mostHeader = 32 << 10 // that is sure to be read

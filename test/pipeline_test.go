@@ -26,6 +26,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // pipeline is the whole house on one machine, as serve starts it.
@@ -100,7 +101,7 @@ func (p *pipeline) get(route string) (status int, body []byte) {
 // settled waits for the end of the newest upload of a key, and holds it to promise 3: the rows add up.
 func (p *pipeline) settled(key string) (settled events.Upload) {
 	p.t.Helper()
-	await(p.t, key+" to be settled", func() bool {
+	testutil.WaitFor(p.t, key+" to be settled", func() bool {
 		for _, u := range p.uploads() {
 			if u.Key == key {
 				settled = u
@@ -307,7 +308,7 @@ func TestChangesForSubscribers(t *testing.T) {
 	}
 	next := func() (string, string) {
 		t.Helper()
-		m, err := sub.NextMsg(patience)
+		m, err := sub.NextMsg(testutil.Timeout)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -353,7 +354,7 @@ func TestOverwritten(t *testing.T) {
 		p.put(key, fmt.Appendf(nil, "person,flavor\nandy,flavor %d\n", i), nil)
 	}
 	var uploads []events.Upload
-	await(t, "all to be settled", func() bool {
+	testutil.WaitFor(t, "all to be settled", func() bool {
 		uploads = p.uploads()
 		return len(uploads) == 20 && !slices.ContainsFunc(uploads, func(u events.Upload) bool { return !u.Status.Settled() })
 	})

@@ -20,6 +20,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestResumeThroughTheHouse lets a file of each format and compression be read in one go, and then, in another house, piece
@@ -93,7 +94,7 @@ func ingestAll(t *testing.T, files map[string][]byte, readFor time.Duration) map
 	all := map[string]ingested{}
 	for name, content := range files {
 		p.put("uploads/"+name, content, nil)
-		await(t, name+" to be settled", func() bool { return log.isSettled("uploads/" + name) })
+		testutil.WaitFor(t, name+" to be settled", func() bool { return log.isSettled("uploads/" + name) })
 		u := p.settled("uploads/" + name)
 		if status, body := p.get("/uploads/" + u.ID); status != http.StatusOK || json.Unmarshal(body, &u) != nil {
 			t.Fatalf("%s: %d %s", name, status, body)
@@ -108,7 +109,7 @@ func ingestAll(t *testing.T, files map[string][]byte, readFor time.Duration) map
 		}
 		_ = out.Body.Close()
 		done := ingested{upload: u, report: string(report)}
-		await(t, "the log to tell of all batches", func() bool { // it does so behind the ledger
+		testutil.WaitFor(t, "the log to tell of all batches", func() bool { // it does so behind the ledger
 			done.batches, done.spans = log.of(u.ID)
 			return int64(len(done.batches)) == u.Counts.Batches
 		})

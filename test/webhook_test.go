@@ -17,6 +17,7 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 	"github.com/flavorless/flavorless/internal/local/control"
 	"github.com/flavorless/flavorless/internal/operator"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // receiver is who has a webhook. It takes nothing that is not signed as it should be.
@@ -116,11 +117,11 @@ func TestWebhooks(t *testing.T) {
 		file.WriteString(strings.Repeat("p", i%7+1) + string(rune('a'+i%26)) + strings.Repeat("q", i/7) + ",lemon\n")
 	}
 	p.put("uploads/a.csv", []byte(file.String()), nil)
-	await(t, "the one that is well to have heard all", func() bool { return len(well.heard()) == people })
+	testutil.WaitFor(t, "the one that is well to have heard all", func() bool { return len(well.heard()) == people })
 	if n := len(broken.heard()) + len(hung.heard()); n != 0 {
 		t.Errorf("%d deliveries were taken by those that take none", n)
 	}
-	await(t, "all of the broken one's to be dead letters", func() bool { return p.dead("webhook-").Waiting == people })
+	testutil.WaitFor(t, "all of the broken one's to be dead letters", func() bool { return p.dead("webhook-").Waiting == people })
 	letters := p.dead("webhook-").Letters
 	if l := letters[0]; l.Tries != tries || !strings.Contains(l.Reason, "500 Internal Server Error") || !strings.Contains(l.Subject, "change of p") {
 		t.Errorf("a dead letter says %+v", l)
@@ -128,16 +129,16 @@ func TestWebhooks(t *testing.T) {
 
 	p.restart() // with deliveries to the hung one under way
 	letGo()
-	await(t, "the hung one to have heard all", func() bool { return len(hung.heard()) == people })
+	testutil.WaitFor(t, "the hung one to have heard all", func() bool { return len(hung.heard()) == people })
 
 	broken.set(nil)
 	for _, id := range []string{"1", "2"} { // one by one, and then the rest
 		p.redrive("id=" + id)
 	}
-	await(t, "two of the broken one's to be back", func() bool { return len(broken.heard()) == 2 })
+	testutil.WaitFor(t, "two of the broken one's to be back", func() bool { return len(broken.heard()) == 2 })
 	p.redrive("queue=" + p.dead("webhook-").Queue)
-	await(t, "the broken one to have heard all", func() bool { return len(broken.heard()) == people })
-	await(t, "no dead letter to be left", func() bool { return p.dead("webhook-").Waiting == 0 })
+	testutil.WaitFor(t, "the broken one to have heard all", func() bool { return len(broken.heard()) == people })
+	testutil.WaitFor(t, "no dead letter to be left", func() bool { return p.dead("webhook-").Waiting == 0 })
 	for i, r := range all {
 		if r.forged > 0 {
 			t.Errorf("endpoint %d got %d deliveries that are not signed as they should be", i, r.forged)
@@ -167,7 +168,7 @@ func TestWebhookRetryAfter(t *testing.T) {
 	})
 	p := startPipeline(t, func(c *local.Config) { c.Dir, c.Webhooks = dir, []string{r.URL} })
 	p.put("uploads/a.csv", []byte("person,flavor\nandy,lemon\n"), nil)
-	await(t, "the change to be delivered", func() bool {
+	testutil.WaitFor(t, "the change to be delivered", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.tries == 2

@@ -21,8 +21,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil/program"
 )
 
 // The promises, of medians.
@@ -94,11 +94,7 @@ type delays struct {
 }
 
 func newDelays(server *local.Server, dir string) (*delays, error) {
-	is, err := issuer.Open(issuer.Config{Dir: local.IssuerDir(dir)})
-	if err != nil {
-		return nil, err
-	}
-	token, err := is.Sign(issuer.Grant{Subject: "bench", Audience: server.Info().Audience, TTL: time.Hour})
+	token, err := program.Token(dir, server.Info())
 	if err != nil {
 		return nil, err
 	}

@@ -50,18 +50,18 @@ func readLoad(ctx context.Context, out io.Writer, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	house, err := startHouse(ctx, dir)
+	server, err := startServer(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, house.stop()) }()
+	defer func() { err = errors.Join(err, server.stop()) }()
 	bare, err := startChild(ctx, bareArgument, filepath.Join(dir, "data"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, bare.stop()) }()
 	upload := func(name string, changed int) error {
-		u, err := house.upload(ctx, "uploads/"+name+".csv", bytes.NewReader(favorites(*people, changed)))
+		u, err := server.upload(ctx, "uploads/"+name+".csv", bytes.NewReader(favorites(*people, changed)))
 		if err == nil && (u.Status != events.Live || u.Counts.Applied != int64(*people)) {
 			err = fmt.Errorf("the upload is not what it should be: %+v", u)
 		}
@@ -73,8 +73,8 @@ func readLoad(ctx context.Context, out io.Writer, args []string) (err error) {
 	}
 
 	readers := map[string]*readers{}
-	for name, base := range map[string]string{"bare": bare.url, "ours": house.info.API} {
-		if readers[name], err = newReaders(base, house.bearer, *people, *connections); err != nil {
+	for name, base := range map[string]string{"bare": bare.url, "ours": server.info.API} {
+		if readers[name], err = newReaders(base, server.bearer, *people, *connections); err != nil {
 			return err
 		}
 	}

@@ -83,11 +83,11 @@ func memory(ctx context.Context, out io.Writer, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	house, err := startHouse(ctx, dir)
+	server, err := startServer(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, house.stop()) }()
+	defer func() { err = errors.Join(err, server.stop()) }()
 
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "file\tMB\trows\tends as\tafter\theap of ingest\tresident, all\t\n")
@@ -97,7 +97,7 @@ func memory(ctx context.Context, out io.Writer, args []string) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		u, resident, size, err := house.measure(ctx, file)
+		u, resident, size, err := server.measure(ctx, file)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -137,7 +137,7 @@ func memory(ctx context.Context, out io.Writer, args []string) (err error) {
 			return err
 		}
 		progress("the %d files of %s", len(hostile), corpus)
-		heap, resident, err := house.corpus(ctx, corpus, hostile)
+		heap, resident, err := server.corpus(ctx, corpus, hostile)
 		if err != nil {
 			return err
 		}
@@ -150,14 +150,14 @@ func memory(ctx context.Context, out io.Writer, args []string) (err error) {
 	return errors.Join(append(missed, table.Flush())...)
 }
 
-func (h *house) corpus(ctx context.Context, dir string, files []os.DirEntry) (heap, resident int64, err error) {
+func (s *server) corpus(ctx context.Context, dir string, files []os.DirEntry) (heap, resident int64, err error) {
 	for _, f := range files {
 		file := filepath.Join(dir, f.Name())
 		stage, err := ingestHeap(ctx, file)
 		if err != nil {
 			return 0, 0, fmt.Errorf("%s: %w", file, err)
 		}
-		_, all, _, err := h.measure(ctx, file)
+		_, all, _, err := s.measure(ctx, file)
 		if err != nil {
 			return 0, 0, fmt.Errorf("%s: %w", file, err)
 		}
@@ -167,7 +167,7 @@ func (h *house) corpus(ctx context.Context, dir string, files []os.DirEntry) (he
 }
 
 // measure uploads a file and removes it again.
-func (h *house) measure(ctx context.Context, file string) (u events.Upload, resident, size int64, err error) {
+func (s *server) measure(ctx context.Context, file string) (u events.Upload, resident, size int64, err error) {
 	in, err := os.Open(file)
 	if err != nil {
 		return u, 0, 0, err
@@ -177,17 +177,17 @@ func (h *house) measure(ctx context.Context, file string) (u events.Upload, resi
 	if err != nil {
 		return u, 0, 0, err
 	}
-	if err := h.resetPeak(); err != nil {
+	if err := s.resetPeak(); err != nil {
 		return u, 0, 0, err
 	}
 	key := "uploads/" + filepath.Base(file)
-	if u, err = h.upload(ctx, key, in); err != nil {
+	if u, err = s.upload(ctx, key, in); err != nil {
 		return u, 0, 0, err
 	}
-	if resident, err = h.peak(); err != nil {
+	if resident, err = s.peak(); err != nil {
 		return u, 0, 0, err
 	}
-	return u, resident, info.Size(), h.remove(ctx, key)
+	return u, resident, info.Size(), s.remove(ctx, key)
 }
 
 // make writes the file, compressed as its suffix says.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 func beginsOnce(t *testing.T, h *harness) {
@@ -232,7 +233,7 @@ func listsUploads(t *testing.T, h *harness) {
 		}
 	}
 	// A list may follow the records a moment later: on DynamoDB it is a secondary index.
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(testutil.Timeout); ; time.Sleep(50 * time.Millisecond) {
 		got := list()
 		if fmt.Sprint(got) == fmt.Sprint(want) || time.Now().After(deadline) {
 			same(t, "list", got, want)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // Received is a message as a consumer gets it.
@@ -40,9 +41,6 @@ type Topic struct {
 	// Dead lists the dead letters.
 	Dead func(ctx context.Context) ([]Received, error)
 }
-
-// patience is how long a test waits for what should happen at once.
-const patience = 3 * time.Minute
 
 // TestTopic holds a topic and its queue to their contract: at least once, retries, dead letters. Open gives a fresh one.
 func TestTopic(t *testing.T, open func(t *testing.T) Topic) {
@@ -231,7 +229,7 @@ func bounded(t *testing.T, topic Topic) {
 
 func comesLater(t *testing.T, topic Topic) {
 	publish(t, topic, message(topic, "a"), message(topic, "b"))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Timeout)
 	defer cancel()
 	err := topic.Consume(ctx, func(ctx context.Context, group []Received) []error {
 		cancel()
@@ -282,7 +280,7 @@ func publish(t *testing.T, topic Topic, msgs ...events.Message) {
 // consume handles messages until at least so many were delivered, and returns the deliveries by body, in order.
 func consume(t *testing.T, topic Topic, deliveries int, handle func(Received) error) map[string][]Received {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Timeout)
 	defer cancel()
 	var mu sync.Mutex
 	got := map[string][]Received{}
@@ -308,7 +306,7 @@ func consume(t *testing.T, topic Topic, deliveries int, handle func(Received) er
 		t.Fatalf("Consume: %v", err)
 	}
 	if n < deliveries {
-		t.Errorf("got %d deliveries in %s, want %d", n, patience, deliveries)
+		t.Errorf("got %d deliveries in %s, want %d", n, testutil.Timeout, deliveries)
 	}
 	return got
 }
@@ -317,7 +315,7 @@ func consume(t *testing.T, topic Topic, deliveries int, handle func(Received) er
 // more.
 func awaitDead(t *testing.T, topic Topic, n int) []Received {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Timeout)
 	defer cancel()
 	var consuming sync.WaitGroup
 	consuming.Go(func() {
@@ -340,7 +338,7 @@ func awaitDead(t *testing.T, topic Topic, n int) []Received {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("got %d dead letters in %s, want %d", len(dead), patience, n)
+			t.Fatalf("got %d dead letters in %s, want %d", len(dead), testutil.Timeout, n)
 		case <-tick.C:
 		}
 	}

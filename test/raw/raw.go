@@ -1,4 +1,4 @@
-// Package raw has clients that need not keep to any protocol.
+// Package raw has network clients that can break the protocol they speak.
 package raw
 
 import (
@@ -8,12 +8,11 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
-// Patience is how long a test waits for a server.
-const Patience = 3 * time.Minute
-
-// Dial connects to a server until the test ends.
+// Dial connects to a server until the test ends, with a deadline of [testutil.Timeout].
 func Dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -21,13 +20,13 @@ func Dial(t *testing.T, addr string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(Patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(testutil.Timeout)); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// CutsOff makes sure that the server cuts a client off which says how it begins, and then the trickle, again and again.
+// CutsOff checks that the server closes the connection of a client that sends begin and then trickle again and again.
 func CutsOff(t *testing.T, addr, begin, trickle string) {
 	t.Helper()
 	c := Dial(t, addr)
@@ -36,7 +35,7 @@ func CutsOff(t *testing.T, addr, begin, trickle string) {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		_, err := io.Copy(io.Discard, c) // an answer may come first
+		_, err := io.Copy(io.Discard, c) // a response may come first
 		ended <- err
 	}()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -45,11 +44,11 @@ func CutsOff(t *testing.T, addr, begin, trickle string) {
 		select {
 		case err := <-ended:
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("still connected after %s", Patience)
+				t.Errorf("the connection is still open after %s", testutil.Timeout)
 			}
 			return
 		case <-tick.C:
-			_, _ = io.WriteString(c, trickle) // fails once it is cut off
+			_, _ = io.WriteString(c, trickle) // fails once the server has closed the connection
 		}
 	}
 }

@@ -18,10 +18,10 @@ const (
 // recent holds the latest messages of CHANGES.
 type recent struct {
 	mu      sync.Mutex
-	last    uint64             // sequence number of the last message of the stream
+	last    uint64                // sequence number of the last message of the stream
 	changes []events.LoggedChange // without a gap, up to last; may be empty
-	bytes   int                // size of changes
-	grown   chan struct{}      // closed when last grows
+	bytes   int                   // size of changes
+	grown   chan struct{}         // closed when last grows
 }
 
 func newRecent(last uint64) *recent { return &recent{last: last, grown: make(chan struct{})} }
