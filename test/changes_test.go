@@ -2,7 +2,6 @@ package test
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -11,42 +10,43 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// eventStream is one connection to GET /changes.
+// eventStream is a connection to GET /changes.
 type eventStream struct {
 	body  io.Closer
 	lines *bufio.Scanner
-	last  string // id
+	last  string // the last event id
 }
 
-func (p *pipeline) follow(query, last string) *eventStream {
-	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.Info().API+"/changes"+query, nil)
+// follow opens a connection to GET /changes. Last is a Last-Event-ID, or empty.
+func (s *testServer) follow(query, last string) *eventStream {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.Info().API+"/changes"+query, nil)
 	if err != nil {
-		p.t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+p.token)
+	req.Header.Set("Authorization", "Bearer "+s.token)
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		p.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if res.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(res.Body)
-		p.t.Fatalf("GET /changes: %s %s", res.Status, body)
+		s.t.Fatalf("GET /changes: %s: %s", res.Status, body)
 	}
 	return &eventStream{res.Body, bufio.NewScanner(res.Body), last}
 }
 
-// next gives the next change, or false at the end of the stream.
-func (s *eventStream) next(t *testing.T) (events.Change, bool) {
+// next returns the next change, or false at the end of the stream.
+func (e *eventStream) next(t *testing.T) (events.Change, bool) {
 	t.Helper()
-	for s.lines.Scan() {
-		if id, ok := strings.CutPrefix(s.lines.Text(), "id: "); ok {
-			s.last = id
+	for e.lines.Scan() {
+		if id, ok := strings.CutPrefix(e.lines.Text(), "id: "); ok {
+			e.last = id
 		}
-		if data, ok := strings.CutPrefix(s.lines.Text(), "data: "); ok {
+		if data, ok := strings.CutPrefix(e.lines.Text(), "data: "); ok {
 			c, err := events.DecodeChange([]byte(data))
 			if err != nil {
 				t.Fatal(err)
@@ -57,47 +57,62 @@ func (s *eventStream) next(t *testing.T) (events.Change, bool) {
 	return events.Change{}, false
 }
 
-// TestFollowChanges: changes reach who follows them over HTTP, who chooses, and who comes back after a restart; and the
-// server's stopping waits for none of them.
+// skipBlock reads up to the next empty line.
+func (e *eventStream) skipBlock(t *testing.T) {
+	t.Helper()
+	for e.lines.Scan() && e.lines.Text() != "" {
+		if id, ok := strings.CutPrefix(e.lines.Text(), "id: "); ok {
+			e.last = id
+		}
+	}
+	if err := e.lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFollowChanges checks that changes reach clients that follow all of them over HTTP, that filter them, and that
+// reconnect after a restart, and that stopping the server does not wait for clients.
 func TestFollowChanges(t *testing.T) {
-	p := startPipeline(t)
-	all, some := p.follow("", ""), p.follow("?person=bill&kind=changed", "")
-	p.put("uploads/a.csv", []byte("person,flavor\nandy,lemon\nbill,mint\n"), nil)
-	p.settled("uploads/a.csv")
-	p.put("uploads/b.csv", []byte("person,flavor\nandy,lemon\nbill,fudge\n"), nil)
+	s := startServer(t)
+	all, some := s.follow("", ""), s.follow("?person=bill&kind=changed", "")
+	s.put("uploads/a.csv", []byte("person,flavor\nandy,lemon\nbill,mint\n"), nil)
+	s.settled("uploads/a.csv")
+	s.put("uploads/b.csv", []byte("person,flavor\nandy,lemon\nbill,fudge\n"), nil)
 
-	want := func(s *eventStream, kind events.Kind, person, flavor, previous string) {
+	expect := func(e *eventStream, kind events.Kind, person, flavor, previous string) {
 		t.Helper()
-		if c, ok := s.next(t); !ok || c.Kind != kind || c.Person != person || c.Flavor != flavor || c.Previous != previous {
-			t.Fatalf("got %+v, %v", c, ok)
+		got, ok := e.next(t)
+		want := events.Change{Kind: kind, Person: person, Flavor: flavor, Previous: previous, Version: got.Version}
+		if !ok || got != want {
+			t.Fatalf("next change = %+v, %t; want %+v", got, ok, want)
 		}
 	}
-	want(all, events.Created, "andy", "lemon", "")
-	want(all, events.Created, "bill", "mint", "")
+	expect(all, events.Created, "andy", "lemon", "")
+	expect(all, events.Created, "bill", "mint", "")
 	last := all.last
-	want(all, events.Changed, "bill", "fudge", "mint")
-	want(some, events.Changed, "bill", "fudge", "mint")
+	expect(all, events.Changed, "bill", "fudge", "mint")
+	expect(some, events.Changed, "bill", "fudge", "mint")
 
-	p.restart()
-	for _, s := range []*eventStream{all, some} {
-		if c, ok := s.next(t); ok {
-			t.Errorf("after the end: %+v", c)
+	s.restart()
+	for _, e := range []*eventStream{all, some} {
+		if c, ok := e.next(t); ok {
+			t.Errorf("got the change %+v after the server was stopped", c)
 		}
-		s.body.Close()
+		e.body.Close()
 	}
-	again := p.follow("", last)
-	want(again, events.Changed, "bill", "fudge", "mint")
-	p.put("uploads/c.csv", []byte("person,flavor,action\nandy,,remove\n"), nil)
-	want(again, events.Removed, "andy", "", "lemon")
+	again := s.follow("", last)
+	expect(again, events.Changed, "bill", "fudge", "mint")
+	s.put("uploads/c.csv", []byte("person,flavor,action\nandy,,remove\n"), nil)
+	expect(again, events.Removed, "andy", "", "lemon")
 	again.body.Close()
 }
 
-// TestFollowersThatHeardNothing: a client that gets no change before its connection ends comes back with what a browser would
-// send, and gets each change from then on exactly once.
+// TestFollowersThatHeardNothing checks a client whose connection ends before it gets a change. It reconnects with
+// what a browser would send, and must get each change from then on exactly once.
 func TestFollowersThatHeardNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		query   string
-		before  string // is announced before the client comes
+		before  string // is announced before the client connects
 		restart bool
 	}{
 		"restart, nothing announced":    {"", "", true},
@@ -108,55 +123,34 @@ func TestFollowersThatHeardNothing(t *testing.T) {
 		"connection, since":             {"?kind=created&since=2100-01-01T00:00:00Z", "person,flavor\nandy,lemon\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := startPipeline(t)
+			t.Parallel()
+			s := startServer(t)
 			upload := func(key, text string) {
 				t.Helper()
-				announced := p.follow("", "")
-				p.put(key, []byte(text), nil)
-				p.settled(key)
+				announced := s.follow("", "")
+				s.put(key, []byte(text), nil)
+				s.settled(key)
 				announced.next(t)
 				announced.body.Close()
 			}
 			if c.before != "" {
 				upload("uploads/before.csv", c.before)
 			}
-			s := p.follow(c.query, "")
-			s.block(t)
+			e := s.follow(c.query, "")
+			e.skipBlock(t)
 			if c.restart {
-				p.restart()
+				s.restart()
 			}
-			s.body.Close()
+			e.body.Close()
 			upload("uploads/gap.csv", "person,flavor\ngap,lemon\n")
-			s = p.follow(c.query, s.last)
-			p.put("uploads/after.csv", []byte("person,flavor\nafter,lemon\n"), nil)
+			e = s.follow(c.query, e.last)
+			s.put("uploads/after.csv", []byte("person,flavor\nafter,lemon\n"), nil)
 			for _, person := range []string{"gap", "after"} {
-				if got, ok := s.next(t); !ok || got.Person != person {
-					t.Fatalf("got a change of %q, %t; want one of %q", got.Person, ok, person)
+				if got, ok := e.next(t); !ok || got.Person != person {
+					t.Fatalf("next change is of %q, %t; want %q", got.Person, ok, person)
 				}
 			}
-			s.body.Close()
+			e.body.Close()
 		})
 	}
-}
-
-// block reads up to the next empty line.
-func (s *eventStream) block(t *testing.T) {
-	t.Helper()
-	for s.lines.Scan() && s.lines.Text() != "" {
-		if id, ok := strings.CutPrefix(s.lines.Text(), "id: "); ok {
-			s.last = id
-		}
-	}
-	if err := s.lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// restart ends the server within the patience of a test, and starts it again on the same folder.
-func (p *pipeline) restart() {
-	p.t.Helper()
-	if err := p.Stop(context.WithoutCancel(p.t.Context())); err != nil {
-		p.t.Fatal(err)
-	}
-	p.start()
 }

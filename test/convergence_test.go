@@ -5,19 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/flavorless/flavorless/events"
@@ -25,328 +19,199 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 )
 
-// TestConvergence is promise 2 (and 3 and 4 with it): several overlapping uploads are ingested, their events repeated;
-// their batches are delivered in any order, repeatedly, in groups; and the process dies between any two steps. The table,
-// the ledger's counts and the changes come out as a model has them that knows none of that.
+// TestConvergence ingests several overlapping uploads whose events are repeated, delivers their batches in any order,
+// repeatedly and in groups, and lets the process crash between any two steps. The table, the counts of the ledger and
+// the changes must be those of a model in which none of that happens.
 func TestConvergence(t *testing.T) {
 	dir := t.TempDir()
 	n := 0
 	rapid.Check(t, func(t *rapid.T) {
 		n++
-		h := newHouse(t, filepath.Join(dir, fmt.Sprint(n)))
-		defer h.close()
+		s := newSimulation(t, filepath.Join(dir, fmt.Sprint(n)))
+		defer s.close()
 		for range rapid.IntRange(1, 4).Draw(t, "uploads") {
-			h.upload()
+			s.upload()
 		}
-		for len(h.events)+len(h.spans)+len(h.queue) > 0 {
+		for len(s.events)+len(s.continuations)+len(s.updates) > 0 {
 			switch rapid.IntRange(0, 9).Draw(t, "step") {
 			case 0:
-				h.crash()
+				s.crash()
 			case 1, 2:
-				h.announce()
+				s.announce()
 			case 3, 4, 5:
-				h.ingest()
+				s.ingest()
 			default:
-				h.apply()
+				s.apply()
 			}
 		}
-		h.settle()
-		h.check()
+		s.announceAll()
+		s.check()
 	})
 }
 
-// house is the core between queues that the test holds in its hands. What a real queue may do, it does: deliver in any
-// order, and again what was not acknowledged.
-type house struct {
+// simulation is the core with a table, between queues that the test controls. They deliver messages in any order, and
+// deliver again what was not acknowledged.
+type simulation struct {
 	*rapid.T
 	path string
 	db   *sqlite.DB
 
-	objects map[string]upload // by key
-	reports map[string][]byte
-	events  []events.Object
-	spans   []events.Message
-	queue   []events.Message // of updates
-	heard   []events.Change  // by a subscriber
+	objects       map[string]upload // by key
+	reports       map[string][]byte // by key
+	events        []events.Object
+	continuations []events.Message
+	updates       []events.Message
+	received      []events.Change // by a subscriber
 
-	model map[string]stored // the rule of the table, and nothing else
-	want  map[string]*events.Counts
-	seen  map[string]bool // batches
+	model tableModel
 }
 
-func newHouse(t *rapid.T, path string) *house {
+func newSimulation(t *rapid.T, path string) *simulation {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	h := &house{T: t, path: path, objects: map[string]upload{}, reports: map[string][]byte{}, model: map[string]stored{}, want: map[string]*events.Counts{}, seen: map[string]bool{}}
-	h.open()
-	return h
+	s := &simulation{T: t, path: path, objects: map[string]upload{}, reports: map[string][]byte{}, model: newTableModel()}
+	s.open()
+	return s
 }
 
-func (h *house) open() {
+func (s *simulation) open() {
 	var err error
-	h.db, err = sqlite.Open(sqlite.Config{Path: filepath.Join(h.path, "db"), Relaxed: true})
-	h.must(err)
+	s.db, err = sqlite.Open(sqlite.Config{Path: filepath.Join(s.path, "db"), Relaxed: true})
+	s.must(err)
 }
 
-func (h *house) close() {
-	h.must(h.db.Close())
-	h.must(os.RemoveAll(h.path))
+func (s *simulation) close() {
+	s.must(s.db.Close())
+	s.must(os.RemoveAll(s.path))
 }
 
-func (h *house) must(err error) {
+// crash ends the process, as far as the table can tell, and starts the next one.
+func (s *simulation) crash() {
+	s.must(s.db.Close())
+	s.open()
+}
+
+func (s *simulation) must(err error) {
+	s.Helper()
 	if err != nil {
-		h.Fatal(err)
+		s.Fatal(err)
 	}
 }
 
-func (h *house) draw(label string, most int) int { return rapid.IntRange(0, most).Draw(h.T, label) }
+// draw draws a number between 0 and most.
+func (s *simulation) draw(label string, most int) int {
+	return rapid.IntRange(0, most).Draw(s.T, label)
+}
 
-// upload draws a file, and announces it once or more.
-func (h *house) upload() {
-	u := drawUpload(h.T, len(h.objects), 12)
-	h.objects[u.object.Key] = u
-	for range 1 + h.draw("events", 2) {
-		h.events = append(h.events, u.object)
+// upload draws a file and sends its event once or several times.
+func (s *simulation) upload() {
+	u := drawUpload(s.T, len(s.objects), 12)
+	s.objects[u.object.Key] = u
+	for range 1 + s.draw("events", 2) {
+		s.events = append(s.events, u.object)
 	}
 }
 
-// pick takes one of n at random, since no order is promised.
-func (h *house) pick(n int) int { return rapid.IntRange(0, n-1).Draw(h.T, "pick") }
-
-// ingest handles one event, or the rest of a file that was handed on; or dies in the middle of publishing, and will have
-// it again. It hands on the rest whenever the test feels like it.
-func (h *house) ingest() {
-	if len(h.events)+len(h.spans) == 0 {
+// ingest handles one event, or the continuation of a file whose reading was paused. Publishing may fail after some
+// messages, the acknowledgement may be lost, and reading is paused at random.
+func (s *simulation) ingest() {
+	if len(s.events)+len(s.continuations) == 0 {
 		return
 	}
-	topic := &queueTopic{house: h, left: 1000}
-	if h.draw("break", 3) == 0 {
-		topic.left = h.draw("published", 3)
+	topic := &updatesTopic{simulation: s, left: 1000}
+	if s.draw("break", 3) == 0 {
+		topic.left = s.draw("published", 3)
 	}
 	in := ingest.New(ingest.Config{
-		Objects: h, Updates: topic, Ledger: h.db, Reports: reports{h.reports}, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
-		BatchBytes:    460, // two rows or three
-		Continuations: topic,
-		Pause:         func(context.Context) bool { return h.draw("pause", 3) == 0 },
+		Objects: bucket{s}, Updates: topic, Continuations: topic, Ledger: s.db, Reports: reports{s.reports},
+		Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		BatchBytes: 460, // two or three rows
+		Pause:      func(context.Context) bool { return s.draw("pause", 3) == 0 },
 	})
-	lost := h.draw("acknowledgement lost", 4) == 0
-	i := h.pick(len(h.events) + len(h.spans))
+	lost := s.draw("acknowledgement lost", 4) == 0
+	i := s.draw("pick", len(s.events)+len(s.continuations)-1)
 	var err error
-	if i < len(h.events) {
-		if err = in.Ingest(context.Background(), h.events[i]); err == nil && !lost {
-			h.events = slices.Delete(h.events, i, i+1)
+	if i < len(s.events) {
+		if err = in.Ingest(context.Background(), s.events[i]); err == nil && !lost {
+			s.events = slices.Delete(s.events, i, i+1)
 		}
 	} else {
-		i -= len(h.events)
-		span, bad := events.DecodeContinuation(h.spans[i].Body)
-		h.must(bad)
-		if err = in.Resume(context.Background(), span); err == nil && !lost {
-			h.spans = slices.Delete(h.spans, i, i+1)
+		i -= len(s.events)
+		continuation, bad := events.DecodeContinuation(s.continuations[i].Body)
+		s.must(bad)
+		if err = in.Resume(context.Background(), continuation); err == nil && !lost {
+			s.continuations = slices.Delete(s.continuations, i, i+1)
 		}
 	}
 	switch {
 	case topic.left < 0 && err == nil:
-		h.Fatal("ingest was told that a batch was not published, and is content")
+		s.Fatal("ingest returned no error although a batch was not published")
 	case topic.left >= 0 && err != nil:
-		h.Fatal(err)
+		s.Fatal(err)
 	}
 }
 
-// Open implements the objects port of ingest.
-func (h *house) Open(_ context.Context, o events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
-	return io.NopCloser(strings.NewReader(h.objects[o.Key].text[offset:])), nil, nil
-}
-
-// reports implements the reports port of ingest.
-type reports struct{ stored map[string][]byte }
-
-func (r reports) Put(_ context.Context, key string, body io.Reader) (string, error) {
-	b, err := io.ReadAll(body)
-	if err == nil {
-		r.stored[key] = b
-	}
-	return "s3://reports/" + key, err
-}
-
-func (r reports) Get(_ context.Context, key string) (io.ReadCloser, error) {
-	b, found := r.stored[key]
-	if !found {
-		return nil, fs.ErrNotExist
-	}
-	return io.NopCloser(bytes.NewReader(b)), nil
-}
-
-func (r reports) Remove(_ context.Context, prefix string) error {
-	maps.DeleteFunc(r.stored, func(key string, _ []byte) bool { return strings.HasPrefix(key, prefix) })
-	return nil
-}
-
-// queueTopic is a topic with queues behind it, which fails for good after some messages.
-type queueTopic struct {
-	*house
-	mu   sync.Mutex // several requests are under way
-	left int
-}
-
-func (q *queueTopic) Publish(_ context.Context, messages []events.Message) []error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	errs := make([]error, len(messages))
-	for i, m := range messages {
-		if q.left--; q.left < 0 {
-			errs[i] = fmt.Errorf("%w: the test stops here", events.ErrPermanent)
-			continue
-		}
-		if m.Subject == events.ContinuationType {
-			q.spans = append(q.spans, m)
-		} else {
-			q.queue = append(q.queue, m)
-		}
-	}
-	return errs
-}
-
-// apply delivers a group of messages. It may be delivered again, because its acknowledgement is lost or because the
-// process dies before or after the transaction.
-func (h *house) apply() {
-	if len(h.queue) == 0 {
+// apply delivers a group of messages. They are delivered again if their acknowledgement is lost, or if the process
+// crashes before or after the transaction.
+func (s *simulation) apply() {
+	if len(s.updates) == 0 {
 		return
 	}
 	var group []events.Message
 	var bodies [][]byte
-	for range 1 + h.draw("group", 3) {
-		if len(h.queue) == 0 {
+	for range 1 + s.draw("group", 3) {
+		if len(s.updates) == 0 {
 			break
 		}
-		i := h.pick(len(h.queue))
-		group = append(group, h.queue[i])
-		bodies = append(bodies, bytes.Clone(h.queue[i].Body))
-		h.queue = slices.Delete(h.queue, i, i+1)
+		i := s.draw("pick", len(s.updates)-1)
+		group = append(group, s.updates[i])
+		bodies = append(bodies, bytes.Clone(s.updates[i].Body))
+		s.updates = slices.Delete(s.updates, i, i+1)
 	}
-	again := func() { h.queue = append(h.queue, group...) }
-	fate := h.draw("fate", 9)
-	if fate == 0 { // dead before
-		again()
-		h.crash()
+	redeliver := func() { s.updates = append(s.updates, group...) }
+	outcome := s.draw("outcome", 9)
+	if outcome == 0 { // a crash before the transaction
+		redeliver()
+		s.crash()
 		return
 	}
-	applier := &ingest.Applier{Table: h.db, Log: slog.New(slog.DiscardHandler)}
-	h.must(errors.Join(applier.Apply(context.Background(), bodies)...))
-	h.account(bodies)
-	switch fate {
-	case 1: // dead after
-		again()
-		h.crash()
-	case 2: // the acknowledgement lost
-		again()
+	applier := &ingest.Applier{Table: s.db, Log: slog.New(slog.DiscardHandler)}
+	s.must(errors.Join(applier.Apply(context.Background(), bodies)...))
+	s.must(s.model.apply(bodies))
+	switch outcome {
+	case 1: // a crash after the transaction
+		redeliver()
+		s.crash()
+	case 2: // a lost acknowledgement
+		redeliver()
 	}
 }
 
-// account does in the model what the table promises: of the new batches of a group, the newest row of each person is
-// stored if it is newer than what is.
-func (h *house) account(bodies [][]byte) {
-	type versioned struct {
-		events.Update
-		version events.Version
-	}
-	var rows []versioned
-	newest := map[string]events.Version{}
-	for _, body := range bodies {
-		b, err := events.DecodeBatch(body)
-		h.must(err)
-		if h.seen[b.ID()] {
-			continue
-		}
-		h.seen[b.ID()] = true
-		h.counts(b.UploadID()).BatchesApplied++
-		for _, r := range b.Rows {
-			v := b.Origin.At(r.Offset)
-			rows = append(rows, versioned{r, v})
-			newest[r.Person] = max(newest[r.Person], v)
-		}
-	}
-	for _, r := range rows {
-		c := h.counts(r.version.UploadID())
-		if r.version != newest[r.Person] || h.model[r.Person].version >= r.version {
-			c.Superseded++
-			continue
-		}
-		c.Applied++
-		h.model[r.Person] = stored{r.version, r.Flavor}
-	}
-}
-
-func (h *house) counts(upload string) *events.Counts {
-	if h.want[upload] == nil {
-		h.want[upload] = &events.Counts{}
-	}
-	return h.want[upload]
-}
-
-// announce publishes some of the outbox; dead between publishing and noting so, it does so again later.
-func (h *house) announce() {
-	records, err := h.db.Pending(context.Background(), 1+h.draw("records", 3))
-	h.must(err)
-	announcer := &ingest.Announcer{Changes: subscriber{h}, Log: slog.New(slog.DiscardHandler)}
+// announce publishes some changes of the outbox. After a crash between publishing a change and recording that, the
+// change is published again.
+func (s *simulation) announce() {
+	records, err := s.db.Pending(context.Background(), 1+s.draw("records", 3))
+	s.must(err)
+	announcer := &ingest.Announcer{Changes: changesTopic{s}, Log: slog.New(slog.DiscardHandler)}
 	for _, r := range records {
-		h.must(errors.Join(announcer.Announce(context.Background(), r.Changes)...))
-		if h.draw("dead", 4) == 0 {
-			h.crash()
+		s.must(errors.Join(announcer.Announce(context.Background(), r.Changes)...))
+		if s.draw("crash", 4) == 0 {
+			s.crash()
 			return
 		}
-		h.must(h.db.Announced(context.Background(), r.Seq))
+		s.must(s.db.Announced(context.Background(), r.Seq))
 	}
 }
 
-type subscriber struct{ *house }
-
-func (s subscriber) Publish(_ context.Context, messages []events.Message) []error {
-	for _, m := range messages {
-		c, err := events.DecodeChange(m.Body)
-		s.must(err)
-		s.heard = append(s.heard, c)
-	}
-	return make([]error, len(messages))
-}
-
-// crash ends the process, as far as the table can tell, and starts the next one.
-func (h *house) crash() {
-	h.must(h.db.Close())
-	h.open()
-}
-
-// settle lets the last changes be announced.
-func (h *house) settle() {
+// announceAll announces until the outbox is empty.
+func (s *simulation) announceAll() {
 	for {
-		records, err := h.db.Pending(context.Background(), 1)
-		h.must(err)
+		records, err := s.db.Pending(context.Background(), 1)
+		s.must(err)
 		if len(records) == 0 {
 			return
 		}
-		h.announce()
+		s.announce()
 	}
-}
-
-func (h *house) check() {
-	ctx := context.Background()
-	team, err := h.db.Team(ctx, "", 1000)
-	h.must(err)
-	table := checkTable(h, h.objects, team)
-	for _, u := range h.objects {
-		got, err := h.db.Upload(ctx, u.object.UploadID())
-		h.must(err)
-		checkUpload(h, u, got, h.reports[got.ID+"/rejects.ndjson"])
-		for key := range h.reports {
-			if strings.HasPrefix(key, got.ID+"/rejects/") {
-				h.Errorf("%s is left, although %s is settled", key, u.object.Key)
-			}
-		}
-		want := *h.counts(got.ID)
-		want.Rows, want.Rejected, want.Batches = int64(len(u.accepted)+len(u.rejected)), int64(len(u.rejected)), want.BatchesApplied
-		if diff := gocmp.Diff(want, got.Counts); diff != "" {
-			h.Fatalf("counts of %s (-want +got):\n%s", u.object.Key, diff)
-		}
-	}
-	checkChanges(h, h.heard, table)
 }

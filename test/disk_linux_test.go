@@ -19,125 +19,134 @@ import (
 
 const fills = 10
 
-// TestFullDisk runs the real program under uploads, on a disk that is full to its last byte again and again, wherever the
-// program happens to be, and without the reserve that it otherwise keeps. It may be killed then, and started while there is no
-// room. In the end all holds that holds after TestSIGKILL.
+// TestFullDisk fills the disk of the real program to its last byte, again and again, while files are uploaded, and
+// without the reserve that the program otherwise keeps free. The program may be killed then, and started while the
+// disk is full. In the end everything must hold that [TestSIGKILL] checks.
 func TestFullDisk(t *testing.T) {
-	if os.Getenv(ownMounts) == "" {
-		withOwnMounts(t)
+	if testing.Short() {
+		t.Skip("takes a minute; make test runs it")
+	}
+	if os.Getenv(mountNamespaceEnv) == "" {
+		runInMountNamespace(t)
 		return
 	}
-	s := newSiege(t)
-	d := newDisk(t, s.dir)
-	s.args, s.small = []string{"--min-free", "0"}, true
+	c := newCrashTest(t)
+	s, u := c.supervisor, c.uploader
+	d := mountDisk(t, s.data)
+	s.args, s.diskFull = []string{"--min-free", "0"}, true
 	s.start()
 	s.ready()
-	s.begin(2_000)
+	c.begin(2_000)
 	for range fills {
 		s.ready()
-		s.bucket.await(3)
-		failed := s.bucket.failed.Load()
-		d.fill([]int64{0, 16 << 10, 256 << 10, 2 << 20}[s.random.IntN(4)])
-		testutil.WaitFor(t, "the full disk to be noticed", func() bool {
+		u.waitForUploads(3)
+		failed := u.failed.Load()
+		d.fill([]int64{0, 16 << 10, 256 << 10, 2 << 20}[c.random.IntN(4)])
+		testutil.WaitFor(t, "the program to notice the full disk", func() bool {
 			_, ready := s.info()
-			return !ready || s.bucket.failed.Load() > failed
+			return !ready || u.failed.Load() > failed
 		})
-		s.pause(time.Duration(s.random.IntN(1000)) * time.Millisecond)
-		if s.random.IntN(3) == 0 {
+		time.Sleep(time.Duration(c.random.IntN(1000)) * time.Millisecond)
+		if c.random.IntN(3) == 0 {
 			s.kill()
 			s.start()
-			s.begun()
+			s.readyOrEnded()
 		}
-		d.makeRoom()
-		s.startIfEnded()
+		d.free()
+		s.restartIfEnded()
 	}
-	s.end()
+	c.finish()
 }
 
-// startIfEnded begins another life if this one could not begin.
-func (m *mortal) startIfEnded() {
-	m.t.Helper()
-	if _, ready := m.begun(); ready {
+// restartIfEnded starts another process if the full disk kept the current one from starting.
+func (s *supervisor) restartIfEnded() {
+	s.t.Helper()
+	if _, ready := s.readyOrEnded(); ready {
 		return
 	}
-	err := m.life.Wait()
-	if out := strings.Join(m.life.last, ""); m.life.ProcessState.ExitCode() != 2 || !strings.Contains(out, "make room") {
-		m.t.Errorf("life %d on a full disk ended by itself: %v\n%s", m.lives, err, out)
+	err := s.process.cmd.Wait()
+	const environment = 2 // the exit code of what the user has to fix
+	if code := s.process.cmd.ProcessState.ExitCode(); code != environment {
+		s.t.Errorf("process %d ended on a full disk with exit code %d (%v), want %d\n%s",
+			s.starts, code, err, environment, strings.Join(s.process.tail, ""))
 	}
-	m.bury()
-	m.start()
+	s.checkLog()
+	s.start()
 }
 
-// disk is one of the test's own, in memory, that can be resized.
+// disk is a file system in memory that only this test uses, and whose size can be changed.
 type disk struct {
-	t  *testing.T
-	at string
+	t    *testing.T
+	path string
 }
 
-const roomy = 2 << 30 // bytes that it could hold; it takes memory for what it does hold
+const diskSize = 2 << 30 // bytes; the disk takes only as much memory as its files
 
-func newDisk(t *testing.T, at string) *disk {
+func mountDisk(t *testing.T, path string) *disk {
 	t.Helper()
-	d := &disk{t, at}
-	err := os.Mkdir(at, 0o700)
+	d := &disk{t, path}
+	err := os.Mkdir(path, 0o700)
 	if err == nil {
-		err = unix.Mount("flavorless", at, "tmpfs", 0, fmt.Sprintf("mode=0700,size=%d", roomy))
+		err = unix.Mount("flavorless", path, "tmpfs", 0, fmt.Sprintf("mode=0700,size=%d", diskSize))
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		t.Skipf("mounting a disk of the test's own: %v", err)
+		t.Skipf("mounting a disk for the test: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(at, unix.MNT_DETACH); err != nil { // the program may still be there
+		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil { // detached, because the program may still use it
 			t.Error(err)
 		}
 	})
 	return d
 }
 
-// fill leaves so many bytes free, and no more.
+// fill makes the disk so small that it has exactly free bytes left.
 func (d *disk) fill(free int64) {
 	d.t.Helper()
 	testutil.WaitFor(d.t, "the disk to be full", func() bool {
 		var st unix.Statfs_t
-		err := unix.Statfs(d.at, &st)
+		err := unix.Statfs(d.path, &st)
 		if err == nil {
 			err = d.resize(int64(st.Blocks-st.Bfree)*st.Bsize + free)
 		}
-		if err != nil && !errors.Is(err, unix.EINVAL) { // which says that it has grown meanwhile
+		if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: its files have grown in the meantime
 			d.t.Fatal(err)
 		}
 		return err == nil
 	})
 }
 
-func (d *disk) makeRoom() {
+// free gives the disk its full size again.
+func (d *disk) free() {
 	d.t.Helper()
-	if err := d.resize(roomy); err != nil {
+	if err := d.resize(diskSize); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
 func (d *disk) resize(bytes int64) error {
-	return unix.Mount("", d.at, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", bytes))
+	return unix.Mount("", d.path, "", unix.MS_REMOUNT, fmt.Sprintf("size=%d", bytes))
 }
 
-// ownMounts is set in the process that has mounts of its own, which nobody else sees and which end with it.
-const ownMounts = "FLAVORLESS_TEST_OWN_MOUNTS"
+// mountNamespaceEnv is set in the process that has a mount namespace of its own: no other process sees its mounts,
+// and they end with it.
+const mountNamespaceEnv = "FLAVORLESS_TEST_OWN_MOUNTS"
 
-// withOwnMounts runs the test in such a process.
-func withOwnMounts(t *testing.T) {
+// runInMountNamespace runs the test in such a process.
+func runInMountNamespace(t *testing.T) {
 	t.Helper()
 	timeout := time.Duration(0)
 	if end, ok := t.Deadline(); ok {
 		timeout = time.Until(end)
 	}
-	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+timeout.String())
-	c.Env = append(os.Environ(), ownMounts+"=1")
+	c := exec.CommandContext(t.Context(), os.Args[0],
+		"-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+timeout.String())
+	c.Env = append(os.Environ(), mountNamespaceEnv+"=1")
 	c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
-	if os.Geteuid() != 0 { // who may not mount may in a world of which they are root
+	if os.Geteuid() != 0 { // only root may mount; in a user namespace of its own, the process is root
 		c.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER
 		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
@@ -145,9 +154,9 @@ func withOwnMounts(t *testing.T) {
 	out, err := c.CombinedOutput()
 	if c.Process == nil || bytes.Contains(out, []byte("--- SKIP: "+t.Name())) {
 		if os.Getenv("CI") == "true" {
-			t.Fatalf("this system lets the test have no disk of its own: %v\n%s", err, out)
+			t.Fatalf("this system does not let a test mount a disk: %v\n%s", err, out)
 		}
-		t.Skipf("this system lets the test have no disk of its own: %v\n%s", err, out)
+		t.Skipf("this system does not let a test mount a disk: %v\n%s", err, out)
 	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -17,36 +16,36 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// checker is a test, or one run of a property.
+// checker is a *testing.T or a *rapid.T.
 type checker interface {
 	Helper()
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 }
 
-// check holds an answer against the document, and against what is known of the house. It returns what it was an example of:
-// method, path and status as the document has them.
-func (h *documented) check(t checker, sent request, a *answer) string {
+// check compares a response with the document, and with the people and tokens of the server. It returns the method,
+// the path as the document has it, and the status.
+func (d *documented) check(t checker, sent request, a *answer) string {
 	t.Helper()
 	r, err := parse(sent.wire())
-	if err != nil || len(sent.wire()) > mostHeader {
-		return h.checkRefused(t, sent, a)
+	if err != nil || len(sent.wire()) > maxHeader {
+		return d.checkRefused(t, sent, a)
 	}
 	if a.StatusCode >= 500 {
 		t.Errorf("%s: status %d: %s", sent, a.StatusCode, a.body)
 	}
-	if r.Method == http.MethodOptions && r.RequestURI == "*" { // about the server as a whole: net/http says 200, and no more
+	if r.Method == http.MethodOptions && r.RequestURI == "*" { // net/http itself responds
 		if a.StatusCode != http.StatusOK || len(a.body) > 0 {
-			t.Errorf("%s: status %d: %s", sent, a.StatusCode, a.body)
+			t.Errorf("%s: status %d, body %q; want 200 and no body", sent, a.StatusCode, a.body)
 		}
 		return "OPTIONS *"
 	}
 	if a.Header.Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("%s: the answer is not from the API: status %d, %v %s", sent, a.StatusCode, a.Header, a.body)
+		t.Errorf("%s: the response is not from the API: status %d, %v %s", sent, a.StatusCode, a.Header, a.body)
 	}
-	path, item := h.pathItem(r.URL.EscapedPath())
+	path, item := d.pathItem(r.URL.EscapedPath())
 	operation := &openapi3.Operation{Responses: openapi3.NewResponsesWithCapacity(1)}
-	component := func(status, name string) { operation.Responses.Set(status, h.doc.Components.Responses[name]) }
+	component := func(status, name string) { operation.Responses.Set(status, d.doc.Components.Responses[name]) }
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -56,22 +55,23 @@ func (h *documented) check(t checker, sent request, a *answer) string {
 		component("404", "NotFound")
 	case item.GetOperation(method) != nil:
 		operation = item.GetOperation(method)
-		h.checkMeaning(t, sent, r, path, operation, a)
+		d.checkMeaning(t, sent, r, path, operation, a)
 	case r.Method == http.MethodOptions:
 		if a.StatusCode != http.StatusNoContent || a.Header.Get("Allow") == "" || len(a.body) > 0 {
-			t.Errorf("%s: status %d, allow %q: %s", sent, a.StatusCode, a.Header.Get("Allow"), a.body)
+			t.Errorf("%s: status %d, Allow %q, body %q; want 204, an Allow header, and no body",
+				sent, a.StatusCode, a.Header.Get("Allow"), a.body)
 		}
 		return "OPTIONS " + path
 	default:
 		component("405", "MethodNotAllowed")
 	}
-	if operation.Responses.Status(a.StatusCode) == nil { // the filter takes 304 and HEAD for granted
+	if operation.Responses.Status(a.StatusCode) == nil { // ValidateResponse does not check the status of 304 and HEAD
 		t.Errorf("%s: status %d is not documented: %s", sent, a.StatusCode, a.body)
 		return ""
 	}
 	input := &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{
-			Request: r, Route: &routers.Route{Spec: h.doc, PathItem: item, Method: r.Method, Operation: operation},
+			Request: r, Route: &routers.Route{Spec: d.doc, PathItem: item, Method: r.Method, Operation: operation},
 		},
 		Status: a.StatusCode, Header: a.Header,
 		Options: &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: a.stream},
@@ -85,55 +85,60 @@ func (h *documented) check(t checker, sent request, a *answer) string {
 	}
 	if a.StatusCode >= http.StatusBadRequest && r.Method != http.MethodHead {
 		var p struct{ Status int }
-		if err := json.Unmarshal(a.body, &p); err != nil || p.Status != a.StatusCode || a.Header.Get("Content-Type") != "application/problem+json" {
-			t.Errorf("%s: status %d is no problem document: %q %s", sent, a.StatusCode, a.Header.Get("Content-Type"), a.body)
+		err, media := json.Unmarshal(a.body, &p), a.Header.Get("Content-Type")
+		if err != nil || p.Status != a.StatusCode || media != "application/problem+json" {
+			t.Errorf("%s: status %d has no problem document: Content-Type %q, body %s", sent, a.StatusCode, media, a.body)
 		}
 	}
 	return r.Method + " " + path + " " + strconv.Itoa(a.StatusCode)
 }
 
-// checkStream: it is documented as one, and as far as it was listened to, its lines are fields or comments.
+// checkStream checks that a stream is documented as one, and that the lines that were read are fields or comments.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 func checkStream(t checker, sent request, documented *openapi3.ResponseRef, a *answer) {
 	t.Helper()
 	if documented.Value.Content.Get("text/event-stream") == nil {
-		t.Errorf("%s: a stream, which is not documented", sent)
+		t.Errorf("%s: the response is a stream, which is not documented", sent)
 	}
 	for line := range strings.Lines(string(a.body)) {
 		name, _, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
 		if strings.HasSuffix(line, "\n") && !slices.Contains([]string{"", "id", "event", "data", "retry"}, name) {
-			t.Errorf("%s: %q is no line of an event stream", sent, line)
+			t.Errorf("%s: the line %q does not belong in an event stream", sent, line)
 		}
 	}
 }
 
-// checkRefused is for what is not HTTP, or too long: net/http answers it before anybody is asked, as the document's
-// introduction says. It may be more lenient than parse.
-func (h *documented) checkRefused(t checker, sent request, a *answer) string {
+// checkRefused checks the response to a request that is malformed or too long. As the document's introduction says,
+// net/http responds before the API does; it may be more lenient than parse.
+func (d *documented) checkRefused(t checker, sent request, a *answer) string {
 	t.Helper()
 	statuses := []int{400, 417, 431, 501, 505}
-	if ours := a.Header.Get("X-Content-Type-Options") == "nosniff" && a.StatusCode < 500; !ours && !slices.Contains(statuses, a.StatusCode) {
-		t.Errorf("%s: status %d, %v %s", sent, a.StatusCode, a.Header, a.body)
+	fromAPI := a.Header.Get("X-Content-Type-Options") == "nosniff" && a.StatusCode < 500
+	if !fromAPI && !slices.Contains(statuses, a.StatusCode) {
+		t.Errorf("%s: status %d, want one of %v: %v %s", sent, a.StatusCode, statuses, a.Header, a.body)
 	}
 	if len(a.body) > 4096 && a.StatusCode >= 400 {
-		t.Errorf("%s: status %d with %d bytes", sent, a.StatusCode, len(a.body))
+		t.Errorf("%s: status %d with a body of %d bytes, want at most 4096", sent, a.StatusCode, len(a.body))
 	}
 	return "refused " + strconv.Itoa(a.StatusCode)
 }
 
-// checkMeaning: who has no token gets nothing, who has one is not refused for it, and a person who is there is found.
-func (h *documented) checkMeaning(t checker, sent request, r *http.Request, path string, operation *openapi3.Operation, a *answer) {
+// checkMeaning checks that requests without a valid token are refused, that requests with one are not, and that
+// people are found.
+func (d *documented) checkMeaning(
+	t checker, sent request, r *http.Request, path string, operation *openapi3.Operation, a *answer,
+) {
 	t.Helper()
 	given := r.Header["Authorization"]
 	scheme, token, _ := strings.Cut(strings.Join(given, "\x00"), " ")
-	good := len(given) == 1 && strings.EqualFold(scheme, "Bearer") && strings.Trim(token, " ") == h.token
+	good := len(given) == 1 && strings.EqualFold(scheme, "Bearer") && strings.Trim(token, " ") == d.server.token
 	open := operation.Security != nil && len(*operation.Security) == 0
 	if refused := a.StatusCode == http.StatusUnauthorized; refused == (good || open) {
-		t.Errorf("%s: good token: %v, open to all: %v, and yet status %d: %s", sent, good, open, a.StatusCode, a.body)
+		t.Errorf("%s: status %d with a good token: %t, open to all: %t: %s", sent, a.StatusCode, good, open, a.body)
 		return
 	}
 	if r.Method == http.MethodHead && len(a.body) > 0 {
-		t.Errorf("%s: HEAD has a body: %s", sent, a.body)
+		t.Errorf("%s: the response to HEAD has a body: %s", sent, a.body)
 	}
 	if path != "/ice-cream/{person}" || !good || r.URL.RawQuery != "" || r.Header.Get("If-None-Match") != "" {
 		return
@@ -144,7 +149,7 @@ func (h *documented) checkMeaning(t checker, sent request, r *http.Request, path
 		t.Fatalf("%s: %v", sent, err)
 	}
 	person, bad := events.CleanName(name, "person", events.MissingPerson)
-	flavor, known := h.people[person]
+	flavor, known := d.people[person]
 	want := http.StatusOK
 	switch {
 	case bad != nil:
@@ -158,19 +163,19 @@ func (h *documented) checkMeaning(t checker, sent request, r *http.Request, path
 	}
 	if want == http.StatusOK && r.Method == http.MethodGet {
 		var got struct{ Person, Flavor string }
-		if err := json.NewDecoder(bytes.NewReader(a.body)).Decode(&got); err != nil || got.Person != person || got.Flavor != flavor {
+		err := json.Unmarshal(a.body, &got)
+		if err != nil || got.Person != person || got.Flavor != flavor {
 			t.Errorf("%s: got %s, want %q and %q", sent, a.body, person, flavor)
 		}
 	}
 }
 
-// pathItem finds the path of the document that a request is for.
-func (h *documented) pathItem(escaped string) (string, *openapi3.PathItem) {
+// pathItem returns the path of the document that a request is for, or nil.
+func (d *documented) pathItem(escaped string) (string, *openapi3.PathItem) {
 	segments := strings.Split(escaped, "/")
-	for path, item := range h.doc.Paths.Map() {
-		if slices.EqualFunc(strings.Split(path, "/"), segments, func(want, got string) bool {
-			return want == got || strings.HasPrefix(want, "{") && got != ""
-		}) {
+	for path, item := range d.doc.Paths.Map() {
+		matches := func(want, got string) bool { return want == got || strings.HasPrefix(want, "{") && got != "" }
+		if slices.EqualFunc(strings.Split(path, "/"), segments, matches) {
 			return path, item
 		}
 	}

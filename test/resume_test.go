@@ -23,9 +23,9 @@ import (
 	"github.com/flavorless/flavorless/internal/testutil"
 )
 
-// TestResumeThroughTheHouse lets a file of each format and compression be read in one go, and then, in another house, piece
-// by piece through the queue: the batches, the counts and the report of rejected rows are the same.
-func TestResumeThroughTheHouse(t *testing.T) {
+// TestResumeFiles reads a file of each format and compression in one go, and on another server in many parts through
+// the queue. The batches, the counts and the report of rejected rows must be the same.
+func TestResumeFiles(t *testing.T) {
 	files := map[string][]byte{}
 	for name, text := range longFiles() {
 		for _, compression := range []string{"", ".gz", ".zst"} {
@@ -33,23 +33,23 @@ func TestResumeThroughTheHouse(t *testing.T) {
 		}
 	}
 	whole := ingestAll(t, files, time.Hour)
-	pieces := ingestAll(t, files, time.Nanosecond)
+	parts := ingestAll(t, files, time.Nanosecond)
 	for name := range files {
-		w, p := whole[name], pieces[name]
-		if w.spans != 0 || p.spans == 0 { // how often depends on how fast this machine is
-			t.Errorf("%s was handed on %d times, and then %d times; want never, and more often", name, w.spans, p.spans)
+		w, p := whole[name], parts[name]
+		if w.continuations != 0 || p.continuations == 0 { // how many depends on the speed of the machine
+			t.Errorf("%s: %d and %d continuations, want none and then some", name, w.continuations, p.continuations)
 		}
 		if len(w.batches) < 10 || w.upload.Counts.Rejected < 100 {
-			t.Errorf("%s proves nothing: %d batches, %+v", name, len(w.batches), w.upload.Counts)
+			t.Errorf("%s is too small for this test: %d batches, %+v", name, len(w.batches), w.upload.Counts)
 		}
-		w.spans, p.spans = 0, 0
-		if diff := gocmp.Diff(w, p, gocmp.AllowUnexported(ingested{})); diff != "" {
-			t.Errorf("%s (-in one go +in pieces):\n%s", name, diff)
+		w.continuations, p.continuations = 0, 0
+		if diff := gocmp.Diff(w, p, gocmp.AllowUnexported(outcome{})); diff != "" {
+			t.Errorf("%s (-in one go +in parts):\n%s", name, diff)
 		}
 	}
 }
 
-// longFiles have a dozen batches and more, and a bad row now and then.
+// longFiles returns files, by name, that have more than ten batches, and a bad row among every seven.
 func longFiles() map[string]string {
 	var csv, tsv, ndjson, object, array strings.Builder
 	csv.WriteString("person,note,flavor\n")
@@ -67,39 +67,41 @@ func longFiles() map[string]string {
 	}
 	return map[string]string{
 		"a.csv": csv.String(), "a.tsv": tsv.String(), "a.ndjson": ndjson.String(),
-		"object.json": "{" + object.String() + `"x":"vanilla"}`, "array.json": "[" + array.String() + `{"person":"x","flavor":"vanilla"}]`,
+		"object.json": "{" + object.String() + `"x":"vanilla"}`,
+		"array.json":  "[" + array.String() + `{"person":"x","flavor":"vanilla"}]`,
 	}
 }
 
-// ingested is what became of a file, but for what is different at each time.
-type ingested struct {
-	upload  events.Upload
-	batches []string // offsets of those applied
-	report  string
-	spans   int
+// outcome is what became of a file, without what differs from run to run.
+type outcome struct {
+	upload        events.Upload
+	batches       []string // offsets of those applied
+	report        string
+	continuations int
 }
 
-// ingestAll uploads the files to a house of their own.
-func ingestAll(t *testing.T, files map[string][]byte, readFor time.Duration) map[string]ingested {
+// ingestAll uploads the files to a server of their own.
+func ingestAll(t *testing.T, files map[string][]byte, readFor time.Duration) map[string]outcome {
 	t.Helper()
-	log := &batchLog{batches: map[string][]string{}, spans: map[string]int{}, settled: map[string]bool{}}
+	log := &logRecorder{batches: map[string][]string{}, continuations: map[string]int{}, settled: map[string]bool{}}
 	var ticks atomic.Int64
 	began := time.Now()
-	p := startPipeline(t, func(c *local.Config) {
+	s := startServer(t, func(c *local.Config) {
 		c.ReadFor, c.Log = readFor, slog.New(log)
-		// A clock that goes on each time that it is asked: how often reading pauses does not depend on how fast it is. (So
-		// nobody asks the API, which looks at the clock as well, before all is settled.)
+		// The clock advances with every call, so that the number of pauses does not depend on the speed of the machine. The
+		// API uses the clock, too, so the test does not call the API before the file is settled.
 		c.Clock = func() time.Time { return began.Add(time.Duration(ticks.Add(1)) * time.Millisecond) }
 	})
-	all := map[string]ingested{}
+	all := map[string]outcome{}
 	for name, content := range files {
-		p.put("uploads/"+name, content, nil)
+		s.put("uploads/"+name, content, nil)
 		testutil.WaitFor(t, name+" to be settled", func() bool { return log.isSettled("uploads/" + name) })
-		u := p.settled("uploads/" + name)
-		if status, body := p.get("/uploads/" + u.ID); status != http.StatusOK || json.Unmarshal(body, &u) != nil {
-			t.Fatalf("%s: %d %s", name, status, body)
+		u := s.settled("uploads/" + name)
+		if status, body := s.get("/uploads/" + u.ID); status != http.StatusOK || json.Unmarshal(body, &u) != nil {
+			t.Fatalf("GET /uploads/%s: status %d: %s", u.ID, status, body)
 		}
-		out, err := p.S3().GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(p.Info().ReportsBucket), Key: aws.String(u.ID + "/rejects.ndjson")})
+		in := &s3.GetObjectInput{Bucket: aws.String(s.Info().ReportsBucket), Key: aws.String(u.ID + "/rejects.ndjson")}
+		out, err := s.S3().GetObject(t.Context(), in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,42 +110,66 @@ func ingestAll(t *testing.T, files map[string][]byte, readFor time.Duration) map
 			t.Fatal(err)
 		}
 		_ = out.Body.Close()
-		done := ingested{upload: u, report: string(report)}
-		testutil.WaitFor(t, "the log to tell of all batches", func() bool { // it does so behind the ledger
-			done.batches, done.spans = log.of(u.ID)
-			return int64(len(done.batches)) == u.Counts.Batches
+		o := outcome{report: string(report)}
+		testutil.WaitFor(t, "all batches to be logged", func() bool { // they are logged after the ledger is written
+			o.batches, o.continuations = log.of(u.ID)
+			return int64(len(o.batches)) == u.Counts.Batches
 		})
-		done.upload = events.Upload{Key: u.Key, Size: u.Size, Status: u.Status, Failure: u.Failure, Format: u.Format, Counts: u.Counts, Rejects: u.Rejects}
-		all[name] = done
+		o.upload = events.Upload{
+			Key: u.Key, Size: u.Size, Status: u.Status, Failure: u.Failure, Format: u.Format, Counts: u.Counts,
+			Rejects: u.Rejects,
+		}
+		all[name] = o
 	}
 	return all
 }
 
-// batchLog notes of each upload which batches were applied, how often the rest of it was handed on, and, by its key, whether
-// it is settled.
-type batchLog struct {
-	mu      sync.Mutex
-	batches map[string][]string
-	spans   map[string]int
-	settled map[string]bool
+// logRecorder is a log handler that records the applied batches and the continuations of each upload, and which keys
+// are settled. It recognizes records by their attributes.
+type logRecorder struct {
+	mu            sync.Mutex
+	batches       map[string][]string // by upload id
+	continuations map[string]int      // by upload id
+	settled       map[string]bool     // by key
 }
 
-func (l *batchLog) isSettled(key string) bool {
+func (l *logRecorder) isSettled(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.settled[key]
 }
 
-func (l *batchLog) of(upload string) (batches []string, spans int) {
+func (l *logRecorder) of(upload string) (batches []string, continuations int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Sorted(slices.Values(l.batches[upload])), l.spans[upload]
+	return slices.Sorted(slices.Values(l.batches[upload])), l.continuations[upload]
 }
 
-func (l *batchLog) Enabled(context.Context, slog.Level) bool { return true }
-func (l *batchLog) WithGroup(string) slog.Handler            { return l }
+func (l *logRecorder) record(upload string, r slog.Record) {
+	attributes := map[string]string{}
+	r.Attrs(func(a slog.Attr) bool { attributes[a.Key] = a.Value.String(); return true })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if batch, ok := attributes["batch"]; ok { // it was applied
+		upload, offset, _ := strings.Cut(batch, "/")
+		l.batches[upload] = append(l.batches[upload], offset)
+	}
+	if _, ok := attributes["superseded"]; ok && attributes["key"] != "" {
+		l.settled[attributes["key"]] = true
+	}
+	if _, ok := attributes["offset"]; ok { // reading was paused there
+		l.continuations[upload]++
+	}
+}
 
-func (l *batchLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+// Enabled implements slog.Handler.
+func (l *logRecorder) Enabled(context.Context, slog.Level) bool { return true }
+
+// WithGroup implements slog.Handler.
+func (l *logRecorder) WithGroup(string) slog.Handler { return l }
+
+// WithAttrs implements slog.Handler.
+func (l *logRecorder) WithAttrs(attrs []slog.Attr) slog.Handler {
 	for _, a := range attrs {
 		if a.Key == "upload" {
 			return &uploadLog{l, a.Value.String()}
@@ -152,33 +178,20 @@ func (l *batchLog) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return l
 }
 
-func (l *batchLog) Handle(_ context.Context, r slog.Record) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r.Attrs(func(a slog.Attr) bool {
-		upload, first, _ := strings.Cut(a.Value.String(), "/")
-		switch {
-		case r.Message == "applied" && a.Key == "batch":
-			l.batches[upload] = append(l.batches[upload], first)
-		case r.Message == "settled" && a.Key == "key":
-			l.settled[a.Value.String()] = true
-		}
-		return true
-	})
+// Handle implements slog.Handler.
+func (l *logRecorder) Handle(_ context.Context, r slog.Record) error {
+	l.record("", r)
 	return nil
 }
 
-// uploadLog is the log of one reading.
+// uploadLog is the log of one upload.
 type uploadLog struct {
-	*batchLog
+	*logRecorder
 	upload string
 }
 
-func (l *uploadLog) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == "handed on" {
-		l.mu.Lock()
-		l.spans[l.upload]++
-		l.mu.Unlock()
-	}
-	return l.batchLog.Handle(ctx, r)
+// Handle implements slog.Handler.
+func (l *uploadLog) Handle(_ context.Context, r slog.Record) error {
+	l.record(l.upload, r)
+	return nil
 }

@@ -19,16 +19,17 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
-	awsadapters "github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 	"github.com/flavorless/flavorless/internal/metrics"
 	"github.com/flavorless/flavorless/test/bench/fakeaws"
 	"github.com/flavorless/flavorless/test/faultproxy"
+	"github.com/flavorless/flavorless/test/moto"
 )
 
-// TestAnnounceUnderThrottling gives announce a batch of the stream while SNS takes fewer messages than an invocation has time for,
-// and repeats it from the record that announce reports, as Lambda does. Time is counted in requests.
+// TestAnnounceUnderThrottling invokes announce with a batch of the stream while SNS throttles so much that one
+// invocation cannot publish all of it, and repeats it from the record that announce reports, as Lambda does. Time is
+// counted in requests.
 func TestAnnounceUnderThrottling(t *testing.T) {
 	const records, people, tick, deadline = 300, 40, 50 * time.Millisecond, 12 // requests
 
@@ -36,24 +37,28 @@ func TestAnnounceUnderThrottling(t *testing.T) {
 	defer fake.Close()
 	var requests atomic.Int64
 	var end atomic.Pointer[context.CancelFunc]
-	proxy := faultproxy.New(fake.URL, 1, faultproxy.Rule{Operation: "PublishBatch", Fault: faultproxy.Rate(100, func() time.Time {
+	clock := func() time.Time {
 		if requests.Add(1)%deadline == 0 {
 			(*end.Load())()
 		}
 		return time.UnixMilli(requests.Load() * tick.Milliseconds())
-	})})
+	}
+	proxy := faultproxy.New(fake.URL, 1, faultproxy.Rule{Operation: "PublishBatch", Fault: faultproxy.Rate(100, clock)})
 	server := httptest.NewServer(proxy)
 	defer server.Close()
 
-	access := awsadapters.Access{Region: "us-east-1", KeyID: "key", Secret: "secret", Endpoint: func(string) string { return server.URL }}
-	client := sns.NewFromConfig(access.Config("SNS"), func(o *sns.Options) { o.Retryer = aws.NopRetryer{} }) // its pauses are long
+	access := moto.Access(server.URL)
+	withoutRetries := func(o *sns.Options) { o.Retryer = aws.NopRetryer{} } // retries would wait long
+	client := sns.NewFromConfig(access.Config("SNS"), withoutRetries)
 	log := slog.New(slog.DiscardHandler)
+	changes := topics.Topic{Client: client, ARN: "arn:aws:sns:us-east-1:123456789012:changes"}
 	announce := stages.Announce{
 		Common:    stages.Common{Metrics: metrics.NewEMF(io.Discard, "announce", "test", time.Now), Log: log},
-		Announcer: &ingest.Announcer{Changes: topics.Topic{Client: client, ARN: "arn:aws:sns:us-east-1:123456789012:changes"}, Log: log},
+		Announcer: &ingest.Announcer{Changes: changes, Log: log},
 	}
 
-	origin, err := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "1", Time: time.UnixMilli(1_795_000_000_000)}.Origin()
+	object := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "1", Time: time.UnixMilli(1_795_000_000_000)}
+	origin, err := object.Origin()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +90,7 @@ func TestAnnounceUnderThrottling(t *testing.T) {
 			return r.Change.SequenceNumber == response.BatchItemFailures[0].ItemIdentifier
 		})
 		if first <= 0 {
-			t.Fatalf("invocation %d reports record %d as the first that failed", invocations, first)
+			t.Fatalf("invocation %d reports record %d as the first one that failed, want a later one", invocations, first)
 		}
 		event.Records = event.Records[first:]
 		t.Logf("invocation %d announced %d records", invocations, first)
@@ -100,23 +105,23 @@ func TestAnnounceUnderThrottling(t *testing.T) {
 	if err := json.NewDecoder(answer.Body).Decode(&messages); err != nil {
 		t.Fatal(err)
 	}
-	latest, met := map[string]string{}, map[string]bool{}
+	latest, seen := map[string]string{}, map[string]bool{} // versions
 	for _, m := range messages {
 		change, err := events.DecodeChange([]byte(m))
 		if err != nil {
 			t.Fatal(err)
 		}
 		version := string(change.Version)
-		if !met[version] && version < latest[change.Person] {
+		if !seen[version] && version < latest[change.Person] {
 			t.Errorf("%s: version %s was announced after %s", change.Person, version, latest[change.Person])
 		}
-		met[version], latest[change.Person] = true, max(version, latest[change.Person])
+		seen[version], latest[change.Person] = true, max(version, latest[change.Person])
 	}
-	if len(met) != records {
-		t.Errorf("%d changes were announced, want %d", len(met), records)
+	if len(seen) != records {
+		t.Errorf("%d changes were announced, want %d", len(seen), records)
 	}
-	// What is under way when an invocation ends may have been announced: four requests.
+	// Up to four requests are in flight when an invocation ends; their changes may be announced again.
 	if extra := len(messages) - records; extra > 40*invocations {
-		t.Errorf("%d changes were announced again in %d invocations", extra, invocations)
+		t.Errorf("%d changes were announced again in %d invocations, want at most %d", extra, invocations, 40*invocations)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -20,86 +21,85 @@ import (
 	"github.com/flavorless/flavorless/internal/testutil"
 )
 
-// receiver is who has a webhook. It takes nothing that is not signed as it should be.
+// receiver is the endpoint of a webhook. It counts the requests that are not signed as they must be.
 type receiver struct {
 	*httptest.Server
 	secret []byte
 
-	mu     sync.Mutex
-	answer func(http.ResponseWriter, *http.Request) (taken bool) // and answered itself, if it was not
-	tries  int
-	got    map[string]events.Change // by webhook-id
-	forged int
+	mu       sync.Mutex
+	respond  func(http.ResponseWriter, *http.Request) (accept bool) // if not nil; it writes the response unless it accepts
+	requests int
+	received map[string]events.Change // by webhook-id
+	forged   int
 }
 
-func newReceiver(t *testing.T) *receiver {
-	r := &receiver{got: map[string]events.Change{}}
+// newReceiver starts an endpoint with the secret that the server of a data folder uses for its URL.
+func newReceiver(t *testing.T, dir string) *receiver {
+	t.Helper()
+	r := &receiver{received: map[string]events.Change{}}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(r.Close)
+	secret, err := local.WebhookSecret(dir, r.URL)
+	if err == nil {
+		r.secret, err = base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return r
 }
 
+// ServeHTTP implements http.Handler.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	mac := hmac.New(sha256.New, r.secret)
-	_, _ = io.WriteString(mac, req.Header.Get("Webhook-Id")+"."+req.Header.Get("Webhook-Timestamp")+"."+string(body))
-	c, bad := events.DecodeChange(body)
+	fmt.Fprintf(mac, "%s.%s.%s", req.Header.Get("Webhook-Id"), req.Header.Get("Webhook-Timestamp"), body)
+	signature := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	change, bad := events.DecodeChange(body)
 	r.mu.Lock()
-	r.tries++
-	answer := r.answer
-	if err != nil || bad != nil || req.Header.Get("Webhook-Signature") != "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)) {
+	r.requests++
+	respond := r.respond
+	if err != nil || bad != nil || req.Header.Get("Webhook-Signature") != signature {
 		r.forged++
 	}
 	r.mu.Unlock()
-	if answer != nil && !answer(w, req) {
+	if respond != nil && !respond(w, req) {
 		return
 	}
 	r.mu.Lock()
-	r.got[req.Header.Get("Webhook-Id")] = c
+	r.received[req.Header.Get("Webhook-Id")] = change
 	r.mu.Unlock()
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (r *receiver) set(answer func(http.ResponseWriter, *http.Request) bool) {
+func (r *receiver) setRespond(respond func(http.ResponseWriter, *http.Request) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answer = answer
+	r.respond = respond
 }
 
-func (r *receiver) heard() (people []string) {
+// count returns how many changes the endpoint has accepted.
+func (r *receiver) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, c := range r.got {
-		people = append(people, c.Person)
-	}
-	return people
+	return len(r.received)
 }
 
-// TestWebhooks: each endpoint is told of each change; one that fails or hangs holds up nobody, has its dead letters, and gets
-// them when it is well again; what was not delivered at a restart is delivered after it.
+// TestWebhooks checks that every endpoint receives every change. An endpoint that fails or hangs does not delay the
+// others. Its changes become dead letters, which are delivered when they are redriven. What is undelivered when the
+// server is restarted is delivered afterwards.
 func TestWebhooks(t *testing.T) {
-	well, broken, hung := newReceiver(t), newReceiver(t), newReceiver(t)
+	t.Parallel()
 	dir := t.TempDir()
-	all := []*receiver{well, broken, hung}
-	urls := make([]string, len(all))
-	for i, r := range all {
-		urls[i] = r.URL + "/hook"
-		secret, err := local.WebhookSecret(dir, urls[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.secret, err = base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_")); err != nil {
-			t.Fatal(err)
-		}
-	}
+	healthy, broken, hung := newReceiver(t, dir), newReceiver(t, dir), newReceiver(t, dir)
 	release := make(chan struct{})
-	letGo := sync.OnceFunc(func() { close(release) })
-	t.Cleanup(letGo)
-	broken.set(func(w http.ResponseWriter, _ *http.Request) bool {
+	releaseOnce := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(releaseOnce)
+	broken.setRespond(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusInternalServerError)
 		return false
 	})
-	hung.set(func(_ http.ResponseWriter, r *http.Request) bool {
+	hung.setRespond(func(_ http.ResponseWriter, r *http.Request) bool {
 		select {
 		case <-release:
 			return true
@@ -107,56 +107,58 @@ func TestWebhooks(t *testing.T) {
 			return false
 		}
 	})
-	const tries = 4 // as many deliveries to the hung one take a minute; by then the others are through
-	p := startPipeline(t, func(c *local.Config) { c.Dir, c.Webhooks, c.WebhookTries = dir, urls, tries })
+	const tries = 4 // take a minute at the hung endpoint, by which time the others have finished
+	s := startServer(t, func(c *local.Config) {
+		c.Dir, c.Webhooks, c.WebhookTries = dir, []string{healthy.URL, broken.URL, hung.URL}, tries
+	})
 
-	const people = 300 // far more than are delivered at the same time
+	const people = 300 // many more than the deliveries at the same time
 	var file strings.Builder
 	file.WriteString("person,flavor\n")
 	for i := range people {
-		file.WriteString(strings.Repeat("p", i%7+1) + string(rune('a'+i%26)) + strings.Repeat("q", i/7) + ",lemon\n")
+		fmt.Fprintf(&file, "person %d,lemon\n", i)
 	}
-	p.put("uploads/a.csv", []byte(file.String()), nil)
-	testutil.WaitFor(t, "the one that is well to have heard all", func() bool { return len(well.heard()) == people })
-	if n := len(broken.heard()) + len(hung.heard()); n != 0 {
-		t.Errorf("%d deliveries were taken by those that take none", n)
+	s.put("uploads/a.csv", []byte(file.String()), nil)
+	testutil.WaitFor(t, "the healthy endpoint to receive all changes", func() bool { return healthy.count() == people })
+	if n := broken.count() + hung.count(); n != 0 {
+		t.Errorf("the broken and the hung endpoint accepted %d changes, want 0", n)
 	}
-	testutil.WaitFor(t, "all of the broken one's to be dead letters", func() bool { return p.dead("webhook-").Waiting == people })
-	letters := p.dead("webhook-").Letters
-	if l := letters[0]; l.Tries != tries || !strings.Contains(l.Reason, "500 Internal Server Error") || !strings.Contains(l.Subject, "change of p") {
-		t.Errorf("a dead letter says %+v", l)
+	testutil.WaitFor(t, "all changes for the broken endpoint to be dead letters", func() bool {
+		return s.webhookDeadQueue().Waiting == people
+	})
+	letter := s.webhookDeadQueue().Letters[0]
+	status := strings.Contains(letter.Reason, "500 Internal Server Error")
+	person := strings.Contains(letter.Subject, "person ")
+	if letter.Tries != tries || !status || !person {
+		t.Errorf("dead letter %+v; want %d tries, the status as its reason, and the person in its subject", letter, tries)
 	}
 
-	p.restart() // with deliveries to the hung one under way
-	letGo()
-	testutil.WaitFor(t, "the hung one to have heard all", func() bool { return len(hung.heard()) == people })
+	s.restart() // while requests to the hung endpoint are in flight
+	releaseOnce()
+	testutil.WaitFor(t, "the hung endpoint to receive all changes", func() bool { return hung.count() == people })
 
-	broken.set(nil)
-	for _, id := range []string{"1", "2"} { // one by one, and then the rest
-		p.redrive("id=" + id)
+	broken.setRespond(nil)
+	for _, id := range []string{"1", "2"} {
+		s.redrive("id=" + id)
 	}
-	testutil.WaitFor(t, "two of the broken one's to be back", func() bool { return len(broken.heard()) == 2 })
-	p.redrive("queue=" + p.dead("webhook-").Queue)
-	testutil.WaitFor(t, "the broken one to have heard all", func() bool { return len(broken.heard()) == people })
-	testutil.WaitFor(t, "no dead letter to be left", func() bool { return p.dead("webhook-").Waiting == 0 })
-	for i, r := range all {
+	testutil.WaitFor(t, "the broken endpoint to receive two changes", func() bool { return broken.count() == 2 })
+	s.redrive("queue=" + s.webhookDeadQueue().Queue)
+	testutil.WaitFor(t, "the broken endpoint to receive all changes", func() bool { return broken.count() == people })
+	testutil.WaitFor(t, "the dead-letter queue to be empty", func() bool { return s.webhookDeadQueue().Waiting == 0 })
+	for i, r := range []*receiver{healthy, broken, hung} {
 		if r.forged > 0 {
-			t.Errorf("endpoint %d got %d deliveries that are not signed as they should be", i, r.forged)
+			t.Errorf("endpoint %d got %d requests with a bad signature, want 0", i, r.forged)
 		}
 	}
 }
 
-// TestWebhookRetryAfter: an endpoint that says when it wants to be tried again is not tried before.
+// TestWebhookRetryAfter checks that a delivery is not retried before the time that the endpoint asks for.
 func TestWebhookRetryAfter(t *testing.T) {
-	r := newReceiver(t)
+	t.Parallel()
 	dir := t.TempDir()
-	secret, err := local.WebhookSecret(dir, r.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.secret, _ = base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	r := newReceiver(t, dir)
 	var first, second time.Time
-	r.set(func(w http.ResponseWriter, _ *http.Request) bool {
+	r.setRespond(func(w http.ResponseWriter, _ *http.Request) bool {
 		if first.IsZero() {
 			first = time.Now()
 			w.Header().Set("Retry-After", "3")
@@ -166,52 +168,49 @@ func TestWebhookRetryAfter(t *testing.T) {
 		second = time.Now()
 		return true
 	})
-	p := startPipeline(t, func(c *local.Config) { c.Dir, c.Webhooks = dir, []string{r.URL} })
-	p.put("uploads/a.csv", []byte("person,flavor\nandy,lemon\n"), nil)
-	testutil.WaitFor(t, "the change to be delivered", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.tries == 2
-	})
+	s := startServer(t, func(c *local.Config) { c.Dir, c.Webhooks = dir, []string{r.URL} })
+	s.put("uploads/a.csv", []byte("person,flavor\nandy,lemon\n"), nil)
+	testutil.WaitFor(t, "the change to be delivered", func() bool { return r.count() == 1 })
 	if wait := second.Sub(first); wait < 3*time.Second {
-		t.Errorf("tried again after %s", wait)
+		t.Errorf("the delivery was retried after %s, want at least 3s", wait)
 	}
 }
 
-// dead gives the dead letters of the queue whose name begins so and that has some; the last such queue if none has.
-func (p *pipeline) dead(prefix string) (found operator.DeadQueue) {
-	p.t.Helper()
+// webhookDeadQueue returns a webhook's dead-letter queue that is not empty, or the last one if all are empty.
+func (s *testServer) webhookDeadQueue() (found operator.DeadQueue) {
+	s.t.Helper()
 	var queues []operator.DeadQueue
-	p.control(http.MethodGet, "", &queues)
+	s.deadLetters(http.MethodGet, "", &queues)
 	for _, q := range queues {
-		if strings.HasPrefix(q.Queue, prefix) && (q.Waiting > 0 || found.Waiting == 0) {
+		if strings.HasPrefix(q.Queue, "webhook-") && (q.Waiting > 0 || found.Waiting == 0) {
 			found = q
 		}
 	}
 	return found
 }
 
-func (p *pipeline) redrive(query string) {
-	p.t.Helper()
+func (s *testServer) redrive(query string) {
+	s.t.Helper()
 	var r operator.RedriveResult
-	if p.control(http.MethodPost, query, &r); len(r.Failures) > 0 || r.Restored == 0 {
-		p.t.Errorf("redriving %s: %+v", query, r)
+	if s.deadLetters(http.MethodPost, query, &r); len(r.Failures) > 0 || r.Restored == 0 {
+		s.t.Errorf("redriving %s = %+v, want messages restored and no failures", query, r)
 	}
 }
 
-func (p *pipeline) control(method, query string, answer any) {
-	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), method, p.Info().API+control.Path+"?"+query, nil)
+// deadLetters decodes the response of the endpoint for dead letters.
+func (s *testServer) deadLetters(method, query string, answer any) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.Info().API+control.Path+"?"+query, nil)
 	if err != nil {
-		p.t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+p.Info().Control)
+	req.Header.Set("Authorization", "Bearer "+s.Info().Control)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		p.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	defer res.Body.Close()
 	if err := json.NewDecoder(res.Body).Decode(answer); err != nil {
-		p.t.Fatalf("%s: %v", res.Status, err)
+		s.t.Fatalf("%s %s: %s: %v", method, req.URL, res.Status, err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// ToolsEnv is the environment variable that `make test` sets to say that every emulator is installed. A test then fails,
-// instead of being skipped, if its emulator is missing.
+// ToolsEnv is the environment variable that `make test` sets to say that every emulator is installed. A test then
+// fails, instead of being skipped, if its emulator is missing.
 const ToolsEnv = "FLAVORLESS_TEST_TOOLS"
 
 // Launch says how to run an emulator.
@@ -23,12 +23,13 @@ type Launch struct {
 	Name string
 	// Command returns the command to run, or an error if the server is not installed.
 	Command func() (*exec.Cmd, error)
-	// Ready waits until the server answers and returns its URL. Lines has what the server prints; ctx ends with the server.
+	// Ready waits until the server answers and returns its URL. Lines has what the server prints; ctx ends with the
+	// server.
 	Ready func(ctx context.Context, lines <-chan string) (url string, err error)
 }
 
-// Emulator is a server that stands in for a cloud service. All tests of a test binary share one process, which the first
-// call of [Emulator.Endpoint] starts; TestMain has to call [Emulator.Stop]. The zero value is ready to use.
+// Emulator is a server that stands in for a cloud service. All tests of a test binary share one process, which the
+// first call of [Emulator.Endpoint] starts; TestMain has to call [Emulator.Stop]. The zero value is ready to use.
 type Emulator struct {
 	once    sync.Once
 	url     string
@@ -38,7 +39,8 @@ type Emulator struct {
 	wait    func() error
 }
 
-// Endpoint returns the server's URL. If the server is not installed, the test is skipped, or fails if [ToolsEnv] is set.
+// Endpoint returns the server's URL. If the server is not installed, the test is skipped, or fails if [ToolsEnv] is
+// set.
 func (e *Emulator) Endpoint(t testing.TB, launch Launch) string {
 	t.Helper()
 	e.once.Do(func() { e.start(launch) })
@@ -62,8 +64,8 @@ func (e *Emulator) Stop() {
 	}
 }
 
-// supervise is a shell script that runs a server until standard input ends: when Stop closes it, or when the test binary is
-// gone, even if it was killed.
+// supervise is a shell script that runs a server until standard input ends: when Stop closes it, or when the test
+// binary is gone, even if it was killed.
 const supervise = `"$@" & server=$!; cat >/dev/null; kill -9 $server`
 
 func (e *Emulator) start(launch Launch) {

@@ -27,8 +27,8 @@ func ModuleRoot() (string, error) {
 	}
 }
 
-// Build compiles packages, which are paths relative to the module's root, into out, a file or an existing folder. Args are
-// further arguments of go build. The race detector is never on: programs run at the speed that users see.
+// Build compiles packages, which are paths relative to the module's root, into out, a file or an existing folder.
+// Args are further arguments of go build. The race detector is never on: programs run at the speed that users see.
 func Build(ctx context.Context, out string, args []string, packages ...string) error {
 	root, err := ModuleRoot()
 	if err != nil {

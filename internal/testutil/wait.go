@@ -1,11 +1,11 @@
-// Package testutil has what the tests of several packages need: waiting for a condition, building the program, and servers
-// that emulate cloud services. It imports nothing of this module, so that every package can use it.
+// Package testutil has what the tests of several packages need: waiting for a condition, building the program, and
+// servers that emulate cloud services. It imports nothing of this module, so that every package can use it.
 package testutil
 
 import "time"
 
-// Timeout is how long a test waits for something that has to happen. It is long because other processes may keep the machine
-// busy; a test that passes does not depend on it.
+// Timeout is how long a test waits for something that has to happen. It is long because other processes may keep the
+// machine busy; a test that passes does not depend on it.
 const Timeout = 5 * time.Minute
 
 // T is what [WaitFor] needs of a *testing.T, a *testing.B or a *rapid.T.

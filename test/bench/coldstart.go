@@ -19,10 +19,10 @@ import (
 // promisedStart is how many times the cold start of a bare handler a function's may be.
 const promisedStart = 1.6
 
-// coldstart measures from the start of a function's process to its first answer, twice: to an event that asks nothing of
-// anybody, which shows the start alone, and to one with work, whose first calls come on top: the services are a fake of
-// this machine, the issuer is our own. Beside it, a handler that does nothing. Programs are built as those that are
-// deployed, but for this machine.
+// coldstart measures from the start of a function's process to its first answer, twice: to an event that asks nothing
+// of anybody, which shows the start alone, and to one with work, whose first calls come on top: the services are a
+// fake of this machine, the issuer is our own. Beside it, a handler that does nothing. Programs are built as those
+// that are deployed, but for this machine.
 func coldstart(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("coldstart", flag.ContinueOnError)
 	repeat := flags.Int("repeat", 51, "times that each is started, taking turns; medians are shown")

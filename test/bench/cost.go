@@ -10,8 +10,9 @@ import (
 	"text/tabwriter"
 )
 
-// Prices of us-east-1 in US dollars, before discounts, as known in November 2026. DynamoDB's and CloudWatch's were compared
-// with what others write of them, none with Amazon's pages, which stand beside them: look there before you rely on it.
+// Prices of us-east-1 in US dollars, before discounts, as known in November 2026. DynamoDB's and CloudWatch's were
+// compared with what others write of them, none with Amazon's pages, which stand beside them: look there before you
+// rely on it.
 const (
 	million = 1e6
 

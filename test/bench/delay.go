@@ -32,8 +32,8 @@ const (
 )
 
 // delay measures what a file of one row waits: from the first byte of the PUT until GET /ice-cream/{person} answers
-// with the new flavor, until GET /uploads/{id} says live, and until a subscriber on the changes topic has the change. One
-// upload after the other, on a server that has nothing else to do.
+// with the new flavor, until GET /uploads/{id} says live, and until a subscriber on the changes topic has the change.
+// One upload after the other, on a server that has nothing else to do.
 func delay(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("delay", flag.ContinueOnError)
 	repeat := flags.Int("repeat", 101, "uploads; medians and the slowest are shown")

@@ -15,8 +15,8 @@ import (
 // firstLoadRun matches the load that is measured.
 const firstLoadRun = "^TestFirstLoad$/^the_median_placement$"
 
-// firstLoad runs the test that simulates a first load, since only a test has a virtual clock (testing/synctest). Its promise
-// is the test's.
+// firstLoad runs the test that simulates a first load, since only a test has a virtual clock (testing/synctest). Its
+// promise is the test's.
 func firstLoad(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("firstload", flag.ContinueOnError)
 	rows := flags.Int("rows", 1_000_000, "rows of the load; a million take minutes of CPU time")

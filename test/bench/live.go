@@ -28,9 +28,9 @@ import (
 // The promise: from the PUT until the last row can be read, rows reach this share of the rate of the bare upsert.
 const promisedLive = 0.7
 
-// live measures upload to live: from the first byte of the PUT until readers see the last row. Beside it, the least that
-// the table alone could cost: a bare SQLite upsert of the same rows, in transactions as large as ours, from memory.
-// A first load of people in random order, then a reload in which 1 % have another flavor.
+// live measures upload to live: from the first byte of the PUT until readers see the last row. Beside it, the least
+// that the table alone could cost: a bare SQLite upsert of the same rows, in transactions as large as ours, from
+// memory. A first load of people in random order, then a reload in which 1 % have another flavor.
 func live(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("live", flag.ContinueOnError)
 	people := flags.Int("people", 1_000_000, "people in the file")

@@ -32,10 +32,10 @@ const (
 	promisedWorse = 5
 )
 
-// readLoad reads people at random with GET /ice-cream/{person}, over connections that are kept and each ask again as soon as
-// they have an answer: the highest rate that the machine gives, with the load generator on the same cores. Beside it, a
-// bare handler that verifies the same token by the same code and answers with a constant. Both are processes of their own.
-// Then the same while an upload is being applied.
+// readLoad reads people at random with GET /ice-cream/{person}, over connections that are kept and each ask again as
+// soon as they have an answer: the highest rate that the machine gives, with the load generator on the same cores.
+// Beside it, a bare handler that verifies the same token by the same code and answers with a constant. Both are
+// processes of their own. Then the same while an upload is being applied.
 func readLoad(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	people := flags.Int("people", 1_000_000, "people in the table, and rows of the upload")

@@ -69,9 +69,9 @@ func larges(gb int64) []large {
 	return files
 }
 
-// memory uploads large and hostile files to the real program, one after the other, and shows the highest resident memory
-// of it during each. Beside it, the highest heap of the ingest stage alone, over the same file: all that it publishes is
-// thrown away, so nothing else has a heap here.
+// memory uploads large and hostile files to the real program, one after the other, and shows the highest resident
+// memory of it during each. Beside it, the highest heap of the ingest stage alone, over the same file: all that it
+// publishes is thrown away, so nothing else has a heap here.
 func memory(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("memory", flag.ContinueOnError)
 	gb := flags.Int64("gb", 1000, "MB to make a gigabyte of; fewer for a quick look")

@@ -45,8 +45,8 @@ type load struct {
 	messages, applies int // messages, and calls of apply with two each
 }
 
-// rows counts what an upload asks of the services, and the CPU that asking takes: first all is new, then the same people
-// come again with some other flavors. Then a conditional UpdateItem a row, as one would write it first.
+// rows counts what an upload asks of the services, and the CPU that asking takes: first all is new, then the same
+// people come again with some other flavors. Then a conditional UpdateItem a row, as one would write it first.
 func rows(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("rows", flag.ContinueOnError)
 	n := flags.Int("rows", 1_000_000, "rows of each upload")

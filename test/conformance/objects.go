@@ -24,8 +24,8 @@ type Objects struct {
 	GetReport     func(ctx context.Context, key string) (io.ReadCloser, error)
 	RemoveReports func(ctx context.Context, prefix string) error
 
-	// Put stores an upload and returns what is announced of it, Delete removes what has its key. The Content-Type is text/csv;
-	// charset=windows-1252.
+	// Put stores an upload and returns what is announced of it, Delete removes what has its key. The Content-Type is
+	// text/csv; charset=windows-1252.
 	Put    func(t *testing.T, key, body string, metadata map[string]string) events.Object
 	Delete func(t *testing.T, key string)
 

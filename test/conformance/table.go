@@ -39,8 +39,8 @@ type Store interface {
 	Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error)
 }
 
-// Table runs the suite. Open gives an empty table to each test and closes it with t.Cleanup.
-func Table(t *testing.T, open func(t *testing.T) TableUnderTest) {
+// TestTable runs the suite. Open gives an empty table to each test and closes it with t.Cleanup.
+func TestTable(t *testing.T, open func(t *testing.T) TableUnderTest) {
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T, h *harness)

@@ -235,8 +235,9 @@ func (m *model) check(t *rapid.T) {
 	m.checkChanges(t, want)
 }
 
-// checkChanges: sorted by version, each person's changes are a chain without gaps and without steps that change nothing,
-// from nothing to what the table holds. That is so if and only if each change of a flavor was announced, and nothing else.
+// checkChanges: sorted by version, each person's changes are a chain without gaps and without steps that change
+// nothing, from nothing to what the table holds. That is so if and only if each change of a flavor was announced, and
+// nothing else.
 func (m *model) checkChanges(t *rapid.T, want map[string]string) {
 	changes := slices.DeleteFunc(m.h.changes(t), func(c events.Change) bool { return !strings.HasPrefix(c.Person, m.prefix) })
 	slices.SortFunc(changes, func(a, b events.Change) int { return strings.Compare(string(a.Version), string(b.Version)) })

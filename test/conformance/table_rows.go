@@ -214,8 +214,8 @@ func countsOnceConcurrently(t *testing.T, h *harness) {
 	}
 }
 
-// repeatsRows: the rows come again in batches that are cut elsewhere, as after a change of their size. To see whether the
-// stored row was left alone, the second has another flavor, which no row of the same version can have in truth.
+// repeatsRows: the rows come again in batches that are cut elsewhere, as after a change of their size. To see whether
+// the stored row was left alone, the second has another flavor, which no row of the same version can have in truth.
 func repeatsRows(t *testing.T, h *harness) {
 	o := h.object(0)
 	h.apply(t, batch(t, o, 0, "andy=1", "ben=1", "cleo"))

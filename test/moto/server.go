@@ -12,8 +12,8 @@ import (
 	"github.com/flavorless/flavorless/internal/testutil"
 )
 
-// Server is one moto server for all tests of a test binary. The first call of [Server.URL] starts it; TestMain has to call
-// [Server.Stop]. The zero value is ready to use.
+// Server is one moto server for all tests of a test binary. The first call of [Server.URL] starts it; TestMain has to
+// call [Server.Stop]. The zero value is ready to use.
 type Server struct{ emulator testutil.Emulator }
 
 // URL returns the server's URL. Without moto the test is skipped, or fails if [testutil.ToolsEnv] is set.

@@ -1,6 +1,6 @@
-// Command fuzz runs every fuzz target of the packages that are named, one after the other, each for a while. It finds them
-// in the sources, so that a new one can't be forgotten. Of a target that fails it tells at the end in which file the input is
-// kept that it fails with.
+// Command fuzz runs every fuzz target of the packages that are named, one after the other, each for a while. It finds
+// them in the sources, so that a new one can't be forgotten. Of a target that fails it tells at the end in which file
+// the input is kept that it fails with.
 //
 //	go run ./tools/fuzz -time 2m ./...
 package main

@@ -1,6 +1,7 @@
-// Command lambdazip cross-compiles the Lambda functions and packs each into a zip of its own, as the runtime provided.al2023
-// wants it: one executable named bootstrap. The same sources give the same bytes, so that a deployment without a change is
-// none. Larger ones than agreed fail: the size of a function is the time of its cold start.
+// Command lambdazip cross-compiles the Lambda functions and packs each into a zip of its own, as the runtime
+// provided.al2023 wants it: one executable named bootstrap. The same sources give the same bytes, so that a
+// deployment without a change is none. Larger ones than agreed fail: the size of a function is the time of its cold
+// start.
 //
 //	go run ./tools/lambdazip -o .build ./cmd/lambda/...
 package main

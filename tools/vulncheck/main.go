@@ -1,6 +1,6 @@
-// Command vulncheck runs govulncheck in continuous integration. It fails if govulncheck finds a vulnerability or breaks. It
-// prints why and succeeds if the vulnerability database can't be reached or govulncheck can't be installed, because a
-// network failure says nothing about the code.
+// Command vulncheck runs govulncheck in continuous integration. It fails if govulncheck finds a vulnerability or
+// breaks. It prints why and succeeds if the vulnerability database can't be reached or govulncheck can't be
+// installed, because a network failure says nothing about the code.
 //
 //	go run ./tools/vulncheck
 package main

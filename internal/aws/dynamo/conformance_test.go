@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 func TestConformance(t *testing.T) {
 	endpoint := judge.Endpoint(t)
-	conformance.Table(t, func(t *testing.T) conformance.TableUnderTest { return open(t, endpoint, endpoint) })
+	conformance.TestTable(t, func(t *testing.T) conformance.TableUnderTest { return open(t, endpoint, endpoint) })
 }
 
 // names tells the tables of the tests apart.

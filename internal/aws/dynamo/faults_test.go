@@ -38,7 +38,7 @@ func TestConformanceThroughFaults(t *testing.T) {
 		faultproxy.Rule{Operation: "TransactWriteItems", Chance: 0.05, Fault: faultproxy.Refuse(http.StatusBadRequest, "TransactionInProgressException")},
 		faultproxy.Rule{Operation: "UpdateItem", Chance: 0.05, Fault: faultproxy.Refuse(http.StatusBadRequest, "TransactionConflictException")},
 	)
-	conformance.Table(t, func(t *testing.T) conformance.TableUnderTest { return open(t, faulty.URL, endpoint, patient) })
+	conformance.TestTable(t, func(t *testing.T) conformance.TableUnderTest { return open(t, faulty.URL, endpoint, patient) })
 	for operation, n := range faulty.proxy.Counts() {
 		t.Logf("%s: %d calls, %d with faults, %d with conflicts", operation, n.Calls, n.Faults, n.Conflicts)
 	}

@@ -63,7 +63,7 @@ func TestTopicConformance(t *testing.T) {
 			Consume: func(ctx context.Context, handle func(context.Context, []conformance.Received) []error) error {
 				return client.consume(ctx, queue, letters, handle)
 			},
-			Dead: func(ctx context.Context) ([]conformance.Received, error) { return client.dead(ctx, dead) },
+			DeadLetters: func(ctx context.Context) ([]conformance.Received, error) { return client.dead(ctx, dead) },
 		}
 	})
 }

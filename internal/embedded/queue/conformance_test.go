@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 					return handle(ctx, received)
 				})
 			},
-			Dead: func(ctx context.Context) ([]conformance.Received, error) {
+			DeadLetters: func(ctx context.Context) ([]conformance.Received, error) {
 				var dead []conformance.Received
 				for d, err := range s.DeadLetters(ctx) {
 					if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	conformance.Table(t, func(t *testing.T) conformance.TableUnderTest {
+	conformance.TestTable(t, func(t *testing.T) conformance.TableUnderTest {
 		db := mustOpen(t, sqlite.Config{Relaxed: true}) // thousands of commits, none of which has to outlive a power cut
 		return conformance.TableUnderTest{Store: db, Changes: func(ctx context.Context) ([]events.Change, error) {
 			return drain(ctx, db)

@@ -24,7 +24,8 @@ func Build(ctx context.Context, folder string) (string, error) {
 	return program, testutil.Build(ctx, program, nil, "./cmd/flavorless")
 }
 
-// Serve returns the command that runs `flavorless serve` on a data folder and on free ports. The caller has to start it.
+// Serve returns the command that runs `flavorless serve` on a data folder and on free ports. The caller has to start
+// it.
 func Serve(program, data string, args ...string) *exec.Cmd {
 	return exec.Command(program, append([]string{ //nolint:gosec // see Build
 		"serve", "--data", data, "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0",
@@ -46,8 +47,8 @@ func Token(data string, info local.Info) (string, error) {
 	return keys.Sign(issuer.Grant{Subject: "test", Audience: info.Audience, TTL: 24 * time.Hour})
 }
 
-// S3 returns a client of the server's bucket. It never retries: a test has to find out itself what became of a request whose
-// response was lost.
+// S3 returns a client of the server's bucket. It never retries: a test has to find out itself what became of a
+// request whose response was lost.
 func S3(info local.Info) *s3.Client {
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(info.S3), Region: info.Region, UsePathStyle: true, RetryMaxAttempts: 1,

@@ -115,8 +115,8 @@ func throttling() *failure {
 	return f
 }
 
-// Floor returns the shortest time in which the items of a table can have been written, one unit of 1 KB each: that of the
-// partition that holds most of them, less what a partition serves at once at the start.
+// Floor returns the shortest time in which the items of a table can have been written, one unit of 1 KB each: that of
+// the partition that holds most of them, less what a partition serves at once at the start.
 func (s *Server) Floor(name string) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

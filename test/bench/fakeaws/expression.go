@@ -41,7 +41,8 @@ var (
 	compared = regexp.MustCompile(`^(\S+) (=|<) (\S+)$`)
 )
 
-// apply gives the item as the update leaves it. It knows SET a = :v, SET a = if_not_exists(a, :v), ADD a :n and REMOVE a.
+// apply gives the item as the update leaves it. It knows SET a = :v, SET a = if_not_exists(a, :v), ADD a :n and
+// REMOVE a.
 func (r *request) apply(it item) (item, error) {
 	changed := it
 	if changed == nil {

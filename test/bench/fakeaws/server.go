@@ -1,6 +1,6 @@
-// Package fakeaws speaks as much of S3, SNS and DynamoDB as flavorless asks for, and counts what Amazon would bill. It is
-// for benchmarks: DynamoDB Local and moto take hours for a million rows. It keeps everything in memory, and knows no
-// credentials. A fake of NewLimited throttles as a new table does.
+// Package fakeaws speaks as much of S3, SNS and DynamoDB as flavorless asks for, and counts what Amazon would bill.
+// It is for benchmarks: DynamoDB Local and moto take hours for a million rows. It keeps everything in memory, and
+// knows no credentials. A fake of NewLimited throttles as a new table does.
 package fakeaws
 
 import (
@@ -47,7 +47,8 @@ type Server struct {
 	counts   Counts
 }
 
-// New returns a fake with two empty tables, favorites and uploads, which have the keys and the index of the deployment's.
+// New returns a fake with two empty tables, favorites and uploads, which have the keys and the index of the
+// deployment's.
 func New() *Server {
 	s := &Server{objects: map[string][]byte{}, tables: map[string]*table{
 		"favorites": {name: "favorites", keys: []string{"shard", "person"}, items: map[string]item{}},

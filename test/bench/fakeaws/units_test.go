@@ -26,10 +26,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestUnits holds what the fake answers and counts against DynamoDB Local, over the same calls. DynamoDB Local gives no
-// units for statements; there, one each is the rule, and their number is compared. It gives none either for what is read
-// but not there, for conditions that fail, and for the second unit of transactional updates of what is there; DynamoDB
-// bills all three, and the fake counts them.
+// TestUnits holds what the fake answers and counts against DynamoDB Local, over the same calls. DynamoDB Local gives
+// no units for statements; there, one each is the rule, and their number is compared. It gives none either for what
+// is read but not there, for conditions that fail, and for the second unit of transactional updates of what is there;
+// DynamoDB bills all three, and the fake counts them.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 func TestUnits(t *testing.T) {
 	endpoint := judge.Endpoint(t)
