@@ -14,18 +14,18 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Config is what Open needs. Only Path is a must.
+// Config is the configuration of a DB. Only Path is required.
 type Config struct {
-	Path   string           // of the file; SQLite puts <path>-wal and <path>-shm beside it
+	Path   string           // of the file; SQLite creates <path>-wal and <path>-shm beside it
 	Clock  func() time.Time // time.Now by default
-	Logger *slog.Logger     // silent by default
+	Logger *slog.Logger     // discards records by default
 
-	// TombstoneRetention is how long a removed person is remembered: longer than any delivery can be late, or a late
-	// older update brings the person back. 30 days by default.
+	// TombstoneRetention is how long the tombstone of a removed person is kept; 30 days by default. It must be longer
+	// than any delivery can be late. Otherwise a late, older update would bring the person back.
 	TombstoneRetention time.Duration
 
-	// Relaxed leaves syncing to the checkpoints. It spares slow disks a sync per transaction; see the package's
-	// comment for what a power cut may then undo.
+	// Relaxed syncs only at checkpoints instead of in each transaction, which slow disks need. A power cut may then undo
+	// transactions; see the package documentation.
 	Relaxed bool
 }
 
@@ -34,39 +34,41 @@ const defaultTombstoneRetention = 30 * 24 * time.Hour
 const (
 	readers = 4
 
-	// Page caches in KiB. Sorted rows visit each page once, so a larger cache of the writer gains little.
+	// writerCache and readerCache are the sizes of the page caches in KiB. Sorted rows visit each page once, so a larger
+	// cache of the writer gains little.
 	writerCache = 32 << 10
 	readerCache = 4 << 10
 
-	// A page that several transactions change goes into the file once if they lie within one checkpoint. On random
-	// people 64 MiB gives 1.4 times the rows of the default 4 MiB, 128 MiB hardly more.
+	// checkpointPages is the size of the log, in pages, at which it is written to the file. A page that several
+	// transactions changed is then written only once. With people in random order, 64 MiB gives 1.4 times the rows per
+	// second of the default of 4 MiB, and 128 MiB hardly more.
 	checkpointPages = 64 << 20 / 4096
 
-	// What is left of the log after a checkpoint, in bytes.
+	// logLimit is the maximum size in bytes of the log's file after a checkpoint.
 	logLimit = 128 << 20
 
-	// How long to wait for another process, such as a backup by the sqlite3 tool, to give up the write lock.
+	// busyTimeout is how long to wait until another process, such as a backup by the sqlite3 tool, releases the lock.
 	busyTimeout = 10 * time.Second
 )
 
-// DB is the open file. Its methods may be called concurrently.
+// DB is an open table. Its methods may be called concurrently.
 type DB struct {
 	cfg     Config
-	writer  chan *writer // holds the one writer while nobody writes
+	writer  chan *writer // holds the writer while it is not in use
 	readers *sqlitex.Pool
 	closed  chan struct{}
 	close   func() error
-	arrived signal // of changes in the outbox
+	arrived signal // sent when there are new changes in the outbox
 }
 
-// writer is the one connection that writes, and what belongs to it.
+// writer is the only connection that writes.
 type writer struct {
 	conn    *sqlite.Conn
 	origins origins
 	match   match
 }
 
-// Open opens the file, or creates it in a folder that exists.
+// Open opens the file, or creates it if its folder exists.
 func Open(cfg Config) (*DB, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -78,12 +80,12 @@ func Open(cfg Config) (*DB, error) {
 		cfg.TombstoneRetention = defaultTombstoneRetention
 	}
 	db := &DB{cfg: cfg, writer: make(chan *writer, 1), closed: make(chan struct{})}
-	db.close = sync.OnceValue(db.shut)
+	db.close = sync.OnceValue(db.closeAll)
 	w, err := db.openWriter()
 	if err != nil {
 		return nil, db.explain("opening the table", err)
 	}
-	// The pool opens its connections now, and prepares each when it is first used.
+	// The pool opens all connections now, and prepares each when it is first used.
 	db.readers, err = sqlitex.NewPool(cfg.Path, sqlitex.PoolOptions{
 		Flags:    sqlite.OpenReadOnly,
 		PoolSize: readers,
@@ -140,21 +142,21 @@ func pragmas(conn *sqlite.Conn, settings ...string) error {
 	return nil
 }
 
-// Close waits for the transaction that is being written, writes the log into the file and closes it. Calls that come
-// later fail.
+// Close waits for the transaction in progress, writes the log to the file and closes it. Later calls of other methods
+// fail; calling Close again returns the first call's result.
 func (db *DB) Close() error { return db.close() }
 
-func (db *DB) shut() error {
+func (db *DB) closeAll() error {
 	close(db.closed)
 	w := <-db.writer
-	// The writer goes last: the last connection to close removes the log, and only a writing one can.
+	// The writer is closed last: the last connection to close removes the log, and only one that can write is able to.
 	if err := errors.Join(db.readers.Close(), w.conn.Close()); err != nil {
 		return db.explain("closing the table", err)
 	}
 	return nil
 }
 
-// write runs do in a transaction of the one writer. When do fails, nothing of it happened.
+// write runs do in a transaction of the writer. If do fails, the transaction is rolled back.
 func (db *DB) write(ctx context.Context, doing string, do func(*writer) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
@@ -169,19 +171,19 @@ func (db *DB) write(ctx context.Context, doing string, do func(*writer) error) e
 	}
 	defer func() { db.writer <- w }()
 	if err := w.transaction(do); err != nil {
-		w.origins.forget() // it may hold numbers that were rolled back
+		w.origins.clear() // it may contain numbers that were rolled back
 		return db.explain(doing, err)
 	}
 	return nil
 }
 
-// transaction commits what do did, or none of it: also when do panics, because the writer serves others later.
+// transaction runs do in a transaction. It rolls back if do fails or panics, because the writer is used again.
 func (w *writer) transaction(do func(*writer) error) (err error) {
 	if err := sqlitex.Execute(w.conn, "BEGIN IMMEDIATE", nil); err != nil {
 		return err
 	}
 	defer func() {
-		if !w.conn.AutocommitEnabled() { // after some errors SQLite has rolled back by itself
+		if !w.conn.AutocommitEnabled() { // SQLite itself rolls back after some errors
 			err = errors.Join(err, sqlitex.Execute(w.conn, "ROLLBACK", nil))
 		}
 	}()
@@ -191,7 +193,7 @@ func (w *writer) transaction(do func(*writer) error) (err error) {
 	return sqlitex.Execute(w.conn, "COMMIT", nil)
 }
 
-// read runs do on a connection of its own; ctx ends long statements.
+// read runs do on a connection of its own. Long statements end when ctx does.
 func (db *DB) read(ctx context.Context, doing string, do func(*sqlite.Conn) error) error {
 	conn, err := db.readers.Take(ctx)
 	if err == nil {
@@ -201,7 +203,7 @@ func (db *DB) read(ctx context.Context, doing string, do func(*sqlite.Conn) erro
 	if err == nil {
 		return nil
 	}
-	if cause := ctx.Err(); cause != nil { // SQLite only says that it was interrupted
+	if cause := ctx.Err(); cause != nil { // SQLite's error is that it was interrupted
 		return fmt.Errorf("%s: %w", doing, cause)
 	}
 	select {
@@ -214,15 +216,15 @@ func (db *DB) read(ctx context.Context, doing string, do func(*sqlite.Conn) erro
 
 var errClosed = errors.New("the table is closed")
 
-// explain says what the operator can do where SQLite's own words don't. What is not the fault of what was asked for, but
-// of the disk or of another process, is events.ErrUnavailable: it goes away without anybody's asking otherwise.
+// explain adds to an error of SQLite what was being done, the file, and what the operator can do. Errors that are
+// caused by the disk or by another process are events.ErrUnavailable: the same call may succeed later.
 func (db *DB) explain(doing string, err error) error {
 	hint, unavailable := "", false
 	switch code := sqlite.ErrCode(err); code.ToPrimary() {
 	case sqlite.ResultFull:
 		hint, unavailable = ": the disk is full", true
 	case sqlite.ResultIOErr:
-		hint, unavailable = ": the disk fails", true
+		hint, unavailable = ": the disk has an I/O error", true
 	case sqlite.ResultBusy:
 		hint, unavailable = ": another process has locked it", true
 	case sqlite.ResultReadOnly:
@@ -241,17 +243,3 @@ func (db *DB) explain(doing string, err error) error {
 }
 
 func (db *DB) now() int64 { return db.cfg.Clock().UnixMilli() }
-
-func fromMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
-
-func toMillis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}

@@ -89,8 +89,8 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		"no folder":      {filepath.Join(dir, "missing", "table.db"), "the folder is missing or not writable"},
 		"a folder":       {dir, "the folder is missing or not writable"},
 		"another format": {text, "not an SQLite database"},
-		"another schema": {sqliteFile(t, "CREATE TABLE notes (text)"), "not one of flavorless"},
-		"from a newer":   {sqliteFile(t, "PRAGMA user_version = 99"), "written by a newer flavorless (schema 99; this one knows 2)"},
+		"another schema": {sqliteFile(t, "CREATE TABLE notes (text)"), "of another program"},
+		"from a newer":   {sqliteFile(t, "PRAGMA user_version = 99"), "written by a newer flavorless (schema 99; this one supports up to 2)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := sqlite.Open(sqlite.Config{Path: test.path})

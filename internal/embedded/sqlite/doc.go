@@ -1,37 +1,38 @@
-// Package sqlite is the table of one machine: favorites, upload ledger and change outbox in a single SQLite file.
+// Package sqlite is the table of the one-machine deployment. A single SQLite file holds the favorites, the upload
+// ledger and the outbox of changes.
 //
 // # One transaction
 //
-// Apply writes the winners of many batches, records each batch, moves the counters of their uploads and puts what
-// changed into the outbox: all of it or nothing. From that follow the promises. A batch that is delivered again finds
-// its record and counts nothing. A process that is killed leaves the table, the counts and the outbox agreeing with
-// each other, whatever the moment. And a change is announced if and only if it was stored, because the outbox is
-// written with the row and read by announce later.
+// Apply does everything in one transaction: it writes the newest rows of many batches, records each batch, updates the
+// counters of their uploads, and adds the changes to the outbox. This is what the promises rest on. A batch that is
+// delivered again finds its record and counts nothing. After a process is killed, the table, the counts and the outbox
+// agree. A change is announced if and only if it was stored, because the outbox is written together with the row.
 //
-// # What a row costs
+// # The cost of a row
 //
-// People arrive in random order, so almost every row dirties a page of its own, and writing pages is all that counts:
-// first to the write-ahead log, then to the file. Three things keep the pages few.
+// People arrive in random order, so almost every row changes a different page, and writing pages dominates the cost:
+// each changed page is written to the write-ahead log and then to the file. Three decisions keep the pages few:
 //
-//   - Rows are short. A version has 89 characters, and a hundred thousand rows share the first 76 of them: the origin.
-//     It is kept once, in the table origins, and a row holds its number and the offset.
-//   - The rows of a whole transaction are written sorted by person, so that each page is visited once. A person whom
-//     several batches of the transaction name is written once, too: with the newest row; the others are superseded.
-//   - The changes of a batch are one blob in the outbox, not a row each.
+//   - Rows are short. A version has 89 characters, of which the first 76, the origin, are the same for all rows of an
+//     upload. The table origins holds each origin once, and a row holds its number and the offset.
+//   - The rows of a transaction are written sorted by person, so that each page is visited once. If several rows of a
+//     transaction name one person, only the newest is written; the others are superseded.
+//   - The changes of a batch are one blob in the outbox, not one row each.
 //
 // Removed people are in a table of their own, so that listing the team does not read them.
 //
-// There is no read before the write either: the upsert itself hands the stored row to the rule of the table (see
-// newer in apply.go).
+// Rows are not read before they are written: the upsert passes the stored row to a function that decides which one is
+// newer; see newer in row.go.
 //
 // # Connections
 //
-// One connection writes, and whoever wants to write waits for it; a few others read. In WAL mode readers see what was
-// committed when they began and never wait for the writer. A read that begins after Apply returned sees all of it.
+// One connection writes, and callers wait for it; a few others read. In WAL mode, readers see what was committed when
+// they began, and never wait for the writer. A read that begins after Apply returned sees everything Apply wrote.
 //
 // # Durability
 //
-// A committed transaction survives SIGKILL always. By default it survives a power cut, too: each commit syncs the log
-// (synchronous=FULL). With Config.Relaxed only checkpoints sync; then a power cut may undo the last few transactions
-// that were reported as done, though it can't damage the file. https://www.sqlite.org/pragma.html#pragma_synchronous
+// A committed transaction always survives SIGKILL. By default it also survives a power cut, because each commit syncs
+// the log (synchronous=FULL). With Config.Relaxed only checkpoints sync: a power cut may then undo the last
+// transactions, although they were reported as done, but it can't damage the file.
+// https://www.sqlite.org/pragma.html#pragma_synchronous
 package sqlite

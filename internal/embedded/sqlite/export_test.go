@@ -35,7 +35,7 @@ func Hold(db *DB) (release func() error, err error) {
 // ForgetOrigins empties the cache, as a restart does.
 func ForgetOrigins(db *DB) {
 	w := <-db.writer
-	w.origins.forget()
+	w.origins.clear()
 	db.writer <- w
 }
 

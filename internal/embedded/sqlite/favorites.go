@@ -5,61 +5,53 @@ import (
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/flavorless/flavorless/events"
 )
 
-// selectTeam reads the people behind a name, in byte order. CROSS JOIN keeps favorites the outer table.
-// https://www.sqlite.org/optoverview.html#crossjoin
-const selectTeam = `SELECT person, flavor, o.origin, "offset" FROM favorites AS f CROSS JOIN origins AS o ON o.id = f.origin
-	WHERE person > ? ORDER BY person LIMIT ?`
+// selectFavorites uses CROSS JOIN to keep favorites the outer table. https://www.sqlite.org/optoverview.html#crossjoin
+const (
+	selectFavorites = `SELECT person, flavor, o.origin, "offset"
+		FROM favorites AS f CROSS JOIN origins AS o ON o.id = f.origin`
+	selectTeam   = selectFavorites + ` WHERE person > ? ORDER BY person LIMIT ?`
+	selectPerson = selectFavorites + ` WHERE person = ?`
+)
 
-// Team lists up to limit favorites in the byte order of person, those behind after. Removed people are not among them.
-func (db *DB) Team(ctx context.Context, after string, limit int) ([]events.Favorite, error) {
+// Team returns up to limit favorites of people after the given name, in the byte order of their names. Removed people
+// are not included.
+func (db *DB) Team(ctx context.Context, after string, limit int) (team []events.Favorite, err error) {
 	if limit <= 0 {
 		return nil, nil
 	}
-	team := make([]events.Favorite, 0, min(limit, 1024))
-	err := db.read(ctx, "listing the team", func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, selectTeam,
-			&sqlitex.ExecOptions{Args: []any{after, limit}, ResultFunc: func(stmt *sqlite.Stmt) error {
-				team = append(team, scanFavorite(stmt))
-				return nil
-			}})
+	err = db.read(ctx, "listing the team", func(conn *sqlite.Conn) (err error) {
+		empty := make([]events.Favorite, 0, min(limit, 1024))
+		team, err = appendRows(empty, conn, scanFavorite, selectTeam, after, limit)
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return team, nil
+	return team, err
 }
 
-// Lookup gives a person's favorite: what the last Apply that has returned left, or a later one. An unknown or removed
-// person is events.ErrNotFound.
+// Lookup returns a person's favorite, as of the last Apply that has returned or later. The error is events.ErrNotFound
+// if the person is unknown or removed.
 func (db *DB) Lookup(ctx context.Context, person string) (events.Favorite, error) {
-	var f events.Favorite
-	err := db.read(ctx, "looking up a person", func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn,
-			`SELECT person, flavor, o.origin, "offset" FROM favorites AS f CROSS JOIN origins AS o ON o.id = f.origin
-			WHERE person = ?`,
-			&sqlitex.ExecOptions{Args: []any{person}, ResultFunc: func(stmt *sqlite.Stmt) error {
-				f = scanFavorite(stmt)
-				return nil
-			}})
+	var found []events.Favorite
+	err := db.read(ctx, "looking up a person", func(conn *sqlite.Conn) (err error) {
+		found, err = appendRows(found, conn, scanFavorite, selectPerson, person)
+		return err
 	})
 	if err != nil {
 		return events.Favorite{}, err
 	}
-	if f.Person == "" {
+	if len(found) == 0 {
 		return events.Favorite{}, fmt.Errorf("person %q: %w", person, events.ErrNotFound)
 	}
-	return f, nil
+	return found[0], nil
 }
 
-func scanFavorite(stmt *sqlite.Stmt) events.Favorite {
+func scanFavorite(stmt *sqlite.Stmt) (events.Favorite, error) {
 	return events.Favorite{
 		Person:  stmt.ColumnText(0),
 		Flavor:  stmt.ColumnText(1),
 		Version: events.Origin(stmt.ColumnText(2)).At(stmt.ColumnInt64(3)),
-	}
+	}, nil
 }

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 
-	"zombiezen.com/go/sqlite/sqlitex"
-
 	"github.com/flavorless/flavorless/events"
 )
 
-// Begin opens the upload's record, with the status publishing, or returns the one that exists, unchanged: then the event
-// was delivered before. An object that no origin can be made of is events.ErrPermanent.
+// Begin creates the record of an upload, with the status publishing. If the event was delivered before, Begin returns
+// the existing record unchanged. The error is events.ErrPermanent if the object has no valid origin.
 func (db *DB) Begin(ctx context.Context, o events.Object) (events.Upload, error) {
 	id := o.UploadID()
 	origin, err := o.Origin()
@@ -21,16 +19,14 @@ func (db *DB) Begin(ctx context.Context, o events.Object) (events.Upload, error)
 	}
 	var u events.Upload
 	err = db.write(ctx, "beginning upload "+id, func(w *writer) error {
-		err := sqlitex.Execute(w.conn,
+		err := exec(w.conn,
 			`INSERT INTO uploads (upload, origin, bucket, key, version_id, etag, size, uploaded, started)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (upload) DO UPDATE SET
 				bucket = excluded.bucket, key = excluded.key, version_id = excluded.version_id, etag = excluded.etag,
 				size = excluded.size, uploaded = excluded.uploaded
-			WHERE key = '' -- made by Apply: no object has an empty key`,
-			&sqlitex.ExecOptions{Args: []any{
-				id, string(origin), o.Bucket, o.Key, o.VersionID, o.ETag, o.Size, toMillis(o.Time), db.now(),
-			}})
+			WHERE key = '' -- created by Apply; the key of an object is never empty`,
+			id, string(origin), o.Bucket, o.Key, o.VersionID, o.ETag, o.Size, toMillis(o.Time), db.now())
 		if err != nil {
 			return err
 		}
@@ -40,9 +36,10 @@ func (db *DB) Begin(ctx context.Context, o events.Object) (events.Upload, error)
 	return u, err
 }
 
-// Seal records how the reading of the upload's file ended; the first time counts, later ones change nothing. If every
-// batch has been applied by then, the upload becomes live or failed here, and settled is its record. Of all calls of
-// Seal and Apply exactly one tells so. Without Begin or Apply before, it is events.ErrNotFound.
+// Seal records how the reading of the upload's file ended. Only the first call for an upload has an effect. If all
+// batches have been applied, the upload becomes live or failed, and settled is its record. Exactly one call of Seal or
+// Apply returns a settled record for an upload. The error is events.ErrNotFound if neither Begin nor Apply was called
+// before.
 func (db *DB) Seal(ctx context.Context, id string, r events.ReadSummary) (settled *events.Upload, err error) {
 	var failure any
 	if r.Failure != nil {
@@ -61,19 +58,15 @@ func (db *DB) Seal(ctx context.Context, id string, r events.ReadSummary) (settle
 		if err != nil {
 			return err
 		}
-		err = sqlitex.Execute(w.conn,
+		err = exec(w.conn,
 			`UPDATE uploads SET status = 'applying', format = ?, rows = ?, rejected = ?, batches = ?, rejects_at = ?,
 			failure = ?, published = ? WHERE id = ? AND status = 'publishing'`,
-			&sqlitex.ExecOptions{Args: []any{
-				r.Format, r.Rows, r.Rejected, r.Batches, r.RejectsAt, failure, toMillis(r.At), n,
-			}})
+			r.Format, r.Rows, r.Rejected, r.Batches, r.RejectsAt, failure, toMillis(r.At), n)
 		if err != nil || w.conn.Changes() == 0 {
 			return err
 		}
 		if len(r.Rejects) > 0 {
-			err := sqlitex.Execute(w.conn, `INSERT INTO rejects (upload, list) VALUES (?, ?)`,
-				&sqlitex.ExecOptions{Args: []any{n, string(rejects)}})
-			if err != nil {
+			if err := exec(w.conn, `INSERT INTO rejects (upload, list) VALUES (?, ?)`, n, string(rejects)); err != nil {
 				return err
 			}
 		}
@@ -84,23 +77,23 @@ func (db *DB) Seal(ctx context.Context, id string, r events.ReadSummary) (settle
 		return nil, err
 	}
 	if settled != nil {
-		db.logSettled(ctx, settled)
+		db.checkCounts(ctx, settled)
 	}
 	return settled, nil
 }
 
-// settle makes a sealed upload whose batches have all been applied live, or failed, and returns its record if it did.
+// settle makes a sealed upload live or failed if all its batches have been applied. It returns the record if it did.
 //
-// A failed upload can have more batches than its reading knows: an earlier run published them and was killed before it
-// could seal, and when the event came again the object had vanished. These rows are in the table, so they are counted:
-// Rows and Batches grow to what was applied. They may still come after the upload has failed.
+// A failed upload can have more batches than its ReadSummary: an earlier run published them and was killed before it
+// could seal, and the object was gone when the event was delivered again. Their rows are in the table, so they are
+// counted: Rows and Batches are raised to what was applied. Such batches may arrive even after the upload has failed.
 func (w *writer) settle(upload, now int64) (*events.Upload, error) {
-	err := sqlitex.Execute(w.conn,
+	err := exec(w.conn,
 		`UPDATE uploads SET status = iif(failure IS NULL, 'live', 'failed'), settled = ?,
 		batches = iif(failure IS NULL, batches, batches_applied),
 		rows = iif(failure IS NULL, rows, applied + superseded + rejected)
 		WHERE id = ? AND status = 'applying' AND batches_applied >= batches`,
-		&sqlitex.ExecOptions{Args: []any{now, upload}})
+		now, upload)
 	if err != nil {
 		return nil, fmt.Errorf("settling: %w", err)
 	}
@@ -114,10 +107,11 @@ func (w *writer) settle(upload, now int64) (*events.Upload, error) {
 	return &u, nil
 }
 
-func (db *DB) logSettled(ctx context.Context, u *events.Upload) {
+// checkCounts logs an error if the counts of a settled upload don't add up. Only a ReadSummary that does not match what
+// was published can cause that.
+func (db *DB) checkCounts(ctx context.Context, u *events.Upload) {
 	c := u.Counts
 	if c.Applied+c.Superseded+c.Rejected != c.Rows || c.BatchesApplied != c.Batches {
-		// Only a reading that did not count what it published can do that.
 		db.cfg.Logger.ErrorContext(ctx, "the counts of an upload do not add up",
 			slog.String("upload", u.ID), slog.Any("counts", c))
 	}

@@ -10,37 +10,33 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// maxOrigins bounds the memory of origins: about 2 MB.
+// maxOrigins is the maximum number of origins in the cache, which need about 2 MB.
 const maxOrigins = 1 << 13
 
-// origins gives each origin a number, for the writer's use. It remembers those that it met.
+// origins maps origins to their numbers and back. It caches them. Only the writer uses it.
 type origins struct {
 	conn    *sqlite.Conn
 	numbers map[events.Origin]int64
 	texts   map[int64]events.Origin
 }
 
-// number of an origin: a new one where it has none.
+// number returns the number of an origin, which is added to the table if it is new.
 func (o *origins) number(origin events.Origin) (int64, error) {
 	if n, ok := o.numbers[origin]; ok {
 		return n, nil
 	}
-	var n int64
-	err := sqlitex.Execute(o.conn,
-		// An update that changes nothing, so that RETURNING gives the number of one that exists, too.
+	// The update changes nothing. It makes RETURNING return the number of an existing origin, too.
+	n, _, err := queryInt(o.conn,
 		`INSERT INTO origins (origin) VALUES (?) ON CONFLICT (origin) DO UPDATE SET origin = origin RETURNING id`,
-		&sqlitex.ExecOptions{Args: []any{string(origin)}, ResultFunc: func(stmt *sqlite.Stmt) error {
-			n = stmt.ColumnInt64(0)
-			return nil
-		}})
+		string(origin))
 	if err != nil {
 		return 0, fmt.Errorf("numbering origin %s: %w", origin, err)
 	}
-	o.remember(n, origin)
+	o.cache(n, origin)
 	return n, nil
 }
 
-// text of the origin with that number. It may be called while another statement runs on the connection.
+// text returns the origin with that number. It may be called while another statement runs on the connection.
 func (o *origins) text(n int64) (events.Origin, error) {
 	if t, ok := o.texts[n]; ok {
 		return t, nil
@@ -52,20 +48,21 @@ func (o *origins) text(n int64) (events.Origin, error) {
 			return nil
 		}})
 	if err == nil && t == "" {
-		err = errors.New("a row refers to it, but it is missing")
+		err = errors.New("a row refers to it, but it does not exist")
 	}
 	if err != nil {
 		return "", fmt.Errorf("looking up origin %d: %w", n, err)
 	}
-	o.remember(n, t)
+	o.cache(n, t)
 	return t, nil
 }
 
-func (o *origins) remember(n int64, origin events.Origin) {
+func (o *origins) cache(n int64, origin events.Origin) {
 	if o.texts == nil || len(o.texts) >= maxOrigins {
 		o.numbers, o.texts = map[events.Origin]int64{}, map[int64]events.Origin{}
 	}
 	o.numbers[origin], o.texts[n] = n, origin
 }
 
-func (o *origins) forget() { o.numbers, o.texts = nil, nil }
+// clear empties the cache.
+func (o *origins) clear() { o.numbers, o.texts = nil, nil }

@@ -14,76 +14,69 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// OutboxRecord is what one batch changed. Seq grows with time and is never used twice.
+// OutboxRecord holds the changes of one batch. Seq grows with time and is never reused.
 type OutboxRecord struct {
 	Seq     int64
-	Changes []events.Change // one or more
+	Changes []events.Change // at least one
 }
 
-// Pending gives up to limit records of changes that have not been announced, in the order in which they were stored.
-func (db *DB) Pending(ctx context.Context, limit int) ([]OutboxRecord, error) {
-	var pending []OutboxRecord
+// Pending returns up to limit records whose changes have not been announced, in the order in which they were stored.
+func (db *DB) Pending(ctx context.Context, limit int) (pending []OutboxRecord, err error) {
 	if limit <= 0 {
 		return nil, nil
 	}
-	err := db.read(ctx, "reading the outbox", func(conn *sqlite.Conn) error {
-		return sqlitex.Execute(conn, `SELECT seq, changes FROM outbox ORDER BY seq LIMIT ?`, &sqlitex.ExecOptions{
-			Args: []any{limit},
-			ResultFunc: func(stmt *sqlite.Stmt) error {
-				blob := make([]byte, stmt.ColumnLen(1))
-				stmt.ColumnBytes(1, blob)
-				changes, err := decodeChanges(blob)
-				if err != nil {
-					return fmt.Errorf("record %d: %w", stmt.ColumnInt64(0), err)
-				}
-				pending = append(pending, OutboxRecord{stmt.ColumnInt64(0), changes})
-				return nil
-			},
-		})
+	err = db.read(ctx, "reading the outbox", func(conn *sqlite.Conn) (err error) {
+		pending, err = appendRows(pending, conn, func(stmt *sqlite.Stmt) (OutboxRecord, error) {
+			seq := stmt.ColumnInt64(0)
+			changes, err := decodeChanges(columnBlob(stmt, 1))
+			if err != nil {
+				err = fmt.Errorf("record %d: %w", seq, err)
+			}
+			return OutboxRecord{seq, changes}, err
+		}, `SELECT seq, changes FROM outbox ORDER BY seq LIMIT ?`, limit)
+		return err
 	})
 	return pending, err
 }
 
-// Backlog tells how many records wait to be announced, and when the file was uploaded that the oldest belongs to; zero
-// without one. It costs two look-ups, however many there are: numbers are given in a row, and removed from the front.
+// Backlog returns the number of records in the outbox, and the upload time of the file that the oldest one belongs to,
+// or the zero time if there is none. It costs two look-ups for any number of records, because Seq has no gaps and
+// records are only removed from the front.
 func (db *DB) Backlog(ctx context.Context) (records int64, oldest time.Time, err error) {
-	err = db.read(ctx, "looking into the outbox", func(conn *sqlite.Conn) error {
+	err = db.read(ctx, "reading the outbox", func(conn *sqlite.Conn) error {
 		// An origin has less than 200 bytes.
-		return sqlitex.Execute(conn, `SELECT (SELECT max(seq) FROM outbox) - seq + 1, substr(changes, 1, 200) FROM outbox ORDER BY seq LIMIT 1`,
-			&sqlitex.ExecOptions{ResultFunc: func(stmt *sqlite.Stmt) error {
-				front := make([]byte, stmt.ColumnLen(1))
-				stmt.ColumnBytes(1, front)
-				in := recordReader{rest: string(front)}
-				origin, err := events.ParseOrigin(in.text())
-				if err != nil {
-					return fmt.Errorf("the oldest record: %w", err)
-				}
-				records, oldest = stmt.ColumnInt64(0), origin.Time()
-				return nil
-			}})
+		const query = `SELECT (SELECT max(seq) FROM outbox) - seq + 1, substr(changes, 1, 200)
+			FROM outbox ORDER BY seq LIMIT 1`
+		return sqlitex.Execute(conn, query, &sqlitex.ExecOptions{ResultFunc: func(stmt *sqlite.Stmt) error {
+			in := recordReader{rest: string(columnBlob(stmt, 1))}
+			origin, err := events.ParseOrigin(in.text())
+			if err != nil {
+				return fmt.Errorf("the oldest record: %w", err)
+			}
+			records, oldest = stmt.ColumnInt64(0), origin.Time()
+			return nil
+		}})
 	})
 	return records, oldest, err
 }
 
-// Announced removes the records up to and including that one: their changes have been accepted by the changes topic.
+// Announced removes the records up to and including that one, after the changes topic has accepted their changes.
 func (db *DB) Announced(ctx context.Context, upTo int64) error {
 	return db.write(ctx, "removing announced changes", func(w *writer) error {
-		return sqlitex.Execute(w.conn, `DELETE FROM outbox WHERE seq <= ?`, &sqlitex.ExecOptions{Args: []any{upTo}})
+		return exec(w.conn, `DELETE FROM outbox WHERE seq <= ?`, upTo)
 	})
 }
 
-// WaitPending returns as soon as there are changes to announce, at once if there are some; with ctx's error when it ends
-// first.
+// WaitPending returns when there are changes to announce, or ctx's error if ctx ends first.
 func (db *DB) WaitPending(ctx context.Context) error {
 	for {
-		arrived := db.arrived.next() // before looking, so that nothing arrives unnoticed in between
-		some := false
-		err := db.read(ctx, "looking into the outbox", func(conn *sqlite.Conn) error {
-			return sqlitex.Execute(conn, `SELECT 1 FROM outbox LIMIT 1`, &sqlitex.ExecOptions{
-				ResultFunc: func(*sqlite.Stmt) error { some = true; return nil },
-			})
+		arrived := db.arrived.next() // before the query, so that no change is missed in between
+		var pending bool
+		err := db.read(ctx, "reading the outbox", func(conn *sqlite.Conn) (err error) {
+			_, pending, err = queryInt(conn, `SELECT 1 FROM outbox LIMIT 1`)
+			return err
 		})
-		if err != nil || some {
+		if err != nil || pending {
 			return err
 		}
 		select {
@@ -96,12 +89,13 @@ func (db *DB) WaitPending(ctx context.Context) error {
 	}
 }
 
-// signal wakes all who wait for it.
+// signal wakes all goroutines that wait for it.
 type signal struct {
 	mu sync.Mutex
-	c  chan struct{} // closed by the next send; nil when nobody asked since the last
+	c  chan struct{} // closed by the next send; nil if next was not called since the last one
 }
 
+// next returns a channel that is closed by the next send.
 func (s *signal) next() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,23 +114,9 @@ func (s *signal) send() {
 	}
 }
 
-// outbox stores the changes of each batch that has some, and tells whether any has.
-func (a *application) outbox() (some bool, err error) {
-	for i, p := range a.parts {
-		if p.changes == nil {
-			continue
-		}
-		some = true
-		err := sqlitex.Execute(a.conn, `INSERT INTO outbox (changes) VALUES (?)`, &sqlitex.ExecOptions{Args: []any{p.changes}})
-		if err != nil {
-			return false, fmt.Errorf("storing the changes of batch %s: %w", a.batches[i].ID(), err)
-		}
-	}
-	return some, nil
-}
-
-// A record of the outbox is the batch's origin and then its changes, 1,700 of them in 60 KB: offset as a varint; person,
-// flavor and previous each as a varint of its length and the text, where none is empty. The kind follows from these.
+// A record of the outbox is the origin of the batch, followed by its changes: the offset as a varint, then person,
+// flavor and previous, each as a varint of its length and the text; none is the empty text. The kind follows from
+// these. 1,700 changes need about 60 KB.
 
 func appendOrigin(b []byte, origin events.Origin) []byte { return appendText(b, string(origin)) }
 
@@ -158,28 +138,28 @@ func decodeChanges(blob []byte) ([]events.Change, error) {
 		return nil, err
 	}
 	var changes []events.Change
-	for in.rest != "" && !in.broken {
+	for in.rest != "" && !in.truncated {
 		version := origin.At(int64(in.number()))
 		person, flavor, previous := in.text(), in.text(), in.text()
 		c, changed := events.NewChange(person, previous, flavor, version)
-		if in.broken {
+		if in.truncated {
 			break
 		}
 		if !changed || person == "" {
-			return nil, fmt.Errorf("change %d is none", len(changes))
+			return nil, fmt.Errorf("change %d changes nothing", len(changes))
 		}
 		changes = append(changes, c)
 	}
-	if in.broken {
-		return nil, errors.New("it is cut off")
+	if in.truncated {
+		return nil, errors.New("the record is truncated")
 	}
 	return changes, nil
 }
 
-// recordReader cuts values off the front. The texts share the memory of the record.
+// recordReader reads values from the front of a record. The texts share its memory.
 type recordReader struct {
-	rest   string
-	broken bool
+	rest      string
+	truncated bool
 }
 
 func (r *recordReader) number() uint64 {
@@ -192,14 +172,14 @@ func (r *recordReader) number() uint64 {
 			return n
 		}
 	}
-	r.broken, r.rest = true, ""
+	r.truncated, r.rest = true, ""
 	return 0
 }
 
 func (r *recordReader) text() string {
 	n := r.number()
 	if n > uint64(len(r.rest)) {
-		r.broken, r.rest = true, ""
+		r.truncated, r.rest = true, ""
 		return ""
 	}
 	s := r.rest[:n]

@@ -11,7 +11,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Upload gives the record of an upload, with its first rejects; events.ErrNotFound if there is none.
+// Upload returns the record of an upload, with its first rejects. The error is events.ErrNotFound if there is none.
 func (db *DB) Upload(ctx context.Context, id string) (events.Upload, error) {
 	var u events.Upload
 	err := db.read(ctx, "reading upload "+id, func(conn *sqlite.Conn) (err error) {
@@ -21,48 +21,39 @@ func (db *DB) Upload(ctx context.Context, id string) (events.Upload, error) {
 	return u, err
 }
 
-// Uploads lists up to limit uploads, the newest first, in the order of their versions: those older than the upload
-// before, or from the newest on if before is empty. An unknown before is events.ErrNotFound. The records come without
-// Rejects (nil), which can have 70 KB each: Upload has them.
-func (db *DB) Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error) {
-	var list []events.Upload
+// Uploads returns up to limit uploads, newest first, in the order of their versions: those older than the upload
+// before, or all if before is empty. The error is events.ErrNotFound if before is unknown. The records have no Rejects,
+// which can be 70 KB each; Upload returns them.
+func (db *DB) Uploads(ctx context.Context, before string, limit int) (list []events.Upload, err error) {
 	if limit <= 0 {
 		return nil, nil
 	}
-	err := db.read(ctx, "listing uploads", func(conn *sqlite.Conn) error {
-		collect := func(stmt *sqlite.Stmt) error {
-			u, err := scanUpload(stmt)
-			list = append(list, u)
-			return err
-		}
+	err = db.read(ctx, "listing uploads", func(conn *sqlite.Conn) (err error) {
 		if before == "" {
-			return sqlitex.Execute(conn, selectUpload+` ORDER BY origin DESC LIMIT ?`,
-				&sqlitex.ExecOptions{Args: []any{limit}, ResultFunc: collect})
-		}
-		if _, err := uploadNumber(conn, before); err != nil {
+			list, err = appendRows(list, conn, scanUpload, selectUpload+` ORDER BY origin DESC LIMIT ?`, limit)
 			return err
 		}
-		return sqlitex.Execute(conn,
-			selectUpload+` WHERE origin < (SELECT origin FROM uploads WHERE upload = ?) ORDER BY origin DESC LIMIT ?`,
-			&sqlitex.ExecOptions{Args: []any{before, limit}, ResultFunc: collect})
+		n, err := uploadNumber(conn, before)
+		if err != nil {
+			return err
+		}
+		list, err = appendRows(list, conn, scanUpload,
+			selectUpload+` WHERE origin < (SELECT origin FROM uploads WHERE id = ?) ORDER BY origin DESC LIMIT ?`, n, limit)
+		return err
 	})
 	return list, err
 }
 
+// uploadNumber returns the number of an upload's record.
 func uploadNumber(conn *sqlite.Conn, id string) (int64, error) {
-	n := int64(-1)
-	err := sqlitex.Execute(conn, `SELECT id FROM uploads WHERE upload = ?`,
-		&sqlitex.ExecOptions{Args: []any{id}, ResultFunc: func(stmt *sqlite.Stmt) error {
-			n = stmt.ColumnInt64(0)
-			return nil
-		}})
-	if err == nil && n < 0 {
+	n, found, err := queryInt(conn, `SELECT id FROM uploads WHERE upload = ?`, id)
+	if err == nil && !found {
 		err = fmt.Errorf("upload %q: %w", id, events.ErrNotFound)
 	}
 	return n, err
 }
 
-// readUpload reads a record with its rejects, in one statement: so they fit each other outside of a transaction, too.
+// readUpload returns a record with its rejects. One statement reads both, so they are consistent without a transaction.
 func readUpload(conn *sqlite.Conn, id string) (events.Upload, error) {
 	n, err := uploadNumber(conn, id)
 	if err != nil {
@@ -95,7 +86,7 @@ const (
 	selectUpload = `SELECT ` + uploadColumns + ` FROM uploads`
 )
 
-// scanUpload reads uploadColumns.
+// scanUpload converts a row of uploadColumns.
 func scanUpload(stmt *sqlite.Stmt) (events.Upload, error) {
 	col := -1
 	next := func() int { col++; return col }
