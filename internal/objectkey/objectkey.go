@@ -1,7 +1,6 @@
-// Package objectkey holds the rules for object keys that the command line and the bucket on one machine share. It imports no
-// vendor's package.
+// Package objectkey checks object keys for the command line and the one-machine bucket.
 //
-// The text of each error continues "the key …", such as "is not UTF-8".
+// The text of each error continues "the key …", for example "is not UTF-8".
 package objectkey
 
 import (
@@ -11,10 +10,11 @@ import (
 	"unicode/utf8"
 )
 
+// A segment is the part of a key between two slashes.
 const (
 	MaxLength  = 1024 // bytes of a key, as on S3
-	MaxSegment = 255  // bytes of a segment between slashes: of a file name that all common file systems can store
-	MaxDepth   = 64   // segments: each takes a folder, so that short requests could fill a disk
+	MaxSegment = 255  // bytes of a segment; all common file systems can store file names of this length
+	MaxDepth   = 64   // segments; each one is a folder, so short requests with many segments could fill a disk
 )
 
 var errNotUTF8 = errors.New("is not UTF-8")
@@ -31,35 +31,35 @@ func CheckS3(key string) error {
 	}
 	if at := strings.IndexAny(key, "\x00\ufffe\uffff"); at >= 0 {
 		r, _ := utf8.DecodeRuneInString(key[at:])
-		return fmt.Errorf("has the character %U", r)
+		return fmt.Errorf("contains the character %U", r)
 	}
 	if climbs(key) {
-		return errors.New(`has more segments ".." than other segments before them`)
+		return errors.New(`contains more segments ".." than other segments before them`)
 	}
 	return nil
 }
 
-// CheckPath returns an error unless key can be the path of a file as it stands. One slash at the end makes a key a folder
-// marker, whose path is that of a folder.
+// CheckPath returns an error unless key can be used unchanged as the path of a file or, if it ends in one slash, of a
+// folder.
 func CheckPath(key string) error {
 	if strings.Count(key, "/") >= MaxDepth {
-		return fmt.Errorf("has more than %d segments between slashes", MaxDepth)
+		return fmt.Errorf("contains more than %d segments between slashes", MaxDepth)
 	}
 	for segment := range strings.SplitSeq(strings.TrimSuffix(key, "/"), "/") {
 		switch {
 		case segment == "":
-			return errors.New("has a segment between slashes that is empty")
+			return errors.New("contains an empty segment: it starts with a slash or contains two slashes in a row")
 		case segment == "." || segment == "..":
-			return fmt.Errorf("has a segment between slashes that is %q, which a file system takes for another folder", segment)
+			return fmt.Errorf("contains the segment %q, which refers to another folder in a file system", segment)
 		case len(segment) > MaxSegment:
-			return fmt.Errorf("has a segment between slashes that is longer than %d bytes", MaxSegment)
+			return fmt.Errorf("contains a segment between slashes that is longer than %d bytes", MaxSegment)
 		}
 	}
 	return nil
 }
 
-// CheckText returns an error unless text fits into an XML 1.0 document, in which S3 lists keys. The clients' way around that,
-// encoding-type=url, is optional.
+// CheckText returns an error unless an XML 1.0 document, in which S3 lists keys, can contain text. Clients may ask for
+// encoded keys with encoding-type=url, but need not.
 // https://www.w3.org/TR/xml/#charsets
 func CheckText(text string) error {
 	if !utf8.ValidString(text) {
@@ -67,13 +67,13 @@ func CheckText(text string) error {
 	}
 	for _, r := range text {
 		if r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {
-			return fmt.Errorf("has the character %U, which S3 can't list", r)
+			return fmt.Errorf("contains the character %U, which S3 can't list", r)
 		}
 	}
 	return nil
 }
 
-// climbs reports whether a key has more relative segments than other segments before them. S3 refuses such keys.
+// climbs reports whether a key contains more segments ".." than other segments before them. S3 refuses such keys.
 func climbs(key string) bool {
 	depth := 0
 	for segment := range strings.SplitSeq(key, "/") {

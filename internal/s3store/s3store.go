@@ -1,4 +1,4 @@
-// Package s3store reads uploads from S3, and writes reports there.
+// Package s3store reads uploads from S3 and writes reports to it.
 package s3store
 
 import (
@@ -20,7 +20,7 @@ import (
 	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
-// NewClient is a client of the buckets.
+// NewClient returns an S3 client.
 func NewClient(a ours.Access) *s3.Client {
 	c := a.Config("S3")
 	return s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = c.BaseEndpoint != nil })
@@ -29,9 +29,10 @@ func NewClient(a ours.Access) *s3.Client {
 // Objects reads uploads from S3.
 type Objects struct{ Client *s3.Client }
 
-// Open reads exactly the object that was announced, from the offset on: its version, or else the object under its key as long
-// as that has the announced ETag. The metadata include the Content-Type. The error is events.ErrVanished if the object is
-// gone. At the end of the object the body is empty, and there is no metadata, because S3 answers a range without bytes with 416.
+// Open opens exactly the object that was announced, from a byte offset on: its version or, without versions, the object
+// under its key if that has the announced ETag. The metadata contains the Content-Type. The error is
+// events.ErrObjectGone if the object does not exist any more. If the offset is the size of the object, the body is
+// empty and the metadata is nil, because S3 answers an empty range with 416.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 func (s Objects) Open(ctx context.Context, o events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
 	in := &s3.GetObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key)}
@@ -49,14 +50,14 @@ func (s Objects) Open(ctx context.Context, o events.Object, offset int64) (io.Re
 		if beyond && offset >= o.Size {
 			return http.NoBody, nil, nil
 		}
-		if beyond || gone(err) { // an object that is shorter than announced is another one
+		if beyond || isGone(err) { // an object that is shorter than announced is another one
 			err = fmt.Errorf("%w: %w", events.ErrObjectGone, err)
 		}
 		return nil, nil, fmt.Errorf("opening s3://%s/%s: %w", o.Bucket, o.Key, err)
 	}
 	if offset > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", offset)) {
-		_ = out.Body.Close() // nothing was read from it
-		return nil, nil, fmt.Errorf("opening s3://%s/%s: the server was asked for the bytes from %d on and sent %q",
+		_ = out.Body.Close() // nothing was read
+		return nil, nil, fmt.Errorf("opening s3://%s/%s: requested the bytes from %d on, but the server sent %q",
 			o.Bucket, o.Key, offset, aws.ToString(out.ContentRange))
 	}
 	metadata := maps.Clone(out.Metadata)
@@ -67,9 +68,9 @@ func (s Objects) Open(ctx context.Context, o events.Object, offset int64) (io.Re
 	return out.Body, metadata, nil
 }
 
-// gone goes by the code where the service gives one that is modeled, and by the status otherwise: NoSuchVersion and
-// PreconditionFailed have no type in the SDK.
-func gone(err error) bool {
+// isGone reports whether an error means that the object does not exist any more. It uses the status for NoSuchVersion
+// and PreconditionFailed, which have no type in the SDK.
+func isGone(err error) bool {
 	var noKey *types.NoSuchKey
 	if errors.As(err, &noKey) {
 		return true
@@ -79,7 +80,7 @@ func gone(err error) bool {
 	return status == http.StatusPreconditionFailed || status == http.StatusNotFound && !errors.As(err, &noBucket)
 }
 
-// statusOf returns the HTTP status of the service's answer, or 0 if there was none.
+// statusOf returns the HTTP status of the answer, or 0 if there was none.
 func statusOf(err error) int {
 	var response *awshttp.ResponseError
 	if !errors.As(err, &response) {
@@ -94,11 +95,11 @@ type Reports struct {
 	Bucket string
 }
 
-// reportPart is the least that S3 takes as a part; with one part at a time it bounds the memory of a report, in bytes.
+// reportPart is the size of a part of a report in bytes, the minimum on S3. Parts are uploaded one at a time, so it
+// also bounds the memory.
 const reportPart = 5 << 20
 
-// Put stores all that body gives under key, and returns its s3:// address. It uploads in parts, so an error of body leaves
-// no object behind.
+// Put stores body under key and returns its s3:// address. It uploads in parts, so an error of body leaves no object.
 func (r Reports) Put(ctx context.Context, key string, body io.Reader) (string, error) {
 	location := "s3://" + r.Bucket + "/" + key
 	_, err := transfermanager.New(r.Client, func(o *transfermanager.Options) {
@@ -112,25 +113,25 @@ func (r Reports) Put(ctx context.Context, key string, body io.Reader) (string, e
 	return location, nil
 }
 
-// Get reads what Put stored under key.
+// Get opens the object that Put stored under key.
 func (r Reports) Get(ctx context.Context, key string) (io.ReadCloser, error) {
-	out, err := r.Client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(r.Bucket), Key: aws.String(key)})
+	out, err := r.Client.GetObject(ctx, &s3.GetObjectInput{Bucket: &r.Bucket, Key: &key})
 	if err != nil {
 		return nil, fmt.Errorf("opening s3://%s/%s: %w", r.Bucket, key, err)
 	}
 	return out.Body, nil
 }
 
-// Remove removes everything that Put stored under keys that begin with prefix. It succeeds if there is nothing.
+// Remove deletes all objects whose keys start with prefix. It is no error if there are none.
 func (r Reports) Remove(ctx context.Context, prefix string) error {
 	for more := true; more; {
-		page, err := r.Client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String(r.Bucket), Prefix: aws.String(prefix)})
+		page, err := r.Client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &r.Bucket, Prefix: &prefix})
 		if err != nil {
 			return fmt.Errorf("listing s3://%s/%s: %w", r.Bucket, prefix, err)
 		}
 		more = aws.ToBool(page.IsTruncated)
 		for _, o := range page.Contents {
-			if _, err := r.Client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(r.Bucket), Key: o.Key}); err != nil {
+			if _, err := r.Client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &r.Bucket, Key: o.Key}); err != nil {
 				return fmt.Errorf("deleting s3://%s/%s: %w", r.Bucket, aws.ToString(o.Key), err)
 			}
 		}

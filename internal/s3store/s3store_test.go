@@ -17,10 +17,10 @@ import (
 	"github.com/flavorless/flavorless/test/moto"
 )
 
-// TestObjectsConformance has a bucket with versions, as the deployment's is, and one without. The embedded gateway passes
-// the same suite in its own package.
+// TestObjectsConformance tests a bucket with versions, like the deployment's, and one without. The embedded gateway
+// runs the same suite in its own package.
 func TestObjectsConformance(t *testing.T) {
-	client := s3store.NewClient(moto.Access(judge.URL(t)))
+	client := s3store.NewClient(moto.Access(emulator.URL(t)))
 	var names atomic.Int32
 	bucket := func(t *testing.T, kind string) *string {
 		name := fmt.Sprintf("%s-%d", kind, names.Add(1))
@@ -35,26 +35,30 @@ func TestObjectsConformance(t *testing.T) {
 				uploads, reports := bucket(t, "uploads"), s3store.Reports{Client: client, Bucket: *bucket(t, "reports")}
 				if versioned {
 					if _, err := client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
-						Bucket: uploads, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+						Bucket: uploads,
+						VersioningConfiguration: &types.VersioningConfiguration{
+							Status: types.BucketVersioningStatusEnabled,
+						},
 					}); err != nil {
 						t.Fatal(err)
 					}
 				}
 				return conformance.Objects{
-					Open: s3store.Objects{Client: client}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove, Versioned: versioned,
+					Open:      s3store.Objects{Client: client}.Open,
+					PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove, Versioned: versioned,
 					Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
 						t.Helper()
 						out, err := client.PutObject(t.Context(), &s3.PutObjectInput{
-							Bucket: uploads, Key: &key, Body: strings.NewReader(body), Metadata: metadata, ContentType: aws.String("text/csv; charset=windows-1252"),
+							Bucket: uploads, Key: &key, Body: strings.NewReader(body), Metadata: metadata,
+							ContentType: aws.String("text/csv; charset=windows-1252"),
 						})
 						if err != nil {
 							t.Fatal(err)
 						}
-						o := events.Object{Bucket: *uploads, Key: key, ETag: strings.Trim(*out.ETag, `"`), Sequencer: "01", Time: time.Now()}
-						if out.VersionId != nil {
-							o.VersionID = *out.VersionId
+						return events.Object{
+							Bucket: *uploads, Key: key, VersionID: aws.ToString(out.VersionId), ETag: strings.Trim(*out.ETag, `"`),
+							Sequencer: "01", Time: time.Now(),
 						}
-						return o
 					},
 					Delete: func(t *testing.T, key string) {
 						t.Helper()

@@ -51,7 +51,7 @@ func checkSegments(key string) error {
 		case strings.EqualFold(segment, posix.MetaTmpDir): // lists omit it at any depth; some file systems ignore case
 			return fmt.Errorf("contains the segment %q, which is reserved", segment)
 		case len(sidecarName(segment)) > objectkey.MaxSegment:
-			return fmt.Errorf("contains a segment that is longer than %d bytes", objectkey.MaxSegment-1)
+			return fmt.Errorf("contains a segment between slashes that is longer than %d bytes", objectkey.MaxSegment-1)
 		}
 	}
 	return nil
