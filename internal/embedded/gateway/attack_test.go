@@ -1,117 +1,16 @@
 package gateway_test
 
 import (
-	"crypto/hmac"
-	"crypto/md5"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
-
-// request is one that no SDK would send.
-type request struct {
-	method, path, query string // as they are signed
-	wire                string // the path as it is sent, if that differs
-	body                string
-	header              map[string]string
-	by                  gateway.Credential // nobody if empty
-	at                  time.Time          // now if zero
-}
-
-// answer is what came back.
-type answer struct {
-	status     int
-	code, body string
-	header     http.Header
-}
-
-func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.code) }
-
-// uploader is the credential of config.
-var uploader = gateway.Credential{AccessKey: "local", SecretKey: "local-secret"}
-
-var codeOf = regexp.MustCompile(`<Code>([^<]*)</Code>`)
-
-// ask signs a request and sends it.
-func (e *env) ask(t testing.TB, r request) answer {
-	t.Helper()
-	target := "http://" + e.Addr() + "/"
-	req, err := http.NewRequestWithContext(t.Context(), r.method, target, strings.NewReader(r.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.URL.Opaque, req.URL.RawQuery = "//"+e.Addr()+r.path, r.query
-	for name, value := range r.header {
-		req.Header.Set(name, value)
-	}
-	if r.at.IsZero() {
-		r.at = time.Now()
-	}
-	hash := req.Header.Get("X-Amz-Content-Sha256")
-	if hash == "" {
-		sum := sha256.Sum256([]byte(r.body))
-		hash = hex.EncodeToString(sum[:])
-		req.Header.Set("X-Amz-Content-Sha256", hash)
-	}
-	if r.by.AccessKey != "" {
-		credential := aws.Credentials{AccessKeyID: r.by.AccessKey, SecretAccessKey: r.by.SecretKey}
-		err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }).
-			SignHTTP(t.Context(), credential, req, hash, "s3", "us-east-1", r.at)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if r.wire != "" {
-		req.URL.Opaque = "//" + e.Addr() + r.wire
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatalf("%s %s?%s: %v", r.method, r.path, r.query, err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatalf("%s %s?%s: %v", r.method, r.path, r.query, err)
-	}
-	a := answer{status: resp.StatusCode, body: string(text), header: resp.Header}
-	if m := codeOf.FindStringSubmatch(a.body); m != nil {
-		a.code = m[1]
-	}
-	return a
-}
-
-// escape percent-encodes a key as a path is signed.
-func escape(key string) string {
-	var b strings.Builder
-	for i := range len(key) {
-		c := key[i]
-		if strings.IndexByte("/-_.~", c) >= 0 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
-			b.WriteByte(c)
-			continue
-		}
-		fmt.Fprintf(&b, "%%%02X", c)
-	}
-	return b.String()
-}
-
-func escapeQuery(value string) string { return strings.ReplaceAll(escape(value), "/", "%2F") }
 
 // guarded is a gateway in a folder of its own, with a canary beside it: files and folders that nobody may touch.
 func guarded(t *testing.T, change ...func(*gateway.Config)) (*env, string) {
@@ -426,49 +325,4 @@ func TestSymbolicLinks(t *testing.T) {
 	if after := tree(t, filepath.Join(base, "canary")); !strings.HasPrefix(before, after[:len(after)-1]) && !strings.Contains(before, after) {
 		t.Errorf("the canary changed:\n%s", after)
 	}
-}
-
-// md5Header is required where a body is a document.
-func md5Header(body string) map[string]string {
-	sum := md5.Sum([]byte(body))
-	return map[string]string{"Content-Md5": base64.StdEncoding.EncodeToString(sum[:])}
-}
-
-// form is a browser's, with a policy that allows every field, signed by the uploader at that time.
-func form(t testing.TB, fields map[string]string, at time.Time, content string) request {
-	t.Helper()
-	return formFor(t, fields, at, content)
-}
-
-// formFor is form with more conditions in the policy.
-func formFor(t testing.TB, fields map[string]string, at time.Time, content string, more ...any) request {
-	t.Helper()
-	day := at.UTC().Format("20060102")
-	all := map[string]string{
-		"x-amz-algorithm": "AWS4-HMAC-SHA256", "x-amz-credential": uploader.AccessKey + "/" + day + "/us-east-1/s3/aws4_request",
-		"x-amz-date": at.UTC().Format("20060102T150405Z"),
-	}
-	maps.Copy(all, fields)
-	conditions := append([]any{map[string]string{"bucket": bucket}}, more...)
-	for name := range all {
-		conditions = append(conditions, []string{"starts-with", "$" + strings.ToLower(name), ""})
-	}
-	policy, err := json.Marshal(map[string]any{"expiration": time.Now().Add(24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000Z"), "conditions": conditions})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all["policy"] = base64.StdEncoding.EncodeToString(policy)
-	key := []byte("AWS4" + uploader.SecretKey)
-	for _, part := range []string{day, "us-east-1", "s3", "aws4_request", all["policy"]} {
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(part))
-		key = mac.Sum(nil)
-	}
-	all["x-amz-signature"] = hex.EncodeToString(key)
-	var b strings.Builder
-	for name, value := range all {
-		fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n", name, value)
-	}
-	fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n%s\r\n--xyz--\r\n", content)
-	return request{method: "POST", path: "/" + bucket, body: b.String(), header: map[string]string{"Content-Type": "multipart/form-data; boundary=xyz"}}
 }

@@ -23,6 +23,57 @@ import (
 	"github.com/flavorless/flavorless/test/raw"
 )
 
+// TestChunks: what is not made of chunks is a client's fault, and leaves nothing.
+func TestChunks(t *testing.T) {
+	t.Parallel()
+	e, base := guarded(t)
+	before := tree(t, base)
+	const signature = ";chunk-signature=0000000000000000000000000000000000000000000000000000000000000000"
+	for _, size := range []string{"-5", "-0", "+5", "0x5", "", " 5", "5 ", "8000000000000000", "7fffffffffffffff", "ffffffffffffffffffffffff", "zz", "5;5", "-8000000000000000", strings.Repeat("0", 5000) + "5"} {
+		for payload, head := range map[string]string{
+			"STREAMING-AWS4-HMAC-SHA256-PAYLOAD": size + signature, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": size + signature, "STREAMING-UNSIGNED-PAYLOAD-TRAILER": size,
+		} {
+			for _, query := range []string{"", "partNumber=1&uploadId=" + someID} {
+				got := e.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", query: query, by: uploader, body: head + "\r\nhello\r\n" + head + "\r\nhello\r\n0\r\n\r\n", header: map[string]string{
+					"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "Content-Encoding": "aws-chunked", "X-Amz-Trailer": "x-amz-checksum-crc32",
+				}})
+				if got.status != 400 && (got.status != 404 || query == "") {
+					t.Errorf("%s with a chunk of %.30q: %s, want 400", payload, size, got)
+				}
+			}
+		}
+	}
+	for name, body := range map[string]string{
+		"a signature with a line end":  "5;chunk-signature=\r\n" + strings.Repeat("0", 62) + "\r\nhello\r\n",
+		"no signature":                 "5\r\nhello\r\n",
+		"no line end after the chunk":  "5" + signature + "\r\nhelloXX",
+		"an endless line":              strings.Repeat("5", 100<<10),
+		"an endless trailer":           "0" + signature + "\r\n" + strings.Repeat("a", 100<<10),
+		"nothing":                      "",
+		"a chunk that has not arrived": "5" + signature + "\r\nhel",
+	} {
+		for _, payload := range []string{"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"} {
+			got := e.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: body, header: map[string]string{
+				"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "X-Amz-Trailer": "x-amz-checksum-crc32",
+			}})
+			if got.status != 400 && got.status != 403 {
+				t.Errorf("%s in %s: %s, want 400 or 403", name, payload, got)
+			}
+		}
+	}
+	for _, length := range []string{"-5", "x", "99999999999999999999"} {
+		got := e.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: "0\r\n\r\n", header: map[string]string{
+			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": length,
+		}})
+		if got.status != 400 {
+			t.Errorf("a decoded length of %s: %s, want 400", length, got)
+		}
+	}
+	if after := tree(t, base); after != before {
+		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
 // chunked is an upload in signed chunks.
 type chunked struct {
 	key, data string

@@ -1,8 +1,6 @@
 package gateway_test
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,69 +96,5 @@ func TestAnEmptyFolderIsNotInTheWay(t *testing.T) {
 	e.put(t, "uploads/a", "x")
 	if info, err := os.Stat(folder); err != nil || info.IsDir() {
 		t.Errorf("after the upload: %v, %v", info, err)
-	}
-}
-
-// TestMoreMetadataThanTheFileSystemKeeps leaves nothing, and is not taken for a full disk. S3 takes all of it.
-func TestMoreMetadataThanTheFileSystemKeeps(t *testing.T) {
-	t.Parallel()
-	e := start(t)
-	var tags []string
-	for _, letter := range strings.Split("abcdefghij", "") {
-		tags = append(tags, strings.Repeat(letter, 128)+"="+strings.Repeat("v", 256))
-	}
-	tagging := strings.Join(tags, "&")
-	metadata := map[string]string{"a": strings.Repeat("m", 2000)}
-	for _, key := range []string{"uploads/deep/er/a.csv", "uploads/deep/marker/"} {
-		put := &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Tagging: &tagging, Metadata: metadata}
-		if !strings.HasSuffix(key, "/") {
-			put.Body = strings.NewReader(hoistedBody)
-		}
-		_, err := e.s3.PutObject(t.Context(), put)
-		if err != nil && (status(err) != 400 || code(err) != "MetadataTooLarge") {
-			t.Errorf("%s: %v, want 200 or 400 MetadataTooLarge", key, err)
-		}
-		_, head := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
-		_, file := os.Stat(filepath.Join(e.cfg.Dir, "objects", bucket, "uploads", "deep"))
-		if stored := head == nil; stored != (err == nil) || err != nil && !errors.Is(file, fs.ErrNotExist) {
-			t.Errorf("%s: answered %v, but HeadObject gives %v, and its folder %v", key, err, head, file)
-		}
-		if announced := len(e.keys()) > 0; !strings.HasSuffix(key, "/") && announced != (err == nil) {
-			t.Errorf("%s: answered %v, announced %v", key, err, e.keys())
-		}
-	}
-	mp, err := e.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: aws.String("uploads/p.csv"), Tagging: &tagging, Metadata: metadata})
-	if err != nil && (status(err) != 400 || code(err) != "MetadataTooLarge") {
-		t.Errorf("beginning parts: %v, %v", mp, err)
-	}
-	// Less is kept: the tags of an object belong to it from the start.
-	key := "uploads/tagged.csv"
-	if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Tagging: aws.String("a=b"), Body: strings.NewReader("x")}); err != nil {
-		t.Fatal(err)
-	}
-	out, err := e.s3.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(bucket), Key: &key})
-	if err != nil || len(out.TagSet) != 1 || *out.TagSet[0].Value != "b" {
-		t.Errorf("tags: %v, %v", out, err)
-	}
-}
-
-// TestCompletingAgainWhereAFolderIs answers that the upload is gone: its object was deleted, and the folder is another key's.
-func TestCompletingAgainWhereAFolderIs(t *testing.T) {
-	t.Parallel()
-	e := start(t)
-	complete := e.parts(t, "uploads/a", []byte("x"))
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: complete.Key}); err != nil {
-		t.Fatal(err)
-	}
-	e.put(t, "uploads/a/b.csv", "x")
-	announced := len(e.all())
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); status(err) != 404 && status(err) != 409 {
-		t.Errorf("completing again: %v, want 404 or 409", err)
-	}
-	if got := e.all()[announced:]; len(got) > 0 {
-		t.Errorf("announced: %v", got)
 	}
 }

@@ -2,7 +2,14 @@ package gateway_test
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"strings"
@@ -13,6 +20,45 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
 )
+
+// form is a browser's, with a policy that allows every field, signed by the uploader at that time.
+func form(t testing.TB, fields map[string]string, at time.Time, content string) request {
+	t.Helper()
+	return formFor(t, fields, at, content)
+}
+
+// formFor is form with more conditions in the policy.
+func formFor(t testing.TB, fields map[string]string, at time.Time, content string, more ...any) request {
+	t.Helper()
+	day := at.UTC().Format("20060102")
+	all := map[string]string{
+		"x-amz-algorithm": "AWS4-HMAC-SHA256", "x-amz-credential": uploader.AccessKey + "/" + day + "/us-east-1/s3/aws4_request",
+		"x-amz-date": at.UTC().Format("20060102T150405Z"),
+	}
+	maps.Copy(all, fields)
+	conditions := append([]any{map[string]string{"bucket": bucket}}, more...)
+	for name := range all {
+		conditions = append(conditions, []string{"starts-with", "$" + strings.ToLower(name), ""})
+	}
+	policy, err := json.Marshal(map[string]any{"expiration": time.Now().Add(24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000Z"), "conditions": conditions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all["policy"] = base64.StdEncoding.EncodeToString(policy)
+	key := []byte("AWS4" + uploader.SecretKey)
+	for _, part := range []string{day, "us-east-1", "s3", "aws4_request", all["policy"]} {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(part))
+		key = mac.Sum(nil)
+	}
+	all["x-amz-signature"] = hex.EncodeToString(key)
+	var b strings.Builder
+	for name, value := range all {
+		fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n", name, value)
+	}
+	fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n%s\r\n--xyz--\r\n", content)
+	return request{method: "POST", path: "/" + bucket, body: b.String(), header: map[string]string{"Content-Type": "multipart/form-data; boundary=xyz"}}
+}
 
 func TestAFormUploadIsAnnounced(t *testing.T) {
 	t.Parallel()

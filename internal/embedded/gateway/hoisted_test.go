@@ -3,9 +3,6 @@ package gateway_test
 import (
 	"crypto/md5"
 	"encoding/base64"
-	"encoding/binary"
-	"hash/crc32"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,58 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
 )
-
-// askPresigned sends a request whose signature is in its URL. The query is part of what is signed, and so are the headers.
-func (e *env) askPresigned(t testing.TB, r request) answer {
-	t.Helper()
-	query, err := url.ParseQuery(r.query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	query.Set("X-Amz-Expires", "900")
-	req, err := http.NewRequestWithContext(t.Context(), r.method, "http://"+e.Addr()+"/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.URL.Opaque, req.URL.RawQuery = "//"+e.Addr()+r.path, query.Encode()
-	for name, value := range r.header {
-		req.Header.Set(name, value)
-	}
-	credential := aws.Credentials{AccessKeyID: uploader.AccessKey, SecretAccessKey: uploader.SecretKey}
-	signed, headers, err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping, o.DisableHeaderHoisting = true, true }).
-		PresignHTTP(t.Context(), credential, req, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e.follow(t, r.method, signed, headers, r.body)
-}
-
-// follow sends a request that is signed already.
-func (e *env) follow(t testing.TB, method, target string, headers http.Header, body string) answer {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header = headers.Clone()
-	req.Header.Del("Host")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, target, err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := answer{status: resp.StatusCode, body: string(text), header: resp.Header}
-	if m := codeOf.FindStringSubmatch(a.body); m != nil {
-		a.code = m[1]
-	}
-	return a
-}
-
-const noData = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32"
 
 func TestHeadersInAPresignedQuery(t *testing.T) {
 	t.Parallel()
@@ -146,8 +91,6 @@ func TestHeadersInAPresignedQuery(t *testing.T) {
 		}
 	}
 }
-
-const hoistedBody = "person,flavor\nandy,vanilla\n"
 
 // TestHeadersInTheQueryOfOtherRequests: parts of an upload, its beginning, and requests that are not presigned.
 func TestHeadersInTheQueryOfOtherRequests(t *testing.T) {
@@ -266,32 +209,4 @@ func TestStandardHeadersInAPresignedQuery(t *testing.T) {
 	if got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", query: "Content-Type=text%2Fcsv", body: "y", by: uploader}); got.status != 400 || !strings.Contains(got.body, "content-type") {
 		t.Errorf("not presigned: %s %s, want 400", got, got.body)
 	}
-}
-
-// TestSignatureVersion2IsNamed in the answer, with what to do about it.
-func TestSignatureVersion2IsNamed(t *testing.T) {
-	t.Parallel()
-	e := start(t)
-	put := request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", body: "x"}
-	presigned, both, header := put, put, put
-	presigned.query = "AWSAccessKeyId=local&Signature=NzEumlISnoUd2l0zVMCyOc8OeV4%3D&Expires=1795860069"
-	both.query = "AWSAccessKeyId=local&Signature=x%3D&x-amz-meta-on-error=abort&Expires=1795860069"
-	header.header = map[string]string{"Authorization": "AWS local:NzEumlISnoUd2l0zVMCyOc8OeV4="}
-	old := form(t, map[string]string{"key": "uploads/a.csv"}, time.Now(), "x")
-	old.body = strings.NewReplacer("x-amz-credential", "AWSAccessKeyId", "x-amz-signature", "signature", "x-amz-algorithm", "x-ignore-a", "x-amz-date", "x-ignore-b").
-		Replace(old.body)
-	for name, r := range map[string]request{
-		"presigned": presigned, "presigned with metadata": both, "header": header, "form": old,
-		"list": {method: "GET", path: "/" + bucket, header: header.header},
-	} {
-		got := e.ask(t, r)
-		if got.status != 400 || got.code != "InvalidRequest" || !strings.Contains(got.body, "AWS_DEFAULT_REGION") {
-			t.Errorf("%s: %s %s", name, got, got.body)
-		}
-	}
-}
-
-// crcOf is the value of x-amz-checksum-crc32.
-func crcOf(body string) string {
-	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body))))
 }

@@ -25,13 +25,6 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-func mkdir(t *testing.T, elem ...string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Join(elem...), 0o755); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestSequencersNeverRepeat(t *testing.T) {
 	t.Parallel()
 	frozen := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
@@ -100,44 +93,6 @@ func TestRestartContinuesTheOrder(t *testing.T) {
 	e.put(t, "uploads/c.csv", "x")
 	if got := e.last(t, "uploads/c.csv"); got.Sequencer <= next.Sequencer {
 		t.Errorf("without the mark: %s, want later than %s", got.Sequencer, next.Sequencer)
-	}
-}
-
-func TestWhatACrashLeaves(t *testing.T) {
-	t.Parallel()
-	r := &recorder{}
-	cfg := config(t, r)
-	e := open(t, cfg, r)
-	complete := e.parts(t, "uploads/p.csv", payload(5<<20), payload(7))
-	e.put(t, "uploads/a.csv", "x")
-	stop(t, e.Gateway)
-
-	// A process killed while it took a PUT and completed a multipart upload.
-	staging := filepath.Join(cfg.Dir, "objects", bucket, ".sgwtmp")
-	partial := filepath.Join(staging, "0123.456")
-	if err := os.WriteFile(partial, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	uploads, err := filepath.Glob(filepath.Join(staging, "multipart", "*", *complete.UploadId))
-	if err != nil || len(uploads) != 1 {
-		t.Fatalf("uploads %v, %v", uploads, err)
-	}
-	if err := os.Rename(uploads[0], uploads[0]+".d41d8cd98f00b204e9800998ecf8427e-2.inprogress"); err != nil {
-		t.Fatal(err)
-	}
-
-	e = open(t, cfg, r)
-	if _, err := os.Stat(partial); !os.IsNotExist(err) {
-		t.Errorf("the partial file is still there: %v", err)
-	}
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Fatal(err)
-	}
-	if got := e.last(t, "uploads/p.csv").Size; got != 5<<20+7 {
-		t.Errorf("announced size %d", got)
-	}
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
 	}
 }
 
@@ -282,36 +237,4 @@ func goroutines() []string {
 	buf := make([]byte, 1<<20)
 	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
 	return slices.DeleteFunc(all, func(stack string) bool { return strings.Contains(stack, "fasthttp.(*workerPool).Start") })
-}
-
-func TestReadersNeverGetOtherBytesThanTheETagSays(t *testing.T) {
-	t.Parallel()
-	e := start(t)
-	e.put(t, "uploads/a.csv", "first")
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for i := range 400 {
-			_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
-				Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader(fmt.Sprint("content ", i)),
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		}
-	}()
-	for reading := true; reading; {
-		select {
-		case <-done:
-			reading = false
-		default:
-		}
-		out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if body := read(t, out.Body); etag([]byte(body)) != strings.Trim(*out.ETag, `"`) {
-			t.Fatalf("read %q under the ETag %s", body, *out.ETag)
-		}
-	}
 }

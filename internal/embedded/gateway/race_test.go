@@ -136,19 +136,3 @@ func atOnce(a, b func() int) (int, int) {
 	done.Wait()
 	return results[0], results[1]
 }
-
-// listed returns the keys with a prefix.
-func (e *env) listed(t *testing.T, prefix string) (keys []string) {
-	t.Helper()
-	pages := s3.NewListObjectsV2Paginator(e.s3, &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range page.Contents {
-			keys = append(keys, *o.Key)
-		}
-	}
-	return keys
-}

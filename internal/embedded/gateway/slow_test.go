@@ -17,16 +17,6 @@ import (
 	"github.com/flavorless/flavorless/test/raw"
 )
 
-// presigned is the request line's target of a PUT that is let in.
-func (e *env) presigned(t *testing.T, key string) string {
-	t.Helper()
-	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimPrefix(signed.URL, "http://"+e.Addr())
-}
-
 // TestSlowClientsAreCutOff: a client that sends nothing, or too little, loses its connection.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()

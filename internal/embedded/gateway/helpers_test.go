@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/flavorless/flavorless/events"
@@ -257,4 +259,94 @@ func (e *env) tryPut(t *testing.T, key string, body []byte) error {
 	t.Helper()
 	_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: bytes.NewReader(body)})
 	return err
+}
+
+func mkdir(t *testing.T, elem ...string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(elem...), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// beside lets a gateway keep metadata beside the objects.
+func beside(c *gateway.Config) { _ = os.Mkdir(filepath.Join(c.Dir, "metadata"), 0o700) }
+
+// completeParts uploads an object in parts.
+func completeParts(t *testing.T, e *env, key string) {
+	t.Helper()
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), e.parts(t, key, payload(9))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// as is a client with a credential.
+func (e *env) as(by gateway.Credential) *s3.Client {
+	return client(e.Addr(), "", func(o *s3.Options) {
+		o.Credentials = credentials.NewStaticCredentialsProvider(by.AccessKey, by.SecretKey, "")
+	})
+}
+
+// zeros is a seekable source that needs no memory.
+type zeros struct{ size, at int64 }
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.at == z.size {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), z.size-z.at)
+	clear(p[:n])
+	z.at += n
+	return int(n), nil
+}
+
+func (z *zeros) Seek(offset int64, whence int) (int64, error) {
+	z.at = offset + map[int]int64{io.SeekStart: 0, io.SeekCurrent: z.at, io.SeekEnd: z.size}[whence]
+	return z.at, nil
+}
+
+// presigned is the request line's target of a PUT that is let in.
+func (e *env) presigned(t *testing.T, key string) string {
+	t.Helper()
+	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(signed.URL, "http://"+e.Addr())
+}
+
+// parts begins a multipart upload and returns what completes it.
+func (e *env) parts(t *testing.T, key string, bodies ...[]byte) *s3.CompleteMultipartUploadInput {
+	t.Helper()
+	mp, err := e.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := &types.CompletedMultipartUpload{}
+	for i, body := range bodies {
+		n := aws.Int32(int32(i + 1))
+		out, err := e.s3.UploadPart(t.Context(), &s3.UploadPartInput{
+			Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, PartNumber: n, Body: bytes.NewReader(body),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done.Parts = append(done.Parts, types.CompletedPart{ETag: out.ETag, PartNumber: n, ChecksumCRC32: out.ChecksumCRC32})
+	}
+	return &s3.CompleteMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, MultipartUpload: done}
+}
+
+// listed returns the keys with a prefix.
+func (e *env) listed(t *testing.T, prefix string) (keys []string) {
+	t.Helper()
+	pages := s3.NewListObjectsV2Paginator(e.s3, &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range page.Contents {
+			keys = append(keys, *o.Key)
+		}
+	}
+	return keys
 }

@@ -1,0 +1,96 @@
+package gateway_test
+
+import (
+	"encoding/xml"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// list is what lists of objects and of uploads have in common.
+type list struct {
+	EncodingType, Prefix, Delimiter, Marker, NextMarker, StartAfter, KeyMarker, NextKeyMarker string
+	Contents                                                                                  []struct{ Key string }
+	Upload                                                                                    []struct{ Key string }
+	CommonPrefixes                                                                            []struct{ Prefix string }
+}
+
+func (l list) keys() (keys []string) {
+	for _, o := range append(l.Contents, l.Upload...) {
+		keys = append(keys, o.Key)
+	}
+	for _, p := range l.CommonPrefixes {
+		keys = append(keys, p.Prefix)
+	}
+	return keys
+}
+
+func TestEncodingType(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	keys := []string{"uploads/a b+c%20/ü.csv", "uploads/a&b/x.csv", "uploads/line\nend", "uploads/zz'*~.csv"}
+	slices.Sort(keys)
+	for _, key := range keys {
+		e.put(t, key, "x")
+		e.ask(t, request{method: "POST", path: "/" + bucket + "/" + escape(key), query: "uploads=", by: uploader}).upload(t)
+	}
+	ask := func(query string) list {
+		t.Helper()
+		got := e.ask(t, request{method: "GET", path: "/" + bucket, query: query, by: uploader})
+		var l list
+		if err := xml.Unmarshal([]byte(got.body), &l); err != nil || got.status != 200 {
+			t.Fatalf("%s: %s, %v", query, got, err)
+		}
+		return l
+	}
+	for _, kind := range []string{"", "list-type=2&", "uploads=&"} {
+		plain, encoded := ask(kind+"prefix=uploads%2F"), ask(kind+"prefix=uploads%2F&encoding-type=url")
+		if plain.EncodingType != "" || encoded.EncodingType != "url" {
+			t.Errorf("%s: encoding types %q, %q", kind, plain.EncodingType, encoded.EncodingType)
+		}
+		if diff := cmp.Diff(keys, plain.keys()); diff != "" {
+			t.Errorf("%s: keys (-want +got):\n%s", kind, diff)
+		}
+		var decoded []string
+		for _, key := range encoded.keys() {
+			text, err := url.QueryUnescape(key)
+			if err != nil || strings.ContainsAny(key, " \n&'") || !strings.HasPrefix(key, "uploads/") {
+				t.Errorf("%s: %q: %v", kind, key, err)
+			}
+			decoded = append(decoded, text)
+		}
+		if diff := cmp.Diff(keys, decoded); diff != "" {
+			t.Errorf("%s: decoded keys (-want +got):\n%s", kind, diff)
+		}
+		start := map[string]string{"": "marker", "list-type=2&": "start-after", "uploads=&": "key-marker"}[kind]
+		folders := ask(kind + "prefix=uploads%2Fa%20&delimiter=%2F&encoding-type=url&" + start + "=%20")
+		if diff := cmp.Diff([]string{"uploads/a+b%2Bc%2520/"}, folders.keys()); diff != "" || folders.Prefix != "uploads/a+" || folders.Delimiter != "/" {
+			t.Errorf("%s: prefix %q, delimiter %q, common prefixes (-want +got):\n%s", kind, folders.Prefix, folders.Delimiter, diff)
+		}
+		if marker := folders.Marker + folders.StartAfter + folders.KeyMarker; marker != "+" {
+			t.Errorf("%s: marker %q", kind, marker)
+		}
+		if none := ask(kind + "prefix=uploads%2F%2F%20&encoding-type=url"); none.Prefix != "uploads//+" || none.EncodingType != "url" {
+			t.Errorf("%s: of no keys: %+v", kind, none)
+		}
+		if got := e.ask(t, request{method: "GET", path: "/" + bucket, query: kind + "encoding-type=base64", by: uploader}); got.status != http.StatusBadRequest {
+			t.Errorf("%s: an unknown encoding type: %s, want 400", kind, got)
+		}
+	}
+	// Page by page, as SDKs do.
+	marker, seen := "", []string(nil)
+	for range len(keys) + 1 {
+		page := ask("max-keys=1&encoding-type=url&prefix=uploads%2F&marker=" + url.QueryEscape(marker))
+		for _, key := range page.keys() {
+			marker, _ = url.QueryUnescape(key)
+			seen = append(seen, marker)
+		}
+	}
+	if diff := cmp.Diff(keys, seen); diff != "" {
+		t.Errorf("page by page (-want +got):\n%s", diff)
+	}
+}

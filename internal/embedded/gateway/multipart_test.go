@@ -1,0 +1,188 @@
+package gateway_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestCompletingAgainWhereAFolderIs answers that the upload is gone: its object was deleted, and the folder is another key's.
+func TestCompletingAgainWhereAFolderIs(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	complete := e.parts(t, "uploads/a", []byte("x"))
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: complete.Key}); err != nil {
+		t.Fatal(err)
+	}
+	e.put(t, "uploads/a/b.csv", "x")
+	announced := len(e.all())
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); status(err) != 404 && status(err) != 409 {
+		t.Errorf("completing again: %v, want 404 or 409", err)
+	}
+	if got := e.all()[announced:]; len(got) > 0 {
+		t.Errorf("announced: %v", got)
+	}
+}
+
+func TestMultipart(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	body := payload(23 << 20)
+	tm := transfermanager.New(e.s3, func(o *transfermanager.Options) {
+		o.PartSizeBytes, o.MultipartUploadThreshold = 5<<20, 6<<20
+	})
+	_, err := tm.UploadObject(t.Context(), &transfermanager.UploadObjectInput{
+		Bucket: aws.String(bucket), Key: aws.String("uploads/many parts.csv"), Body: bytes.NewReader(body),
+		Metadata: map[string]string{"on-error": "abort"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := e.last(t, "uploads/many parts.csv")
+	if o.Size != int64(len(body)) || !strings.HasSuffix(o.ETag, "-5") {
+		t.Errorf("announced size %d and ETag %s, want %d and five parts", o.Size, o.ETag, len(body))
+	}
+	if e.get(t, o.Key) != string(body) {
+		t.Error("what is read is not what was uploaded")
+	}
+	head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &o.Key, IfMatch: aws.String(`"` + o.ETag + `"`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, head.Metadata); diff != "" {
+		t.Errorf("metadata (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
+		t.Errorf("rescan (-announced +found):\n%s", diff)
+	}
+}
+
+func TestCompletingAgainAnnouncesAgain(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	complete := e.parts(t, "uploads/p.csv", payload(5<<20), payload(100))
+	e.failWith(errors.New("queue down"))
+	_, err := e.s3.CompleteMultipartUpload(t.Context(), complete)
+	if got := status(err); got != 503 {
+		t.Fatalf("status %d (%v), want 503", got, err)
+	}
+	e.failWith(nil)
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
+		t.Fatal(err)
+	}
+	got := e.all()
+	if len(got) != 2 {
+		t.Fatalf("announced %d times, want 2", len(got))
+	}
+	if diff := cmp.Diff(got[0], got[1]); diff != "" {
+		t.Errorf("the second announcement differs (-first +second):\n%s", diff)
+	}
+}
+
+func TestConcurrentCompletions(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	complete := e.parts(t, "uploads/p.csv", payload(5<<20), payload(5<<20), payload(9))
+	errs := make(chan error)
+	for range 4 {
+		go func() {
+			_, err := e.s3.CompleteMultipartUpload(t.Context(), complete)
+			if err == nil && len(e.all()) == 0 {
+				err = errors.New("answered before it was announced")
+			}
+			errs <- err
+		}()
+	}
+	for range 4 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	for _, o := range e.all() {
+		if diff := cmp.Diff(e.objects(t)["uploads/p.csv"], o); diff != "" {
+			t.Errorf("announced differs (-stored +announced):\n%s", diff)
+		}
+	}
+}
+
+func TestCopyInParts(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	body := payload(6 << 20)
+	e.put(t, "drafts/big.csv", string(body))
+	complete := e.parts(t, "uploads/big.csv")
+	for i, span := range []string{"bytes=0-5242879", fmt.Sprintf("bytes=5242880-%d", len(body)-1)} {
+		n := aws.Int32(int32(i + 1))
+		out, err := e.s3.UploadPartCopy(t.Context(), &s3.UploadPartCopyInput{
+			Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId, PartNumber: n,
+			CopySource: aws.String(bucket + "/drafts/big.csv"), CopySourceRange: &span,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		complete.MultipartUpload.Parts = append(complete.MultipartUpload.Parts, types.CompletedPart{ETag: out.CopyPartResult.ETag, PartNumber: n})
+	}
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
+		t.Fatal(err)
+	}
+	if e.get(t, "uploads/big.csv") != string(body) {
+		t.Error("the copy differs")
+	}
+	if got := e.last(t, "uploads/big.csv").Size; got != int64(len(body)) {
+		t.Errorf("announced size %d, want %d", got, len(body))
+	}
+}
+
+// TestChecksumsOfUndeclaredAlgorithms are refused when an upload is completed: nothing could verify them.
+func TestChecksumsOfUndeclaredAlgorithms(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	wrong := "AAAAAA=="
+	for _, declared := range []types.ChecksumAlgorithm{"", types.ChecksumAlgorithmCrc32, types.ChecksumAlgorithmSha256} {
+		for name, set := range map[types.ChecksumAlgorithm]func(*s3.CompleteMultipartUploadInput){
+			types.ChecksumAlgorithmCrc32:     func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC32 = &wrong },
+			types.ChecksumAlgorithmCrc32c:    func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC32C = &wrong },
+			types.ChecksumAlgorithmCrc64nvme: func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC64NVME = aws.String("AAAAAAAAAAA=") },
+			types.ChecksumAlgorithmSha1: func(in *s3.CompleteMultipartUploadInput) {
+				in.ChecksumSHA1 = aws.String("2jmj7l5rSw0yVb/vlWAYkK/YBwk=")
+			},
+			types.ChecksumAlgorithmSha256: func(in *s3.CompleteMultipartUploadInput) {
+				in.ChecksumSHA256 = aws.String("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
+			},
+		} {
+			key := "uploads/" + string(declared) + "-" + string(name) + ".csv"
+			mp, err := e.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, ChecksumAlgorithm: declared})
+			if err != nil {
+				t.Fatal(err)
+			}
+			part, err := e.s3.UploadPart(t.Context(), &s3.UploadPartInput{
+				Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader([]byte("x")), ChecksumAlgorithm: declared,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := &s3.CompleteMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{
+				ETag: part.ETag, PartNumber: aws.Int32(1), ChecksumCRC32: part.ChecksumCRC32, ChecksumSHA256: part.ChecksumSHA256,
+			}}}}
+			set(in)
+			if _, err := e.s3.CompleteMultipartUpload(t.Context(), in); status(err) != 400 || code(err) != "BadDigest" && code(err) != "InvalidRequest" {
+				t.Errorf("declared %q, sent %q: %v, want 400", declared, name, err)
+			}
+			in.ChecksumCRC32, in.ChecksumCRC32C, in.ChecksumCRC64NVME, in.ChecksumSHA1, in.ChecksumSHA256 = nil, nil, nil, nil, nil
+			if _, err := e.s3.CompleteMultipartUpload(t.Context(), in); err != nil {
+				t.Errorf("declared %q, sent none: %v", declared, err)
+			}
+		}
+	}
+}

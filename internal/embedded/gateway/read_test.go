@@ -1,0 +1,145 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+func TestReadersNeverGetOtherBytesThanTheETagSays(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "uploads/a.csv", "first")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 400 {
+			_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+				Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader(fmt.Sprint("content ", i)),
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		default:
+		}
+		out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body := read(t, out.Body); etag([]byte(body)) != strings.Trim(*out.ETag, `"`) {
+			t.Fatalf("read %q under the ETag %s", body, *out.ETag)
+		}
+	}
+}
+
+// TestNotModified has the headers that caches need.
+func TestNotModified(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	key := aws.String("uploads/a.csv")
+	if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: key, Body: strings.NewReader("x"), CacheControl: aws.String("max-age=60")}); err != nil {
+		t.Fatal(err)
+	}
+	path := "/" + bucket + "/" + *key
+	whole := e.ask(t, request{method: "GET", path: path, by: uploader}).header
+	etag, modified := whole.Get("Etag"), whole.Get("Last-Modified")
+	for _, method := range []string{"GET", "HEAD"} {
+		for name, value := range map[string]string{"If-None-Match": etag, "If-Modified-Since": modified} {
+			got := e.ask(t, request{method: method, path: path, by: uploader, header: map[string]string{name: value}})
+			if got.status != 304 || got.header.Get("Etag") != etag || got.header.Get("Last-Modified") != modified || got.header.Get("Cache-Control") != "max-age=60" || got.body != "" {
+				t.Errorf("%s with %s: %s, %v, %q", method, name, got, got.header, got.body)
+			}
+		}
+	}
+	got := e.ask(t, request{method: "GET", path: path, by: uploader, header: map[string]string{"If-Unmodified-Since": modified}})
+	if got.status != 200 {
+		t.Errorf("If-Unmodified-Since: %s, want 200", got)
+	}
+	// A copy's condition is about another object.
+	got = e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", by: uploader, header: map[string]string{
+		"X-Amz-Copy-Source": path, "X-Amz-Copy-Source-If-None-Match": etag,
+	}})
+	if got.status != 412 || got.header.Get("Etag") != "" {
+		t.Errorf("copy: %s, %v", got, got.header)
+	}
+}
+
+// TestConditionsWithSeveralTags compares ETags as RFC 9110 does.
+func TestConditionsWithSeveralTags(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "uploads/a.csv", "person")
+	tag := `"` + etag([]byte("person")) + `"`
+	path := "/" + bucket + "/uploads/a.csv"
+	modified := e.ask(t, request{method: "GET", path: path, by: uploader}).header.Get("Last-Modified")
+	for _, test := range []struct {
+		name, value string
+		status      int
+	}{
+		{"If-None-Match", tag, 304},
+		{"If-None-Match", "W/" + tag, 304},
+		{"If-None-Match", `"x", ` + tag, 304},
+		{"If-None-Match", tag + `,"x"`, 304},
+		{"If-None-Match", `"x", W/` + tag + `, "y"`, 304},
+		{"If-None-Match", `"x", "y"`, 200},
+		{"If-None-Match", `W/"x"`, 200},
+		{"If-Match", `"x", ` + tag, 200},
+		{"If-Match", `"x", W/` + tag, 412},
+		{"If-Match", "W/" + tag, 412},
+		{"If-Range", tag, 206},
+		{"If-Range", modified, 206},
+		{"If-Range", `"x"`, 200},
+		{"If-Range", "W/" + tag, 200},
+		{"If-Range", "Thu, 01 Jan 2015 00:00:00 GMT", 200},
+		{"If-Range", "nonsense", 200},
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			header := map[string]string{test.name: test.value}
+			if test.name == "If-Range" {
+				header["Range"] = "bytes=0-1"
+				if method == "HEAD" {
+					continue
+				}
+			}
+			if got := e.ask(t, request{method: method, path: path, header: header, by: uploader}); got.status != test.status {
+				t.Errorf("%s with %s: %s: %s, want %d", method, test.name, test.value, got, test.status)
+			}
+		}
+	}
+}
+
+// TestHeadersOfAnswers are sent once, and dates are written as HTTP does.
+func TestHeadersOfAnswers(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "uploads/a.csv", "person")
+	path := "/" + bucket + "/uploads/a.csv"
+	for name, r := range map[string]request{
+		"GET": {method: "GET", path: path}, "HEAD": {method: "HEAD", path: path}, "PUT": {method: "PUT", path: path, body: "x"},
+		"list": {method: "GET", path: "/" + bucket}, "missing": {method: "GET", path: path + "x"},
+		"attributes": {method: "GET", path: path, query: "attributes=", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}},
+	} {
+		r.by = uploader
+		got := e.ask(t, r)
+		for _, header := range []string{"X-Amz-Request-Id", "X-Amz-Id-2"} {
+			if values := got.header.Values(header); len(values) != 1 || values[0] == "" {
+				t.Errorf("%s: %s: %s = %q, want one", name, got, header, values)
+			}
+		}
+		if modified := got.header.Get("Last-Modified"); modified != "" || name == "attributes" {
+			if _, err := http.ParseTime(modified); err != nil {
+				t.Errorf("%s: Last-Modified: %v", name, err)
+			}
+		}
+	}
+}

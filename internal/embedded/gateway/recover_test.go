@@ -1,0 +1,116 @@
+package gateway_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestWhatACrashLeaves(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	cfg := config(t, r)
+	e := open(t, cfg, r)
+	complete := e.parts(t, "uploads/p.csv", payload(5<<20), payload(7))
+	e.put(t, "uploads/a.csv", "x")
+	stop(t, e.Gateway)
+
+	// A process killed while it took a PUT and completed a multipart upload.
+	staging := filepath.Join(cfg.Dir, "objects", bucket, ".sgwtmp")
+	partial := filepath.Join(staging, "0123.456")
+	if err := os.WriteFile(partial, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	uploads, err := filepath.Glob(filepath.Join(staging, "multipart", "*", *complete.UploadId))
+	if err != nil || len(uploads) != 1 {
+		t.Fatalf("uploads %v, %v", uploads, err)
+	}
+	if err := os.Rename(uploads[0], uploads[0]+".d41d8cd98f00b204e9800998ecf8427e-2.inprogress"); err != nil {
+		t.Fatal(err)
+	}
+
+	e = open(t, cfg, r)
+	if _, err := os.Stat(partial); !os.IsNotExist(err) {
+		t.Errorf("the partial file is still there: %v", err)
+	}
+	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.last(t, "uploads/p.csv").Size; got != 5<<20+7 {
+		t.Errorf("announced size %d", got)
+	}
+	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
+		t.Errorf("rescan (-announced +found):\n%s", diff)
+	}
+}
+
+// TestStartOnABrokenFolder: requests to earlier releases could leave anything in the gateway's own folder.
+func TestStartOnABrokenFolder(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "uploads/kept.csv", "kept")
+	e.put(t, "uploads/renamed.csv", "x")
+	mp := e.parts(t, "uploads/parts.csv", payload(5<<20), payload(7))
+	stop(t, e.Gateway)
+	objects := filepath.Join(e.cfg.Dir, "objects")
+	staging := filepath.Join(objects, bucket, ".sgwtmp")
+	for _, name := range []string{
+		staging + "/multipart/x", staging + "/file", staging + "/folder/x", staging + "/multipart/folder/x", staging + "/multipart/folder/x.inprogress/y",
+		objects + "/" + bucket + "/uploads/bad\xff/x.csv", objects + "/" + bucket + "/uploads/bad\xff.csv", objects + "/file", objects + "/Not A Bucket/x",
+	} {
+		mkdir(t, filepath.Dir(name))
+		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(filepath.Join(objects, bucket, "uploads", "renamed.csv"), filepath.Join(objects, bucket, "uploads", "a\x01.csv")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/", filepath.Join(staging, "multipart", "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(objects, "reports", ".sgwtmp")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(objects, "reports", ".sgwtmp"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, e.cfg, e.recorder)
+	if _, err := again.s3.CompleteMultipartUpload(t.Context(), mp); err != nil {
+		t.Errorf("completing an upload of before: %v", err)
+	}
+	if _, err := again.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: aws.String("a"), Body: strings.NewReader("x")}); err != nil {
+		t.Errorf("storing where a file was in the way: %v", err)
+	}
+	for _, prefix := range []string{"", "uploads/"} {
+		list, err := again.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
+		var keys []string
+		if err == nil {
+			for _, o := range list.Contents {
+				keys = append(keys, *o.Key)
+			}
+		}
+		if err != nil || !slices.Contains(keys, "uploads/kept.csv") || !slices.Contains(keys, "uploads/parts.csv") {
+			t.Errorf("listing %q: %v, %q", prefix, err, keys)
+		}
+	}
+	if v1, err := again.s3.ListObjects(t.Context(), &s3.ListObjectsInput{Bucket: aws.String(bucket)}); err != nil || len(v1.Contents) < 2 {
+		t.Errorf("listing by the old operation: %v, %v", v1, err)
+	}
+	if found := again.objects(t); len(found) != 2 {
+		t.Errorf("found %v, want the two that have a key", found)
+	}
+	if n, err := again.AbortIncompleteUploads(t.Context(), bucket, time.Now().Add(time.Hour)); err != nil {
+		t.Errorf("aborting unfinished uploads: %d, %v", n, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(objects, ".set-aside", "*")); err != nil || len(left) != 2 {
+		t.Errorf("set aside: %v, %v; want the folder and the file that were in the way", left, err)
+	}
+}

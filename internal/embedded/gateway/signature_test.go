@@ -1,0 +1,122 @@
+package gateway_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+)
+
+// TestRegions: clients may sign for the gateway's region, and for the one that they sign for if nobody told them one.
+func TestRegions(t *testing.T) {
+	t.Parallel()
+	e := start(t, func(c *gateway.Config) { c.Region = "eu-central-1" })
+	for region, want := range map[string]int{"eu-central-1": 200, "us-east-1": 200, "eu-west-1": 400} {
+		signer := client(e.Addr(), uploader.SecretKey, func(o *s3.Options) { o.Region = region })
+		key := "uploads/" + region + ".csv"
+		_, err := signer.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader("x")})
+		if want == 200 && err != nil || want != 200 && status(err) != want {
+			t.Errorf("PutObject for %s: %v, want %d", region, err, want)
+		}
+		signed, err := s3.NewPresignClient(signer).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := e.follow(t, "PUT", signed.URL, signed.SignedHeader, "yy")
+		if got.status != want || want != 200 && !strings.Contains(got.body, "eu-central-1") {
+			t.Errorf("presigned for %s: %s %s, want %d", region, got, got.body, want)
+		}
+	}
+	_, err := client(e.Addr(), "wrong").PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")})
+	if status(err) != 403 {
+		t.Errorf("a wrong secret: %v, want 403", err)
+	}
+	if got := len(e.announced()); got != 2 {
+		t.Errorf("%d objects announced, want 2", got)
+	}
+}
+
+// TestSignaturesOfTheFuture are not valid yet.
+func TestSignaturesOfTheFuture(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	e.put(t, "drafts/a.csv", "x")
+	for ahead, want := range map[time.Duration]int{0: 200, 10 * time.Minute: 200, 20 * time.Minute: 403, 25 * time.Hour: 403} {
+		signed, err := s3.NewPresignClient(e.s3, func(o *s3.PresignOptions) { o.Presigner = at{time.Now().Add(ahead)} }).
+			PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a.csv")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, signed.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("a URL signed %s ahead: %d, want %d", ahead, resp.StatusCode, want)
+		}
+		if want == 200 {
+			want = 204
+		}
+		if got := e.ask(t, form(t, map[string]string{"key": "drafts/b.csv"}, time.Now().Add(ahead), "x")); got.status != want {
+			t.Errorf("a form signed %s ahead: %s, want %d", ahead, got, want)
+		}
+		got := e.ask(t, request{method: "GET", path: "/uploads/drafts/a.csv", by: uploader, at: time.Now().Add(ahead)})
+		if (got.status == 200) != (want == 204) {
+			t.Errorf("a header signed %s ahead: %s", ahead, got)
+		}
+	}
+}
+
+// at presigns as if it were another time.
+type at struct{ time time.Time }
+
+func (a at) PresignHTTP(ctx context.Context, credential aws.Credentials, r *http.Request, hash, service, region string, _ time.Time, options ...func(*v4.SignerOptions)) (string, http.Header, error) {
+	return v4.NewSigner().PresignHTTP(ctx, credential, r, hash, service, region, a.time, options...)
+}
+
+func TestWrongCredentialsAreRefused(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	_, err := client(e.Addr(), "wrong").PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")})
+	if got := status(err); got != 403 {
+		t.Errorf("wrong secret: status %d (%v), want 403", got, err)
+	}
+	if got := e.keys(); len(got) != 0 {
+		t.Errorf("announced %v, want nothing", got)
+	}
+}
+
+// TestSignatureVersion2IsNamed in the answer, with what to do about it.
+func TestSignatureVersion2IsNamed(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	put := request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", body: "x"}
+	presigned, both, header := put, put, put
+	presigned.query = "AWSAccessKeyId=local&Signature=NzEumlISnoUd2l0zVMCyOc8OeV4%3D&Expires=1795860069"
+	both.query = "AWSAccessKeyId=local&Signature=x%3D&x-amz-meta-on-error=abort&Expires=1795860069"
+	header.header = map[string]string{"Authorization": "AWS local:NzEumlISnoUd2l0zVMCyOc8OeV4="}
+	old := form(t, map[string]string{"key": "uploads/a.csv"}, time.Now(), "x")
+	old.body = strings.NewReplacer("x-amz-credential", "AWSAccessKeyId", "x-amz-signature", "signature", "x-amz-algorithm", "x-ignore-a", "x-amz-date", "x-ignore-b").
+		Replace(old.body)
+	for name, r := range map[string]request{
+		"presigned": presigned, "presigned with metadata": both, "header": header, "form": old,
+		"list": {method: "GET", path: "/" + bucket, header: header.header},
+	} {
+		got := e.ask(t, r)
+		if got.status != 400 || got.code != "InvalidRequest" || !strings.Contains(got.body, "AWS_DEFAULT_REGION") {
+			t.Errorf("%s: %s %s", name, got, got.body)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package gateway_test
+
+import (
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+)
+
+// request is one that no SDK would send.
+type request struct {
+	method, path, query string // as they are signed
+	wire                string // the path as it is sent, if that differs
+	body                string
+	header              map[string]string
+	by                  gateway.Credential // nobody if empty
+	at                  time.Time          // now if zero
+}
+
+// answer is what came back.
+type answer struct {
+	status     int
+	code, body string
+	header     http.Header
+}
+
+func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.code) }
+
+// uploader is the credential of config.
+var uploader = gateway.Credential{AccessKey: "local", SecretKey: "local-secret"}
+
+var codeOf = regexp.MustCompile(`<Code>([^<]*)</Code>`)
+
+// ask signs a request and sends it.
+func (e *env) ask(t testing.TB, r request) answer {
+	t.Helper()
+	target := "http://" + e.Addr() + "/"
+	req, err := http.NewRequestWithContext(t.Context(), r.method, target, strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.URL.Opaque, req.URL.RawQuery = "//"+e.Addr()+r.path, r.query
+	for name, value := range r.header {
+		req.Header.Set(name, value)
+	}
+	if r.at.IsZero() {
+		r.at = time.Now()
+	}
+	hash := req.Header.Get("X-Amz-Content-Sha256")
+	if hash == "" {
+		sum := sha256.Sum256([]byte(r.body))
+		hash = hex.EncodeToString(sum[:])
+		req.Header.Set("X-Amz-Content-Sha256", hash)
+	}
+	if r.by.AccessKey != "" {
+		credential := aws.Credentials{AccessKeyID: r.by.AccessKey, SecretAccessKey: r.by.SecretKey}
+		err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }).
+			SignHTTP(t.Context(), credential, req, hash, "s3", "us-east-1", r.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.wire != "" {
+		req.URL.Opaque = "//" + e.Addr() + r.wire
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s?%s: %v", r.method, r.path, r.query, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s %s?%s: %v", r.method, r.path, r.query, err)
+	}
+	a := answer{status: resp.StatusCode, body: string(text), header: resp.Header}
+	if m := codeOf.FindStringSubmatch(a.body); m != nil {
+		a.code = m[1]
+	}
+	return a
+}
+
+// escape percent-encodes a key as a path is signed.
+func escape(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		c := key[i]
+		if strings.IndexByte("/-_.~", c) >= 0 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
+}
+
+func escapeQuery(value string) string { return strings.ReplaceAll(escape(value), "/", "%2F") }
+
+// md5Header is required where a body is a document.
+func md5Header(body string) map[string]string {
+	sum := md5.Sum([]byte(body))
+	return map[string]string{"Content-Md5": base64.StdEncoding.EncodeToString(sum[:])}
+}
+
+// upload is the id of an upload that was begun.
+func (a answer) upload(t *testing.T) string {
+	t.Helper()
+	var begun struct{ UploadId string }
+	if err := xml.Unmarshal([]byte(a.body), &begun); err != nil || a.status != 200 {
+		t.Fatalf("beginning: %s, %v", a, err)
+	}
+	return begun.UploadId
+}
+
+// askPresigned sends a request whose signature is in its URL. The query is part of what is signed, and so are the headers.
+func (e *env) askPresigned(t testing.TB, r request) answer {
+	t.Helper()
+	query, err := url.ParseQuery(r.query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query.Set("X-Amz-Expires", "900")
+	req, err := http.NewRequestWithContext(t.Context(), r.method, "http://"+e.Addr()+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.URL.Opaque, req.URL.RawQuery = "//"+e.Addr()+r.path, query.Encode()
+	for name, value := range r.header {
+		req.Header.Set(name, value)
+	}
+	credential := aws.Credentials{AccessKeyID: uploader.AccessKey, SecretAccessKey: uploader.SecretKey}
+	signed, headers, err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping, o.DisableHeaderHoisting = true, true }).
+		PresignHTTP(t.Context(), credential, req, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.follow(t, r.method, signed, headers, r.body)
+}
+
+// follow sends a request that is signed already.
+func (e *env) follow(t testing.TB, method, target string, headers http.Header, body string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = headers.Clone()
+	req.Header.Del("Host")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, target, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answer{status: resp.StatusCode, body: string(text), header: resp.Header}
+	if m := codeOf.FindStringSubmatch(a.body); m != nil {
+		a.code = m[1]
+	}
+	return a
+}
+
+const noData = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32"
+
+const hoistedBody = "person,flavor\nandy,vanilla\n"
+
+// crcOf is the value of x-amz-checksum-crc32.
+func crcOf(body string) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body))))
+}
