@@ -13,7 +13,7 @@ import (
 )
 
 // guarded is a gateway in a folder of its own, with a canary beside it: files and folders that nobody may touch.
-func guarded(t *testing.T, change ...func(*gateway.Config)) (*env, string) {
+func guarded(t *testing.T, change ...func(*gateway.Config)) (*testServer, string) {
 	t.Helper()
 	base := t.TempDir()
 	canary := filepath.Join(base, "canary")
@@ -24,9 +24,9 @@ func guarded(t *testing.T, change ...func(*gateway.Config)) (*env, string) {
 		}
 	}
 	mkdir(t, canary, "empty")
-	e := start(t, append([]func(*gateway.Config){func(c *gateway.Config) { c.Dir = filepath.Join(base, "data") }}, change...)...)
-	e.put(t, "uploads/kept.csv", "kept")
-	return e, base
+	srv := start(t, append([]func(*gateway.Config){func(c *gateway.Config) { c.Dir = filepath.Join(base, "data") }}, change...)...)
+	srv.put(t, "uploads/kept.csv", "kept")
+	return srv, base
 }
 
 // tree is all that a folder has, but for what is being uploaded and the mark of the clock, with times and contents.
@@ -105,7 +105,7 @@ var badKeys = []string{
 
 func TestHostileKeys(t *testing.T) {
 	t.Parallel()
-	e, base := guarded(t)
+	srv, base := guarded(t)
 	before := tree(t, base)
 	for _, key := range badKeys {
 		for name, r := range about("/uploads/" + escape(key)) {
@@ -118,19 +118,17 @@ func TestHostileKeys(t *testing.T) {
 				case "%2F":
 					r.wire = "/uploads/" + strings.ReplaceAll(r.wire[len("/uploads/"):], "/", wire)
 				}
-				if got := e.ask(t, r); got.status != 400 || name != "head" && got.code == "" {
+				if got := srv.ask(t, r); got.status != 400 || name != "head" && got.code == "" {
 					t.Errorf("%s of %q as %s: %s, want 400", name, key, r.wire, got)
 				}
 			}
 		}
-		if got := e.ask(t, form(t, map[string]string{"key": key}, time.Now(), "evil")); got.status != 400 {
+		if got := srv.ask(t, form(t, map[string]string{"key": key}, time.Now(), "evil")); got.status != 400 {
 			t.Errorf("form of %q: %s, want 400", key, got)
 		}
 	}
-	if after := tree(t, base); after != before {
-		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
-	}
-	if got := len(e.keys()); got != 1 {
+	checkUnchanged(t, base, before)
+	if got := len(srv.keys()); got != 1 {
 		t.Errorf("announced %d objects, want the first one only", got)
 	}
 }
@@ -138,7 +136,7 @@ func TestHostileKeys(t *testing.T) {
 // TestHostileKeysInDocuments: the keys that DeleteObjects names are in its body.
 func TestHostileKeysInDocuments(t *testing.T) {
 	t.Parallel()
-	e, base := guarded(t)
+	srv, base := guarded(t)
 	before := tree(t, base)
 	for _, key := range badKeys {
 		escaped := strings.ToValidUTF8(strings.Map(func(r rune) rune { // what XML can carry
@@ -151,28 +149,26 @@ func TestHostileKeysInDocuments(t *testing.T) {
 			continue
 		}
 		body := "<Delete><Object><Key>" + key + "</Key></Object></Delete>"
-		got := e.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader})
+		got := srv.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader})
 		if got.status != 200 || !strings.Contains(got.body, "<Error>") || strings.Contains(got.body, "<Deleted>") || strings.Contains(got.body, base) {
 			t.Errorf("deleting %q: %s %s, want an error for the key", key, got, got.body)
 		}
 	}
 	for _, body := range []string{"<Delete><Object><Key>uploads/kept.csv</Key><VersionId>../../x</VersionId></Object></Delete>", "<Delete><Object></Object></Delete>"} {
-		if got := e.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader}); !strings.Contains(got.body, "<Error>") {
+		if got := srv.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader}); !strings.Contains(got.body, "<Error>") {
 			t.Errorf("%s: %s %s, want an error for the key", body, got, got.body)
 		}
 	}
-	if after := tree(t, base); after != before {
-		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
-	}
+	checkUnchanged(t, base, before)
 	many := "<Delete>" + strings.Repeat("<Object><Key>a</Key></Object>", 1001) + "</Delete>"
-	if got := e.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: many, header: md5Header(many), by: uploader}); got.code != "MalformedXML" {
+	if got := srv.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: many, header: md5Header(many), by: uploader}); got.code != "MalformedXML" {
 		t.Errorf("deleting 1001 keys: %s, want MalformedXML", got)
 	}
 }
 
 func TestHostileUploadIDs(t *testing.T) {
 	t.Parallel()
-	e, base := guarded(t)
+	srv, base := guarded(t)
 	before := tree(t, base)
 	up := strings.Repeat("../", 7) // <dir>/objects/<bucket>/.sgwtmp/multipart/<sha256>
 	for _, id := range []string{
@@ -184,19 +180,17 @@ func TestHostileUploadIDs(t *testing.T) {
 				continue
 			}
 			r.by, r.query = uploader, strings.Replace(r.query, someID, escapeQuery(id), 1)
-			if got := e.ask(t, r); got.status != 404 || got.code != "NoSuchUpload" {
+			if got := srv.ask(t, r); got.status != 404 || got.code != "NoSuchUpload" {
 				t.Errorf("%s of upload %q: %s, want 404 NoSuchUpload", name, id, got)
 			}
 		}
 	}
-	if after := tree(t, base); after != before {
-		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
-	}
+	checkUnchanged(t, base, before)
 }
 
 func TestHostileBucketsAndSources(t *testing.T) {
 	t.Parallel()
-	e, base := guarded(t)
+	srv, base := guarded(t)
 	before := tree(t, base)
 	for _, name := range []string{"..", ".", "%2E%2E", "..%2F..", "../..", ".set-aside", "Uploads", "%00", "%FF", "uploads%00", "a", "uploads%2F..", "127.0.0.1"} {
 		for _, r := range []request{
@@ -205,7 +199,7 @@ func TestHostileBucketsAndSources(t *testing.T) {
 			{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": "/" + name + "/canary/file"}},
 		} {
 			r.by = uploader
-			if got := e.ask(t, r); got.status != 400 && got.status != 403 && got.status != 404 {
+			if got := srv.ask(t, r); got.status != 400 && got.status != 403 && got.status != 404 {
 				t.Errorf("%s %s (%s): %s, want 400, 403 or 404", r.method, r.path, r.header, got)
 			}
 		}
@@ -214,41 +208,39 @@ func TestHostileBucketsAndSources(t *testing.T) {
 		"uploads/uploads/kept.csv?versionId=../../x", "uploads/uploads/kept.csv?versionId=" + someID, "uploads", "", "/", "//", "uploads/", "uploads%2F..%2F..%2Fsequencer",
 		"uploads/%2e%2e/%2e%2e/%2e%2e/canary/file", "uploads/uploads/kept.csv%00", "%zz",
 	} {
-		got := e.ask(t, request{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": source}, by: uploader})
+		got := srv.ask(t, request{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": source}, by: uploader})
 		if source != "" && got.status != 400 { // an empty one makes it a PUT
 			t.Errorf("copying %q: %s, want 400", source, got)
 		}
 	}
-	e.ask(t, request{method: "DELETE", path: "/uploads/copied", by: uploader})
-	if after := tree(t, base); after != before {
-		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
-	}
+	srv.ask(t, request{method: "DELETE", path: "/uploads/copied", by: uploader})
+	checkUnchanged(t, base, before)
 }
 
 // TestListsStayInTheBucket: versitygw takes prefixes for paths.
 func TestListsStayInTheBucket(t *testing.T) {
 	t.Parallel()
-	e, base := guarded(t)
-	mp := e.parts(t, "uploads/parts.csv", payload(100))
+	srv, base := guarded(t)
+	mp := srv.parts(t, "uploads/parts.csv", payload(100))
 	if mp.UploadId == nil {
 		t.Fatal("no upload id")
 	}
 	for _, text := range []string{"../", "../../", "../../../canary/", "../reports/", ".sgwtmp/", ".sgwtmp/multipart/", "/", "//", "./", "uploads//", "uploads/../", "uploads/./", strings.Repeat("a/", 600)} {
 		for _, query := range []string{"prefix=", "delimiter=%2F&prefix=", "list-type=2&prefix=", "list-type=2&delimiter=%2F&prefix="} {
-			got := e.ask(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
+			got := srv.ask(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
 			if got.status != 200 || strings.Contains(got.body, "<Contents>") || strings.Contains(got.body, "<CommonPrefixes>") {
 				t.Errorf("%s%s: %s %s, want an empty list", query, text, got, got.body)
 			}
 		}
 		for _, query := range []string{"marker=", "list-type=2&start-after=", "list-type=2&continuation-token=", "uploads=&prefix=", "uploads=&key-marker=", "list-type=2&delimiter="} {
-			got := e.ask(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
+			got := srv.ask(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
 			if got.status != 200 || strings.Contains(got.body, "secret") || strings.Contains(got.body, "canary/f") || strings.Contains(got.body, base) {
 				t.Errorf("%s%s: %s %s", query, text, got, got.body)
 			}
 		}
 	}
 	for _, query := range []string{"prefix=%FF", "marker=%00", "list-type=2&start-after=%01", "list-type=2&prefix=%C0%AE%2F", "uploads=&key-marker=%FF", "uploads=&upload-id-marker=%00&key-marker=a", "delimiter=%FF"} {
-		if got := e.ask(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 400 {
+		if got := srv.ask(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 400 {
 			t.Errorf("%s: %s, want 400", query, got)
 		}
 	}
@@ -257,7 +249,7 @@ func TestListsStayInTheBucket(t *testing.T) {
 // TestVersionsAndDoubles: an object has one version, and a parameter that is given twice has no meaning.
 func TestVersionsAndDoubles(t *testing.T) {
 	t.Parallel()
-	e, _ := guarded(t)
+	srv, _ := guarded(t)
 	for _, r := range []request{
 		{method: "GET", query: "versionId=..%2F..%2Fx"}, {method: "HEAD", query: "versionId=x"}, {method: "DELETE", query: "versionId=01ARZ3NDEKTSV4RRFFQ69G5FAV"},
 		{method: "GET", query: "attributes=&versionId=x", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}}, {method: "GET", query: "tagging=&versionId=..%2Fx"},
@@ -267,11 +259,11 @@ func TestVersionsAndDoubles(t *testing.T) {
 		{method: "PUT", query: "partNumber=0&uploadId=" + someID, body: "x"}, {method: "PUT", query: "partNumber=10001&uploadId=" + someID, body: "x"},
 	} {
 		r.path, r.by = "/uploads/uploads/kept.csv", uploader
-		if got := e.ask(t, r); got.status != 400 {
+		if got := srv.ask(t, r); got.status != 400 {
 			t.Errorf("%s %s: %s, want 400", r.method, r.query, got)
 		}
 	}
-	if got := e.get(t, "uploads/kept.csv"); got != "kept" {
+	if got := srv.get(t, "uploads/kept.csv"); got != "kept" {
 		t.Errorf("content = %q", got)
 	}
 }
@@ -279,7 +271,7 @@ func TestVersionsAndDoubles(t *testing.T) {
 // TestSymbolicLinks: the second line of defense. A link that leads out of the bucket is not followed, whoever made it.
 func TestSymbolicLinks(t *testing.T) {
 	t.Parallel()
-	e, base := guarded(t)
+	srv, base := guarded(t)
 	objects := filepath.Join(base, "data", "objects")
 	for link, to := range map[string]string{
 		"uploads/out": filepath.Join(base, "canary"), "uploads/relative": "../../../canary", "uploads/file": filepath.Join(base, "canary", "file"),
@@ -293,19 +285,17 @@ func TestSymbolicLinks(t *testing.T) {
 	for _, path := range []string{"/uploads/out/file", "/uploads/out/new", "/uploads/relative/file", "/uploads/file", "/uploads/out/folder/", "/linked-bucket/file"} {
 		for name, r := range about(path) {
 			r.by = uploader
-			if got := e.ask(t, r); got.status != 403 && (got.status != 404 || !strings.HasPrefix(path, "/linked")) {
+			if got := srv.ask(t, r); got.status != 403 && (got.status != 404 || !strings.HasPrefix(path, "/linked")) {
 				t.Errorf("%s of %s: %s, want 403", name, path, got)
 			}
 		}
 	}
 	for _, query := range []string{"prefix=out%2F", "list-type=2&prefix=relative%2Ffolder%2F", "delimiter=%2F&prefix=out%2Ffolder%2F"} {
-		if got := e.ask(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 403 {
+		if got := srv.ask(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 403 {
 			t.Errorf("%s: %s, want 403", query, got)
 		}
 	}
-	if after := tree(t, base); after != before {
-		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
-	}
+	checkUnchanged(t, base, before)
 	// The staging folder is one, too.
 	staging := filepath.Join(objects, "uploads", ".sgwtmp")
 	if err := os.RemoveAll(staging); err != nil {
@@ -317,7 +307,7 @@ func TestSymbolicLinks(t *testing.T) {
 	for name, r := range about("/uploads/uploads/t.csv") {
 		r.by = uploader
 		if r.body == "evil" || name == "begin" || name == "abort" || name == "parts" || name == "complete" {
-			if got := e.ask(t, r); got.status != 403 {
+			if got := srv.ask(t, r); got.status != 403 {
 				t.Errorf("%s by way of a link: %s, want 403", name, got)
 			}
 		}

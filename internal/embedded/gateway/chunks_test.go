@@ -26,7 +26,7 @@ import (
 // TestChunks: what is not made of chunks is a client's fault, and leaves nothing.
 func TestChunks(t *testing.T) {
 	t.Parallel()
-	e, base := guarded(t)
+	srv, base := guarded(t)
 	before := tree(t, base)
 	const signature = ";chunk-signature=0000000000000000000000000000000000000000000000000000000000000000"
 	for _, size := range []string{"-5", "-0", "+5", "0x5", "", " 5", "5 ", "8000000000000000", "7fffffffffffffff", "ffffffffffffffffffffffff", "zz", "5;5", "-8000000000000000", strings.Repeat("0", 5000) + "5"} {
@@ -34,7 +34,7 @@ func TestChunks(t *testing.T) {
 			"STREAMING-AWS4-HMAC-SHA256-PAYLOAD": size + signature, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": size + signature, "STREAMING-UNSIGNED-PAYLOAD-TRAILER": size,
 		} {
 			for _, query := range []string{"", "partNumber=1&uploadId=" + someID} {
-				got := e.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", query: query, by: uploader, body: head + "\r\nhello\r\n" + head + "\r\nhello\r\n0\r\n\r\n", header: map[string]string{
+				got := srv.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", query: query, by: uploader, body: head + "\r\nhello\r\n" + head + "\r\nhello\r\n0\r\n\r\n", header: map[string]string{
 					"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "Content-Encoding": "aws-chunked", "X-Amz-Trailer": "x-amz-checksum-crc32",
 				}})
 				if got.status != 400 && (got.status != 404 || query == "") {
@@ -53,7 +53,7 @@ func TestChunks(t *testing.T) {
 		"a chunk that has not arrived": "5" + signature + "\r\nhel",
 	} {
 		for _, payload := range []string{"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"} {
-			got := e.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: body, header: map[string]string{
+			got := srv.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: body, header: map[string]string{
 				"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "X-Amz-Trailer": "x-amz-checksum-crc32",
 			}})
 			if got.status != 400 && got.status != 403 {
@@ -62,16 +62,14 @@ func TestChunks(t *testing.T) {
 		}
 	}
 	for _, length := range []string{"-5", "x", "99999999999999999999"} {
-		got := e.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: "0\r\n\r\n", header: map[string]string{
+		got := srv.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: "0\r\n\r\n", header: map[string]string{
 			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": length,
 		}})
 		if got.status != 400 {
 			t.Errorf("a decoded length of %s: %s, want 400", length, got)
 		}
 	}
-	if after := tree(t, base); after != before {
-		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
-	}
+	checkUnchanged(t, base, before)
 }
 
 // chunked is an upload in signed chunks.
@@ -98,7 +96,7 @@ func hashOf(text string) string {
 
 // askChunked sends an upload in chunks that are signed as AWS describes it.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
-func (e *env) askChunked(t *testing.T, c chunked) answer {
+func (srv *testServer) askChunked(t *testing.T, c chunked) answer {
 	t.Helper()
 	now := time.Now().UTC()
 	date, scope := now.Format("20060102T150405Z"), now.Format("20060102")+"/us-east-1/s3/aws4_request"
@@ -127,7 +125,7 @@ func (e *env) askChunked(t *testing.T, c chunked) answer {
 		return b.String()
 	}
 	const payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
-	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+e.Addr()+"/"+bucket+"/"+c.key, strings.NewReader(body(strings.Repeat("0", 64))))
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+srv.Addr()+"/"+bucket+"/"+c.key, strings.NewReader(body(strings.Repeat("0", 64))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,20 +138,20 @@ func (e *env) askChunked(t *testing.T, c chunked) answer {
 	}
 	_, seed, _ := strings.Cut(req.Header.Get("Authorization"), "Signature=")
 	if c.cut > 0 {
-		return e.cutOff(t, req, body(seed), c.cut)
+		return srv.cutOff(t, req, body(seed), c.cut)
 	}
-	return e.follow(t, "PUT", req.URL.String(), req.Header, body(seed))
+	return srv.follow(t, "PUT", req.URL.String(), req.Header, body(seed))
 }
 
 // cutOff sends a request without its last bytes.
-func (e *env) cutOff(t *testing.T, req *http.Request, body string, cut int) answer {
+func (srv *testServer) cutOff(t *testing.T, req *http.Request, body string, cut int) answer {
 	t.Helper()
 	var wire bytes.Buffer
 	req.Body = io.NopCloser(strings.NewReader(body))
 	if err := req.Write(&wire); err != nil {
 		t.Fatal(err)
 	}
-	conn := raw.Dial(t, e.Addr())
+	conn := raw.Dial(t, srv.Addr())
 	if _, err := conn.Write(wire.Bytes()[:wire.Len()-cut]); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +169,7 @@ func (e *env) cutOff(t *testing.T, req *http.Request, body string, cut int) answ
 // TestTrailers are taken in the forms that clients write.
 func TestTrailers(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for name, c := range map[string]chunked{
 		"as most clients":        {trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
 		"as in AWS's example":    {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"}, // minio-go
@@ -185,21 +183,21 @@ func TestTrailers(t *testing.T) {
 		if c.data == "" {
 			c.data = hoistedBody
 		}
-		if got := e.askChunked(t, c); got.status != 200 {
+		if got := srv.askChunked(t, c); got.status != 200 {
 			t.Errorf("%s: %s %s", name, got, got.body)
-		} else if e.get(t, c.key) != c.data {
+		} else if srv.get(t, c.key) != c.data {
 			t.Errorf("%s: something else is stored", name)
 		}
 	}
 	for _, trailer := range []string{"x-amz-checksum-crc32:%s\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n", "X-Amz-Checksum-Crc32: %s\n\n"} { // unsigned
-		got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/unsigned.csv", by: uploader, header: map[string]string{
+		got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/unsigned.csv", by: uploader, header: map[string]string{
 			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Trailer": "x-amz-checksum-crc32", "X-Amz-Decoded-Content-Length": strconv.Itoa(len(hoistedBody)),
 		}, body: fmt.Sprintf("%x\r\n%s\r\n0\r\n"+trailer, len(hoistedBody), hoistedBody, crcOf(hoistedBody))})
 		if got.status != 200 {
 			t.Errorf("unsigned %q: %s %s", trailer, got, got.body)
 		}
 	}
-	before := len(e.all())
+	before := len(srv.all())
 	for name, c := range map[string]chunked{
 		"a wrong checksum":          {checksum: "AAAAAA==", trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
 		"a wrong signature":         {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:" + strings.Repeat("0", 64) + "\r\n\r\n"},
@@ -218,11 +216,11 @@ func TestTrailers(t *testing.T) {
 		if c.data == "" {
 			c.data = hoistedBody
 		}
-		if got := e.askChunked(t, c); got.status != 400 && (got.status != 403 || name != "a wrong signature") {
+		if got := srv.askChunked(t, c); got.status != 400 && (got.status != 403 || name != "a wrong signature") {
 			t.Errorf("%s: %s, want 400", name, got)
 		}
 	}
-	if got := e.all()[before:]; len(got) > 0 {
+	if got := srv.all()[before:]; len(got) > 0 {
 		t.Errorf("announced: %v", got)
 	}
 }
@@ -230,8 +228,8 @@ func TestTrailers(t *testing.T) {
 // TestBodiesOfAnotherLength than was announced, and chunks that are signed otherwise.
 func TestBodiesOfAnotherLength(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.MaxObject = 64 << 20 })
-	complete := e.parts(t, "uploads/parts.csv", payload(7))
+	srv := start(t, func(c *gateway.Config) { c.MaxObject = 64 << 20 })
+	complete := srv.parts(t, "uploads/parts.csv", payload(7))
 	for name, test := range map[string]struct {
 		header map[string]string
 		body   string
@@ -252,13 +250,13 @@ func TestBodiesOfAnotherLength(t *testing.T) {
 			{path: "/" + bucket + "/uploads/parts.csv", query: "partNumber=2&uploadId=" + *complete.UploadId},
 		} {
 			r.method, r.header, r.body, r.by = "PUT", test.header, test.body, uploader
-			if got := e.ask(t, r); got.status != test.status {
+			if got := srv.ask(t, r); got.status != test.status {
 				t.Errorf("%s to %s: %s %s, want %d", name, r.path, got, got.body, test.status)
 			}
 		}
 	}
-	if _, err := e.s3.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId}); err != nil {
+	if _, err := srv.s3.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId}); err != nil {
 		t.Fatal(err)
 	}
-	e.nothingStored(t)
+	srv.nothingStored(t)
 }

@@ -17,13 +17,13 @@ import (
 // TestUnfinishedUploadsAreGivenUp once nothing has been added for long; those that grow are left alone.
 func TestUnfinishedUploadsAreGivenUp(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	idle, growing := e.parts(t, "uploads/a/idle.csv", payload(5<<20)), e.parts(t, "uploads/growing.csv", payload(5<<20))
+	srv := start(t)
+	idle, growing := srv.parts(t, "uploads/a/idle.csv", payload(5<<20)), srv.parts(t, "uploads/growing.csv", payload(5<<20))
 	for i := range 3 { // several of one key
-		e.parts(t, "uploads/same.csv", payload(10+i))
+		srv.parts(t, "uploads/same.csv", payload(10+i))
 	}
 	old := time.Now().Add(-time.Hour)
-	dirs, err := filepath.Glob(filepath.Join(e.cfg.Dir, "objects", bucket, ".sgwtmp", "multipart", "*", "*"))
+	dirs, err := filepath.Glob(filepath.Join(srv.cfg.Dir, "objects", bucket, ".sgwtmp", "multipart", "*", "*"))
 	if err != nil || len(dirs) != 5 {
 		t.Fatalf("%v, %v", dirs, err)
 	}
@@ -35,26 +35,26 @@ func TestUnfinishedUploadsAreGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := e.AbortIncompleteUploads(t.Context(), bucket, old); n != 0 || err != nil {
+	if n, err := srv.AbortIncompleteUploads(t.Context(), bucket, old); n != 0 || err != nil {
 		t.Errorf("gave up %d, %v; want none that is just as old", n, err)
 	}
-	if n, err := e.AbortIncompleteUploads(t.Context(), bucket, old.Add(time.Second)); n != 4 || err != nil {
+	if n, err := srv.AbortIncompleteUploads(t.Context(), bucket, old.Add(time.Second)); n != 4 || err != nil {
 		t.Errorf("gave up %d, %v; want 4", n, err)
 	}
-	if left := e.staged(t); len(left) != 1 {
+	if left := srv.staged(t); len(left) != 1 {
 		t.Errorf("left behind: %v; want one part", left)
 	}
-	_, err = e.s3.CompleteMultipartUpload(t.Context(), idle)
+	_, err = srv.s3.CompleteMultipartUpload(t.Context(), idle)
 	if code(err) != "NoSuchUpload" {
 		t.Errorf("completing it: %v, want NoSuchUpload", err)
 	}
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), growing); err != nil {
+	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), growing); err != nil {
 		t.Errorf("completing the other: %v", err)
 	}
-	if diff := cmp.Diff([]string{"uploads/growing.csv"}, e.keys()); diff != "" {
+	if diff := cmp.Diff([]string{"uploads/growing.csv"}, srv.keys()); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}
-	if n, err := e.AbortIncompleteUploads(t.Context(), bucket, time.Now().Add(time.Hour)); n != 0 || err != nil {
+	if n, err := srv.AbortIncompleteUploads(t.Context(), bucket, time.Now().Add(time.Hour)); n != 0 || err != nil {
 		t.Errorf("in the end: %d, %v", n, err)
 	}
 }
@@ -63,34 +63,34 @@ func TestUnfinishedUploadsAreGivenUp(t *testing.T) {
 func TestOldObjectsAreRemoved(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	e := start(t)
+	srv := start(t)
 	report := func(key string) {
 		t.Helper()
-		if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: &key, Body: strings.NewReader("{}")}); err != nil {
+		if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: &key, Body: strings.NewReader("{}")}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range 300 { // more than are looked at together
 		report(fmt.Sprintf("old%d/rejects.ndjson", i))
 	}
-	e.put(t, "uploads/a.csv", "x")
+	srv.put(t, "uploads/a.csv", "x")
 	mark := time.Now().Add(time.Millisecond)
 	await(t, "another millisecond begins", func() bool { return time.Now().After(mark) })
 	report("new/rejects.ndjson")
-	if n, err := e.DeleteBefore(t.Context(), "reports", now.Add(-time.Second)); n != 0 || err != nil {
+	if n, err := srv.DeleteBefore(t.Context(), "reports", now.Add(-time.Second)); n != 0 || err != nil {
 		t.Errorf("removed %d, %v; want none", n, err)
 	}
-	if n, err := e.DeleteBefore(t.Context(), "reports", mark); n != 300 || err != nil {
+	if n, err := srv.DeleteBefore(t.Context(), "reports", mark); n != 300 || err != nil {
 		t.Errorf("removed %d, %v; want 300", n, err)
 	}
-	list, err := e.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("reports")})
+	list, err := srv.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("reports")})
 	if err != nil || len(list.Contents) != 1 || *list.Contents[0].Key != "new/rejects.ndjson" {
 		t.Errorf("%d left, %v; want the new one", len(list.Contents), err)
 	}
-	if folders, err := os.ReadDir(filepath.Join(e.cfg.Dir, "objects", "reports")); err != nil || len(folders) > 2 { // and .sgwtmp
+	if folders, err := os.ReadDir(filepath.Join(srv.cfg.Dir, "objects", "reports")); err != nil || len(folders) > 2 { // and .sgwtmp
 		t.Errorf("%d folders left, %v", len(folders), err)
 	}
-	if got := e.get(t, "uploads/a.csv"); got != "x" {
+	if got := srv.get(t, "uploads/a.csv"); got != "x" {
 		t.Errorf("the other bucket's object: %q", got)
 	}
 }
@@ -98,26 +98,26 @@ func TestOldObjectsAreRemoved(t *testing.T) {
 // TestOnlyThatObjectIsRemoved, and not what took its place.
 func TestOnlyThatObjectIsRemoved(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "uploads/a.csv", "one")
-	first := e.last(t, "uploads/a.csv")
-	e.put(t, "uploads/a.csv", "two")
-	second := e.last(t, "uploads/a.csv")
-	if err := e.Delete(t.Context(), bucket, first.Key, first.UploadID()); err != nil {
+	srv := start(t)
+	srv.put(t, "uploads/a.csv", "one")
+	first := srv.last(t, "uploads/a.csv")
+	srv.put(t, "uploads/a.csv", "two")
+	second := srv.last(t, "uploads/a.csv")
+	if err := srv.Delete(t.Context(), bucket, first.Key, first.UploadID()); err != nil {
 		t.Fatal(err)
 	}
-	if got := e.get(t, "uploads/a.csv"); got != "two" {
+	if got := srv.get(t, "uploads/a.csv"); got != "two" {
 		t.Errorf("content = %q", got)
 	}
 	for range 2 { // it may be gone already
-		if err := e.Delete(t.Context(), bucket, second.Key, second.UploadID()); err != nil {
+		if err := srv.Delete(t.Context(), bucket, second.Key, second.UploadID()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := e.objects(t); len(got) != 0 {
+	if got := srv.objects(t); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
-	if err := e.tryPut(t, "uploads/a.csv", bytes.Repeat([]byte("x"), 3)); err != nil {
+	if err := srv.tryPut(t, "uploads/a.csv", bytes.Repeat([]byte("x"), 3)); err != nil {
 		t.Errorf("and anew: %v", err)
 	}
 }

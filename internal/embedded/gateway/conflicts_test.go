@@ -6,21 +6,18 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // TestKeysThatNeedOnePath: what the gateway can't keep beside another object is refused with the reason, however it is sent.
 func TestKeysThatNeedOnePath(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "uploads/file", "x")
-	e.put(t, "uploads/folder/a.csv", "x")
-	e.put(t, "uploads/marker/", "")
-	e.put(t, "source.csv", "x")
-	before := tree(t, filepath.Join(e.cfg.Dir, "objects"))
-	announced := len(e.all())
+	srv := start(t)
+	srv.put(t, "uploads/file", "x")
+	srv.put(t, "uploads/folder/a.csv", "x")
+	srv.put(t, "uploads/marker/", "")
+	srv.put(t, "source.csv", "x")
+	before := tree(t, filepath.Join(srv.cfg.Dir, "objects"))
+	announced := len(srv.all())
 	for key, test := range map[string]struct {
 		status int
 		why    string
@@ -42,46 +39,40 @@ func TestKeysThatNeedOnePath(t *testing.T) {
 			"form":  form(t, map[string]string{"key": key}, time.Now(), "data"),
 			"parts": {method: "POST", path: path, query: "uploads=", by: uploader},
 		} {
-			got := e.ask(t, r)
+			got := srv.ask(t, r)
 			if got.status != test.status || !strings.Contains(got.body, test.why) {
 				t.Errorf("%s of %s: %s %s, want %d", name, key, got, got.body, test.status)
 			}
 		}
 	}
-	if got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/file/", by: uploader}); got.status != 409 {
+	if got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/file/", by: uploader}); got.status != 409 {
 		t.Errorf("a folder marker over a file: %s, want 409", got)
 	}
-	if after := tree(t, filepath.Join(e.cfg.Dir, "objects")); after != before {
-		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
-	}
-	if got := e.all()[announced:]; len(got) > 0 {
+	checkUnchanged(t, filepath.Join(srv.cfg.Dir, "objects"), before)
+	if got := srv.all()[announced:]; len(got) > 0 {
 		t.Errorf("announced: %v", got)
 	}
 	// Another order, once the other object is gone.
-	if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/folder/a.csv")}); err != nil {
-		t.Fatal(err)
-	}
-	e.put(t, "uploads/folder", "x")
+	srv.delete(t, "uploads/folder/a.csv")
+	srv.put(t, "uploads/folder", "x")
 }
 
 // TestAKeyThatBecameAFolder while it was uploaded in parts.
 func TestAKeyThatBecameAFolder(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for key, other := range map[string]string{"uploads/a": "uploads/a/b.csv", "uploads/c/d/e.csv": "uploads/c/d", "uploads/f/g.csv": "uploads/f"} {
-		complete := e.parts(t, key, payload(5<<20), payload(7))
-		e.put(t, other, "x")
-		_, err := e.s3.CompleteMultipartUpload(t.Context(), complete)
+		complete := srv.parts(t, key, payload(5<<20), payload(7))
+		srv.put(t, other, "x")
+		_, err := srv.s3.CompleteMultipartUpload(t.Context(), complete)
 		if status(err) != 409 || !strings.Contains(err.Error(), strings.TrimSuffix(other, "/b.csv")) {
 			t.Errorf("completing %s beside %s: %v, want 409", key, other, err)
 		}
-		if got := e.get(t, other); got != "x" {
+		if got := srv.get(t, other); got != "x" {
 			t.Errorf("%s is %q now", other, got)
 		}
-		if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &other}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
+		srv.delete(t, other)
+		if _, err := srv.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
 			t.Errorf("completing %s once %s is gone: %v", key, other, err)
 		}
 	}
@@ -90,10 +81,10 @@ func TestAKeyThatBecameAFolder(t *testing.T) {
 // TestAnEmptyFolderIsNotInTheWay: a crash may leave one.
 func TestAnEmptyFolderIsNotInTheWay(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	folder := filepath.Join(e.cfg.Dir, "objects", bucket, "uploads", "a")
+	srv := start(t)
+	folder := filepath.Join(srv.cfg.Dir, "objects", bucket, "uploads", "a")
 	mkdir(t, folder)
-	e.put(t, "uploads/a", "x")
+	srv.put(t, "uploads/a", "x")
 	if info, err := os.Stat(folder); err != nil || info.IsDir() {
 		t.Errorf("after the upload: %v, %v", info, err)
 	}

@@ -15,25 +15,23 @@ import (
 // TestObjectsConformance: the S3 adapter finds here what it finds on AWS, announced as it is announced there.
 func TestObjectsConformance(t *testing.T) {
 	conformance.TestObjects(t, func(t *testing.T) conformance.Objects {
-		e := start(t)
-		reports := s3store.Reports{Client: e.s3, Bucket: "reports"}
+		srv := start(t)
+		reports := s3store.Reports{Client: srv.s3, Bucket: "reports"}
 		return conformance.Objects{
-			Open: s3store.Objects{Client: e.s3}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove,
+			Open: s3store.Objects{Client: srv.s3}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove,
 			Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
 				t.Helper()
-				if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+				if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
 					Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(body), Metadata: metadata,
 					ContentType: aws.String("text/csv; charset=windows-1252"),
 				}); err != nil {
 					t.Fatal(err)
 				}
-				return e.last(t, key)
+				return srv.last(t, key)
 			},
 			Delete: func(t *testing.T, key string) {
 				t.Helper()
-				if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key}); err != nil {
-					t.Fatal(err)
-				}
+				srv.delete(t, key)
 			},
 		}
 	})

@@ -55,9 +55,9 @@ func wantCORS(t *testing.T, res *http.Response, origin string) {
 // TestPagesUpload: a page of an allowed origin uploads by a presigned URL, reads the answer and errors, and no other does.
 func TestPagesUpload(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.Origins = []string{"https://flavors.example", page} })
+	srv := start(t, func(c *gateway.Config) { c.Origins = []string{"https://flavors.example", page} })
 	const key = "uploads/page.csv"
-	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{
+	signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{
 		Bucket: aws.String(bucket), Key: aws.String(key), ContentType: aws.String("text/csv"),
 	})
 	if err != nil {
@@ -76,11 +76,11 @@ func TestPagesUpload(t *testing.T) {
 	if res.StatusCode != http.StatusOK || res.Header.Get("ETag") == "" {
 		t.Errorf("PUT: %s %v", res.Status, res.Header)
 	}
-	if got := e.keys(); !slices.Equal(got, []string{key}) {
+	if got := srv.keys(); !slices.Equal(got, []string{key}) {
 		t.Errorf("announced %v, want %s", got, key)
 	}
 
-	object := "http://" + e.Addr() + "/" + bucket + "/" + key
+	object := "http://" + srv.Addr() + "/" + bucket + "/" + key
 	unsigned := strings.Replace(signed.URL, "Signature=", "Signature=0", 1)
 	for name, c := range map[string]struct {
 		method, url, origin, want string
@@ -88,7 +88,7 @@ func TestPagesUpload(t *testing.T) {
 	}{
 		"bad signature":      {http.MethodPut, unsigned, page, page, http.StatusForbidden},
 		"no signature":       {http.MethodGet, object, "https://flavors.example", "https://flavors.example", http.StatusForbidden},
-		"no operation":       {http.MethodPatch, "http://" + e.Addr() + "/" + bucket, page, page, http.StatusForbidden},
+		"no operation":       {http.MethodPatch, "http://" + srv.Addr() + "/" + bucket, page, page, http.StatusForbidden},
 		"another origin":     {http.MethodPut, signed.URL, "https://evil.example", "", http.StatusOK},
 		"another port":       {http.MethodPut, signed.URL, "http://localhost:5174", "", http.StatusOK},
 		"a longer name":      {http.MethodPut, signed.URL, page + ".evil.example", "", http.StatusOK},
@@ -116,9 +116,9 @@ func TestPagesUpload(t *testing.T) {
 // TestPagesAreKeptOut: without origins, no page may read anything.
 func TestPagesAreKeptOut(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodPut} {
-		res := browse(t, method, "http://"+e.Addr()+"/"+bucket+"/uploads/a.csv", page, "", "Access-Control-Request-Method", "PUT")
+		res := browse(t, method, "http://"+srv.Addr()+"/"+bucket+"/uploads/a.csv", page, "", "Access-Control-Request-Method", "PUT")
 		wantCORS(t, res, "")
 	}
 }

@@ -38,45 +38,45 @@ func wantFull(t *testing.T, what string, err error) {
 func TestAFullDiskRefusesUploads(t *testing.T) {
 	t.Parallel()
 	var d disk
-	e := start(t, func(c *gateway.Config) { c.CheckSpace = d.room })
-	e.put(t, "drafts/a.csv", "x")
-	complete := e.parts(t, "uploads/parts.csv", payload(5<<20), payload(7))
+	srv := start(t, func(c *gateway.Config) { c.CheckSpace = d.room })
+	srv.put(t, "drafts/a.csv", "x")
+	complete := srv.parts(t, "uploads/parts.csv", payload(5<<20), payload(7))
 	d.full.Store(1)
-	wantFull(t, "PUT", e.tryPut(t, "uploads/a.csv", payload(100)))
-	wantFull(t, "empty PUT", e.tryPut(t, "uploads/a.csv", nil))
-	_, err := e.s3.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/c.csv"), CopySource: aws.String(bucket + "/drafts/a.csv")})
+	wantFull(t, "PUT", srv.tryPut(t, "uploads/a.csv", payload(100)))
+	wantFull(t, "empty PUT", srv.tryPut(t, "uploads/a.csv", nil))
+	err := srv.copy(t, bucket+"/drafts/a.csv", "uploads/c.csv")
 	wantFull(t, "copy", err)
-	_, err = e.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: aws.String("uploads/m.csv")})
+	_, err = srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: aws.String("uploads/m.csv")})
 	wantFull(t, "beginning parts", err)
-	_, err = e.s3.UploadPart(t.Context(), &s3.UploadPartInput{
+	_, err = srv.s3.UploadPart(t.Context(), &s3.UploadPartInput{
 		Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId, PartNumber: aws.Int32(3), Body: bytes.NewReader(payload(7)),
 	})
 	wantFull(t, "part", err)
-	_, err = e.s3.UploadPartCopy(t.Context(), &s3.UploadPartCopyInput{
+	_, err = srv.s3.UploadPartCopy(t.Context(), &s3.UploadPartCopyInput{
 		Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId, PartNumber: aws.Int32(3), CopySource: aws.String(bucket + "/drafts/a.csv"),
 	})
 	wantFull(t, "part by copy", err)
-	_, err = e.s3.CompleteMultipartUpload(t.Context(), complete)
+	_, err = srv.s3.CompleteMultipartUpload(t.Context(), complete)
 	wantFull(t, "completion", err)
-	resp := e.form(t, "uploads/form.csv", "x", 0)
+	resp := srv.form(t, "uploads/form.csv", "x", 0)
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusInsufficientStorage {
 		t.Errorf("form: status %d, want 507", resp.StatusCode)
 	}
-	if got := e.get(t, "drafts/a.csv"); got != "x" {
+	if got := srv.get(t, "drafts/a.csv"); got != "x" {
 		t.Errorf("reading gives %q", got)
 	}
-	if got := e.keys(); len(got) > 0 {
+	if got := srv.keys(); len(got) > 0 {
 		t.Errorf("announced: %v", got)
 	}
-	if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a.csv")}); err != nil {
+	if _, err := srv.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a.csv")}); err != nil {
 		t.Errorf("deleting, which makes checkSpace: %v", err)
 	}
 	d.full.Store(0)
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
+	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
 		t.Errorf("completion, once there is checkSpace: %v", err)
 	}
-	if got := e.last(t, "uploads/parts.csv").Size; got != 5<<20+7 {
+	if got := srv.last(t, "uploads/parts.csv").Size; got != 5<<20+7 {
 		t.Errorf("announced size %d", got)
 	}
 }
@@ -85,13 +85,13 @@ func TestAFullDiskRefusesUploads(t *testing.T) {
 func TestADiskThatFillsUpMeanwhile(t *testing.T) {
 	t.Parallel()
 	var d disk
-	e := start(t, func(c *gateway.Config) { c.CheckSpace = d.room })
+	srv := start(t, func(c *gateway.Config) { c.CheckSpace = d.room })
 	d.until.Store(2) // once for the whole, once for its first MiB
-	wantFull(t, "PUT", e.tryPut(t, "uploads/a.csv", payload(3<<20)))
+	wantFull(t, "PUT", srv.tryPut(t, "uploads/a.csv", payload(3<<20)))
 	if d.asked.Load() != 3 {
 		t.Errorf("the disk was looked at %d times", d.asked.Load())
 	}
-	e.nothingStored(t)
+	srv.nothingStored(t)
 }
 
 // TestNoSpaceLeft: what the operating system or versitygw calls it, a client is told alike.

@@ -31,16 +31,16 @@ func (l list) keys() (keys []string) {
 
 func TestEncodingType(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	keys := []string{"uploads/a b+c%20/ü.csv", "uploads/a&b/x.csv", "uploads/line\nend", "uploads/zz'*~.csv"}
 	slices.Sort(keys)
 	for _, key := range keys {
-		e.put(t, key, "x")
-		e.ask(t, request{method: "POST", path: "/" + bucket + "/" + escape(key), query: "uploads=", by: uploader}).upload(t)
+		srv.put(t, key, "x")
+		srv.ask(t, request{method: "POST", path: "/" + bucket + "/" + escape(key), query: "uploads=", by: uploader}).upload(t)
 	}
 	ask := func(query string) list {
 		t.Helper()
-		got := e.ask(t, request{method: "GET", path: "/" + bucket, query: query, by: uploader})
+		got := srv.ask(t, request{method: "GET", path: "/" + bucket, query: query, by: uploader})
 		var l list
 		if err := xml.Unmarshal([]byte(got.body), &l); err != nil || got.status != 200 {
 			t.Fatalf("%s: %s, %v", query, got, err)
@@ -77,7 +77,7 @@ func TestEncodingType(t *testing.T) {
 		if none := ask(kind + "prefix=uploads%2F%2F%20&encoding-type=url"); none.Prefix != "uploads//+" || none.EncodingType != "url" {
 			t.Errorf("%s: of no keys: %+v", kind, none)
 		}
-		if got := e.ask(t, request{method: "GET", path: "/" + bucket, query: kind + "encoding-type=base64", by: uploader}); got.status != http.StatusBadRequest {
+		if got := srv.ask(t, request{method: "GET", path: "/" + bucket, query: kind + "encoding-type=base64", by: uploader}); got.status != http.StatusBadRequest {
 			t.Errorf("%s: an unknown encoding type: %s, want 400", kind, got)
 		}
 	}

@@ -18,7 +18,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/google/go-cmp/cmp"
 )
 
 // form is a browser's, with a policy that allows every field, signed by the uploader at that time.
@@ -62,10 +61,10 @@ func formFor(t testing.TB, fields map[string]string, at time.Time, content strin
 
 func TestAFormUploadIsAnnounced(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	send := func(content string, cut int) int {
 		t.Helper()
-		resp := e.form(t, "uploads/form.csv", content, cut)
+		resp := srv.form(t, "uploads/form.csv", content, cut)
 		defer resp.Body.Close()
 		return resp.StatusCode
 	}
@@ -74,63 +73,61 @@ func TestAFormUploadIsAnnounced(t *testing.T) {
 			t.Errorf("a form without its last %d bytes: status %d, want 400", cut, got)
 		}
 	}
-	if got := e.keys(); len(got) != 0 {
+	if got := srv.keys(); len(got) != 0 {
 		t.Errorf("announced %v, want nothing", got)
 	}
 	if got := send("person,flavor\nandy,vanilla\n", 0); got != 204 {
 		t.Fatalf("status %d, want 204", got)
 	}
-	if got := e.last(t, "uploads/form.csv").Size; got != 27 {
+	if got := srv.last(t, "uploads/form.csv").Size; got != 27 {
 		t.Errorf("announced size %d, want 27", got)
 	}
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
-	}
+	srv.checkScan(t)
 }
 
 // TestFilenames replace their variable in all fields, before the policy is applied.
 func TestFilenames(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for filename, want := range map[string]string{
 		"a.csv": "a.csv", `C:\Users\me\a.csv`: "a.csv", "/home/me/b c.csv": "b c.csv", `dir/sub\x.csv`: "x.csv", "grün.csv": "grün.csv", "50%.csv": "50%.csv",
 		"${filename}": "${filename}", "a'b.csv": "a'b.csv",
 	} {
 		r := form(t, map[string]string{"key": "uploads/${filename}", "x-amz-meta-name": "${filename}/${filename}"}, time.Now(), filename)
 		r.body = strings.Replace(r.body, `filename="f"`, `filename="`+filename+`"`, 1)
-		if got := e.ask(t, r); got.status != 204 {
+		if got := srv.ask(t, r); got.status != 204 {
 			t.Errorf("%q: %s %s", filename, got, got.body)
 			continue
 		}
-		if got := e.get(t, "uploads/"+want); got != filename {
+		if got := srv.get(t, "uploads/"+want); got != filename {
 			t.Errorf("%q is stored as %q", filename, got)
 		}
-		head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/" + want)})
+		head, err := srv.head(t, "uploads/"+want)
 		if ascii := want != "grün.csv"; err != nil || ascii && head.Metadata["name"] != want+"/"+want {
 			t.Errorf("%q: metadata %v, %v", filename, head, err)
 		}
 	}
-	before := len(e.all())
+	before := len(srv.all())
 	for filename, want := range map[string]int{"": 400, "..": 400, "a/..": 400, "a/": 400, ".sgwtmp": 400, strings.Repeat("a", 256): 400, "\xff.csv": 400, "a\x01b": 400} {
 		r := form(t, map[string]string{"key": "uploads/${filename}"}, time.Now(), "data")
 		r.body = strings.Replace(r.body, `filename="f"`, `filename="`+filename+`"`, 1)
-		if got := e.ask(t, r); got.status != want {
+		if got := srv.ask(t, r); got.status != want {
 			t.Errorf("%q: %s, want %d", filename, got, want)
 		}
 	}
-	if got := e.all()[before:]; len(got) > 0 {
+	if got := srv.all()[before:]; len(got) > 0 {
 		t.Errorf("announced: %v", got)
 	}
 	r := form(t, map[string]string{"key": "uploads/${filename}", "success_action_status": "201"}, time.Now(), "x")
-	if got := e.ask(t, r); got.status != 201 || !strings.Contains(got.body, "<Key>uploads/f</Key>") {
+	if got := srv.ask(t, r); got.status != 201 || !strings.Contains(got.body, "<Key>uploads/f</Key>") {
 		t.Errorf("201: %s %s", got, got.body)
 	}
 }
 
 // form uploads as a browser does, without the last bytes.
-func (e *env) form(t *testing.T, key, content string, cut int) *http.Response {
+func (srv *testServer) form(t *testing.T, key, content string, cut int) *http.Response {
 	t.Helper()
-	signed, err := s3.NewPresignClient(e.s3).PresignPostObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
+	signed, err := s3.NewPresignClient(srv.s3).PresignPostObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +164,7 @@ func (e *env) form(t *testing.T, key, content string, cut int) *http.Response {
 // TestHowFormsMayBeWritten covers what RFC 2046 and browsers allow. Only the file is stored.
 func TestHowFormsMayBeWritten(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	const end = "\r\n--xyz--\r\n"
 	field := func(name, value string) string {
 		return "\r\n--xyz\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value
@@ -208,16 +205,16 @@ func TestHowFormsMayBeWritten(t *testing.T) {
 		for _, content := range []string{"person,flavor\r\nandy,vanilla\r\n", "", "\r\n--xy\r\n", "\r\n--xyzz\r\n"} {
 			r := form(t, map[string]string{"key": "uploads/form.csv"}, time.Now(), content)
 			r.body = test.change(r.body)
-			before := len(e.all())
-			got := e.ask(t, r)
+			before := len(srv.all())
+			got := srv.ask(t, r)
 			if got.status != test.status {
 				t.Errorf("%s: %s %s, want %d", name, got, got.body, test.status)
 			}
-			if announced := len(e.all()) > before; announced != (test.status == 204) {
+			if announced := len(srv.all()) > before; announced != (test.status == 204) {
 				t.Errorf("%s: announced: %v", name, announced)
 			}
 			if test.status == 204 {
-				if stored := e.get(t, "uploads/form.csv"); stored != content {
+				if stored := srv.get(t, "uploads/form.csv"); stored != content {
 					t.Errorf("%s: stored %q, want %q", name, stored, content)
 				}
 			}
@@ -226,7 +223,7 @@ func TestHowFormsMayBeWritten(t *testing.T) {
 	// A folder marker, which holds no data, may have a field behind it as well.
 	r := form(t, map[string]string{"key": "uploads/folder/"}, time.Now(), "")
 	r.body = strings.TrimSuffix(r.body, end) + field("submit", "Upload") + end
-	if got := e.ask(t, r); got.status != 204 {
+	if got := srv.ask(t, r); got.status != 204 {
 		t.Errorf("a marker: %s %s, want 204", got, got.body)
 	}
 }
@@ -234,12 +231,12 @@ func TestHowFormsMayBeWritten(t *testing.T) {
 // TestTheSizeOfAFormsFile is that of the file, without the fields behind it.
 func TestTheSizeOfAFormsFile(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for size, want := range map[int]int{9: 400, 10: 204, 20: 204, 21: 400, 5000: 400} {
 		for _, behind := range []string{"", "\r\n--xyz\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\n" + strings.Repeat("x", 50)} {
 			r := formFor(t, map[string]string{"key": "uploads/form.csv"}, time.Now(), strings.Repeat("a", size), []any{"content-length-range", 10, 20})
 			r.body = strings.TrimSuffix(r.body, "\r\n--xyz--\r\n") + behind + "\r\n--xyz--\r\n"
-			if got := e.ask(t, r); got.status != want || want == 400 && !strings.HasPrefix(got.code, "EntityToo") {
+			if got := srv.ask(t, r); got.status != want || want == 400 && !strings.HasPrefix(got.code, "EntityToo") {
 				t.Errorf("%d bytes, %d behind them: %s, want %d", size, len(behind), got, want)
 			}
 		}

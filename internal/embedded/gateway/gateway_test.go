@@ -24,10 +24,10 @@ import (
 
 func TestPutIsAnnouncedAsStored(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	before := time.Now().Truncate(time.Millisecond)
-	want := e.put(t, "uploads/people.csv", "person,flavor\nandy,cookie dough\n")
-	got := e.last(t, "uploads/people.csv")
+	want := srv.put(t, "uploads/people.csv", "person,flavor\nandy,cookie dough\n")
+	got := srv.last(t, "uploads/people.csv")
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(events.Object{}, "Sequencer", "Time")); diff != "" {
 		t.Errorf("announced object (-want +got):\n%s", diff)
 	}
@@ -37,64 +37,60 @@ func TestPutIsAnnouncedAsStored(t *testing.T) {
 	if len(got.Sequencer) != 16 || strings.Trim(got.Sequencer, "0123456789abcdef") != "" {
 		t.Errorf("Sequencer = %q, want 16 lower-case hexadecimal digits", got.Sequencer)
 	}
-	info, err := os.Stat(filepath.Join(e.cfg.Dir, "objects", bucket, "uploads/people.csv"))
+	info, err := os.Stat(filepath.Join(srv.cfg.Dir, "objects", bucket, "uploads/people.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !info.ModTime().Truncate(time.Millisecond).Equal(got.Time) {
 		t.Errorf("the file's time is %v, announced was %v", info.ModTime(), got.Time)
 	}
-	if got := e.get(t, "uploads/people.csv"); got != "person,flavor\nandy,cookie dough\n" {
+	if got := srv.get(t, "uploads/people.csv"); got != "person,flavor\nandy,cookie dough\n" {
 		t.Errorf("GetObject = %q", got)
 	}
 }
 
 func TestKeysSurviveUnescaped(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	keys := []string{"uploads/a b.csv", "uploads/50%.csv", "uploads/50%25.csv", "uploads/grün/ü+ñ.json", "uploads/a/b/c/d.csv", "uploads/q?x=1&y#z.csv"}
 	for _, key := range keys {
-		e.put(t, key, key)
+		srv.put(t, key, key)
 	}
-	if diff := cmp.Diff(keys, e.keys()); diff != "" {
+	if diff := cmp.Diff(keys, srv.keys()); diff != "" {
 		t.Errorf("announced keys (-want +got):\n%s", diff)
 	}
 	for _, key := range keys {
-		if got := e.get(t, key); got != key {
+		if got := srv.get(t, key); got != key {
 			t.Errorf("GetObject(%q) = %q", key, got)
 		}
 	}
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
-	}
+	srv.checkScan(t)
 }
 
 func TestOnlyThePrefixIsAnnounced(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "elsewhere/a.csv", "x")
-	e.put(t, "uploads.csv", "x")
-	e.put(t, "uploads/in.csv", "x")
-	e.put(t, "uploads/folder/", "")
-	if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: aws.String("uploads/r.csv"), Body: strings.NewReader("x")}); err != nil {
+	srv := start(t)
+	srv.put(t, "elsewhere/a.csv", "x")
+	srv.put(t, "uploads.csv", "x")
+	srv.put(t, "uploads/in.csv", "x")
+	srv.put(t, "uploads/folder/", "")
+	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: aws.String("uploads/r.csv"), Body: strings.NewReader("x")}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"uploads/in.csv"}, e.keys()); diff != "" {
+	if diff := cmp.Diff([]string{"uploads/in.csv"}, srv.keys()); diff != "" {
 		t.Errorf("announced keys (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
-	}
+	srv.checkScan(t)
 }
 
 func TestAPrefixNeedNotEndAtASlash(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"", "up", "uploads/d", "uploads/deep/"} {
-		e := start(t, func(c *gateway.Config) { c.Prefix = prefix })
+		srv := start(t, func(c *gateway.Config) { c.Prefix = prefix })
 		for _, key := range []string{"up.csv", "uploads/a.csv", "uploads/d.csv", "uploads/deep/er/a.csv"} {
-			e.put(t, key, "x")
+			srv.put(t, key, "x")
 		}
-		if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" || len(e.announced()) == 0 {
+		if diff := cmp.Diff(srv.announced(), srv.objects(t)); diff != "" || len(srv.announced()) == 0 {
 			t.Errorf("prefix %q: rescan (-announced +found):\n%s", prefix, diff)
 		}
 	}
@@ -102,18 +98,18 @@ func TestAPrefixNeedNotEndAtASlash(t *testing.T) {
 
 func TestMetadataAndConditionsAndRanges(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	key := aws.String("uploads/people.csv")
-	_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
 		Bucket: aws.String(bucket), Key: key, Body: strings.NewReader("0123456789"), ContentType: aws.String("text/csv"),
 		Metadata: map[string]string{"on-error": "abort"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := e.last(t, *key)
+	o := srv.last(t, *key)
 	match := aws.String(`"` + o.ETag + `"`)
-	out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, IfMatch: match, Range: aws.String("bytes=3-6")})
+	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, IfMatch: match, Range: aws.String("bytes=3-6")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,34 +119,34 @@ func TestMetadataAndConditionsAndRanges(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, out.Metadata); diff != "" {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}
-	out, err = e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, Range: aws.String("bytes=7-")})
+	out, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, Range: aws.String("bytes=7-")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, out.Body); got != "789" {
 		t.Errorf("open range = %q, want 789", got)
 	}
-	e.put(t, *key, "other")
-	_, err = e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, IfMatch: match})
+	srv.put(t, *key, "other")
+	_, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, IfMatch: match})
 	if got := status(err); got != 412 {
 		t.Errorf("reading an overwritten object: status %d (%v), want 412", got, err)
 	}
-	_, err = e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/none.csv")})
+	_, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/none.csv")})
 	var missing *types.NoSuchKey
 	if !errors.As(err, &missing) {
 		t.Errorf("reading a missing object: %v, want NoSuchKey", err)
 	}
-	_, err = e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("nowhere"), Key: key})
-	if got := status(err); got != 404 || strings.Contains(err.Error(), e.cfg.Dir) {
+	_, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("nowhere"), Key: key})
+	if got := status(err); got != 404 || strings.Contains(err.Error(), srv.cfg.Dir) {
 		t.Errorf("reading a missing bucket: %v", err)
 	}
 }
 
 // TestLargeObjectsAreStreamed is not parallel: it counts what the whole process allocates.
 func TestLargeObjectsAreStreamed(t *testing.T) {
-	e := start(t)
+	srv := start(t)
 	const size = 64 << 20
-	_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
 		Bucket: aws.String(bucket), Key: aws.String("uploads/large.csv"), Body: &zeros{size: size}, ContentLength: aws.Int64(size),
 	})
 	if err != nil {
@@ -158,7 +154,7 @@ func TestLargeObjectsAreStreamed(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/large.csv")})
+	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/large.csv")})
 	if err != nil {
 		t.Fatal(err)
 	}

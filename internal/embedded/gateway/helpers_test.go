@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,9 +24,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/test/raw"
 )
 
 const bucket = "uploads"
@@ -76,7 +79,7 @@ func (r *recorder) keys() []string {
 	return keys
 }
 
-type env struct {
+type testServer struct {
 	*gateway.Gateway
 	*recorder
 	cfg gateway.Config
@@ -93,7 +96,7 @@ func config(t testing.TB, r *recorder) gateway.Config {
 	}
 }
 
-func start(t testing.TB, change ...func(*gateway.Config)) *env {
+func start(t testing.TB, change ...func(*gateway.Config)) *testServer {
 	t.Helper()
 	r := &recorder{}
 	cfg := config(t, r)
@@ -103,19 +106,19 @@ func start(t testing.TB, change ...func(*gateway.Config)) *env {
 	return open(t, cfg, r)
 }
 
-func open(t testing.TB, cfg gateway.Config, r *recorder) *env {
+func open(t testing.TB, cfg gateway.Config, r *recorder) *testServer {
 	t.Helper()
 	g, err := gateway.Start(cfg)
 	if err != nil {
 		t.Fatalf("Start: %v", err)
 	}
 	t.Cleanup(func() { stop(t, g) })
-	return &env{Gateway: g, recorder: r, cfg: cfg, s3: client(g.Addr(), cfg.SecretKey)}
+	return &testServer{Gateway: g, recorder: r, cfg: cfg, s3: client(g.Addr(), cfg.SecretKey)}
 }
 
 func stop(t testing.TB, g *gateway.Gateway) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if err := g.Stop(ctx); err != nil {
 		t.Errorf("Stop: %v", err)
@@ -130,18 +133,18 @@ func client(addr, secret string, change ...func(*s3.Options)) *s3.Client {
 	return s3.New(opts, change...)
 }
 
-func (e *env) put(t *testing.T, key, body string) events.Object {
+func (srv *testServer) put(t *testing.T, key, body string) events.Object {
 	t.Helper()
-	out, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(body)})
+	out, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(body)})
 	if err != nil {
 		t.Fatalf("PutObject(%q): %v", key, err)
 	}
 	return events.Object{Bucket: bucket, Key: key, ETag: strings.Trim(*out.ETag, `"`), Size: int64(len(body))}
 }
 
-func (e *env) get(t *testing.T, key string) string {
+func (srv *testServer) get(t *testing.T, key string) string {
 	t.Helper()
-	out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &key})
+	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &key})
 	if err != nil {
 		t.Fatalf("GetObject(%q): %v", key, err)
 	}
@@ -159,10 +162,10 @@ func read(t *testing.T, r io.ReadCloser) string {
 }
 
 // objects is what a rescan finds, by key.
-func (e *env) objects(t *testing.T) map[string]events.Object {
+func (srv *testServer) objects(t *testing.T) map[string]events.Object {
 	t.Helper()
 	found := map[string]events.Object{}
-	err := e.Objects(t.Context(), func(o events.Object) error {
+	err := srv.Objects(t.Context(), func(o events.Object) error {
 		if _, twice := found[o.Key]; twice {
 			t.Errorf("%q was listed twice", o.Key)
 		}
@@ -202,15 +205,15 @@ func etag(b []byte) string {
 
 func payload(n int) []byte { return bytes.Repeat([]byte("andy,cookie dough\n"), n/18+1)[:n] }
 
-// soon is how long a test waits for what must happen.
-const soon = 3 * time.Minute
+// timeout is how long a test waits for what must happen.
+const timeout = 3 * time.Minute
 
 // await waits until the condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(soon); !holds(); time.Sleep(time.Millisecond) { // between two looks
+	for end := time.Now().Add(timeout); !holds(); time.Sleep(time.Millisecond) { // between two looks
 		if time.Now().After(end) {
-			t.Fatalf("%s: not in %s", what, soon)
+			t.Fatalf("%s: not in %s", what, timeout)
 		}
 	}
 }
@@ -225,10 +228,10 @@ func code(err error) string {
 }
 
 // staged lists the files that uploads which did not come to their end have left.
-func (e *env) staged(t *testing.T) (left []string) {
+func (srv *testServer) staged(t *testing.T) (left []string) {
 	t.Helper()
 	for _, b := range []string{bucket, "reports"} {
-		err := filepath.WalkDir(filepath.Join(e.cfg.Dir, "objects", b, ".sgwtmp"), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(srv.cfg.Dir, "objects", b, ".sgwtmp"), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.Type().IsRegular() {
 				left = append(left, path)
 			}
@@ -242,22 +245,22 @@ func (e *env) staged(t *testing.T) (left []string) {
 }
 
 // nothingStored makes sure that what was refused left no trace.
-func (e *env) nothingStored(t *testing.T) {
+func (srv *testServer) nothingStored(t *testing.T) {
 	t.Helper()
-	if got := e.staged(t); len(got) > 0 {
+	if got := srv.staged(t); len(got) > 0 {
 		t.Errorf("left behind: %v", got)
 	}
-	if got := e.keys(); len(got) > 0 {
+	if got := srv.keys(); len(got) > 0 {
 		t.Errorf("announced: %v", got)
 	}
-	if got := e.objects(t); len(got) > 0 {
+	if got := srv.objects(t); len(got) > 0 {
 		t.Errorf("stored: %v", got)
 	}
 }
 
-func (e *env) tryPut(t *testing.T, key string, body []byte) error {
+func (srv *testServer) tryPut(t *testing.T, key string, body []byte) error {
 	t.Helper()
-	_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: bytes.NewReader(body)})
+	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: bytes.NewReader(body)})
 	return err
 }
 
@@ -272,16 +275,16 @@ func mkdir(t *testing.T, elem ...string) {
 func beside(c *gateway.Config) { _ = os.Mkdir(filepath.Join(c.Dir, "metadata"), 0o700) }
 
 // completeParts uploads an object in parts.
-func completeParts(t *testing.T, e *env, key string) {
+func completeParts(t *testing.T, srv *testServer, key string) {
 	t.Helper()
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), e.parts(t, key, payload(9))); err != nil {
+	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), srv.parts(t, key, payload(9))); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // as is a client with a credential.
-func (e *env) as(by gateway.Credential) *s3.Client {
-	return client(e.Addr(), "", func(o *s3.Options) {
+func (srv *testServer) as(by gateway.Credential) *s3.Client {
+	return client(srv.Addr(), "", func(o *s3.Options) {
 		o.Credentials = credentials.NewStaticCredentialsProvider(by.AccessKey, by.SecretKey, "")
 	})
 }
@@ -305,26 +308,26 @@ func (z *zeros) Seek(offset int64, whence int) (int64, error) {
 }
 
 // presigned is the request line's target of a PUT that is let in.
-func (e *env) presigned(t *testing.T, key string) string {
+func (srv *testServer) presigned(t *testing.T, key string) string {
 	t.Helper()
-	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
+	signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimPrefix(signed.URL, "http://"+e.Addr())
+	return strings.TrimPrefix(signed.URL, "http://"+srv.Addr())
 }
 
 // parts begins a multipart upload and returns what completes it.
-func (e *env) parts(t *testing.T, key string, bodies ...[]byte) *s3.CompleteMultipartUploadInput {
+func (srv *testServer) parts(t *testing.T, key string, bodies ...[]byte) *s3.CompleteMultipartUploadInput {
 	t.Helper()
-	mp, err := e.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key})
+	mp, err := srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := &types.CompletedMultipartUpload{}
 	for i, body := range bodies {
 		n := aws.Int32(int32(i + 1))
-		out, err := e.s3.UploadPart(t.Context(), &s3.UploadPartInput{
+		out, err := srv.s3.UploadPart(t.Context(), &s3.UploadPartInput{
 			Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, PartNumber: n, Body: bytes.NewReader(body),
 		})
 		if err != nil {
@@ -336,9 +339,9 @@ func (e *env) parts(t *testing.T, key string, bodies ...[]byte) *s3.CompleteMult
 }
 
 // listed returns the keys with a prefix.
-func (e *env) listed(t *testing.T, prefix string) (keys []string) {
+func (srv *testServer) listed(t *testing.T, prefix string) (keys []string) {
 	t.Helper()
-	pages := s3.NewListObjectsV2Paginator(e.s3, &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
+	pages := s3.NewListObjectsV2Paginator(srv.s3, &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.Context())
 		if err != nil {
@@ -349,4 +352,67 @@ func (e *env) listed(t *testing.T, prefix string) (keys []string) {
 		}
 	}
 	return keys
+}
+
+// checkScan compares the latest announcement of each key with what Objects finds.
+func (srv *testServer) checkScan(t *testing.T) {
+	t.Helper()
+	if diff := cmp.Diff(srv.announced(), srv.objects(t)); diff != "" {
+		t.Errorf("Objects (-announced +found):\n%s", diff)
+	}
+}
+
+func (srv *testServer) delete(t *testing.T, key string) {
+	t.Helper()
+	if _, err := srv.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key}); err != nil {
+		t.Fatalf("DeleteObject(%q): %v", key, err)
+	}
+}
+
+func (srv *testServer) head(t *testing.T, key string) (*s3.HeadObjectOutput, error) {
+	t.Helper()
+	return srv.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
+}
+
+// copy copies an object. The source starts with a bucket.
+func (srv *testServer) copy(t *testing.T, source, key string) error {
+	t.Helper()
+	_, err := srv.s3.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String(bucket), Key: &key, CopySource: &source})
+	return err
+}
+
+func (srv *testServer) complete(t *testing.T, in *s3.CompleteMultipartUploadInput) {
+	t.Helper()
+	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), in); err != nil {
+		t.Fatalf("CompleteMultipartUpload(%q): %v", *in.Key, err)
+	}
+}
+
+// startUpload sends the first half of an upload of 100,000 bytes, and waits until the server stores it.
+func (srv *testServer) startUpload(t *testing.T, key string) net.Conn {
+	t.Helper()
+	before := len(srv.staged(t))
+	c := raw.Dial(t, srv.Addr())
+	head := "PUT " + srv.presigned(t, key) + " HTTP/1.1\r\nHost: " + srv.Addr() + "\r\nContent-Length: 100000\r\n\r\n"
+	if _, err := c.Write(append([]byte(head), payload(50_000)...)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "storing of "+key, func() bool { return len(srv.staged(t)) == before+1 })
+	return c
+}
+
+// finishUpload sends the second half.
+func finishUpload(t *testing.T, c net.Conn) {
+	t.Helper()
+	if _, err := c.Write(payload(50_000)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkUnchanged compares a folder with what tree has returned before.
+func checkUnchanged(t *testing.T, folder, before string) {
+	t.Helper()
+	if diff := cmp.Diff(strings.Split(before, "\n"), strings.Split(tree(t, folder), "\n")); diff != "" {
+		t.Errorf("files changed (-before +after):\n%s", diff)
+	}
 }

@@ -23,8 +23,8 @@ func FuzzKey(f *testing.F) {
 		f.Add(key, false)
 		f.Add(key, true)
 	}
-	e := start(f, func(c *gateway.Config) { c.Prefix = "" })
-	objects := filepath.Join(e.cfg.Dir, "objects", bucket)
+	srv := start(f, func(c *gateway.Config) { c.Prefix = "" })
+	objects := filepath.Join(srv.cfg.Dir, "objects", bucket)
 	f.Fuzz(func(t *testing.T, key string, folder bool) {
 		if folder {
 			key += "/"
@@ -37,9 +37,9 @@ func FuzzKey(f *testing.F) {
 		if strings.HasSuffix(key, "/") {
 			body = ""
 		}
-		before := len(e.keys())
-		got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), body: body, by: uploader})
-		list, err := e.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket)})
+		before := len(srv.keys())
+		got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), body: body, by: uploader})
+		list, err := srv.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket)})
 		if err != nil {
 			t.Fatalf("listing after %q: %v", key, err)
 		}
@@ -48,21 +48,21 @@ func FuzzKey(f *testing.F) {
 			if len(list.Contents) != 1 || *list.Contents[0].Key != key {
 				t.Errorf("%q is listed as %v", key, list.Contents)
 			}
-			if got := e.ask(t, request{method: "GET", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 200 || got.body != body {
+			if got := srv.ask(t, request{method: "GET", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 200 || got.body != body {
 				t.Errorf("%q is read as %s %q", key, got, got.body)
 			}
-			if keys := e.keys()[before:]; body != "" && (len(keys) != 1 || keys[0] != key) {
+			if keys := srv.keys()[before:]; body != "" && (len(keys) != 1 || keys[0] != key) {
 				t.Errorf("%q is announced as %q", key, keys)
 			}
 			if _, err := os.Lstat(filepath.Join(objects, filepath.FromSlash(key))); err != nil {
 				t.Errorf("%q is kept elsewhere: %v", key, err)
 			}
-			if got := e.ask(t, request{method: "DELETE", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 204 {
+			if got := srv.ask(t, request{method: "DELETE", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 204 {
 				t.Fatalf("deleting %q: %s", key, got)
 			}
 		case 400:
-			if len(list.Contents) != 0 || len(e.keys()) != before {
-				t.Errorf("%q was refused, but is there: %v, %v", key, list.Contents, e.keys()[before:])
+			if len(list.Contents) != 0 || len(srv.keys()) != before {
+				t.Errorf("%q was refused, but is there: %v, %v", key, list.Contents, srv.keys()[before:])
 			}
 			err := filepath.WalkDir(objects, func(path string, d fs.DirEntry, err error) error {
 				if path != objects && !strings.HasPrefix(path, filepath.Join(objects, ".sgwtmp")) {

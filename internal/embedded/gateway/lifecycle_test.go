@@ -28,13 +28,13 @@ import (
 func TestSequencersNeverRepeat(t *testing.T) {
 	t.Parallel()
 	frozen := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
-	e := start(t, func(c *gateway.Config) { c.Now = func() time.Time { return frozen } })
+	srv := start(t, func(c *gateway.Config) { c.Now = func() time.Time { return frozen } })
 	const n = 200
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
 			body := fmt.Sprintf("person,flavor\nandy,%d\n", i)
-			_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+			_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
 				Bucket: aws.String(bucket), Key: aws.String(fmt.Sprintf("uploads/%d.csv", i%50)), Body: strings.NewReader(body),
 			})
 			if err != nil {
@@ -44,7 +44,7 @@ func TestSequencersNeverRepeat(t *testing.T) {
 	}
 	wg.Wait()
 	seen := map[string]bool{}
-	for _, o := range e.all() {
+	for _, o := range srv.all() {
 		if seen[o.Sequencer] {
 			t.Errorf("sequencer %s was given twice", o.Sequencer)
 		}
@@ -54,63 +54,59 @@ func TestSequencersNeverRepeat(t *testing.T) {
 		t.Errorf("%d announcements, want %d", len(seen), n)
 	}
 	// Four uploads raced on each key: what is on disk is the one with the latest sequencer.
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
-	}
+	srv.checkScan(t)
 }
 
 func TestRestartContinuesTheOrder(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
 	cfg := config(t, r)
-	e := open(t, cfg, r)
-	e.put(t, "uploads/a.csv", "x")
-	e.put(t, "uploads/deleted.csv", "x")
-	last := e.last(t, "uploads/deleted.csv")
-	if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/deleted.csv")}); err != nil {
-		t.Fatal(err)
-	}
-	kept := e.objects(t)
-	stop(t, e.Gateway)
+	srv := open(t, cfg, r)
+	srv.put(t, "uploads/a.csv", "x")
+	srv.put(t, "uploads/deleted.csv", "x")
+	last := srv.last(t, "uploads/deleted.csv")
+	srv.delete(t, "uploads/deleted.csv")
+	kept := srv.objects(t)
+	stop(t, srv.Gateway)
 
 	back := cfg
 	back.Now = func() time.Time { return time.Now().Add(-time.Hour) } // the clock was set back meanwhile
-	e = open(t, back, r)
-	if diff := cmp.Diff(kept, e.objects(t)); diff != "" {
+	srv = open(t, back, r)
+	if diff := cmp.Diff(kept, srv.objects(t)); diff != "" {
 		t.Errorf("objects after a restart (-before +after):\n%s", diff)
 	}
-	e.put(t, "uploads/b.csv", "x")
-	next := e.last(t, "uploads/b.csv")
+	srv.put(t, "uploads/b.csv", "x")
+	next := srv.last(t, "uploads/b.csv")
 	if next.Sequencer <= last.Sequencer || next.Time.Before(last.Time) {
 		t.Errorf("after a restart: %s at %v, want later than %s at %v", next.Sequencer, next.Time, last.Sequencer, last.Time)
 	}
-	stop(t, e.Gateway)
+	stop(t, srv.Gateway)
 
 	if err := os.WriteFile(filepath.Join(cfg.Dir, "sequencer"), nil, 0o644); err != nil { // lost
 		t.Fatal(err)
 	}
-	e = open(t, back, r)
-	e.put(t, "uploads/c.csv", "x")
-	if got := e.last(t, "uploads/c.csv"); got.Sequencer <= next.Sequencer {
+	srv = open(t, back, r)
+	srv.put(t, "uploads/c.csv", "x")
+	if got := srv.last(t, "uploads/c.csv"); got.Sequencer <= next.Sequencer {
 		t.Errorf("without the mark: %s, want later than %s", got.Sequencer, next.Sequencer)
 	}
 }
 
 func TestObjectsStopsWhenTold(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for i := range 3 {
-		e.put(t, fmt.Sprintf("uploads/%d.csv", i), "x")
+		srv.put(t, fmt.Sprintf("uploads/%d.csv", i), "x")
 	}
 	enough := fmt.Errorf("enough")
 	calls := 0
-	err := e.Objects(t.Context(), func(events.Object) error { calls++; return enough })
+	err := srv.Objects(t.Context(), func(events.Object) error { calls++; return enough })
 	if !errors.Is(err, enough) || calls != 1 {
 		t.Errorf("Objects = %v after %d calls, want its callback's error after one", err, calls)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := e.Objects(ctx, func(events.Object) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := srv.Objects(ctx, func(events.Object) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("Objects = %v, want context.Canceled", err)
 	}
 }
@@ -118,13 +114,13 @@ func TestObjectsStopsWhenTold(t *testing.T) {
 // TestObjectsAfterDrain: whoever still reads the directory when the gateway stops serving reads it to the end.
 func TestObjectsAfterDrain(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "uploads/a.csv", "person,flavor\n")
-	e.put(t, "uploads/b.csv", "person,flavor\n")
+	srv := start(t)
+	srv.put(t, "uploads/a.csv", "person,flavor\n")
+	srv.put(t, "uploads/b.csv", "person,flavor\n")
 	var keys []string
-	err := e.Objects(t.Context(), func(o events.Object) error {
+	err := srv.Objects(t.Context(), func(o events.Object) error {
 		if len(keys) == 0 {
-			if err := e.Drain(t.Context()); err != nil {
+			if err := srv.Drain(t.Context()); err != nil {
 				t.Errorf("Drain: %v", err)
 			}
 		}
@@ -134,10 +130,10 @@ func TestObjectsAfterDrain(t *testing.T) {
 	if err != nil || len(keys) != 2 {
 		t.Errorf("Objects while draining = %q, %v, want both objects", keys, err)
 	}
-	if err := e.Objects(t.Context(), func(events.Object) error { return nil }); err != nil {
+	if err := srv.Objects(t.Context(), func(events.Object) error { return nil }); err != nil {
 		t.Errorf("Objects after Drain: %v", err)
 	}
-	if _, err := e.DeleteBefore(t.Context(), bucket, time.Now()); err != nil {
+	if _, err := srv.DeleteBefore(t.Context(), bucket, time.Now()); err != nil {
 		t.Errorf("RemoveBefore after Drain: %v", err)
 	}
 }
@@ -145,7 +141,7 @@ func TestObjectsAfterDrain(t *testing.T) {
 func TestStopLetsRequestsFinish(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan struct{}), make(chan struct{})
-	e := start(t, func(c *gateway.Config) {
+	srv := start(t, func(c *gateway.Config) {
 		c.OnStored = func(ctx context.Context, _ events.Object) error {
 			close(entered)
 			<-leave
@@ -154,12 +150,12 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	})
 	put := make(chan error, 1)
 	go func() {
-		_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")})
+		err := srv.tryPut(t, "uploads/a.csv", []byte("x"))
 		put <- err
 	}()
 	<-entered
 	stopped := make(chan struct{})
-	go func() { stop(t, e.Gateway); close(stopped) }()
+	go func() { stop(t, srv.Gateway); close(stopped) }()
 	select {
 	case <-stopped:
 		t.Error("Stop did not wait for the request")
@@ -177,17 +173,17 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 func TestStopTellsToComeAgain(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	e := start(t, func(c *gateway.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-	e.put(t, "uploads/a.csv", "x")
+	srv := start(t, func(c *gateway.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	srv.put(t, "uploads/a.csv", "x")
 	stopping, stop := context.WithCancel(t.Context())
-	for what, err := range gateway.Ask(stopping, e.Gateway, bucket, "uploads/a.csv") {
+	for what, err := range gateway.Ask(stopping, srv.Gateway, bucket, "uploads/a.csv") {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	e.put(t, "uploads/a.csv", "x")
+	srv.put(t, "uploads/a.csv", "x")
 	stop()
-	for what, err := range gateway.Ask(stopping, e.Gateway, bucket, "uploads/a.csv") {
+	for what, err := range gateway.Ask(stopping, srv.Gateway, bucket, "uploads/a.csv") {
 		var told s3err.S3Error
 		right := errors.As(err, &told) && told.StatusCode() == http.StatusServiceUnavailable
 		if what == "delete" { // what changes something is let through
@@ -221,7 +217,7 @@ func TestStopLeavesNothing(t *testing.T) {
 	for range 3 {
 		cycle()
 	}
-	for deadline := time.Now().Add(soon); len(goroutines()) > len(before); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); len(goroutines()) > len(before); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines, %d before:\n%s", len(goroutines()), len(before), strings.Join(goroutines(), "\n\n"))
 		}

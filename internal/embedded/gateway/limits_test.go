@@ -22,31 +22,31 @@ import (
 func TestUploadsMayBeTooLarge(t *testing.T) {
 	t.Parallel()
 	const most = 6 << 20
-	e := start(t, func(c *gateway.Config) { c.MaxObject = most })
+	srv := start(t, func(c *gateway.Config) { c.MaxObject = most })
 	refused := func(t *testing.T, what string, err error) {
 		t.Helper()
 		if status(err) != 400 || code(err) != "EntityTooLarge" {
 			t.Errorf("%s: status %d, code %q (%v), want 400 EntityTooLarge", what, status(err), code(err), err)
 		}
 	}
-	refused(t, "PUT", e.tryPut(t, "uploads/a.csv", payload(most+1)))
-	complete := e.parts(t, "uploads/a.csv", payload(5<<20), payload(most-5<<20+1))
-	_, err := e.s3.CompleteMultipartUpload(t.Context(), complete)
+	refused(t, "PUT", srv.tryPut(t, "uploads/a.csv", payload(most+1)))
+	complete := srv.parts(t, "uploads/a.csv", payload(5<<20), payload(most-5<<20+1))
+	_, err := srv.s3.CompleteMultipartUpload(t.Context(), complete)
 	refused(t, "completion", err)
-	_, err = e.s3.UploadPart(t.Context(), &s3.UploadPartInput{
+	_, err = srv.s3.UploadPart(t.Context(), &s3.UploadPartInput{
 		Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId, PartNumber: aws.Int32(3), Body: bytes.NewReader(payload(most + 1)),
 	})
 	refused(t, "part", err)
-	if _, err := e.s3.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId}); err != nil {
+	if _, err := srv.s3.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId}); err != nil {
 		t.Fatal(err)
 	}
-	e.nothingStored(t)
+	srv.nothingStored(t)
 
-	if err := e.tryPut(t, "uploads/a.csv", payload(most)); err != nil {
+	if err := srv.tryPut(t, "uploads/a.csv", payload(most)); err != nil {
 		t.Errorf("just small enough: %v", err)
 	}
-	complete = e.parts(t, "uploads/b.csv", payload(5<<20), payload(most-5<<20))
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
+	complete = srv.parts(t, "uploads/b.csv", payload(5<<20), payload(most-5<<20))
+	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
 		t.Errorf("just small enough in parts: %v", err)
 	}
 }
@@ -54,26 +54,26 @@ func TestUploadsMayBeTooLarge(t *testing.T) {
 // TestFormsMayBeTooLarge: their length is known only once they have been read.
 func TestFormsMayBeTooLarge(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.MaxObject = 1 << 20 })
-	resp := e.form(t, "uploads/form.csv", string(payload(1<<20+1)), 0)
+	srv := start(t, func(c *gateway.Config) { c.MaxObject = 1 << 20 })
+	resp := srv.form(t, "uploads/form.csv", string(payload(1<<20+1)), 0)
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(resp.Body)
 	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), "EntityTooLarge") {
 		t.Errorf("status %d: %s", resp.StatusCode, text)
 	}
-	e.nothingStored(t)
+	srv.nothingStored(t)
 }
 
 // TestHeadersAreBounded, and so is the URL, which is one.
 func TestHeadersAreBounded(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for name, head := range map[string]string{
 		"header":       "GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("a", 10_000) + "\r\n\r\n",
 		"many headers": "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-Many: aaaaaaaaaa\r\n", 1000) + "\r\n",
 		"URL":          "GET /uploads/" + strings.Repeat("a", 10_000) + " HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
-		c := raw.Dial(t, e.Addr())
+		c := raw.Dial(t, srv.Addr())
 		go io.WriteString(c, head) //nolint:errcheck // it may be cut off first
 		answer, _ := io.ReadAll(c)
 		if !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
@@ -85,7 +85,7 @@ func TestHeadersAreBounded(t *testing.T) {
 // TestLongDocumentsAreRefused before they are read, for versitygw reads them into memory, whoever sent them.
 func TestLongDocumentsAreRefused(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for name, head := range map[string]string{
 		"deletion":           "POST /uploads?delete= HTTP/1.1\r\n",
 		"completion":         "POST /uploads/uploads/a.csv?uploadId=x HTTP/1.1\r\n",
@@ -97,7 +97,7 @@ func TestLongDocumentsAreRefused(t *testing.T) {
 		"no browser's form":  "POST /uploads/a HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\n",
 		"an unknown subject": "PUT /uploads/uploads/a.csv?other= HTTP/1.1\r\n",
 	} {
-		c := raw.Dial(t, e.Addr())
+		c := raw.Dial(t, srv.Addr())
 		fmt.Fprintf(c, "%sHost: x\r\nContent-Length: %d\r\n\r\n%s", head, 1<<30, payload(64<<10)) // the server waits for the first 8 KiB
 		answer := make([]byte, 4096)
 		n, err := io.ReadAtLeast(c, answer, 200)
@@ -110,48 +110,40 @@ func TestLongDocumentsAreRefused(t *testing.T) {
 // TestTooManyRequests: clients are told to slow down, and are let in again afterwards.
 func TestTooManyRequests(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.MaxRequests = 2 })
+	srv := start(t, func(c *gateway.Config) { c.MaxRequests = 2 })
 	var held []net.Conn
 	for i := range 2 {
-		c := raw.Dial(t, e.Addr())
-		fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", e.presigned(t, fmt.Sprintf("uploads/%d.csv", i)), e.Addr(), payload(50_000))
+		c := srv.startUpload(t, fmt.Sprintf("uploads/%d.csv", i))
 		held = append(held, c)
-		await(t, "it is let in", func() bool { return len(e.staged(t)) == i+1 })
 	}
-	if err := e.tryPut(t, "drafts/c.csv", payload(10)); status(err) != 503 || code(err) != "SlowDown" {
+	if err := srv.tryPut(t, "drafts/c.csv", payload(10)); status(err) != 503 || code(err) != "SlowDown" {
 		t.Errorf("the third: status %d, code %q (%v), want 503 SlowDown", status(err), code(err), err)
 	}
 	for _, c := range held {
-		if _, err := c.Write(payload(50_000)); err != nil {
-			t.Fatal(err)
-		}
+		finishUpload(t, c)
 	}
-	await(t, "it is let in", func() bool { return e.tryPut(t, "drafts/c.csv", payload(10)) == nil })
-	await(t, "the others are done", func() bool { return len(e.keys()) == 2 })
+	await(t, "it is let in", func() bool { return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil })
+	await(t, "the others are done", func() bool { return len(srv.keys()) == 2 })
 }
 
 // TestTooManyConnections: while requests are under way on all that may be open, another one is refused; those go on.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.MaxConnections = 3 })
+	srv := start(t, func(c *gateway.Config) { c.MaxConnections = 3 })
 	var open []net.Conn
 	for i := range 3 {
-		c := raw.Dial(t, e.Addr())
-		fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", e.presigned(t, fmt.Sprintf("uploads/%d.csv", i)), e.Addr(), payload(50_000))
+		c := srv.startUpload(t, fmt.Sprintf("uploads/%d.csv", i))
 		open = append(open, c)
-		await(t, "it is let in", func() bool { return len(e.staged(t)) == i+1 })
 	}
-	answer, err := io.ReadAll(raw.Dial(t, e.Addr()))
+	answer, err := io.ReadAll(raw.Dial(t, srv.Addr()))
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") || !strings.HasSuffix(string(answer), "</Error>\n") {
 		t.Errorf("the fourth: %v, %q", err, answer)
 	}
 	for _, c := range open {
-		if _, err := c.Write(payload(50_000)); err != nil {
-			t.Fatal(err)
-		}
+		finishUpload(t, c)
 	}
-	await(t, "they are done", func() bool { return len(e.keys()) == 3 })
-	if err := e.tryPut(t, "drafts/c.csv", payload(10)); err != nil {
+	await(t, "they are done", func() bool { return len(srv.keys()) == 3 })
+	if err := srv.tryPut(t, "drafts/c.csv", payload(10)); err != nil {
 		t.Errorf("once they are idle, another one is let in: %v", err)
 	}
 }
@@ -160,12 +152,10 @@ func TestTooManyConnections(t *testing.T) {
 // a request is under way are not.
 func TestIdleConnectionsMakePlace(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.MaxConnections = 4 })
-	busy := raw.Dial(t, e.Addr())
-	fmt.Fprintf(busy, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", e.presigned(t, "uploads/busy.csv"), e.Addr(), payload(50_000))
-	await(t, "it is let in", func() bool { return len(e.staged(t)) == 1 })
-	idle := []net.Conn{raw.Dial(t, e.Addr())} // has never asked for anything
-	await(t, "it is connected", func() bool { return gateway.Connections(e.Gateway) == 2 })
+	srv := start(t, func(c *gateway.Config) { c.MaxConnections = 4 })
+	busy := srv.startUpload(t, "uploads/busy.csv")
+	idle := []net.Conn{raw.Dial(t, srv.Addr())} // has never asked for anything
+	await(t, "it is connected", func() bool { return gateway.Connections(srv.Gateway) == 2 })
 	ask := func(c net.Conn) {
 		t.Helper()
 		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
@@ -176,48 +166,42 @@ func TestIdleConnectionsMakePlace(t *testing.T) {
 		}
 	}
 	for range 2 { // these have
-		c := raw.Dial(t, e.Addr())
+		c := raw.Dial(t, srv.Addr())
 		ask(c)
 		idle = append(idle, c)
 	}
 	for i, c := range idle {
-		next := raw.Dial(t, e.Addr())
+		next := raw.Dial(t, srv.Addr())
 		ask(next)
 		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("idle connection %d was not closed for another one: %v", i, err)
 		}
 	}
-	if _, err := busy.Write(payload(50_000)); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "the upload is done", func() bool { return len(e.keys()) == 1 })
+	finishUpload(t, busy)
+	await(t, "the upload is done", func() bool { return len(srv.keys()) == 1 })
 }
 
 // TestSlowStrangersMakePlace: clients that are not known yet, and send no more, can't keep out one that is; and uploads under
 // way are not ended for anybody.
 func TestSlowStrangersMakePlace(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.MaxConnections, c.ClientTimeout = 4, time.Hour })
-	upload := raw.Dial(t, e.Addr())
-	fmt.Fprintf(upload, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", e.presigned(t, "uploads/slow.csv"), e.Addr(), payload(50_000))
-	await(t, "it is let in", func() bool { return len(e.staged(t)) == 1 })
+	srv := start(t, func(c *gateway.Config) { c.MaxConnections, c.ClientTimeout = 4, time.Hour })
+	upload := srv.startUpload(t, "uploads/slow.csv")
 	for _, begun := range []string{"PUT / HTTP/1.1\r\nHost: a\r\nX: ", "P", "PUT /flavorless-uploads/uploads/x.csv HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\nx"} {
-		if _, err := io.WriteString(raw.Dial(t, e.Addr()), begun); err != nil {
+		if _, err := io.WriteString(raw.Dial(t, srv.Addr()), begun); err != nil {
 			t.Fatal(err)
 		}
 	}
-	await(t, "a client is let in all the same", func() bool { return e.tryPut(t, "drafts/c.csv", payload(10)) == nil })
-	if _, err := upload.Write(payload(50_000)); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "the slow upload is done", func() bool { return len(e.keys()) == 1 })
+	await(t, "a client is let in all the same", func() bool { return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil })
+	finishUpload(t, upload)
+	await(t, "the slow upload is done", func() bool { return len(srv.keys()) == 1 })
 }
 
 // TestIdleConnectionsEnd before the timeout with a request is over.
 func TestIdleConnectionsEnd(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 20 * time.Second })
-	c := raw.Dial(t, e.Addr())
+	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 20 * time.Second })
+	c := raw.Dial(t, srv.Addr())
 	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -233,8 +217,8 @@ func TestIdleConnectionsEnd(t *testing.T) {
 // TestLongFormsAreRefused: the fields of a form are read before it is known who sends them.
 func TestLongFormsAreRefused(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 2 * time.Minute })
-	c := raw.Dial(t, e.Addr())
+	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 2 * time.Minute })
+	c := raw.Dial(t, srv.Addr())
 	const length = 64 << 20
 	fmt.Fprintf(c, "POST /%s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n", bucket, length)
 	fmt.Fprint(c, "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\n")
@@ -254,24 +238,24 @@ func TestLongFormsAreRefused(t *testing.T) {
 // TestUploadsSayHowLongTheyAre, or that they come in chunks: else an object without data would be stored.
 func TestUploadsSayHowLongTheyAre(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for name, test := range map[string]struct{ header, want string }{
 		"nothing":        {"", "HTTP/1.1 411 "},
 		"another header": {"X-Content-Length: 5\r\n", "HTTP/1.1 411 "},
 		"no data":        {"Content-Length: 0\r\n", "HTTP/1.1 200 "},
 		"lower case":     {"content-length: 0\r\n", "HTTP/1.1 200 "},
 	} {
-		c := raw.Dial(t, e.Addr())
-		fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", e.presigned(t, "uploads/a.csv"), e.Addr(), test.header)
+		c := raw.Dial(t, srv.Addr())
+		fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", srv.presigned(t, "uploads/a.csv"), srv.Addr(), test.header)
 		answer, err := io.ReadAll(c)
 		if err != nil || !strings.HasPrefix(string(answer), test.want) || strings.HasPrefix(test.want, "HTTP/1.1 411") && !strings.Contains(string(answer), "MissingContentLength") {
 			t.Errorf("%s: %v, %q, want %q", name, err, answer, test.want)
 		}
 	}
-	if got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", body: "x", header: map[string]string{"X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}, by: uploader}); got.status != 400 || got.code != "InvalidStorageClass" {
+	if got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", body: "x", header: map[string]string{"X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}, by: uploader}); got.status != 400 || got.code != "InvalidStorageClass" {
 		t.Errorf("another storage class: %s, want 400 InvalidStorageClass", got)
 	}
-	if got := e.ask(t, form(t, map[string]string{"key": "uploads/b.csv", "x-amz-storage-class": "GLACIER"}, time.Now(), "x")); got.status != 400 || got.code != "InvalidStorageClass" {
+	if got := srv.ask(t, form(t, map[string]string{"key": "uploads/b.csv", "x-amz-storage-class": "GLACIER"}, time.Now(), "x")); got.status != 400 || got.code != "InvalidStorageClass" {
 		t.Errorf("another storage class in a form: %s, want 400 InvalidStorageClass", got)
 	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
@@ -20,37 +19,37 @@ import (
 // TestContentEncoding: aws-chunked is about the request, and is not stored.
 func TestContentEncoding(t *testing.T) {
 	t.Parallel()
-	for name, e := range map[string]*env{"attributes": start(t), "beside": start(t, beside)} {
-		t.Run(name, func(t *testing.T) { testContentEncoding(t, e) })
+	for name, srv := range map[string]*testServer{"attributes": start(t), "beside": start(t, beside)} {
+		t.Run(name, func(t *testing.T) { testContentEncoding(t, srv) })
 	}
 }
 
-func testContentEncoding(t *testing.T, e *env) {
+func testContentEncoding(t *testing.T, srv *testServer) {
 	for sent, want := range map[string]string{
 		"gzip": "gzip", "gzip, aws-chunked": "gzip", "aws-chunked": "", "aws-chunked,gzip": "gzip", "gzip,aws-chunked": "gzip", "AWS-Chunked , gzip": "gzip",
 		"gzip, aws-chunked, br": "gzip, br", "aws-chunked, aws-chunked": "", "gzip,br": "gzip,br", "x-aws-chunked": "x-aws-chunked", "": "",
 	} {
 		put := request{method: "PUT", path: "/" + bucket + "/uploads/put", body: "x", by: uploader, header: map[string]string{"Content-Encoding": sent}}
 		begin := request{method: "POST", path: "/" + bucket + "/uploads/parts", query: "uploads=", by: uploader, header: map[string]string{"Content-Encoding": sent}}
-		if got := e.ask(t, put); got.status != 200 {
+		if got := srv.ask(t, put); got.status != 200 {
 			t.Fatalf("PUT with %q: %s", sent, got)
 		}
-		if got := e.ask(t, form(t, map[string]string{"key": "uploads/form", "Content-Encoding": sent}, time.Now(), "x")); got.status != 204 {
+		if got := srv.ask(t, form(t, map[string]string{"key": "uploads/form", "Content-Encoding": sent}, time.Now(), "x")); got.status != 204 {
 			t.Fatalf("form with %q: %s", sent, got)
 		}
-		if got := e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/copy", by: uploader, header: map[string]string{
+		if got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/copy", by: uploader, header: map[string]string{
 			"X-Amz-Copy-Source": "/" + bucket + "/uploads/put", "X-Amz-Metadata-Directive": "REPLACE", "Content-Encoding": sent,
 		}}); got.status != 200 {
 			t.Fatalf("copy with %q: %s", sent, got)
 		}
-		id := e.ask(t, begin).upload(t)
-		part := e.ask(t, request{method: "PUT", path: begin.path, query: "partNumber=1&uploadId=" + id, body: "x", by: uploader})
+		id := srv.ask(t, begin).upload(t)
+		part := srv.ask(t, request{method: "PUT", path: begin.path, query: "partNumber=1&uploadId=" + id, body: "x", by: uploader})
 		done := `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>` + part.header.Get("Etag") + `</ETag></Part></CompleteMultipartUpload>`
-		if got := e.ask(t, request{method: "POST", path: begin.path, query: "uploadId=" + id, body: done, by: uploader}); got.status != 200 {
+		if got := srv.ask(t, request{method: "POST", path: begin.path, query: "uploadId=" + id, body: done, by: uploader}); got.status != 200 {
 			t.Fatalf("parts with %q: %s", sent, got)
 		}
 		for _, key := range []string{"put", "form", "copy", "parts"} {
-			got := e.ask(t, request{method: "HEAD", path: "/" + bucket + "/uploads/" + key, by: uploader}).header
+			got := srv.ask(t, request{method: "HEAD", path: "/" + bucket + "/uploads/" + key, by: uploader}).header
 			if values, ok := got["Content-Encoding"]; strings.Join(values, "") != want || ok != (want != "") {
 				t.Errorf("%s with Content-Encoding %q: stored %q, want %q", key, sent, values, want)
 			}
@@ -61,26 +60,26 @@ func testContentEncoding(t *testing.T, e *env) {
 // TestReplacedMetadata is gone: what an object is uploaded without, it does not have from the one before.
 func TestReplacedMetadata(t *testing.T) {
 	t.Parallel()
-	for name, e := range map[string]*env{"attributes": start(t), "beside": start(t, beside)} {
+	for name, srv := range map[string]*testServer{"attributes": start(t), "beside": start(t, beside)} {
 		for _, key := range []string{"uploads/a.csv", "uploads/meta/a.csv"} {
 			put := &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader("1"), Metadata: map[string]string{"mode": "snapshot"}, Tagging: aws.String("a=b"), CacheControl: aws.String("no-store")}
-			if _, err := e.s3.PutObject(t.Context(), put); err != nil {
+			if _, err := srv.s3.PutObject(t.Context(), put); err != nil {
 				t.Fatal(err)
 			}
 			for again, store := range map[string]func(){
-				"PUT":   func() { e.put(t, key, "2") },
-				"parts": func() { completeParts(t, e, key) },
+				"PUT":   func() { srv.put(t, key, "2") },
+				"parts": func() { completeParts(t, srv, key) },
 			} {
 				store()
-				head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
+				head, err := srv.head(t, key)
 				if err != nil || len(head.Metadata) > 0 || aws.ToInt32(head.TagCount) > 0 || head.CacheControl != nil {
 					t.Errorf("%s, %s after %s: %v, %+v", name, key, again, err, head)
 				}
-				if o := e.last(t, key); e.objects(t)[key] != o {
-					t.Errorf("%s, %s after %s: announced %+v, found %+v", name, key, again, o, e.objects(t)[key])
+				if o := srv.last(t, key); srv.objects(t)[key] != o {
+					t.Errorf("%s, %s after %s: announced %+v, found %+v", name, key, again, o, srv.objects(t)[key])
 				}
 				put.Body = strings.NewReader("1")
-				if _, err := e.s3.PutObject(t.Context(), put); err != nil {
+				if _, err := srv.s3.PutObject(t.Context(), put); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -91,16 +90,16 @@ func TestReplacedMetadata(t *testing.T) {
 // TestSeveralContentEncodings mean what one with commas means.
 func TestSeveralContentEncodings(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a")})
+	srv := start(t)
+	signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	signed.SignedHeader["Content-Encoding"] = []string{"aws-chunked", "gzip", "br"}
-	if got := e.follow(t, "PUT", signed.URL, signed.SignedHeader, "x"); got.status != 200 {
+	if got := srv.follow(t, "PUT", signed.URL, signed.SignedHeader, "x"); got.status != 200 {
 		t.Fatalf("PUT: %s %s", got, got.body)
 	}
-	got := e.ask(t, request{method: "HEAD", path: "/" + bucket + "/uploads/a", by: uploader})
+	got := srv.ask(t, request{method: "HEAD", path: "/" + bucket + "/uploads/a", by: uploader})
 	if encoding := got.header.Get("Content-Encoding"); encoding != "gzip, br" {
 		t.Errorf("stored Content-Encoding %q, want %q", encoding, "gzip, br")
 	}
@@ -109,7 +108,7 @@ func TestSeveralContentEncodings(t *testing.T) {
 // TestMoreMetadataThanTheFileSystemKeeps leaves nothing, and is not taken for a full disk. S3 takes all of it.
 func TestMoreMetadataThanTheFileSystemKeeps(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	var tags []string
 	for _, letter := range strings.Split("abcdefghij", "") {
 		tags = append(tags, strings.Repeat(letter, 128)+"="+strings.Repeat("v", 256))
@@ -121,29 +120,29 @@ func TestMoreMetadataThanTheFileSystemKeeps(t *testing.T) {
 		if !strings.HasSuffix(key, "/") {
 			put.Body = strings.NewReader(hoistedBody)
 		}
-		_, err := e.s3.PutObject(t.Context(), put)
+		_, err := srv.s3.PutObject(t.Context(), put)
 		if err != nil && (status(err) != 400 || code(err) != "MetadataTooLarge") {
 			t.Errorf("%s: %v, want 200 or 400 MetadataTooLarge", key, err)
 		}
-		_, head := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
-		_, file := os.Stat(filepath.Join(e.cfg.Dir, "objects", bucket, "uploads", "deep"))
+		_, head := srv.head(t, key)
+		_, file := os.Stat(filepath.Join(srv.cfg.Dir, "objects", bucket, "uploads", "deep"))
 		if stored := head == nil; stored != (err == nil) || err != nil && !errors.Is(file, fs.ErrNotExist) {
 			t.Errorf("%s: answered %v, but HeadObject gives %v, and its folder %v", key, err, head, file)
 		}
-		if announced := len(e.keys()) > 0; !strings.HasSuffix(key, "/") && announced != (err == nil) {
-			t.Errorf("%s: answered %v, announced %v", key, err, e.keys())
+		if announced := len(srv.keys()) > 0; !strings.HasSuffix(key, "/") && announced != (err == nil) {
+			t.Errorf("%s: answered %v, announced %v", key, err, srv.keys())
 		}
 	}
-	mp, err := e.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: aws.String("uploads/p.csv"), Tagging: &tagging, Metadata: metadata})
+	mp, err := srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: aws.String("uploads/p.csv"), Tagging: &tagging, Metadata: metadata})
 	if err != nil && (status(err) != 400 || code(err) != "MetadataTooLarge") {
 		t.Errorf("beginning parts: %v, %v", mp, err)
 	}
 	// Less is kept: the tags of an object belong to it from the start.
 	key := "uploads/tagged.csv"
-	if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Tagging: aws.String("a=b"), Body: strings.NewReader("x")}); err != nil {
+	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Tagging: aws.String("a=b"), Body: strings.NewReader("x")}); err != nil {
 		t.Fatal(err)
 	}
-	out, err := e.s3.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(bucket), Key: &key})
+	out, err := srv.s3.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(bucket), Key: &key})
 	if err != nil || len(out.TagSet) != 1 || *out.TagSet[0].Value != "b" {
 		t.Errorf("tags: %v, %v", out, err)
 	}
@@ -153,14 +152,14 @@ func TestMoreMetadataThanTheFileSystemKeeps(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	for _, beside := range []bool{false, true} {
-		e, base := guarded(t, func(c *gateway.Config) {
+		srv, base := guarded(t, func(c *gateway.Config) {
 			if beside {
 				mkdir(t, c.Dir, "metadata")
 			}
 		})
 		before := tree(t, base)
 		for _, name := range []string{"../../../x", "a/b", "", "a b", "\x00", "\xff", "a:b", "ü", "a\tb", `a\b`, "etag/", "(a)"} {
-			got := e.ask(t, form(t, map[string]string{"key": "uploads/a.csv", "x-amz-meta-" + name: "v"}, time.Now(), "x"))
+			got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", "x-amz-meta-" + name: "v"}, time.Now(), "x"))
 			if got.status != 400 {
 				t.Errorf("form with metadata %q: %s, want 400", name, got)
 			}
@@ -173,7 +172,7 @@ func TestMetadata(t *testing.T) {
 				if name != "x-amz-meta-a" && len(value) == 2048 {
 					value += "a"
 				}
-				if got := e.ask(t, form(t, map[string]string{"key": "uploads/a.csv", name: value}, time.Now(), "x")); got.status != 400 {
+				if got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", name: value}, time.Now(), "x")); got.status != 400 {
 					t.Errorf("form with %s: %.40q: %s, want 400", name, value, got)
 				}
 			}
@@ -184,16 +183,14 @@ func TestMetadata(t *testing.T) {
 		} {
 			for _, r := range []request{{method: "PUT", path: "/uploads/uploads/a.csv", body: "x"}, {method: "POST", path: "/uploads/uploads/a.csv", query: "uploads="}} {
 				r.by, r.header = uploader, header
-				if got := e.ask(t, r); got.status != 400 {
+				if got := srv.ask(t, r); got.status != 400 {
 					t.Errorf("%s with %.60v: %s, want 400", r.method, header, got)
 				}
 			}
 		}
-		if after := tree(t, base); after != before {
-			t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
-		}
-		got := e.ask(t, form(t, map[string]string{"key": "uploads/a.csv", "x-amz-meta-on-error": "abort, \u00fcber", "x-amz-meta-!#$%&'*+.^_`|~9": "odd"}, time.Now(), "x"))
-		head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv")})
+		checkUnchanged(t, base, before)
+		got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", "x-amz-meta-on-error": "abort, \u00fcber", "x-amz-meta-!#$%&'*+.^_`|~9": "odd"}, time.Now(), "x"))
+		head, err := srv.head(t, "uploads/a.csv")
 		if got.status != 204 || err != nil || head.Metadata["on-error"] != "abort, \u00fcber" || head.Metadata["!#$%&'*+.^_`|~9"] != "odd" {
 			t.Errorf("metadata = %v, %v after %s", head, err, got)
 		}
@@ -203,7 +200,7 @@ func TestMetadata(t *testing.T) {
 // TestMetadataBesideKeysThatLookLikeIt: where metadata is kept beside the objects, it is in folders called "meta".
 func TestMetadataBesideKeysThatLookLikeIt(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata") })
+	srv := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata") })
 	keys := []string{"meta/acl", "meta/etag", "meta/meta/etag", "uploads/", "uploads/meta/etag", "uploads/meta/meta", "uploads/meta~/x", "uploads/meta~~/meta/etag", "meta~"}
 	put := func(key string) {
 		t.Helper()
@@ -211,7 +208,7 @@ func TestMetadataBesideKeysThatLookLikeIt(t *testing.T) {
 		if strings.HasSuffix(key, "/") {
 			body = ""
 		}
-		if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+		if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
 			Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(body), Metadata: map[string]string{"key": key},
 		}); err != nil {
 			t.Errorf("PutObject(%q): %v", key, err)
@@ -220,7 +217,7 @@ func TestMetadataBesideKeysThatLookLikeIt(t *testing.T) {
 	check := func(when string) {
 		t.Helper()
 		for _, key := range keys {
-			head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
+			head, err := srv.head(t, key)
 			if err != nil || head.Metadata["key"] != key {
 				t.Errorf("%s: %q has the metadata %v, %v", when, key, head, err)
 			}
@@ -235,9 +232,7 @@ func TestMetadataBesideKeysThatLookLikeIt(t *testing.T) {
 	}
 	check("stored again")
 	for _, key := range []string{"meta/etag", "uploads/", "uploads/meta/etag"} {
-		if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key}); err != nil {
-			t.Errorf("DeleteObject(%q): %v", key, err)
-		}
+		srv.delete(t, key)
 		keys = slices.DeleteFunc(keys, func(k string) bool { return k == key })
 	}
 	check("after others were deleted")
@@ -245,17 +240,13 @@ func TestMetadataBesideKeysThatLookLikeIt(t *testing.T) {
 
 func TestMetadataBesideTheObjects(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata") }) // a choice made earlier
-	e.put(t, "uploads/a.csv", "one")
-	complete := e.parts(t, "uploads/p.csv", payload(5<<20), payload(100))
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Fatal(err)
-	}
-	e.put(t, "uploads/a.csv", "two")
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
-	}
-	if got := e.get(t, "uploads/a.csv"); got != "two" {
+	srv := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata") }) // a choice made earlier
+	srv.put(t, "uploads/a.csv", "one")
+	complete := srv.parts(t, "uploads/p.csv", payload(5<<20), payload(100))
+	srv.complete(t, complete)
+	srv.put(t, "uploads/a.csv", "two")
+	srv.checkScan(t)
+	if got := srv.get(t, "uploads/a.csv"); got != "two" {
 		t.Errorf("content = %q", got)
 	}
 }

@@ -17,29 +17,25 @@ import (
 // TestCompletingAgainWhereAFolderIs answers that the upload is gone: its object was deleted, and the folder is another key's.
 func TestCompletingAgainWhereAFolderIs(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	complete := e.parts(t, "uploads/a", []byte("x"))
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := e.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: complete.Key}); err != nil {
-		t.Fatal(err)
-	}
-	e.put(t, "uploads/a/b.csv", "x")
-	announced := len(e.all())
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); status(err) != 404 && status(err) != 409 {
+	srv := start(t)
+	complete := srv.parts(t, "uploads/a", []byte("x"))
+	srv.complete(t, complete)
+	srv.delete(t, *complete.Key)
+	srv.put(t, "uploads/a/b.csv", "x")
+	announced := len(srv.all())
+	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), complete); status(err) != 404 && status(err) != 409 {
 		t.Errorf("completing again: %v, want 404 or 409", err)
 	}
-	if got := e.all()[announced:]; len(got) > 0 {
+	if got := srv.all()[announced:]; len(got) > 0 {
 		t.Errorf("announced: %v", got)
 	}
 }
 
 func TestMultipart(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	body := payload(23 << 20)
-	tm := transfermanager.New(e.s3, func(o *transfermanager.Options) {
+	tm := transfermanager.New(srv.s3, func(o *transfermanager.Options) {
 		o.PartSizeBytes, o.MultipartUploadThreshold = 5<<20, 6<<20
 	})
 	_, err := tm.UploadObject(t.Context(), &transfermanager.UploadObjectInput{
@@ -49,39 +45,35 @@ func TestMultipart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := e.last(t, "uploads/many parts.csv")
+	o := srv.last(t, "uploads/many parts.csv")
 	if o.Size != int64(len(body)) || !strings.HasSuffix(o.ETag, "-5") {
 		t.Errorf("announced size %d and ETag %s, want %d and five parts", o.Size, o.ETag, len(body))
 	}
-	if e.get(t, o.Key) != string(body) {
+	if srv.get(t, o.Key) != string(body) {
 		t.Error("what is read is not what was uploaded")
 	}
-	head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &o.Key, IfMatch: aws.String(`"` + o.ETag + `"`)})
+	head, err := srv.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &o.Key, IfMatch: aws.String(`"` + o.ETag + `"`)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, head.Metadata); diff != "" {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
-	}
+	srv.checkScan(t)
 }
 
 func TestCompletingAgainAnnouncesAgain(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	complete := e.parts(t, "uploads/p.csv", payload(5<<20), payload(100))
-	e.failWith(errors.New("queue down"))
-	_, err := e.s3.CompleteMultipartUpload(t.Context(), complete)
+	srv := start(t)
+	complete := srv.parts(t, "uploads/p.csv", payload(5<<20), payload(100))
+	srv.failWith(errors.New("queue down"))
+	_, err := srv.s3.CompleteMultipartUpload(t.Context(), complete)
 	if got := status(err); got != 503 {
 		t.Fatalf("status %d (%v), want 503", got, err)
 	}
-	e.failWith(nil)
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Fatal(err)
-	}
-	got := e.all()
+	srv.failWith(nil)
+	srv.complete(t, complete)
+	got := srv.all()
 	if len(got) != 2 {
 		t.Fatalf("announced %d times, want 2", len(got))
 	}
@@ -92,13 +84,13 @@ func TestCompletingAgainAnnouncesAgain(t *testing.T) {
 
 func TestConcurrentCompletions(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	complete := e.parts(t, "uploads/p.csv", payload(5<<20), payload(5<<20), payload(9))
+	srv := start(t)
+	complete := srv.parts(t, "uploads/p.csv", payload(5<<20), payload(5<<20), payload(9))
 	errs := make(chan error)
 	for range 4 {
 		go func() {
-			_, err := e.s3.CompleteMultipartUpload(t.Context(), complete)
-			if err == nil && len(e.all()) == 0 {
+			_, err := srv.s3.CompleteMultipartUpload(t.Context(), complete)
+			if err == nil && len(srv.all()) == 0 {
 				err = errors.New("answered before it was announced")
 			}
 			errs <- err
@@ -109,8 +101,8 @@ func TestConcurrentCompletions(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, o := range e.all() {
-		if diff := cmp.Diff(e.objects(t)["uploads/p.csv"], o); diff != "" {
+	for _, o := range srv.all() {
+		if diff := cmp.Diff(srv.objects(t)["uploads/p.csv"], o); diff != "" {
 			t.Errorf("announced differs (-stored +announced):\n%s", diff)
 		}
 	}
@@ -118,13 +110,13 @@ func TestConcurrentCompletions(t *testing.T) {
 
 func TestCopyInParts(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	body := payload(6 << 20)
-	e.put(t, "drafts/big.csv", string(body))
-	complete := e.parts(t, "uploads/big.csv")
+	srv.put(t, "drafts/big.csv", string(body))
+	complete := srv.parts(t, "uploads/big.csv")
 	for i, span := range []string{"bytes=0-5242879", fmt.Sprintf("bytes=5242880-%d", len(body)-1)} {
 		n := aws.Int32(int32(i + 1))
-		out, err := e.s3.UploadPartCopy(t.Context(), &s3.UploadPartCopyInput{
+		out, err := srv.s3.UploadPartCopy(t.Context(), &s3.UploadPartCopyInput{
 			Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId, PartNumber: n,
 			CopySource: aws.String(bucket + "/drafts/big.csv"), CopySourceRange: &span,
 		})
@@ -133,13 +125,11 @@ func TestCopyInParts(t *testing.T) {
 		}
 		complete.MultipartUpload.Parts = append(complete.MultipartUpload.Parts, types.CompletedPart{ETag: out.CopyPartResult.ETag, PartNumber: n})
 	}
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Fatal(err)
-	}
-	if e.get(t, "uploads/big.csv") != string(body) {
+	srv.complete(t, complete)
+	if srv.get(t, "uploads/big.csv") != string(body) {
 		t.Error("the copy differs")
 	}
-	if got := e.last(t, "uploads/big.csv").Size; got != int64(len(body)) {
+	if got := srv.last(t, "uploads/big.csv").Size; got != int64(len(body)) {
 		t.Errorf("announced size %d, want %d", got, len(body))
 	}
 }
@@ -147,7 +137,7 @@ func TestCopyInParts(t *testing.T) {
 // TestChecksumsOfUndeclaredAlgorithms are refused when an upload is completed: nothing could verify them.
 func TestChecksumsOfUndeclaredAlgorithms(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	wrong := "AAAAAA=="
 	for _, declared := range []types.ChecksumAlgorithm{"", types.ChecksumAlgorithmCrc32, types.ChecksumAlgorithmSha256} {
 		for name, set := range map[types.ChecksumAlgorithm]func(*s3.CompleteMultipartUploadInput){
@@ -162,11 +152,11 @@ func TestChecksumsOfUndeclaredAlgorithms(t *testing.T) {
 			},
 		} {
 			key := "uploads/" + string(declared) + "-" + string(name) + ".csv"
-			mp, err := e.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, ChecksumAlgorithm: declared})
+			mp, err := srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, ChecksumAlgorithm: declared})
 			if err != nil {
 				t.Fatal(err)
 			}
-			part, err := e.s3.UploadPart(t.Context(), &s3.UploadPartInput{
+			part, err := srv.s3.UploadPart(t.Context(), &s3.UploadPartInput{
 				Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader([]byte("x")), ChecksumAlgorithm: declared,
 			})
 			if err != nil {
@@ -176,11 +166,11 @@ func TestChecksumsOfUndeclaredAlgorithms(t *testing.T) {
 				ETag: part.ETag, PartNumber: aws.Int32(1), ChecksumCRC32: part.ChecksumCRC32, ChecksumSHA256: part.ChecksumSHA256,
 			}}}}
 			set(in)
-			if _, err := e.s3.CompleteMultipartUpload(t.Context(), in); status(err) != 400 || code(err) != "BadDigest" && code(err) != "InvalidRequest" {
+			if _, err := srv.s3.CompleteMultipartUpload(t.Context(), in); status(err) != 400 || code(err) != "BadDigest" && code(err) != "InvalidRequest" {
 				t.Errorf("declared %q, sent %q: %v, want 400", declared, name, err)
 			}
 			in.ChecksumCRC32, in.ChecksumCRC32C, in.ChecksumCRC64NVME, in.ChecksumSHA1, in.ChecksumSHA256 = nil, nil, nil, nil, nil
-			if _, err := e.s3.CompleteMultipartUpload(t.Context(), in); err != nil {
+			if _, err := srv.s3.CompleteMultipartUpload(t.Context(), in); err != nil {
 				t.Errorf("declared %q, sent none: %v", declared, err)
 			}
 		}

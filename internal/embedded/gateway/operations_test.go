@@ -20,8 +20,8 @@ import (
 // an uploader needs is let through.
 func TestOnlyTheOperations(t *testing.T) {
 	t.Parallel()
-	e, base := guarded(t)
-	e.put(t, "uploads/other.csv", "x")
+	srv, base := guarded(t)
+	srv.put(t, "uploads/other.csv", "x")
 	allowed := map[string]bool{}
 	for _, o := range []string{
 		"GET / ", "GET /uploads ", "GET /uploads list-type=2", "GET /uploads location=", "GET /uploads versioning=", "GET /uploads uploads=", "HEAD /uploads ",
@@ -51,7 +51,7 @@ func TestOnlyTheOperations(t *testing.T) {
 					continue
 				}
 				checked++
-				got := e.ask(t, request{method: method, path: path, query: query, by: uploader, header: map[string]string{"Origin": "https://evil.example"}})
+				got := srv.ask(t, request{method: method, path: path, query: query, by: uploader, header: map[string]string{"Origin": "https://evil.example"}})
 				if got.status != http.StatusForbidden && (got.status != http.StatusMethodNotAllowed || method != "TRACE") {
 					t.Errorf("%s: %s, want 403", o, got)
 				}
@@ -62,24 +62,22 @@ func TestOnlyTheOperations(t *testing.T) {
 		t.Errorf("only %d requests were tried", checked)
 	}
 	for _, path := range []string{"/create-user", "/list-users", "/list-buckets", "/uploads/create", "/health"} { // of versitygw's administration
-		if got := e.ask(t, request{method: "PATCH", path: path, by: uploader}); got.status != http.StatusForbidden {
+		if got := srv.ask(t, request{method: "PATCH", path: path, by: uploader}); got.status != http.StatusForbidden {
 			t.Errorf("PATCH %s: %s, want 403", path, got)
 		}
 	}
-	if after := tree(t, base); after != before {
-		t.Errorf("files changed:\n%s\nbefore:\n%s", after, before)
-	}
+	checkUnchanged(t, base, before)
 	for o := range allowed {
 		parts := strings.SplitN(o, " ", 3)
 		r := request{method: parts[0], path: parts[1], query: parts[2], by: uploader, header: map[string]string{"X-Amz-Object-Attributes": "ETag"}}
 		if r.query == "tagging=" && r.method == "PUT" {
 			r.body = tagging
 		}
-		if got := e.ask(t, r); got.status == http.StatusForbidden || got.status >= 500 {
+		if got := srv.ask(t, r); got.status == http.StatusForbidden || got.status >= 500 {
 			t.Errorf("%s: %s, want it let through", o, got)
 		}
 		r.by = gateway.Credential{}
-		if got := e.ask(t, r); got.status < 400 {
+		if got := srv.ask(t, r); got.status < 400 {
 			t.Errorf("%s without a signature: %s", o, got)
 		}
 	}
@@ -87,14 +85,14 @@ func TestOnlyTheOperations(t *testing.T) {
 
 func TestCreateBucket(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for name, want := range map[string]string{bucket: "BucketAlreadyOwnedByYou", "reports": "BucketAlreadyOwnedByYou", "another": "AccessDenied"} {
-		_, err := e.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
+		_, err := srv.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
 		if code(err) != want {
 			t.Errorf("creating %s: %v, want %s", name, err, want)
 		}
 	}
-	list, err := e.s3.ListBuckets(t.Context(), &s3.ListBucketsInput{})
+	list, err := srv.s3.ListBuckets(t.Context(), &s3.ListBucketsInput{})
 	if err != nil || len(list.Buckets) != 2 {
 		t.Errorf("buckets = %v, %v; want two", list.Buckets, err)
 	}
@@ -103,14 +101,14 @@ func TestCreateBucket(t *testing.T) {
 // TestReadOnlyBuckets are written by the server alone; the uploader reads them.
 func TestReadOnlyBuckets(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.ReadOnly = []string{"reports"} })
-	for access, want := range map[string]bool{e.ServerCredential().AccessKey: true, uploader.AccessKey: false, "": false, "another": false} {
-		if err := gateway.MayWrite(e.Gateway, access, "reports"); (err == nil) != want {
+	srv := start(t, func(c *gateway.Config) { c.ReadOnly = []string{"reports"} })
+	for access, want := range map[string]bool{srv.ServerCredential().AccessKey: true, uploader.AccessKey: false, "": false, "another": false} {
+		if err := gateway.MayWrite(srv.Gateway, access, "reports"); (err == nil) != want {
 			t.Errorf("the store says to %q: %v, want it allowed: %t", access, err, want)
 		}
 	}
 	reports, key := aws.String("reports"), aws.String("a/rejects.ndjson")
-	server := e.as(e.ServerCredential())
+	server := srv.as(srv.ServerCredential())
 	if _, err := server.PutObject(t.Context(), &s3.PutObjectInput{Bucket: reports, Key: key, Body: strings.NewReader("report")}); err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +116,8 @@ func TestReadOnlyBuckets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.put(t, "uploads/a.csv", "x")
-	before := tree(t, filepath.Join(e.cfg.Dir, "objects", "reports"))
+	srv.put(t, "uploads/a.csv", "x")
+	before := tree(t, filepath.Join(srv.cfg.Dir, "objects", "reports"))
 	for name, r := range about("/reports/" + *key) {
 		if name == "get" || name == "head" || name == "attributes" || name == "get tags" || name == "parts" || name == "copy from" {
 			continue
@@ -129,35 +127,33 @@ func TestReadOnlyBuckets(t *testing.T) {
 			if strings.Contains(r.query, *mp.UploadId) {
 				r.path = "/reports/b"
 			}
-			if got := e.ask(t, r); got.status != 403 || got.code != "AccessDenied" {
+			if got := srv.ask(t, r); got.status != 403 || got.code != "AccessDenied" {
 				t.Errorf("%s: %s, want 403 AccessDenied", name, got)
 			}
 		}
 	}
 	body := "<Delete><Object><Key>" + *key + "</Key></Object></Delete>"
-	if got := e.ask(t, request{method: "POST", path: "/reports", query: "delete=", body: body, header: md5Header(body), by: uploader}); got.status != 403 && !strings.Contains(got.body, "AccessDenied") {
+	if got := srv.ask(t, request{method: "POST", path: "/reports", query: "delete=", body: body, header: md5Header(body), by: uploader}); got.status != 403 && !strings.Contains(got.body, "AccessDenied") {
 		t.Errorf("DeleteObjects: %s %s", got, got.body)
 	}
 	r := form(t, map[string]string{"key": "c"}, time.Now(), "evil")
 	r.path = "/reports"
-	if got := e.ask(t, r); got.status != 403 {
+	if got := srv.ask(t, r); got.status != 403 {
 		t.Errorf("form: %s, want 403", got)
 	}
-	if after := tree(t, filepath.Join(e.cfg.Dir, "objects", "reports")); after != before {
-		t.Errorf("reports changed:\n%s\nbefore:\n%s", after, before)
-	}
-	out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: reports, Key: key})
+	checkUnchanged(t, filepath.Join(srv.cfg.Dir, "objects", "reports"), before)
+	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: reports, Key: key})
 	if err != nil || read(t, out.Body) != "report" {
 		t.Errorf("the uploader reads a report: %v", err)
 	}
-	list, err := e.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: reports})
+	list, err := srv.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: reports})
 	if err != nil || len(list.Contents) != 1 {
 		t.Errorf("the uploader lists reports: %v, %v", list, err)
 	}
-	if _, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: reports, Key: key}); err != nil {
+	if _, err := srv.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: reports, Key: key}); err != nil {
 		t.Errorf("the uploader looks at a report: %v", err)
 	}
-	if _, err := e.s3.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/r"), CopySource: aws.String("reports/" + *key)}); err != nil {
+	if err := srv.copy(t, "reports/"+*key, "drafts/r"); err != nil {
 		t.Errorf("the uploader copies a report to its own bucket: %v", err)
 	}
 	if _, err := server.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: reports, Key: key}); err != nil {
@@ -168,16 +164,16 @@ func TestReadOnlyBuckets(t *testing.T) {
 // TestTheServersCredential is another one at each start, and is told to nobody.
 func TestTheServersCredential(t *testing.T) {
 	t.Parallel()
-	e, base := guarded(t)
-	own := e.ServerCredential()
-	if _, err := e.as(own).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a"), Body: strings.NewReader("x")}); err != nil {
+	srv, base := guarded(t)
+	own := srv.ServerCredential()
+	if _, err := srv.as(own).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a"), Body: strings.NewReader("x")}); err != nil {
 		t.Fatal(err)
 	}
 	if files := tree(t, base); strings.Contains(files, own.AccessKey) || strings.Contains(files, own.SecretKey) {
 		t.Error("it is stored")
 	}
-	stop(t, e.Gateway)
-	again := open(t, e.cfg, e.recorder)
+	stop(t, srv.Gateway)
+	again := open(t, srv.cfg, srv.recorder)
 	if again.ServerCredential() == own {
 		t.Error("it is the same after a restart")
 	}
@@ -201,9 +197,9 @@ func TestTheServersCredential(t *testing.T) {
 // TestWhatBucketsStoreHasNoEffect: an earlier release let uploaders store a policy, and read it back with each request.
 func TestWhatBucketsStoreHasNoEffect(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata"); c.ReadOnly = []string{"reports"} })
-	e.put(t, "uploads/a.csv", "x")
-	stop(t, e.Gateway)
+	srv := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata"); c.ReadOnly = []string{"reports"} })
+	srv.put(t, "uploads/a.csv", "x")
+	stop(t, srv.Gateway)
 	for _, b := range []string{bucket, "reports"} {
 		for name, text := range map[string]string{
 			"policy":      `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::` + b + `","arn:aws:s3:::` + b + `/*"]}]}`,
@@ -211,12 +207,12 @@ func TestWhatBucketsStoreHasNoEffect(t *testing.T) {
 			"cors":        `<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>`,
 			"bucket-lock": `{"Enabled":true}`,
 		} {
-			if err := os.WriteFile(filepath.Join(e.cfg.Dir, "metadata", b, "meta", name), []byte(text), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(srv.cfg.Dir, "metadata", b, "meta", name), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	again := open(t, e.cfg, e.recorder)
+	again := open(t, srv.cfg, srv.recorder)
 	for _, r := range []request{
 		{method: "GET", path: "/uploads"}, {method: "GET", path: "/uploads/uploads/a.csv"}, {method: "PUT", path: "/uploads/uploads/b.csv", body: "x"},
 		{method: "DELETE", path: "/uploads/uploads/a.csv"}, {method: "GET", path: "/reports"},
@@ -247,8 +243,8 @@ func TestWhatBucketsStoreHasNoEffect(t *testing.T) {
 // TestOptionsThatAreRefused, because the gateway would not do what they ask for.
 func TestOptionsThatAreRefused(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "drafts/a.csv", "x")
+	srv := start(t)
+	srv.put(t, "drafts/a.csv", "x")
 	const acls, locked, none = "AccessControlListNotSupported", "InvalidRequest", "NotImplemented"
 	for _, option := range []struct{ name, value, want string }{
 		{"x-amz-acl", "public-read", acls}, {"x-amz-acl", "public-read-write", acls}, {"x-amz-acl", "authenticated-read", acls}, {"X-AMZ-ACL", "nonsense", acls},
@@ -271,23 +267,23 @@ func TestOptionsThatAreRefused(t *testing.T) {
 				}
 				r.header = header
 			}
-			if got := e.ask(t, r); got.code != option.want {
+			if got := srv.ask(t, r); got.code != option.want {
 				t.Errorf("%s %s?%s with %s: %s: %s, want %s", r.method, r.path, r.query, option.name, option.value, got, option.want)
 			}
 		}
 		name := strings.ToLower(option.name)
-		if got := e.ask(t, form(t, map[string]string{"key": "uploads/a.csv", name: option.value}, time.Now(), "x")); got.code != option.want {
+		if got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", name: option.value}, time.Now(), "x")); got.code != option.want {
 			t.Errorf("form with %s: %s: %s, want %s", name, option.value, got, option.want)
 		}
 	}
-	if got := e.ask(t, form(t, map[string]string{"key": "uploads/a.csv", "acl": "public-read"}, time.Now(), "x")); got.code != acls {
+	if got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", "acl": "public-read"}, time.Now(), "x")); got.code != acls {
 		t.Errorf("form with acl=public-read: %s, want %s", got, acls)
 	}
-	if got := e.keys(); len(got) != 0 {
+	if got := srv.keys(); len(got) != 0 {
 		t.Errorf("announced %v, want nothing", got)
 	}
 	for _, acl := range []types.ObjectCannedACL{types.ObjectCannedACLPrivate, types.ObjectCannedACLBucketOwnerFullControl} {
-		if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/b"), ACL: acl, Body: strings.NewReader("x")}); err != nil {
+		if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/b"), ACL: acl, Body: strings.NewReader("x")}); err != nil {
 			t.Errorf("ACL %s: %v, want it accepted", acl, err)
 		}
 	}

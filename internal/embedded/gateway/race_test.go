@@ -9,44 +9,41 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
 // writer prepares to store an object, and returns what stores it: the HTTP status of the answer.
-type writer func(t *testing.T, e *env, key string) (store func() int)
+type writer func(t *testing.T, srv *testServer, key string) (store func() int)
 
 // writers are the ways to store an object.
 var writers = map[string]writer{
-	"PUT": func(t *testing.T, e *env, key string) func() int {
-		return func() int { return okOr(e.tryPut(t, key, []byte("x"))) }
+	"PUT": func(t *testing.T, srv *testServer, key string) func() int {
+		return func() int { return okOr(srv.tryPut(t, key, []byte("x"))) }
 	},
-	"copy": func(t *testing.T, e *env, key string) func() int {
+	"copy": func(t *testing.T, srv *testServer, key string) func() int {
 		return func() int {
-			_, err := e.s3.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String(bucket), Key: &key, CopySource: aws.String(bucket + "/source.csv")})
+			err := srv.copy(t, bucket+"/source.csv", key)
 			return okOr(err)
 		}
 	},
-	"completion": func(t *testing.T, e *env, key string) func() int {
-		complete := e.parts(t, key, []byte("x"))
+	"completion": func(t *testing.T, srv *testServer, key string) func() int {
+		complete := srv.parts(t, key, []byte("x"))
 		return func() int {
-			_, err := e.s3.CompleteMultipartUpload(t.Context(), complete)
+			_, err := srv.s3.CompleteMultipartUpload(t.Context(), complete)
 			return okOr(err)
 		}
 	},
-	"form": func(t *testing.T, e *env, key string) func() int {
+	"form": func(t *testing.T, srv *testServer, key string) func() int {
 		r := form(t, map[string]string{"key": key}, time.Now(), "x")
 		return func() int {
-			if got := e.ask(t, r).status; got != 204 {
+			if got := srv.ask(t, r).status; got != 204 {
 				return got
 			}
 			return 200
 		}
 	},
-	"marker": func(t *testing.T, e *env, key string) func() int {
-		return func() int { return okOr(e.tryPut(t, key, nil)) }
+	"marker": func(t *testing.T, srv *testServer, key string) func() int {
+		return func() int { return okOr(srv.tryPut(t, key, nil)) }
 	},
 }
 
@@ -84,14 +81,14 @@ func TestKeysThatNeedOnePathAtTheSameTime(t *testing.T) {
 		} {
 			t.Run(name+": "+test.file+" and "+test.other+" of "+test.suffix, func(t *testing.T) {
 				t.Parallel()
-				e := start(t, change)
-				e.put(t, "source.csv", "x")
+				srv := start(t, change)
+				srv.put(t, "source.csv", "x")
 				var want []string
 				bad := 0
 				for i := range pairs {
 					file := fmt.Sprintf("uploads/%d", i)
 					other := file + test.suffix
-					storeFile, storeOther := writers[test.file](t, e, file), writers[test.other](t, e, other)
+					storeFile, storeOther := writers[test.file](t, srv, file), writers[test.other](t, srv, other)
 					gotFile, gotOther := atOnce(storeFile, storeOther)
 					switch {
 					case gotFile == 200 && gotOther == 409:
@@ -106,14 +103,14 @@ func TestKeysThatNeedOnePathAtTheSameTime(t *testing.T) {
 				if bad > 0 {
 					t.Errorf("%d of %d pairs have other answers than one 200 and one 409", bad, pairs)
 				}
-				got := e.listed(t, "uploads/")
+				got := srv.listed(t, "uploads/")
 				slices.Sort(got)
 				slices.Sort(want)
 				if !slices.Equal(got, want) {
 					t.Errorf("listed %d keys, want the %d keys that were answered 200:\ngot  %q\nwant %q", len(got), len(want), got, want)
 				}
 				announced := slices.DeleteFunc(slices.Clone(want), func(key string) bool { return strings.HasSuffix(key, "/") })
-				if got := e.keys(); len(got) != len(announced) {
+				if got := srv.keys(); len(got) != len(announced) {
 					t.Errorf("announced %d keys, want %d", len(got), len(announced))
 				}
 			})

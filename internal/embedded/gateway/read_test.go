@@ -12,13 +12,13 @@ import (
 
 func TestReadersNeverGetOtherBytesThanTheETagSays(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "uploads/a.csv", "first")
+	srv := start(t)
+	srv.put(t, "uploads/a.csv", "first")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for i := range 400 {
-			_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+			_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
 				Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader(fmt.Sprint("content ", i)),
 			})
 			if err != nil {
@@ -32,7 +32,7 @@ func TestReadersNeverGetOtherBytesThanTheETagSays(t *testing.T) {
 			reading = false
 		default:
 		}
-		out, err := e.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv")})
+		out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,28 +45,28 @@ func TestReadersNeverGetOtherBytesThanTheETagSays(t *testing.T) {
 // TestNotModified has the headers that caches need.
 func TestNotModified(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	key := aws.String("uploads/a.csv")
-	if _, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: key, Body: strings.NewReader("x"), CacheControl: aws.String("max-age=60")}); err != nil {
+	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: key, Body: strings.NewReader("x"), CacheControl: aws.String("max-age=60")}); err != nil {
 		t.Fatal(err)
 	}
 	path := "/" + bucket + "/" + *key
-	whole := e.ask(t, request{method: "GET", path: path, by: uploader}).header
+	whole := srv.ask(t, request{method: "GET", path: path, by: uploader}).header
 	etag, modified := whole.Get("Etag"), whole.Get("Last-Modified")
 	for _, method := range []string{"GET", "HEAD"} {
 		for name, value := range map[string]string{"If-None-Match": etag, "If-Modified-Since": modified} {
-			got := e.ask(t, request{method: method, path: path, by: uploader, header: map[string]string{name: value}})
+			got := srv.ask(t, request{method: method, path: path, by: uploader, header: map[string]string{name: value}})
 			if got.status != 304 || got.header.Get("Etag") != etag || got.header.Get("Last-Modified") != modified || got.header.Get("Cache-Control") != "max-age=60" || got.body != "" {
 				t.Errorf("%s with %s: %s, %v, %q", method, name, got, got.header, got.body)
 			}
 		}
 	}
-	got := e.ask(t, request{method: "GET", path: path, by: uploader, header: map[string]string{"If-Unmodified-Since": modified}})
+	got := srv.ask(t, request{method: "GET", path: path, by: uploader, header: map[string]string{"If-Unmodified-Since": modified}})
 	if got.status != 200 {
 		t.Errorf("If-Unmodified-Since: %s, want 200", got)
 	}
 	// A copy's condition is about another object.
-	got = e.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", by: uploader, header: map[string]string{
+	got = srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", by: uploader, header: map[string]string{
 		"X-Amz-Copy-Source": path, "X-Amz-Copy-Source-If-None-Match": etag,
 	}})
 	if got.status != 412 || got.header.Get("Etag") != "" {
@@ -77,11 +77,11 @@ func TestNotModified(t *testing.T) {
 // TestConditionsWithSeveralTags compares ETags as RFC 9110 does.
 func TestConditionsWithSeveralTags(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "uploads/a.csv", "person")
+	srv := start(t)
+	srv.put(t, "uploads/a.csv", "person")
 	tag := `"` + etag([]byte("person")) + `"`
 	path := "/" + bucket + "/uploads/a.csv"
-	modified := e.ask(t, request{method: "GET", path: path, by: uploader}).header.Get("Last-Modified")
+	modified := srv.ask(t, request{method: "GET", path: path, by: uploader}).header.Get("Last-Modified")
 	for _, test := range []struct {
 		name, value string
 		status      int
@@ -111,7 +111,7 @@ func TestConditionsWithSeveralTags(t *testing.T) {
 					continue
 				}
 			}
-			if got := e.ask(t, request{method: method, path: path, header: header, by: uploader}); got.status != test.status {
+			if got := srv.ask(t, request{method: method, path: path, header: header, by: uploader}); got.status != test.status {
 				t.Errorf("%s with %s: %s: %s, want %d", method, test.name, test.value, got, test.status)
 			}
 		}
@@ -121,8 +121,8 @@ func TestConditionsWithSeveralTags(t *testing.T) {
 // TestHeadersOfAnswers are sent once, and dates are written as HTTP does.
 func TestHeadersOfAnswers(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "uploads/a.csv", "person")
+	srv := start(t)
+	srv.put(t, "uploads/a.csv", "person")
 	path := "/" + bucket + "/uploads/a.csv"
 	for name, r := range map[string]request{
 		"GET": {method: "GET", path: path}, "HEAD": {method: "HEAD", path: path}, "PUT": {method: "PUT", path: path, body: "x"},
@@ -130,7 +130,7 @@ func TestHeadersOfAnswers(t *testing.T) {
 		"attributes": {method: "GET", path: path, query: "attributes=", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}},
 	} {
 		r.by = uploader
-		got := e.ask(t, r)
+		got := srv.ask(t, r)
 		for _, header := range []string{"X-Amz-Request-Id", "X-Amz-Id-2"} {
 			if values := got.header.Values(header); len(values) != 1 || values[0] == "" {
 				t.Errorf("%s: %s: %s = %q, want one", name, got, header, values)

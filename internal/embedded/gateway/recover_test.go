@@ -10,17 +10,16 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestWhatACrashLeaves(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
 	cfg := config(t, r)
-	e := open(t, cfg, r)
-	complete := e.parts(t, "uploads/p.csv", payload(5<<20), payload(7))
-	e.put(t, "uploads/a.csv", "x")
-	stop(t, e.Gateway)
+	srv := open(t, cfg, r)
+	complete := srv.parts(t, "uploads/p.csv", payload(5<<20), payload(7))
+	srv.put(t, "uploads/a.csv", "x")
+	stop(t, srv.Gateway)
 
 	// A process killed while it took a PUT and completed a multipart upload.
 	staging := filepath.Join(cfg.Dir, "objects", bucket, ".sgwtmp")
@@ -36,30 +35,26 @@ func TestWhatACrashLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	e = open(t, cfg, r)
+	srv = open(t, cfg, r)
 	if _, err := os.Stat(partial); !os.IsNotExist(err) {
 		t.Errorf("the partial file is still there: %v", err)
 	}
-	if _, err := e.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Fatal(err)
-	}
-	if got := e.last(t, "uploads/p.csv").Size; got != 5<<20+7 {
+	srv.complete(t, complete)
+	if got := srv.last(t, "uploads/p.csv").Size; got != 5<<20+7 {
 		t.Errorf("announced size %d", got)
 	}
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
-	}
+	srv.checkScan(t)
 }
 
 // TestStartOnABrokenFolder: requests to earlier releases could leave anything in the gateway's own folder.
 func TestStartOnABrokenFolder(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "uploads/kept.csv", "kept")
-	e.put(t, "uploads/renamed.csv", "x")
-	mp := e.parts(t, "uploads/parts.csv", payload(5<<20), payload(7))
-	stop(t, e.Gateway)
-	objects := filepath.Join(e.cfg.Dir, "objects")
+	srv := start(t)
+	srv.put(t, "uploads/kept.csv", "kept")
+	srv.put(t, "uploads/renamed.csv", "x")
+	mp := srv.parts(t, "uploads/parts.csv", payload(5<<20), payload(7))
+	stop(t, srv.Gateway)
+	objects := filepath.Join(srv.cfg.Dir, "objects")
 	staging := filepath.Join(objects, bucket, ".sgwtmp")
 	for _, name := range []string{
 		staging + "/multipart/x", staging + "/file", staging + "/folder/x", staging + "/multipart/folder/x", staging + "/multipart/folder/x.inprogress/y",
@@ -82,7 +77,7 @@ func TestStartOnABrokenFolder(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(objects, "reports", ".sgwtmp"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	again := open(t, e.cfg, e.recorder)
+	again := open(t, srv.cfg, srv.recorder)
 	if _, err := again.s3.CompleteMultipartUpload(t.Context(), mp); err != nil {
 		t.Errorf("completing an upload of before: %v", err)
 	}

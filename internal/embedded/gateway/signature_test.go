@@ -17,9 +17,9 @@ import (
 // TestRegions: clients may sign for the gateway's region, and for the one that they sign for if nobody told them one.
 func TestRegions(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.Region = "eu-central-1" })
+	srv := start(t, func(c *gateway.Config) { c.Region = "eu-central-1" })
 	for region, want := range map[string]int{"eu-central-1": 200, "us-east-1": 200, "eu-west-1": 400} {
-		signer := client(e.Addr(), uploader.SecretKey, func(o *s3.Options) { o.Region = region })
+		signer := client(srv.Addr(), uploader.SecretKey, func(o *s3.Options) { o.Region = region })
 		key := "uploads/" + region + ".csv"
 		_, err := signer.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader("x")})
 		if want == 200 && err != nil || want != 200 && status(err) != want {
@@ -29,16 +29,16 @@ func TestRegions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := e.follow(t, "PUT", signed.URL, signed.SignedHeader, "yy")
+		got := srv.follow(t, "PUT", signed.URL, signed.SignedHeader, "yy")
 		if got.status != want || want != 200 && !strings.Contains(got.body, "eu-central-1") {
 			t.Errorf("presigned for %s: %s %s, want %d", region, got, got.body, want)
 		}
 	}
-	_, err := client(e.Addr(), "wrong").PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")})
+	_, err := client(srv.Addr(), "wrong").PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")})
 	if status(err) != 403 {
 		t.Errorf("a wrong secret: %v, want 403", err)
 	}
-	if got := len(e.announced()); got != 2 {
+	if got := len(srv.announced()); got != 2 {
 		t.Errorf("%d objects announced, want 2", got)
 	}
 }
@@ -46,10 +46,10 @@ func TestRegions(t *testing.T) {
 // TestSignaturesOfTheFuture are not valid yet.
 func TestSignaturesOfTheFuture(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.put(t, "drafts/a.csv", "x")
+	srv := start(t)
+	srv.put(t, "drafts/a.csv", "x")
 	for ahead, want := range map[time.Duration]int{0: 200, 10 * time.Minute: 200, 20 * time.Minute: 403, 25 * time.Hour: 403} {
-		signed, err := s3.NewPresignClient(e.s3, func(o *s3.PresignOptions) { o.Presigner = at{time.Now().Add(ahead)} }).
+		signed, err := s3.NewPresignClient(srv.s3, func(o *s3.PresignOptions) { o.Presigner = at{time.Now().Add(ahead)} }).
 			PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a.csv")})
 		if err != nil {
 			t.Fatal(err)
@@ -69,10 +69,10 @@ func TestSignaturesOfTheFuture(t *testing.T) {
 		if want == 200 {
 			want = 204
 		}
-		if got := e.ask(t, form(t, map[string]string{"key": "drafts/b.csv"}, time.Now().Add(ahead), "x")); got.status != want {
+		if got := srv.ask(t, form(t, map[string]string{"key": "drafts/b.csv"}, time.Now().Add(ahead), "x")); got.status != want {
 			t.Errorf("a form signed %s ahead: %s, want %d", ahead, got, want)
 		}
-		got := e.ask(t, request{method: "GET", path: "/uploads/drafts/a.csv", by: uploader, at: time.Now().Add(ahead)})
+		got := srv.ask(t, request{method: "GET", path: "/uploads/drafts/a.csv", by: uploader, at: time.Now().Add(ahead)})
 		if (got.status == 200) != (want == 204) {
 			t.Errorf("a header signed %s ahead: %s", ahead, got)
 		}
@@ -88,12 +88,12 @@ func (a at) PresignHTTP(ctx context.Context, credential aws.Credentials, r *http
 
 func TestWrongCredentialsAreRefused(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	_, err := client(e.Addr(), "wrong").PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")})
+	srv := start(t)
+	_, err := client(srv.Addr(), "wrong").PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")})
 	if got := status(err); got != 403 {
 		t.Errorf("wrong secret: status %d (%v), want 403", got, err)
 	}
-	if got := e.keys(); len(got) != 0 {
+	if got := srv.keys(); len(got) != 0 {
 		t.Errorf("announced %v, want nothing", got)
 	}
 }
@@ -101,7 +101,7 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 // TestSignatureVersion2IsNamed in the answer, with what to do about it.
 func TestSignatureVersion2IsNamed(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	put := request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", body: "x"}
 	presigned, both, header := put, put, put
 	presigned.query = "AWSAccessKeyId=local&Signature=NzEumlISnoUd2l0zVMCyOc8OeV4%3D&Expires=1795860069"
@@ -114,7 +114,7 @@ func TestSignatureVersion2IsNamed(t *testing.T) {
 		"presigned": presigned, "presigned with metadata": both, "header": header, "form": old,
 		"list": {method: "GET", path: "/" + bucket, header: header.header},
 	} {
-		got := e.ask(t, r)
+		got := srv.ask(t, r)
 		if got.status != 400 || got.code != "InvalidRequest" || !strings.Contains(got.body, "AWS_DEFAULT_REGION") {
 			t.Errorf("%s: %s %s", name, got, got.body)
 		}

@@ -48,14 +48,14 @@ var uploader = gateway.Credential{AccessKey: "local", SecretKey: "local-secret"}
 var codeOf = regexp.MustCompile(`<Code>([^<]*)</Code>`)
 
 // ask signs a request and sends it.
-func (e *env) ask(t testing.TB, r request) answer {
+func (srv *testServer) ask(t testing.TB, r request) answer {
 	t.Helper()
-	target := "http://" + e.Addr() + "/"
+	target := "http://" + srv.Addr() + "/"
 	req, err := http.NewRequestWithContext(t.Context(), r.method, target, strings.NewReader(r.body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.URL.Opaque, req.URL.RawQuery = "//"+e.Addr()+r.path, r.query
+	req.URL.Opaque, req.URL.RawQuery = "//"+srv.Addr()+r.path, r.query
 	for name, value := range r.header {
 		req.Header.Set(name, value)
 	}
@@ -77,7 +77,7 @@ func (e *env) ask(t testing.TB, r request) answer {
 		}
 	}
 	if r.wire != "" {
-		req.URL.Opaque = "//" + e.Addr() + r.wire
+		req.URL.Opaque = "//" + srv.Addr() + r.wire
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -128,18 +128,18 @@ func (a answer) upload(t *testing.T) string {
 }
 
 // askPresigned sends a request whose signature is in its URL. The query is part of what is signed, and so are the headers.
-func (e *env) askPresigned(t testing.TB, r request) answer {
+func (srv *testServer) askPresigned(t testing.TB, r request) answer {
 	t.Helper()
 	query, err := url.ParseQuery(r.query)
 	if err != nil {
 		t.Fatal(err)
 	}
 	query.Set("X-Amz-Expires", "900")
-	req, err := http.NewRequestWithContext(t.Context(), r.method, "http://"+e.Addr()+"/", nil)
+	req, err := http.NewRequestWithContext(t.Context(), r.method, "http://"+srv.Addr()+"/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.URL.Opaque, req.URL.RawQuery = "//"+e.Addr()+r.path, query.Encode()
+	req.URL.Opaque, req.URL.RawQuery = "//"+srv.Addr()+r.path, query.Encode()
 	for name, value := range r.header {
 		req.Header.Set(name, value)
 	}
@@ -149,11 +149,11 @@ func (e *env) askPresigned(t testing.TB, r request) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e.follow(t, r.method, signed, headers, r.body)
+	return srv.follow(t, r.method, signed, headers, r.body)
 }
 
 // follow sends a request that is signed already.
-func (e *env) follow(t testing.TB, method, target string, headers http.Header, body string) answer {
+func (srv *testServer) follow(t testing.TB, method, target string, headers http.Header, body string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 	if err != nil {

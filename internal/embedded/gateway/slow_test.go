@@ -20,31 +20,31 @@ import (
 // TestSlowClientsAreCutOff: a client that sends nothing, or too little, loses its connection.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 200 * time.Millisecond })
-	head := "PUT " + e.presigned(t, "uploads/slow.csv") + " HTTP/1.1\r\nHost: " + e.Addr() + "\r\nContent-Length: 100000\r\n"
+	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 200 * time.Millisecond })
+	head := "PUT " + srv.presigned(t, "uploads/slow.csv") + " HTTP/1.1\r\nHost: " + srv.Addr() + "\r\nContent-Length: 100000\r\n"
 	for name, test := range map[string]struct{ begin, trickle string }{
 		"nothing":          {"", ""},
 		"half a head":      {head, ""},
 		"no body":          {head + "\r\n", ""},
 		"a trickling head": {head, "X-A: b\r\n"},
 		"a trickling body": {head + "\r\n", "x"},
-		"idle":             {"GET / HTTP/1.1\r\nHost: " + e.Addr() + "\r\n\r\n", ""},
+		"idle":             {"GET / HTTP/1.1\r\nHost: " + srv.Addr() + "\r\n\r\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			raw.CutsOff(t, e.Addr(), test.begin, test.trickle)
+			raw.CutsOff(t, srv.Addr(), test.begin, test.trickle)
 		})
 	}
-	t.Cleanup(func() { e.nothingStored(t) })
+	t.Cleanup(func() { srv.nothingStored(t) })
 }
 
 // TestASteadyClientIsWaitedFor: an upload may take much longer than the timeout.
 func TestASteadyClientIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	const timeout, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
-	e := start(t, func(c *gateway.Config) { c.ClientTimeout = timeout })
-	c := raw.Dial(t, e.Addr())
-	fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", e.presigned(t, "uploads/steady.csv"), e.Addr(), pieces*piece)
+	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = timeout })
+	c := raw.Dial(t, srv.Addr())
+	fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", srv.presigned(t, "uploads/steady.csv"), srv.Addr(), pieces*piece)
 	tick := time.NewTicker(timeout / 30)
 	defer tick.Stop()
 	for range pieces {
@@ -56,7 +56,7 @@ func TestASteadyClientIsWaitedFor(t *testing.T) {
 	if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
 		t.Errorf("%v, %q", err, answer)
 	}
-	if got := e.last(t, "uploads/steady.csv").Size; got != pieces*piece {
+	if got := srv.last(t, "uploads/steady.csv").Size; got != pieces*piece {
 		t.Errorf("announced size %d", got)
 	}
 }
@@ -64,20 +64,20 @@ func TestASteadyClientIsWaitedFor(t *testing.T) {
 // TestAReaderThatDoesNotRead is cut off, too.
 func TestAReaderThatDoesNotRead(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(c *gateway.Config) { c.ClientTimeout = 3 * time.Second }) // long enough to put it on a busy machine
-	const size = 64 << 20                                                        // more than the buffers on the way take
-	e.put(t, "drafts/large.csv", string(payload(size)))
-	signed, err := s3.NewPresignClient(e.s3).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/large.csv")})
+	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 3 * time.Second }) // long enough to put it on a busy machine
+	const size = 64 << 20                                                          // more than the buffers on the way take
+	srv.put(t, "drafts/large.csv", string(payload(size)))
+	signed, err := s3.NewPresignClient(srv.s3).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/large.csv")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	get := func() net.Conn {
-		c := raw.Dial(t, e.Addr())
-		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", strings.TrimPrefix(signed.URL, "http://"+e.Addr()), e.Addr())
+		c := raw.Dial(t, srv.Addr())
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", strings.TrimPrefix(signed.URL, "http://"+srv.Addr()), srv.Addr())
 		return c
 	}
 	c := get()
-	await(t, "the gateway gives it up", func() bool { return gateway.Connections(e.Gateway) == 0 })
+	await(t, "the gateway gives it up", func() bool { return gateway.Connections(srv.Gateway) == 0 })
 	if n, err := io.Copy(io.Discard, c); n >= size || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%d bytes of %d came, %v", n, size, err)
 	}

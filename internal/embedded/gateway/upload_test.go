@@ -18,8 +18,8 @@ import (
 
 func TestCopies(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	_, err := e.s3.PutObject(t.Context(), &s3.PutObjectInput{
+	srv := start(t)
+	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
 		Bucket: aws.String(bucket), Key: aws.String("drafts/a b%.csv"), Body: strings.NewReader("person,flavor\n"),
 		Metadata: map[string]string{"on-error": "abort"}, Tagging: aws.String("team=ice&cone=yes"), ContentType: aws.String("text/csv"),
 	})
@@ -28,7 +28,7 @@ func TestCopies(t *testing.T) {
 	}
 	copyTo := func(t *testing.T, key string, in s3.CopyObjectInput) error {
 		in.Bucket, in.Key, in.CopySource = aws.String(bucket), &key, aws.String(bucket+"/"+*in.CopySource)
-		out, err := e.s3.CopyObject(t.Context(), &in)
+		out, err := srv.s3.CopyObject(t.Context(), &in)
 		if err == nil && strings.Trim(*out.CopyObjectResult.ETag, `"`) != etag([]byte("person,flavor\n")) {
 			t.Errorf("ETag = %s", *out.CopyObjectResult.ETag)
 		}
@@ -37,18 +37,18 @@ func TestCopies(t *testing.T) {
 	if err := copyTo(t, "uploads/copy.csv", s3.CopyObjectInput{CopySource: aws.String("drafts/a%20b%25.csv")}); err != nil {
 		t.Fatal(err)
 	}
-	first := e.last(t, "uploads/copy.csv")
+	first := srv.last(t, "uploads/copy.csv")
 	if first.Size != 14 {
 		t.Errorf("announced size %d, want 14", first.Size)
 	}
-	head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &first.Key})
+	head, err := srv.head(t, first.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, head.Metadata); diff != "" || *head.ContentType != "text/csv" {
 		t.Errorf("type %s, metadata (-want +got):\n%s", *head.ContentType, diff)
 	}
-	tags, err := e.s3.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(bucket), Key: &first.Key})
+	tags, err := srv.s3.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(bucket), Key: &first.Key})
 	if err != nil || len(tags.TagSet) != 2 {
 		t.Errorf("tags = %v, %v; want two", tags, err)
 	}
@@ -58,14 +58,14 @@ func TestCopies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again := e.last(t, first.Key)
+		again := srv.last(t, first.Key)
 		if again.Sequencer <= first.Sequencer || again.ETag != first.ETag || again.UploadID() == first.UploadID() {
 			t.Errorf("copied onto itself: %+v after %+v", again, first)
 		}
-		if got := e.get(t, first.Key); got != "person,flavor\n" {
+		if got := srv.get(t, first.Key); got != "person,flavor\n" {
 			t.Errorf("content = %q", got)
 		}
-		head, err := e.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &first.Key})
+		head, err := srv.head(t, first.Key)
 		if err != nil || len(head.Metadata) != 0 {
 			t.Errorf("metadata = %v, %v; want it replaced by none", head.Metadata, err)
 		}
@@ -90,29 +90,25 @@ func TestCopies(t *testing.T) {
 			t.Errorf("status %d, want 404", got)
 		}
 	})
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("rescan (-announced +found):\n%s", diff)
-	}
+	srv.checkScan(t)
 }
 
 func TestAnUploadThatCannotBeAnnouncedFails(t *testing.T) {
 	t.Parallel()
-	e := start(t)
-	e.failWith(errors.New("queue down"))
+	srv := start(t)
+	srv.failWith(errors.New("queue down"))
 	put := &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")}
-	_, err := e.s3.PutObject(t.Context(), put)
+	_, err := srv.s3.PutObject(t.Context(), put)
 	if got := status(err); got != 503 || strings.Contains(err.Error(), "queue") {
 		t.Errorf("PUT: status %d (%v), want 503 without the reason", got, err)
 	}
-	_, err = e.s3.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/b.csv"), CopySource: aws.String(bucket + "/uploads/a.csv")})
+	err = srv.copy(t, bucket+"/uploads/a.csv", "uploads/b.csv")
 	if got := status(err); got != 503 {
 		t.Errorf("copy: status %d (%v), want 503", got, err)
 	}
-	if diff := cmp.Diff(e.announced(), e.objects(t)); diff != "" {
-		t.Errorf("what is stored has to be found again (-announced +found):\n%s", diff)
-	}
-	time.AfterFunc(50*time.Millisecond, func() { e.failWith(nil) })
-	retrying := client(e.Addr(), e.cfg.SecretKey, func(o *s3.Options) { o.RetryMaxAttempts = 20 })
+	srv.checkScan(t)
+	time.AfterFunc(50*time.Millisecond, func() { srv.failWith(nil) })
+	retrying := client(srv.Addr(), srv.cfg.SecretKey, func(o *s3.Options) { o.RetryMaxAttempts = 20 })
 	put.Body = strings.NewReader("x")
 	if _, err := retrying.PutObject(t.Context(), put); err != nil {
 		t.Errorf("a client that retries gets %v", err)
@@ -121,54 +117,54 @@ func TestAnUploadThatCannotBeAnnouncedFails(t *testing.T) {
 
 // half sends the first half of a body, closes or resets the connection once it has begun to be stored, and waits until
 // that is over.
-func (e *env) half(t *testing.T, signed string, reset bool) {
+func (srv *testServer) half(t *testing.T, signed string, reset bool) {
 	t.Helper()
-	c, err := net.Dial("tcp", e.Addr())
+	c, err := net.Dial("tcp", srv.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := strings.TrimPrefix(signed, "http://"+e.Addr())
-	if _, err := fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", path, e.Addr(), payload(50000)); err != nil {
+	path := strings.TrimPrefix(signed, "http://"+srv.Addr())
+	if _, err := fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", path, srv.Addr(), payload(50000)); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "it is stored as it comes", func() bool { return len(e.staged(t)) > 0 })
+	await(t, "it is stored as it comes", func() bool { return len(srv.staged(t)) > 0 })
 	if reset {
 		if err := c.(*net.TCPConn).SetLinger(0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	c.Close()
-	await(t, "it is given up", func() bool { return len(e.staged(t)) == 0 })
+	await(t, "it is given up", func() bool { return len(srv.staged(t)) == 0 })
 }
 
 func TestAnUploadCutShortIsNotStored(t *testing.T) {
 	t.Parallel()
-	e := start(t)
+	srv := start(t)
 	for _, reset := range []bool{false, true} {
 		key := fmt.Sprintf("uploads/cut-%v.csv", reset)
-		signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
+		signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.half(t, signed.URL, reset)
+		srv.half(t, signed.URL, reset)
 	}
-	if got, found := e.keys(), e.objects(t); len(got) != 0 || len(found) != 0 {
+	if got, found := srv.keys(), srv.objects(t); len(got) != 0 || len(found) != 0 {
 		t.Errorf("announced %v, stored %v; want nothing", got, found)
 	}
-	mp := e.parts(t, "uploads/parts.csv")
-	part, err := s3.NewPresignClient(e.s3).PresignUploadPart(t.Context(), &s3.UploadPartInput{
+	mp := srv.parts(t, "uploads/parts.csv")
+	part, err := s3.NewPresignClient(srv.s3).PresignUploadPart(t.Context(), &s3.UploadPartInput{
 		Bucket: aws.String(bucket), Key: mp.Key, UploadId: mp.UploadId, PartNumber: aws.Int32(1),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.half(t, part.URL, false)
-	parts, err := e.s3.ListParts(t.Context(), &s3.ListPartsInput{Bucket: aws.String(bucket), Key: mp.Key, UploadId: mp.UploadId})
+	srv.half(t, part.URL, false)
+	parts, err := srv.s3.ListParts(t.Context(), &s3.ListPartsInput{Bucket: aws.String(bucket), Key: mp.Key, UploadId: mp.UploadId})
 	if err != nil || len(parts.Parts) != 0 {
 		t.Errorf("parts %v, %v; want none", parts.Parts, err)
 	}
 	// The same request in full is accepted: it was not refused for another reason.
-	signed, err := s3.NewPresignClient(e.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/whole.csv")})
+	signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/whole.csv")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +177,7 @@ func TestAnUploadCutShortIsNotStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if got := e.last(t, "uploads/whole.csv").Size; resp.StatusCode != http.StatusOK || got != 100000 {
+	if got := srv.last(t, "uploads/whole.csv").Size; resp.StatusCode != http.StatusOK || got != 100000 {
 		t.Errorf("status %d, announced size %d", resp.StatusCode, got)
 	}
 }
