@@ -13,19 +13,12 @@ import (
 // againPause is before each try to start again: the disk may still be full.
 const againPause = 5 * time.Second
 
-// stop ends a server, and adds to the error why other parts of it failed.
-func stop(ctx context.Context, server *local.Server, err error) error {
+// stop stops a server and returns the errors of its parts that failed before or while stopping.
+func stop(ctx context.Context, server *local.Server) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	err = errors.Join(err, server.Stop(stopping))
-	for {
-		select {
-		case also := <-server.Failed():
-			err = errors.Join(err, also)
-		default:
-			return err
-		}
-	}
+	err := server.Stop(stopping)
+	return errors.Join(server.Err(), err)
 }
 
 // startAgain starts a server after one whose streams broke, at the same addresses, as soon as that is possible. All was well

@@ -12,28 +12,31 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/local/retention"
 )
 
 // limitFlags bound what can be taken of the machine.
 func limitFlags(l *local.Limits) *pflag.FlagSet {
+	*l = local.DefaultLimits()
 	f := pflag.NewFlagSet("Limits", pflag.ContinueOnError)
-	f.Var(newSize(&l.MaxUpload, 5<<30), "max-upload-size", "greatest size of an uploaded file")
-	f.IntVar(&l.MaxRequests, "max-uploads", 256, "requests to the bucket at the same time; beyond, clients are told to slow down")
-	f.IntVar(&l.MaxConnections, "max-connections", 1024, "open connections to the bucket, and as many to the API")
-	f.Var(newAge(&l.Patience, time.Minute), "client-timeout", "how long a client may send nothing, or read nothing")
-	f.Var(newSize(&l.MinFree, 256<<20), "min-free", "reserve of the disk, which uploads may not use; 0: none")
+	f.Var((*size)(&l.MaxUpload), "max-upload-size", "greatest size of an uploaded file")
+	f.IntVar(&l.MaxRequests, "max-uploads", l.MaxRequests, "requests to the bucket at the same time; beyond, clients are told to slow down")
+	f.IntVar(&l.MaxConnections, "max-connections", l.MaxConnections, "open connections to the bucket, and as many to the API")
+	f.Var((*age)(&l.ClientTimeout), "client-timeout", "how long a client may send nothing, or read nothing")
+	f.Var((*size)(&l.MinFree), "min-free", "reserve of the disk, which uploads may not use; 0: none")
 	return f
 }
 
 // retentionFlags say how long what is done with is kept.
-func retentionFlags(r *local.Retention) *pflag.FlagSet {
+func retentionFlags(r *retention.Policy) *pflag.FlagSet {
+	*r = retention.DefaultPolicy()
 	f := pflag.NewFlagSet("Keep", pflag.ContinueOnError)
-	f.Var(newAge(&r.Uploads, 0), "keep-uploads", "uploaded files, and what became of them; 0: for ever")
-	f.Var(newAge(&r.Reports, 90*day), "keep-reports", "lists of all rejected rows")
-	f.Var(newAge(&r.Removed, 30*day), "keep-removed", "that a person was removed: no older update brings them back")
-	f.Var(newAge(&r.Changes, 7*day), "keep-changes", "announced changes, for subscribers who come later")
-	f.Var(newSize(&r.ChangesBytes, 10<<30), "max-changes-size", "and at most so much of them")
-	f.Var(newAge(&r.Unfinished, 7*day), "keep-unfinished", "uploads in parts to which nothing is added any more")
+	f.Var((*age)(&r.Uploads), "keep-uploads", "uploaded files, and what became of them; 0: for ever")
+	f.Var((*age)(&r.Reports), "keep-reports", "lists of all rejected rows")
+	f.Var((*age)(&r.Removed), "keep-removed", "that a person was removed: no older update brings them back")
+	f.Var((*age)(&r.Changes), "keep-changes", "announced changes, for subscribers who come later")
+	f.Var((*size)(&r.ChangesBytes), "max-changes-size", "and at most so much of them")
+	f.Var((*age)(&r.Unfinished), "keep-unfinished", "uploads in parts to which nothing is added any more")
 	return f
 }
 
@@ -64,11 +67,6 @@ func grouped(c *cobra.Command, sets ...*pflag.FlagSet) {
 // size is a flag's value in bytes, such as 512MiB, 5GB or 1000. No bytes are -1, for 0 is whatever the default is.
 type size int64
 
-func newSize(p *int64, standard int64) *size {
-	*p = standard
-	return (*size)(p)
-}
-
 func (s *size) Set(text string) error {
 	n, err := humanize.ParseBytes(text)
 	if err != nil || n > math.MaxInt64 {
@@ -90,11 +88,6 @@ const day = 24 * time.Hour
 
 // age is a flag's value as a duration, such as 90d, 12h or 1h30m.
 type age time.Duration
-
-func newAge(p *time.Duration, standard time.Duration) *age {
-	*p = standard
-	return (*age)(p)
-}
 
 func (a *age) Set(text string) error {
 	if days, ok := strings.CutSuffix(text, "d"); ok {

@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/local/retention"
 )
 
 func TestSizesAndTimes(t *testing.T) {
 	t.Parallel()
 	var bytes int64
 	var d time.Duration
-	s, a := newSize(&bytes, 1), newAge(&d, 1)
+	s, a := (*size)(&bytes), (*age)(&d)
 	for text, want := range map[string]int64{"1000": 1000, "5GB": 5e9, "5GiB": 5 << 30, "256 MiB": 256 << 20, "0": -1} {
 		if err := s.Set(text); err != nil || bytes != want {
 			t.Errorf("%q is %d, %v; want %d", text, bytes, err, want)
@@ -50,7 +51,7 @@ func TestFlagsAreTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, set := range []*pflag.FlagSet{limitFlags(new(local.Limits)), retentionFlags(new(local.Retention))} {
+	for _, set := range []*pflag.FlagSet{limitFlags(new(local.Limits)), retentionFlags(new(retention.Policy))} {
 		if !strings.Contains(help, "\n"+set.Name()+":\n") {
 			t.Errorf("the help has no part %s", set.Name())
 		}

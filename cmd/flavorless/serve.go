@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -71,12 +70,12 @@ func newServe(t *terminal) *cobra.Command {
 	flags.StringVar(&cfg.RequiredScope, "required-scope", "", "and with this scope")
 	flags.StringArrayVar(&cfg.Origins, "cors-origin", nil,
 		"let browser pages of this origin, such as http://localhost:5173, use the read API and the bucket (can be repeated; default none)")
-	flags.DurationVar(&cfg.ReadFor, "read-for", 10*time.Second, "read a file for so long at a time; a crash repeats so much")
+	flags.DurationVar(&cfg.ReadFor, "read-for", local.DefaultReadFor, "read a file for so long at a time; a crash repeats so much")
 	flags.StringArrayVar(&cfg.Webhooks, "webhook", nil,
 		"deliver changes to this URL, signed (can be repeated; ps shows it to all users); see: flavorless webhook-secret --help")
 	flags.StringVar(&webhookFile, "webhook-file", "",
 		"deliver changes to the URLs in this file, one a line; # begins a comment line (default, without --webhook: the URLs in the environment variable FLAVORLESS_WEBHOOKS, separated by spaces)")
-	flags.IntVar(&cfg.WebhookTries, "webhook-tries", 12, "deliveries to a webhook after which a change is one of its dead letters")
+	flags.IntVar(&cfg.WebhookTries, "webhook-tries", local.DefaultWebhookTries, "deliveries to a webhook after which a change is one of its dead letters")
 	flags.StringArrayVar((*[]string)(&cfg.Ignore), "ignore", events.DefaultIgnoreList(),
 		"objects whose file name matches this pattern are no uploads (can be repeated; replaces the defaults; '' ignores none). Empty objects whose key ends in / never are")
 	flags.BoolVar(&verbose, "verbose", false, "log every batch")
@@ -118,10 +117,10 @@ func serve(ctx context.Context, t *terminal, cfg local.Config) error {
 		select {
 		case <-ctx.Done():
 			t.printf("stopping\n")
-			return stop(ctx, server, nil)
-		case err = <-server.Failed():
+			return stop(ctx, server)
+		case <-server.Failed():
 		}
-		if err = stop(ctx, server, err); !errors.Is(err, local.ErrBroken) {
+		if err = stop(ctx, server); !errors.Is(err, local.ErrBroken) {
 			return err
 		}
 		if server, err = startAgain(ctx, cfg, info, err); err != nil {

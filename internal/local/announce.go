@@ -1,46 +1,49 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+	"github.com/flavorless/flavorless/internal/local/health"
 )
 
-// feed is what the table has changed and nobody has been told of yet.
+// feed is the outbox of the table: records of changes that are not announced yet.
 type feed interface {
-	// WaitPending returns once there is something.
+	// WaitPending returns once there is a record.
 	WaitPending(ctx context.Context) error
-	// Pending gives the oldest records.
+	// Pending returns the oldest records.
 	Pending(ctx context.Context, limit int) ([]sqlite.OutboxRecord, error)
-	// Announced takes out the records up to one.
+	// Announced removes the records up to a sequence number.
 	Announced(ctx context.Context, upTo int64) error
 }
 
-// announcer tells subscribers of changes.
+// announcer publishes changes to subscribers.
 type announcer interface {
 	Announce(ctx context.Context, changes []events.Change) []error
 }
 
-// The pause between two tries, at first and at most: a full disk need not be filled by the log.
+// Pauses between two tries, after the first failure and at most. A disk that is full should not be filled further by
+// the log.
 const (
 	announcePause    = time.Second
 	announceMaxPause = 30 * time.Second
 )
 
-// announcing publishes what the outbox has.
+// announcing publishes the records of the outbox.
 type announcing struct {
 	feed      feed
 	announcer announcer
-	pause     time.Duration     // after a failure; doubled after each that follows
-	tried     func(failed bool) // is told of each try
+	pause     time.Duration // after the first failure; doubled after each further one
+	heartbeat *health.Heartbeat
 	log       *slog.Logger
 }
 
-// run publishes in the order of the outbox, and takes a record out once it is stored in the changes topic. It tries without
-// end: there is nowhere else for a change to go.
+// run publishes the records in order and removes each one once its changes are stored in the changes topic. It retries
+// forever instead of giving up, because the outbox has no dead letters.
 func (a announcing) run(ctx context.Context) error {
 	for pause := a.pause; ; {
 		log := a.log
@@ -52,27 +55,27 @@ func (a announcing) run(ctx context.Context) error {
 			}
 		}
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop
+			return nil //nolint:nilerr // stopped
 		}
-		a.tried(err != nil)
+		a.heartbeat.Beat(err == nil)
 		if err == nil {
 			pause = a.pause
 			continue
 		}
-		log.WarnContext(ctx, "announcing again", "in", pause, "error", err)
-		waited(ctx, pause)
+		log.WarnContext(ctx, "announcing changes failed; it will be retried", "event", "announce_retry", "in", pause, "error", err)
+		wait(ctx, pause)
 		pause = min(2*pause, announceMaxPause)
 	}
 }
 
-// pending also returns which upload it failed at, if it got so far.
+// pending announces the oldest records. If it fails, it also returns the upload that it failed on, if it got so far.
 func (a announcing) pending(ctx context.Context) (upload string, err error) {
 	records, err := a.feed.Pending(ctx, 16)
 	if err != nil {
 		return "", err
 	}
 	for _, r := range records {
-		err := first(a.announcer.Announce(ctx, r.Changes))
+		err := cmp.Or(a.announcer.Announce(ctx, r.Changes)...)
 		if err == nil {
 			err = a.feed.Announced(ctx, r.Seq)
 		}
@@ -83,18 +86,8 @@ func (a announcing) pending(ctx context.Context) (upload string, err error) {
 	return "", nil
 }
 
-// first returns the first error that is not nil.
-func first(errs []error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// waited waits. It tells whether to go on.
-func waited(ctx context.Context, d time.Duration) bool {
+// wait waits for d and returns true, or returns false as soon as ctx ends.
+func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false

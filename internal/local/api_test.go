@@ -14,14 +14,14 @@ import (
 )
 
 // address is where the API listens.
-func (h *house) address() string { return strings.TrimPrefix(h.Info().API, "http://") }
+func (s *testServer) address() string { return strings.TrimPrefix(s.Info().API, "http://") }
 
 const anyone = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n"
 
 // TestTheAPIBoundsRequests: URL, headers and bodies.
 func TestTheAPIBoundsRequests(t *testing.T) {
 	t.Parallel()
-	h := start(t)
+	s := start(t)
 	long := strings.Repeat("a", 64<<10)
 	for name, test := range map[string]struct {
 		request string
@@ -42,7 +42,7 @@ func TestTheAPIBoundsRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := raw.Dial(t, h.address())
+			c := raw.Dial(t, s.address())
 			go io.WriteString(c, test.request) //nolint:errcheck // it may be cut off first
 			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 			if err != nil {
@@ -59,7 +59,7 @@ func TestTheAPIBoundsRequests(t *testing.T) {
 // TestTheAPICutsSlowClientsOff, whatever they leave undone.
 func TestTheAPICutsSlowClientsOff(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Limits.Patience = 600 * time.Millisecond })
+	s := start(t, func(c *local.Config) { c.Limits.ClientTimeout = 600 * time.Millisecond })
 	for name, test := range map[string]struct{ begin, trickle string }{
 		"nothing":          {"", ""},
 		"half a head":      {anyone, ""},
@@ -70,16 +70,17 @@ func TestTheAPICutsSlowClientsOff(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			raw.CutsOff(t, h.address(), test.begin, test.trickle)
+			raw.CutsOff(t, s.address(), test.begin, test.trickle)
 		})
 	}
 }
 
-// TestAnAnswerDoesNotWaitForABody: what a client has not sent is not waited for, however patient the server is otherwise.
+// TestAnAnswerDoesNotWaitForABody: what a client has not sent is not waited for, however patient the server is
+// otherwise.
 func TestAnAnswerDoesNotWaitForABody(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Limits.Patience = time.Hour })
-	c := raw.Dial(t, h.address())
+	s := start(t, func(c *local.Config) { c.Limits.ClientTimeout = time.Hour })
+	c := raw.Dial(t, s.address())
 	if _, err := io.WriteString(c, "POST /team HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx"); err != nil {
 		t.Fatal(err)
 	}

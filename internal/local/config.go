@@ -14,60 +14,63 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/local/retention"
 	"github.com/flavorless/flavorless/internal/webhook"
 )
 
-// Config of a Server. Dir and Log are required.
+// Config configures a [Server]. Dir and Log are required.
 type Config struct {
-	Dir  string // data folder; made if it is missing
-	API  string // host:port of the read API; port 0 is any free one, and an empty address a free one of this machine
-	S3   string // of the bucket
-	NATS string // of the changes
+	Dir string // data folder; created if it is missing
 
-	// Metrics is the host:port at which they are served at MetricsPath. Without one they are served next to the API, if that
-	// listens on the loopback interface, and else not at all: they need no token.
+	// Addresses as host:port, of the API, the bucket, and the changes over NATS. Port 0 is any free port; an empty address
+	// is a free port on the loopback interface.
+	API, S3, NATS string
+
+	// Metrics is the host:port at which metrics are served at MetricsPath. If it is empty, they are served next to the API
+	// if that is on the loopback interface, and otherwise not at all, because they need no token.
 	Metrics string
 
-	// The identity provider whose tokens the API takes: all three or none. With none it takes those of a development
-	// issuer that lives in the data folder.
+	// The identity provider whose tokens the API accepts: all three or none. With none it accepts those of a development
+	// issuer whose key is in the data folder.
 	Issuer, Audience, JWKSURI string
 	RequiredScope             string // may be empty
 
-	// Origins are the web origins whose pages may use the read API and the bucket, such as https://flavors.example. None by default.
+	// Origins are the web origins whose pages may use the API and the bucket, such as https://flavors.example; none by
+	// default.
 	Origins []string
 
-	// ReadFor is how long a file is read, at least, before the rest of it is handed on as a message of its own; 10 seconds.
-	// A crash in the middle of a long file costs so much reading, and no more.
+	// ReadFor is how long a file is read, at least, before the rest of it is queued as a continuation; DefaultReadFor if
+	// 0. A crash in the middle of a long file repeats that much reading, and no more.
 	ReadFor time.Duration
 
-	// Ignore holds the names of objects that are no uploads; events.DefaultIgnoreList if nil.
+	// Ignore holds the names of objects that are not uploads; events.DefaultIgnoreList if nil.
 	Ignore events.IgnoreList
 
 	Limits    Limits
-	Retention Retention
+	Retention retention.Policy
 
-	Webhooks     []string // URLs that changes are delivered to, which webhook.Check accepts; they may hold secrets
-	WebhookTries int      // after which a change is a dead letter of its webhook; 12
+	Webhooks     []string // URLs that changes are delivered to, as webhook.Check accepts them; they may contain secrets
+	WebhookTries int      // deliveries after which a change is a dead letter of its webhook; DefaultWebhookTries if 0
 
-	Clock func() time.Time // time.Now
+	Clock func() time.Time // time.Now if nil
 	Log   *slog.Logger
 }
 
-// ErrConfig: the configuration makes no sense. The text says what to change.
+// ErrConfig means that the configuration is invalid. The text says what to change.
 var ErrConfig = errors.New("bad configuration")
 
 // Names that do not depend on the data folder.
 const (
 	uploadsBucket = "flavorless-uploads"
 	reportsBucket = "flavorless-reports"
-	uploadsPrefix = "uploads/" // only keys that begin so are ingested
-	// region names no place. AWS has always required Signature Version 4 in this region, so boto3 and the AWS command line sign URLs
-	// with it; for us-east-1 they use version 2, which the bucket does not take.
-	region   = "eu-central-1"
-	audience = "flavorless" // of the development issuer's tokens
+	uploadsPrefix = "uploads/" // of the keys that are ingested
+	// AWS has always required Signature Version 4 in this region, so boto3 and the AWS command line sign URLs with it; for
+	// us-east-1 they use version 2, which the bucket does not accept.
+	region              = "eu-central-1"
+	developmentAudience = "flavorless" // of tokens from the development issuer
 )
 
-// IssuerDir is where the development issuer of a data folder lives.
+// IssuerDir returns the folder of the development issuer in a data folder.
 func IssuerDir(dir string) string { return filepath.Join(dir, "issuer") }
 
 func (c Config) checked() (Config, error) {
@@ -78,7 +81,7 @@ func (c Config) checked() (Config, error) {
 		}
 	}
 	if given != 0 && given != 3 {
-		return c, fmt.Errorf("%w: issuer, audience and JWKS URI go together; give all three, or none for the development issuer", ErrConfig)
+		return c, fmt.Errorf("%w: issuer, audience and JWKS URI belong together; give all three, or none for the development issuer", ErrConfig)
 	}
 	for _, address := range []struct {
 		name  string
@@ -95,16 +98,17 @@ func (c Config) checked() (Config, error) {
 			_, err = net.LookupPort("tcp", port)
 		}
 		if err != nil {
-			return c, fmt.Errorf("%w: the %s address %q is not host:port, such as 127.0.0.1:8080: %w", ErrConfig, address.name, *address.value, err)
+			return c, fmt.Errorf("%w: the %s address %q is not host:port, as in 127.0.0.1:8080: %w",
+				ErrConfig, address.name, *address.value, err)
 		}
-		if host == "" { // loopback unless told
+		if host == "" {
 			*address.value = net.JoinHostPort("127.0.0.1", port)
 		}
 	}
 	if c.ReadFor < 0 {
-		return c, fmt.Errorf("%w: files can't be read for %s at a time", ErrConfig, c.ReadFor)
+		return c, fmt.Errorf("%w: files can't be read for %s at a time; use a positive duration", ErrConfig, c.ReadFor)
 	}
-	c.ReadFor = cmp.Or(c.ReadFor, readFor)
+	c.ReadFor = cmp.Or(c.ReadFor, DefaultReadFor)
 	if c.Ignore == nil {
 		c.Ignore = events.DefaultIgnoreList()
 	}
@@ -116,40 +120,42 @@ func (c Config) checked() (Config, error) {
 			return c, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 	}
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	for i, target := range c.Webhooks {
 		if err := webhook.Check(target); err != nil {
 			return c, fmt.Errorf("%w: webhook %d: %w", ErrConfig, i+1, err)
 		}
-		if seen[target] {
-			return c, fmt.Errorf("%w: a webhook is given twice", ErrConfig)
+		if n, ok := seen[target]; ok {
+			return c, fmt.Errorf("%w: webhooks %d and %d are the same", ErrConfig, n+1, i+1)
 		}
-		seen[target] = true
+		seen[target] = i
 	}
 	if c.WebhookTries < 0 {
-		return c, fmt.Errorf("%w: a webhook can't have %d tries", ErrConfig, c.WebhookTries)
+		return c, fmt.Errorf("%w: %d tries of a webhook; use a positive number", ErrConfig, c.WebhookTries)
 	}
-	c.WebhookTries = cmp.Or(c.WebhookTries, webhookTries)
+	c.WebhookTries = cmp.Or(c.WebhookTries, DefaultWebhookTries)
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	c.Limits, c.Retention = c.Limits.withDefaults(), c.Retention.withDefaults()
-	if err := errors.Join(c.Limits.check(), c.Retention.check()); err != nil {
-		return c, err
+	c.Limits, c.Retention = c.Limits.withDefaults(), c.Retention.WithDefaults()
+	if err := errors.Join(c.Limits.check(), c.Retention.Check()); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return c, c.fitDescriptors()
 }
 
-// checkOrigin returns an error unless browsers send the origin exactly like this. A wildcard would let every page that a user
-// of this machine visits use the server, so there is none.
+// checkOrigin returns an error unless browsers send the origin exactly like this. Wildcards are not allowed, because
+// every page that a user of this machine visits could use the server.
 func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || origin != u.Scheme+"://"+u.Host || !originHost.MatchString(u.Host) || !validPort(u.Port()) {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || origin != u.Scheme+"://"+u.Host ||
+		!originHost.MatchString(u.Host) || !validPort(u.Port()) {
 		return fmt.Errorf("%q is not a web origin; write it like https://flavors.example or http://localhost:5173, "+
 			"without a path or a wildcard, and a name with other letters in Punycode (xn--…)", origin)
 	}
 	if ip := net.ParseIP(u.Hostname()); ip == nil && lastLabelIsNumber(u.Hostname()) || ip != nil && ip.String() != u.Hostname() {
-		return fmt.Errorf("browsers write the address in the origin %q in another way; write it like http://127.0.0.1:5173 or http://[::1]:5173", origin)
+		return fmt.Errorf("browsers write the address in the origin %q differently; "+
+			"write it like http://127.0.0.1:5173 or http://[::1]:5173", origin)
 	}
 	usual := strings.ToLower(origin)
 	if port := map[string]string{"http": ":80", "https": ":443"}[strings.ToLower(u.Scheme)]; port != "" {
@@ -161,16 +167,17 @@ func checkOrigin(origin string) error {
 	return nil
 }
 
-// originHost is a host, of names in ASCII or an IPv6 address in brackets, with a port or without.
+// originHost matches a host name in ASCII or an IPv6 address in brackets, with or without a port.
 var originHost = regexp.MustCompile(`^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)(:[0-9]+)?$`)
 
-// validPort reports whether a port is as browsers write it; "" is the one of the scheme.
+// validPort reports whether browsers write a port like this. It is empty for the default port of the scheme.
 func validPort(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	return port == "" || err == nil && n > 0 && strconv.FormatUint(n, 10) == port
 }
 
-// lastLabelIsNumber reports whether browsers take a host for an IPv4 address: https://url.spec.whatwg.org/#ends-in-a-number-checker
+// lastLabelIsNumber reports whether browsers parse a host as an IPv4 address.
+// https://url.spec.whatwg.org/#ends-in-a-number-checker
 func lastLabelIsNumber(host string) bool {
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	_, err := strconv.ParseUint(last, 0, 64)
@@ -179,7 +186,7 @@ func lastLabelIsNumber(host string) bool {
 
 func (c Config) development() bool { return c.Issuer == "" }
 
-// reachable is a URL at which this machine reaches a server that listens on address.
+// reachable returns a URL at which this machine reaches a server that listens on address.
 func reachable(scheme, address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -6,9 +6,10 @@ import (
 	"sync"
 )
 
-// connections is a listener that keeps at most max accepted connections open. When a further one arrives, the connection
-// that has been idle for the longest time is closed to make room. When none is idle, the new one waits until another
-// connection ends or becomes idle. So idle clients can't keep others out, and a request that is under way is never cut.
+// connections is a listener that keeps at most max accepted connections open. When a further one arrives, the
+// connection that has been idle for the longest time is closed. When none is idle, the new one waits until another
+// connection ends or becomes idle. So idle clients can't keep others out, and a connection with a request in flight is
+// never closed.
 //
 // The server that accepts from it must have state as its ConnState hook.
 type connections struct {
@@ -20,16 +21,16 @@ type connections struct {
 	free   *sync.Cond // signaled when a connection ends or becomes idle, and when the listener is closed
 	closed bool
 	open   map[*connection]struct{}
-	clock  uint64 // counts when connections became idle
+	clock  uint64 // increases when a connection becomes idle
 }
 
-func limitConnections(l net.Listener, most int) *connections {
-	c := &connections{Listener: l, max: most, open: map[*connection]struct{}{}}
+func limitConnections(l net.Listener, maxOpen int) *connections {
+	c := &connections{Listener: l, max: maxOpen, open: map[*connection]struct{}{}}
 	c.free = sync.NewCond(&c.mu)
 	return c
 }
 
-// Accept implements net.Listener. One connection more than max is open while it waits for room.
+// Accept implements net.Listener. While it waits, one connection more than max is open.
 func (l *connections) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
 	if err != nil {
@@ -44,13 +45,13 @@ func (l *connections) Accept() (net.Conn, error) {
 			continue
 		}
 		delete(l.open, idle)
-		_ = idle.Conn.Close() // its server finds out by reading
+		_ = idle.Conn.Close() // the server notices when it reads
 	}
 	if l.closed {
 		_ = accepted.Close()
 		return nil, net.ErrClosed
 	}
-	c := &connection{Conn: accepted, of: l}
+	c := &connection{Conn: accepted, listener: l}
 	l.open[c] = struct{}{}
 	l.idle(c)
 	return c, nil
@@ -65,8 +66,8 @@ func (l *connections) Close() error {
 	return l.Listener.Close()
 }
 
-// oldestIdle returns the connection that has been idle for the longest time, or nil. It looks at all of them, which takes
-// microseconds. The mutex must be held, as for idle.
+// oldestIdle returns the connection that has been idle for the longest time, or nil. A linear search takes
+// microseconds. The caller must hold the mutex.
 func (l *connections) oldestIdle() (oldest *connection) {
 	for c := range l.open {
 		if c.idleSince > 0 && (oldest == nil || c.idleSince < oldest.idleSince) {
@@ -76,15 +77,15 @@ func (l *connections) oldestIdle() (oldest *connection) {
 	return oldest
 }
 
+// idle marks a connection as idle. The caller must hold the mutex.
 func (l *connections) idle(c *connection) {
 	l.clock++
 	c.idleSince = l.clock
 	l.free.Signal()
 }
 
-// state is the ConnState hook of the server. A connection is idle when it is new and between two requests. It stops being
-// idle with the first byte of a request, which Read notices: the server itself reports StateActive only once it has read
-// the whole head.
+// state is the ConnState hook of the server. A connection is idle while it is new and between two requests. Read ends
+// that with the first byte of a request; the server itself reports StateActive only after it has read all headers.
 func (l *connections) state(conn net.Conn, state http.ConnState) {
 	c, ok := conn.(*connection)
 	if !ok {
@@ -101,21 +102,21 @@ func (l *connections) state(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// connection is one that connections accepted.
+// connection is a connection that connections accepted.
 type connection struct {
 	net.Conn
 
-	of        *connections
-	idleSince uint64 // by the listener's count; 0 while a request is under way
+	listener  *connections
+	idleSince uint64 // by the clock of the listener; 0 while a request is in flight
 }
 
 // Read implements net.Conn.
 func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.of.mu.Lock()
+		c.listener.mu.Lock()
 		c.idleSince = 0
-		c.of.mu.Unlock()
+		c.listener.mu.Unlock()
 	}
 	return n, err
 }
@@ -123,9 +124,9 @@ func (c *connection) Read(p []byte) (int, error) {
 // Close implements net.Conn.
 func (c *connection) Close() error {
 	err := c.Conn.Close()
-	c.of.mu.Lock()
-	defer c.of.mu.Unlock()
-	delete(c.of.open, c)
-	c.of.free.Signal()
+	c.listener.mu.Lock()
+	defer c.listener.mu.Unlock()
+	delete(c.listener.open, c)
+	c.listener.free.Signal()
 	return err
 }

@@ -61,29 +61,29 @@ func (c client) ask(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsMakeRoom: clients that keep connections open without asking anything can't keep others out, neither of
-// the API nor of the metrics' address.
+// TestIdleConnectionsMakeRoom: clients that keep connections open without asking anything can't keep others out,
+// neither of the API nor of the metrics' address.
 func TestIdleConnectionsMakeRoom(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) {
+	s := start(t, func(c *local.Config) {
 		c.Limits.MaxConnections, c.Limits.MaxRequests, c.Metrics = 4, 4, "127.0.0.1:0"
 	})
-	metrics, _, _ := strings.Cut(strings.TrimPrefix(h.Info().Metrics, "http://"), "/")
+	metrics, _, _ := strings.Cut(strings.TrimPrefix(s.Info().Metrics, "http://"), "/")
 	t.Run("API", func(t *testing.T) {
-		silent := dial(t, h.address())
+		silent := dial(t, s.address())
 		var idle []client
 		for range 3 {
-			c := dial(t, h.address())
+			c := dial(t, s.address())
 			c.ask(t)
 			idle = append(idle, c)
 		}
 		// A client has its answer before the server takes the connection for idle.
-		await(t, "four idle connections", func() bool { return h.IdleConnections() == 4 })
+		await(t, "four idle connections", func() bool { return s.IdleConnections() == 4 })
 		idle[0].ask(t) // so idle[1] has been idle for longer
-		await(t, "four idle connections still", func() bool { return h.IdleConnections() == 4 })
-		dial(t, h.address()).ask(t)
-		await(t, "four idle connections again", func() bool { return h.IdleConnections() == 4 })
-		dial(t, h.address()).ask(t)
+		await(t, "four idle connections still", func() bool { return s.IdleConnections() == 4 })
+		dial(t, s.address()).ask(t)
+		await(t, "four idle connections again", func() bool { return s.IdleConnections() == 4 })
+		dial(t, s.address()).ask(t)
 		for name, c := range map[string]client{"one that never asked": silent, "the one that asked least recently": idle[1]} {
 			if _, err := c.in.ReadByte(); !errors.Is(err, io.EOF) {
 				t.Errorf("%s: %v, want EOF", name, err)
@@ -106,18 +106,18 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 // TestFollowersAreNotCut: a client that follows the changes keeps its connection, however many others come.
 func TestFollowersAreNotCut(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Limits.MaxConnections, c.Limits.MaxRequests = 4, 4 })
-	follower := dial(t, h.address())
-	follower.send(t, "GET /changes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+h.token()+"\r\n\r\n")
+	s := start(t, func(c *local.Config) { c.Limits.MaxConnections, c.Limits.MaxRequests = 4, 4 })
+	follower := dial(t, s.address())
+	follower.send(t, "GET /changes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+s.token()+"\r\n\r\n")
 	following, err := http.ReadResponse(follower.in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Closing the body would read it to its end, which is the connection's.
 	for range 10 {
-		dial(t, h.address()).ask(t)
+		dial(t, s.address()).ask(t)
 	}
-	h.upload("a.csv", "person,flavor\nandy,vanilla\n")
+	s.upload("a.csv", "person,flavor\nandy,vanilla\n")
 	for lines := bufio.NewScanner(following.Body); ; {
 		if !lines.Scan() {
 			t.Fatalf("the follower was not told: %v", lines.Err())
@@ -128,8 +128,8 @@ func TestFollowersAreNotCut(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreBounded: while every connection has a request under way, or the beginning of one, the next one waits until
-// another ends or becomes idle, or the listener is closed.
+// TestConnectionsAreBounded: while every connection has a request under way, or the beginning of one, the next one
+// waits until another ends or becomes idle, or the listener is closed.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, release := range map[string]func(l net.Listener, state func(net.Conn, http.ConnState), busy net.Conn){

@@ -8,30 +8,31 @@ import (
 	"github.com/flavorless/flavorless/internal/local/control"
 )
 
-// TestDeadLettersAccess: only GET and POST with the control secret as a bearer token are served, and never to a web page.
+// TestDeadLettersAccess: only GET and POST with the control secret as a bearer token are served, and never to a web
+// page.
 func TestDeadLettersAccess(t *testing.T) {
-	h := start(t)
-	good := "Bearer " + h.Info().Control
+	s := start(t)
+	good := "Bearer " + s.Info().Control
 	for name, c := range map[string]struct {
 		method, host string
 		header       http.Header
 		want         int
 	}{
 		"as documented":          {"GET", "", http.Header{"Authorization": {good}}, 200},
-		"scheme in lower case":   {"GET", "", http.Header{"Authorization": {"bearer " + h.Info().Control}}, 200},
+		"scheme in lower case":   {"GET", "", http.Header{"Authorization": {"bearer " + s.Info().Control}}, 200},
 		"localhost":              {"GET", "LocalHost:8080", http.Header{"Authorization": {good}}, 200},
 		"IPv6":                   {"GET", "[::1]:8080", http.Header{"Authorization": {good}}, 200},
 		"IPv6 without port":      {"GET", "[::1]", http.Header{"Authorization": {good}}, 200},
 		"no secret":              {"GET", "", nil, 401},
 		"empty secret":           {"GET", "", http.Header{"Authorization": {"Bearer "}}, 401},
 		"another secret":         {"GET", "", http.Header{"Authorization": {good + "x"}}, 401},
-		"no scheme":              {"GET", "", http.Header{"Authorization": {h.Info().Control}}, 401},
-		"no scheme but a space":  {"GET", "", http.Header{"Authorization": {" " + h.Info().Control}}, 401},
-		"another scheme":         {"GET", "", http.Header{"Authorization": {"Basic " + h.Info().Control}}, 401},
-		"two spaces":             {"GET", "", http.Header{"Authorization": {"Bearer  " + h.Info().Control}}, 401},
+		"no scheme":              {"GET", "", http.Header{"Authorization": {s.Info().Control}}, 401},
+		"no scheme but a space":  {"GET", "", http.Header{"Authorization": {" " + s.Info().Control}}, 401},
+		"another scheme":         {"GET", "", http.Header{"Authorization": {"Basic " + s.Info().Control}}, 401},
+		"two spaces":             {"GET", "", http.Header{"Authorization": {"Bearer  " + s.Info().Control}}, 401},
 		"two headers":            {"GET", "", http.Header{"Authorization": {good, "Bearer x"}}, 401},
 		"page":                   {"POST", "", http.Header{"Authorization": {good}, "Origin": {"https://example.com"}}, 403},
-		"page of this machine":   {"GET", "", http.Header{"Authorization": {good}, "Origin": {h.Info().API}}, 403},
+		"page of this machine":   {"GET", "", http.Header{"Authorization": {good}, "Origin": {s.Info().API}}, 403},
 		"page without an origin": {"GET", "", http.Header{"Authorization": {good}, "Origin": {"null"}}, 403},
 		"preflight":              {"OPTIONS", "", http.Header{"Origin": {"https://example.com"}}, 403},
 		"rebound name":           {"GET", "example.com:8080", http.Header{"Authorization": {good}}, 403},
@@ -42,7 +43,7 @@ func TestDeadLettersAccess(t *testing.T) {
 		"PUT without a secret":   {"PUT", "", nil, 405},
 	} {
 		t.Run(name, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), c.method, h.Info().API+control.Path, nil)
+			req, err := http.NewRequestWithContext(t.Context(), c.method, s.Info().API+control.Path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

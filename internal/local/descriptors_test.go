@@ -11,8 +11,8 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestConnectionsFitDescriptors: all connections together, with a file for each upload, leave descriptors to the process. At
-// least 50 are its own, and 18 for each webhook.
+// TestConnectionsFitDescriptors: all connections together, with a file for each upload, leave descriptors to the
+// process. At least 50 are its own, and 18 for each webhook.
 func TestConnectionsFitDescriptors(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -28,7 +28,7 @@ func TestConnectionsFitDescriptors(t *testing.T) {
 			c.Webhooks = []string{"https://example.com/"}
 		}
 		own := 50 + 18*len(c.Webhooks)
-		connections, requests, subscribers, err := local.Fitted(c)
+		connections, requests, subscribers, err := local.FitDescriptors(c)
 		if err != nil {
 			if c.Limits.OpenFiles > own+50 {
 				t.Fatalf("%d files are refused: %v", c.Limits.OpenFiles, err)

@@ -1,20 +1,20 @@
-// Package local is the house on one machine: it wires the core to the embedded adapters, in one process, over one data
-// folder.
+// Package local is the server on one machine: it connects the core to the embedded adapters, in one process, on one
+// data folder.
 //
 //	uploads ─▶ gateway ─▶ UPLOADS ─▶ ingest ─▶ UPDATES ─▶ apply ─▶ SQLite ─▶ announce ─▶ CHANGES ─▶ subscribers
 //	                         ▲          │                             └─▶ api ─▶ readers
-//	                         └── spans ─┘
+//	                         └──────────┘ continuations
 //
-// Every arrow is a hand-over that survives the end of the process at any instant: the gateway answers an upload only once
-// its announcement is stored in UPLOADS; a queue forgets a message only when its handler is done; the table, the ledger
-// and the outbox change in one transaction; the outbox forgets a change only when CHANGES has it. What lies between the
-// arrows may be done twice, and is idempotent. Should the queues themselves be lost, what was under way is read again.
+// Each arrow survives the end of the process at any instant. The gateway answers an upload only after its event is
+// stored in UPLOADS. A queue removes a message only after its handler has finished. The table, the ledger and the
+// outbox change in one transaction. The outbox removes a change only after it is stored in CHANGES. Work between the
+// arrows may be repeated, and is idempotent. If the queues themselves are lost, unfinished uploads are read again.
 //
-// A file that takes longer than Config.ReadFor to read goes back into UPLOADS as a span: the same object from an offset on
-// (reading.go). A crash repeats what was read since, with the same batches, and the new message has all its tries: however
-// long a file is, and however often the process dies, it comes to its end. The rest of an uncompressed file is read from the
-// offset on, that of a compressed one from the file's beginning. Only the first look at a file with on-error=abort is taken in
-// one go.
+// A file that takes longer than [Config.ReadFor] to read goes back into UPLOADS as a continuation: the same object from
+// an offset on. A crash repeats only the reading since then, with the same batches, and a continuation has all its
+// tries. So a file of any length is read to its end, however often the process dies. The rest of an uncompressed file
+// is read from the offset on, that of a compressed one from the beginning of the file. Only the first pass over a file
+// with on-error=abort is not split.
 //
-// flavorless serve, flavorless demo and the end-to-end tests all start the same Server.
+// The commands serve and demo and the end-to-end tests start the same [Server].
 package local

@@ -8,22 +8,32 @@ import (
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 
-	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// Stored hands an object to the house as its bucket does, which never has one of a bad form.
-func (s *Server) Stored(ctx context.Context, o events.Object) error { return s.stored(ctx, o) }
+// PublishEvent publishes the event of an object, which the gateway never does for a malformed one.
+func (s *Server) PublishEvent(ctx context.Context, o events.Object) error {
+	return s.events.publish(ctx, o)
+}
 
-// CloseTable takes the table away under the running house.
+// CloseTable closes the table of a running server.
 func (s *Server) CloseTable() error { return s.db.Close() }
 
-// Reconciled is closed when what lay in the bucket at the start is known.
-func (s *Server) Reconciled() <-chan struct{} { return s.reconciled }
+// StopQueues stops the queues of a running server.
+func (s *Server) StopQueues() { s.streams.Stop() }
 
-// Lock takes a data folder for a moment, as a start does.
+// StopGateway stops the bucket of a running server.
+func (s *Server) StopGateway(ctx context.Context) error { return s.gateway.Stop(ctx) }
+
+// Reconciled returns a channel that is closed when all objects that were stored at the start are in a queue or in the ledger.
+func (s *Server) Reconciled() <-chan struct{} { return s.pipeline.reconciled }
+
+// Clean removes old data at once. It returns true if uploads were skipped because others are being processed.
+func (s *Server) Clean(ctx context.Context) (busy bool, err error) { return s.cleaner.Clean(ctx) }
+
+// Lock locks a data folder for a moment, as a start does.
 func Lock(dir string) error {
 	f, err := openFolder(dir)
 	if err != nil {
@@ -32,33 +42,8 @@ func Lock(dir string) error {
 	return f.close()
 }
 
-// StopQueues takes the queues away under the running house.
-func (s *Server) StopQueues() { s.streams.Stop() }
-
-// ConditionOfDisk is how a disk is with so many bytes free, of which so many have to remain.
-func ConditionOfDisk(free, reserve int64, err error) api.Condition {
-	return conditionOfDisk(free, reserve, err)
-}
-
-// StopGateway takes the bucket away under the running house.
-func (s *Server) StopGateway(ctx context.Context) error { return s.gateway.Stop(ctx) }
-
-// Redrive puts all dead letters back.
-func (s *Server) Redrive(ctx context.Context) (int, error) { return s.streams.RedriveAll(ctx) }
-
-// Tidy does at once what is done every hour. It fails with ErrNotNow when it was not the moment for some of it.
-func (s *Server) Tidy(ctx context.Context) error {
-	if later, err := s.tidy(ctx); err != nil || !later {
-		return err
-	}
-	return ErrNotNow
-}
-
-// ErrNotNow is that.
-var ErrNotNow = errNotNow
-
-// Waiting is how many messages wait or are in hand, and how many are dead.
-func (s *Server) Waiting(ctx context.Context) (waiting, dead uint64, err error) {
+// Depth returns the number of messages that are pending or in flight, and of dead letters.
+func (s *Server) Depth(ctx context.Context) (waiting, dead uint64, err error) {
 	depths, err := s.streams.Depths(ctx)
 	for _, d := range depths {
 		waiting, dead = waiting+d.Pending+d.InFlight, dead+d.Dead
@@ -66,53 +51,54 @@ func (s *Server) Waiting(ctx context.Context) (waiting, dead uint64, err error) 
 	return waiting, dead, err
 }
 
-// Read handles what the queue of uploads delivers.
+// Read handles a message of the queue of uploads.
 func Read(ctx context.Context, c ingest.Config, subject string, body []byte) error {
-	return read(ctx, c, readFor, queue.Delivery{Subject: subject, Body: body})
+	return read(ctx, c, DefaultReadFor, queue.Delivery{Subject: subject, Body: body})
 }
 
-// PublishNonsense makes a dead letter.
-func (s *Server) PublishNonsense(ctx context.Context) error {
-	return s.streams.updates.Publish(ctx, []events.Message{{Subject: events.UpdatesType, Body: []byte("nonsense")}})[0]
+// PublishInvalidBatch publishes a batch that becomes a dead letter.
+func (s *Server) PublishInvalidBatch(ctx context.Context) error {
+	m := events.Message{Subject: events.UpdatesType, Body: []byte("nonsense")}
+	return s.streams.updates.Publish(ctx, []events.Message{m})[0]
 }
 
-// Tombstones counts the removed people that are remembered, by looking into the file.
-func (s *Server) Tombstones(context.Context) (n int, err error) {
+// Tombstones returns the number of records of removed people in the database file.
+func (s *Server) Tombstones() (n int64, err error) {
 	conn, err := sqlite.OpenConn(s.folder.path(databaseFile), sqlite.OpenReadOnly)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	n64, err := sqlitex.ResultInt64(conn.Prep("SELECT count(*) FROM removed"))
-	return int(n64), err
+	return sqlitex.ResultInt64(conn.Prep("SELECT count(*) FROM removed"))
 }
 
 // IdleConnections returns how many connections to the API are open and idle.
 func (s *Server) IdleConnections() (n int) {
-	s.connections.mu.Lock()
-	defer s.connections.mu.Unlock()
-	for c := range s.connections.open {
-		if c.idleSince > 0 {
+	c := s.api.connections
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.open {
+		if conn.idleSince > 0 {
 			n++
 		}
 	}
 	return n
 }
 
-// LimitConnections returns the limiting listener, and the hook that a server reports states of connections to.
-func LimitConnections(l net.Listener, most int) (net.Listener, func(net.Conn, http.ConnState)) {
-	limited := limitConnections(l, most)
+// LimitConnections returns the limiting listener and its ConnState hook.
+func LimitConnections(l net.Listener, maxOpen int) (net.Listener, func(net.Conn, http.ConnState)) {
+	limited := limitConnections(l, maxOpen)
 	return limited, limited.state
 }
 
-// Fitted returns what fits into the limit of open files: connections to the API, and as many to the bucket, requests to the
-// bucket, and connections of subscribers.
-func Fitted(c Config) (connections, requests, subscribers int, err error) {
+// FitDescriptors returns the limits that fit into the limit of open files: connections to the API, and as many to the bucket,
+// requests to the bucket, and connections of subscribers.
+func FitDescriptors(c Config) (connections, requests, subscribers int, err error) {
 	c, err = c.checked()
 	return c.Limits.MaxConnections, c.Limits.MaxRequests, c.Limits.subscribers, err
 }
 
-// Usable is how many bytes are free on a disk, and Inode what an inode counts for.
+// Usable and BytesPerInode are the unexported ones.
 var Usable = usable
 
-const Inode = inodeBytes
+const BytesPerInode = bytesPerInode

@@ -27,16 +27,17 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/local/control"
+	"github.com/flavorless/flavorless/internal/local/health"
 	"github.com/flavorless/flavorless/internal/s3store"
 )
 
 // tries of a message until it is a dead letter.
 const tries = 3
 
-// TestFaults lets each port of the core be slow, fail, fail once, fail in parts, do its work without saying so, and lose its
-// connection, over the real parts and with what drives the stages in the house. The end is the one that there is without
-// faults: the same table, the same counts, the same reports, changes that add up. What fails for good waits in the dead
-// letters with its error and its tries, and once the port is mended, redriving brings it to the same end.
+// TestFaults lets each port of the core be slow, fail, fail once, fail in parts, do its work without saying so, and
+// lose its connection, over the real parts and with what drives the stages in the house. The end is the one that there
+// is without faults: the same table, the same counts, the same reports, changes that add up. What fails for good waits
+// in the dead letters with its error and its tries, and once the port is mended, redriving brings it to the same end.
 func TestFaults(t *testing.T) {
 	bucket := startBucket(t)
 	fine := bucket.run(t, &faults{}, "")
@@ -88,7 +89,8 @@ type bucket struct {
 	reports int // buckets for them
 }
 
-// maxRuns is the greatest number of cases: buckets are made when a gateway starts, and each case has one for its reports.
+// maxRuns is the greatest number of cases: buckets are made when a gateway starts, and each case has one for its
+// reports.
 const maxRuns = 100
 
 func reportsOf(run int) string { return fmt.Sprintf("reports-%d", run) }
@@ -201,7 +203,7 @@ func (b *bucket) run(t *testing.T, f *faults, plan string) ending {
 	}
 	defer h.queues.Stop()
 	for _, o := range b.objects {
-		if err := handOver(t.Context(), h.queues.uploads, o); err != nil {
+		if err := publishObject(t.Context(), h.queues.uploads, o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -237,9 +239,11 @@ func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
 	updates.Stream, updates.MaxMessages, updates.Concurrency = broker.Updates, 3, applyGroups
 	return []func() error{
 		func() error { return h.queues.Consume(ctx, uploads, readEach(reading, 0)) }, // one batch at a time
-		func() error { return h.queues.Consume(ctx, updates, applyTogether(applier)) },
+		func() error { return h.queues.Consume(ctx, updates, applyGroup(applier)) },
 		func() error {
-			return announcing{feed: db, announcer: announcer, pause: time.Millisecond, tried: func(bool) {}, log: log}.run(ctx)
+			return announcing{
+				feed: db, announcer: announcer, pause: time.Millisecond, heartbeat: health.NewHeartbeats(time.Now).Of("announce"), log: log,
+			}.run(ctx)
 		},
 	}
 }
@@ -288,9 +292,9 @@ func (h *house) mend(plan string) {
 		return
 	}
 	h.await("the queues to be empty", h.idle)
-	queue, want := broker.Uploads, tries
+	stream, want := broker.Uploads, tries
 	if h.port == applyBatches {
-		queue = broker.Updates
+		stream = broker.Updates
 	}
 	if strings.HasPrefix(plan, "refuses") {
 		want = 1
@@ -300,8 +304,8 @@ func (h *house) mend(plan string) {
 		h.t.Errorf("%s fails for good, and there is no dead letter", h.port)
 	}
 	for _, d := range dead {
-		if d.Queue != queue || d.Tries != want || !strings.Contains(d.Reason, errFault.Error()) || control.Subject(d) == "" {
-			h.t.Errorf("dead letter of %s after %d tries, because of %q; want one of %s after %d tries", d.Queue, d.Tries, d.Reason, queue, want)
+		if d.Queue != stream || d.Tries != want || !strings.Contains(d.Reason, errFault.Error()) || control.Subject(d) == "" {
+			h.t.Errorf("dead letter of %s after %d tries, because of %q; want one of %s after %d tries", d.Queue, d.Tries, d.Reason, stream, want)
 		}
 	}
 	h.heal()

@@ -15,19 +15,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInUse: another process works on the data folder.
+// ErrInUse means that another process uses the data folder.
 var ErrInUse = errors.New("another flavorless is using it")
 
 const lockFile = "lock"
 
-// folder is a data folder that this process alone works on.
+// folder is a data folder that is locked by this process.
 type folder struct {
 	dir  string // absolute
 	lock *os.File
-	info *os.File // nil until the server is ready
+	info *os.File // server.json, locked; nil until the server is ready
 }
 
-// openFolder makes the folder if it is missing, and locks it for as long as the process lives or until close.
+// openFolder creates the folder if it is missing, and locks it until close or until the process ends.
 func openFolder(dir string) (*folder, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -49,7 +49,7 @@ func openFolder(dir string) (*folder, error) {
 	return &folder{dir: dir, lock: f}, nil
 }
 
-// tryLock gives false where another open file has a lock that is in the way.
+// tryLock locks f and returns true, or returns false if a lock of another open file conflicts.
 func tryLock(f *os.File, how int) (bool, error) {
 	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -58,10 +58,11 @@ func tryLock(f *os.File, how int) (bool, error) {
 	return err == nil, err
 }
 
-// tighten keeps other users away from all that the process has in the folder, whose own mode is left to its owner: it may be
-// shared on purpose. Subfolders become 0700, so that nothing in them can be reached, and files become 0600.
+// tighten takes away other users' permissions for everything that the server has in the folder: subfolders become 0700,
+// so that nothing in them can be reached, and files become 0600. The mode of the folder itself stays, because it may be
+// shared on purpose.
 func (f *folder) tighten(ctx context.Context, log *slog.Logger) error {
-	// SQLite gives its other files the mode of this one.
+	// SQLite creates its other files with the mode of this one.
 	db, err := os.OpenFile(f.path(databaseFile), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err == nil {
 		err = db.Close()
@@ -74,21 +75,22 @@ func (f *folder) tighten(ctx context.Context, log *slog.Logger) error {
 		return fmt.Errorf("data folder %s: %w", f.dir, err)
 	}
 	for _, e := range entries {
-		if !made(e.Name()) {
+		if !isOwn(e.Name()) {
 			continue
 		}
 		path := f.path(e.Name())
 		info, err := os.Stat(path)
 		if err == nil && info.Mode().Perm()&0o077 != 0 {
-			log.WarnContext(ctx, "other users are kept out from now on", "event", "permissions", "path", path, "mode", info.Mode().Perm().String())
+			log.WarnContext(ctx, "other users could access a file of the server; their permissions were removed",
+				"event", "permissions", "path", path, "mode", info.Mode().Perm().String())
 			err = os.Chmod(path, info.Mode().Perm()&0o700)
 		}
 		if err != nil {
-			return fmt.Errorf("data folder %s: keeping other users out: %w", f.dir, err)
+			return fmt.Errorf("data folder %s: removing the permissions of other users: %w", f.dir, err)
 		}
 	}
 	if info, err := os.Stat(f.dir); err == nil && info.Mode().Perm()&0o022 != 0 {
-		log.WarnContext(ctx, "other users can replace files in the data folder; take away their right to write there",
+		log.WarnContext(ctx, "other users can replace files in the data folder; remove their write permission",
 			"event", "permissions", "path", f.dir, "mode", info.Mode().Perm().String())
 	}
 	return nil
@@ -96,9 +98,9 @@ func (f *folder) tighten(ctx context.Context, log *slog.Logger) error {
 
 const databaseFile = "flavorless.db"
 
-// made reports whether an entry of a data folder has a name that the process gives, also for a moment or in an earlier
-// release: flavorless.db-wal, server.json.123. Anything else belongs to somebody else.
-func made(entry string) bool {
+// isOwn reports whether an entry of a data folder belongs to the server, by its name. The server also creates temporary
+// files such as server.json.123, and SQLite flavorless.db-wal.
+func isOwn(entry string) bool {
 	for _, name := range []string{databaseFile, "credentials.json", infoFile, lockFile, "bucket", "streams", "issuer"} {
 		if rest, ok := strings.CutPrefix(entry, name); ok && (rest == "" || rest[0] == '-' || rest[0] == '.') {
 			return true
@@ -111,22 +113,22 @@ func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
 
 func (f *folder) close() error {
 	if f.info != nil {
-		_ = f.info.Close() // all was written
+		_ = f.info.Close() // it was synced
 	}
 	return f.lock.Close()
 }
 
-// credentials are made when a data folder is new, and stay with it: what was handed out goes on working after a restart.
+// credentials are created with a data folder and kept in it, so that clients can use them after a restart.
 type credentials struct {
 	AccessKey    string `json:"accessKey"`
 	SecretKey    string `json:"secretKey"`
 	NATSUser     string `json:"natsUser"`
 	NATSPassword string `json:"natsPassword"`
-	WebhookKey   []byte `json:"webhookKey"` // that the secrets of all webhooks are made of
+	WebhookKey   []byte `json:"webhookKey"` // from which the secrets of all webhooks are derived
 }
 
-// credentialsOf reads the credentials of a data folder, after making those that are missing: all of a new one, some of one
-// that an earlier version made.
+// credentialsOf returns the credentials of a data folder, after creating those that are missing. A folder of an earlier
+// release may have only some of them.
 func credentialsOf(dir string) (credentials, error) {
 	var c credentials
 	path := filepath.Join(dir, "credentials.json")
@@ -137,7 +139,10 @@ func credentialsOf(dir string) (credentials, error) {
 			return c, fmt.Errorf("reading %s: %w", path, err)
 		}
 	case errors.Is(err, fs.ErrNotExist):
-		c = credentials{AccessKey: "FLAVORLESS" + rand.Text()[:10], SecretKey: rand.Text() + rand.Text()[:14], NATSUser: "subscriber", NATSPassword: rand.Text()}
+		c = credentials{
+			AccessKey: "FLAVORLESS" + rand.Text()[:10], SecretKey: rand.Text() + rand.Text()[:14],
+			NATSUser: "subscriber", NATSPassword: rand.Text(),
+		}
 	default:
 		return c, err
 	}
@@ -145,7 +150,7 @@ func credentialsOf(dir string) (credentials, error) {
 		return c, nil
 	}
 	c.WebhookKey = make([]byte, 32)
-	_, _ = rand.Read(c.WebhookKey) // it never fails
+	_, _ = rand.Read(c.WebhookKey) // never fails
 	if b, err = json.MarshalIndent(c, "", "  "); err == nil {
 		err = os.MkdirAll(dir, 0o700)
 	}

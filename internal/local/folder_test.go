@@ -9,13 +9,14 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestFolderIsPrivate: in a data folder that everybody may look into, nobody else can read a file of the server, neither one
-// that it makes nor one that an earlier release left with a wider mode. What is not its own it leaves alone.
+// TestFolderIsPrivate: in a data folder that everybody may look into, nobody else can read a file of the server,
+// neither one that it makes nor one that an earlier release left with a wider mode. What is not its own it leaves
+// alone.
 func TestFolderIsPrivate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	h := start(t, func(c *local.Config) { c.Dir = dir })
-	h.settled(h.upload("a.csv", "person,flavor\nandy,vanilla\n,bad\n"))
+	s := start(t, func(c *local.Config) { c.Dir = dir })
+	s.settled(s.upload("a.csv", "person,flavor\nandy,vanilla\n,bad\n"))
 	open := func() (found []string) {
 		t.Helper()
 		entries, err := os.ReadDir(dir)
@@ -39,7 +40,7 @@ func TestFolderIsPrivate(t *testing.T) {
 	if found := open(); len(found) > 0 {
 		t.Errorf("others can read %q", found)
 	}
-	h.stop()
+	s.stop()
 	notes := filepath.Join(dir, "notes.txt")
 	if err := os.WriteFile(notes, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -57,7 +58,7 @@ func TestFolderIsPrivate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.start()
+	s.start()
 	if found := open(); strings.Join(found, " ") != "notes.txt" {
 		t.Errorf("others can read %q, want notes.txt alone", found)
 	}

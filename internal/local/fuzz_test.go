@@ -15,8 +15,8 @@ import (
 	"github.com/flavorless/flavorless/internal/s3store"
 )
 
-// FuzzDelivery: an event of the bucket begins the very upload that it announces, the rest of a file goes on with its own;
-// anything else is a dead letter.
+// FuzzDelivery: an event of the bucket begins the very upload that it announces, the rest of a file goes on with its
+// own; anything else is a dead letter.
 func FuzzDelivery(f *testing.F) {
 	o := events.Object{Bucket: "b", Key: "uploads/é 100%.csv", ETag: "e", Sequencer: "18a0", Size: 7, Time: time.UnixMilli(1795422000123)}
 	whole, err := json.Marshal(o)

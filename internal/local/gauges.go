@@ -2,146 +2,117 @@ package local
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/flavorless/flavorless/internal/embedded/broker"
-	"github.com/flavorless/flavorless/internal/local/control"
+	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 )
 
-// gaugesTimeout bounds how long a part may take to be read; what it says is missing then.
+// gaugesTimeout is how long reading a part may take; its metrics are missing otherwise.
 const gaugesTimeout = 2 * time.Second
 
-// gauges are what is read when Prometheus asks for it. A part that can't be read is missing from the answer, and counted.
-type gauges struct {
-	server *Server
+// Metrics that are read at each scrape.
+var (
+	descMessages = prometheus.NewDesc("flavorless_queue_messages",
+		"Messages by queue and state: pending, in_flight or dead (letters).", []string{"queue", "state"}, nil)
+	descOldest = prometheus.NewDesc("flavorless_queue_oldest_age_seconds",
+		"Age of the oldest message that is pending or in flight; 0 if there is none.", []string{"queue"}, nil)
+	descOutbox = prometheus.NewDesc("flavorless_outbox_records",
+		"Records of changes that are stored but not announced yet, one for each batch.", nil, nil)
+	descOutboxOldest = prometheus.NewDesc("flavorless_outbox_oldest_age_seconds",
+		"Time since the upload of the file that the oldest of these records belongs to; 0 if there is none.", nil, nil)
+	descDisk   = prometheus.NewDesc("flavorless_disk_free_bytes", "Free space on the disk of the data folder.", nil, nil)
+	descErrors = prometheus.NewDesc("flavorless_scrape_errors_total",
+		"Failures to read a part for this page, by part.", []string{"part"}, nil)
+)
 
-	messages, oldest, outbox, outboxOldest, disk, errors *prometheus.Desc
+// gauges reads the state of the queues, the outbox and the disk when Prometheus asks for it. If a part can't be read,
+// its metrics are missing and the failure is counted.
+type gauges struct {
+	db      *sqlite.DB
+	streams *streams
+	queues  []consumer
+	disk    diskSpace
+	clock   func() time.Time
+	log     *slog.Logger
 
 	mu     sync.Mutex
-	failed map[string]float64 // by part
+	errors map[string]int // by part
 }
 
-func newGauges(s *Server) *gauges {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, labels, nil)
-	}
-	return &gauges{
-		server: s, failed: map[string]float64{},
-		messages:     desc("flavorless_queue_messages", "Messages by queue and state: pending, in_flight or dead (letters).", "queue", "state"),
-		oldest:       desc("flavorless_queue_oldest_age_seconds", "How long the oldest message waits that is pending or in flight; 0 without one.", "queue"),
-		outbox:       desc("flavorless_outbox_records", "Records of changes that are stored and not announced, one for each batch."),
-		outboxOldest: desc("flavorless_outbox_oldest_age_seconds", "How long ago the file was uploaded that the oldest of them belongs to; 0 without one."),
-		disk:         desc("flavorless_disk_free_bytes", "Free on the disk of the data folder."),
-		errors:       desc("flavorless_scrape_errors_total", "How often a part could not be read for this page, by part.", "part"),
+// Describe implements [prometheus.Collector].
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descMessages, descOldest, descOutbox, descOutboxOldest, descDisk, descErrors} {
+		ch <- d
 	}
 }
 
-// Describe implements prometheus.Collector.
-func (g *gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.messages, g.oldest, g.outbox, g.outboxOldest, g.disk, g.errors} {
-		to <- d
-	}
+// gaugeFunc reports the value of a gauge.
+type gaugeFunc func(d *prometheus.Desc, value float64, labels ...string)
+
+// Collect implements [prometheus.Collector].
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	g.collect(ch, "queues", g.readQueues)
+	g.collect(ch, "outbox", g.readOutbox)
+	g.collect(ch, "disk", g.readDisk)
 }
 
-// Collect implements prometheus.Collector.
-func (g *gauges) Collect(to chan<- prometheus.Metric) {
-	ctx := context.Background() // there is none of the request
-	for _, part := range []struct {
-		name string
-		read func(ctx context.Context, gauge func(d *prometheus.Desc, v float64, labels ...string)) error
-	}{{"queues", g.queues}, {"outbox", g.changes}, {"disk", g.free}} {
-		ctx, cancel := context.WithTimeout(ctx, gaugesTimeout)
-		err := part.read(ctx, func(d *prometheus.Desc, v float64, labels ...string) {
-			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-		})
-		cancel()
-		if err != nil {
-			g.server.cfg.Log.WarnContext(ctx, "not measured", "part", part.name, "error", err)
-		}
-		to <- prometheus.MustNewConstMetric(g.errors, prometheus.CounterValue, g.failures(part.name, err != nil), part.name)
-	}
-}
-
-func (g *gauges) failures(part string, again bool) float64 {
+func (g *gauges) collect(ch chan<- prometheus.Metric, part string, read func(context.Context, gaugeFunc) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), gaugesTimeout) // Collect gets no context
+	defer cancel()
+	err := read(ctx, func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	})
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if again {
-		g.failed[part]++
+	if err != nil {
+		g.errors[part]++
+		g.log.WarnContext(ctx, "reading metrics failed", "part", part, "error", err)
 	}
-	return g.failed[part]
+	ch <- prometheus.MustNewConstMetric(descErrors, prometheus.CounterValue, float64(g.errors[part]), part)
 }
 
-// consumer is a stage that works on a queue.
-type consumer struct {
-	stream broker.Stream
-	stage  string // for all to see
-	queue  string // for logs and metrics
-	dead   string // the name of its dead letters
-}
-
-func (s *Server) consumers() []consumer {
-	all := []consumer{{broker.Uploads, "ingest", "ingest", "ingest-dead"}, {broker.Updates, "apply", "apply", "apply-dead"}}
-	for i, e := range s.webhooks {
-		all = append(all, consumer{broker.Webhook(e.Name()), webhookStage(i), webhookQueue(e), "webhook-" + e.Label() + "-dead"})
-	}
-	return all
-}
-
-func (g *gauges) queues(ctx context.Context, gauge func(d *prometheus.Desc, v float64, labels ...string)) error {
-	depths, err := g.server.streams.Depths(ctx)
+func (g *gauges) readQueues(ctx context.Context, gauge gaugeFunc) error {
+	depths, err := g.streams.Depths(ctx)
 	if err != nil {
 		return err
 	}
-	for _, c := range g.server.consumers() {
-		d := depths[c.stream]
-		gauge(g.messages, float64(d.Pending), c.queue, "pending")
-		gauge(g.messages, float64(d.InFlight), c.queue, "in_flight")
-		gauge(g.messages, float64(d.Dead), c.queue, "dead")
-		gauge(g.oldest, g.server.age(d.Oldest).Seconds(), c.queue)
+	for _, q := range g.queues {
+		d := depths[q.stream]
+		gauge(descMessages, float64(d.Pending), q.label, "pending")
+		gauge(descMessages, float64(d.InFlight), q.label, "in_flight")
+		gauge(descMessages, float64(d.Dead), q.label, "dead")
+		gauge(descOldest, g.age(d.Oldest), q.label)
 	}
 	return nil
 }
 
-func (g *gauges) changes(ctx context.Context, gauge func(d *prometheus.Desc, v float64, labels ...string)) error {
-	records, oldest, err := g.server.db.Backlog(ctx)
+func (g *gauges) readOutbox(ctx context.Context, gauge gaugeFunc) error {
+	records, oldest, err := g.db.Backlog(ctx)
 	if err != nil {
 		return err
 	}
-	gauge(g.outbox, float64(records))
-	gauge(g.outboxOldest, g.server.age(oldest).Seconds())
+	gauge(descOutbox, float64(records))
+	gauge(descOutboxOldest, g.age(oldest))
 	return nil
 }
 
-func (g *gauges) free(_ context.Context, gauge func(d *prometheus.Desc, v float64, labels ...string)) error {
-	free, err := g.server.cfg.Limits.FreeDisk(g.server.folder.dir)
+func (g *gauges) readDisk(_ context.Context, gauge gaugeFunc) error {
+	free, err := g.disk.free()
 	if err != nil {
 		return err
 	}
-	gauge(g.disk, float64(free))
+	gauge(descDisk, float64(free))
 	return nil
 }
 
-// age is how long ago something was, 0 if it never was.
-func (s *Server) age(of time.Time) time.Duration {
-	if of.IsZero() {
+// age returns the age of t in seconds, or 0 if t is zero or in the future.
+func (g *gauges) age(t time.Time) float64 {
+	if t.IsZero() {
 		return 0
 	}
-	return max(s.cfg.Clock().Sub(of), 0)
-}
-
-// deadQueues returns the dead-letter queues. Those of a webhook had the name of its queue, without the path of the URL, in earlier
-// releases.
-func (s *Server) deadQueues() []control.Queue {
-	var all []control.Queue
-	for _, c := range s.consumers() {
-		q := control.Queue{Stream: c.stream, Name: c.dead}
-		if alias := c.queue + "-dead"; alias != c.dead {
-			q.Alias = alias
-		}
-		all = append(all, q)
-	}
-	return all
+	return max(g.clock().Sub(t), 0).Seconds()
 }

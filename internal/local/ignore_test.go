@@ -8,8 +8,8 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestIgnoredObjects: what jobs and consoles leave beside uploads is stored, but is no upload: neither when it is stored nor
-// when the next start looks for uploads that are not in the ledger.
+// TestIgnoredObjects: what jobs and consoles leave beside uploads is stored, but is no upload: neither when it is
+// stored nor when the next start looks for uploads that are not in the ledger.
 func TestIgnoredObjects(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -27,16 +27,16 @@ func TestIgnoredObjects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := start(t, func(c *local.Config) { c.Ignore = tt.ignore })
+			s := start(t, func(c *local.Config) { c.Ignore = tt.ignore })
 			for _, key := range tt.ignored {
-				h.put(key, contentOf(key))
+				s.put(key, contentOf(key))
 			}
 			for _, key := range tt.uploads {
-				h.put(key, "person,flavor\nandy,mint\n")
+				s.put(key, "person,flavor\nandy,mint\n")
 			}
 			for range 2 {
 				found := map[string]bool{}
-				for _, u := range h.allSettled(len(tt.uploads)) {
+				for _, u := range s.allSettled(len(tt.uploads)) {
 					found[u.Key] = true
 				}
 				for _, key := range tt.uploads {
@@ -47,12 +47,12 @@ func TestIgnoredObjects(t *testing.T) {
 				if len(found) != len(tt.uploads) {
 					t.Errorf("the ledger has %v, want %q", found, tt.uploads)
 				}
-				h.stop()
-				h.start()
-				<-h.Reconciled()
+				s.stop()
+				s.start()
+				<-s.Reconciled()
 			}
 			for _, key := range tt.ignored {
-				if h.object("flavorless-uploads", "uploads/"+key) != contentOf(key) {
+				if s.object("flavorless-uploads", "uploads/"+key) != contentOf(key) {
 					t.Errorf("%s is not stored as it was sent", key)
 				}
 			}

@@ -13,35 +13,35 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Info tells how to reach a running server. It is kept in its data folder, readable by its owner alone, because it has the
-// credentials.
+// Info says how to reach a running server. It is stored in the data folder, readable only by the owner because it
+// contains credentials.
 type Info struct {
 	PID           int               `json:"pid"`
 	API           string            `json:"api"`     // base URL
 	S3            string            `json:"s3"`      // endpoint URL
 	NATS          string            `json:"nats"`    // URL without credentials
-	Metrics       string            `json:"metrics"` // URL; empty if they are not served
+	Metrics       string            `json:"metrics"` // URL; empty if metrics are not served
 	Bucket        string            `json:"bucket"`
 	ReportsBucket string            `json:"reportsBucket"`
 	Region        string            `json:"region"`
 	AccessKey     string            `json:"accessKey"`
 	SecretKey     string            `json:"secretKey"`
-	NATSUser      string            `json:"natsUser"` // may read changes, and nothing else
+	NATSUser      string            `json:"natsUser"` // can only read changes
 	NATSPassword  string            `json:"natsPassword"`
 	Audience      string            `json:"audience"`
 	Scope         string            `json:"scope"`             // required; may be empty
 	Development   bool              `json:"developmentIssuer"` // tokens come from the data folder's own issuer
-	Ignore        events.IgnoreList `json:"ignore"`            // names of objects that are no uploads
+	Ignore        events.IgnoreList `json:"ignore"`            // names of objects that are not uploads
 	Control       string            `json:"control"`           // secret for control.Path; new at each start
 }
 
 const infoFile = "server.json"
 
-// ErrNotRunning: no server runs on the data folder.
+// ErrNotRunning means that no server runs on the data folder.
 var ErrNotRunning = errors.New("no server is running")
 
-// ReadInfo tells how to reach the server that runs on a data folder. The error is ErrNotRunning if none does. It leaves the
-// folder's own lock alone: who looks must not keep a server from starting.
+// ReadInfo returns how to reach the server that runs on a data folder, or ErrNotRunning. It does not use the lock of
+// the folder, so that it can't keep a server from starting.
 func ReadInfo(dir string) (Info, error) {
 	path := filepath.Join(dir, infoFile)
 	f, err := os.Open(path)
@@ -52,11 +52,12 @@ func ReadInfo(dir string) (Info, error) {
 		return Info{}, err
 	}
 	defer f.Close()
-	left, err := tryLock(f, unix.LOCK_SH) // by a server that was killed
+	// A running server has locked the file; one that was killed has left it unlocked.
+	stale, err := tryLock(f, unix.LOCK_SH)
 	if err != nil {
-		return Info{}, fmt.Errorf("looking whether %s is of a running server: %w", path, err)
+		return Info{}, fmt.Errorf("checking whether %s belongs to a running server: %w", path, err)
 	}
-	if left {
+	if stale {
 		return Info{}, fmt.Errorf("%w on the data folder %s", ErrNotRunning, dir)
 	}
 	var info Info
@@ -66,8 +67,9 @@ func ReadInfo(dir string) (Info, error) {
 	return info, nil
 }
 
-// tell writes the file, which stays locked until the process ends or closes the folder: while it is, it is true.
-func (f *folder) tell(info Info) error {
+// writeInfo writes server.json and keeps it locked until the folder is closed or the process ends. Its content is valid
+// as long as it is locked.
+func (f *folder) writeInfo(info Info) error {
 	b, err := json.MarshalIndent(info, "", "  ")
 	if err != nil {
 		return err
@@ -76,8 +78,8 @@ func (f *folder) tell(info Info) error {
 	return err
 }
 
-// untell removes the file, should there be one.
-func (f *folder) untell() error {
+// removeInfo removes server.json if it exists.
+func (f *folder) removeInfo() error {
 	err := os.Remove(f.path(infoFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -93,13 +95,14 @@ func writePrivate(path string, b []byte) error {
 	return f.Close()
 }
 
-// replacePrivate replaces a file as a whole, so that a reader never sees half of it, nor one that is not locked yet.
+// replacePrivate replaces a file atomically and returns it locked, so that a reader never sees half of it, or an
+// unlocked file.
 func replacePrivate(path string, b []byte) (*os.File, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return nil, err
 	}
-	_, err = tryLock(f, unix.LOCK_EX) // nobody else has it
+	_, err = tryLock(f, unix.LOCK_EX) // succeeds, because no other process knows the file
 	if err == nil {
 		_, err = f.Write(b)
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestInfoOfAKilledServer: while a server starts on the folder of one that was killed, nobody is sent to where that one was.
+// TestInfoOfAKilledServer: while a server starts on the folder of one that was killed, nobody is sent to where that one
+// was.
 func TestInfoOfAKilledServer(t *testing.T) {
 	dir := t.TempDir()
 	start := func(log slog.Handler) *local.Server {

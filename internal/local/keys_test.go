@@ -136,9 +136,9 @@ func fate(key string) events.Status {
 }
 
 // putRaw stores an object under any bytes, and returns the status of the answer.
-func (h *house) putRaw(key, body string) int {
-	h.t.Helper()
-	info := h.Info()
+func (s *testServer) putRaw(key, body string) int {
+	s.t.Helper()
+	info := s.Info()
 	var escaped strings.Builder
 	for i := range len(key) {
 		if c := key[i]; strings.IndexByte("/-_.~", c) >= 0 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
@@ -147,40 +147,40 @@ func (h *house) putRaw(key, body string) int {
 			fmt.Fprintf(&escaped, "%%%02X", c)
 		}
 	}
-	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodPut, info.S3, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPut, info.S3, strings.NewReader(body))
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	req.URL.Opaque = "//" + req.URL.Host + "/" + info.Bucket + "/" + escaped.String()
 	sum := sha256.Sum256([]byte(body))
 	hash := hex.EncodeToString(sum[:])
 	req.Header.Set("X-Amz-Content-Sha256", hash)
-	err = v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }).SignHTTP(h.t.Context(),
+	err = v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }).SignHTTP(s.t.Context(),
 		aws.Credentials{AccessKeyID: info.AccessKey, SecretAccessKey: info.SecretKey}, req, hash, "s3", info.Region, time.Now())
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		h.t.Fatalf("PUT %q: %v", key, err)
+		s.t.Fatalf("PUT %q: %v", key, err)
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		h.t.Fatalf("PUT %q: %v", key, err)
+		s.t.Fatalf("PUT %q: %v", key, err)
 	}
 	return resp.StatusCode
 }
 
-// TestRandomKeys: a key is refused and leaves no trace, or its upload ends in the ledger under exactly that key, with its rows
-// live. Run it with -keys 10000 for longer.
+// TestRandomKeys: a key is refused and leaves no trace, or its upload ends in the ledger under exactly that key, with
+// its rows live. Run it with -keys 10000 for longer.
 func TestRandomKeys(t *testing.T) {
 	t.Parallel()
-	h := start(t)
+	s := start(t)
 	maker := &keyMaker{Rand: rand.New(rand.NewPCG(17, 3))}
 	stored, answers := map[string]int{}, map[int]int{} // key to its number; how often each status
 	for n := range *randomKeys {
 		key := maker.next()
-		status := h.putRaw(key, content(t, key, fmt.Sprintf("person%d", n), fmt.Sprintf("flavor%d", n)))
+		status := s.putRaw(key, content(t, key, fmt.Sprintf("person%d", n), fmt.Sprintf("flavor%d", n)))
 		answers[status]++
 		switch {
 		case status == http.StatusOK:
@@ -200,45 +200,46 @@ func TestRandomKeys(t *testing.T) {
 			want[key] = status
 		}
 	}
-	got, applied := h.ledger(len(want))
+	got, applied := s.ledger(len(want))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ledger (-want +got):\n%s", diff)
 	}
-	token := h.token()
+	token := s.token()
 	for key, n := range stored {
 		if fate(key) != events.Live {
 			continue
 		}
-		status, body := h.get(fmt.Sprintf("/ice-cream/person%d", n), "Authorization", "Bearer "+token)
+		status, body := s.get(fmt.Sprintf("/ice-cream/person%d", n), "Authorization", "Bearer "+token)
 		if status != http.StatusOK || !strings.Contains(body, fmt.Sprintf(`"flavor%d"`, n)) || applied[key] != 1 {
 			t.Errorf("the row of %q: %d applied, read as %d %s", key, applied[key], status, body)
 		}
 	}
-	h.onlyStored(stored)
+	s.onlyStored(stored)
 	t.Logf("answers %v, stored %d: %d live, %d failed as unknown_format, %d no uploads",
 		answers, len(stored), ends[events.Live], ends[events.Failed], ends[""])
 }
 
-// ledger waits until so many uploads are settled, and returns the status of each key and how many rows of it were applied.
-func (h *house) ledger(n int) (statuses map[string]events.Status, applied map[string]int64) {
-	h.t.Helper()
-	await(h.t, "the end of all uploads", func() bool {
+// ledger waits until so many uploads are settled, and returns the status of each key and how many rows of it were
+// applied.
+func (s *testServer) ledger(n int) (statuses map[string]events.Status, applied map[string]int64) {
+	s.t.Helper()
+	await(s.t, "the end of all uploads", func() bool {
 		statuses, applied = map[string]events.Status{}, map[string]int64{}
 		for before, more := "", true; more; {
-			page, err := h.Uploads(h.t.Context(), before, 500)
+			page, err := s.Uploads(s.t.Context(), before, 500)
 			if err != nil {
-				h.t.Fatal(err)
+				s.t.Fatal(err)
 			}
 			for _, u := range page {
 				if _, twice := statuses[u.Key]; twice {
-					h.t.Fatalf("%q is twice in the ledger", u.Key)
+					s.t.Fatalf("%q is twice in the ledger", u.Key)
 				}
 				statuses[u.Key], applied[u.Key], before = u.Status, u.Counts.Applied, u.ID
 				if !u.Status.Settled() {
 					return false
 				}
 				if u.Status == events.Failed && u.Failure.Code != events.UnknownFormat {
-					h.t.Fatalf("%q: %+v", u.Key, u.Failure)
+					s.t.Fatalf("%q: %+v", u.Key, u.Failure)
 				}
 			}
 			more = len(page) > 0
@@ -248,28 +249,29 @@ func (h *house) ledger(n int) (statuses map[string]events.Status, applied map[st
 	return statuses, applied
 }
 
-// onlyStored makes sure that what was refused has left no trace: lists and the folder have the stored keys, and nothing else.
-func (h *house) onlyStored(stored map[string]int) {
-	h.t.Helper()
+// onlyStored makes sure that what was refused has left no trace: lists and the folder have the stored keys, and nothing
+// else.
+func (s *testServer) onlyStored(stored map[string]int) {
+	s.t.Helper()
 	want := map[string]bool{}
 	for key := range stored {
 		want[key] = true
 	}
-	bucket, listed := h.Info().Bucket, map[string]bool{}
-	pages := s3.NewListObjectsV2Paginator(h.S3(), &s3.ListObjectsV2Input{Bucket: &bucket})
+	bucket, listed := s.Info().Bucket, map[string]bool{}
+	pages := s3.NewListObjectsV2Paginator(s.S3(), &s3.ListObjectsV2Input{Bucket: &bucket})
 	for pages.HasMorePages() {
-		page, err := pages.NextPage(h.t.Context())
+		page, err := pages.NextPage(s.t.Context())
 		if err != nil {
-			h.t.Fatal(err)
+			s.t.Fatal(err)
 		}
 		for _, o := range page.Contents {
 			listed[*o.Key] = true
 		}
 	}
 	if diff := cmp.Diff(want, listed); diff != "" {
-		h.t.Errorf("listed keys (-want +got):\n%s", diff)
+		s.t.Errorf("listed keys (-want +got):\n%s", diff)
 	}
-	root, files, folders := filepath.Join(h.cfg.Dir, "bucket", "objects", bucket), map[string]bool{}, map[string]bool{}
+	root, files, folders := filepath.Join(s.cfg.Dir, "bucket", "objects", bucket), map[string]bool{}, map[string]bool{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch name, _ := filepath.Rel(root, path); {
 		case err != nil:
@@ -283,10 +285,10 @@ func (h *house) onlyStored(stored map[string]int) {
 		return nil
 	})
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, files); diff != "" {
-		h.t.Errorf("files (-want +got):\n%s", diff)
+		s.t.Errorf("files (-want +got):\n%s", diff)
 	}
 	for key := range stored {
 		for at, c := range key {
@@ -296,6 +298,6 @@ func (h *house) onlyStored(stored map[string]int) {
 		}
 	}
 	if len(folders) > 0 {
-		h.t.Errorf("folders that hold nothing: %q", slices.Sorted(maps.Keys(folders)))
+		s.t.Errorf("folders that hold nothing: %q", slices.Sorted(maps.Keys(folders)))
 	}
 }

@@ -23,11 +23,11 @@ import (
 )
 
 // scrape gives what the metrics say, by series.
-func (h *house) scrape() map[string]float64 {
-	h.t.Helper()
-	status, body := h.get(h.Info().Metrics)
+func (s *testServer) scrape() map[string]float64 {
+	s.t.Helper()
+	status, body := s.get(s.Info().Metrics)
 	if status != http.StatusOK {
-		h.t.Fatalf("metrics: %d %s", status, body)
+		s.t.Fatalf("metrics: %d %s", status, body)
 	}
 	series := map[string]float64{}
 	for line := range strings.Lines(body) {
@@ -40,7 +40,7 @@ func (h *house) scrape() map[string]float64 {
 		}
 		v, err := strconv.ParseFloat(value, 64)
 		if err != nil {
-			h.t.Fatalf("%s: %v", line, err)
+			s.t.Fatalf("%s: %v", line, err)
 		}
 		series[name] = v
 	}
@@ -58,7 +58,7 @@ func want(t *testing.T, got, want map[string]float64) {
 }
 
 func TestMetrics(t *testing.T) {
-	h := start(t)
+	s := start(t)
 	for _, file := range []struct {
 		name, text string
 		status     events.Status
@@ -67,23 +67,23 @@ func TestMetrics(t *testing.T) {
 		{"second.csv", "person,flavor,action\nandy,lemon,\nbill,mint,\ncarl,,remove\ndora,fig,\ndora,plum,\nemil,,\n", events.Live},
 		{"third.json", `{"andy": "fig", "bill`, events.Failed},
 	} {
-		if u := h.settled(h.upload(file.name, file.text)); u.Status != file.status {
+		if u := s.settled(s.upload(file.name, file.text)); u.Status != file.status {
 			t.Fatalf("%+v", u)
 		}
 	}
 	// An object that no version can be made of is a dead letter at once.
-	if err := h.Stored(t.Context(), events.Object{Bucket: "b", Key: "uploads/bad.csv", ETag: "e", Sequencer: "none", Time: time.Now()}); err != nil {
+	if err := s.PublishEvent(t.Context(), events.Object{Bucket: "b", Key: "uploads/bad.csv", ETag: "e", Sequencer: "none", Time: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, route := range []string{"/team", "/team", "/ice-cream/andy", "/ice-cream/nobody", "/openapi.json", "/nothing/here", "/ice-cream/"} {
-		h.read(route)
+		s.read(route)
 	}
-	h.get("/team")
+	s.get("/team")
 
 	const deadLetters, changes = `flavorless_queue_messages{queue="ingest",state="dead"}`, `flavorless_change_delay_seconds_count`
 	var got map[string]float64
 	await(t, "all that was done in the metrics", func() bool {
-		got = h.scrape()
+		got = s.scrape()
 		return got[deadLetters] == 1 && got[changes] == 7 && got[`flavorless_outbox_records`] == 0 &&
 			got[`flavorless_queue_messages{queue="ingest",state="in_flight"}`] == 0 && got[`flavorless_queue_messages{queue="apply",state="in_flight"}`] == 0
 	})
@@ -130,7 +130,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 
-	_, body := h.get(h.Info().Metrics)
+	_, body := s.get(s.Info().Metrics)
 	problems, err := promlint.New(strings.NewReader(body)).Lint()
 	if err != nil || len(problems) > 0 {
 		t.Errorf("promlint: %+v, error %v", problems, err)
@@ -139,19 +139,19 @@ func TestMetrics(t *testing.T) {
 
 // TestMetricsCountFollowers of GET /changes, while they are there.
 func TestMetricsCountFollowers(t *testing.T) {
-	h := start(t)
+	s := start(t)
 	want := func(n float64) {
 		t.Helper()
-		await(t, fmt.Sprintf("%v followers", n), func() bool { return h.scrape()["flavorless_change_followers"] == n })
+		await(t, fmt.Sprintf("%v followers", n), func() bool { return s.scrape()["flavorless_change_followers"] == n })
 	}
 	want(0)
 	ctx, leave := context.WithCancel(t.Context())
 	for n := range 2 {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.Info().API+"/changes", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Info().API+"/changes", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("Authorization", "Bearer "+h.token())
+		req.Header.Set("Authorization", "Bearer "+s.token())
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -165,13 +165,13 @@ func TestMetricsCountFollowers(t *testing.T) {
 
 // TestMetricsOfABrokenHouse: what can't be read is missing and counted, the rest is there.
 func TestMetricsOfABrokenHouse(t *testing.T) {
-	h := start(t)
-	h.broken = true
-	if err := h.CloseTable(); err != nil {
+	s := start(t)
+	s.broken = true
+	if err := s.CloseTable(); err != nil {
 		t.Fatal(err)
 	}
-	h.scrape()
-	got := h.scrape()
+	s.scrape()
+	got := s.scrape()
 	want(t, got, map[string]float64{
 		`flavorless_scrape_errors_total{part="outbox"}`:         2,
 		`flavorless_scrape_errors_total{part="queues"}`:         0,
@@ -185,9 +185,9 @@ func TestMetricsOfABrokenHouse(t *testing.T) {
 
 // TestMetricsAreForThisMachine: they need no token, so it matters where they are.
 func TestMetricsAreForThisMachine(t *testing.T) {
-	status := func(h *house, url string, headers ...string) int {
+	status := func(s *testServer, url string, headers ...string) int {
 		t.Helper()
-		status, _ := h.get(url, headers...)
+		status, _ := s.get(url, headers...)
 		return status
 	}
 	open := func(address string) string { // reachable by others, as far as the house knows
@@ -198,8 +198,8 @@ func TestMetricsAreForThisMachine(t *testing.T) {
 		return "http://127.0.0.1:" + port + local.MetricsPath
 	}
 	t.Run("next to the API on the loopback interface", func(t *testing.T) {
-		h := start(t)
-		if got := h.Info().Metrics; got != h.Info().API+local.MetricsPath {
+		s := start(t)
+		if got := s.Info().Metrics; got != s.Info().API+local.MetricsPath {
 			t.Errorf("they are at %q", got)
 		}
 		for _, test := range []struct {
@@ -219,38 +219,38 @@ func TestMetricsAreForThisMachine(t *testing.T) {
 			{"Forwarded", "for=192.0.2.1", http.StatusForbidden},
 			{"Via", "1.1 proxy", http.StatusForbidden},
 		} {
-			if got := status(h, h.Info().Metrics, test.name, test.value); got != test.status {
+			if got := status(s, s.Info().Metrics, test.name, test.value); got != test.status {
 				t.Errorf("%s: %s: got %d, want %d", test.name, test.value, got, test.status)
 			}
 		}
 	})
 	t.Run("not at an API that is open to others", func(t *testing.T) {
-		h := start(t, func(c *local.Config) { c.API = "0.0.0.0:0" })
-		if got := h.Info().Metrics; got != "" {
+		s := start(t, func(c *local.Config) { c.API = "0.0.0.0:0" })
+		if got := s.Info().Metrics; got != "" {
 			t.Errorf("they are at %q", got)
 		}
-		if got := status(h, open(h.Info().API)); got != http.StatusNotFound {
+		if got := status(s, open(s.Info().API)); got != http.StatusNotFound {
 			t.Errorf("got %d", got)
 		}
 	})
 	t.Run("at their own address, and there alone", func(t *testing.T) {
-		h := start(t, func(c *local.Config) { c.Metrics = ":0" })
-		if got := status(h, h.Info().API+local.MetricsPath); got != http.StatusNotFound {
+		s := start(t, func(c *local.Config) { c.Metrics = ":0" })
+		if got := status(s, s.Info().API+local.MetricsPath); got != http.StatusNotFound {
 			t.Errorf("beside the API: %d", got)
 		}
-		if got := status(h, h.Info().Metrics); got != http.StatusOK {
+		if got := status(s, s.Info().Metrics); got != http.StatusOK {
 			t.Errorf("there: %d", got)
 		}
-		if got := status(h, h.Info().Metrics, "Host", "rebound.example"); got != http.StatusForbidden {
+		if got := status(s, s.Info().Metrics, "Host", "rebound.example"); got != http.StatusForbidden {
 			t.Errorf("there, by a name: %d", got)
 		}
-		if got := status(h, strings.Replace(h.Info().Metrics, local.MetricsPath, "/team", 1)); got != http.StatusNotFound {
+		if got := status(s, strings.Replace(s.Info().Metrics, local.MetricsPath, "/team", 1)); got != http.StatusNotFound {
 			t.Errorf("the API there: %d", got)
 		}
 	})
 	t.Run("by any name where they were opened to others", func(t *testing.T) {
-		h := start(t, func(c *local.Config) { c.Metrics = "0.0.0.0:0" })
-		if got := status(h, h.Info().Metrics, "Host", "flavorless.internal"); got != http.StatusOK {
+		s := start(t, func(c *local.Config) { c.Metrics = "0.0.0.0:0" })
+		if got := status(s, s.Info().Metrics, "Host", "flavorless.internal"); got != http.StatusOK {
 			t.Errorf("got %d", got)
 		}
 	})
@@ -269,17 +269,17 @@ func TestOperations(t *testing.T) {
 		slices.Sort(names)
 		return names
 	}
-	h := start(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })
-	h.read("/team")
+	s := start(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })
+	s.read("/team")
 	var families []string
-	_, body := h.get(h.Info().Metrics)
+	_, body := s.get(s.Info().Metrics)
 	for _, m := range regexp.MustCompile("(?m)^# TYPE (flavorless_[a-z_]+) ").FindAllStringSubmatch(body, -1) {
 		families = append(families, m[1])
 	}
 	if diff := cmp.Diff(families, rows("flavorless_[a-z_]+")); diff != "" {
 		t.Errorf("metrics (-there are +are told of):\n%s", diff)
 	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(h.health().Stages)), rows("gateway|ingest|apply|announce|reconcile|tidy|[a-z]*-?to-?webhook-1|webhook-1|table|queues|subscribers|disk|keys")); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(s.health().Stages)), rows("gateway|ingest|apply|announce|reconcile|tidy|[a-z]*-?to-?webhook-1|webhook-1|table|queues|subscribers|disk|keys")); diff != "" {
 		t.Errorf("parts (-there are +are told of):\n%s", diff)
 	}
 	words := []string{string(api.OK), string(api.Stopped), string(api.Silent), string(api.Full), string(api.Failing), string(api.Behind), string(api.DeadLetters)}

@@ -13,25 +13,25 @@ import (
 func TestOrigins(t *testing.T) {
 	t.Parallel()
 	const page = "http://localhost:5173"
-	h := start(t, func(c *local.Config) { c.Origins = []string{"https://flavors.example", page} })
+	s := start(t, func(c *local.Config) { c.Origins = []string{"https://flavors.example", page} })
 	closed := start(t)
 	const object = "/flavorless-uploads/uploads/a.csv"
-	token := []string{"Authorization", "Bearer " + h.token()}
+	token := []string{"Authorization", "Bearer " + s.token()}
 	for name, c := range map[string]struct {
 		method, url, origin string
 		headers             []string
 		status              int
 		want                string // Access-Control-Allow-Origin
 	}{
-		"preflight": {http.MethodOptions, h.Info().API + "/changes", page, []string{
+		"preflight": {http.MethodOptions, s.Info().API + "/changes", page, []string{
 			"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization,last-event-id"}, 204, page},
-		"team":             {http.MethodGet, h.Info().API + "/team", "https://flavors.example", token, 200, "https://flavors.example"},
-		"changes":          {http.MethodGet, h.Info().API + "/changes", page, append(token[:2:2], "Last-Event-ID", "0"), 200, page},
-		"no token":         {http.MethodGet, h.Info().API + "/team", page, nil, 401, page},
-		"no such person":   {http.MethodGet, h.Info().API + "/ice-cream/nobody", page, token, 404, page},
-		"bucket, no key":   {http.MethodGet, h.Info().S3 + object, page, nil, 403, page},
-		"bucket preflight": {http.MethodOptions, h.Info().S3 + object, page, []string{"Access-Control-Request-Method", "PUT"}, 204, page},
-		"another page":     {http.MethodGet, h.Info().API + "/team", "http://localhost:5174", token, 200, ""},
+		"team":             {http.MethodGet, s.Info().API + "/team", "https://flavors.example", token, 200, "https://flavors.example"},
+		"changes":          {http.MethodGet, s.Info().API + "/changes", page, append(token[:2:2], "Last-Event-ID", "0"), 200, page},
+		"no token":         {http.MethodGet, s.Info().API + "/team", page, nil, 401, page},
+		"no such person":   {http.MethodGet, s.Info().API + "/ice-cream/nobody", page, token, 404, page},
+		"bucket, no key":   {http.MethodGet, s.Info().S3 + object, page, nil, 403, page},
+		"bucket preflight": {http.MethodOptions, s.Info().S3 + object, page, []string{"Access-Control-Request-Method", "PUT"}, 204, page},
+		"another page":     {http.MethodGet, s.Info().API + "/team", "http://localhost:5174", token, 200, ""},
 		"closed":           {http.MethodGet, closed.Info().API + "/", page, nil, 200, ""},
 		"closed bucket":    {http.MethodGet, closed.Info().S3 + object, page, nil, 403, ""},
 	} {

@@ -1,7 +1,6 @@
 package local_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,90 +17,90 @@ import (
 const day = 24 * time.Hour
 
 // pass lets time pass, and the hourly work be done.
-func (h *house) pass(d time.Duration) {
-	h.t.Helper()
-	h.forward(d)
-	if err := h.Tidy(h.t.Context()); err != nil {
-		h.t.Fatal(err)
+func (s *testServer) pass(d time.Duration) {
+	s.t.Helper()
+	s.forward(d)
+	if busy, err := s.Clean(s.t.Context()); busy || err != nil {
+		s.t.Fatalf("Clean = %t, %v; want false, nil", busy, err)
 	}
 }
 
-func (h *house) keys() (keys []string) {
-	h.t.Helper()
-	for _, u := range h.uploads() {
+func (s *testServer) keys() (keys []string) {
+	s.t.Helper()
+	for _, u := range s.uploads() {
 		keys = append(keys, u.Key)
 	}
 	return keys
 }
 
-// TestUploadsAreForgotten as a whole: file and record. What they brought stays, the next start does not ingest them anew,
-// and a file of the same name that came later is not theirs.
+// TestUploadsAreForgotten as a whole: file and record. What they brought stays, the next start does not ingest them
+// anew, and a file of the same name that came later is not theirs.
 func TestUploadsAreForgotten(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Retention.Uploads, c.Retention.Newest = 10*day, 1 })
-	bucket := h.Info().Bucket
-	h.put("same.csv", "person,flavor\nandy,vanilla\nbill\n")
-	h.allSettled(1)
-	h.put("old.csv", "person,flavor\ncleo,vanilla\n")
-	h.allSettled(2)
-	h.pass(9 * day)
-	h.allSettled(2)
-	h.put("same.csv", "person,flavor\ndora,vanilla\n")
-	h.allSettled(3)
-	h.pass(day - time.Minute)
-	h.allSettled(3)
-	h.pass(2 * time.Minute)
-	if left := h.allSettled(1); left[0].Key != "uploads/same.csv" || left[0].Counts.Rejected != 0 {
+	s := start(t, func(c *local.Config) { c.Retention.Uploads, c.Retention.Newest = 10*day, 1 })
+	bucket := s.Info().Bucket
+	s.put("same.csv", "person,flavor\nandy,vanilla\nbill\n")
+	s.allSettled(1)
+	s.put("old.csv", "person,flavor\ncleo,vanilla\n")
+	s.allSettled(2)
+	s.pass(9 * day)
+	s.allSettled(2)
+	s.put("same.csv", "person,flavor\ndora,vanilla\n")
+	s.allSettled(3)
+	s.pass(day - time.Minute)
+	s.allSettled(3)
+	s.pass(2 * time.Minute)
+	if left := s.allSettled(1); left[0].Key != "uploads/same.csv" || left[0].Counts.Rejected != 0 {
 		t.Errorf("left: %+v", left)
 	}
-	if got := h.object(bucket, "uploads/old.csv"); got != "" {
+	if got := s.object(bucket, "uploads/old.csv"); got != "" {
 		t.Errorf("the old file is still there: %q", got)
 	}
-	if got := h.object(bucket, "uploads/same.csv"); got == "" {
+	if got := s.object(bucket, "uploads/same.csv"); got == "" {
 		t.Error("the newer file is gone")
 	}
-	h.pass(100 * day) // the newest stays
-	h.allSettled(1)
-	h.stop()
-	h.start()
-	h.allSettled(1)
-	h.put("new.csv", "person,flavor\nandy,mint\nbill,mint\ncleo,vanilla\n")
-	if u := h.allSettled(2)[0]; u.Counts.Applied != 3 {
+	s.pass(100 * day) // the newest stays
+	s.allSettled(1)
+	s.stop()
+	s.start()
+	s.allSettled(1)
+	s.put("new.csv", "person,flavor\nandy,mint\nbill,mint\ncleo,vanilla\n")
+	if u := s.allSettled(2)[0]; u.Counts.Applied != 3 {
 		t.Errorf("%+v", u)
 	}
-	if n := h.changes(5); n != 5 { // andy, cleo, dora; andy and bill: cleo was still there
+	if n := s.changes(5); n != 5 { // andy, cleo, dora; andy and bill: cleo was still there
 		t.Errorf("%d changes, want 5", n)
 	}
 }
 
 // log is the stream of changes, as a subscriber sees it.
-func (h *house) log() jetstream.Stream {
-	h.t.Helper()
-	i := h.Info()
+func (s *testServer) log() jetstream.Stream {
+	s.t.Helper()
+	i := s.Info()
 	nc, err := nats.Connect(i.NATS, nats.UserInfo(i.NATSUser, i.NATSPassword))
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	h.t.Cleanup(nc.Close)
+	s.t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	stream, err := js.Stream(h.t.Context(), "CHANGES")
+	stream, err := js.Stream(s.t.Context(), "CHANGES")
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	return stream
 }
 
 // changes counts what was announced, once so many are there.
-func (h *house) changes(atLeast uint64) (n uint64) {
-	h.t.Helper()
-	log := h.log()
-	await(h.t, "all changes", func() bool {
-		info, err := log.Info(h.t.Context())
+func (s *testServer) changes(atLeast uint64) (n uint64) {
+	s.t.Helper()
+	log := s.log()
+	await(s.t, "all changes", func() bool {
+		info, err := log.Info(s.t.Context())
 		if err != nil {
-			h.t.Fatal(err)
+			s.t.Fatal(err)
 		}
 		n = info.State.Msgs
 		return n >= atLeast
@@ -112,35 +111,35 @@ func (h *house) changes(atLeast uint64) (n uint64) {
 // TestUploadsAreKept for ever, unless told otherwise.
 func TestUploadsAreKept(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Retention.Newest = 1 })
+	s := start(t, func(c *local.Config) { c.Retention.Newest = 1 })
 	for i := range 3 {
-		h.put(fmt.Sprintf("%d.csv", i), "person,flavor\nandy,vanilla\n")
-		h.allSettled(i + 1)
+		s.put(fmt.Sprintf("%d.csv", i), "person,flavor\nandy,vanilla\n")
+		s.allSettled(i + 1)
 	}
-	h.pass(10_000 * day)
-	h.allSettled(3)
+	s.pass(10_000 * day)
+	s.allSettled(3)
 }
 
 // TestNothingIsForgottenWhileDeadLettersWait: one may belong to it, and would be taken for news.
 func TestNothingIsForgottenWhileDeadLettersWait(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Retention.Uploads, c.Retention.Newest = 10*day, 1 })
+	s := start(t, func(c *local.Config) { c.Retention.Uploads, c.Retention.Newest = 10*day, 1 })
 	for i := range 3 {
-		h.put(fmt.Sprintf("%d.csv", i), "person,flavor\nandy,vanilla\n")
-		h.allSettled(i + 1)
+		s.put(fmt.Sprintf("%d.csv", i), "person,flavor\nandy,vanilla\n")
+		s.allSettled(i + 1)
 	}
-	if err := h.PublishNonsense(t.Context()); err != nil {
+	if err := s.PublishInvalidBatch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "it is dead", func() bool {
-		_, dead, err := h.Waiting(t.Context())
+		_, dead, err := s.Depth(t.Context())
 		return err == nil && dead == 1
 	})
-	h.forward(11 * day)
-	if err := h.Tidy(t.Context()); !errors.Is(err, local.ErrNotNow) {
-		t.Errorf("Tidy = %v, want ErrNotNow", err)
+	s.forward(11 * day)
+	if busy, err := s.Clean(t.Context()); !busy || err != nil {
+		t.Errorf("Clean = %t, %v; want true, nil", busy, err)
 	}
-	if got := h.keys(); len(got) != 3 {
+	if got := s.keys(); len(got) != 3 {
 		t.Errorf("left: %v", got)
 	}
 }
@@ -148,50 +147,51 @@ func TestNothingIsForgottenWhileDeadLettersWait(t *testing.T) {
 // TestReportsAreRemoved after their time; the record that names one stays.
 func TestReportsAreRemoved(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Retention.Reports = 10 * day })
-	h.put("a.csv", "person,flavor\nbill\n")
-	u := h.allSettled(1)[0]
+	s := start(t, func(c *local.Config) { c.Retention.Reports = 10 * day })
+	s.put("a.csv", "person,flavor\nbill\n")
+	u := s.allSettled(1)[0]
 	key := u.ID + "/rejects.ndjson"
-	h.pass(10*day - time.Minute)
-	if got := h.object(h.Info().ReportsBucket, key); got == "" {
+	s.pass(10*day - time.Minute)
+	if got := s.object(s.Info().ReportsBucket, key); got == "" {
 		t.Fatal("the report is gone too early")
 	}
-	h.pass(2 * time.Minute)
-	if got := h.object(h.Info().ReportsBucket, key); got != "" {
+	s.pass(2 * time.Minute)
+	if got := s.object(s.Info().ReportsBucket, key); got != "" {
 		t.Errorf("the report is still there: %q", got)
 	}
-	if got := h.object(h.Info().Bucket, "uploads/a.csv"); got == "" {
+	if got := s.object(s.Info().Bucket, "uploads/a.csv"); got == "" {
 		t.Error("the upload is gone")
 	}
-	h.allSettled(1)
+	s.allSettled(1)
 }
 
 // TestRemovedPeopleAreForgotten after their time, and not before.
 func TestRemovedPeopleAreForgotten(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Retention.Removed = 10 * day })
-	h.put("a.json", `{"andy":"vanilla"}`)
-	h.allSettled(1)
-	h.put("b.json", `{"andy":null}`)
-	h.allSettled(2)
+	s := start(t, func(c *local.Config) { c.Retention.Removed = 10 * day })
+	s.put("a.json", `{"andy":"vanilla"}`)
+	s.allSettled(1)
+	s.put("b.json", `{"andy":null}`)
+	s.allSettled(2)
 	for _, test := range []struct {
 		after time.Duration
-		want  int
+		want  int64
 	}{{10*day - time.Minute, 1}, {2 * time.Minute, 0}} {
-		h.pass(test.after)
-		if n, err := h.Tombstones(t.Context()); n != test.want || err != nil {
+		s.pass(test.after)
+		if n, err := s.Tombstones(); n != test.want || err != nil {
 			t.Errorf("%d are remembered, %v; want %d", n, err, test.want)
 		}
 	}
 }
 
-// TestChangesAreKept as long as told, also when that was told otherwise before, and a subscriber of then is still there.
+// TestChangesAreKept as long as told, also when that was told otherwise before, and a subscriber of then is still
+// there.
 func TestChangesAreKept(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Retention.Changes = 20 * day })
+	s := start(t, func(c *local.Config) { c.Retention.Changes = 20 * day })
 	kept := func(want time.Duration, bytes int64) {
 		t.Helper()
-		stream := h.log()
+		stream := s.log()
 		if c := stream.CachedInfo().Config; c.MaxAge != want || c.MaxBytes != bytes {
 			t.Errorf("kept for %s and %d bytes, want %s and %d", c.MaxAge, c.MaxBytes, want, bytes)
 		}
@@ -200,9 +200,9 @@ func TestChangesAreKept(t *testing.T) {
 		}
 	}
 	kept(20*day, 10<<30)
-	h.stop()
-	h.cfg.Retention.Changes, h.cfg.Retention.ChangesBytes = day, 1<<20
-	h.start()
+	s.stop()
+	s.cfg.Retention.Changes, s.cfg.Retention.ChangesBytes = day, 1<<20
+	s.start()
 	kept(day, 1<<20)
 }
 
@@ -222,33 +222,33 @@ func TestWithoutStreams(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
-			h.put("done.csv", "person,flavor\nandy,vanilla\n")
-			before := h.allSettled(1)[0]
-			h.fill(test.lucky, 0)
-			h.put("a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
-			least := h.low.Load() + 2
-			await(t, "it stands still", func() bool { return h.low.Load() >= least })
-			h.stop()
+			s := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
+			s.put("done.csv", "person,flavor\nandy,vanilla\n")
+			before := s.allSettled(1)[0]
+			s.fill(test.lucky, 0)
+			s.put("a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
+			least := s.low.Load() + 2
+			await(t, "it stands still", func() bool { return s.low.Load() >= least })
+			s.stop()
 			gone := []string{"streams"}
 			if test.delete {
 				gone = append(gone, "bucket/objects/flavorless-uploads/uploads/a.csv")
 			}
 			for _, path := range gone {
-				if err := os.RemoveAll(filepath.Join(h.cfg.Dir, path)); err != nil {
+				if err := os.RemoveAll(filepath.Join(s.cfg.Dir, path)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			h.disk.Store(plenty)
-			h.start()
+			s.disk.Store(plenty)
+			s.start()
 			await(t, "it is read again", func() bool {
-				if err := h.Tidy(t.Context()); err != nil && !errors.Is(err, local.ErrNotNow) {
+				if _, err := s.Clean(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				list := h.uploads()
+				list := s.uploads()
 				return len(list) == 2 && list[0].Status.Settled()
 			})
-			list := h.allSettled(2)
+			list := s.allSettled(2)
 			c := list[0].Counts
 			if list[0].Status != test.want || !test.delete && (c.Rows != 3 || c.Applied != 2 || c.Rejected != 1) {
 				t.Errorf("it was read again as %+v", list[0])
@@ -256,8 +256,8 @@ func TestWithoutStreams(t *testing.T) {
 			if !before.Settled.Equal(list[1].Settled) {
 				t.Errorf("what was done was done again: %+v, was %+v", list[1], before)
 			}
-			if want := map[bool]uint64{false: 2}[test.delete]; h.changes(want) != want {
-				t.Errorf("%d changes, want %d", h.changes(want), want)
+			if want := map[bool]uint64{false: 2}[test.delete]; s.changes(want) != want {
+				t.Errorf("%d changes, want %d", s.changes(want), want)
 			}
 		})
 	}
@@ -266,17 +266,17 @@ func TestWithoutStreams(t *testing.T) {
 // TestWhatIsUnderWayIsNotReadAgain: it only takes long.
 func TestWhatIsUnderWayIsNotReadAgain(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
-	h.fill(4, 0)
-	h.put("a.csv", "person,flavor\nandy,mint\n")
-	least := h.low.Load() + 2
-	await(t, "it stands still", func() bool { return h.low.Load() >= least })
-	if err := h.Tidy(t.Context()); !errors.Is(err, local.ErrNotNow) {
-		t.Errorf("Tidy = %v, want ErrNotNow", err)
+	s := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
+	s.fill(4, 0)
+	s.put("a.csv", "person,flavor\nandy,mint\n")
+	least := s.low.Load() + 2
+	await(t, "it stands still", func() bool { return s.low.Load() >= least })
+	if busy, err := s.Clean(t.Context()); !busy || err != nil {
+		t.Errorf("Clean = %t, %v; want true, nil", busy, err)
 	}
-	if u := h.uploads()[0]; u.Status != events.Applying || u.Counts.Rows != 1 {
+	if u := s.uploads()[0]; u.Status != events.Applying || u.Counts.Rows != 1 {
 		t.Errorf("%+v", u)
 	}
-	h.disk.Store(plenty)
-	h.allSettled(1)
+	s.disk.Store(plenty)
+	s.allSettled(1)
 }

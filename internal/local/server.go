@@ -24,142 +24,259 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 	"github.com/flavorless/flavorless/internal/issuer"
-	"github.com/flavorless/flavorless/internal/jwks"
 	"github.com/flavorless/flavorless/internal/local/control"
+	"github.com/flavorless/flavorless/internal/local/health"
+	"github.com/flavorless/flavorless/internal/local/retention"
 	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/metrics/prom"
 	"github.com/flavorless/flavorless/internal/metrics/tokens"
 	"github.com/flavorless/flavorless/internal/version"
 	"github.com/flavorless/flavorless/internal/webhook"
 )
 
-// Server is the running house.
+// Server is a running server.
 type Server struct {
-	cfg     Config
-	info    Info
-	folder  *folder
-	creds   credentials
-	control string
+	cfg    Config
+	info   Info
+	folder *folder
+	creds  credentials
+	secret string // for the control endpoint
+	disk   diskSpace
 
-	listener net.Listener
-	http     *http.Server
-	db       *sqlite.DB
-	streams  *streams
-	gateway  *gateway.Gateway
-	webhooks []*webhook.Endpoint
-
-	open            context.Context // for readers, until close //nolint:containedctx // it is the server's
-	close           context.CancelFunc
+	listener        net.Listener // of the API
+	metricsListener net.Listener // nil if the metrics have no address of their own
 	registry        *prometheus.Registry
 	recorder        metrics.Recorder
-	metricsListener net.Listener // nil if the metrics have no address of their own
-	metricsHTTP     *http.Server // likewise
-	metricsURL      string
-	followers       atomic.Int64 // of the changes, over HTTP
+	heartbeats      *health.Heartbeats
+	followers       atomic.Int64 // clients that follow the changes now
+	failures        *failures
 
-	vitals      vitals
-	stages      sync.WaitGroup
-	reconciled  chan struct{} // closed when what lay in the bucket at the start is known
-	connections *connections  // of the API
+	db       *sqlite.DB
+	streams  *streams
+	webhooks []*webhook.Endpoint
+	events   objectEvents
+	gateway  *gateway.Gateway
+	api      *httpServer
+	metrics  *httpServer // nil if the metrics have no address of their own
+	cleaner  *retention.Cleaner
+	pipeline *pipeline
 
-	stopStages context.CancelFunc
-	failed     chan error
-	stopping   atomic.Bool
-	stop       sync.Once
-	stopErr    error
+	stopping chan struct{} // closed when the clients that follow the changes have to leave
+	stop     sync.Once
+	stopErr  error
 }
 
-// ErrBroken: the queues could not be written, because something filled the disk to its very end. Nothing is lost. Stop the
-// server, and start another one.
-var ErrBroken = errors.New("the queues are out of order")
+// ErrBroken means that the queues could not be written because the disk was completely full. Nothing is lost. The
+// caller should stop the server and start a new one.
+var ErrBroken = errors.New("the queues can't be written")
 
-// Start starts everything, in the order in which it is needed, and returns when all is ready. What it could not finish in
-// an earlier life, it goes on with. The errors that only the user can mend are ErrInUse, ErrConfig, and those of the
-// operating system about the folder and the addresses.
+// Start starts a server and returns when all of its parts are ready. It continues the work that an earlier process on
+// the same folder left unfinished. The errors that the user can fix are ErrInUse, ErrConfig, and those of the operating
+// system for the folder and the addresses.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if cfg, err = cfg.checked(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, control: rand.Text(), failed: make(chan error, 16), reconciled: make(chan struct{}), stopStages: func() {}}
-	s.open, s.close = context.WithCancel(context.WithoutCancel(ctx))
+	registry := prometheus.NewRegistry()
+	s := &Server{
+		cfg: cfg, secret: rand.Text(), failures: newFailures(), stopping: make(chan struct{}),
+		registry: registry, recorder: prom.New(registry), heartbeats: health.NewHeartbeats(cfg.Clock),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 		}
 	}()
-	if s.folder, err = openFolder(cfg.Dir); err != nil {
+	// Take what only one process can have, before anything is changed.
+	if err = s.openFolder(ctx); err != nil {
 		return nil, err
 	}
-	if err = s.folder.tighten(ctx, cfg.Log); err != nil {
+	if err = s.listen(ctx); err != nil {
 		return nil, err
 	}
-	if err = s.folder.untell(); err != nil { // of a life that was killed: it leads nowhere, or to strangers
-		return nil, fmt.Errorf("data folder %s: %w", s.folder.dir, err)
-	}
-	if s.creds, err = credentialsOf(s.folder.dir); err != nil {
-		return nil, err
-	}
-	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.API); err != nil {
-		return nil, fmt.Errorf("the API's address %s: %w", cfg.API, err)
-	}
-	if err = s.listenMetrics(ctx); err != nil {
-		return nil, err
-	}
-	s.measure()
 	verifier, keys, err := s.verifier()
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = sqlite.Open(sqlite.Config{
-		Path: s.folder.path(databaseFile), Clock: cfg.Clock, Logger: cfg.Log, TombstoneRetention: cfg.Retention.Removed,
-	}); err != nil {
+	// Open the stores, then what works on them.
+	if err = s.openStores(ctx); err != nil {
 		return nil, err
 	}
-	webhooks, err := s.openWebhooks()
-	if err != nil {
-		return nil, err
-	}
-	if s.streams, err = startStreams(ctx, broker.Config{
-		Dir: s.folder.path("streams"), Addr: cfg.NATS, Webhooks: webhooks, Logger: cfg.Log,
-		Subscriber: broker.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
-		ChangesAge: cfg.Retention.Changes, ChangesBytes: cfg.Retention.ChangesBytes, Room: s.roomToWork,
-		MaxConnections: cfg.Limits.subscribers,
-	}); err != nil {
-		return nil, err
-	}
-	if s.gateway, err = gateway.Start(gateway.Config{
-		Dir: s.folder.path("bucket"), Addr: cfg.S3, AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, Region: region,
-		Origins: s.cfg.Origins, Buckets: []string{uploadsBucket, reportsBucket}, ReadOnly: []string{reportsBucket}, Bucket: uploadsBucket, Prefix: uploadsPrefix,
-		OnStored: s.stored, Now: cfg.Clock, Logger: cfg.Log, MaxObject: cfg.Limits.MaxUpload, CheckSpace: s.roomToStore,
-		MaxConnections: cfg.Limits.MaxConnections, MaxRequests: cfg.Limits.MaxRequests, ClientTimeout: cfg.Limits.Patience,
-	}); err != nil {
+	if err = s.startGateway(); err != nil {
 		return nil, err
 	}
 	if err = s.serveAPI(verifier, keys); err != nil {
 		return nil, err
 	}
-	s.startStages(context.WithoutCancel(ctx))
-	s.info = Info{
-		PID: os.Getpid(), API: reachable("http", s.listener.Addr().String()), S3: reachable("http", s.gateway.Addr()),
-		NATS: reachable("nats", s.streams.Addr()), Metrics: s.metricsURL, Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
-		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
-		Audience: cfg.Audience, Scope: cfg.RequiredScope, Development: cfg.development(), Ignore: cfg.Ignore, Control: s.control,
-	}
-	if cfg.development() {
-		s.info.Audience = audience
-	}
-	if err = s.folder.tell(s.info); err != nil {
+	s.startPipeline(context.WithoutCancel(ctx))
+	// Now that everything is ready, let clients find it.
+	s.info = s.describe()
+	if err = s.folder.writeInfo(s.info); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", s.folder.dir, err)
 	}
 	return s, nil
 }
 
-// Info tells how to reach the server.
+func (s *Server) openFolder(ctx context.Context) (err error) {
+	if s.folder, err = openFolder(s.cfg.Dir); err != nil {
+		return err
+	}
+	if err = s.folder.tighten(ctx, s.cfg.Log); err != nil {
+		return err
+	}
+	// If the last process was killed, its file still names addresses that now may belong to somebody else.
+	if err = s.folder.removeInfo(); err != nil {
+		return fmt.Errorf("data folder %s: %w", s.folder.dir, err)
+	}
+	s.disk = diskSpace{dir: s.folder.dir, read: s.cfg.Limits.FreeDisk, reserve: s.cfg.Limits.MinFree}
+	s.creds, err = credentialsOf(s.folder.dir)
+	return err
+}
+
+func (s *Server) listen(ctx context.Context) (err error) {
+	var config net.ListenConfig
+	if s.listener, err = config.Listen(ctx, "tcp", s.cfg.API); err != nil {
+		return fmt.Errorf("listening for the API on %s: %w", s.cfg.API, err)
+	}
+	if s.cfg.Metrics == "" {
+		return nil
+	}
+	if s.metricsListener, err = config.Listen(ctx, "tcp", s.cfg.Metrics); err != nil {
+		return fmt.Errorf("listening for metrics on %s: %w", s.cfg.Metrics, err)
+	}
+	return nil
+}
+
+func (s *Server) openStores(ctx context.Context) (err error) {
+	if s.db, err = sqlite.Open(sqlite.Config{
+		Path: s.folder.path(databaseFile), Clock: s.cfg.Clock, Logger: s.cfg.Log, TombstoneRetention: s.cfg.Retention.Removed,
+	}); err != nil {
+		return err
+	}
+	if s.webhooks, err = openWebhooks(s.cfg, s.creds.WebhookKey); err != nil {
+		return err
+	}
+	names := make([]string, len(s.webhooks))
+	for i, e := range s.webhooks {
+		names[i] = e.Name()
+	}
+	if s.streams, err = startStreams(ctx, broker.Config{
+		Dir: s.folder.path("streams"), Addr: s.cfg.NATS, Webhooks: names, Logger: s.cfg.Log,
+		Subscriber: broker.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
+		ChangesAge: s.cfg.Retention.Changes, ChangesBytes: s.cfg.Retention.ChangesBytes, Room: s.disk.checkPublish,
+		MaxConnections: s.cfg.Limits.subscribers,
+	}); err != nil {
+		return err
+	}
+	registerProcess(s.registry, &s.followers)
+	s.registry.MustRegister(&gauges{
+		db: s.db, streams: s.streams, queues: queues(s.webhooks), disk: s.disk, clock: s.cfg.Clock, log: s.cfg.Log,
+		errors: map[string]int{},
+	})
+	return nil
+}
+
+func (s *Server) startGateway() (err error) {
+	s.events = objectEvents{
+		ignore: s.cfg.Ignore, topic: s.streams.uploads, heartbeat: s.heartbeats.Of("gateway"),
+	}
+	s.gateway, err = gateway.Start(gateway.Config{
+		Dir: s.folder.path("bucket"), Addr: s.cfg.S3, AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, Region: region,
+		Origins: s.cfg.Origins, Buckets: []string{uploadsBucket, reportsBucket}, ReadOnly: []string{reportsBucket},
+		Bucket: uploadsBucket, Prefix: uploadsPrefix, OnStored: s.events.publish, Now: s.cfg.Clock, Logger: s.cfg.Log,
+		MaxObject: s.cfg.Limits.MaxUpload, CheckSpace: s.disk.checkStore, MaxConnections: s.cfg.Limits.MaxConnections,
+		MaxRequests: s.cfg.Limits.MaxRequests, ClientTimeout: s.cfg.Limits.ClientTimeout,
+	})
+	return err
+}
+
+// serveAPI serves the API, and next to it the control endpoint, the keys of the development issuer, and the metrics.
+func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
+	compressor, err := compress.New()
+	if err != nil {
+		return err
+	}
+	queues := queues(s.webhooks)
+	checker := health.New(health.Config{
+		Heartbeats: s.heartbeats, Table: s.db, Queues: s.streams, Stages: stages(queues), FreeDisk: s.disk.free,
+		MinFree: s.cfg.Limits.MinFree, Clock: s.cfg.Clock, Log: s.cfg.Log,
+	})
+	handler, err := api.New(api.Config{
+		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.stopping, &s.followers},
+		Verifier:       tokens.Verifier{Next: verifier, Recorder: s.recorder},
+		AllowedOrigins: s.cfg.Origins, Compress: compressor, Version: version.Get().Version, Health: checker.Check,
+		Clock: s.cfg.Clock, Logger: s.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(control.Path, control.Handler{
+		Queues: s.streams, Names: deadQueues(queues), Secret: s.secret, Log: s.cfg.Log,
+	})
+	if keys != nil {
+		mux.Handle(issuer.JWKSPath, keys)
+	}
+	switch {
+	case s.metricsListener != nil:
+		own := http.NewServeMux()
+		own.Handle("GET "+MetricsPath, s.metricsHandler(isLoopback(s.metricsListener)))
+		s.metrics = serveHTTP(s.metricsListener, own, maxScrapers, metricsTimeout, s.cfg.Log, s.failures)
+	case isLoopback(s.listener):
+		mux.Handle("GET "+MetricsPath, s.metricsHandler(true))
+	default:
+		s.cfg.Log.Info("metrics are not served, because other machines can reach the API's address; " +
+			"give the metrics an address of their own")
+	}
+	s.api = serveHTTP(s.listener, router{mux, metrics.HTTP{Next: handler, Recorder: s.recorder, Clock: time.Now}},
+		s.cfg.Limits.MaxConnections, s.cfg.Limits.ClientTimeout, s.cfg.Log, s.failures)
+	return nil
+}
+
+func (s *Server) startPipeline(ctx context.Context) {
+	reconciled := make(chan struct{})
+	s.cleaner = retention.New(retention.Config{
+		Policy: s.cfg.Retention, Table: s.db, Bucket: s.gateway, Uploads: uploadsBucket, Reports: reportsBucket, Queues: s.streams,
+		Reconciled: reconciled, Publish: s.events.publish, Clock: s.cfg.Clock, Log: s.cfg.Log,
+	})
+	s.pipeline = &pipeline{
+		cfg: s.cfg, db: s.db, streams: s.streams, gateway: s.gateway, client: s.S3(), events: s.events, webhooks: s.webhooks,
+		disk: s.disk, cleaner: s.cleaner, recorder: s.recorder, heartbeats: s.heartbeats, failures: s.failures, reconciled: reconciled,
+	}
+	s.pipeline.start(ctx)
+}
+
+func (s *Server) describe() Info {
+	info := Info{
+		PID: os.Getpid(), API: reachable("http", s.listener.Addr().String()), S3: reachable("http", s.gateway.Addr()),
+		NATS: reachable("nats", s.streams.Addr()), Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
+		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
+		Audience: s.cfg.Audience, Scope: s.cfg.RequiredScope, Development: s.cfg.development(), Ignore: s.cfg.Ignore,
+		Control: s.secret,
+	}
+	if info.Development {
+		info.Audience = developmentAudience
+	}
+	switch {
+	case s.metricsListener != nil:
+		info.Metrics = reachable("http", s.metricsListener.Addr().String()) + MetricsPath
+	case isLoopback(s.listener):
+		info.Metrics = info.API + MetricsPath
+	}
+	return info
+}
+
+// Info returns how to reach the server.
 func (s *Server) Info() Info { return s.info }
 
-// Failed gives an error when a part of the house ended by itself. The others go on until Stop.
-func (s *Server) Failed() <-chan error { return s.failed }
+// Failed returns a channel that is closed when a part of the server has ended by itself; see [Server.Err]. The other
+// parts run until Stop.
+func (s *Server) Failed() <-chan struct{} { return s.failures.first }
 
-// S3 returns a client with the server's own credential, which may also write to the reports bucket.
+// Err returns the errors of all parts that have ended by themselves, or nil.
+func (s *Server) Err() error { return s.failures.all() }
+
+// S3 returns a client with the server's own credentials, which can also write to the reports bucket.
 func (s *Server) S3() *s3.Client {
 	own := s.gateway.ServerCredential()
 	return s3.New(s3.Options{
@@ -168,115 +285,49 @@ func (s *Server) S3() *s3.Client {
 	})
 }
 
-func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
-	compressed, err := compress.New()
-	if err != nil {
-		return err
-	}
-	handler, err := api.New(api.Config{
-		Favorites: s.db, Uploads: s.db, Changes: changeLog{s.streams, s.open, &s.followers}, Verifier: tokens.Verifier{Next: verifier, Recorder: s.recorder},
-		AllowedOrigins: s.cfg.Origins, Compress: compressed, Version: version.Get().Version, Health: s.health, Clock: s.cfg.Clock, Logger: s.cfg.Log,
-	})
-	if err != nil {
-		return err
-	}
-	mux := http.NewServeMux()
-	mux.Handle(control.Path, control.Handler{Queues: s.streams, Names: s.deadQueues(), Secret: s.control, Log: s.cfg.Log})
-	if keys != nil {
-		mux.Handle(issuer.JWKSPath, keys)
-	}
-	s.serveMetrics(mux)
-	patience := s.cfg.Limits.Patience
-	limited := limitConnections(s.listener, s.cfg.Limits.MaxConnections)
-	s.connections = limited
-	s.http = &http.Server{ // what it reads are headers: bodies are left alone
-		Handler:           beside{mux, metrics.HTTP{Next: handler, Recorder: s.recorder, Clock: time.Now}},
-		ReadHeaderTimeout: patience / 12, ReadTimeout: patience / 2, WriteTimeout: patience, IdleTimeout: patience / 2,
-		MaxHeaderBytes: 32 << 10, // the URL among them
-		ConnState:      limited.state,
-		ErrorLog:       s.httpLog(),
-	}
-	go func() {
-		if err := s.http.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- fmt.Errorf("the API ended: %w", err)
-		}
-	}()
-	return nil
+// Uploads returns the newest uploads of the ledger, without using the API.
+func (s *Server) Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error) {
+	return s.db.Uploads(ctx, before, limit)
 }
 
-// keysTimeout is how long the keys of the development issuer are waited for: they are in this very process, and late only
-// when the machine is busy.
-const keysTimeout = 20 * time.Second
-
-// verifier checks tokens of the identity provider, or else of the development issuer, whose keys it then returns to be
-// served. Those are fetched from there like any others: there is one way to verify a token.
-func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
-	set := jwks.Config{URI: s.cfg.JWKSURI, Clock: s.cfg.Clock, Logger: s.cfg.Log, Observe: s.keysFetched()}
-	config := api.VerifierConfig{Issuer: s.cfg.Issuer, Audience: s.cfg.Audience, RequiredScope: s.cfg.RequiredScope, Clock: s.cfg.Clock}
-	var served http.Handler
-	if s.cfg.development() {
-		is, err := issuer.Open(issuer.Config{Dir: IssuerDir(s.folder.dir), Clock: s.cfg.Clock})
-		if err != nil {
-			return nil, nil, err
-		}
-		served, config.Issuer, config.Audience = is, is.Name(), audience
-		set.URI = "http://localhost" + issuer.JWKSPath
-		set.Timeout = keysTimeout
-		set.Client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, s.listener.Addr().String())
-		}}}
-	}
-	keys, err := jwks.New(set)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	config.Keys = keys
-	verifier, err := api.NewVerifier(config)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	return verifier, served, nil
+// HasUnannounced reports whether there are changes that are not announced yet.
+func (s *Server) HasUnannounced(ctx context.Context) (bool, error) {
+	records, err := s.db.Pending(ctx, 1)
+	return len(records) > 0, err
 }
 
-// keysFetched counts fetches of the issuer's keys, and takes them as its pulse.
-func (s *Server) keysFetched() func(jwks.FetchResult) {
-	count, keys := tokens.ObserveFetches(s.recorder), s.vitals.pulse("keys")
-	return func(f jwks.FetchResult) {
-		count(f)
-		keys.beat(s.cfg.Clock(), f.Err != nil)
-	}
-}
-
-// Stop ends everything in the order in which work flows, so that each part can still hand on what it has: first no more
-// uploads, then the stages, then what they work on. Calling it again returns the first call's result.
+// Stop stops the server. Further calls return the result of the first one.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stop.Do(func() { s.stopErr = s.stopAll(ctx) })
 	return s.stopErr
 }
 
+// stopAll stops all parts in the order in which work flows, so that each one can finish what it has: first new uploads,
+// then the stages, and at last the stores that they use. Parts that were not started are nil.
 func (s *Server) stopAll(ctx context.Context) error {
-	s.stopping.Store(true)
 	var errs []error
+	if s.pipeline != nil {
+		s.pipeline.stopping.Store(true)
+	}
 	if s.gateway != nil {
 		errs = append(errs, s.gateway.Drain(ctx))
 	}
-	s.stopStages()
-	s.stages.Wait()
-	if s.gateway != nil { // the stages read its directory until here
+	if s.pipeline != nil {
+		s.pipeline.stop()
+	}
+	if s.gateway != nil { // the stages read its objects until here
 		errs = append(errs, s.gateway.Stop(ctx))
 	}
-	s.close() // or the API would wait for those who follow the changes
-	if s.http != nil {
-		errs = append(errs, s.http.Shutdown(ctx))
+	close(s.stopping) // otherwise Shutdown would wait for clients that follow the changes
+	for _, server := range []*httpServer{s.api, s.metrics} {
+		if server != nil {
+			errs = append(errs, server.Shutdown(ctx))
+		}
 	}
-	if s.listener != nil {
-		_ = s.listener.Close() // again, if the API had it
-	}
-	if s.metricsHTTP != nil {
-		errs = append(errs, s.metricsHTTP.Shutdown(ctx))
-	}
-	if s.metricsListener != nil {
-		_ = s.metricsListener.Close() // likewise
+	for _, listener := range []net.Listener{s.listener, s.metricsListener} {
+		if listener != nil {
+			_ = listener.Close() // a server has closed it already, if it was started
+		}
 	}
 	if s.streams != nil {
 		s.streams.Stop()
@@ -285,18 +336,7 @@ func (s *Server) stopAll(ctx context.Context) error {
 		errs = append(errs, s.db.Close())
 	}
 	if s.folder != nil {
-		errs = append(errs, s.folder.untell(), s.folder.close())
+		errs = append(errs, s.folder.removeInfo(), s.folder.close())
 	}
 	return errors.Join(errs...)
-}
-
-// Uploads lists the newest uploads of the ledger, without asking the API.
-func (s *Server) Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error) {
-	return s.db.Uploads(ctx, before, limit)
-}
-
-// Unannounced gives how many records of changes wait in the outbox: 0 or more than 0 is all that can be told from it.
-func (s *Server) Unannounced(ctx context.Context) (int, error) {
-	records, err := s.db.Pending(ctx, 1)
-	return len(records), err
 }

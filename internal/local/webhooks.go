@@ -6,21 +6,22 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
-	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/webhook"
 )
 
-// Retries of a webhook. With the default of 12 tries a change is a dead letter after some 20 minutes.
+// DefaultWebhookTries is how often a change is delivered to a webhook before it becomes a dead letter, by default. That
+// takes about 20 minutes.
+const DefaultWebhookTries = 12
+
 const (
-	webhookTries      = 12
-	webhookBackoff    = time.Second // doubled at each try
+	webhookBackoff    = time.Second // after the first try; doubled after each further one
 	webhookMaxBackoff = 5 * time.Minute
-	webhookDeliveries = 8 // under way to one endpoint at the same time
+	webhookDeliveries = 8 // concurrent, for each webhook
 )
 
-// WebhookSecret is the secret that changes are signed with which go to a webhook. The data folder is made if it is missing,
-// so that a receiver can be told before it is sent anything.
+// WebhookSecret returns the secret that signs the changes for a webhook. It creates the data folder if necessary, so
+// that the receiver can be configured before the first delivery.
 func WebhookSecret(dir, endpoint string) (string, error) {
 	if err := webhook.Check(endpoint); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrConfig, err)
@@ -32,53 +33,53 @@ func WebhookSecret(dir, endpoint string) (string, error) {
 	return webhook.Secret(creds.WebhookKey, endpoint), nil
 }
 
-// openWebhooks makes the endpoints, whose URLs are checked already.
-func (s *Server) openWebhooks() (names []string, err error) {
-	for i, url := range s.cfg.Webhooks {
-		e, err := webhook.New(url, webhook.Secret(s.creds.WebhookKey, url), s.cfg.Clock)
-		if err != nil {
+// openWebhooks returns the endpoints of the configured URLs.
+func openWebhooks(cfg Config, key []byte) ([]*webhook.Endpoint, error) {
+	endpoints := make([]*webhook.Endpoint, len(cfg.Webhooks))
+	for i, url := range cfg.Webhooks {
+		var err error
+		if endpoints[i], err = webhook.New(url, webhook.Secret(key, url), cfg.Clock); err != nil {
 			return nil, fmt.Errorf("%w: webhook %d: %w", ErrConfig, i+1, err)
 		}
-		s.webhooks, names = append(s.webhooks, e), append(names, e.Name())
 	}
-	return names, nil
+	return endpoints, nil
 }
 
-// startWebhooks has each endpoint work on a queue of its own: whatever one does, the others do not notice.
-func (s *Server) startWebhooks(ctx context.Context) {
-	for i, e := range s.webhooks {
-		stage, log := webhookStage(i), s.cfg.Log.With("webhook", e.Name())
-		log.InfoContext(ctx, "changes go to a webhook", "stage", stage)
-		s.stage("forward-to-"+stage, func() error {
-			pulse := s.vitals.pulse("forward-to-" + stage)
-			s.streams.Forward(ctx, e.Name(), func(err error) {
-				pulse.beat(s.cfg.Clock(), err != nil)
-				if err != nil {
-					log.WarnContext(ctx, "trying again in a second", "error", err)
-				}
-			})
-			return nil
+// startWebhook starts the stages of a webhook: one copies changes to its own queue, one delivers them. So webhooks
+// don't affect one another.
+func (p *pipeline) startWebhook(ctx context.Context, e *webhook.Endpoint, q consumer) {
+	log := p.cfg.Log.With("webhook", e.Name())
+	log.InfoContext(ctx, "changes are delivered to a webhook", "stage", q.stage)
+	forward := "forward-to-" + q.stage
+	p.stage(forward, func() error {
+		heartbeat := p.heartbeats.Of(forward)
+		p.streams.Forward(ctx, e.Name(), func(err error) {
+			heartbeat.Beat(err == nil)
+			if err != nil {
+				log.WarnContext(ctx, "copying changes to the queue of a webhook failed; it will be retried in a second", "error", err)
+			}
 		})
-		s.stage(stage, func() error {
-			return s.streams.Consume(ctx, queue.Config{
-				Stream: broker.Webhook(e.Name()), MaxMessages: 1, Concurrency: webhookDeliveries, MaxTries: s.cfg.WebhookTries,
-				Backoff: func(try int) time.Duration { return min(webhookBackoff<<min(try-1, 20), webhookMaxBackoff) },
-				Observe: s.observe(stage, webhookQueue(e)),
-			}, func(ctx context.Context, group []queue.Delivery) []error {
-				errs := make([]error, len(group))
-				for i, d := range group {
-					errs[i] = e.Deliver(ctx, events.Message{ID: d.ID, Subject: d.Subject, Attributes: d.Attributes, Body: d.Body})
-					if outOfDescriptors(errs[i]) { // no fault of the endpoint's: it does not count as a try
-						errs[i] = fmt.Errorf("%w: %w", events.ErrUnavailable, errs[i])
-					}
-				}
-				return errs
-			})
-		})
-	}
+		return nil
+	})
+	p.stage(q.stage, func() error {
+		return p.streams.Consume(ctx, queue.Config{
+			Stream: q.stream, MaxMessages: 1, Concurrency: webhookDeliveries, MaxTries: p.cfg.WebhookTries,
+			Backoff: func(try int) time.Duration { return min(webhookBackoff<<min(try-1, 20), webhookMaxBackoff) },
+			Observe: p.observe(q),
+		}, deliverTo(e))
+	})
 }
 
-// webhookStage names an endpoint for all to see, such as in GET /healthz: who it is is nobody else's affair.
-func webhookStage(i int) string { return fmt.Sprintf("webhook-%d", i+1) }
-
-func webhookQueue(e *webhook.Endpoint) string { return "webhook-" + e.Name() }
+// deliverTo returns a handler that delivers changes to a webhook.
+func deliverTo(e *webhook.Endpoint) queue.Handler {
+	return func(ctx context.Context, group []queue.Delivery) []error {
+		errs := make([]error, len(group))
+		for i, d := range group {
+			errs[i] = e.Deliver(ctx, events.Message{ID: d.ID, Subject: d.Subject, Attributes: d.Attributes, Body: d.Body})
+			if outOfDescriptors(errs[i]) { // not the fault of the endpoint, so it does not count as a try
+				errs[i] = fmt.Errorf("%w: %w", events.ErrUnavailable, errs[i])
+			}
+		}
+		return errs
+	}
+}

@@ -135,7 +135,7 @@ func settled(ctx context.Context, server *local.Server, n int) (events.Upload, e
 // announced waits until the outbox is empty.
 func announced(ctx context.Context, server *local.Server) error {
 	for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
-		if n, err := server.Unannounced(ctx); err != nil || n == 0 {
+		if waiting, err := server.HasUnannounced(ctx); err != nil || !waiting {
 			return err
 		}
 	}

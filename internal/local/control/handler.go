@@ -45,8 +45,8 @@ type Handler struct {
 
 // ServeHTTP implements [http.Handler].
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Browsers send Origin with every POST and with requests to other sites. A page whose name was changed in the DNS to the
-	// address of this server (DNS rebinding) still has that name in the Host header.
+	// Browsers send Origin with every POST and with requests to other sites. A page whose name was changed in the DNS to
+	// the address of this server (DNS rebinding) still has that name in the Host header.
 	if _, page := r.Header["Origin"]; page || !isLiteralHost(r.Host) {
 		http.Error(w, "requests from web pages are refused: leave out Origin, and send an IP address or localhost as Host",
 			http.StatusForbidden)
@@ -141,7 +141,8 @@ func (h Handler) list(ctx context.Context) ([]operator.DeadQueue, error) {
 	return dead, nil
 }
 
-// Subject returns what a dead letter is about: the key of an object, a person, an upload, or else the number of the message.
+// Subject returns what a dead letter is about: the key of an object, a person, an upload, or else the number of the
+// message.
 func Subject(d queue.DeadLetter) string {
 	if d.Subject == events.ContinuationType {
 		if c, err := events.DecodeContinuation(d.Body); err == nil {

@@ -31,7 +31,7 @@ var discard = slog.New(slog.DiscardHandler)
 const soon = 3 * time.Minute
 
 // house is a running one with a clock and a disk of its own, and what a test does to it.
-type house struct {
+type testServer struct {
 	*local.Server
 	t      *testing.T
 	cfg    local.Config
@@ -42,112 +42,110 @@ type house struct {
 	broken bool         // by the test: how it stops is of no interest then
 }
 
-func start(t *testing.T, change ...func(*local.Config)) *house {
+func start(t *testing.T, change ...func(*local.Config)) *testServer {
 	t.Helper()
-	h := &house{t: t, cfg: local.Config{Dir: filepath.Join(t.TempDir(), "data"), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}}
-	h.cfg.Limits.Pause = time.Millisecond
-	h.disk.Store(plenty)
-	h.cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(h.later.Load())) }
-	h.cfg.Limits.FreeDisk = func(string) (int64, error) {
-		if h.lucky.Add(-1) >= 0 {
+	s := &testServer{t: t, cfg: local.Config{Dir: filepath.Join(t.TempDir(), "data"), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}}
+	s.cfg.Limits.RetryInterval = time.Millisecond
+	s.disk.Store(plenty)
+	s.cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(s.later.Load())) }
+	s.cfg.Limits.FreeDisk = func(string) (int64, error) {
+		if s.lucky.Add(-1) >= 0 {
 			return plenty, nil
 		}
-		if h.disk.Load() < plenty {
-			h.low.Add(1)
+		if s.disk.Load() < plenty {
+			s.low.Add(1)
 		}
-		return h.disk.Load(), nil
+		return s.disk.Load(), nil
 	}
 	for _, c := range change {
-		c(&h.cfg)
+		c(&s.cfg)
 	}
-	h.start()
-	return h
+	s.start()
+	return s
 }
 
-func (h *house) start() {
-	h.t.Helper()
-	s, err := local.Start(h.t.Context(), h.cfg)
+func (s *testServer) start() {
+	s.t.Helper()
+	server, err := local.Start(s.t.Context(), s.cfg)
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	h.Server = s
-	h.t.Cleanup(h.stop)
+	s.Server = server
+	s.t.Cleanup(s.stop)
 }
 
-func (h *house) stop() {
-	h.t.Helper()
+func (s *testServer) stop() {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	defer cancel()
-	err := h.Stop(ctx)
-	if h.broken {
+	err := s.Stop(ctx)
+	if s.broken {
 		return
 	}
 	if err != nil {
-		h.t.Errorf("Stop: %v", err)
+		s.t.Errorf("Stop: %v", err)
 	}
-	select {
-	case err := <-h.Failed():
-		h.t.Errorf("a part failed: %v", err)
-	default:
+	if err := s.Err(); err != nil {
+		s.t.Errorf("a part of the server failed: %v", err)
 	}
 }
 
 // forward sets its clock forward.
-func (h *house) forward(d time.Duration) { h.later.Add(int64(d)) }
+func (s *testServer) forward(d time.Duration) { s.later.Add(int64(d)) }
 
 // fill lets only so much of the disk be left, once it was looked at so often. Nothing else looks at it then.
-func (h *house) fill(looks, left int64) {
-	h.t.Helper()
-	<-h.Reconciled() // or a file may be handed over twice
-	h.allAnnounced()
-	h.lucky.Store(looks)
-	h.disk.Store(left)
+func (s *testServer) fill(looks, left int64) {
+	s.t.Helper()
+	<-s.Reconciled() // or a file may be handed over twice
+	s.allAnnounced()
+	s.lucky.Store(looks)
+	s.disk.Store(left)
 }
 
-func (h *house) allAnnounced() {
-	h.t.Helper()
-	await(h.t, "all changes are announced", func() bool {
-		n, err := h.Unannounced(h.t.Context())
-		return err == nil && n == 0
+func (s *testServer) allAnnounced() {
+	s.t.Helper()
+	await(s.t, "all changes are announced", func() bool {
+		waiting, err := s.HasUnannounced(s.t.Context())
+		return err == nil && !waiting
 	})
 }
 
 // sql does something to the file of its table, behind its back.
-func (h *house) sql(statement string) {
-	h.t.Helper()
-	db, err := sqlite.OpenConn(filepath.Join(h.cfg.Dir, "flavorless.db"), sqlite.OpenReadWrite)
+func (s *testServer) sql(statement string) {
+	s.t.Helper()
+	db, err := sqlite.OpenConn(filepath.Join(s.cfg.Dir, "flavorless.db"), sqlite.OpenReadWrite)
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	defer db.Close()
 	db.SetBusyTimeout(soon)
 	if err := sqlitex.ExecuteTransient(db, statement, nil); err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 }
 
 // tryPut uploads a file.
-func (h *house) tryPut(name, text string) error {
-	h.t.Helper()
-	_, err := h.S3().PutObject(h.t.Context(), &s3.PutObjectInput{
-		Bucket: aws.String(h.Info().Bucket), Key: aws.String("uploads/" + name), Body: strings.NewReader(text),
+func (s *testServer) tryPut(name, text string) error {
+	s.t.Helper()
+	_, err := s.S3().PutObject(s.t.Context(), &s3.PutObjectInput{
+		Bucket: aws.String(s.Info().Bucket), Key: aws.String("uploads/" + name), Body: strings.NewReader(text),
 	})
 	return err
 }
 
-func (h *house) put(name, text string) {
-	h.t.Helper()
-	if err := h.tryPut(name, text); err != nil {
-		h.t.Fatal(err)
+func (s *testServer) put(name, text string) {
+	s.t.Helper()
+	if err := s.tryPut(name, text); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
 // upload uploads a file, and gives the upload's id once it has one.
-func (h *house) upload(name, text string) (id string) {
-	h.t.Helper()
-	h.put(name, text)
-	await(h.t, "a record of "+name, func() bool {
-		for _, u := range h.uploads() {
+func (s *testServer) upload(name, text string) (id string) {
+	s.t.Helper()
+	s.put(name, text)
+	await(s.t, "a record of "+name, func() bool {
+		for _, u := range s.uploads() {
 			if u.Key == "uploads/"+name {
 				id = u.ID
 			}
@@ -158,19 +156,19 @@ func (h *house) upload(name, text string) (id string) {
 }
 
 // object reads an object; it is empty if there is none.
-func (h *house) object(bucket, key string) string {
-	h.t.Helper()
-	out, err := h.S3().GetObject(h.t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+func (s *testServer) object(bucket, key string) string {
+	s.t.Helper()
+	out, err := s.S3().GetObject(s.t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	if code(err) == "NoSuchKey" {
 		return ""
 	}
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	defer out.Body.Close()
 	b, err := io.ReadAll(out.Body)
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	return string(b)
 }
@@ -185,20 +183,20 @@ func code(err error) string {
 }
 
 // uploads lists them, the newest first.
-func (h *house) uploads() []events.Upload {
-	h.t.Helper()
-	list, err := h.Uploads(h.t.Context(), "", 1000)
+func (s *testServer) uploads() []events.Upload {
+	s.t.Helper()
+	list, err := s.Uploads(s.t.Context(), "", 1000)
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	return list
 }
 
 // settled waits for the end of an upload.
-func (h *house) settled(id string) (settled events.Upload) {
-	h.t.Helper()
-	await(h.t, "the end of upload "+id, func() bool {
-		for _, u := range h.uploads() {
+func (s *testServer) settled(id string) (settled events.Upload) {
+	s.t.Helper()
+	await(s.t, "the end of upload "+id, func() bool {
+		for _, u := range s.uploads() {
 			if u.ID == id {
 				settled = u
 			}
@@ -209,33 +207,33 @@ func (h *house) settled(id string) (settled events.Upload) {
 }
 
 // allSettled waits until so many uploads are settled and no message is left.
-func (h *house) allSettled(n int) (list []events.Upload) {
-	h.t.Helper()
-	await(h.t, "the end of all uploads", func() bool {
-		list = h.uploads()
+func (s *testServer) allSettled(n int) (list []events.Upload) {
+	s.t.Helper()
+	await(s.t, "the end of all uploads", func() bool {
+		list = s.uploads()
 		for _, u := range list {
 			if !u.Status.Settled() {
 				return false
 			}
 		}
-		waiting, _, err := h.Waiting(h.t.Context())
+		waiting, _, err := s.Depth(s.t.Context())
 		return err == nil && waiting == 0 && len(list) >= n
 	})
 	if len(list) != n {
-		h.t.Fatalf("%d uploads, want %d", len(list), n)
+		s.t.Fatalf("%d uploads, want %d", len(list), n)
 	}
 	return list
 }
 
 // get asks for a URL, or for a route of the API; headers are pairs of name and value.
-func (h *house) get(target string, headers ...string) (status int, body string) {
-	h.t.Helper()
+func (s *testServer) get(target string, headers ...string) (status int, body string) {
+	s.t.Helper()
 	if strings.HasPrefix(target, "/") {
-		target = h.Info().API + target
+		target = s.Info().API + target
 	}
-	req, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, target, nil)
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	for n := 0; n < len(headers); n += 2 {
 		req.Header.Set(headers[n], headers[n+1])
@@ -243,31 +241,31 @@ func (h *house) get(target string, headers ...string) (status int, body string) 
 	req.Host = req.Header.Get("Host")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	defer res.Body.Close()
 	all, err := io.ReadAll(res.Body)
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	return res.StatusCode, string(all)
 }
 
 // read asks with a good token.
-func (h *house) read(route string) (status int, body string) {
-	h.t.Helper()
-	return h.get(route, "Authorization", "Bearer "+h.token())
+func (s *testServer) read(route string) (status int, body string) {
+	s.t.Helper()
+	return s.get(route, "Authorization", "Bearer "+s.token())
 }
 
-func (h *house) token() string {
-	h.t.Helper()
-	is, err := issuer.Open(issuer.Config{Dir: local.IssuerDir(h.cfg.Dir)})
+func (s *testServer) token() string {
+	s.t.Helper()
+	is, err := issuer.Open(issuer.Config{Dir: local.IssuerDir(s.cfg.Dir)})
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	token, err := is.Sign(issuer.Grant{Subject: "test", Audience: h.Info().Audience, TTL: time.Hour})
+	token, err := is.Sign(issuer.Grant{Subject: "test", Audience: s.Info().Audience, TTL: time.Hour})
 	if err != nil {
-		h.t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	return token
 }

@@ -1,0 +1,62 @@
+package local
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
+
+	"github.com/flavorless/flavorless/events"
+)
+
+// diskSpace protects the reserve of free space on the disk of the data folder; see [Limits.MinFree].
+type diskSpace struct {
+	dir     string
+	read    func(dir string) (int64, error) // returns how many bytes are free
+	reserve int64
+}
+
+func (d diskSpace) free() (int64, error) { return d.read(d.dir) }
+
+// check returns events.ErrUnavailable if storing so many bytes would leave less than minFree. If the free space can't
+// be read, it returns nil, and the write itself fails if the disk is full.
+func (d diskSpace) check(bytes, minFree int64) error {
+	free, err := d.free()
+	if err != nil || minFree <= 0 || free-bytes >= minFree {
+		return nil //nolint:nilerr // see above
+	}
+	return fmt.Errorf("%w: the disk of %s is nearly full: %s are free, and %s have to remain free", events.ErrUnavailable, d.dir,
+		humanize.IBytes(uint64(max(free, 0))), humanize.IBytes(uint64(minFree)))
+}
+
+func (d diskSpace) checkIngest() error  { return d.check(0, d.reserve/2) }
+func (d diskSpace) checkPublish() error { return d.check(0, d.reserve/4) }
+
+// checkStore is for new objects. Reports may use as much as the stages that process accepted uploads.
+func (d diskSpace) checkStore(bucket string, bytes int64) error {
+	if bucket == reportsBucket {
+		return d.check(bytes, d.reserve/4)
+	}
+	return d.check(bytes, d.reserve)
+}
+
+func freeDisk(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return usable(int64(st.Bavail)*int64(st.Bsize), st.Files, uint64(st.Ffree)), nil //nolint:unconvert // other types on macOS
+}
+
+// bytesPerInode is what a free inode counts as: without inodes no file can be created, however many bytes are free.
+// With it the default reserve of 256 MiB contains at least 4,096 inodes.
+const bytesPerInode = 64 << 10
+
+// usable returns how many bytes can be used of a disk with so many free bytes and inodes.
+func usable(freeBytes int64, inodes, freeInodes uint64) int64 {
+	if inodes == 0 { // the file system has no fixed number of them
+		return freeBytes
+	}
+	return min(freeBytes, int64(min(freeInodes, math.MaxInt64/bytesPerInode))*bytesPerInode)
+}

@@ -1,0 +1,199 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/embedded/broker"
+	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/internal/embedded/queue"
+	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+)
+
+const (
+	interval      = time.Hour   // between two runs
+	retryInterval = time.Minute // after a run that skipped work because uploads were being processed
+)
+
+// errBusy means that messages are queued or dead, and may belong to an upload that would be removed or restarted.
+var errBusy = errors.New("uploads are being processed")
+
+// queues are the queues of uploads.
+type queues interface {
+	Depths(ctx context.Context) (map[broker.Stream]queue.Depth, error)
+}
+
+// Config configures a [Cleaner]. All fields are required.
+type Config struct {
+	Policy     Policy
+	Table      *sqlite.DB
+	Bucket     *gateway.Gateway
+	Uploads    string // name of the bucket for uploads
+	Reports    string // name of the bucket for reports
+	Queues     queues
+	Reconciled <-chan struct{}                                       // closed once all stored uploads are in a queue or in the ledger
+	Publish    func(ctx context.Context, object events.Object) error // adds the event of an upload to the queue
+	Clock      func() time.Time
+	Log        *slog.Logger
+}
+
+// Cleaner removes old data.
+type Cleaner struct{ cfg Config }
+
+// New returns a Cleaner.
+func New(cfg Config) *Cleaner { return &Cleaner{cfg} }
+
+// Run cleans once an hour until ctx ends. Errors are logged, because the next run may succeed.
+func (c *Cleaner) Run(ctx context.Context) error {
+	for wait := time.Duration(0); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		wait = interval
+		busy, err := c.Clean(ctx)
+		if busy {
+			wait = retryInterval
+		}
+		if err != nil && ctx.Err() == nil {
+			c.cfg.Log.WarnContext(ctx, "removing old data failed", "error", err)
+		}
+	}
+}
+
+// Clean removes all old data once. An error in one kind of data does not keep it from removing the others. It returns
+// true if uploads were skipped because others are being processed.
+func (c *Cleaner) Clean(ctx context.Context) (busy bool, err error) {
+	now, policy, bucket := c.cfg.Clock(), c.cfg.Policy, c.cfg.Bucket
+	var errs []error
+	done := func(kind string, n int, err error) {
+		if n > 0 {
+			c.cfg.Log.InfoContext(ctx, "removed old data", "kind", kind, "count", n)
+		}
+		if errors.Is(err, errBusy) {
+			busy = true
+		} else {
+			errs = append(errs, err)
+		}
+	}
+	n, err := c.prune(ctx)
+	done("records of removed people", n, err)
+	n, err = bucket.DeleteBefore(ctx, c.cfg.Reports, now.Add(-policy.Reports))
+	done("reports", n, err)
+	for _, name := range []string{c.cfg.Uploads, c.cfg.Reports} {
+		n, err := bucket.AbortIncompleteUploads(ctx, name, now.Add(-policy.Unfinished))
+		done("unfinished uploads", n, err)
+	}
+	done("", 0, c.restartLost(ctx))
+	if policy.Uploads > 0 {
+		n, err := c.removeUploads(ctx, now.Add(-policy.Uploads))
+		done("uploads", n, err)
+	}
+	return busy, errors.Join(errs...)
+}
+
+// prune removes records of removed people, a limited number per transaction.
+func (c *Cleaner) prune(ctx context.Context) (total int, err error) {
+	for {
+		n, err := c.cfg.Table.Prune(ctx)
+		total += n
+		if err != nil || n == 0 {
+			return total, err
+		}
+	}
+}
+
+// removeUploads removes the files of uploads that were settled before a time, and then their records in the ledger.
+//
+// An event or a batch of an upload that is not in the ledger would be processed as a new upload. Such messages can come
+// from a queue or its dead letters, so both must be empty; or from the reconciliation at the start, so that must be
+// done, and the file is removed first so that the next one does not find it. A newer file with the same key belongs to
+// another upload and stays.
+func (c *Cleaner) removeUploads(ctx context.Context, before time.Time) (n int, err error) {
+	const batch = 100
+	for {
+		old, err := c.cfg.Table.Settled(ctx, before, c.cfg.Policy.Newest, batch)
+		if err != nil || len(old) == 0 {
+			return n, err
+		}
+		if err := c.requireIdle(ctx); err != nil {
+			return n, err
+		}
+		for _, u := range old {
+			if err := c.removeUpload(ctx, u); err != nil {
+				return n, fmt.Errorf("removing upload %s: %w", u.ID, err)
+			}
+			n++
+		}
+	}
+}
+
+func (c *Cleaner) removeUpload(ctx context.Context, u events.Upload) error {
+	if u.Key != "" {
+		if err := c.cfg.Bucket.Delete(ctx, u.Bucket, u.Key, u.ID); err != nil {
+			return err
+		}
+	}
+	return c.cfg.Table.Forget(ctx, u.ID)
+}
+
+// restartLost restarts uploads that are not settled but have no message in any queue: the queues were missing from a
+// backup, were discarded after damage, or lost their last second in a power failure. If the file is gone too, the
+// upload fails when it is read.
+//
+// Until the ledger has the end of an upload, there is a message of it in UPLOADS, in UPDATES or in the dead letters.
+// requireIdle finds them all empty in this order, so an upload that is not settled after that has been lost.
+func (c *Cleaner) restartLost(ctx context.Context) error {
+	const limit = 1000
+	list, err := c.cfg.Table.Unsettled(ctx, limit)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	if err := c.requireIdle(ctx); err != nil {
+		return err
+	}
+	for _, u := range list {
+		o, ok := gateway.RebuildObject(u.Bucket, u.Key, u.ETag, u.Size, u.Origin)
+		if !ok {
+			c.cfg.Log.ErrorContext(ctx, "an unsettled upload can't be restarted: its record is incomplete", "upload", u.ID)
+			continue
+		}
+		restarted, err := c.cfg.Table.Restart(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		if !restarted { // it was settled meanwhile
+			continue
+		}
+		c.cfg.Log.WarnContext(ctx, "an upload was not in any queue; it starts again", "event", "upload_restarted", "upload", u.ID)
+		if err := c.cfg.Publish(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// requireIdle returns errBusy unless all uploads are in a queue or in the ledger and the queues and their dead letters
+// are empty.
+func (c *Cleaner) requireIdle(ctx context.Context) error {
+	select {
+	case <-c.cfg.Reconciled:
+	default:
+		return fmt.Errorf("%w: the bucket is still being reconciled with the ledger", errBusy)
+	}
+	depths, err := c.cfg.Queues.Depths(ctx)
+	if err != nil {
+		return err
+	}
+	for _, queue := range []broker.Stream{broker.Uploads, broker.Updates} {
+		if d := depths[queue]; d.Pending+d.InFlight+d.Dead > 0 {
+			return fmt.Errorf("%w: there are messages in %s or its dead letters", errBusy, queue)
+		}
+	}
+	return nil
+}
