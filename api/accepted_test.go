@@ -13,7 +13,7 @@ import (
 	"github.com/flavorless/flavorless/api"
 )
 
-// TestAccepted keeps TestRefusals honest: what is refused there is close to what is accepted here.
+// TestAccepted accepts tokens that differ little from those of TestRefusals, which proves that the difference matters.
 func TestAccepted(t *testing.T) {
 	clock := newClock()
 	i := newIssuer(t, clock)
@@ -51,14 +51,14 @@ func TestAccepted(t *testing.T) {
 				t.Fatal(err)
 			}
 			if claims.Subject != "liz" {
-				t.Errorf("got subject %q, want liz", claims.Subject)
+				t.Errorf("subject = %q, want liz", claims.Subject)
 			}
 		})
 	}
 }
 
 func TestScope(t *testing.T) {
-	h := newHome(t, nil)
+	h := newServer(t, nil)
 	h.require(t, "flavors.read")
 	for _, test := range []struct {
 		name   string
@@ -81,15 +81,16 @@ func TestScope(t *testing.T) {
 			token := h.issuer.sign(t, "ES256", "ec", nil, h.issuer.claims(test.claims))
 			a := h.do(t, http.MethodGet, "/team", "Authorization", "Bearer "+token).wantStatus(t, test.status)
 			if test.status == http.StatusForbidden {
-				a.wantHeader(t, "WWW-Authenticate", challenge("insufficient_scope", "the token lacks a scope")+`, scope="flavors.read"`)
+				want := challenge("insufficient_scope", "the token lacks the required scope") + `, scope="flavors.read"`
+				a.wantHeader(t, "WWW-Authenticate", want)
 			}
 		})
 	}
 }
 
 func TestNewVerifier(t *testing.T) {
-	good := api.VerifierConfig{Issuer: "i", Audience: "a", Keys: noKeys{}}
-	if _, err := api.NewVerifier(good); err != nil {
+	valid := api.VerifierConfig{Issuer: "i", Audience: "a", Keys: noKeys{}}
+	if _, err := api.NewVerifier(valid); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*api.VerifierConfig){
@@ -99,13 +100,13 @@ func TestNewVerifier(t *testing.T) {
 		"two scopes":      func(c *api.VerifierConfig) { c.RequiredScope = "a b" },
 		"a quoted scope":  func(c *api.VerifierConfig) { c.RequiredScope = `"a"` },
 		"negative leeway": func(c *api.VerifierConfig) { c.Leeway = -time.Second },
-		"endless leeway":  func(c *api.VerifierConfig) { c.Leeway = time.Hour },
+		"long leeway":     func(c *api.VerifierConfig) { c.Leeway = time.Hour },
 	} {
 		t.Run(name, func(t *testing.T) {
-			config := good
+			config := valid
 			change(&config)
 			if _, err := api.NewVerifier(config); err == nil {
-				t.Error("got no error")
+				t.Error("NewVerifier() succeeded, want an error")
 			}
 		})
 	}
@@ -121,13 +122,13 @@ func TestClaims(t *testing.T) {
 	}
 	want := api.Claims{Subject: "liz", Scopes: []string{"a", "b", "c"}, Expires: clock.Now().Add(time.Hour)}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("claims, -want +got:\n%s", diff)
+		t.Errorf("claims (-want +got):\n%s", diff)
 	}
 	got, err = i.newVerifier(t, nil).Verify(context.Background(), "Bearer x")
 	if diff := cmp.Diff(api.Claims{}, got); diff != "" {
-		t.Errorf("claims of a refused token:\n%s", diff)
+		t.Errorf("claims of a refused token (-want +got):\n%s", diff)
 	}
-	if refusal := new(api.AuthError); !errors.As(err, &refusal) || refusal.Status() != http.StatusUnauthorized {
-		t.Errorf("got error %v, want a Refusal with 401", err)
+	if auth := new(api.AuthError); !errors.As(err, &auth) || auth.Status() != http.StatusUnauthorized {
+		t.Errorf("got error %v, want an AuthError with status 401", err)
 	}
 }

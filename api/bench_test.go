@@ -7,16 +7,16 @@ import (
 	"testing"
 )
 
-// discard is a http.ResponseWriter that costs nothing.
+// discard is a http.ResponseWriter that does nothing.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-// BenchmarkLookup compares a lookup with a bare handler that verifies the same token, and with the verifying alone.
+// BenchmarkLookup compares a lookup with a bare handler that verifies the same token, and with the verification alone.
 func BenchmarkLookup(b *testing.B) {
-	h := newHome(b, nil)
+	h := newServer(b, nil)
 	verifier := h.issuer.newVerifier(b, nil)
 	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := verifier.Verify(r.Context(), r.Header.Get("Authorization")); err != nil {

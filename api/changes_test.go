@@ -23,14 +23,14 @@ import (
 type following struct {
 	*http.Response
 	lines *bufio.Reader
-	conn  net.Conn // where it is a pipe
+	conn  net.Conn // set by followPipe only
 }
 
-// event is one of the stream: what became of a person, and the event's id.
+// event is a change in the stream.
 type event struct{ id, person, flavor string }
 
 // follow opens the stream over a real connection.
-func follow(t *testing.T, h *home, query string, headers ...string) *following {
+func follow(t *testing.T, h *testServer, query string, headers ...string) *following {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
@@ -49,7 +49,7 @@ func follow(t *testing.T, h *home, query string, headers ...string) *following {
 	t.Cleanup(func() { res.Body.Close(); server.CloseClientConnections() })
 	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
 		body, _ := io.ReadAll(res.Body)
-		t.Fatalf("%s %v: %s", res.Status, res.Header, body)
+		t.Fatalf("GET /changes%s: got %s %v: %s, want a stream", query, res.Status, res.Header, body)
 	}
 	return &following{Response: res, lines: bufio.NewReader(res.Body)}
 }
@@ -70,7 +70,7 @@ func (f *following) block() (map[string]string, error) {
 	}
 }
 
-// next waits for n events, and passes over what is none.
+// next returns the next n changes. It skips other events.
 func (f *following) next(t *testing.T, n int) (all []event) {
 	t.Helper()
 	for len(all) < n {
@@ -94,9 +94,9 @@ func (f *following) next(t *testing.T, n int) (all []event) {
 	return all
 }
 
-func newFollowed(t testing.TB, change func(*api.Config)) *home {
+func newChangesServer(t testing.TB, change func(*api.Config)) *testServer {
 	t.Helper()
-	h := newHome(t, change)
+	h := newServer(t, change)
 	h.store.follows = true
 	h.store.announce(t, "andy", "lemon", "bill", "mint", "andy", "", "cedric", "lemon")
 	return h
@@ -111,19 +111,22 @@ func TestChangesFollow(t *testing.T) {
 		headers []string
 		want    []event
 	}{
-		"what comes":                 {"", nil, []event{zoe}},
-		"since":                      {"?since=2026-11-23T08:19:00Z", nil, append(all[:4:4], zoe)},
-		"coming back":                {"", []string{"Last-Event-ID", "2"}, append(all[2:4:4], zoe)},
-		"from the beginning":         {"", []string{"Last-Event-ID", "0"}, append(all[:4:4], zoe)},
-		"the beginning wins":         {"?since=2026-11-23T08:19:00Z", []string{"Last-Event-ID", "0"}, append(all[:4:4], zoe)},
-		"coming back wins":           {"?since=2026-11-23T08:19:00Z", []string{"Last-Event-ID", "3"}, append(all[3:4:4], zoe)},
-		"a person":                   {"?person=+andy&since=2000-01-01T00:00:00Z&person=zoe", nil, []event{all[0], all[2], zoe}},
-		"a flavor":                   {"?flavor=lemon&since=2000-01-01T00:00:00Z", nil, []event{all[0], all[3], zoe}},
-		"a kind":                     {"?kind=removed&kind=created&since=2000-01-01T00:00:00Z", nil, append(all[:4:4], zoe)},
-		"a person, flavor, and kind": {"?person=andy&person=cedric&flavor=lemon&kind=created&since=2000-01-01T00:00:00Z", nil, []event{all[0], all[3]}},
+		"new changes":            {"", nil, []event{zoe}},
+		"since":                  {"?since=2026-11-23T08:19:00Z", nil, append(all[:4:4], zoe)},
+		"reconnecting":           {"", []string{"Last-Event-ID", "2"}, append(all[2:4:4], zoe)},
+		"from the beginning":     {"", []string{"Last-Event-ID", "0"}, append(all[:4:4], zoe)},
+		"beginning before since": {"?since=2026-11-23T08:19:00Z", []string{"Last-Event-ID", "0"}, append(all[:4:4], zoe)},
+		"position before since": {"?since=2026-11-23T08:19:00Z", []string{"Last-Event-ID", "3"},
+			append(all[3:4:4], zoe)},
+		"a person": {"?person=+andy&since=2000-01-01T00:00:00Z&person=zoe", nil,
+			[]event{all[0], all[2], zoe}},
+		"a flavor": {"?flavor=lemon&since=2000-01-01T00:00:00Z", nil, []event{all[0], all[3], zoe}},
+		"a kind":   {"?kind=removed&kind=created&since=2000-01-01T00:00:00Z", nil, append(all[:4:4], zoe)},
+		"a person, flavor, and kind": {"?person=andy&person=cedric&flavor=lemon&kind=created&since=2000-01-01T00:00:00Z", nil,
+			[]event{all[0], all[3]}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newFollowed(t, nil)
+			h := newChangesServer(t, nil)
 			f := follow(t, h, c.query, c.headers...)
 			h.store.announce(t, more...)
 			if diff := cmp.Diff(c.want, f.next(t, len(c.want)), cmp.AllowUnexported(event{})); diff != "" {
@@ -133,24 +136,24 @@ func TestChangesFollow(t *testing.T) {
 	}
 }
 
-func TestChangesRefuses(t *testing.T) {
+func TestChangesBadRequests(t *testing.T) {
 	names := strings.Repeat("person=a&", 101)
 	for query, detail := range map[string]string{
-		"?kind=changed&kind=gone": "kind can be created, changed or removed",
+		"?kind=changed&kind=gone": "kind must be created, changed or removed",
 		"?person=":                "person",
-		"?flavor=%FF":             "flavor is not valid UTF-8",
+		"?flavor=%FF":             "flavor is not UTF-8",
 		"?since=yesterday":        "RFC 3339",
 		"?since=":                 "RFC 3339",
 		"?since=2026-11-23T08:19:00Z&since=2026-11-23T08:19:00Z": "more than once",
 		"?who=andy": "since, person, flavor, kind",
 		"?" + names: "100 times",
 	} {
-		h := newFollowed(t, nil)
+		h := newChangesServer(t, nil)
 		if a := h.get(t, "/changes"+query).wantStatus(t, 400); !strings.Contains(a.body, detail) {
-			t.Errorf("%s: %s", query, a.body)
+			t.Errorf("%s: body = %s, want it to contain %q", query, a.body, detail)
 		}
 	}
-	h := newFollowed(t, nil)
+	h := newChangesServer(t, nil)
 	for _, id := range []string{"x", "-0", "-1", "99999999999999999999", "1.0"} {
 		h.get(t, "/changes", "Last-Event-ID", id).wantStatus(t, 400)
 	}
@@ -159,32 +162,33 @@ func TestChangesRefuses(t *testing.T) {
 	h.do(t, http.MethodHead, "/changes", "Authorization", h.issuer.bearer(t)).wantStatus(t, 200)
 }
 
-// Each follower has a place, and gives it back however its request ends.
-func TestChangesFollowersAreCounted(t *testing.T) {
-	h := newFollowed(t, func(c *api.Config) { c.MaxFollowers = 1 })
-	h.store.panics = "ouch"
+// TestChangesMaxFollowers checks that the number of followers is limited, and that a request frees its slot however it
+// ends.
+func TestChangesMaxFollowers(t *testing.T) {
+	h := newChangesServer(t, func(c *api.Config) { c.MaxFollowers = 1 })
+	h.store.panics = "broken"
 	h.get(t, "/changes").wantStatus(t, 500)
 	h.store.panics = nil
 	h.get(t, "/changes", "Last-Event-ID", "9").wantStatus(t, 410)
 	f := follow(t, h, "")
 	h.get(t, "/changes").wantStatus(t, 503).wantHeader(t, "Retry-After", strconv.Itoa(api.RetryAfter))
-	h.get(t, "/team").wantStatus(t, 200) // nobody else minds
+	h.get(t, "/team").wantStatus(t, 200) // other routes are not limited
 	f.Body.Close()
 	h.store.mu.Lock()
 	h.store.follows = false
 	h.store.mu.Unlock()
-	for end := time.Now().Add(3 * time.Minute); ; { // until the server has noticed
+	for end := time.Now().Add(3 * time.Minute); ; { // until the server notices
 		if a := h.get(t, "/changes"); a.status == 200 {
 			break
 		} else if time.Now().After(end) {
-			t.Fatal("the place of a follower that has gone is not free after a minute")
+			t.Fatalf("status = %d three minutes after the only follower disconnected, want 200", a.status)
 		}
 	}
 }
 
-// TestChangesTellThePosition: a stream begins with the position behind which it begins, whatever that depends on, so a
-// client that is cut off before its first change comes back to where it was.
-func TestChangesTellThePosition(t *testing.T) {
+// TestChangesBeginWithPosition checks that a stream begins with the position behind which it starts, so that a client
+// that is disconnected before its first change can resume there.
+func TestChangesBeginWithPosition(t *testing.T) {
 	for name, c := range map[string]struct {
 		announced, headers []string
 		query, position    string
@@ -192,12 +196,12 @@ func TestChangesTellThePosition(t *testing.T) {
 		"nothing announced":  {nil, nil, "", "0"},
 		"now":                {[]string{"andy", "lemon", "bill", "mint"}, nil, "", "2"},
 		"since":              {[]string{"andy", "lemon", "bill", "mint"}, nil, "?since=2026-11-23T08:19:00Z", "0"},
-		"coming back":        {[]string{"andy", "lemon", "bill", "mint"}, []string{"Last-Event-ID", "1"}, "", "1"},
+		"reconnecting":       {[]string{"andy", "lemon", "bill", "mint"}, []string{"Last-Event-ID", "1"}, "", "1"},
 		"from the beginning": {[]string{"andy", "lemon", "bill", "mint"}, []string{"Last-Event-ID", "0"}, "", "0"},
 		"other people":       {[]string{"andy", "lemon", "bill", "mint"}, nil, "?person=zoe", "2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHome(t, nil)
+			h := newServer(t, nil)
 			h.store.follows = true
 			h.store.announce(t, c.announced...)
 			f := follow(t, h, c.query, c.headers...)
@@ -207,17 +211,17 @@ func TestChangesTellThePosition(t *testing.T) {
 			}
 			want := map[string]string{"retry": "2000", "event": "position", "id": c.position, "data": ""}
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("the first block (-want +got):\n%s", diff)
+				t.Errorf("first event (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// A stream says at intervals how far it is, also past events that the follower did not ask for, and ends with the
-// token.
+// TestChangesHeartbeatAndExpiry checks that heartbeats have the current position, also behind changes that the follower
+// does not receive, and that the stream ends when the token expires.
 func TestChangesHeartbeatAndExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHome(t, nil)
+		h := newServer(t, nil)
 		h.store.follows = true
 		began := time.Now()
 		f := followPipe(t, h, "?person=andy")
@@ -228,30 +232,30 @@ func TestChangesHeartbeatAndExpiry(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(fields, got); diff != "" {
-				t.Errorf("block (-want +got):\n%s", diff)
+				t.Errorf("event (-want +got):\n%s", diff)
 			}
 		}
 		want(map[string]string{"retry": "2000", "event": "position", "id": "0", "data": ""})
 		want(map[string]string{"event": "position", "id": "0", "data": ""})
 		if d := time.Since(began); d != 15*time.Second {
-			t.Errorf("the first heartbeat came after %s", d)
+			t.Errorf("first heartbeat after %s, want 15s", d)
 		}
 		h.store.announce(t, "bill", "mint")
 		want(map[string]string{"event": "position", "id": "1", "data": ""})
 		if _, err := io.Copy(io.Discard, f.lines); err != nil {
-			t.Errorf("the stream did not end as it should: %v", err)
+			t.Errorf("end of the stream: %v, want EOF", err)
 		}
 		if d := time.Since(began); d != time.Hour {
-			t.Errorf("it ended after %s, its token after an hour", d)
+			t.Errorf("stream ended after %s, want 1h, when the token expires", d)
 		}
 	})
 }
 
-// Who does not read is dropped, and holds up nobody until then.
+// TestChangesSlowFollower checks that a follower that does not read is disconnected and does not delay others.
 func TestChangesSlowFollower(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// Without heartbeats: they would wait for a lock, and time stands still in a bubble until nobody does.
-		h := newHome(t, func(c *api.Config) { c.Heartbeat = 24 * time.Hour })
+		// No heartbeats: one would block on a mutex, and a goroutine that does so stops the clock of the bubble.
+		h := newServer(t, func(c *api.Config) { c.Heartbeat = 24 * time.Hour })
 		h.store.follows = true
 		slow, quick := followPipe(t, h, ""), followPipe(t, h, "")
 		began := time.Now()
@@ -259,34 +263,35 @@ func TestChangesSlowFollower(t *testing.T) {
 			h.store.announce(t, strings.Repeat("a long name", 20), "lemon")
 		}
 		if got := quick.next(t, 1000); got[999].id != "1000" {
-			t.Errorf("the last event is %+v", got[999])
+			t.Errorf("last event = %+v, want id 1000", got[999])
 		}
 		if d := time.Since(began); d != 0 {
-			t.Errorf("the quick one was held up for %s", d)
+			t.Errorf("the quick follower was delayed by %s, want 0", d)
 		}
-		time.Sleep(31 * time.Second) // of the bubble: longer than the server's patience
+		time.Sleep(31 * time.Second) // of the bubble: longer than WriteTimeout
 		n := 0
-		for ; ; n++ { // what was on its way
+		for ; ; n++ { // events in buffers
 			if _, err := slow.block(); err != nil {
 				break
 			}
 		}
 		if n > 100 {
-			t.Errorf("%d events were sent to the one that did not read", n)
+			t.Errorf("%d events were sent to the slow follower, want at most 100", n)
 		}
 		quick.conn.Close()
 	})
 }
 
-// followPipe opens the stream over a pipe, which buffers nothing, so that it works in a bubble.
-func followPipe(t *testing.T, h *home, query string) *following {
+// followPipe opens the stream over an unbuffered pipe, which works in a bubble of testing/synctest.
+func followPipe(t *testing.T, h *testServer, query string) *following {
 	t.Helper()
 	client, conn := net.Pipe()
 	server := &http.Server{Handler: h, ReadTimeout: time.Second, WriteTimeout: time.Second}
 	go server.Serve(&once{conn: conn, done: make(chan struct{})}) //nolint:errcheck // it ends with the test
 	t.Cleanup(func() { client.Close(); server.Close() })
 	go func() {
-		_, _ = io.WriteString(client, "GET /changes"+query+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: "+h.issuer.bearer(t)+"\r\n\r\n")
+		_, _ = io.WriteString(client, "GET /changes"+query+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+
+			"Authorization: "+h.issuer.bearer(t)+"\r\n\r\n")
 	}()
 	res, err := http.ReadResponse(bufio.NewReaderSize(client, 16), nil)
 	if err != nil {
@@ -295,7 +300,7 @@ func followPipe(t *testing.T, h *home, query string) *following {
 	return &following{res, bufio.NewReader(res.Body), client}
 }
 
-// once is a listener with one connection.
+// once is a listener that accepts conn and nothing else.
 type once struct {
 	conn net.Conn
 	done chan struct{}

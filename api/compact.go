@@ -25,7 +25,7 @@ type joseHeader struct {
 	Compression jsontext.Value `json:"zip"`
 }
 
-// Causes of refusals, for the log. They replace the decoders' errors, which may quote the token.
+// Causes of AuthErrors, for the log. They replace the decoders' errors, which may quote the token.
 var (
 	errNotCompact  = errors.New("the token does not have the three parts of the JWS compact serialization")
 	errNotBase64   = errors.New("a part of the token is not canonical base64url")
@@ -40,7 +40,7 @@ var (
 func parseCompact(token string) (joseHeader, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return joseHeader{}, refuse(notSigned, errNotCompact)
+		return joseHeader{}, invalid(notSigned, errNotCompact)
 	}
 	decoded := make([][]byte, len(parts))
 	for i, part := range parts {
@@ -48,12 +48,12 @@ func parseCompact(token string) (joseHeader, error) {
 		decoded[i], err = base64.RawURLEncoding.DecodeString(part)
 		// The comparison refuses non-zero trailing bits and line breaks, both of which the decoder skips.
 		if err != nil || base64.RawURLEncoding.EncodeToString(decoded[i]) != part {
-			return joseHeader{}, refuse(notSigned, errNotBase64)
+			return joseHeader{}, invalid(notSigned, errNotBase64)
 		}
 	}
 	var header joseHeader
 	if err := unmarshalObject(decoded[0], &header); err != nil {
-		return joseHeader{}, refuse(notSigned, errHeader)
+		return joseHeader{}, invalid(notSigned, errHeader)
 	}
 	return header, header.check()
 }
@@ -64,7 +64,7 @@ func (h *joseHeader) check() error {
 	// understands none, and an empty crit is malformed. RFC 7797 section 7: a JWT has no b64 member. RFC 7516 section
 	// 4.1.3 defines zip for encrypted tokens only; in a signed one it announces claims that this API can't read.
 	if h.Critical != nil || h.Unencoded != nil || h.Compression != nil {
-		return refuse("the token needs an extension that is not supported", nil)
+		return invalid("the token needs an extension that is not supported", nil)
 	}
 	if h.Type == nil {
 		return nil
@@ -78,7 +78,7 @@ func (h *joseHeader) check() error {
 			return nil
 		}
 	}
-	return refuse("the token is not an access token", nil)
+	return invalid("the token is not an access token", nil)
 }
 
 // unmarshalObject decodes data, which must be one JSON object. It refuses duplicate names and invalid UTF-8, at any
@@ -130,5 +130,6 @@ func (k pssKey) VerifyPayload(payload, signature []byte, alg jose.SignatureAlgor
 	}
 	hasher := hash.New()
 	_, _ = hasher.Write(payload) // never fails
-	return rsa.VerifyPSS(k.public, hash, hasher.Sum(nil), signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+	options := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+	return rsa.VerifyPSS(k.public, hash, hasher.Sum(nil), signature, options)
 }

@@ -1,19 +1,19 @@
-// Package api is the read side of flavorless: an HTTP API over the favorites and the upload ledger, for holders of a
-// token. It knows no store and no cloud; New takes what it needs as small interfaces.
+// Package api is the read side of flavorless: an HTTP API that serves the favorites and the upload ledger to clients
+// with a bearer token. It depends on no store and no cloud; New takes what it needs as small interfaces.
 //
-// A request passes, from the outside in:
+// A request passes these steps:
 //
-//	CORS        answers preflight requests; browsers of other origins must be able to read a 401, too
-//	the routes  no such route: 404, not this method: 405, both without asking for a token
-//	the token   401, 403 or, when the issuer's keys can't be had, 503
-//	the query   unknown or malformed parameters: 400, never ignored
-//	an endpoint a function from the request to a reply or an error
-//	the reply   ETag, If-None-Match, Link, compression; errors as RFC 9457 problems
+//	CORS          answers preflight requests; lets pages of allowed origins read every response, also a 401
+//	routing       404 or 405, without asking for a token
+//	authorization 401, 403, or 503 if the issuer's keys are unavailable
+//	query         400 for unknown or malformed parameters; they are never ignored
+//	endpoint      a function from the request to a response or an error
+//	response      ETag, If-None-Match, Link and compression; errors become RFC 9457 problems
 //
-// Endpoints write nothing themselves. So a panic in one is an error like any other, and there is one place where errors
-// become answers (problem.go), one where answers become bytes (reply.go).
+// Endpoints don't write to the http.ResponseWriter. Therefore a panic in an endpoint is handled like any other error,
+// problem.go is the only place that maps errors to responses, and response.go the only place that writes them.
 //
-// Tokens are checked by Verifier, which is of use without the rest: the Lambda authorizer is made of it.
+// Verifier checks tokens. It can be used without the API, as the Lambda authorizer does.
 //
-// What the API promises its clients is written in openapi.yaml; tests hold that document against these handlers.
+// openapi.yaml describes the API. Tests compare the handlers with it.
 package api

@@ -6,21 +6,18 @@ import (
 	"strings"
 )
 
-// openapi is the description of the API, as GET /openapi.json gives it. It is made from openapi.yaml, so that no
-// program of ours links a YAML library; a test fails when the two differ.
+// openapi is the OpenAPI document of GET /openapi.json. It is generated from openapi.yaml so that the programs need no
+// YAML library; a test fails when the two differ.
 //
 //go:generate go test -run ^TestDocumentIsGenerated$ -update .
 //go:embed openapi.json
 var openapi string
 
-// document answers with the description.
+// document returns the endpoint of the OpenAPI document.
 func document() endpoint {
-	body := strings.TrimSuffix(openapi, "\n") // reply.write brings its own
-	p := reply{cache: public}
-	p.tag = reply{body: []byte(body)}.entityTag()
-	return func(*http.Request, query, Claims) (reply, error) {
-		p := p
-		p.body = []byte(body)
-		return p, nil
+	body := strings.TrimSuffix(openapi, "\n") // response.write adds one
+	tag := response{body: []byte(body)}.entityTag()
+	return func(*http.Request, query, Claims) (response, error) {
+		return response{body: []byte(body), cache: public, tag: tag}, nil
 	}
 }

@@ -49,7 +49,7 @@ func TestDocumentIsGenerated(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("openapi.json is not what openapi.yaml says; run go generate ./api (-want +got):\n%s", diff)
+		t.Errorf("openapi.json differs from openapi.yaml; run go generate ./api (-want +got):\n%s", diff)
 	}
 }
 
@@ -72,8 +72,8 @@ func loadDocument(t testing.TB) *openapi3.T {
 	return doc
 }
 
-// validate holds an answer against the document: its status, headers and body must be described.
-func validate(t testing.TB, r *http.Request, a answer) {
+// validate checks that the OpenAPI document describes the status, the headers and the body of a response.
+func validate(t testing.TB, r *http.Request, a response) {
 	t.Helper()
 	doc := loadDocument(t)
 	item := pathItem(doc, r.URL.EscapedPath())
@@ -88,7 +88,7 @@ func validate(t testing.TB, r *http.Request, a answer) {
 	default:
 		operation.Responses.Set("405", doc.Components.Responses["MethodNotAllowed"])
 	}
-	if operation.Responses.Status(a.status) == nil { // the filter takes 304 and HEAD for granted
+	if operation.Responses.Status(a.status) == nil { // the filter accepts any 304 and any response to HEAD
 		t.Errorf("%s %s: status %d is not documented", r.Method, r.URL, a.status)
 		return
 	}
@@ -123,21 +123,20 @@ func TestDocumentDescribesTheRoutes(t *testing.T) {
 	for path, item := range loadDocument(t).Paths.Map() {
 		for method, operation := range item.Operations() {
 			if method != http.MethodGet {
-				t.Errorf("%s %s is documented; routes are for reading", method, path)
+				t.Errorf("%s %s is documented, want GET only", method, path)
 			}
 			documented[path] = operation.Security != nil && len(*operation.Security) == 0
 		}
 	}
 	if diff := cmp.Diff(api.Paths(), documented); diff != "" {
-		t.Errorf("routes and whether they are open to all, -handlers +document:\n%s", diff)
+		t.Errorf("routes, and whether they are open (-handlers +document):\n%s", diff)
 	}
 }
 
-// TestEveryDocumentedStatus makes each one happen; home.do compares the answers with the document.
+// TestEveryDocumentedStatus provokes each documented status. testServer.do compares the responses with the document.
 func TestEveryDocumentedStatus(t *testing.T) {
 	seen := map[string]bool{}
-	// ask notes which documented status the answer was an example of.
-	ask := func(t *testing.T, h *home, path, target string, headers ...string) answer {
+	send := func(t *testing.T, h *testServer, path, target string, headers ...string) response {
 		t.Helper()
 		a := h.do(t, http.MethodGet, target, headers...)
 		seen[path+" "+strconv.Itoa(a.status)] = true
@@ -146,47 +145,48 @@ func TestEveryDocumentedStatus(t *testing.T) {
 	targets := map[string]string{
 		"/":     "/",
 		"/team": "/team?limit=2", "/ice-cream/{person}": "/ice-cream/andy", "/uploads": "/uploads?limit=2",
-		"/uploads/{id}": "/uploads/" + uploadID(1), "/changes": "/changes?kind=created", "/openapi.json": "/openapi.json", "/healthz": "/healthz",
+		"/uploads/{id}": "/uploads/" + uploadID(1), "/changes": "/changes?kind=created",
+		"/openapi.json": "/openapi.json", "/healthz": "/healthz",
 	}
 	for path, open := range api.Paths() {
 		t.Run(path, func(t *testing.T) {
 			target := targets[path]
-			h := newHome(t, nil)
+			h := newServer(t, nil)
 			h.addUploads(3)
 			token := []string{"Authorization", h.issuer.bearer(t)}
-			a := ask(t, h, path, target, token...)
+			a := send(t, h, path, target, token...)
 			if tag := a.header.Get("ETag"); tag != "" {
-				ask(t, h, path, target, append(token, "If-None-Match", tag)...)
+				send(t, h, path, target, append(token, "If-None-Match", tag)...)
 			}
-			ask(t, h, path, strings.Split(target, "?")[0]+"?flavour=x", token...)
+			send(t, h, path, strings.Split(target, "?")[0]+"?flavour=x", token...)
 			h.store.err = context.DeadlineExceeded
-			ask(t, h, path, target, token...)
-			h.store.err, h.store.panics = nil, "ouch"
-			ask(t, h, path, target, token...)
+			send(t, h, path, target, token...)
+			h.store.err, h.store.panics = nil, "broken"
+			send(t, h, path, target, token...)
 
-			sick := newHome(t, func(c *api.Config) {
+			down := newServer(t, func(c *api.Config) {
 				c.Health = func(context.Context) api.Health { return api.Health{Down: true} }
 			})
-			mad := newHome(t, func(c *api.Config) { c.Health = func(context.Context) api.Health { panic("ouch") } })
-			ask(t, sick, path, target, "Authorization", sick.issuer.bearer(t))
-			ask(t, mad, path, target, "Authorization", mad.issuer.bearer(t))
+			panicking := newServer(t, func(c *api.Config) { c.Health = func(context.Context) api.Health { panic("broken") } })
+			send(t, down, path, target, "Authorization", down.issuer.bearer(t))
+			send(t, panicking, path, target, "Authorization", panicking.issuer.bearer(t))
 			if open {
 				return
 			}
-			ask(t, h, path, target)
-			scoped := newHome(t, nil)
+			send(t, h, path, target)
+			scoped := newServer(t, nil)
 			scoped.require(t, "flavors.read")
-			ask(t, scoped, path, target, "Authorization", scoped.issuer.bearer(t))
+			send(t, scoped, path, target, "Authorization", scoped.issuer.bearer(t))
 		})
 	}
-	h := newHome(t, nil)
+	h := newServer(t, nil)
 	token := h.issuer.bearer(t)
-	ask(t, h, "/ice-cream/{person}", "/ice-cream/nobody", "Authorization", token)
-	ask(t, h, "/uploads", "/uploads?before="+uploadID(9), "Authorization", token)
-	ask(t, h, "/uploads/{id}", "/uploads/"+uploadID(9), "Authorization", token)
-	ask(t, h, "/changes", "/changes", "Authorization", token, "Last-Event-ID", "9")
-	elsewhere := newHome(t, func(c *api.Config) { c.Changes = nil })
-	ask(t, elsewhere, "/changes", "/changes", "Authorization", elsewhere.issuer.bearer(t))
+	send(t, h, "/ice-cream/{person}", "/ice-cream/nobody", "Authorization", token)
+	send(t, h, "/uploads", "/uploads?before="+uploadID(9), "Authorization", token)
+	send(t, h, "/uploads/{id}", "/uploads/"+uploadID(9), "Authorization", token)
+	send(t, h, "/changes", "/changes", "Authorization", token, "Last-Event-ID", "9")
+	withoutChanges := newServer(t, func(c *api.Config) { c.Changes = nil })
+	send(t, withoutChanges, "/changes", "/changes", "Authorization", withoutChanges.issuer.bearer(t))
 
 	documented := map[string]bool{}
 	for path, item := range loadDocument(t).Paths.Map() {
@@ -195,6 +195,6 @@ func TestEveryDocumentedStatus(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(documented, seen); diff != "" {
-		t.Errorf("statuses, -documented +seen:\n%s", diff)
+		t.Errorf("statuses (-documented +seen):\n%s", diff)
 	}
 }

@@ -1,13 +1,13 @@
 package api
 
-// Paths gives the paths of all routes, and whether each is open to all.
+// Paths returns the paths of all routes, and whether each is open.
 func Paths() map[string]bool {
 	paths := map[string]bool{}
-	for _, route := range (&handler{}).routes() {
+	for _, route := range (&handler{}).routeTable() {
 		paths[route.path] = route.open
 	}
 	return paths
 }
 
-// RetryAfter is what a 503 says, in seconds.
+// RetryAfter is the Retry-After header of a 503.
 const RetryAfter = retryAfter

@@ -10,31 +10,31 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// How many people a page of the team has.
+// Page sizes of the team, in people.
 const (
-	teamLimit    = 1000 // unless the client asks
+	teamLimit    = 1000 // default
 	maxTeamLimit = 10000
 )
 
-// maxPage is how long a page may become, in bytes. It then ends early, with a link to the next: a Lambda function can
-// answer with 6 MB at most, and 10,000 long names would exceed that.
+// maxPage is the size, in bytes, beyond which a page of the team ends early, with a link to the next one. 10,000 long
+// names would exceed the 6 MB that a Lambda function can return.
 const maxPage = 4 << 20
 
-// team answers with one JSON object from person to flavor, sorted by person.
-func (h *handler) team(r *http.Request, q query, _ Claims) (reply, error) {
+// team responds with a JSON object from person to flavor, sorted by person.
+func (h *handler) team(r *http.Request, q query, _ Claims) (response, error) {
 	limit, err := q.limit(teamLimit, maxTeamLimit)
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
 	after := q.get("after")
 	if after != "" {
-		if after, err = cleanPerson(after, "after"); err != nil {
-			return reply{}, err
+		if after, err = cleanName(after, "after"); err != nil {
+			return response{}, err
 		}
 	}
 	people, err := h.Favorites.Team(r.Context(), after, limit+1)
 	if err != nil {
-		return reply{}, fmt.Errorf("reading the team: %w", err)
+		return response{}, fmt.Errorf("reading the team: %w", err)
 	}
 
 	body := make([]byte, 0, 32*len(people)+16)
@@ -49,25 +49,25 @@ func (h *handler) team(r *http.Request, q query, _ Claims) (reply, error) {
 		body = appendString(body, people[n].Flavor)
 	}
 	body = append(body, '}')
-	page := reply{body: body}
+	page := response{body: body}
 	if n < len(people) {
 		page.next = h.link("/team", "after", people[n-1].Person, limit)
 	}
 	return page, nil
 }
 
-// lookup answers with one person's favorite.
-func (h *handler) lookup(r *http.Request, _ query, _ Claims) (reply, error) {
-	person, err := cleanPerson(r.PathValue(parameter), "person")
+// favorite responds with one person's favorite.
+func (h *handler) favorite(r *http.Request, _ query, _ Claims) (response, error) {
+	person, err := cleanName(r.PathValue(parameter), "person")
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
 	favorite, err := h.Favorites.Lookup(r.Context(), person)
 	if errors.Is(err, events.ErrNotFound) {
-		return reply{}, notFound("nobody of that name has a favorite flavor")
+		return response{}, notFound("this person has no favorite flavor")
 	}
 	if err != nil {
-		return reply{}, fmt.Errorf("looking up a person: %w", err)
+		return response{}, fmt.Errorf("looking up a person: %w", err)
 	}
 	body := make([]byte, 0, 96+len(favorite.Person)+len(favorite.Flavor))
 	body = append(body, `{"person":`...)
@@ -77,22 +77,23 @@ func (h *handler) lookup(r *http.Request, _ query, _ Claims) (reply, error) {
 	body = append(body, `,"updated":"`...)
 	body = append(body, events.FormatTime(favorite.Version.Time())...)
 	body = append(body, `"}`...)
-	return reply{body: body}, nil
+	return response{body: body}, nil
 }
 
-// cleanPerson normalises a name just as ingest does, so that whoever was uploaded can be looked up.
-func cleanPerson(name, field string) (string, error) {
+// cleanName normalizes a name as ingest does, so that any spelling of an uploaded name finds it. Field is the parameter
+// that errors mention.
+func cleanName(name, field string) (string, error) {
 	clean, bad := events.CleanName(name, field, events.MissingPerson)
 	switch {
 	case bad == nil:
 		return clean, nil
-	case bad.Code == events.InvalidUTF8: // its reason speaks of a file
-		return "", badRequest(field + " is not valid UTF-8 once percent-decoded")
+	case bad.Code == events.InvalidUTF8: // its reason is about files
+		return "", badRequest(field + " is not UTF-8; percent-encode the bytes of its UTF-8 form")
 	}
 	return "", badRequest(bad.Reason)
 }
 
-// appendString appends s as a JSON string, escaping only what JSON asks for. Invalid UTF-8 becomes U+FFFD.
+// appendString appends s as a JSON string with the fewest escapes. Invalid UTF-8 becomes U+FFFD.
 func appendString(dst []byte, s string) []byte {
 	dst, _ = jsontext.AppendQuote(dst, s)
 	return dst

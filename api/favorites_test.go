@@ -15,45 +15,45 @@ import (
 )
 
 func TestTeam(t *testing.T) {
-	t.Run("is the talk's to the byte", func(t *testing.T) {
+	t.Run("golden file", func(t *testing.T) {
 		want, err := os.ReadFile("testdata/team.json")
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := newHome(t, nil).get(t, "/team").wantStatus(t, http.StatusOK)
+		a := newServer(t, nil).get(t, "/team").wantStatus(t, http.StatusOK)
 		if diff := cmp.Diff(string(want), a.body); diff != "" {
-			t.Errorf("body, -want +got:\n%s", diff)
+			t.Errorf("body (-want +got):\n%s", diff)
 		}
 		a.wantHeader(t, "Content-Type", "application/json").wantHeader(t, "Cache-Control", "private, no-cache").
 			wantHeader(t, "X-Content-Type-Options", "nosniff").wantHeader(t, "Link", "")
 		if got := strings.Join(a.header.Values("Vary"), ", "); got != "Accept-Encoding, Authorization" {
-			t.Errorf("got Vary %q", got)
+			t.Errorf("Vary = %q, want Accept-Encoding, Authorization", got)
 		}
 	})
-	t.Run("of nobody is empty", func(t *testing.T) {
-		h := newHome(t, nil)
+	t.Run("empty", func(t *testing.T) {
+		h := newServer(t, nil)
 		clear(h.store.favorites)
 		if a := h.get(t, "/team").wantStatus(t, http.StatusOK); a.body != "{}\n" {
-			t.Errorf("got %q", a.body)
+			t.Errorf("body = %q, want {}", a.body)
 		}
 	})
-	t.Run("is not escaped for HTML", func(t *testing.T) {
-		h := newHome(t, nil)
+	t.Run("no HTML escapes", func(t *testing.T) {
+		h := newServer(t, nil)
 		clear(h.store.favorites)
 		h.store.set(t, `a<b>&"c\`, "crème brûlée 🍨\u2009")
 		want := `{"a<b>&\"c\\":"crème brûlée 🍨` + "\u2009" + `"}` + "\n"
 		if diff := cmp.Diff(want, h.get(t, "/team").body); diff != "" {
-			t.Errorf("body, -want +got:\n%s", diff)
+			t.Errorf("body (-want +got):\n%s", diff)
 		}
 	})
-	t.Run("comes in pages", func(t *testing.T) {
+	t.Run("pages", func(t *testing.T) {
 		for _, test := range []struct {
 			limit int
 			base  string
 			pages int
 		}{{1, "", 8}, {3, "", 3}, {4, "/prod", 2}, {7, "/prod/", 2}, {8, "", 1}, {1000, "", 1}} {
 			t.Run(fmt.Sprint(test.limit), func(t *testing.T) {
-				h := newHome(t, func(c *api.Config) { c.BasePath = test.base })
+				h := newServer(t, func(c *api.Config) { c.BasePath = test.base })
 				got, pages := map[string]string{}, 0
 				for target := fmt.Sprintf("/team?limit=%d", test.limit); target != ""; pages++ {
 					a := h.get(t, target).wantStatus(t, http.StatusOK)
@@ -72,17 +72,17 @@ func TestTeam(t *testing.T) {
 			})
 		}
 	})
-	t.Run("links keep odd names", func(t *testing.T) {
-		h := newHome(t, nil)
+	t.Run("names in links", func(t *testing.T) {
+		h := newServer(t, nil)
 		h.store.set(t, "a&b=c;ü/>\"+%", "x")
 		a := h.get(t, "/team?limit=1").wantStatus(t, http.StatusOK)
 		a.wantHeader(t, "Link", `</team?after=a%26b%3Dc%3B%C3%BC%2F%3E%22%2B%25&limit=1>; rel="next"`)
 		if b := h.get(t, next(t, a, "")).wantStatus(t, http.StatusOK); b.body != `{"andy":"cookie dough"}`+"\n" {
-			t.Errorf("the next page is %q", b.body)
+			t.Errorf("next page = %q, want andy", b.body)
 		}
 	})
-	t.Run("ends a page that would be too long", func(t *testing.T) {
-		h := newHome(t, nil)
+	t.Run("long pages end early", func(t *testing.T) {
+		h := newServer(t, nil)
 		clear(h.store.favorites)
 		const people = 10000
 		for n := range people {
@@ -92,7 +92,7 @@ func TestTeam(t *testing.T) {
 		for target := "/team?limit=10000"; target != ""; pages++ {
 			a := h.get(t, target).wantStatus(t, http.StatusOK)
 			if len(a.body) > 5<<20 {
-				t.Errorf("a page has %d bytes", len(a.body))
+				t.Errorf("page has %d bytes, want at most 5 MiB", len(a.body))
 			}
 			page := map[string]string{}
 			if err := json.Unmarshal([]byte(a.body), &page); err != nil {
@@ -107,8 +107,8 @@ func TestTeam(t *testing.T) {
 	})
 }
 
-// next gives the target of the next page, empty on the last one.
-func next(t *testing.T, a answer, base string) string {
+// next returns the target of the next page, or "" on the last one.
+func next(t *testing.T, a response, base string) string {
 	t.Helper()
 	link := a.header.Get("Link")
 	if link == "" {
@@ -117,14 +117,15 @@ func next(t *testing.T, a answer, base string) string {
 	target, ok := strings.CutPrefix(link, "<"+base+"/")
 	target, ok2 := strings.CutSuffix(target, `>; rel="next"`)
 	if !ok || !ok2 {
-		t.Fatalf("got Link %s", link)
+		t.Fatalf("Link = %s, want one to the next page", link)
 	}
 	return "/" + target
 }
 
 func TestLookup(t *testing.T) {
-	h := newHome(t, nil)
-	h.store.set(t, "josé maría", "crème", "a/b", "slash", "a+b", "plus", "李", "lychee", "50% off", "percent", `"`, "quote", "/", "root", "..", "up")
+	h := newServer(t, nil)
+	h.store.set(t, "josé maría", "crème", "a/b", "slash", "a+b", "plus", "李", "lychee", "50% off", "percent",
+		`"`, "quote", "/", "root", "..", "up")
 	for _, test := range []struct{ name, path, want string }{
 		{"plain", "andy", `{"person":"andy","flavor":"cookie dough","updated":"2026-11-23T08:19:00.123Z"}` + "\n"},
 		{"NFC, escaped", "jos%C3%A9%20mar%C3%ADa", "josé maría"},
@@ -155,19 +156,19 @@ func TestLookup(t *testing.T) {
 		status     int
 		detail     string
 	}{
-		{"unknown", "nobody", 404, "nobody of that name has a favorite flavor"},
-		{"case counts", "Andy", 404, "nobody of that name has a favorite flavor"},
+		{"unknown", "nobody", 404, "this person has no favorite flavor"},
+		{"case counts", "Andy", 404, "this person has no favorite flavor"},
 		{"only white space", "%20", 400, "person is empty; give 1 to 256 bytes of text"},
 		{"too long", strings.Repeat("x", 257), 400, "person has 257 bytes, 256 are allowed; shorten it"},
-		{"not UTF-8", "%FF", 400, "person is not valid UTF-8 once percent-decoded"},
+		{"not UTF-8", "%FF", 400, "person is not UTF-8; percent-encode the bytes of its UTF-8 form"},
 		{"a control character", "a%00b", 400, "person has the control character U+0000 inside; remove it"},
-		{"nothing", "", 404, "there is no such route; GET /openapi.json describes those there are"},
-		{"two segments", "a/b", 404, "there is no such route; GET /openapi.json describes those there are"},
+		{"nothing", "", 404, "there is no such route; see GET /openapi.json for all routes"},
+		{"two segments", "a/b", 404, "there is no such route; see GET /openapi.json for all routes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := h.get(t, "/ice-cream/"+test.path).wantStatus(t, test.status)
 			if got := problemOf(t, a).Detail; got != test.detail {
-				t.Errorf("got detail %q, want %q", got, test.detail)
+				t.Errorf("detail = %q, want %q", got, test.detail)
 			}
 		})
 	}
@@ -179,8 +180,8 @@ type problem struct {
 	Status                        int
 }
 
-// problemOf reads the problem that an answer is.
-func problemOf(t *testing.T, a answer) problem {
+// problemOf decodes a response, which must be a problem.
+func problemOf(t *testing.T, a response) problem {
 	t.Helper()
 	a.wantHeader(t, "Content-Type", "application/problem+json").wantHeader(t, "Cache-Control", "no-store").
 		wantHeader(t, "X-Content-Type-Options", "nosniff")
@@ -189,7 +190,7 @@ func problemOf(t *testing.T, a answer) problem {
 		t.Fatal(err)
 	}
 	if p.Status != a.status || p.Title != http.StatusText(a.status) || p.Type != "about:blank" {
-		t.Errorf("got problem %+v with status %d", p, a.status)
+		t.Errorf("problem = %+v, want status %d and its title", p, a.status)
 	}
 	return p
 }

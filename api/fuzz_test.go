@@ -17,11 +17,14 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// FuzzQuery: a page is answered if and only if each parameter is known, stands there once and is in order; it has no
-// more people than asked for, and none before those asked for.
+// FuzzQuery checks that GET /team succeeds if and only if each parameter is known, unique and valid, and that the page
+// has the right people.
 func FuzzQuery(f *testing.F) {
-	h := newHome(f, nil)
-	for _, q := range []string{"", "limit=2", "limit=0", "limit=10001", "limit=+1", "limit=1&limit=1", "after=dan", "after=%", "after=%00&limit=3", "Limit=1", "=", "&", "a;b", "after=\u00e9"} {
+	h := newServer(f, nil)
+	for _, q := range []string{
+		"", "limit=2", "limit=0", "limit=10001", "limit=+1", "limit=1&limit=1", "after=dan", "after=%",
+		"after=%00&limit=3", "Limit=1", "=", "&", "a;b", "after=\u00e9",
+	} {
 		f.Add(q)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
@@ -46,10 +49,10 @@ func FuzzQuery(f *testing.F) {
 		}
 		switch {
 		case good != (w.Code == http.StatusOK):
-			t.Fatalf("%q: status %d: %s", raw, w.Code, w.Body)
+			t.Fatalf("%q: status = %d, want success: %t: %s", raw, w.Code, good, w.Body)
 		case !good:
 			if w.Code != http.StatusBadRequest || w.Header().Get("Content-Type") != "application/problem+json" {
-				t.Errorf("%q: status %d, type %s", raw, w.Code, w.Header().Get("Content-Type"))
+				t.Errorf("%q: status = %d, type %s, want 400 and a problem", raw, w.Code, w.Header().Get("Content-Type"))
 			}
 			return
 		}
@@ -59,19 +62,25 @@ func FuzzQuery(f *testing.F) {
 		}
 		for person := range team {
 			if person <= after {
-				t.Errorf("%q: %s", raw, w.Body)
+				t.Errorf("%q: page has %q, want people behind %q", raw, person, after)
 			}
 		}
-		if all := slices.Sorted(maps.Keys(team)); len(team) > limit || w.Header().Get("Link") != "" && (len(team) < limit || all[len(all)-1] == "shane") {
-			t.Errorf("%q: %d people, link %q", raw, len(team), w.Header().Get("Link"))
+		all, link := slices.Sorted(maps.Keys(team)), w.Header().Get("Link")
+		if len(team) > limit || link != "" && (len(team) < limit || all[len(all)-1] == "shane") {
+			t.Errorf("%q: got %d people and link %q, want at most %d people, no link on the last page",
+				raw, len(team), link, limit)
 		}
 	})
 }
 
-// FuzzFollow: changes are followed if and only if every condition, and where to begin, is in order.
+// FuzzFollow checks that GET /changes succeeds if and only if the filter and the start are valid.
 func FuzzFollow(f *testing.F) {
-	h := newFollowed(f, nil)
-	for _, q := range []string{"", "person=andy&person=liz&flavor=mint", "kind=created&kind=removed", "kind=Created", "since=2026-11-23T08:19:00Z", "since=now", "since=2026-11-23T08:19:00Z&since=x", "person=", "person=%00", "limit=1", "%"} {
+	h := newChangesServer(f, nil)
+	for _, q := range []string{
+		"", "person=andy&person=liz&flavor=mint", "kind=created&kind=removed", "kind=Created",
+		"since=2026-11-23T08:19:00Z", "since=now", "since=2026-11-23T08:19:00Z&since=x", "person=", "person=%00",
+		"limit=1", "%",
+	} {
 		f.Add(q, "")
 		f.Add(q, "7")
 	}
@@ -103,44 +112,48 @@ func FuzzFollow(f *testing.F) {
 		n, err := strconv.ParseInt(id, 10, 64)
 		good = good && (id == "" || err == nil && n >= 0 && strings.Trim(id, "0123456789") == "")
 		if want := map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[good]; w.Code != want {
-			t.Errorf("%q from %q: status %d, want %d: %s", raw, id, w.Code, want, w.Body)
+			t.Errorf("%q from %q: status = %d, want %d: %s", raw, id, w.Code, want, w.Body)
 		}
 	})
 }
 
-// FuzzIfNoneMatch holds the header's reading against an expression: a list of tags (RFC 9110 section 13.1.2), ours
-// among them, up to where it is malformed.
+// FuzzIfNoneMatch compares the parser with a regular expression: If-None-Match matches if it is a list of tags (RFC
+// 9110 section 13.1.2) that has the current tag before any malformed part.
 func FuzzIfNoneMatch(f *testing.F) {
-	h := newHome(f, nil)
+	h := newServer(f, nil)
 	tag := h.get(f, "/team").header.Get("ETag")
 	bare := strings.Trim(tag, `"`)
 	list := regexp.MustCompile(`^(?:[ \t,]*(?:W/)?"[^"]*")*?[ \t,]*(?:W/)?"` + regexp.QuoteMeta(bare) + `(?:-gzip)?"`)
-	for _, header := range []string{"TAG", "W/TAG", `"x", TAG`, "*", " *", `"*"`, `"x`, `x, TAG`, `"a" "b"TAG`, "W/W/TAG", `TAG"`, ""} {
+	for _, header := range []string{
+		"TAG", "W/TAG", `"x", TAG`, "*", " *", `"*"`, `"x`, `x, TAG`, `"a" "b"TAG`, "W/W/TAG", `TAG"`, "",
+	} {
 		f.Add(header)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		header = strings.ReplaceAll(header, "TAG", tag) // or nothing would ever match
+		header = strings.ReplaceAll(header, "TAG", tag) // random input never matches
 		want := http.StatusOK
 		if strings.Trim(header, " \t") == "*" || list.MatchString(header) {
 			want = http.StatusNotModified
 		}
 		if a := h.get(t, "/team", "If-None-Match", header); a.status != want {
-			t.Errorf("%q: status %d, want %d", header, a.status, want)
+			t.Errorf("%q: status = %d, want %d", header, a.status, want)
 		}
 	})
 }
 
-// FuzzRequest sends whatever net/http takes for a request. Each answer is one that the document has, and none is our
-// fault.
+// FuzzRequest sends any request that net/http parses. No response may be a 5xx, and errors must be problem documents.
 func FuzzRequest(f *testing.F) {
-	h := newHome(f, nil)
+	h := newServer(f, nil)
 	h.addUploads(2)
 	for _, request := range []string{
 		"GET /team HTTP/1.1\r\nHost: x\r\n\r\n", "HEAD /ice-cream/andy HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n",
-		"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "GET http://y/ice-cream/a%2Fb?x HTTP/1.0\r\n\r\n", "DELETE /uploads/%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+		"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "GET http://y/ice-cream/a%2Fb?x HTTP/1.0\r\n\r\n",
+		"DELETE /uploads/%00 HTTP/1.1\r\nHost: x\r\n\r\n",
 		"GET /uploads/" + uploadID(1) + " HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\nRange: bytes=0-1\r\n\r\n",
-		"GET /ice-cream/%C3%A9/.. HTTP/1.1\r\nHost: x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n", "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n",
-		"GET /ice-cream/ HTTP/1.1\r\nHost: x\r\nOrigin: https://flavors.example\r\n\r\n", "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
+		"GET /ice-cream/%C3%A9/.. HTTP/1.1\r\nHost: x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n",
+		"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n",
+		"GET /ice-cream/ HTTP/1.1\r\nHost: x\r\nOrigin: https://flavors.example\r\n\r\n",
+		"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx",
 	} {
 		f.Add(request, true)
 	}
@@ -156,7 +169,7 @@ func FuzzRequest(f *testing.F) {
 		h.ServeHTTP(w, r)
 		switch {
 		case w.Code >= http.StatusInternalServerError:
-			t.Errorf("%s %s: status %d: %s", r.Method, r.URL, w.Code, w.Body)
+			t.Errorf("%s %s: status = %d, want no 5xx: %s", r.Method, r.URL, w.Code, w.Body)
 		case w.Code >= http.StatusBadRequest:
 			if r.Method == http.MethodHead {
 				return
@@ -165,11 +178,12 @@ func FuzzRequest(f *testing.F) {
 				Type, Title, Detail string
 				Status              int
 			}
-			if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Status != w.Code || p.Type == "" || p.Title == "" || p.Detail == "" {
-				t.Errorf("%s %s: no problem document: %s", r.Method, r.URL, w.Body)
+			err := json.Unmarshal(w.Body.Bytes(), &p)
+			if err != nil || p.Status != w.Code || p.Type == "" || p.Title == "" || p.Detail == "" {
+				t.Errorf("%s %s: body = %s, want a problem document", r.Method, r.URL, w.Body)
 			}
 		case !slices.Contains([]int{http.StatusOK, http.StatusNoContent, http.StatusNotModified}, w.Code):
-			t.Errorf("%s %s: status %d", r.Method, r.URL, w.Code)
+			t.Errorf("%s %s: status = %d, want 200, 204 or 304", r.Method, r.URL, w.Code)
 		}
 	})
 }

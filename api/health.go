@@ -7,29 +7,30 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Health is what GET /healthz tells.
+// Health is the state of the service, as GET /healthz reports it.
 type Health struct {
-	// Stages says of each part of the service, by name, how it is. It may be nil.
+	// Stages is the condition of each part of the service, by name. It may be nil.
 	Stages map[string]Condition
-	// Down: uploads can't be taken, or would get no further, or readers get no answer.
+	// Down reports whether the service can't accept uploads, can't process them, or can't serve readers.
 	Down bool
 }
 
-// Condition is how a part of the service is: one of these words, and no more. The reason behind it is for the log.
+// Condition is the state of a part of the service. It gives no reason, because GET /healthz needs no token; the reason
+// is logged.
 type Condition string
 
-// The conditions of a part. All but OK want a person's look.
+// The conditions of a part. All but OK need the attention of an operator.
 const (
 	OK          Condition = "ok"
-	Stopped     Condition = "stopped"      // it has ended by itself
-	Silent      Condition = "silent"       // it gives no answer
-	Full        Condition = "full"         // it has no room for more
-	Failing     Condition = "failing"      // what it tried last has failed; it goes on trying
-	Behind      Condition = "behind"       // something has been waiting for it for long
-	DeadLetters Condition = "dead_letters" // it has given something up
+	Stopped     Condition = "stopped"      // it has terminated
+	Silent      Condition = "silent"       // it does not respond
+	Full        Condition = "full"         // it has no space left
+	Failing     Condition = "failing"      // its last attempt failed; it keeps retrying
+	Behind      Condition = "behind"       // its oldest item has been waiting too long
+	DeadLetters Condition = "dead_letters" // it gave up on messages
 )
 
-// status puts all of it into one word.
+// status summarizes h in one word.
 func (h Health) status() string {
 	if h.Down {
 		return "unavailable"
@@ -42,8 +43,8 @@ func (h Health) status() string {
 	return "ok"
 }
 
-// health tells how the service is. Being unwell is no problem document: the answer itself is as it should be.
-func (h *handler) health(r *http.Request, _ query, _ Claims) (reply, error) {
+// health responds to GET /healthz. Bad health is not a problem document, because the request itself succeeded.
+func (h *handler) health(r *http.Request, _ query, _ Claims) (response, error) {
 	var health Health
 	if h.Health != nil {
 		health = h.Health(r.Context())
@@ -54,11 +55,11 @@ func (h *handler) health(r *http.Request, _ query, _ Claims) (reply, error) {
 		Stages  map[string]Condition `json:"stages,omitempty"`
 	}{health.status(), h.Version, health.Stages}, json.Deterministic(true))
 	if err != nil {
-		return reply{}, fmt.Errorf("encoding the health: %w", err)
+		return response{}, fmt.Errorf("encoding the health: %w", err)
 	}
-	answer := reply{body: body, cache: noStore}
+	status := http.StatusOK
 	if health.Down {
-		answer.status = http.StatusServiceUnavailable
+		status = http.StatusServiceUnavailable
 	}
-	return answer, nil
+	return response{body: body, cache: noStore, status: status}, nil
 }

@@ -15,19 +15,19 @@ import (
 	"github.com/flavorless/flavorless/internal/jwks"
 )
 
-// noKeys is a key set that can't be had.
+// noKeys is a key set that always fails.
 type noKeys struct{ err error }
 
 func (n noKeys) Key(context.Context, string, string) (jwks.Key, error) { return jwks.Key{}, n.err }
 
-// TestKeySet is what becomes of requests while the issuer's keys change, or can't be had.
+// TestKeySet sends requests while the issuer's keys change or are unavailable.
 func TestKeySet(t *testing.T) {
 	t.Run("200 unknown key ids cause one fetch and delay no valid token", func(t *testing.T) {
-		h := newHome(t, nil)
+		h := newServer(t, nil)
 		h.get(t, "/team").wantStatus(t, http.StatusOK)
 		asked, release := make(chan struct{}), make(chan struct{})
-		h.issuer.answers(func(keys []byte) (*http.Response, error) {
-			close(asked) // a second time: panic
+		h.issuer.respondWith(func(keys []byte) (*http.Response, error) {
+			close(asked) // panics at a second fetch
 			<-release
 			return ok(keys), nil
 		})
@@ -53,13 +53,13 @@ func TestKeySet(t *testing.T) {
 		}
 	})
 	t.Run("a rotated key is accepted", func(t *testing.T) {
-		h := newHome(t, nil)
+		h := newServer(t, nil)
 		h.get(t, "/team").wantStatus(t, http.StatusOK)
 		h.issuer.add(t, "new", ecKey(t), nil)
 		token := h.issuer.sign(t, "ES256", "new", nil, h.issuer.claims(nil))
 		h.do(t, http.MethodGet, "/team", "Authorization", "Bearer "+token).wantStatus(t, http.StatusOK)
 	})
-	for name, answer := range map[string]func([]byte) (*http.Response, error){
+	for name, respond := range map[string]func([]byte) (*http.Response, error){
 		"down":    down,
 		"garbage": func([]byte) (*http.Response, error) { return ok([]byte("<html>")), nil },
 		"huge": func(keys []byte) (*http.Response, error) {
@@ -72,10 +72,10 @@ func TestKeySet(t *testing.T) {
 			return r, nil
 		},
 	} {
-		t.Run("JWKS "+name+": stale keys serve, for a time", func(t *testing.T) {
-			h := newHome(t, nil)
+		t.Run("JWKS "+name+": stale keys are used for a day", func(t *testing.T) {
+			h := newServer(t, nil)
 			h.get(t, "/team").wantStatus(t, http.StatusOK)
-			h.issuer.answers(answer)
+			h.issuer.respondWith(respond)
 			h.clock.advance(24*time.Hour - time.Second)
 			h.get(t, "/team").wantStatus(t, http.StatusOK)
 			h.clock.advance(time.Minute)
@@ -83,28 +83,28 @@ func TestKeySet(t *testing.T) {
 			wantUnavailable(t, h, a)
 		})
 		t.Run("JWKS "+name+" from the start", func(t *testing.T) {
-			h := newHome(t, nil)
-			h.issuer.answers(answer)
+			h := newServer(t, nil)
+			h.issuer.respondWith(respond)
 			wantUnavailable(t, h, h.get(t, "/team").wantStatus(t, http.StatusServiceUnavailable))
 			h.do(t, http.MethodGet, "/team").wantStatus(t, http.StatusUnauthorized) // needs no keys
-			h.issuer.answers(nil)
+			h.issuer.respondWith(nil)
 			h.clock.advance(time.Second)
 			h.get(t, "/team").wantStatus(t, http.StatusOK)
 		})
 	}
 	t.Run("an unknown key id while JWKS is down may be a new key", func(t *testing.T) {
-		h := newHome(t, nil)
+		h := newServer(t, nil)
 		h.get(t, "/team").wantStatus(t, http.StatusOK)
 		h.issuer.add(t, "new", ecKey(t), nil)
-		h.issuer.answers(down)
+		h.issuer.respondWith(down)
 		token := "Bearer " + h.issuer.sign(t, "ES256", "new", nil, h.issuer.claims(nil))
 		h.do(t, http.MethodGet, "/team", "Authorization", token).wantStatus(t, http.StatusServiceUnavailable)
 		h.get(t, "/team").wantStatus(t, http.StatusOK)
-		h.issuer.answers(nil)
+		h.issuer.respondWith(nil)
 		h.clock.advance(time.Minute)
 		h.do(t, http.MethodGet, "/team", "Authorization", token).wantStatus(t, http.StatusOK)
 	})
-	t.Run("the verifier says which it is", func(t *testing.T) {
+	t.Run("the verifier returns ErrKeysUnavailable", func(t *testing.T) {
 		clock := newClock()
 		i := newIssuer(t, clock)
 		verifier := i.newVerifier(t, func(c *api.VerifierConfig) { c.Keys = noKeys{jwks.ErrUnavailable} })
@@ -114,16 +114,16 @@ func TestKeySet(t *testing.T) {
 	})
 }
 
-// wantUnavailable checks a 503: it says when to come again and nothing of what is wrong.
-func wantUnavailable(t *testing.T, h *home, a answer) {
+// wantUnavailable checks that a 503 says when to retry and does not reveal the cause.
+func wantUnavailable(t *testing.T, h *testServer, a response) {
 	t.Helper()
 	a.wantHeader(t, "Retry-After", fmt.Sprint(api.RetryAfter)).wantHeader(t, "WWW-Authenticate", "")
 	p := problemOf(t, a)
-	if p.Detail != "the service can't answer at the moment; try again" {
-		t.Errorf("got detail %q", p.Detail)
+	if strings.Contains(p.Detail, "key") {
+		t.Errorf("detail %q reveals the cause", p.Detail)
 	}
 	if !strings.HasPrefix(p.Instance, "urn:flavorless:request:") {
-		t.Fatalf("got instance %q", p.Instance)
+		t.Fatalf("got instance %q, want prefix urn:flavorless:request:", p.Instance)
 	}
 	if id := strings.TrimPrefix(p.Instance, "urn:flavorless:request:"); !strings.Contains(h.log.String(), id) {
 		t.Errorf("the log does not mention %s:\n%s", id, h.log)

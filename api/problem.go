@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
@@ -8,30 +9,32 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/flavorless/flavorless/events"
 )
 
-// problem is an error answer, as RFC 9457 has it. Its type is about:blank: the status says what happened, the detail
-// what to do about it.
+// problem is an error response in the format of RFC 9457. Its type is always about:blank, which means that the status
+// says what went wrong. The detail says what to do about it.
 type problem struct {
 	Type     string `json:"type"`
 	Title    string `json:"title"`
 	Status   int    `json:"status"`
 	Detail   string `json:"detail"`
-	Instance string `json:"instance,omitempty"` // with 5xx: by this the entry in the log is found
+	Instance string `json:"instance,omitempty"` // with 5xx: has the id of the log entry
 
-	name, value string // of one more header
+	headerName, headerValue string // one more header; may be empty
 }
 
-// Error makes a problem an error, for endpoints to return.
+// Error implements error, so that endpoints can return problems.
 func (p *problem) Error() string { return p.Detail }
 
 func newProblem(status int, detail string) *problem {
 	return &problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
 }
 
-// with adds the one header that a problem may have beside the usual ones.
+// with sets the one header that a problem may have besides the usual ones.
 func (p *problem) with(name, value string) *problem {
-	p.name, p.value = name, value
+	p.headerName, p.headerValue = name, value
 	return p
 }
 
@@ -40,32 +43,43 @@ func badRequest(detail string) *problem { return newProblem(http.StatusBadReques
 func notFound(detail string) *problem { return newProblem(http.StatusNotFound, detail) }
 
 func noSuchRoute() *problem {
-	return notFound("there is no such route; GET /openapi.json describes those there are")
+	return notFound("there is no such route; see GET /openapi.json for all routes")
 }
 
 func methodNotAllowed() *problem {
-	return newProblem(http.StatusMethodNotAllowed, "this route is for reading; use GET or HEAD").with("Allow", allow)
+	return newProblem(http.StatusMethodNotAllowed, "this route is read-only; use GET or HEAD").with("Allow", allow)
 }
 
-// retryAfter is when to come again after a 503, in seconds.
+// retryAfter is the Retry-After header of responses with status 503, in seconds.
 const retryAfter = 5
 
-// problemOf is where errors become answers. What an answer does not say is logged, and never said.
+func unavailable(detail string) *problem {
+	return newProblem(http.StatusServiceUnavailable, detail).with("Retry-After", strconv.Itoa(retryAfter))
+}
+
+// isUnavailable reports whether the same request may succeed later.
+func isUnavailable(err error) bool {
+	return errors.Is(err, ErrKeysUnavailable) || errors.Is(err, events.ErrUnavailable) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// problemOf maps an error to the response. It logs what the client must not see.
 func (h *handler) problemOf(r *http.Request, err error) *problem {
 	if p := new(problem); errors.As(err, &p) {
 		return p
 	}
-	if refusal := new(AuthError); errors.As(err, &refusal) {
-		// The route, not the path: paths hold the names of people.
+	if auth := new(AuthError); errors.As(err, &auth) {
+		// Log the route, not the path, which may contain a person's name.
 		h.Logger.InfoContext(r.Context(), "request refused", "route", r.Pattern, "reason", err)
-		return newProblem(refusal.Status(), refusal.Description).with("WWW-Authenticate", refusal.Challenge())
+		return newProblem(auth.Status(), auth.Description).with("WWW-Authenticate", auth.Challenge())
 	}
-	p, level := newProblem(http.StatusInternalServerError, "something went wrong on our side"), slog.LevelError
+	level := slog.LevelError
+	p := newProblem(http.StatusInternalServerError, "an internal error occurred; report it with the instance")
 	if isUnavailable(err) {
-		p, level = newProblem(http.StatusServiceUnavailable, "the service can't answer at the moment; try again"), slog.LevelWarn
-		p = p.with("Retry-After", strconv.Itoa(retryAfter))
+		level = slog.LevelWarn
+		p = unavailable("the service is temporarily unavailable; try again")
 	}
-	if r.Context().Err() != nil { // the client has gone: nobody's fault, and nobody reads this
+	if r.Context().Err() != nil { // the client has disconnected, which may have caused the error
 		level = slog.LevelDebug
 	}
 	id := rand.Text()
@@ -76,7 +90,7 @@ func (h *handler) problemOf(r *http.Request, err error) *problem {
 
 func (h *handler) writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	body, err := json.Marshal(p)
-	if err != nil { // five plain members
+	if err != nil { // can't happen: all members are plain
 		h.Logger.ErrorContext(r.Context(), "problem not encoded", "error", err)
 	}
 	body = append(body, '\n')
@@ -84,9 +98,9 @@ func (h *handler) writeProblem(w http.ResponseWriter, r *http.Request, p *proble
 	header.Set("Content-Type", "application/problem+json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Set("Cache-Control", noStore)
-	if p.name != "" {
-		header.Set(p.name, p.value)
+	if p.headerName != "" {
+		header.Set(p.headerName, p.headerValue)
 	}
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(body) // the client may have gone
+	_, _ = w.Write(body) // the client may have disconnected
 }

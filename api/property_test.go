@@ -17,9 +17,10 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// TestWhoeverWasUploadedCanBeRead: any names that ingest lets in are found one by one, and all of them by paging.
-func TestWhoeverWasUploadedCanBeRead(t *testing.T) {
-	h := newHome(t, nil)
+// TestUploadedNamesCanBeRead checks that any names that ingest accepts can be looked up and are in the pages of the
+// team.
+func TestUploadedNamesCanBeRead(t *testing.T) {
+	h := newServer(t, nil)
 	name := rapid.Custom(func(r *rapid.T) string {
 		raw := rapid.OneOf(rapid.String(), rapid.StringMatching(`[ ./%+?#&;=a\\"é]{1,8}`)).Draw(r, "raw")
 		clean, bad := events.CleanName(raw, "person", events.MissingPerson)
@@ -52,13 +53,13 @@ func TestWhoeverWasUploadedCanBeRead(t *testing.T) {
 			target = next(t, a, "")
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			r.Fatalf("team, -want +got:\n%s", diff)
+			r.Fatalf("team (-want +got):\n%s", diff)
 		}
 	})
 }
 
-// FuzzVerify checks that each header is refused with a well-formed description, or holds a good token in its canonical
-// encoding.
+// FuzzVerify checks that each header is refused with a well-formed description, or contains a valid token in its
+// canonical encoding.
 func FuzzVerify(f *testing.F) {
 	i := newIssuer(f, newClock())
 	verifier := i.newVerifier(f, nil)
@@ -84,18 +85,19 @@ func FuzzVerify(f *testing.F) {
 				}
 				encoded = append(encoded, base64.RawURLEncoding.EncodeToString(raw))
 			}
-			if got := strings.Join(encoded, "."); len(encoded) != 3 || !strings.EqualFold(scheme, "Bearer") || got != strings.TrimLeft(token, " ") {
+			got := strings.Join(encoded, ".")
+			if len(encoded) != 3 || !strings.EqualFold(scheme, "Bearer") || got != strings.TrimLeft(token, " ") {
 				t.Errorf("%q was accepted, but its canonical encoding is %q", header, got)
 			}
 			return
 		}
-		refusal := new(api.AuthError)
-		if !errors.As(err, &refusal) {
-			t.Fatalf("got error %v, want a Refusal", err)
+		auth := new(api.AuthError)
+		if !errors.As(err, &auth) {
+			t.Fatalf("Verify(%q) = %v, want an AuthError", header, err)
 		}
-		for _, c := range []byte(refusal.Description) { // RFC 6750 section 3
+		for _, c := range []byte(auth.Description) { // RFC 6750 section 3
 			if c < ' ' || c > '~' || c == '"' || c == '\\' {
-				t.Errorf("description %q", refusal.Description)
+				t.Errorf("description %q has a character that RFC 6750 forbids", auth.Description)
 			}
 		}
 	})

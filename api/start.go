@@ -7,28 +7,30 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// start answers GET / with what this is and where to go on. It is open to all, so it says nothing that the description
-// of the API does not, except the version.
-func (h *handler) start(*http.Request, query, Claims) (reply, error) {
-	links := map[string]string{}
-	for name, path := range map[string]string{
+// about is what GET / says about the service.
+const about = "Serves the favorite ice-cream flavors of a team and the status of the uploaded files. " +
+	"Send a bearer token to read them."
+
+// start responds to GET / with a description of the service and links. The route needs no token, so besides the version
+// it discloses nothing that is not public in the OpenAPI document.
+func (h *handler) start(*http.Request, query, Claims) (response, error) {
+	links := map[string]string{
 		"team": "/team", "uploads": "/uploads", "changes": "/changes", "description": "/openapi.json", "health": "/healthz",
-	} {
-		if name != "changes" || h.Changes != nil {
-			links[name] = h.BasePath + path
-		}
+	}
+	if h.Changes == nil {
+		delete(links, "changes")
+	}
+	for name, path := range links {
+		links[name] = h.BasePath + path
 	}
 	body, err := json.Marshal(struct {
 		Name    string            `json:"name"`
 		About   string            `json:"about"`
 		Version string            `json:"version,omitempty"`
 		Links   map[string]string `json:"links"`
-	}{
-		Name: "flavorless", Version: h.Version, Links: links,
-		About: "The favorite ice-cream flavors of a team, and what became of the uploaded files. Reading them takes a bearer token.",
-	}, json.Deterministic(true))
+	}{"flavorless", about, h.Version, links}, json.Deterministic(true))
 	if err != nil {
-		return reply{}, fmt.Errorf("encoding the start page: %w", err)
+		return response{}, fmt.Errorf("encoding the start page: %w", err)
 	}
-	return reply{body: body, cache: public}, nil
+	return response{body: body, cache: public}, nil
 }

@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// refusal is a row of TestRefusals: an Authorization header and the challenge that answers it.
+// refusal is a row of TestRefusals: an Authorization header, and the code and description in the challenge.
 type refusal struct{ name, header, code, description string }
 
-// claimsJSON holds good claims; the time matches newClock. Its length leaves spare bits in base64url.
+// claimsJSON has valid claims at the time of newClock. Its length leaves spare bits in base64url.
 const claimsJSON = `{"iss":"https://issuer.example/","aud":"flavorless","sub":"liz","exp":1795424400}  `
 
-// signES256 appends a signature to the first two parts of a token, whatever they hold.
+// signES256 appends a signature to the first two parts of a token, which may be malformed.
 func (i *issuer) signES256(t testing.TB, signed string) string {
 	t.Helper()
 	hasher := crypto.SHA256.New()
@@ -31,19 +31,21 @@ func (i *issuer) signES256(t testing.TB, signed string) string {
 	return "Bearer " + signed + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// signText signs a header and claims as they stand.
+// signText signs a header and claims without changing them.
 func (i *issuer) signText(t testing.TB, header, claims string) string {
 	t.Helper()
-	return i.signES256(t, base64.RawURLEncoding.EncodeToString([]byte(header))+"."+base64.RawURLEncoding.EncodeToString([]byte(claims)))
+	return i.signES256(t, encodeText(header)+"."+encodeText(claims))
 }
 
-// withMember signs a header with one more member, written as JSON.
+func encodeText(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+
+// withMember signs a header with one more member, which is JSON.
 func (i *issuer) withMember(t testing.TB, member string) string {
 	t.Helper()
 	return i.signText(t, `{"alg":"ES256","kid":"ec",`+member+`}`, claimsJSON)
 }
 
-// withClaim signs good claims in which one is replaced or added, written as JSON.
+// withClaim signs valid claims with one replaced or added, which is JSON.
 func (i *issuer) withClaim(t testing.TB, claim string) string {
 	t.Helper()
 	name, _, _ := strings.Cut(claim, ":")
@@ -56,13 +58,14 @@ func (i *issuer) withClaim(t testing.TB, claim string) string {
 	return i.signText(t, `{"alg":"ES256","kid":"ec"}`, "{"+strings.Join(members, ",")+"}")
 }
 
-// signPSS signs with a salt of that length.
+// signPSS signs with a salt of that length, in bytes.
 func (i *issuer) signPSS(t testing.TB, alg string, hash crypto.Hash, salt int) string {
 	t.Helper()
-	signed := encode(t, map[string]any{"alg": alg, "kid": "rsa"}) + "." + base64.RawURLEncoding.EncodeToString([]byte(claimsJSON))
+	signed := encode(t, map[string]any{"alg": alg, "kid": "rsa"}) + "." + encodeText(claimsJSON)
 	hasher := hash.New()
 	hasher.Write([]byte(signed))
-	signature, err := rsa.SignPSS(rand.Reader, i.private["rsa"].(*rsa.PrivateKey), hash, hasher.Sum(nil), &rsa.PSSOptions{SaltLength: salt})
+	key, options := i.private["rsa"].(*rsa.PrivateKey), &rsa.PSSOptions{SaltLength: salt}
+	signature, err := rsa.SignPSS(rand.Reader, key, hash, hasher.Sum(nil), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +79,7 @@ func nextLetter(text string) string {
 	return text[:last] + alphabet[strings.IndexByte(alphabet, text[last])+1:][:1]
 }
 
-// strictRefusals are tokens whose signature is good, or would be to a lenient decoder.
+// strictRefusals returns tokens whose signature is valid, or would be valid for a lenient decoder.
 func (i *issuer) strictRefusals(t testing.TB) []refusal {
 	t.Helper()
 	const (
@@ -84,7 +87,7 @@ func (i *issuer) strictRefusals(t testing.TB) []refusal {
 		notJWT          = "the token is not a signed JWT"
 		extension       = "the token needs an extension that is not supported"
 		badType         = "the token is not an access token"
-		badSignature    = "the token's signature is wrong"
+		badSignature    = "the token's signature is invalid"
 	)
 	good := i.signText(t, `{"alg":"ES256","kid":"ec"}  `, claimsJSON) // with spare bits in each part
 	parts := strings.Split(strings.TrimPrefix(good, "Bearer "), ".")
@@ -98,7 +101,8 @@ func (i *issuer) strictRefusals(t testing.TB) []refusal {
 	}
 
 	for _, member := range []string{
-		`"crit":null`, `"crit":[]`, `"crit":""`, `"crit":{}`, `"crit":["b64"]`, `"b64":null`, `"b64":true`, `"b64":false`, `"b64":""`,
+		`"crit":null`, `"crit":[]`, `"crit":""`, `"crit":{}`, `"crit":["b64"]`, `"b64":null`, `"b64":true`,
+		`"b64":false`, `"b64":""`,
 		`"zip":null`, `"zip":"DEF"`,
 	} {
 		add(extension, member, i.withMember(t, member))
@@ -109,24 +113,31 @@ func (i *issuer) strictRefusals(t testing.TB) []refusal {
 	for _, header := range []string{
 		`{"alg":"ES256","kid":null}`, `{"alg":"ES256","kid":1}`, `{"alg":"ES256","kid":["ec"]}`, `{"alg":null,"kid":"ec"}`,
 		`{"alg":["ES256"],"kid":"ec"}`, `{"alg":"ES256","alg":"ES256","kid":"ec"}`, `{"alg":"ES256","kid":"ec","x":1,"x":1}`,
-		`{"alg":"ES256","kid":"ec","\u006bid":"ec"}`, `{"alg":"ES256","kid":"ec","x":{"y":1,"y":1}}`, `{"alg":"ES256","kid":"ec"}x`,
-		`{"alg":"ES256","kid":"ec"}{}`, `{"alg":"ES256","kid":"ec"}` + "\x00", `{"alg":"ES256","kid":"ec",}`, `[{"alg":"ES256","kid":"ec"}]`,
+		`{"alg":"ES256","kid":"ec","\u006bid":"ec"}`, `{"alg":"ES256","kid":"ec","x":{"y":1,"y":1}}`,
+		`{"alg":"ES256","kid":"ec"}x`,
+		`{"alg":"ES256","kid":"ec"}{}`, `{"alg":"ES256","kid":"ec"}` + "\x00", `{"alg":"ES256","kid":"ec",}`,
+		`[{"alg":"ES256","kid":"ec"}]`,
 		`null`, `{"alg":"ES256","kid":"ec","x":"` + "\xff" + `"}`, `{"alg":"ES256","kid":"ec","x":"\ud800"}`,
 		`{"alg":"ES256","kid":"ec","\udc00":1}`, "\ufeff" + `{"alg":"ES256","kid":"ec"}`,
 	} {
 		add(notJWT, fmt.Sprintf("header %q", header), i.signText(t, header, claimsJSON))
 	}
 	for _, claim := range []string{
-		`"exp":null`, `"exp":"1795424400"`, `"exp":"NaN"`, `"exp":NaN`, `"exp":1e400`, `"exp":-1`, `"exp":[1795424400]`, `"exp":true`,
-		`"nbf":null`, `"nbf":"0"`, `"nbf":false`, `"nbf":-1`, `"nbf":1e400`, `"iat":null`, `"iat":"0"`, `"iat":{}`, `"iat":-1`,
-		`"aud":null`, `"aud":1`, `"aud":{"flavorless":1}`, `"aud":["flavorless",1]`, `"aud":["flavorless",null]`, `"aud":[["flavorless"]]`,
+		`"exp":null`, `"exp":"1795424400"`, `"exp":"NaN"`, `"exp":NaN`, `"exp":1e400`, `"exp":-1`,
+		`"exp":[1795424400]`, `"exp":true`,
+		`"nbf":null`, `"nbf":"0"`, `"nbf":false`, `"nbf":-1`, `"nbf":1e400`, `"iat":null`, `"iat":"0"`, `"iat":{}`,
+		`"iat":-1`,
+		`"aud":null`, `"aud":1`, `"aud":{"flavorless":1}`, `"aud":["flavorless",1]`, `"aud":["flavorless",null]`,
+		`"aud":[["flavorless"]]`,
 		`"iss":null`, `"iss":1`, `"iss":["https://issuer.example/"]`, `"sub":null`, `"sub":["liz"]`,
 		`"scope":null`, `"scope":1`, `"scope":{}`, `"scope":["a",null]`, `"scp":null`, `"scp":true`,
 		`"x":1,"x":1`, `"x":{"y":1,"y":1}`, `"x":"` + "\xff" + `"`, `"x":"\ud800"`, `"x":"\udc00\ud800"`, `"\ud800":1`,
 	} {
 		add("the token's claims are malformed", "claim "+fmt.Sprintf("%q", claim), i.withClaim(t, claim))
 	}
-	for name, claims := range map[string]string{"none": "", "null": "null", "followed by text": claimsJSON + "x", "followed by claims": claimsJSON + "{}"} {
+	for name, claims := range map[string]string{
+		"none": "", "null": "null", "followed by text": claimsJSON + "x", "followed by claims": claimsJSON + "{}",
+	} {
 		add("the token's claims are malformed", "claims: "+name, i.signText(t, `{"alg":"ES256","kid":"ec"}`, claims))
 	}
 
@@ -145,13 +156,15 @@ func (i *issuer) strictRefusals(t testing.TB) []refusal {
 		}
 		changed := append([]string{}, parts...)
 		changed[n] = ""
-		add(map[int]string{0: notJWT, 1: badSignature, 2: badSignature}[n], "empty "+part, "Bearer "+strings.Join(changed, "."))
+		add([]string{notJWT, badSignature, badSignature}[n], "empty "+part, "Bearer "+strings.Join(changed, "."))
 	}
 	add(notJWT, "only dots", "Bearer ..")
 	add(malformedHeader, "a space after the token", good+" ")
 	add(malformedHeader, "a tab before the token", "Bearer \t"+strings.TrimPrefix(good, "Bearer "))
-	add(malformedHeader, "JSON serialization", fmt.Sprintf(`Bearer {"protected":"%s","payload":"%s","signature":"%s"}`, parts[0], parts[1], parts[2]))
-	add(notJWT, "JSON serialization as one part", "Bearer "+encode(t, map[string]any{"protected": parts[0], "payload": parts[1], "signature": parts[2]}))
+	add(malformedHeader, "JSON serialization",
+		fmt.Sprintf(`Bearer {"protected":"%s","payload":"%s","signature":"%s"}`, parts[0], parts[1], parts[2]))
+	add(notJWT, "JSON serialization as one part",
+		"Bearer "+encode(t, map[string]any{"protected": parts[0], "payload": parts[1], "signature": parts[2]}))
 
 	for alg, hash := range map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512} {
 		for _, salt := range []int{1, hash.Size() - 1, hash.Size() + 1} {
@@ -172,7 +185,7 @@ func TestStrictAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := map[string]string{
-		"as it stands":            i.signText(t, `{"alg":"ES256","kid":"ec"} `, claimsJSON),
+		"unchanged":               i.signText(t, `{"alg":"ES256","kid":"ec"} `, claimsJSON),
 		"a member more":           i.withMember(t, `"x":null`),
 		"a claim more":            i.withClaim(t, `"x":"\ud83c\udf66"`),
 		"an empty list of scopes": i.withClaim(t, `"scope":[]`),

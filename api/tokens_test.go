@@ -29,7 +29,7 @@ const (
 	audience   = "flavorless"
 )
 
-// clock is a time that passes when told to.
+// clock is a clock that advance sets.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -49,18 +49,18 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// issuer signs tokens and publishes its keys: it is the http.RoundTripper of the key set's client.
+// issuer signs tokens and publishes its keys. It is the http.RoundTripper of the key set's client.
 type issuer struct {
 	clock *clock
 
 	mu        sync.Mutex
 	private   map[string]crypto.Signer
-	published []any // what marshals to a JWK
-	answer    func(keys []byte) (*http.Response, error)
+	published []any // JWKs
+	respond   func(keys []byte) (*http.Response, error)
 	requests  int
 }
 
-// newIssuer has an RSA key "rsa", a P-256 key "ec" and an Ed25519 key "ed".
+// newIssuer returns an issuer with an RSA key "rsa", a P-256 key "ec" and an Ed25519 key "ed".
 func newIssuer(t testing.TB, clock *clock) *issuer {
 	t.Helper()
 	i := &issuer{clock: clock, private: map[string]crypto.Signer{}}
@@ -78,7 +78,7 @@ func newIssuer(t testing.TB, clock *clock) *issuer {
 	return i
 }
 
-// sharedRSA is the same for all: making one takes a tenth of a second.
+// sharedRSA returns the RSA key of all issuers, because generating one takes a tenth of a second.
 var sharedRSA = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 func rsaKey(t testing.TB, bits int) crypto.Signer {
@@ -99,7 +99,7 @@ func ecKey(t testing.TB) crypto.Signer {
 	return key
 }
 
-// add publishes a key, its JWK having these further members.
+// add publishes a key. Members are added to its JWK.
 func (i *issuer) add(t testing.TB, id string, key crypto.Signer, members map[string]any) {
 	t.Helper()
 	body, err := jose.JSONWebKey{Key: key.Public(), KeyID: id}.MarshalJSON()
@@ -117,11 +117,11 @@ func (i *issuer) add(t testing.TB, id string, key crypto.Signer, members map[str
 	i.published = append(i.published, jwk)
 }
 
-// answers replaces how the issuer answers; nil: with its keys.
-func (i *issuer) answers(answer func(keys []byte) (*http.Response, error)) {
+// respondWith sets how the issuer responds to requests for its keys. If respond is nil, it responds with the keys.
+func (i *issuer) respondWith(respond func(keys []byte) (*http.Response, error)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.answer = answer
+	i.respond = respond
 }
 
 func (i *issuer) count() int {
@@ -139,8 +139,8 @@ func (i *issuer) RoundTrip(*http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if i.answer != nil {
-		return i.answer(keys)
+	if i.respond != nil {
+		return i.respond(keys)
 	}
 	return ok(keys), nil
 }
@@ -153,7 +153,7 @@ func down([]byte) (*http.Response, error) {
 	return nil, errors.New("dial tcp 192.0.2.1:443: connection refused")
 }
 
-// claims are those of a good token, changed; a nil value takes one away.
+// claims returns the claims of a valid token with changes. A nil value removes a claim.
 func (i *issuer) claims(changes map[string]any) map[string]any {
 	now := i.clock.Now()
 	claims := map[string]any{
@@ -164,7 +164,7 @@ func (i *issuer) claims(changes map[string]any) map[string]any {
 	return claims
 }
 
-// sign makes a token with these claims and further headers, signed with the key of that id.
+// sign returns a token that is signed with the key of that id. Header is added to the JOSE header.
 func (i *issuer) sign(t testing.TB, alg, id string, header, claims map[string]any) string {
 	t.Helper()
 	i.mu.Lock()
@@ -173,7 +173,7 @@ func (i *issuer) sign(t testing.TB, alg, id string, header, claims map[string]an
 	return sign(t, key, alg, id, header, claims)
 }
 
-// sign makes a token of these claims, or of the raw payload if there is one.
+// sign returns a token with these claims, or with the raw payload if there is one.
 func sign(t testing.TB, key any, alg, id string, header, claims map[string]any, raw ...string) string {
 	t.Helper()
 	options := new(jose.SignerOptions)
@@ -205,13 +205,13 @@ func sign(t testing.TB, key any, alg, id string, header, claims map[string]any, 
 	return token
 }
 
-// bearer gives the header of a good token.
+// bearer returns the Authorization header of a valid token.
 func (i *issuer) bearer(t testing.TB) string {
 	t.Helper()
 	return "Bearer " + i.sign(t, "ES256", "ec", nil, i.claims(nil))
 }
 
-// encode makes the part of a token.
+// encode returns v as a part of a token.
 func encode(t testing.TB, v any) string {
 	t.Helper()
 	body, err := json.Marshal(v)
@@ -221,7 +221,7 @@ func encode(t testing.TB, v any) string {
 	return base64.RawURLEncoding.EncodeToString(body)
 }
 
-// newVerifier accepts the issuer's tokens.
+// newVerifier returns a verifier that accepts the issuer's tokens.
 func (i *issuer) newVerifier(t testing.TB, change func(*api.VerifierConfig)) *api.Verifier {
 	t.Helper()
 	keys, err := jwks.New(jwks.Config{

@@ -13,35 +13,34 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// How many uploads a page has.
+// Page sizes of the list of uploads.
 const (
-	uploadsLimit    = 50 // unless the client asks
+	uploadsLimit    = 50 // default
 	maxUploadsLimit = 500
 )
 
-// summary is an upload in the list: without its rejects, of which each could bring a hundred. Counts tell how many
-// there are.
+// summary is an upload without its rejects, of which each upload can have a hundred. Its counts say how many there are.
 type summary struct {
 	events.Upload
 	Rejects []events.Reject `json:"rejects,omitempty"` // hides that of Upload; always empty
 }
 
-// list answers with the uploads, newest first.
-func (h *handler) list(r *http.Request, q query, _ Claims) (reply, error) {
+// listUploads responds with a page of uploads, newest first.
+func (h *handler) listUploads(r *http.Request, q query, _ Claims) (response, error) {
 	limit, err := q.limit(uploadsLimit, maxUploadsLimit)
 	if err != nil {
-		return reply{}, err
+		return response{}, err
 	}
 	before := q.get("before")
 	if before != "" && !events.ValidUploadID(before) {
-		return reply{}, badRequest("before is not the id of an upload")
+		return response{}, badRequest("before must be the id of an upload")
 	}
 	found, err := h.Uploads.Uploads(r.Context(), before, limit+1)
 	if errors.Is(err, events.ErrNotFound) {
-		return reply{}, notFound("before names no upload")
+		return response{}, notFound("before must be the id of an upload; there is no upload with this id")
 	}
 	if err != nil {
-		return reply{}, fmt.Errorf("listing uploads: %w", err)
+		return response{}, fmt.Errorf("listing uploads: %w", err)
 	}
 	var page struct {
 		Uploads []summary `json:"uploads"`
@@ -51,37 +50,37 @@ func (h *handler) list(r *http.Request, q query, _ Claims) (reply, error) {
 	}
 	body, err := marshal(page)
 	if err != nil {
-		return reply{}, fmt.Errorf("encoding uploads: %w", err)
+		return response{}, fmt.Errorf("encoding uploads: %w", err)
 	}
 	next := ""
 	if len(found) > limit {
 		next = h.link("/uploads", "before", found[limit-1].ID, limit)
 	}
-	return reply{body: body, next: next}, nil
+	return response{body: body, next: next}, nil
 }
 
-// upload answers with the report on one upload.
-func (h *handler) upload(r *http.Request, _ query, _ Claims) (reply, error) {
+// upload responds with the report of one upload.
+func (h *handler) upload(r *http.Request, _ query, _ Claims) (response, error) {
 	id := r.PathValue(parameter)
 	if !events.ValidUploadID(id) {
-		return reply{}, badRequest("that is not the id of an upload: 26 digits and lower-case letters")
+		return response{}, badRequest("this is not the id of an upload, which has 26 digits and lower-case letters")
 	}
 	found, err := h.Uploads.Upload(r.Context(), id)
 	if errors.Is(err, events.ErrNotFound) {
-		return reply{}, notFound("there is no such upload; one appears here seconds after its file was stored")
+		return response{}, notFound("there is no such upload; uploads appear seconds after their file is stored")
 	}
 	if err != nil {
-		return reply{}, fmt.Errorf("reading upload %s: %w", id, err)
+		return response{}, fmt.Errorf("reading upload %s: %w", id, err)
 	}
 	body, err := marshal(found)
 	if err != nil {
-		return reply{}, fmt.Errorf("encoding upload %s: %w", id, err)
+		return response{}, fmt.Errorf("encoding upload %s: %w", id, err)
 	}
-	return reply{body: body}, nil
+	return response{body: body}, nil
 }
 
-// marshal encodes what events declares: times as they are written everywhere in flavorless, zero numbers left out where
-// the tags say omitempty, and text that is not UTF-8 (a raw row may hold anything) mended rather than refused.
+// marshal encodes types of package events: times in the format of flavorless, omitempty as in encoding/json, and
+// invalid UTF-8, which a raw row may contain, as U+FFFD.
 func marshal(v any) ([]byte, error) {
 	return json.Marshal(v,
 		json.WithMarshalers(json.MarshalToFunc(func(out *jsontext.Encoder, t time.Time) error {

@@ -20,12 +20,12 @@ import (
 
 const noCredentials = `Bearer realm="flavorless"`
 
-// challenge is the WWW-Authenticate of a refused token.
+// challenge returns the WWW-Authenticate header of a refused token.
 func challenge(code, description string) string {
 	return noCredentials + `, error="` + code + `", error_description="` + description + `"`
 }
 
-// hs256 signs with a secret that everybody knows.
+// hs256 signs with a secret that is public.
 func hs256(t *testing.T, secret []byte, id string, claims map[string]any) string {
 	t.Helper()
 	signed := encode(t, map[string]any{"alg": "HS256", "typ": "JWT", "kid": id}) + "." + encode(t, claims)
@@ -34,9 +34,9 @@ func hs256(t *testing.T, secret []byte, id string, claims map[string]any) string
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// TestRefusals is every way of not getting in, through the whole API: the status, the challenge, and no data.
+// TestRefusals checks that each invalid Authorization header gets a 401 with the right challenge, and no data.
 func TestRefusals(t *testing.T) {
-	h := newHome(t, nil)
+	h := newServer(t, nil)
 	i := h.issuer
 	i.add(t, "another", rsaKey(t, 2048), nil)
 	i.add(t, "weak", rsaKey(t, 1024), nil)
@@ -63,9 +63,10 @@ func TestRefusals(t *testing.T) {
 
 	const (
 		malformedHeader = "the Authorization header is malformed"
+		tooLong         = "the Authorization header is too long"
 		notJWT          = "the token is not a signed JWT"
 		badAlgorithm    = "the token is signed with an algorithm that is not accepted"
-		badSignature    = "the token's signature is wrong"
+		badSignature    = "the token's signature is invalid"
 		unknownKey      = "the token is signed with an unknown key"
 		mismatch        = "the token's algorithm does not match its key"
 		extension       = "the token needs an extension that is not supported"
@@ -78,73 +79,82 @@ func TestRefusals(t *testing.T) {
 		notYet          = "the token is not valid yet"
 		future          = "the token was issued in the future"
 	)
+	tooMuch := strings.Repeat("a", api.MaxAuthorization)
+	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	pkcs1PEM := pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: pkcs1})
 	tests := []refusal{
 		{"no header", "", "", ""},
 		{"wrong scheme", "Basic bGl6OmZsYXZvcg==", "", ""},
 		{"no scheme", good, "", ""},
 		{"scheme run together", "Bearer" + good, "", ""},
 		{"no token", "Bearer", "invalid_token", notJWT},
-		{"empty token", "Bearer ", "invalid_token", notJWT},
-		{"malformed: one word", "Bearer token", "invalid_token", notJWT},
-		{"malformed: two parts", "Bearer " + parts[0] + "." + parts[1], "invalid_token", notJWT},
-		{"malformed: four parts", "Bearer " + good + ".x", "invalid_token", notJWT},
-		{"malformed: five parts, an encrypted token", "Bearer " + good + ".x.y", "invalid_token", notJWT},
-		{"malformed: header is not base64", "Bearer a." + parts[1] + "." + parts[2], "invalid_token", notJWT},
-		{"malformed: header is not JSON", "Bearer aaaa." + parts[1] + "." + parts[2], "invalid_token", notJWT},
 		{"malformed: padded", "Bearer " + good + "=", "invalid_request", malformedHeader},
 		{"malformed: line break in the token", "Bearer " + good + "\n", "invalid_request", malformedHeader},
 		{"malformed: not ASCII", "Bearer " + good + "é", "invalid_request", malformedHeader},
 		{"two tokens", "Bearer " + good + " " + good, "invalid_request", malformedHeader},
 		{"two tokens with a comma", "Bearer " + good + ", Bearer " + good, "invalid_request", malformedHeader},
-		{"too large", "Bearer " + strings.Repeat("a", api.MaxAuthorization), "invalid_request", "the Authorization header is too long"},
-		{"too large but good", "Bearer " + with(map[string]any{"pad": strings.Repeat("a", api.MaxAuthorization)}), "invalid_request", "the Authorization header is too long"},
-
-		{"expired", "Bearer " + with(map[string]any{"exp": at(-30 * time.Second)}), "invalid_token", expired},
-		{"expired long ago", "Bearer " + with(map[string]any{"exp": 0}), "invalid_token", expired},
-		{"no exp", "Bearer " + with(map[string]any{"exp": nil}), "invalid_token", noExpiry},
-		{"exp is text", "Bearer " + with(map[string]any{"exp": "never"}), "invalid_token", malformedClaims},
-		{"exp is negative", "Bearer " + with(map[string]any{"exp": -1}), "invalid_token", malformedClaims},
-		{"exp beyond all times", "Bearer " + with(map[string]any{"exp": 1e300}), "invalid_token", malformedClaims},
-		{"not yet valid", "Bearer " + with(map[string]any{"nbf": at(31 * time.Second)}), "invalid_token", notYet},
-		{"issued in the future", "Bearer " + with(map[string]any{"iat": at(31 * time.Second)}), "invalid_token", future},
-		{"wrong issuer", "Bearer " + with(map[string]any{"iss": "https://other.example/"}), "invalid_token", otherIssuer},
-		{"issuer without its slash", "Bearer " + with(map[string]any{"iss": strings.TrimSuffix(issuerName, "/")}), "invalid_token", otherIssuer},
-		{"no issuer", "Bearer " + with(map[string]any{"iss": nil}), "invalid_token", otherIssuer},
-		{"issuer is a list", "Bearer " + with(map[string]any{"iss": []string{issuerName}}), "invalid_token", malformedClaims},
-		{"wrong audience", "Bearer " + with(map[string]any{"aud": "flavorful"}), "invalid_token", otherAudience},
-		{"wrong audiences", "Bearer " + with(map[string]any{"aud": []string{"a", "flavorless2"}}), "invalid_token", otherAudience},
-		{"no audience", "Bearer " + with(map[string]any{"aud": nil}), "invalid_token", otherAudience},
-		{"audience list is empty", "Bearer " + with(map[string]any{"aud": []string{}}), "invalid_token", otherAudience},
-		{"subject is a number", "Bearer " + with(map[string]any{"sub": 1}), "invalid_token", malformedClaims},
-		{"claims are a list", "Bearer " + i.signRaw(t, `[]`), "invalid_token", malformedClaims},
-		{"a claim twice", "Bearer " + i.signRaw(t, `{"iss":"x","iss":"`+issuerName+`","aud":"flavorless","exp":9999999999}`), "invalid_token", malformedClaims},
-
-		{"alg none", "Bearer " + encode(t, map[string]any{"alg": "none", "kid": "ec"}) + "." + parts[1] + ".", "invalid_token", badAlgorithm},
-		{"alg none in capitals", "Bearer " + encode(t, map[string]any{"alg": "NONE", "kid": "ec"}) + "." + parts[1] + ".", "invalid_token", badAlgorithm},
-		{"alg missing", "Bearer " + encode(t, map[string]any{"kid": "ec"}) + "." + parts[1] + "." + parts[2], "invalid_token", badAlgorithm},
-		{"signature missing", "Bearer " + parts[0] + "." + parts[1] + ".", "invalid_token", badSignature},
-		{"HS256 keyed with the public key as PEM", "Bearer " + hs256(t, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), "rsa", i.claims(nil)), "invalid_token", badAlgorithm},
-		{"HS256 keyed with the public key as PKCS #1 PEM", "Bearer " + hs256(t, pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: pkcs1}), "rsa", i.claims(nil)), "invalid_token", badAlgorithm},
-		{"HS256 keyed with the public key as DER", "Bearer " + hs256(t, der, "rsa", i.claims(nil)), "invalid_token", badAlgorithm},
-		{"HS256 keyed with the public key as JWK", "Bearer " + hs256(t, jwk, "rsa", i.claims(nil)), "invalid_token", badAlgorithm},
-		{"HS256 keyed with nothing", "Bearer " + hs256(t, nil, "rsa", i.claims(nil)), "invalid_token", badAlgorithm},
-		{"alg of another key type", "Bearer " + sign(t, i.private["rsa"], "RS256", "ec", nil, i.claims(nil)), "invalid_token", mismatch},
-		{"alg that the key is not for", "Bearer " + i.sign(t, "RS256", "PS256 only", nil, i.claims(nil)), "invalid_token", mismatch},
-		{"key for encryption", "Bearer " + i.sign(t, "RS256", "encryption", nil, i.claims(nil)), "invalid_token", unknownKey},
-		{"key not for verifying", "Bearer " + i.sign(t, "RS256", "signing only", nil, i.claims(nil)), "invalid_token", unknownKey},
-		{"weak RSA key", "Bearer " + i.weak(t), "invalid_token", unknownKey},
-		{"unknown key id", "Bearer " + sign(t, ecKey(t), "ES256", "x", nil, i.claims(nil)), "invalid_token", unknownKey},
-		{"no key id among several keys", "Bearer " + i.sign(t, "RS256", "rsa", map[string]any{"kid": ""}, i.claims(nil)), "invalid_token", "the token does not name its key"},
-		{"somebody else's key under a known id", "Bearer " + sign(t, ecKey(t), "ES256", "ec", nil, i.claims(nil)), "invalid_token", badSignature},
-		{"key brought along in the header", "Bearer " + i.embedded(t), "invalid_token", badSignature},
-		{"tampered payload", "Bearer " + parts[0] + "." + encode(t, i.claims(map[string]any{"sub": "root"})) + "." + parts[2], "invalid_token", badSignature},
-		{"tampered header", "Bearer " + encode(t, map[string]any{"alg": "ES256", "kid": "ec", "x": 1}) + "." + parts[1] + "." + parts[2], "invalid_token", badSignature},
-		{"tampered signature", "Bearer " + parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])), "invalid_token", badSignature},
-		{"critical extension", "Bearer " + headed(map[string]any{"crit": []string{"x"}, "x": 1}), "invalid_token", extension},
-		{"critical extension of the library's", "Bearer " + headed(map[string]any{"crit": []string{"b64"}, "b64": true}), "invalid_token", extension},
-		{"unencoded payload", "Bearer " + headed(map[string]any{"b64": true}), "invalid_token", extension},
-		{"typ of a logout token", "Bearer " + headed(map[string]any{"typ": "logout+jwt"}), "invalid_token", badType},
-		{"typ is a number", "Bearer " + headed(map[string]any{"typ": 1}), "invalid_token", badType},
+		{"too large", "Bearer " + tooMuch, "invalid_request", tooLong},
+		{"too large but valid", "Bearer " + with(map[string]any{"pad": tooMuch}), "invalid_request", tooLong},
+	}
+	for _, invalid := range []struct{ name, token, description string }{
+		{"empty token", "", notJWT},
+		{"malformed: one word", "token", notJWT},
+		{"malformed: two parts", parts[0] + "." + parts[1], notJWT},
+		{"malformed: four parts", good + ".x", notJWT},
+		{"malformed: five parts, an encrypted token", good + ".x.y", notJWT},
+		{"malformed: header is not base64", "a." + parts[1] + "." + parts[2], notJWT},
+		{"malformed: header is not JSON", "aaaa." + parts[1] + "." + parts[2], notJWT},
+		{"expired", with(map[string]any{"exp": at(-30 * time.Second)}), expired},
+		{"expired long ago", with(map[string]any{"exp": 0}), expired},
+		{"no exp", with(map[string]any{"exp": nil}), noExpiry},
+		{"exp is text", with(map[string]any{"exp": "never"}), malformedClaims},
+		{"exp is negative", with(map[string]any{"exp": -1}), malformedClaims},
+		{"exp is too large", with(map[string]any{"exp": 1e300}), malformedClaims},
+		{"not yet valid", with(map[string]any{"nbf": at(31 * time.Second)}), notYet},
+		{"issued in the future", with(map[string]any{"iat": at(31 * time.Second)}), future},
+		{"wrong issuer", with(map[string]any{"iss": "https://other.example/"}), otherIssuer},
+		{"issuer without its slash", with(map[string]any{"iss": strings.TrimSuffix(issuerName, "/")}), otherIssuer},
+		{"no issuer", with(map[string]any{"iss": nil}), otherIssuer},
+		{"issuer is a list", with(map[string]any{"iss": []string{issuerName}}), malformedClaims},
+		{"wrong audience", with(map[string]any{"aud": "flavorful"}), otherAudience},
+		{"wrong audiences", with(map[string]any{"aud": []string{"a", "flavorless2"}}), otherAudience},
+		{"no audience", with(map[string]any{"aud": nil}), otherAudience},
+		{"audience list is empty", with(map[string]any{"aud": []string{}}), otherAudience},
+		{"subject is a number", with(map[string]any{"sub": 1}), malformedClaims},
+		{"claims are a list", i.signRaw(t, `[]`), malformedClaims},
+		{"a claim twice", i.signRaw(t, `{"iss":"x","iss":"`+issuerName+`","aud":"flavorless","exp":9999999999}`),
+			malformedClaims},
+		{"alg none", encode(t, map[string]any{"alg": "none", "kid": "ec"}) + "." + parts[1] + ".", badAlgorithm},
+		{"alg none in capitals", encode(t, map[string]any{"alg": "NONE", "kid": "ec"}) + "." + parts[1] + ".", badAlgorithm},
+		{"alg missing", encode(t, map[string]any{"kid": "ec"}) + "." + parts[1] + "." + parts[2], badAlgorithm},
+		{"signature missing", parts[0] + "." + parts[1] + ".", badSignature},
+		{"HS256 keyed with the public key as PEM", hs256(t, publicPEM, "rsa", i.claims(nil)), badAlgorithm},
+		{"HS256 keyed with the public key as PKCS #1 PEM", hs256(t, pkcs1PEM, "rsa", i.claims(nil)), badAlgorithm},
+		{"HS256 keyed with the public key as DER", hs256(t, der, "rsa", i.claims(nil)), badAlgorithm},
+		{"HS256 keyed with the public key as JWK", hs256(t, jwk, "rsa", i.claims(nil)), badAlgorithm},
+		{"HS256 keyed with nothing", hs256(t, nil, "rsa", i.claims(nil)), badAlgorithm},
+		{"alg of another key type", sign(t, i.private["rsa"], "RS256", "ec", nil, i.claims(nil)), mismatch},
+		{"alg that the key is not for", i.sign(t, "RS256", "PS256 only", nil, i.claims(nil)), mismatch},
+		{"key for encryption", i.sign(t, "RS256", "encryption", nil, i.claims(nil)), unknownKey},
+		{"key not for verifying", i.sign(t, "RS256", "signing only", nil, i.claims(nil)), unknownKey},
+		{"weak RSA key", i.weak(t), unknownKey},
+		{"unknown key id", sign(t, ecKey(t), "ES256", "x", nil, i.claims(nil)), unknownKey},
+		{"no key id among several keys", i.sign(t, "RS256", "rsa", map[string]any{"kid": ""}, i.claims(nil)),
+			"the token does not name its key"},
+		{"another key under a known id", sign(t, ecKey(t), "ES256", "ec", nil, i.claims(nil)), badSignature},
+		{"key in the header", i.embedded(t), badSignature},
+		{"tampered payload", parts[0] + "." + encode(t, i.claims(map[string]any{"sub": "root"})) + "." + parts[2],
+			badSignature},
+		{"tampered header", encode(t, map[string]any{"alg": "ES256", "kid": "ec", "x": 1}) + "." + parts[1] + "." + parts[2],
+			badSignature},
+		{"tampered signature", parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])), badSignature},
+		{"critical extension", headed(map[string]any{"crit": []string{"x"}, "x": 1}), extension},
+		{"critical extension that go-jose supports", headed(map[string]any{"crit": []string{"b64"}, "b64": true}), extension},
+		{"unencoded payload", headed(map[string]any{"b64": true}), extension},
+		{"typ of a logout token", headed(map[string]any{"typ": "logout+jwt"}), badType},
+		{"typ is a number", headed(map[string]any{"typ": 1}), badType},
+	} {
+		tests = append(tests, refusal{invalid.name, "Bearer " + invalid.token, "invalid_token", invalid.description})
 	}
 	tests = append(tests, i.strictRefusals(t)...)
 	for _, test := range tests {
@@ -163,7 +173,7 @@ func TestRefusals(t *testing.T) {
 				a.wantHeader(t, "WWW-Authenticate", want)
 				problemOf(t, a)
 				if h.store.calls != before {
-					t.Error("the store was asked")
+					t.Errorf("the store got %d calls, want none", h.store.calls-before)
 				}
 			}
 		})
@@ -171,42 +181,45 @@ func TestRefusals(t *testing.T) {
 	t.Run("duplicate Authorization headers", func(t *testing.T) {
 		a := h.do(t, http.MethodGet, "/team", "Authorization", "Bearer "+good, "Authorization", "Bearer "+good)
 		a.wantStatus(t, http.StatusUnauthorized).
-			wantHeader(t, "WWW-Authenticate", challenge("invalid_request", "there is more than one Authorization header"))
+			wantHeader(t, "WWW-Authenticate", challenge("invalid_request", "the request has more than one Authorization header"))
 	})
 	t.Run("token in the query", func(t *testing.T) {
 		h.do(t, http.MethodGet, "/team?access_token="+good).wantStatus(t, http.StatusUnauthorized)
 	})
-	t.Run("the log says why, the answer does not", func(t *testing.T) {
-		a := h.do(t, http.MethodGet, "/team", "Authorization", "Bearer "+parts[0]+"."+parts[1]+"."+strings.Repeat("A", len(parts[2])))
+	t.Run("only the log has the cause", func(t *testing.T) {
+		forged := parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2]))
+		a := h.do(t, http.MethodGet, "/team", "Authorization", "Bearer "+forged)
 		if strings.Contains(a.body+a.header.Get("WWW-Authenticate"), "jose") {
-			t.Errorf("the client is told %s %v", a.body, a.header)
+			t.Errorf("response reveals the cause: %s %v", a.body, a.header)
 		}
-		if last := h.log.String()[strings.LastIndex(strings.TrimSpace(h.log.String()), "\n"):]; !strings.Contains(last, "jose") {
-			t.Errorf("the log says only %s", last)
+		lines := strings.Split(strings.TrimSpace(h.log.String()), "\n")
+		if last := lines[len(lines)-1]; !strings.Contains(last, "jose") {
+			t.Errorf("log entry = %s, want the cause", last)
 		}
 	})
 }
 
-// signRaw signs a payload as it stands.
+// signRaw signs a payload without changing it.
 func (i *issuer) signRaw(t *testing.T, payload string) string {
 	t.Helper()
 	return sign(t, i.private["ec"], "ES256", "ec", nil, nil, payload)
 }
 
-// weak signs with a key that the Go of today would not sign with, so the signature is not one.
+// weak returns a token of the key "weak". Its signature is fake, because Go refuses to sign with such a short key.
 func (i *issuer) weak(t *testing.T) string {
 	t.Helper()
-	return encode(t, map[string]any{"alg": "RS256", "kid": "weak"}) + "." + encode(t, i.claims(nil)) + "." + strings.Repeat("A", 171)
+	header := encode(t, map[string]any{"alg": "RS256", "kid": "weak"})
+	return header + "." + encode(t, i.claims(nil)) + "." + strings.Repeat("A", 171)
 }
 
-// embedded names a known key, but brings the one that it is signed with.
+// embedded returns a token that names a known key but is signed with a key in its own header.
 func (i *issuer) embedded(t *testing.T) string {
 	t.Helper()
 	other := ecKey(t)
 	return sign(t, other, "ES256", "ec", map[string]any{"jwk": publicJWK(other)}, i.claims(nil))
 }
 
-// publicJWK gives the public half as members of a JWK.
+// publicJWK returns the members of the public key's JWK.
 func publicJWK(key crypto.Signer) map[string]any {
 	i := &issuer{private: map[string]crypto.Signer{}}
 	i.add(new(testing.T), "", key, nil)

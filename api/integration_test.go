@@ -12,8 +12,8 @@ import (
 	"github.com/flavorless/flavorless/internal/jwks"
 )
 
-// TestTogether wires the API as a program does: the development issuer and its key set over HTTP, real time.
-func TestTogether(t *testing.T) {
+// TestWithIssuer wires the API like a program: with the development issuer, its key set over HTTP, and the real clock.
+func TestWithIssuer(t *testing.T) {
 	own, err := development.Open(development.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func TestTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHome(t, func(c *api.Config) { c.Verifier = verifier })
+	h := newServer(t, func(c *api.Config) { c.Verifier = verifier })
 	for scope, status := range map[string]int{"flavors.read": 200, "openid flavors.read": 200, "": 403} {
 		t.Run(fmt.Sprintf("scope %q", scope), func(t *testing.T) {
 			token, err := own.Sign(development.Grant{Subject: "liz", Audience: "flavorless", Scope: scope, TTL: time.Minute})

@@ -20,18 +20,18 @@ import (
 	"github.com/flavorless/flavorless/internal/compress"
 )
 
-// store is a table and a ledger in memory.
+// store is a table, an upload ledger and a log of changes in memory.
 type store struct {
 	mu        sync.Mutex
 	favorites map[string]events.Favorite
 	uploads   []events.Upload // newest first
-	err       error           // of every call
-	panics    any             // likewise
+	err       error           // returned by every call
+	panics    any             // every call panics with it, unless it is nil
 	calls     int
 
 	log     []events.LoggedChange
-	arrived chan struct{} // in the log; closed and made anew
-	follows bool          // readers of the log wait for more
+	grown   chan struct{} // closed and replaced when the log grows
+	follows bool          // whether readers of the log wait for more
 }
 
 func (s *store) enter() error {
@@ -42,7 +42,6 @@ func (s *store) enter() error {
 	return s.err
 }
 
-// Team gives a page of the people.
 func (s *store) Team(_ context.Context, after string, limit int) ([]events.Favorite, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +58,6 @@ func (s *store) Team(_ context.Context, after string, limit int) ([]events.Favor
 	return team[:min(limit, len(team))], nil
 }
 
-// Lookup gives one favorite.
 func (s *store) Lookup(_ context.Context, person string) (events.Favorite, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +71,6 @@ func (s *store) Lookup(_ context.Context, person string) (events.Favorite, error
 	return favorite, nil
 }
 
-// Uploads gives a page of the ledger.
 func (s *store) Uploads(_ context.Context, before string, limit int) ([]events.Upload, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +88,6 @@ func (s *store) Uploads(_ context.Context, before string, limit int) ([]events.U
 	return s.uploads[start:min(start+limit, len(s.uploads))], nil
 }
 
-// Upload gives one upload.
 func (s *store) Upload(_ context.Context, id string) (events.Upload, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,7 +102,6 @@ func (s *store) Upload(_ context.Context, id string) (events.Upload, error) {
 	return events.Upload{}, events.ErrNotFound
 }
 
-// Changes returns the log from a position on.
 func (s *store) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.LoggedChange, error], error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +118,7 @@ func (s *store) Changes(ctx context.Context, from events.Start) (uint64, iter.Se
 	return uint64(next), func(yield func(events.LoggedChange, error) bool) {
 		for {
 			s.mu.Lock()
-			log, arrived, follows := s.log[next:], s.arrived, s.follows
+			log, grown, follows := s.log[next:], s.grown, s.follows
 			s.mu.Unlock()
 			for _, a := range log {
 				if !yield(a, nil) {
@@ -134,7 +129,7 @@ func (s *store) Changes(ctx context.Context, from events.Start) (uint64, iter.Se
 				return
 			}
 			select {
-			case <-arrived:
+			case <-grown:
 			case <-ctx.Done():
 				return
 			}
@@ -142,7 +137,7 @@ func (s *store) Changes(ctx context.Context, from events.Start) (uint64, iter.Se
 	}, nil
 }
 
-// announce adds to the log: persons and what they like now.
+// announce adds changes to the log. Favorites are pairs of a person and a flavor, which is empty for a removal.
 func (s *store) announce(t testing.TB, favorites ...string) {
 	t.Helper()
 	origin, err := object().Origin()
@@ -152,18 +147,18 @@ func (s *store) announce(t testing.TB, favorites ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for n := 0; n < len(favorites); n += 2 {
-		place := uint64(len(s.log) + 1)
-		c, changed := events.NewChange(favorites[n], "", favorites[n+1], origin.At(int64(place)))
+		sequence := uint64(len(s.log) + 1)
+		c, changed := events.NewChange(favorites[n], "", favorites[n+1], origin.At(int64(sequence)))
 		if !changed {
-			c, _ = events.NewChange(favorites[n], "vanilla", "", origin.At(int64(place)))
+			c, _ = events.NewChange(favorites[n], "vanilla", "", origin.At(int64(sequence)))
 		}
-		s.log = append(s.log, events.LoggedChange{Sequence: place, Message: c.Message()})
+		s.log = append(s.log, events.LoggedChange{Sequence: sequence, Message: c.Message()})
 	}
-	close(s.arrived)
-	s.arrived = make(chan struct{})
+	close(s.grown)
+	s.grown = make(chan struct{})
 }
 
-// object is where the favorites of these tests come from.
+// object returns the object from which the favorites of these tests come.
 func object() events.Object {
 	return events.Object{
 		Bucket: "inbox", Key: "team.csv", ETag: "d41d8cd98f00b204e9800998ecf8427e", Sequencer: "0055aed6dcd90281e5",
@@ -180,12 +175,13 @@ func (s *store) set(t testing.TB, favorites ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for n := 0; n < len(favorites); n += 2 {
-		s.favorites[favorites[n]] = events.Favorite{Person: favorites[n], Flavor: favorites[n+1], Version: origin.At(int64(n))}
+		person, flavor := favorites[n], favorites[n+1]
+		s.favorites[person] = events.Favorite{Person: person, Flavor: flavor, Version: origin.At(int64(n))}
 	}
 }
 
-// home is an API with all that it needs.
-type home struct {
+// testServer is an API and its dependencies.
+type testServer struct {
 	http.Handler
 	store  *store
 	issuer *issuer
@@ -193,10 +189,13 @@ type home struct {
 	log    *bytes.Buffer
 }
 
-// newHome has the talk's team, and no uploads.
-func newHome(t testing.TB, change func(*api.Config)) *home {
+// newServer returns a server with eight people and no uploads.
+func newServer(t testing.TB, change func(*api.Config)) *testServer {
 	t.Helper()
-	h := &home{store: &store{favorites: map[string]events.Favorite{}, arrived: make(chan struct{})}, clock: newClock(), log: new(bytes.Buffer)}
+	h := &testServer{
+		store: &store{favorites: map[string]events.Favorite{}, grown: make(chan struct{})},
+		clock: newClock(), log: new(bytes.Buffer),
+	}
 	h.issuer = newIssuer(t, h.clock)
 	h.store.set(t,
 		"dan", "mint chocolate chip", "bill", "mint chocolate chip", "marija", "mint chocolate chip", "liz", "pistachio",
@@ -221,22 +220,21 @@ func newHome(t testing.TB, change func(*api.Config)) *home {
 	return h
 }
 
-// answer is what came back, decompressed.
-type answer struct {
+// response is a decompressed response.
+type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// get asks with a good token; headers are pairs of name and value. Like all requests of these tests, it holds the
-// answer against the OpenAPI document.
-func (h *home) get(t testing.TB, target string, headers ...string) answer {
+// get sends a GET request with a valid token. Headers are pairs of name and value.
+func (h *testServer) get(t testing.TB, target string, headers ...string) response {
 	t.Helper()
 	return h.do(t, http.MethodGet, target, append([]string{"Authorization", h.issuer.bearer(t)}, headers...)...)
 }
 
-// do asks without a token unless the headers have one.
-func (h *home) do(t testing.TB, method, target string, headers ...string) answer {
+// do sends a request and compares the response with the OpenAPI document. It adds no token.
+func (h *testServer) do(t testing.TB, method, target string, headers ...string) response {
 	t.Helper()
 	r := httptest.NewRequest(method, target, nil)
 	for n := 0; n < len(headers); n += 2 {
@@ -244,7 +242,7 @@ func (h *home) do(t testing.TB, method, target string, headers ...string) answer
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	a := answer{status: w.Code, header: w.Header(), body: w.Body.String()}
+	a := response{status: w.Code, header: w.Header(), body: w.Body.String()}
 	if w.Header().Get("Content-Encoding") == "gzip" && method != http.MethodHead {
 		unzipped, err := gzip.NewReader(w.Body)
 		if err != nil {
@@ -260,8 +258,8 @@ func (h *home) do(t testing.TB, method, target string, headers ...string) answer
 	return a
 }
 
-// wantStatus ends the test if the answer has another one.
-func (a answer) wantStatus(t testing.TB, status int) answer {
+// wantStatus ends the test if the response has another status.
+func (a response) wantStatus(t testing.TB, status int) response {
 	t.Helper()
 	if a.status != status {
 		t.Fatalf("got status %d, want %d; body: %s", a.status, status, a.body)
@@ -269,8 +267,8 @@ func (a answer) wantStatus(t testing.TB, status int) answer {
 	return a
 }
 
-// wantHeader compares one header.
-func (a answer) wantHeader(t testing.TB, name, value string) answer {
+// wantHeader checks one header.
+func (a response) wantHeader(t testing.TB, name, value string) response {
 	t.Helper()
 	if got := a.header.Get(name); got != value {
 		t.Errorf("got %s %q, want %q", name, got, value)

@@ -8,7 +8,7 @@ import (
 	"github.com/flavorless/flavorless/api"
 )
 
-func TestVerdict(t *testing.T) {
+func TestAuthorizationResult(t *testing.T) {
 	for want, err := range map[string]error{
 		"allowed":      nil,
 		"unauthorized": fmt.Errorf("wrapped: %w", &api.AuthError{Code: "invalid_token"}),
@@ -16,7 +16,7 @@ func TestVerdict(t *testing.T) {
 		"unavailable":  errors.Join(api.ErrKeysUnavailable, errors.New("no route to host")),
 	} {
 		if got := api.AuthorizationResult(err); got != want {
-			t.Errorf("of %v: %s, want %s", err, got, want)
+			t.Errorf("AuthorizationResult(%v) = %q, want %q", err, got, want)
 		}
 	}
 }

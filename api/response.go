@@ -13,32 +13,30 @@ import (
 
 // Values of Cache-Control (RFC 9111 section 5.2.2).
 const (
-	revalidate = "private, no-cache"   // keep it for this user, but ask each time: a token may have been withdrawn
+	revalidate = "private, no-cache"   // one user's cache, which must ask before each use: a token may have been revoked
 	noStore    = "no-store"            // errors and health
-	public     = "public, max-age=300" // the same for all
+	public     = "public, max-age=300" // the same for everybody
 )
 
-// reply is a JSON answer.
-type reply struct {
+// response is a JSON response, or a stream.
+type response struct {
 	body   []byte
 	next   string // URL of the next page; empty on the last
-	cache  string // of Cache-Control; empty: revalidate
-	tag    string // entity tag; empty: computed from body and next
-	status int    // 0: 200; with 503 the client is told when to come again
+	cache  string // Cache-Control; default: revalidate
+	tag    string // entity tag; default: computed from body and next
+	status int    // default: 200; 503 gets a Retry-After header
 
-	stream func(w http.ResponseWriter, r *http.Request) // writes everything itself, in place of the rest
+	stream func(w http.ResponseWriter, r *http.Request) // if non-nil, writes the whole response
 }
 
-// write sends the reply, or a 304 if the client has it already.
-func (p reply) write(w http.ResponseWriter, r *http.Request) {
+// write sends the response, or a 304 if the client has it already.
+func (p response) write(w http.ResponseWriter, r *http.Request) {
 	if p.stream != nil {
 		p.stream(w, r)
 		return
 	}
 	header := w.Header()
-	if p.cache == "" {
-		p.cache = revalidate
-	}
+	p.cache = cmp.Or(p.cache, revalidate)
 	header.Set("Cache-Control", p.cache)
 	if p.next != "" {
 		header.Set("Link", "<"+p.next+`>; rel="next"`) // RFC 8288
@@ -60,24 +58,23 @@ func (p reply) write(w http.ResponseWriter, r *http.Request) {
 		header.Set("Retry-After", strconv.Itoa(retryAfter))
 	}
 	w.WriteHeader(cmp.Or(p.status, http.StatusOK))
-	_, _ = w.Write(append(p.body, '\n')) // the client may have gone
+	_, _ = w.Write(append(p.body, '\n')) // the client may have disconnected
 }
 
-// entityTag gives a strong tag: other bytes, another tag. The link counts, too: a page that has just got a successor
-// must not pass for the last one that it was.
-func (p reply) entityTag() string {
+// entityTag returns a strong tag of the body and the link: a last page that gets a successor must get another tag.
+func (p response) entityTag() string {
 	h := sha256.New()
 	_, _ = h.Write(p.body)
 	_, _ = io.WriteString(h, "\n"+p.next)
 	return `"` + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16]) + `"`
 }
 
-// GzipSuffix is what compression adds to an entity tag: strong tags of different bytes differ (RFC 9110 section
-// 8.8.3.3).
+// GzipSuffix is what compression adds to an entity tag, because strong tags of different bytes must differ (RFC 9110
+// section 8.8.3.3).
 const GzipSuffix = "-gzip"
 
-// match tells whether the client has what the tag names (RFC 9110 section 13.1.2), compressed or not, and under which
-// tag. The comparison is the weak one, as the section asks for. What is malformed matches nothing.
+// match reports whether the client has the response with that tag, compressed or not, and returns the tag that the
+// client has. It compares weakly, as RFC 9110 section 13.1.2 requires. A malformed header matches nothing.
 func match(ifNoneMatch []string, tag string) (string, bool) {
 	compressed := tag[:len(tag)-1] + GzipSuffix + `"`
 	for _, list := range ifNoneMatch {
@@ -90,7 +87,7 @@ func match(ifNoneMatch []string, tag string) (string, bool) {
 			if !strings.HasPrefix(list, `"`) {
 				break
 			}
-			end := strings.IndexByte(list[1:], '"') // a tag may hold a comma, but no quote
+			end := strings.IndexByte(list[1:], '"') // a tag may contain a comma, but no quote
 			if end < 0 {
 				break
 			}
@@ -104,7 +101,7 @@ func match(ifNoneMatch []string, tag string) (string, bool) {
 	return "", false
 }
 
-// link gives the URL of another page of the route.
+// link returns the URL of a page of a route. The query parameter name has the value at which the page starts.
 func (h *handler) link(path, name, value string, limit int) string {
 	values := url.Values{name: {value}, "limit": {strconv.Itoa(limit)}}
 	return h.BasePath + path + "?" + values.Encode()

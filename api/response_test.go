@@ -8,7 +8,7 @@ import (
 )
 
 func TestConditionalRequests(t *testing.T) {
-	h := newHome(t, nil)
+	h := newServer(t, nil)
 	h.addUploads(3)
 	for _, target := range []string{
 		"/team", "/team?limit=2", "/ice-cream/andy", "/uploads", "/uploads/" + uploadID(1), "/openapi.json",
@@ -38,10 +38,10 @@ func TestConditionalRequests(t *testing.T) {
 				a := h.get(t, target, "If-None-Match", test.ifNoneMatch).wantStatus(t, test.status)
 				if test.status == http.StatusNotModified {
 					if a.body != "" || a.header.Get("Content-Type") != "" {
-						t.Errorf("a 304 has body %q, type %q", a.body, a.header.Get("Content-Type"))
+						t.Errorf("304 has body %q, type %q, want none", a.body, a.header.Get("Content-Type"))
 					}
 					if got := a.header.Get("ETag"); got == "" || a.header.Get("Cache-Control") == "" {
-						t.Errorf("a 304 lacks its tag or Cache-Control: %v", a.header)
+						t.Errorf("headers of 304 = %v, want ETag and Cache-Control", a.header)
 					}
 				}
 			})
@@ -64,7 +64,7 @@ func TestConditionalRequests(t *testing.T) {
 		h.store.set(t, "zoe", "lemon")
 		b := h.get(t, "/team?limit=8", "If-None-Match", a.header.Get("ETag")).wantStatus(t, http.StatusOK)
 		if a.body != b.body || b.header.Get("Link") == "" {
-			t.Errorf("got %q and Link %q", b.body, b.header.Get("Link"))
+			t.Errorf("second page = %q, Link %q, want the same page with a Link", b.body, b.header.Get("Link"))
 		}
 	})
 	t.Run("a 304 keeps the link", func(t *testing.T) {
@@ -75,30 +75,30 @@ func TestConditionalRequests(t *testing.T) {
 }
 
 func TestCompression(t *testing.T) {
-	h := newHome(t, nil)
+	h := newServer(t, nil)
 	for n := range 100 {
 		h.store.set(t, fmt.Sprint("person ", n), "vanilla")
 	}
 	plain := h.get(t, "/team").wantHeader(t, "Content-Encoding", "")
 	zipped := h.get(t, "/team", "Accept-Encoding", "gzip").wantHeader(t, "Content-Encoding", "gzip")
 	if plain.body != zipped.body {
-		t.Errorf("the bodies differ: %d and %d bytes", len(plain.body), len(zipped.body))
+		t.Errorf("bodies of %d and %d bytes differ, want the same", len(plain.body), len(zipped.body))
 	}
 	tag := strings.TrimSuffix(plain.header.Get("ETag"), `"`) + `-gzip"`
 	zipped.wantHeader(t, "ETag", tag)
 	for name, tag := range map[string]string{"compressed": tag, "plain": plain.header.Get("ETag")} {
-		t.Run("304 under the tag of the "+name, func(t *testing.T) {
+		t.Run("304 with the tag of the "+name+" response", func(t *testing.T) {
 			h.get(t, "/team", "Accept-Encoding", "gzip", "If-None-Match", tag).
 				wantStatus(t, http.StatusNotModified).wantHeader(t, "ETag", tag).wantHeader(t, "Content-Encoding", "")
 		})
 	}
-	t.Run("not of what is short", func(t *testing.T) {
+	t.Run("short responses are not compressed", func(t *testing.T) {
 		h.get(t, "/team?limit=3", "Accept-Encoding", "gzip").wantHeader(t, "Content-Encoding", "")
 	})
-	t.Run("not against the client's wish", func(t *testing.T) {
+	t.Run("no compression if the client refuses it", func(t *testing.T) {
 		h.get(t, "/team", "Accept-Encoding", "gzip;q=0").wantHeader(t, "Content-Encoding", "")
 	})
-	t.Run("of the description", func(t *testing.T) {
+	t.Run("the OpenAPI document is compressed", func(t *testing.T) {
 		h.do(t, http.MethodGet, "/openapi.json", "Accept-Encoding", "gzip").wantHeader(t, "Content-Encoding", "gzip")
 	})
 }
