@@ -25,11 +25,11 @@ func golden(t *testing.T, file string, response events.APIGatewayCustomAuthorize
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(bytes.TrimSpace(want)), string(got)); diff != "" {
-		t.Errorf("answer (-want +got):\n%s", diff)
+		t.Errorf("response (-want +got):\n%s", diff)
 	}
 }
 
-func TestGoodTokenIsAllowed(t *testing.T) {
+func TestAllow(t *testing.T) {
 	i := newIssuer(t)
 	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.ES256} {
 		t.Run(string(alg), func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestGoodTokenIsAllowed(t *testing.T) {
 	}
 }
 
-func TestTokenWithoutTheScopeIsDenied(t *testing.T) {
+func TestDenyWithoutScope(t *testing.T) {
 	i := newIssuer(t)
 	response, err := i.ask(t, "Bearer "+i.token(t, jose.ES256, map[string]any{"scope": "profile"}))
 	if err != nil {
@@ -51,22 +51,25 @@ func TestTokenWithoutTheScopeIsDenied(t *testing.T) {
 	golden(t, "deny.json", response)
 }
 
-func TestTokenWithoutSubjectHasAPrincipal(t *testing.T) {
+func TestTokenWithoutSubject(t *testing.T) {
 	i := newIssuer(t)
 	response, err := i.ask(t, "Bearer "+i.token(t, jose.ES256, map[string]any{"sub": nil}))
 	if err != nil || response.PrincipalID != "-" || response.Context["sub"] != nil {
-		t.Errorf("got principal %q, context %v, error %v", response.PrincipalID, response.Context, err)
+		t.Errorf("principal = %q, context = %v, error %v, want principal - and no sub",
+			response.PrincipalID, response.Context, err)
 	}
 }
 
-// TestUnauthorized: the text of the error is what makes the gateway answer 401.
+// TestUnauthorized checks that invalid tokens get the error text for which the gateway responds with 401.
 func TestUnauthorized(t *testing.T) {
 	i := newIssuer(t)
 	stranger := newIssuer(t)
 	hour := time.Hour
-	with := func(altered map[string]any) string { return "Bearer " + i.token(t, jose.ES256, altered) }
+	with := func(changes map[string]any) string { return "Bearer " + i.token(t, jose.ES256, changes) }
 	good := i.token(t, jose.ES256, nil)
 	parts := strings.Split(good, ".")
+	otherParts := strings.Split(i.token(t, jose.ES256, map[string]any{"sub": "bob"}), ".")
+	unpublished := jose.JSONWebKey{Key: i.keys[jose.ES256].Key, KeyID: "other"}
 	rsaAsSecret := i.keys[jose.RS256].Public()
 	public, err := rsaAsSecret.MarshalJSON()
 	if err != nil {
@@ -77,17 +80,17 @@ func TestUnauthorized(t *testing.T) {
 		"another scheme":                "Basic YW5keTpjb29raWU=",
 		"a token without scheme":        good,
 		"no token":                      "Bearer ",
-		"no JWT":                        "Bearer secret",
+		"not a JWT":                     "Bearer secret",
 		"three empty parts":             "Bearer ..",
 		"two tokens":                    "Bearer " + good + " " + good,
 		"too long":                      "Bearer " + strings.Repeat("a", 10_000),
 		"not signed":                    "Bearer " + parts[0] + "." + parts[1] + ".",
 		"alg none":                      "Bearer eyJhbGciOiJub25lIn0." + parts[1] + ".",
-		"signature of another token":    "Bearer " + parts[0] + "." + parts[1] + "." + strings.Split(i.token(t, jose.ES256, map[string]any{"sub": "bob"}), ".")[2],
+		"signature of another token":    "Bearer " + parts[0] + "." + parts[1] + "." + otherParts[2],
 		"another issuer's ES256 key":    "Bearer " + stranger.token(t, jose.ES256, nil),
 		"another issuer's RS256 key":    "Bearer " + stranger.token(t, jose.RS256, nil),
 		"HS256 with our public key":     "Bearer " + sign(t, jose.HS256, public, map[string]any{"sub": "mallory"}),
-		"unknown key":                   "Bearer " + sign(t, jose.ES256, jose.JSONWebKey{Key: i.keys[jose.ES256].Key, KeyID: "other"}, map[string]any{}),
+		"unknown key":                   "Bearer " + sign(t, jose.ES256, unpublished, map[string]any{}),
 		"another issuer":                with(map[string]any{"iss": "https://other.example/"}),
 		"no issuer":                     with(map[string]any{"iss": nil}),
 		"another audience":              with(map[string]any{"aud": "other"}),
@@ -108,52 +111,54 @@ func TestUnauthorized(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			response, err := i.ask(t, authorization)
 			if err == nil || err.Error() != "Unauthorized" {
-				t.Errorf("got %+v, error %v, want the error Unauthorized", response, err)
+				t.Errorf("Handle() = %+v, %v, want the error Unauthorized", response, err)
 			}
 		})
 	}
 }
 
-// TestKeysUnavailable: a token of which nothing can be said is neither refused nor let pass. The gateway makes a 5xx
-// of it.
+// TestKeysUnavailable checks that a token that can't be checked is neither refused nor allowed, and gets a 5xx.
 func TestKeysUnavailable(t *testing.T) {
 	i := newIssuer(t)
 	i.down.Store(true)
 	response, err := i.ask(t, "Bearer "+i.token(t, jose.ES256, nil))
 	if err == nil || err.Error() == "Unauthorized" || response.PrincipalID != "" {
-		t.Errorf("got %+v, error %v, want another error than Unauthorized", response, err)
+		t.Errorf("Handle() = %+v, %v, want an error other than Unauthorized", response, err)
 	}
 }
 
-// TestCachedPolicyIsGoodForEveryRoute goes on as the gateway does: it asks once for a token, and then judges the
-// requests to other routes by the policy it has.
-func TestCachedPolicyIsGoodForEveryRoute(t *testing.T) {
+// TestCachedPolicy checks that the policy of one request is right for all routes, because the gateway caches it by
+// token.
+func TestCachedPolicy(t *testing.T) {
 	i := newIssuer(t)
 	const stage = "arn:aws:execute-api:eu-west-1:123456789012:a1b2c3d4e5/prod"
-	routes := []string{"/GET/team", "/GET/ice-cream/andy", "/GET/ice-cream/a%2Fb", "/GET/uploads", "/GET/uploads/5v2k", "/HEAD/team"}
-	for effect, altered := range map[string]map[string]any{"Allow": nil, "Deny": {"scope": "profile"}} {
+	routes := []string{
+		"/GET/team", "/GET/ice-cream/andy", "/GET/ice-cream/a%2Fb", "/GET/uploads", "/GET/uploads/5v2k", "/HEAD/team",
+	}
+	for effect, changes := range map[string]map[string]any{"Allow": nil, "Deny": {"scope": "profile"}} {
 		t.Run(effect, func(t *testing.T) {
-			cached, err := i.ask(t, "Bearer "+i.token(t, jose.RS256, altered))
+			cached, err := i.ask(t, "Bearer "+i.token(t, jose.RS256, changes))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, route := range routes {
 				if got := evaluate(cached.PolicyDocument, stage+route); got != effect {
-					t.Errorf("%s: %q, want %s", route, got, effect)
+					t.Errorf("effect on %s = %q, want %s", route, got, effect)
 				}
 			}
 			for _, other := range []string{
-				stage + "/POST/team", strings.Replace(stage, "/prod", "/dev", 1) + "/GET/team", strings.Replace(stage, "a1b2", "b1b2", 1) + "/GET/team",
+				stage + "/POST/team", strings.Replace(stage, "/prod", "/dev", 1) + "/GET/team",
+				strings.Replace(stage, "a1b2", "b1b2", 1) + "/GET/team",
 			} {
 				if got := evaluate(cached.PolicyDocument, other); got != "" {
-					t.Errorf("%s: %q, want no word of it", other, got)
+					t.Errorf("effect on %s = %q, want none", other, got)
 				}
 			}
 		})
 	}
 }
 
-// evaluate gives the effect on a method; "" for none. In resources, * matches slashes, too.
+// evaluate returns the effect on a method, or "" if there is none. In resources, * matches slashes, too.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
 func evaluate(policy events.APIGatewayCustomAuthorizerPolicy, method string) string {
 	for _, s := range policy.Statement {
@@ -167,17 +172,21 @@ func evaluate(policy events.APIGatewayCustomAuthorizerPolicy, method string) str
 	return ""
 }
 
-func TestRequestThatIsNoneOfTheGateway(t *testing.T) {
+func TestInvalidMethodARN(t *testing.T) {
 	i := newIssuer(t)
-	for _, arn := range []string{"", "team", "arn:aws:execute-api:eu-west-1:1:api", "arn:aws:execute-api:eu-west-1:1:api//GET/team",
-		"arn:aws:execute-api:eu-west-1:1:*/prod/GET/team", "arn:aws:s3:::bucket/prod/GET/ice-cream/marija", "arn:aws:execute-api:eu-west-1:1:*/prod/GET/ice-cream/marija"} {
+	for _, arn := range []string{
+		"", "team", "arn:aws:execute-api:eu-west-1:1:api", "arn:aws:execute-api:eu-west-1:1:api//GET/team",
+		"arn:aws:execute-api:eu-west-1:1:*/prod/GET/team", "arn:aws:s3:::bucket/prod/GET/ice-cream/marija",
+		"arn:aws:execute-api:eu-west-1:1:*/prod/GET/ice-cream/marija",
+	} {
 		t.Run(arn, func(t *testing.T) {
 			response, err := i.Handle(t.Context(), events.APIGatewayCustomAuthorizerRequest{
-				MethodArn: arn, AuthorizationToken: "Bearer " + i.token(t, jose.ES256, nil)})
+				MethodArn: arn, AuthorizationToken: "Bearer " + i.token(t, jose.ES256, nil),
+			})
 			if err == nil || err.Error() == "Unauthorized" {
-				t.Errorf("got %+v, error %v", response, err)
+				t.Errorf("Handle() = %+v, %v, want an error other than Unauthorized", response, err)
 			} else if strings.Contains(err.Error(), "marija") { // Lambda logs it
-				t.Errorf("the error has a person's name: %v", err)
+				t.Errorf("the error contains a person's name: %v", err)
 			}
 		})
 	}

@@ -26,12 +26,12 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-// now is when all of these tests happen: an hour before their tokens expire.
+// now is the time of all requests, an hour before their tokens expire.
 func now() time.Time { return time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC) }
 
 const scope = "flavors:read"
 
-// issuer is a local server with an RS256 and an ES256 key, and the authorizer that trusts it.
+// issuer is a server with an RS256 and an ES256 key, and an authorizer that trusts it.
 type issuer struct {
 	keys map[jose.SignatureAlgorithm]*jose.JSONWebKey
 	down atomic.Bool
@@ -74,17 +74,20 @@ func newIssuer(t testing.TB) *issuer {
 		t.Fatal(err)
 	}
 	i.Authorizer = authorizer.Authorizer{
-		Verifier: verifier, Metrics: metrics.NewEMF(t.Output(), "authorizer", "test", now), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Verifier: verifier, Metrics: metrics.NewEMF(t.Output(), "authorizer", "test", now),
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	return i
 }
 
-// token signs good claims, altered; nil deletes one.
-func (i *issuer) token(t testing.TB, alg jose.SignatureAlgorithm, altered map[string]any) string {
+// token signs valid claims with changes. A nil value removes a claim.
+func (i *issuer) token(t testing.TB, alg jose.SignatureAlgorithm, changes map[string]any) string {
 	t.Helper()
-	claims := map[string]any{"iss": "https://issuer.example/", "aud": "flavorless", "sub": "andy", "exp": now().Add(time.Hour).Unix(),
-		"scope": scope + " profile"}
-	maps.Copy(claims, altered)
+	claims := map[string]any{
+		"iss": "https://issuer.example/", "aud": "flavorless", "sub": "andy", "exp": now().Add(time.Hour).Unix(),
+		"scope": scope + " profile",
+	}
+	maps.Copy(claims, changes)
 	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
 	return sign(t, alg, i.keys[alg], claims)
 }
@@ -110,7 +113,7 @@ func sign(t testing.TB, alg jose.SignatureAlgorithm, key any, claims map[string]
 	return token
 }
 
-// signHeader signs good claims under a header with a member replaced or added. The type of the token is left out.
+// signHeader signs valid claims with a header in which a member is replaced or added. The header has no typ.
 func signHeader(t testing.TB, i *issuer, name string, value any) string {
 	t.Helper()
 	claims := strings.Split(i.token(t, jose.ES256, nil), ".")[1]
@@ -140,7 +143,7 @@ func spareBits(token string) string {
 	return token[:last] + map[byte]string{'A': "B", 'Q': "R", 'g': "h", 'w': "x"}[token[last]]
 }
 
-// ask sends the captured request with that Authorization header.
+// ask handles a captured request with that Authorization header.
 func (i *issuer) ask(t *testing.T, authorization string) (events.APIGatewayCustomAuthorizerResponse, error) {
 	t.Helper()
 	body, err := os.ReadFile("testdata/request.json")

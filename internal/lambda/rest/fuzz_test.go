@@ -21,8 +21,8 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-// FuzzGatewayEvent: whatever the gateway hands over is answered, and never with a 5xx; the answer's body is what the
-// handler wrote, byte by byte; no handler sees a token or a wish for compression.
+// FuzzGatewayEvent checks that each event gets a response that is no 5xx and has the body that the handler wrote, and
+// that the handler sees neither a token nor Accept-Encoding.
 func FuzzGatewayEvent(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(files) == 0 {
@@ -36,7 +36,8 @@ func FuzzGatewayEvent(f *testing.F) {
 		f.Add(body, []byte("\xff"))
 	}
 	f.Add([]byte(`{"httpMethod":"","path":"%","isBase64Encoded":true,"body":"?"}`), []byte{})
-	f.Add([]byte(`{"httpMethod":"GET\r\n","path":"/a?b#c","resource":"/{a}/{b+}","multiValueQueryStringParameters":{"a":null,"b":["%","&"]}}`), []byte{})
+	f.Add([]byte(`{"httpMethod":"GET\r\n","path":"/a?b#c","resource":"/{a}/{b+}",
+		"multiValueQueryStringParameters":{"a":null,"b":["%","&"]}}`), []byte{})
 	f.Fuzz(func(t *testing.T, raw, written []byte) {
 		var event lambdaevents.APIGatewayProxyRequest
 		if json.Unmarshal(raw, &event) != nil {
@@ -46,10 +47,11 @@ func FuzzGatewayEvent(f *testing.F) {
 		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			called = true
 			if len(r.Header["Authorization"])+len(r.Header["Accept-Encoding"]) > 0 {
-				t.Errorf("headers %v", r.Header)
+				t.Errorf("headers = %v, want neither Authorization nor Accept-Encoding", r.Header)
 			}
-			if again, err := url.ParseRequestURI(r.URL.RequestURI()); err != nil || again.EscapedPath() != r.URL.EscapedPath() || r.URL.Fragment != "" {
-				t.Errorf("path %q (%v)", r.URL, err)
+			again, err := url.ParseRequestURI(r.URL.RequestURI())
+			if err != nil || again.EscapedPath() != r.URL.EscapedPath() || r.URL.Fragment != "" {
+				t.Errorf("URL %q does not parse to itself: %q, %v", r.URL, again, err)
 			}
 			if given := event.MultiValueQueryStringParameters; len(given) > 0 {
 				for name, values := range given {
@@ -63,10 +65,17 @@ func FuzzGatewayEvent(f *testing.F) {
 			}
 			_, _ = w.Write(written)
 		})
-		g := rest.Gateway{Handler: handler, Metrics: metrics.NewEMF(io.Discard, "team", "test", now), Clock: now, Log: slog.New(slog.DiscardHandler)}
+		g := rest.Gateway{
+			Handler: handler, Metrics: metrics.NewEMF(io.Discard, "team", "test", now), Clock: now,
+			Log: slog.New(slog.DiscardHandler),
+		}
 		response, err := g.Handle(context.Background(), event)
-		if err != nil || called != (response.StatusCode == http.StatusOK) || !called && response.StatusCode != http.StatusBadRequest {
-			t.Fatalf("called: %v, status %d, %v", called, response.StatusCode, err)
+		want := http.StatusBadRequest
+		if called {
+			want = http.StatusOK
+		}
+		if err != nil || response.StatusCode != want {
+			t.Fatalf("Handle() = status %d, %v, want %d; handler called: %t", response.StatusCode, err, want, called)
 		}
 		body := []byte(response.Body)
 		if response.IsBase64Encoded {
@@ -75,7 +84,7 @@ func FuzzGatewayEvent(f *testing.F) {
 			}
 		}
 		if called && !bytes.Equal(body, written) || !called && !json.Valid(body) || !utf8.ValidString(response.Body) {
-			t.Errorf("wrote %q, answered %q", written, response.Body)
+			t.Errorf("handler wrote %q, response has %q", written, response.Body)
 		}
 	})
 }

@@ -17,9 +17,10 @@ import (
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/internal/lambda/rest"
+	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-func TestPathReachesTheHandlerAsItWasSent(t *testing.T) {
+func TestRequestPath(t *testing.T) {
 	for _, test := range []struct{ name, resource, path, want string }{
 		{"plain", "/ice-cream/{person}", "/ice-cream/andy", "/ice-cream/andy"},
 		{"a slash in a name", "/ice-cream/{person}", "/ice-cream/a%2Fb", "/ice-cream/a%2Fb"},
@@ -41,14 +42,15 @@ func TestPathReachesTheHandlerAsItWasSent(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := ""
-			serve(t, events.APIGatewayProxyRequest{HTTPMethod: "GET", Resource: test.resource, Path: test.path}, func(_ http.ResponseWriter, r *http.Request) {
+			event := events.APIGatewayProxyRequest{HTTPMethod: "GET", Resource: test.resource, Path: test.path}
+			serve(t, event, func(_ http.ResponseWriter, r *http.Request) {
 				got = r.URL.EscapedPath()
 				if r.URL.RawQuery != "" {
-					t.Errorf("query %q came out of nowhere", r.URL.RawQuery)
+					t.Errorf("query = %q, want none", r.URL.RawQuery)
 				}
 			})
 			if got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
+				t.Errorf("path = %q, want %q", got, test.want)
 			}
 		})
 	}
@@ -63,13 +65,18 @@ func serve(t *testing.T, event events.APIGatewayProxyRequest, handler http.Handl
 	return response
 }
 
-func TestRequestIsWhatWasSent(t *testing.T) {
+func TestRequest(t *testing.T) {
 	event := events.APIGatewayProxyRequest{
-		HTTPMethod: "POST", Resource: "/team", Path: "/team", Body: base64.StdEncoding.EncodeToString([]byte("\x00\xff")), IsBase64Encoded: true,
+		HTTPMethod: "POST", Resource: "/team", Path: "/team",
+		Body: base64.StdEncoding.EncodeToString([]byte("\x00\xff")), IsBase64Encoded: true,
 		MultiValueQueryStringParameters: map[string][]string{"a": {"1&2", "é+"}, "b": {""}},
-		MultiValueHeaders: map[string][]string{"Host": {"api.example"}, "authorization": {"Bearer a.b.c", "Bearer d.e.f"}, "accept-encoding": {"gzip"},
-			"If-None-Match": {`"a"`, `"b"`}},
-		RequestContext: events.APIGatewayProxyRequestContext{Identity: events.APIGatewayRequestIdentity{SourceIP: "203.0.113.7"}},
+		MultiValueHeaders: map[string][]string{
+			"Host": {"api.example"}, "authorization": {"Bearer a.b.c", "Bearer d.e.f"}, "accept-encoding": {"gzip"},
+			"If-None-Match": {`"a"`, `"b"`},
+		},
+		RequestContext: events.APIGatewayProxyRequestContext{
+			Identity: events.APIGatewayRequestIdentity{SourceIP: "203.0.113.7"},
+		},
 	}
 	serve(t, event, func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -77,35 +84,37 @@ func TestRequestIsWhatWasSent(t *testing.T) {
 			t.Error(err)
 		}
 		got := fmt.Sprintf("%s %s %s %s %q %v", r.Method, r.Host, r.RemoteAddr, r.RequestURI, body, r.Header)
-		want := `POST api.example 203.0.113.7 /team?a=1%262&a=%C3%A9%2B&b= "\x00\xff" map[Host:[api.example] If-None-Match:["a" "b"]]`
+		want := `POST api.example 203.0.113.7 /team?a=1%262&a=%C3%A9%2B&b= "\x00\xff" ` +
+			`map[Host:[api.example] If-None-Match:["a" "b"]]`
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("request (-want +got):\n%s", diff)
 		}
 	})
 	event.MultiValueHeaders, event.MultiValueQueryStringParameters = nil, nil
-	event.Headers, event.QueryStringParameters = map[string]string{"If-None-Match": "x", "Authorization": "Bearer a.b.c"}, map[string]string{"q": "1"}
+	event.Headers = map[string]string{"If-None-Match": "x", "Authorization": "Bearer a.b.c"}
+	event.QueryStringParameters = map[string]string{"q": "1"}
 	serve(t, event, func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.RawQuery != "q=1" || r.Header.Get("If-None-Match") != "x" || r.Header.Get("Authorization") != "" {
-			t.Errorf("single values: got %q, %v", r.URL.RawQuery, r.Header)
+			t.Errorf("query = %q, headers = %v, want those of the event without Authorization", r.URL.RawQuery, r.Header)
 		}
 	})
 }
 
-func TestRequestThatIsNone(t *testing.T) {
+func TestMalformedRequest(t *testing.T) {
 	for name, event := range map[string]events.APIGatewayProxyRequest{
 		"no base64":    {HTTPMethod: "GET", Path: "/team", Body: "%", IsBase64Encoded: true},
 		"a bad method": {HTTPMethod: "G T", Path: "/team"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			response := serve(t, event, func(http.ResponseWriter, *http.Request) { t.Error("it reached the handler") })
+			response := serve(t, event, func(http.ResponseWriter, *http.Request) { t.Error("the handler was called") })
 			if response.StatusCode != http.StatusBadRequest {
-				t.Errorf("got %d, want 400", response.StatusCode)
+				t.Errorf("status = %d, want 400", response.StatusCode)
 			}
 		})
 	}
 }
 
-func TestAnswerIsWhatWasWritten(t *testing.T) {
+func TestResponse(t *testing.T) {
 	event := events.APIGatewayProxyRequest{HTTPMethod: "GET", Path: "/"}
 	t.Run("headers of two values, and none after the status", func(t *testing.T) {
 		got := serve(t, event, func(w http.ResponseWriter, _ *http.Request) {
@@ -117,34 +126,37 @@ func TestAnswerIsWhatWasWritten(t *testing.T) {
 			w.WriteHeader(http.StatusOK)
 			fmt.Fprint(w, "é")
 		})
-		want := events.APIGatewayProxyResponse{StatusCode: http.StatusTeapot, MultiValueHeaders: map[string][]string{"Vary": {"a", "b"}}, Body: "é"}
+		want := events.APIGatewayProxyResponse{
+			StatusCode: http.StatusTeapot, MultiValueHeaders: map[string][]string{"Vary": {"a", "b"}}, Body: "é",
+		}
 		if diff := gocmp.Diff(want, got); diff != "" {
-			t.Errorf("answer (-want +got):\n%s", diff)
+			t.Errorf("response (-want +got):\n%s", diff)
 		}
 	})
 	t.Run("nothing written is 200", func(t *testing.T) {
-		if got := serve(t, event, func(http.ResponseWriter, *http.Request) {}); got.StatusCode != http.StatusOK || got.Body != "" {
-			t.Errorf("got %+v", got)
+		got := serve(t, event, func(http.ResponseWriter, *http.Request) {})
+		if got.StatusCode != http.StatusOK || got.Body != "" {
+			t.Errorf("response = %+v, want status 200 without a body", got)
 		}
 	})
-	for name, answer := range map[string]struct{ encoding, body string }{
-		"what is not text":   {"", "\x1f\x8b\xff"},
-		"what is compressed": {"gzip", "short"}, // could be taken for text
+	for name, written := range map[string]struct{ encoding, body string }{
+		"binary":     {"", "\x1f\x8b\xff"},
+		"compressed": {"gzip", "short"}, // valid UTF-8
 	} {
-		t.Run(name+" is base64", func(t *testing.T) {
+		t.Run(name+" body is base64", func(t *testing.T) {
 			got := serve(t, event, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Encoding", answer.encoding)
-				fmt.Fprint(w, answer.body)
+				w.Header().Set("Content-Encoding", written.encoding)
+				fmt.Fprint(w, written.body)
 			})
 			body, err := base64.StdEncoding.DecodeString(got.Body)
-			if err != nil || string(body) != answer.body || !got.IsBase64Encoded {
-				t.Errorf("got %+v, body %q, error %v", got, body, err)
+			if err != nil || string(body) != written.body || !got.IsBase64Encoded {
+				t.Errorf("response = %+v, decoded body %q, %v, want %q", got, body, err, written.body)
 			}
 		})
 	}
 }
 
-// TestLogNamesNoPerson checks what is logged of requests whose path has a name in it.
+// TestLogNamesNoPerson checks that the log has the route of failed requests and not their path.
 func TestLogNamesNoPerson(t *testing.T) {
 	for name, event := range map[string]events.APIGatewayProxyRequest{
 		"not understood": {HTTPMethod: "G T", Resource: "/ice-cream/{person}", Path: "/ice-cream/marija"},
@@ -153,20 +165,22 @@ func TestLogNamesNoPerson(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
-			g := newGateway(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("a", 7<<20)) }), &bytes.Buffer{})
+			tooLarge := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("a", 7<<20)) }
+			g := newGateway(t, http.HandlerFunc(tooLarge), &bytes.Buffer{})
 			g.Log = slog.New(slog.NewTextHandler(&log, nil))
 			if _, err := g.Handle(t.Context(), event); err != nil {
 				t.Fatal(err)
 			}
 			if got := log.String(); strings.Contains(got, "marija") || !strings.Contains(got, "route=/ice-cream/{person}") {
-				t.Errorf("the log has a name, or lacks the route: %s", got)
+				t.Errorf("log = %s, want the route and no name", got)
 			}
 		})
 	}
 }
 
-// TestAnswerThatLambdaWouldRefuse: it would be a 502 that tells nobody what to do.
-func TestAnswerThatLambdaWouldRefuse(t *testing.T) {
+// TestTooLargeResponse checks that a response that Lambda would reject, which is a 502, becomes a 400 that says what
+// to do.
+func TestTooLargeResponse(t *testing.T) {
 	for _, test := range []struct {
 		name, body string
 		status     int
@@ -179,72 +193,78 @@ func TestAnswerThatLambdaWouldRefuse(t *testing.T) {
 		{"5 MB of bytes", strings.Repeat("\xff", 5<<20), http.StatusBadRequest},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := serve(t, events.APIGatewayProxyRequest{HTTPMethod: "GET", Path: "/"}, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, test.body) })
+			event := events.APIGatewayProxyRequest{HTTPMethod: "GET", Path: "/"}
+			got := serve(t, event, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, test.body) })
 			if got.StatusCode != test.status || test.status != http.StatusOK && !strings.Contains(got.Body, "limit") {
-				t.Errorf("got %d, %.100q, want %d", got.StatusCode, got.Body, test.status)
+				t.Errorf("response = %d, %.100q, want %d", got.StatusCode, got.Body, test.status)
 			}
 		})
 	}
 }
 
-// TestOnlyTheAuthorizersWordCounts: without it, with half of it, or with a header instead, nobody passes.
-func TestOnlyTheAuthorizersWordCounts(t *testing.T) {
+// TestVerifier checks that a request without complete values of the authorizer is refused, whatever its headers say.
+func TestVerifier(t *testing.T) {
 	good := map[string]any{"principalId": "andy", "sub": "andy", "scope": "a b", "exp": "1795428000"}
 	with := func(name string, value any) map[string]any {
-		said := maps.Clone(good)
-		said[name] = value
-		return said
+		values := maps.Clone(good)
+		values[name] = value
+		return values
 	}
 	for _, test := range []struct {
-		name string
-		said map[string]any
-		ok   bool
+		name   string
+		values map[string]any
+		ok     bool
 	}{
-		{"all of it", good, true},
+		{"complete", good, true},
 		{"the expiry as a number", with("exp", 1795428000.0), true},
 		{"within the leeway", with("exp", "1795424371"), true}, // 29 seconds ago
-		{"nothing", nil, false},
+		{"no context", nil, false},
 		{"an empty context", map[string]any{}, false},
 		{"no principal", with("principalId", nil), false},
 		{"an empty principal", with("principalId", ""), false},
-		{"a principal that is no text", with("principalId", 1.0), false},
+		{"a principal that is a number", with("principalId", 1.0), false},
 		{"no expiry", with("exp", nil), false},
-		{"an expiry that is none", with("exp", "tomorrow"), false},
-		{"a token that has expired since", with("exp", "1795424369"), false},
+		{"an expiry that is no time", with("exp", "tomorrow"), false},
+		{"an expired token", with("exp", "1795424369"), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			event := readEvent(t, "testdata/team.json")
-			event.RequestContext.Authorizer = test.said
+			event.RequestContext.Authorizer = test.values
 			handler := func(_ http.ResponseWriter, r *http.Request) {
 				claims, err := rest.Verifier{Clock: now}.Verify(r.Context(), "Bearer eyJhbGciOiJFUzI1NiJ9.e30.c2ln")
-				var refusal *api.AuthError
-				if test.ok != (err == nil) || err != nil && (!errors.As(err, &refusal) || refusal.Status() != http.StatusUnauthorized) {
-					t.Errorf("got %+v, error %v, want it to pass: %t", claims, err, test.ok)
+				if test.ok {
+					if err != nil || claims.Subject != "andy" || len(claims.Scopes) != 2 {
+						t.Errorf("Verify() = %+v, %v, want subject andy and two scopes", claims, err)
+					}
+					return
 				}
-				if err == nil && (claims.Subject != "andy" || len(claims.Scopes) != 2) {
-					t.Errorf("got claims %+v", claims)
+				var auth *api.AuthError
+				if !errors.As(err, &auth) || auth.Status() != http.StatusUnauthorized {
+					t.Errorf("Verify() = %+v, %v, want an AuthError with status 401", claims, err)
 				}
 			}
 			serve(t, event, handler)
 		})
 	}
 	if _, err := (rest.Verifier{Clock: now}).Verify(t.Context(), "Bearer a.b.c"); err == nil {
-		t.Error("a request from elsewhere passed")
+		t.Error("Verify() succeeded without an authorizer, want an error")
 	}
 }
 
-func TestRequestsAreMeasuredByTheirRoute(t *testing.T) {
+func TestRequestMetrics(t *testing.T) {
 	var measured bytes.Buffer
 	g := newGateway(t, nil, &measured)
 	if _, err := g.Handle(t.Context(), readEvent(t, "testdata/lookup.json")); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Metrics.(interface{ Flush() error }).Flush(); err != nil {
+	if err := g.Metrics.(*metrics.EMF).Flush(); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"http_requests":1`, `"route":"/ice-cream/{person}"`, `"status":"200"`, `"http_latency":[0]`} {
+	for _, want := range []string{
+		`"http_requests":1`, `"route":"/ice-cream/{person}"`, `"status":"200"`, `"http_latency":[0]`,
+	} {
 		if !strings.Contains(measured.String(), want) {
-			t.Errorf("%s is missing in %s", want, measured.String())
+			t.Errorf("metrics = %s, want %s", measured.String(), want)
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 )
 
-// request is what the client sent, as far as a handler may know it.
-func request(ctx context.Context, event *events.APIGatewayProxyRequest) (*http.Request, error) {
+// newRequest returns the client's request without the headers that the handler must not see.
+func newRequest(ctx context.Context, event *events.APIGatewayProxyRequest) (*http.Request, error) {
 	body := []byte(event.Body)
 	if event.IsBase64Encoded {
 		var err error
@@ -21,7 +21,7 @@ func request(ctx context.Context, event *events.APIGatewayProxyRequest) (*http.R
 			return nil, fmt.Errorf("decoding the body: %w", err)
 		}
 	}
-	u, err := url.ParseRequestURI(escaped(routed(event)))
+	u, err := url.ParseRequestURI(escape(routePath(event)))
 	if err != nil {
 		return nil, fmt.Errorf("parsing the path: %w", err)
 	}
@@ -36,15 +36,15 @@ func request(ctx context.Context, event *events.APIGatewayProxyRequest) (*http.R
 			r.Header.Add(name, value)
 		}
 	}
-	for name, value := range event.Headers { // where there is only this
-		if len(event.MultiValueHeaders) == 0 {
+	if len(event.MultiValueHeaders) == 0 {
+		for name, value := range event.Headers {
 			r.Header.Set(name, value)
 		}
 	}
-	// Whether the token is good has been decided by the authorizer. Nothing behind it shall have a second opinion.
+	// The authorizer has checked the token. The handler must not check it again.
 	r.Header.Del("Authorization")
-	// The gateway compresses, and what leaves here is text: a compressed body would have to be base64, and a client would
-	// see that unless the API declares binary media types.
+	// The gateway compresses. If the handler did, the body would have to be base64, which the gateway passes on as it is
+	// unless the API declares binary media types.
 	// https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gzip-compression-decompression.html
 	r.Header.Del("Accept-Encoding")
 	r.Host = r.Header.Get("Host")
@@ -52,16 +52,17 @@ func request(ctx context.Context, event *events.APIGatewayProxyRequest) (*http.R
 	return r, nil
 }
 
-// routed is the path below the API's base. The stage is not part of event.Path, but the base path of a custom domain
-// is; the resource tells how many segments are the route's own. A slash in a name is %2F here, and no segment's end.
+// routePath returns the path below the API's base path. event.Path does not contain the stage, but does contain the
+// base path of a custom domain. event.Resource, the template of the path, has as many segments as the route; a slash
+// in a name is %2F here and ends no segment.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-mappings.html
-func routed(event *events.APIGatewayProxyRequest) string {
+func routePath(event *events.APIGatewayProxyRequest) string {
 	path := event.Path
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
 	if !strings.HasPrefix(event.Resource, "/") || strings.Contains(event.Resource, "+}") {
-		return path // any number of segments
+		return path // the resource matches any number of segments
 	}
 	start := len(path)
 	for range strings.Count(event.Resource, "/") {
@@ -72,15 +73,16 @@ func routed(event *events.APIGatewayProxyRequest) string {
 	return path[start:]
 }
 
-// escaped keeps a path as it was sent, which is how REST APIs give it. Others that speak this format give it unescaped;
-// what can't stand in a path is escaped for their sake, so that none of it turns into a query.
-func escaped(path string) string {
+// escape escapes the characters that a path can't contain, so that no part of it becomes a query. It keeps existing
+// escapes: REST APIs send the path as the client escaped it, while others with this event format send it unescaped.
+func escape(path string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(path) {
 		c := path[i]
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~!$&'()*+,;=:@/", c) >= 0,
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			strings.IndexByte("-._~!$&'()*+,;=:@/", c) >= 0,
 			c == '%' && i+2 < len(path) && isHex(path[i+1]) && isHex(path[i+2]):
 			b.WriteByte(c)
 		default:
@@ -96,7 +98,7 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// query is unescaped in the event.
+// query returns the query parameters, which are unescaped in the event.
 func query(event *events.APIGatewayProxyRequest) url.Values {
 	values := url.Values(event.MultiValueQueryStringParameters)
 	if len(values) > 0 {

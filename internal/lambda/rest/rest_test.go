@@ -24,27 +24,34 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "update the golden files")
 
-// now is when all of these requests come: an hour before their tokens expire.
+// now is the time of all requests, an hour before their tokens expire.
 func now() time.Time { return time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC) }
 
-// table has favorites in memory, sorted by person.
+// table has favorites, sorted by person, and no uploads.
 type table []events.Favorite
 
 func newTable(t *testing.T) table {
 	t.Helper()
-	o := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "01", Time: time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC)}
+	o := events.Object{
+		Bucket: "b", Key: "k", ETag: "e", Sequencer: "01", Time: time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC),
+	}
 	origin, err := o.Origin()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return table{{Person: "andy", Flavor: "cookie dough", Version: origin.At(0)}, {Person: "barb", Flavor: "<mint> & \"chips\"", Version: origin.At(1)},
-		{Person: "Zoë / 100%", Flavor: "crème brûlée", Version: origin.At(2)}}
+	return table{
+		{Person: "andy", Flavor: "cookie dough", Version: origin.At(0)},
+		{Person: "barb", Flavor: "<mint> & \"chips\"", Version: origin.At(1)},
+		{Person: "Zoë / 100%", Flavor: "crème brûlée", Version: origin.At(2)},
+	}
 }
 
 func (s table) Team(_ context.Context, after string, limit int) ([]events.Favorite, error) {
-	i, _ := slices.BinarySearchFunc(s, after+"\x00", func(f events.Favorite, person string) int { return cmp.Compare(f.Person, person) })
+	i, _ := slices.BinarySearchFunc(s, after+"\x00", func(f events.Favorite, person string) int {
+		return cmp.Compare(f.Person, person)
+	})
 	return s[i:min(i+limit, len(s))], nil
 }
 
@@ -69,8 +76,10 @@ func newGateway(t *testing.T, handler http.Handler, measured *bytes.Buffer) rest
 	if handler == nil {
 		stored := newTable(t)
 		var err error
-		handler, err = api.New(api.Config{Favorites: stored, Uploads: stored, Verifier: rest.Verifier{Clock: now}, BasePath: "/prod",
-			AllowedOrigins: []string{"https://flavors.example"}, Logger: log})
+		handler, err = api.New(api.Config{
+			Favorites: stored, Uploads: stored, Verifier: rest.Verifier{Clock: now}, BasePath: "/prod",
+			AllowedOrigins: []string{"https://flavors.example"}, Logger: log,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,8 +100,8 @@ func readEvent(t *testing.T, file string) lambdaevents.APIGatewayProxyRequest {
 	return event
 }
 
-// TestCapturedEvents answers each event in testdata, and holds the answer against the golden one beside it. (Of the
-// document, which has a test of its own, only the beginning.)
+// TestCapturedEvents compares the response to each event in testdata with its golden file. Of the OpenAPI document,
+// which has a test of its own, it compares only the first byte.
 func TestCapturedEvents(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(files) == 0 {
@@ -128,7 +137,7 @@ func TestCapturedEvents(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := gocmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("answer (-want +got):\n%s", diff)
+				t.Errorf("response (-want +got):\n%s", diff)
 			}
 		})
 	}

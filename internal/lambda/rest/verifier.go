@@ -10,40 +10,37 @@ import (
 	"github.com/flavorless/flavorless/internal/lambda/authorizer"
 )
 
-// authorized is the key of what the authorizer said, in a request's context.
-type authorized struct{}
+// authorizerKey is the key under which a request's context has what the authorizer returned.
+type authorizerKey struct{}
 
-func withAuthorizer(ctx context.Context, said map[string]any) context.Context {
-	return context.WithValue(ctx, authorized{}, said)
+func withAuthorizer(ctx context.Context, values map[string]any) context.Context {
+	return context.WithValue(ctx, authorizerKey{}, values)
 }
 
-// Verifier lets those requests pass that the gateway's authorizer let pass. It believes the request's context, which
-// only the gateway can write, and no header. A route that was deployed without the authorizer stays closed.
+// Verifier accepts the requests that the gateway's authorizer has allowed. It trusts the request's context, which only
+// the gateway can set, and no header. Therefore a route that was deployed without the authorizer refuses all requests.
 type Verifier struct {
 	Clock func() time.Time
 }
 
-// leeway is how far the issuer's clock may be off, as for api.Verifier.
-const leeway = 30 * time.Second
-
-// Verify gives the claims of the token that the authorizer saw. The gateway keeps the authorizer's answers, for up to
-// an hour; what a token may live on by that is cut off here.
+// Verify returns the claims of the token that the authorizer checked. It checks the expiry again, because the gateway
+// caches the authorizer's result for up to an hour.
 func (v Verifier) Verify(ctx context.Context, _ string) (api.Claims, error) {
-	said, _ := ctx.Value(authorized{}).(map[string]any)
-	principal, _ := said["principalId"].(string)
+	values, _ := ctx.Value(authorizerKey{}).(map[string]any)
+	principal, _ := values["principalId"].(string)
 	if principal == "" {
 		return api.Claims{}, &api.AuthError{Description: "a bearer token is required"}
 	}
-	expires, ok := seconds(said[authorizer.Expires])
-	if !ok || !v.Clock().Before(expires.Add(leeway)) {
+	expires, ok := seconds(values[authorizer.Expires])
+	if !ok || !v.Clock().Before(expires.Add(api.DefaultLeeway)) {
 		return api.Claims{}, &api.AuthError{Code: "invalid_token", Description: "the token has expired"}
 	}
-	subject, _ := said[authorizer.Subject].(string)
-	scope, _ := said[authorizer.Scope].(string)
+	subject, _ := values[authorizer.Subject].(string)
+	scope, _ := values[authorizer.Scope].(string)
 	return api.Claims{Subject: subject, Scopes: strings.Fields(scope), Expires: expires}, nil
 }
 
-// seconds reads a time. The gateway makes strings of numbers; not all that stand in for it do.
+// seconds converts seconds since 1970 to a time. The gateway sends numbers as strings, but its emulators may not.
 func seconds(value any) (time.Time, bool) {
 	switch value := value.(type) {
 	case float64:
