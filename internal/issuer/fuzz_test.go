@@ -10,8 +10,7 @@ import (
 	"github.com/flavorless/flavorless/internal/issuer"
 )
 
-// FuzzFile: a file that anybody may have edited is refused, or makes an issuer that signs; its key set shows nothing
-// private.
+// FuzzFile checks that Open refuses a file or returns an issuer that can sign and does not publish its private key.
 func FuzzFile(f *testing.F) {
 	seeds := f.TempDir()
 	if _, err := issuer.Open(issuer.Config{Dir: seeds}); err != nil {
@@ -24,7 +23,8 @@ func FuzzFile(f *testing.F) {
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
 	f.Add([]byte(`{"issuer":"urn:flavorless:development:x","key":{"kty":"oct","k":"AA","kid":"a"}}`))
-	f.Add([]byte(`{"issuer":"urn:flavorless:development:x","key":{"kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"AA","kid":"a"}}`))
+	f.Add([]byte(`{"issuer":"urn:flavorless:development:x",
+		"key":{"kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"AA","kid":"a"}}`))
 	f.Add([]byte(`{"issuer":"https://id.example.com/","key":null}`))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, content []byte) {
@@ -36,11 +36,11 @@ func FuzzFile(f *testing.F) {
 			return
 		}
 		if _, err := is.Sign(issuer.Grant{Subject: "s", Audience: "a", TTL: time.Hour}); err != nil {
-			t.Errorf("it can't sign: %v", err)
+			t.Errorf("Sign() = %v, want a token", err)
 		}
 		var set struct{ Keys []map[string]any }
 		if err := json.Unmarshal(is.JWKS(), &set); err != nil || len(set.Keys) != 1 || set.Keys[0]["d"] != nil {
-			t.Errorf("its key set is %s (%v)", is.JWKS(), err)
+			t.Errorf("key set = %s (%v), want one public key", is.JWKS(), err)
 		}
 	})
 }

@@ -1,6 +1,6 @@
-// Package issuer is the token issuer of one machine: for trying flavorless out, for developing and for its tests, where
-// no identity provider is at hand. It is a key in a file, and whoever can read that file can sign tokens; nobody else's
-// tokens and no user accounts are involved.
+// Package issuer issues tokens on one machine, for trying flavorless out, for development and for tests, where there
+// is no identity provider. Its private key is in a file; anyone who can read the file can sign tokens. There are no
+// user accounts.
 package issuer
 
 import (
@@ -24,19 +24,19 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// File is the name of the file in the issuer's folder. It holds the issuer's name and, as a JWK (RFC 7517), its private
-// key.
+// File is the name of the file in the issuer's folder. It contains the issuer's name and its private key, which is a
+// JWK (RFC 7517).
 const File = "issuer.json"
 
-// JWKSPath is where issuers usually publish their keys.
+// JWKSPath is the path at which issuers usually publish their keys.
 const JWKSPath = "/.well-known/jwks.json"
 
-// namePrefix marks the tokens of this package: no identity provider has such a name.
+// namePrefix distinguishes issuers of this package from identity providers, whose names are URLs.
 const namePrefix = "urn:flavorless:development:"
 
-// Config of an Issuer. Only Dir is required.
+// Config configures an Issuer. Dir is required.
 type Config struct {
-	Dir   string           // where the key is; made if it is not there
+	Dir   string           // folder of the key; created if it does not exist
 	Clock func() time.Time // default: time.Now
 }
 
@@ -48,13 +48,13 @@ type Issuer struct {
 	clock  func() time.Time
 }
 
-// stored is the form of the file.
+// stored is the content of the file.
 type stored struct {
 	Name string         `json:"issuer"`
 	Key  jsontext.Value `json:"key"`
 }
 
-// Open loads the issuer of the folder, or makes one if there is none yet. Name and key then stay as they are.
+// Open loads the issuer in the folder, or creates one if there is none.
 func Open(config Config) (*Issuer, error) {
 	if config.Clock == nil {
 		config.Clock = time.Now
@@ -82,7 +82,7 @@ func load(path string) (stored, error) {
 		return stored{}, err
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return stored{}, fmt.Errorf("%s holds a private key and others may use it (mode %04o); chmod it to 0600", path, mode)
+		return stored{}, fmt.Errorf("%s contains a private key, but has mode %04o; run chmod 600 on it", path, mode)
 	}
 	body, err := os.ReadFile(path)
 	if err != nil {
@@ -95,7 +95,7 @@ func load(path string) (stored, error) {
 	return file, nil
 }
 
-// create makes an issuer, unless another process has made one meanwhile.
+// create creates an issuer, unless another process creates one at the same time.
 func create(path string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -111,7 +111,8 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(stored{Name: namePrefix + strings.ToLower(rand.Text()), Key: private}, jsontext.Multiline(true))
+	file := stored{Name: namePrefix + strings.ToLower(rand.Text()), Key: private}
+	body, err := json.Marshal(file, jsontext.Multiline(true))
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func create(path string) error {
 	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
 		return err
 	}
-	// A link appears whole or not at all, and never in the place of another file.
+	// A link is atomic and never replaces a file.
 	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -147,7 +148,8 @@ func newIssuer(file stored, clock func() time.Time) (*Issuer, error) {
 	if !strings.HasPrefix(file.Name, namePrefix) {
 		return nil, fmt.Errorf("its name %q does not begin with %s", file.Name, namePrefix)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, new(jose.SignerOptions).WithType("JWT"))
+	signingKey := jose.SigningKey{Algorithm: jose.ES256, Key: key}
+	signer, err := jose.NewSigner(signingKey, new(jose.SignerOptions).WithType("JWT"))
 	if err != nil {
 		return nil, err
 	}
@@ -160,44 +162,44 @@ func newIssuer(file stored, clock func() time.Time) (*Issuer, error) {
 	return &Issuer{name: file.Name, signer: signer, keys: append(keys, '\n'), clock: clock}, nil
 }
 
-// Name is what tokens have as "iss".
+// Name returns the "iss" of the tokens.
 func (i *Issuer) Name() string { return i.name }
 
-// JWKS gives the public key as a JSON Web Key Set.
+// JWKS returns the public key as a JSON Web Key Set.
 func (i *Issuer) JWKS() []byte { return append([]byte(nil), i.keys...) }
 
 // ServeHTTP serves the key set. Mount it at JWKSPath.
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "use GET", http.StatusMethodNotAllowed)
+		http.Error(w, "use GET or HEAD", http.StatusMethodNotAllowed)
 		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	w.Header().Set("Content-Length", strconv.Itoa(len(i.keys)))
 	if r.Method == http.MethodGet {
-		_, _ = w.Write(i.keys) // the client may have gone
+		_, _ = w.Write(i.keys) // the client may have disconnected
 	}
 }
 
-// Grant is what a token is to say.
+// Grant has the contents of a token.
 type Grant struct {
 	Subject  string
 	Audience string
-	Scope    string        // one or several, separated by spaces; may be empty
-	TTL      time.Duration // how long the token is good, in whole seconds
+	Scope    string        // scopes, separated by spaces; may be empty
+	TTL      time.Duration // validity, in whole seconds
 }
 
-// Sign makes a token (RFC 7519).
+// Sign returns a signed token (RFC 7519).
 func (i *Issuer) Sign(grant Grant) (string, error) {
 	switch {
 	case grant.Subject == "":
-		return "", errors.New("signing a token: the subject is missing")
+		return "", errors.New("signing a token: Subject is required")
 	case grant.Audience == "":
-		return "", errors.New("signing a token: the audience is missing")
+		return "", errors.New("signing a token: Audience is required")
 	case grant.TTL < time.Second:
-		return "", fmt.Errorf("signing a token: it would be good for %s; give it a second or more", grant.TTL)
+		return "", fmt.Errorf("signing a token: TTL is %s, want at least 1s", grant.TTL)
 	}
 	now := i.clock()
 	payload, err := json.Marshal(struct {

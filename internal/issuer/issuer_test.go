@@ -27,7 +27,7 @@ func open(t *testing.T, dir string) *issuer.Issuer {
 }
 
 func TestOpen(t *testing.T) {
-	t.Run("makes folder and file for the owner alone", func(t *testing.T) {
+	t.Run("creates a folder and a file that only the owner can read", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "a", "b")
 		open(t, dir)
 		files, err := os.ReadDir(dir)
@@ -35,30 +35,30 @@ func TestOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(files) != 1 || files[0].Name() != issuer.File {
-			t.Errorf("got files %v, want %s alone", files, issuer.File)
+			t.Errorf("files = %v, want only %s", files, issuer.File)
 		}
 		info, err := os.Stat(filepath.Join(dir, issuer.File))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if mode := info.Mode().Perm(); mode != 0o600 {
-			t.Errorf("got mode %04o, want 0600", mode)
+			t.Errorf("mode = %04o, want 0600", mode)
 		}
 	})
-	t.Run("stays the same", func(t *testing.T) {
+	t.Run("a second Open loads the same issuer", func(t *testing.T) {
 		dir := t.TempDir()
 		first, second := open(t, dir), open(t, dir)
 		if first.Name() != second.Name() || !strings.HasPrefix(first.Name(), "urn:flavorless:development:") {
-			t.Errorf("got names %s and %s", first.Name(), second.Name())
+			t.Errorf("names = %s and %s, want the same with the prefix of development issuers", first.Name(), second.Name())
 		}
 		if diff := cmp.Diff(string(first.JWKS()), string(second.JWKS())); diff != "" {
-			t.Errorf("keys differ:\n%s", diff)
+			t.Errorf("keys (-first +second):\n%s", diff)
 		}
 		if other := open(t, t.TempDir()); other.Name() == first.Name() {
-			t.Errorf("another folder has the same name %s", other.Name())
+			t.Errorf("issuer of another folder has the same name %s", other.Name())
 		}
 	})
-	t.Run("is made once by many", func(t *testing.T) {
+	t.Run("concurrent calls create one issuer", func(t *testing.T) {
 		dir := t.TempDir()
 		names := make([]string, 8)
 		var all sync.WaitGroup
@@ -68,7 +68,7 @@ func TestOpen(t *testing.T) {
 		all.Wait()
 		for _, name := range names {
 			if name != names[0] {
-				t.Errorf("got names %v, want one", names)
+				t.Errorf("names = %v, want one name", names)
 			}
 		}
 	})
@@ -78,14 +78,14 @@ func TestOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"refuses a file that is cut off": func(t *testing.T, path string, body []byte) { write(t, path, body[:len(body)/2]) },
+		"refuses a truncated file": func(t *testing.T, path string, body []byte) { write(t, path, body[:len(body)/2]) },
 		"refuses a public key": func(t *testing.T, path string, body []byte) {
 			write(t, path, []byte(strings.Replace(string(body), `"d"`, `"dd"`, 1)))
 		},
-		"refuses somebody else's name": func(t *testing.T, path string, body []byte) {
+		"refuses the name of another issuer": func(t *testing.T, path string, body []byte) {
 			write(t, path, []byte(strings.Replace(string(body), "urn:", "https:", 1)))
 		},
-		"refuses a file without anything": func(t *testing.T, path string, _ []byte) { write(t, path, nil) },
+		"refuses an empty file": func(t *testing.T, path string, _ []byte) { write(t, path, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -97,7 +97,7 @@ func TestOpen(t *testing.T) {
 			}
 			change(t, path, body)
 			if _, err := issuer.Open(issuer.Config{Dir: dir}); err == nil {
-				t.Error("got no error")
+				t.Error("Open() succeeded, want an error")
 			}
 		})
 	}
@@ -133,24 +133,24 @@ func TestSign(t *testing.T) {
 		t.Fatal(err)
 	}
 	if id, _ := got["jti"].(string); len(id) < 20 {
-		t.Errorf("got jti %q, want a random one", id)
+		t.Errorf("jti = %q, want a random one", id)
 	}
 	delete(got, "jti")
 	want := map[string]any{
 		"iss": i.Name(), "sub": "liz", "aud": "flavorless", "scope": "read write", "iat": 1.8e9, "exp": 1.8e9 + 3600,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("claims, -want +got:\n%s", diff)
+		t.Errorf("claims (-want +got):\n%s", diff)
 	}
 
 	for name, grant := range map[string]issuer.Grant{
 		"no subject":  {Audience: "a", TTL: time.Hour},
 		"no audience": {Subject: "s", TTL: time.Hour},
-		"no time":     {Subject: "s", Audience: "a"},
+		"no TTL":      {Subject: "s", Audience: "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := i.Sign(grant); err == nil {
-				t.Error("got no error")
+				t.Error("Sign() succeeded, want an error")
 			}
 		})
 	}
@@ -165,17 +165,17 @@ func TestServeHTTP(t *testing.T) {
 	}{
 		{http.MethodGet, http.StatusOK, string(i.JWKS())},
 		{http.MethodHead, http.StatusOK, ""},
-		{http.MethodPost, http.StatusMethodNotAllowed, "use GET\n"},
+		{http.MethodPost, http.StatusMethodNotAllowed, "use GET or HEAD\n"},
 	} {
 		t.Run(test.method, func(t *testing.T) {
 			w := httptest.NewRecorder()
 			i.ServeHTTP(w, httptest.NewRequest(test.method, issuer.JWKSPath, nil))
 			if w.Code != test.status || w.Body.String() != test.body {
-				t.Errorf("got %d %q, want %d %q", w.Code, w.Body, test.status, test.body)
+				t.Errorf("response = %d %q, want %d %q", w.Code, w.Body, test.status, test.body)
 			}
 		})
 	}
 	if strings.Contains(string(i.JWKS()), `"d"`) {
-		t.Error("the key set holds the private key")
+		t.Errorf("key set = %s, want no private key", i.JWKS())
 	}
 }

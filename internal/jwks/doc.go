@@ -1,16 +1,15 @@
-// Package jwks keeps the public keys of a token issuer at hand: a JSON Web Key Set (RFC 7517), fetched over HTTPS and
-// cached, so that verifying a token costs no request.
+// Package jwks caches the public keys of a token issuer: a JSON Web Key Set (RFC 7517) that is fetched over HTTPS.
+// Verifying a token normally needs no request to the issuer.
 //
-// A key set is somebody else's server in the path of every request of ours, and key ids come from whoever sends a
-// token. Four rules follow:
+// Every request to the API depends on the issuer's server, and clients choose the key ids in their tokens. Therefore:
 //
-//   - A known key never waits for the network. Once a set is MaxAge old, the next use of it starts a fetch in the
-//     background and goes on with what is there.
-//   - An outage of the issuer is not ours. Keys serve on, stale, up to MaxStale after they were last fetched.
-//   - An unknown key id is how a rotation shows itself, and also what an attacker can send without end. It causes at most
-//     one fetch per Cooldown, and all who ask meanwhile share it.
-//   - What comes back is bounded in time, bytes and keys, and a bad answer never replaces good keys.
+//   - A known key never waits for the network. If the set is older than MaxAge, the next use starts a fetch in the
+//     background and continues with the cached keys.
+//   - An outage of the issuer is not one of the API. Cached keys are used up to MaxStale after their last fetch.
+//   - An unknown key id causes at most one fetch per Cooldown, which concurrent callers share. The issuer may have
+//     rotated its keys, but a client can also send any number of invented ids.
+//   - Responses are limited in time, bytes and keys, and an invalid response never replaces cached keys.
 //
-// The price of the first rule: a key that the issuer withdraws is honored until the first use after MaxAge has had its
-// fetch. Config.RefreshWait trades some waiting for that.
+// The first rule has a price: a key that the issuer withdraws is accepted until a fetch after MaxAge has finished.
+// Config.RefreshWait makes callers wait for that fetch.
 package jwks

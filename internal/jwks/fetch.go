@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// get fetches and parses the set.
-func (s *Set) get(ctx context.Context) (keys []Key, skipped []error, err error) {
+// fetch requests and parses the key set. It returns the reasons why keys were skipped.
+func (s *Set) fetch(ctx context.Context) (keys []Key, skipped []error, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.config.URI, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	// RFC 7517 section 8.5.2 registers the first; most servers send the second.
+	// RFC 7517 section 8.5.2 registers the first type, but most servers send the second.
 	request.Header.Set("Accept", "application/jwk-set+json, application/json")
 	response, err := s.client.Do(request)
 	if err != nil {
@@ -25,22 +25,22 @@ func (s *Set) get(ctx context.Context) (keys []Key, skipped []error, err error) 
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("the answer is %s", response.Status)
+		return nil, nil, fmt.Errorf("the response is %s, want 200 OK", response.Status)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, s.config.MaxBytes+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the key set: %w", err)
 	}
 	if int64(len(body)) > s.config.MaxBytes {
-		return nil, nil, fmt.Errorf("the key set has more than %d bytes", s.config.MaxBytes)
+		return nil, nil, fmt.Errorf("the key set has more than the allowed %d bytes", s.config.MaxBytes)
 	}
 	return parse(body, s.config.MaxKeys)
 }
 
-// maxRedirects is more than any issuer needs.
+// maxRedirects is more than issuers need.
 const maxRedirects = 3
 
-// secured returns a client that follows redirects only to where checkURI would let it go in the first place.
+// secured returns a copy of client that follows redirects only to URLs that checkURL accepts.
 func secured(client *http.Client) *http.Client {
 	c := http.Client{}
 	if client != nil {
@@ -51,7 +51,7 @@ func secured(client *http.Client) *http.Client {
 			return errors.New("too many redirects")
 		}
 		if from := via[0].URL; request.URL.Scheme != from.Scheme {
-			return fmt.Errorf("redirected from %s to %s", from.Scheme, request.URL.Scheme)
+			return fmt.Errorf("redirect from %s to %s", from.Scheme, request.URL.Scheme)
 		}
 		return checkURL(request.URL)
 	}
@@ -66,22 +66,22 @@ func checkURI(uri string) error {
 	return checkURL(u)
 }
 
-// checkURL insists on HTTPS: whoever can alter the key set on its way can sign any token. What stays on the machine
-// needs none.
+// checkURL requires HTTPS, except on the loopback interface: a party that can modify the key set on its way can sign
+// any token.
 func checkURL(u *url.URL) error {
 	switch {
 	case u.Host == "":
-		return errors.New("not an absolute URL")
+		return errors.New("it is not an absolute URL")
 	case u.User != nil:
-		return errors.New("a URL with a password in it")
+		return errors.New("it contains a user name or password; remove it")
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme == "http" && isLoopback(u.Hostname()):
 		return nil
 	case u.Scheme == "http":
-		return errors.New("http is for the loopback interface only; use https")
+		return errors.New("http is allowed on the loopback interface only; use https")
 	}
-	return fmt.Errorf("scheme %q; use https", u.Scheme)
+	return fmt.Errorf("its scheme is %q; use https", u.Scheme)
 }
 
 func isLoopback(host string) bool {

@@ -24,36 +24,38 @@ import (
 	"github.com/flavorless/flavorless/internal/jwks"
 )
 
-func TestBadAnswersKeepTheOldKeys(t *testing.T) {
-	good := `{"keys":[]}`
+func TestInvalidResponsesKeepKeys(t *testing.T) {
+	blanks := bytes.Repeat([]byte(" "), 256<<10)
 	for name, change := range map[string]func(*issuer){
 		"garbage":              func(i *issuer) { i.body = []byte("<html>sorry</html>") },
 		"nothing":              func(i *issuer) { i.body = nil },
 		"truncated":            func(i *issuer) { i.body = []byte(`{"keys":[{"kty":"EC"`) },
-		"no keys":              func(i *issuer) { i.body = []byte(good) },
+		"no keys":              func(i *issuer) { i.body = []byte(`{"keys":[]}`) },
 		"another document":     func(i *issuer) { i.body = []byte(`{"issuer":"https://issuer.example"}`) },
 		"only unusable keys":   func(i *issuer) { i.body = []byte(`{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}`) },
 		"too many keys":        func(i *issuer) { i.body = []byte(`{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`) },
-		"huge":                 func(i *issuer) { i.body = append([]byte(`{"keys":[`), bytes.Repeat([]byte(" "), 256<<10)...) },
-		"huge but well formed": func(i *issuer) { i.body = append(i.body, bytes.Repeat([]byte(" "), 256<<10)...) },
+		"too large, malformed": func(i *issuer) { i.body = append([]byte(`{"keys":[`), blanks...) },
+		"too large, valid":     func(i *issuer) { i.body = append(i.body, blanks...) },
 		"not 200":              func(i *issuer) { i.status = http.StatusNotFound },
 		"server error":         func(i *issuer) { i.status = http.StatusInternalServerError },
 		"down":                 func(i *issuer) { i.down = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				far := &issuer{}
-				far.publish(t, ecKey(t, "a"))
+				remote := &issuer{}
+				remote.publish(t, ecKey(t, "a"))
 				fetches := []jwks.FetchResult{}
-				set := newSet(t, far, func(c *jwks.Config) { c.Observe = func(f jwks.FetchResult) { fetches = append(fetches, f) } })
-				want(t, set, "a", "ES256", nil)
-				far.set(change)
+				set := newSet(t, remote, func(c *jwks.Config) {
+					c.Observe = func(f jwks.FetchResult) { fetches = append(fetches, f) }
+				})
+				wantKey(t, set, "a", "ES256", nil)
+				remote.set(change)
 				time.Sleep(time.Hour)
-				want(t, set, "a", "ES256", nil)
+				wantKey(t, set, "a", "ES256", nil)
 				synctest.Wait()
-				want(t, set, "a", "ES256", nil)
+				wantKey(t, set, "a", "ES256", nil)
 				if len(fetches) != 2 || fetches[0].Err != nil || fetches[1].Err == nil {
-					t.Errorf("got fetches %+v, want a good one and a bad one", fetches)
+					t.Errorf("fetches = %+v, want a success and a failure", fetches)
 				}
 			})
 		})
@@ -83,7 +85,7 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// with gives the key as JSON with further members.
+	// with returns the JWK of a key with more members.
 	with := func(key any, more map[string]any) any {
 		body, err := jose.JSONWebKey{Key: key}.MarshalJSON()
 		if err != nil {
@@ -104,7 +106,7 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 	tests := []struct {
 		name string
 		key  any
-		algs string // for which it serves
+		algs string // that it supports
 	}{
 		{"RSA", with(rsaKey(2048), nil), "RS256 RS384 RS512 PS256 PS384 PS512"},
 		{"RSA for one algorithm", with(rsaKey(2048), map[string]any{"alg": "RS256"}), "RS256"},
@@ -119,7 +121,7 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 		{"key_ops verify", with(p256, map[string]any{"key_ops": []string{"verify"}}), "ES256"},
 		{"key_ops sign", with(p256, map[string]any{"key_ops": []string{"sign"}}), ""},
 		{"key_ops none", with(p256, map[string]any{"key_ops": []string{}}), ""},
-		{"alg that does not suit the key", with(p256, map[string]any{"alg": "RS256"}), ""},
+		{"alg of another key type", with(p256, map[string]any{"alg": "RS256"}), ""},
 		{"alg HS256", with(p256, map[string]any{"alg": "HS256"}), ""},
 		{"private", with(private, nil), ""},
 		{"symmetric", map[string]any{"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"}, ""},
@@ -132,46 +134,47 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			if members, ok := test.key.(map[string]any); ok {
-				members["kid"] = "it"
+				members["kid"] = "tested"
 			}
-			far := &issuer{}
-			far.publish(t, test.key, ecKey(t, "beside"))
-			set := newSet(t, far, nil)
-			want(t, set, "beside", "ES256", nil)
+			remote := &issuer{}
+			remote.publish(t, test.key, ecKey(t, "other"))
+			set := newSet(t, remote, nil)
+			wantKey(t, set, "other", "ES256", nil)
 			got := []string{}
-			for _, alg := range strings.Fields("none HS256 HS384 HS512 RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA") {
-				if _, err := set.Key(context.Background(), "it", alg); err == nil {
+			const all = "none HS256 HS384 HS512 RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA"
+			for _, alg := range strings.Fields(all) {
+				if _, err := set.Key(context.Background(), "tested", alg); err == nil {
 					got = append(got, alg)
 				}
 			}
 			if diff := cmp.Diff(strings.Fields(test.algs), got); diff != "" {
-				t.Errorf("algorithms, -want +got:\n%s", diff)
+				t.Errorf("algorithms (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
 func TestNoKeyID(t *testing.T) {
-	t.Run("the only suitable key serves", func(t *testing.T) {
-		far := &issuer{}
+	t.Run("the only key that supports the algorithm is used", func(t *testing.T) {
+		remote := &issuer{}
 		ed, _, _ := ed25519.GenerateKey(rand.Reader)
-		far.publish(t, ecKey(t, "a"), jose.JSONWebKey{Key: ed, KeyID: "b"})
-		want(t, newSet(t, far, nil), "", "ES256", nil)
+		remote.publish(t, ecKey(t, "a"), jose.JSONWebKey{Key: ed, KeyID: "b"})
+		wantKey(t, newSet(t, remote, nil), "", "ES256", nil)
 	})
-	t.Run("among several none is chosen", func(t *testing.T) {
-		far := &issuer{}
-		far.publish(t, ecKey(t, "a"), ecKey(t, "b"))
-		want(t, newSet(t, far, nil), "", "ES256", jwks.ErrAmbiguous)
+	t.Run("several keys are ambiguous", func(t *testing.T) {
+		remote := &issuer{}
+		remote.publish(t, ecKey(t, "a"), ecKey(t, "b"))
+		wantKey(t, newSet(t, remote, nil), "", "ES256", jwks.ErrAmbiguous)
 	})
-	t.Run("none suits", func(t *testing.T) {
-		far := &issuer{}
-		far.publish(t, ecKey(t, "a"))
-		want(t, newSet(t, far, nil), "", "RS256", jwks.ErrUnknownKey)
+	t.Run("no key supports the algorithm", func(t *testing.T) {
+		remote := &issuer{}
+		remote.publish(t, ecKey(t, "a"))
+		wantKey(t, newSet(t, remote, nil), "", "RS256", jwks.ErrUnknownKey)
 	})
-	t.Run("an id does not match a key without", func(t *testing.T) {
-		far := &issuer{}
-		far.publish(t, ecKey(t, ""))
-		want(t, newSet(t, far, nil), "a", "ES256", jwks.ErrUnknownKey)
+	t.Run("a key without id has no id", func(t *testing.T) {
+		remote := &issuer{}
+		remote.publish(t, ecKey(t, ""))
+		wantKey(t, newSet(t, remote, nil), "a", "ES256", jwks.ErrUnknownKey)
 	})
 }
 
@@ -194,7 +197,7 @@ func TestURI(t *testing.T) {
 	} {
 		t.Run(uri, func(t *testing.T) {
 			if _, err := jwks.New(jwks.Config{URI: uri}); (err == nil) != ok {
-				t.Errorf("got error %v, want one: %t", err, !ok)
+				t.Errorf("New(%q) = %v, want an error: %t", uri, err, !ok)
 			}
 		})
 	}
@@ -225,7 +228,7 @@ func TestRedirects(t *testing.T) {
 	}{
 		{"to https is followed", secure.URL + "/keys", nil},
 		{"to http is refused", plain.URL, jwks.ErrUnavailable},
-		{"in circles is refused", "/again", jwks.ErrUnavailable},
+		{"in a loop is refused", "/again", jwks.ErrUnavailable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			target, requests = test.target, 0
@@ -233,27 +236,29 @@ func TestRedirects(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want(t, set, "a", "ES256", test.want)
+			wantKey(t, set, "a", "ES256", test.want)
 			if requests > 4 {
-				t.Errorf("%d requests were made", requests)
+				t.Errorf("got %d requests, want at most 4", requests)
 			}
 		})
 	}
 }
 
-// FuzzKeySet: whatever comes back, nothing breaks, and only what suits is given out.
+// FuzzKeySet checks that a Set accepts any response, and returns only keys that support the algorithm.
 func FuzzKeySet(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-256","kid":"a","x":"AA","y":"AA"},{"kty":"RSA","n":"AQAB","e":"AQAB"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AA"},{"kty":"EC","x5c":["AA"]},null,1]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		set, err := jwks.New(jwks.Config{URI: "https://issuer.example/keys", Client: &http.Client{Transport: &issuer{body: body}}})
+		client := &http.Client{Transport: &issuer{body: body}}
+		set, err := jwks.New(jwks.Config{URI: "https://issuer.example/keys", Client: client})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, alg := range []string{"ES256", "RS256", "EdDSA", "HS256", "none"} {
-			if key, err := set.Key(context.Background(), "", alg); err == nil && (!key.Supports(alg) || alg == "HS256" || alg == "none") {
-				t.Errorf("key %+v for %s", key, alg)
+			key, err := set.Key(context.Background(), "", alg)
+			if err == nil && (!key.Supports(alg) || alg == "HS256" || alg == "none") {
+				t.Errorf("Key(%s) = %+v, want none or one that supports it", alg, key)
 			}
 		}
 	})
@@ -267,7 +272,7 @@ func TestConfig(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := jwks.New(config); err == nil {
-				t.Error("got no error")
+				t.Error("New() succeeded, want an error")
 			}
 		})
 	}

@@ -19,23 +19,23 @@ import (
 	"github.com/flavorless/flavorless/internal/jwks"
 )
 
-// issuer is the far end: an http.RoundTripper, so that synctest sees everything that waits.
+// issuer publishes a key set. It is an http.RoundTripper, because synctest can't wait for network connections.
 type issuer struct {
 	mu       sync.Mutex
 	requests int
 	body     []byte
 	status   int
 	down     bool
-	takes    time.Duration
+	delay    time.Duration
 }
 
 func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	i.mu.Lock()
 	i.requests++
-	body, status, down, takes := i.body, i.status, i.down, i.takes
+	body, status, down, delay := i.body, i.status, i.down, i.delay
 	i.mu.Unlock()
 	select {
-	case <-time.After(takes):
+	case <-time.After(delay):
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
 	}
@@ -63,7 +63,7 @@ func (i *issuer) set(change func(*issuer)) {
 	change(i)
 }
 
-// publish replaces the key set. A key is anything that marshals to JSON.
+// publish replaces the key set. A key is any value that marshals to a JWK.
 func (i *issuer) publish(t *testing.T, keys ...any) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"keys": keys})
@@ -73,7 +73,7 @@ func (i *issuer) publish(t *testing.T, keys ...any) {
 	i.set(func(i *issuer) { i.body = body })
 }
 
-// newSet returns a set of the issuer with the default configuration, unless change alters it.
+// newSet returns a set of the issuer with the default configuration, which change, if non-nil, modifies.
 func newSet(t *testing.T, i *issuer, change func(*jwks.Config)) *jwks.Set {
 	t.Helper()
 	config := jwks.Config{URI: "https://issuer.example/keys", Client: &http.Client{Transport: i}}
@@ -96,22 +96,22 @@ func ecKey(t *testing.T, id string) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: &key.PublicKey, KeyID: id}
 }
 
-// want asks for a key and compares the error; nil means that the key is to be found.
-func want(t *testing.T, set *jwks.Set, id, alg string, wanted error) {
+// wantKey calls set.Key and compares the error. If wanted is nil, the key must be found.
+func wantKey(t *testing.T, set *jwks.Set, id, alg string, wanted error) {
 	t.Helper()
 	key, err := set.Key(context.Background(), id, alg)
 	if !errors.Is(err, wanted) {
-		t.Errorf("key %q for %s: got error %v, want %v", id, alg, err, wanted)
+		t.Errorf("Key(%q, %s) = %v, want %v", id, alg, err, wanted)
 	}
 	if wanted == nil && (key.Public == nil || id != "" && key.ID != id) {
-		t.Errorf("key %q for %s: got %+v", id, alg, key)
+		t.Errorf("Key(%q, %s) = %+v, want the key with this id", id, alg, key)
 	}
 }
 
-// wantFetches compares how often the issuer has been asked so far.
+// wantFetches checks the number of fetches.
 func wantFetches(t *testing.T, i *issuer, wanted int) {
 	t.Helper()
 	if got := i.count(); got != wanted {
-		t.Errorf("got %d fetches so far, want %d", got, wanted)
+		t.Errorf("got %d fetches, want %d", got, wanted)
 	}
 }

@@ -15,23 +15,23 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Sizes of RSA keys, in bits. RFC 7518 section 3.3 asks for 2048 or more; beyond the maximum, checking a signature
-// would cost more than the rest of the request.
+// Limits of the size of RSA keys, in bits. RFC 7518 section 3.3 requires 2048 or more. Above the maximum, verifying a
+// signature would cost more than the rest of the request.
 const (
 	minRSA = 2048
 	maxRSA = 8192
 )
 
-// Key is a public key that may verify signatures.
+// Key is a public key that verifies signatures.
 type Key struct {
-	ID     string           // empty when the set gives none
+	ID     string           // may be empty
 	Public crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 
-	algorithm string // empty when the set leaves it open
+	algorithm string // the only algorithm of the key; may be empty
 }
 
-// Supports tells whether a signature of that algorithm (a JWS "alg") may be checked with the key. The token's header
-// alone must never choose the algorithm: RFC 8725 sections 2.1 and 3.1.
+// Supports reports whether the key may verify signatures of a JWS algorithm. The header of a token must not decide that
+// alone (RFC 8725 sections 2.1 and 3.1).
 func (k Key) Supports(alg string) bool {
 	if k.algorithm != "" && k.algorithm != alg {
 		return false
@@ -58,8 +58,8 @@ func onCurve(public crypto.PublicKey, curve elliptic.Curve) bool {
 	return ok && key.Curve == curve
 }
 
-// parse reads a key set. Keys that can't verify signatures are left out, and why is told in skipped: RFC 7517 section 5
-// wants a set with strange keys in it to work.
+// parse decodes a key set. It skips keys that can't verify signatures, as RFC 7517 section 5 recommends, and returns
+// the reasons in skipped.
 func parse(body []byte, maxKeys int) (keys []Key, skipped []error, err error) {
 	var set struct {
 		Keys []jsontext.Value `json:"keys"`
@@ -68,7 +68,7 @@ func parse(body []byte, maxKeys int) (keys []Key, skipped []error, err error) {
 		return nil, nil, fmt.Errorf("parsing the key set: %w", err)
 	}
 	if len(set.Keys) > maxKeys {
-		return nil, nil, fmt.Errorf("the key set has %d keys, more than %d", len(set.Keys), maxKeys)
+		return nil, nil, fmt.Errorf("the key set has %d keys, want at most %d", len(set.Keys), maxKeys)
 	}
 	for i, raw := range set.Keys {
 		key, err := parseKey(raw)
@@ -96,11 +96,11 @@ func parseKey(raw jsontext.Value) (Key, error) {
 	}
 	switch {
 	case form.Private != nil || form.Symmetric != nil:
-		return Key{}, errors.New("it is secret, and has been published")
+		return Key{}, errors.New("it is a secret key that the issuer published")
 	case form.Use != "" && form.Use != "sig":
-		return Key{}, fmt.Errorf("its use is %q", form.Use)
+		return Key{}, fmt.Errorf("its use is %q, want sig", form.Use)
 	case form.Operations != nil && !slices.Contains(form.Operations, "verify"):
-		return Key{}, fmt.Errorf("it is for %q", form.Operations)
+		return Key{}, fmt.Errorf("its operations are %q, want verify", form.Operations)
 	}
 	var key jose.JSONWebKey
 	if err := key.UnmarshalJSON(raw); err != nil {
@@ -109,11 +109,11 @@ func parseKey(raw jsontext.Value) (Key, error) {
 	switch public := key.Key.(type) {
 	case *rsa.PublicKey:
 		if bits := public.N.BitLen(); bits < minRSA || bits > maxRSA {
-			return Key{}, fmt.Errorf("an RSA key of %d bits; %d to %d are accepted", bits, minRSA, maxRSA)
+			return Key{}, fmt.Errorf("it is an RSA key of %d bits, want %d to %d", bits, minRSA, maxRSA)
 		}
 	case *ecdsa.PublicKey, ed25519.PublicKey:
 	default:
-		return Key{}, fmt.Errorf("its type %T verifies no signatures here", key.Key)
+		return Key{}, fmt.Errorf("its type %T is not supported", key.Key)
 	}
 	return Key{ID: key.KeyID, Public: key.Key, algorithm: key.Algorithm}, nil
 }

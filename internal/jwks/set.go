@@ -11,82 +11,82 @@ import (
 	"time"
 )
 
-// What Key can answer besides a key.
+// Errors of Set.Key.
 var (
-	// ErrUnknownKey: the issuer publishes no such key, as far as is known. Refuse the token.
+	// ErrUnknownKey means that the issuer publishes no such key. Refuse the token.
 	ErrUnknownKey = errors.New("the key set has no such key")
 
-	// ErrAlgorithmMismatch: there is such a key, but not for that algorithm. Refuse the token.
-	ErrAlgorithmMismatch = errors.New("the key does not suit the algorithm")
+	// ErrAlgorithmMismatch means that the key does not support the algorithm. Refuse the token.
+	ErrAlgorithmMismatch = errors.New("the key does not support the algorithm")
 
-	// ErrAmbiguous: no key id was given, and several keys suit. Refuse the token.
-	ErrAmbiguous = errors.New("no key id, and several keys suit the algorithm")
+	// ErrAmbiguous means that no key id was given, and several keys support the algorithm. Refuse the token.
+	ErrAmbiguous = errors.New("no key id is given, and several keys support the algorithm")
 
-	// ErrUnavailable: the keys can't be had at the moment, so that nothing can be said about the token. Try later.
+	// ErrUnavailable means that the keys could not be fetched, so the token can't be checked. Retry later.
 	ErrUnavailable = errors.New("the key set is unavailable")
 )
 
-// Config of a Set. Only URI is required; a zero field takes the default named beside it.
+// Config configures a Set. Only URI is required. Zero durations and limits take the default in their comment.
 type Config struct {
 	URI    string       // of the key set: https, or http on the loopback interface
 	Client *http.Client // default: http.DefaultTransport; its CheckRedirect is replaced
 
-	MaxAge      time.Duration // 10 min: when a use of the keys starts a refresh
-	MaxStale    time.Duration // 24 h: how long keys serve without a successful refresh
-	Cooldown    time.Duration // 30 s: between two fetches caused by unknown key ids, and after a failed refresh
-	Retry       time.Duration // 1 s: after a failed fetch when there are no keys to serve with
-	Timeout     time.Duration // 3 s: of one fetch, all told
-	RefreshWait time.Duration // 0: how long a known key waits for a refresh that is due
+	MaxAge      time.Duration // age of the keys from which their use starts a refresh; 10 minutes
+	MaxStale    time.Duration // age up to which keys are used if refreshes fail; 24 hours
+	Cooldown    time.Duration // pause between fetches for unknown key ids, and after a failed refresh; 30 seconds
+	Retry       time.Duration // pause after a failed fetch if there are no usable keys; 1 second
+	Timeout     time.Duration // of one fetch; 3 seconds
+	RefreshWait time.Duration // how long a known key waits for a refresh that is due; 0
 
-	MaxBytes int64 // 256 KiB: of a key set, decompressed
-	MaxKeys  int   // 100: in a key set
+	MaxBytes int64 // decompressed size of a key set; 256 KiB
+	MaxKeys  int   // number of keys in a key set; 100
 
-	Clock   func() time.Time  // time.Now
-	Logger  *slog.Logger      // default: none
-	Observe func(FetchResult) // called after each fetch; default: nothing
+	Clock   func() time.Time  // default: time.Now
+	Logger  *slog.Logger      // default: no logs
+	Observe func(FetchResult) // called after each fetch; may be nil
 }
 
-// FetchResult is what Config.Observe is told.
+// FetchResult describes a fetch.
 type FetchResult struct {
 	Duration time.Duration
-	Keys     int   // usable ones
-	Skipped  int   // unusable ones
-	Err      error // nil when the keys were replaced
+	Keys     int   // usable keys
+	Skipped  int   // unusable keys
+	Err      error // nil if the cached keys were replaced
 }
 
-// Set is a cached key set. It is safe for concurrent use, fetches nothing until it is first asked, and needs no
-// closing.
+// Set is a cached key set. It is safe for concurrent use, does not fetch before it is first used, and need not be
+// closed.
 //
-// RefreshWait is for homes in which nothing runs between requests: a Lambda function is frozen as soon as it has
-// answered, and a background fetch with it.
+// Set RefreshWait where no code runs between requests: a Lambda function is frozen as soon as it has responded, and so
+// is a fetch in the background.
 type Set struct {
 	config  Config
 	client  *http.Client
-	current atomic.Pointer[snapshot] // read without the lock: a known key waits for nobody
+	current atomic.Pointer[snapshot] // read without mu, so that known keys never wait
 
 	mu        sync.Mutex
-	running   *fetch    // nil when none is
-	notBefore time.Time // no fetch starts before
-	unknown   time.Time // when an unknown key id last caused a fetch
-	failed    error     // how the last fetch failed; nil when it succeeded
+	running   *pendingFetch // nil if there is none
+	notBefore time.Time     // earliest time of the next fetch
+	unknown   time.Time     // when an unknown key id last caused a fetch
+	failed    error         // error of the last fetch; nil if it succeeded
 }
 
-// fetch is one that is running; err may be read once done is closed.
-type fetch struct {
+// pendingFetch is a running fetch. Its err may be read once done is closed.
+type pendingFetch struct {
 	done chan struct{}
 	err  error
 }
 
-// cause is why a fetch is wanted.
-type cause int
+// reason is why a fetch is needed.
+type reason int
 
 const (
-	noKeys     cause = iota // none, or too old to be used
-	due                     // older than MaxAge
-	unknownKey              // a key id that is not in the set
+	noKeys     reason = iota // there are no keys, or none younger than MaxStale
+	due                      // the keys are older than MaxAge
+	unknownKey               // the set has no key with that id
 )
 
-// New checks the configuration. It does not fetch: the issuer may come up later than we do.
+// New returns a Set. It does not fetch, because the issuer may start later than this process.
 func New(config Config) (*Set, error) {
 	if err := checkURI(config.URI); err != nil {
 		return nil, fmt.Errorf("key set %q: %w", config.URI, err)
@@ -100,18 +100,18 @@ func New(config Config) (*Set, error) {
 		{&config.Cooldown, 30 * time.Second},
 		{&config.Retry, time.Second},
 		{&config.Timeout, 3 * time.Second},
-		{&config.RefreshWait, 0},
+		{&config.RefreshWait, 0}, // for the check below
 	}
 	for _, d := range defaults {
 		if *d.field < 0 {
-			return nil, fmt.Errorf("key set %q: a duration is negative: %s", config.URI, *d.field)
+			return nil, fmt.Errorf("key set %q: the duration %s is negative", config.URI, *d.field)
 		}
 		if *d.field == 0 {
 			*d.field = d.value
 		}
 	}
 	if config.MaxStale < config.MaxAge {
-		return nil, fmt.Errorf("key set %q: MaxStale %s is below MaxAge %s", config.URI, config.MaxStale, config.MaxAge)
+		return nil, fmt.Errorf("key set %q: MaxStale %s is less than MaxAge %s", config.URI, config.MaxStale, config.MaxAge)
 	}
 	if config.MaxBytes <= 0 {
 		config.MaxBytes = 256 << 10
@@ -131,25 +131,25 @@ func New(config Config) (*Set, error) {
 	return &Set{config: config, client: secured(config.Client)}, nil
 }
 
-// Key gives the key of that id (a JWS "kid") for checking a signature of that algorithm (a JWS "alg"). Without an id it
-// gives the one key that suits, if there is exactly one. It fails with one of this package's errors, or with that of
-// ctx if that ends while it waits for a fetch.
+// Key returns the key with that id (a JWS "kid") to verify a signature of that algorithm (a JWS "alg"). If the id is
+// empty, it returns the only key that supports the algorithm. It fails with one of this package's errors, or with that
+// of ctx if that ends while Key waits for a fetch.
 func (s *Set) Key(ctx context.Context, id, alg string) (Key, error) {
 	now := s.config.Clock()
 	known := s.current.Load()
 
-	if !known.within(s.config.MaxStale, now) {
+	if !known.youngerThan(s.config.MaxStale, now) {
 		if err := s.refresh(ctx, noKeys, now); err != nil {
 			return Key{}, err
 		}
 		known = s.current.Load()
 		key, err := known.find(id, alg)
 		if errors.Is(err, ErrUnknownKey) {
-			s.noteUnknown(now) // that fetch was on its account, too: it doesn't get a second one
+			s.startCooldown(now) // that fetch looked for this key, too
 		}
 		return key, err
 	}
-	if !known.within(s.config.MaxAge, now) {
+	if !known.youngerThan(s.config.MaxAge, now) {
 		if f := s.begin(due, now); f != nil && s.config.RefreshWait > 0 {
 			wait, cancel := context.WithTimeout(ctx, s.config.RefreshWait)
 			defer cancel()
@@ -170,9 +170,9 @@ func (s *Set) Key(ctx context.Context, id, alg string) (Key, error) {
 	return s.current.Load().find(id, alg)
 }
 
-// refresh sees to it that a fetch has been tried for that cause, waiting if one is running. It fails if keys can't be
-// had; it returns nil if they were, or if no fetch is due yet and the last one went well.
-func (s *Set) refresh(ctx context.Context, why cause, now time.Time) error {
+// refresh waits for a fetch, which it starts if none is running. It returns nil if the fetch succeeds, or if it is too
+// early for a fetch and the last one succeeded.
+func (s *Set) refresh(ctx context.Context, why reason, now time.Time) error {
 	f := s.begin(why, now)
 	if f == nil {
 		return s.lastFailure(why, now)
@@ -185,19 +185,19 @@ func (s *Set) refresh(ctx context.Context, why cause, now time.Time) error {
 	}
 }
 
-// lastFailure is what there is to say when no fetch may start. A token whose key id is unknown may be a good one of a
-// rotated key as long as the issuer does not answer: that is for the issuer to say, not for us.
-func (s *Set) lastFailure(why cause, now time.Time) error {
-	if why == noKeys && s.current.Load().within(s.config.MaxStale, now) {
-		return nil // somebody else's fetch has just ended
+// lastFailure returns the result of refresh when it is too early for a fetch: the error of the last fetch. While the
+// issuer does not respond, a token with an unknown key id may be valid, so it must not be refused.
+func (s *Set) lastFailure(why reason, now time.Time) error {
+	if why == noKeys && s.current.Load().youngerThan(s.config.MaxStale, now) {
+		return nil // the fetch of another caller has just succeeded
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed
 }
 
-// begin returns the fetch that is running, or starts one. It returns nil if it is too early for one.
-func (s *Set) begin(why cause, now time.Time) *fetch {
+// begin returns the running fetch, or starts one. It returns nil if it is too early or unnecessary.
+func (s *Set) begin(why reason, now time.Time) *pendingFetch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running == nil {
@@ -210,15 +210,15 @@ func (s *Set) begin(why cause, now time.Time) *fetch {
 				return nil
 			}
 		case noKeys:
-			if s.current.Load().within(s.config.MaxStale, now) {
+			if s.current.Load().youngerThan(s.config.MaxStale, now) {
 				return nil
 			}
 		case due:
-			if s.current.Load().within(s.config.MaxAge, now) {
+			if s.current.Load().youngerThan(s.config.MaxAge, now) {
 				return nil
 			}
 		}
-		s.running = &fetch{done: make(chan struct{})}
+		s.running = &pendingFetch{done: make(chan struct{})}
 		go s.run(s.running, now)
 	}
 	if why == unknownKey {
@@ -227,17 +227,18 @@ func (s *Set) begin(why cause, now time.Time) *fetch {
 	return s.running
 }
 
-func (s *Set) noteUnknown(now time.Time) {
+// startCooldown delays the next fetch for an unknown key id.
+func (s *Set) startCooldown(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unknown = now
 }
 
-// run fetches. It has a context of its own: whoever happens to be first may go away, the others still wait.
-func (s *Set) run(f *fetch, started time.Time) {
+// run fetches the keys. It does not use the context of the caller that started it, because other callers wait, too.
+func (s *Set) run(f *pendingFetch, started time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.Timeout)
 	defer cancel()
-	keys, skipped, err := s.get(ctx)
+	keys, skipped, err := s.fetch(ctx)
 	now := s.config.Clock()
 
 	for _, why := range skipped {
@@ -257,7 +258,7 @@ func (s *Set) run(f *fetch, started time.Time) {
 	switch {
 	case err == nil:
 		s.current.Store(&snapshot{fetched: started, keys: keys})
-	case s.current.Load().within(s.config.MaxStale, now):
+	case s.current.Load().youngerThan(s.config.MaxStale, now):
 		s.notBefore = now.Add(s.config.Cooldown)
 	default:
 		s.notBefore = now.Add(s.config.Retry)

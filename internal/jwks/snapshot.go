@@ -2,38 +2,39 @@ package jwks
 
 import "time"
 
-// snapshot is a key set as it was fetched. A nil one has no keys and is endlessly old.
+// snapshot is a fetched key set. A nil snapshot has no keys and is infinitely old.
 type snapshot struct {
 	fetched time.Time
 	keys    []Key
 }
 
-// within tells whether the keys are at most that old.
-func (s *snapshot) within(age time.Duration, now time.Time) bool {
+// youngerThan reports whether the snapshot was fetched less than age before now.
+func (s *snapshot) youngerThan(age time.Duration, now time.Time) bool {
 	return s != nil && now.Sub(s.fetched) < age
 }
 
+// find returns the key with that id that supports alg or, if the id is empty, the only key that supports alg.
 func (s *snapshot) find(id, alg string) (Key, error) {
 	var found Key
-	named, suitable := false, 0
+	known, matches := false, 0
 	for _, key := range s.keys {
 		if id != "" && key.ID != id {
 			continue
 		}
-		named = id != ""
+		known = id != ""
 		if !key.Supports(alg) {
 			continue
 		}
-		if suitable++; suitable == 1 {
+		if matches++; matches == 1 {
 			found = key
 		}
 	}
 	switch {
-	case suitable == 1 || suitable > 1 && named: // ids are unique; should they not be, the first is as good as any
+	case matches == 1 || matches > 1 && known: // ids should be unique; if not, use the first
 		return found, nil
-	case suitable > 1:
+	case matches > 1:
 		return Key{}, ErrAmbiguous
-	case named:
+	case known:
 		return Key{}, ErrAlgorithmMismatch
 	}
 	return Key{}, ErrUnknownKey
