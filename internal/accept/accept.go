@@ -16,11 +16,11 @@ const (
 	maxWait   = time.Second
 )
 
-// Retry returns a listener whose Accept waits and tries again after an error that passes: the process or the machine
-// has no free file descriptors or buffers, or the client went away before the connection was accepted. Servers take any
-// error of Accept for the end of their listener, so without it one burst of connections would stop them for good.
+// Retry returns a listener whose Accept waits and retries after a temporary error: the process or the machine has no
+// free file descriptors or buffers, or the client disconnected before its connection was accepted. Servers stop at any
+// error of Accept, so without Retry one burst of connections would end them.
 //
-// The listener logs once when it begins to wait, and once when it accepts again. Close ends a wait.
+// The listener logs when it begins to wait and when it accepts connections again. Close ends a wait.
 func Retry(l net.Listener, log *slog.Logger) net.Listener {
 	return &listener{Listener: l, log: log, closed: make(chan struct{})}
 }
@@ -33,7 +33,7 @@ type listener struct {
 	once   sync.Once
 }
 
-// Accept waits for the next connection. Errors that do not pass, net.ErrClosed among them, are returned as they are.
+// Accept waits for the next connection. It returns permanent errors such as net.ErrClosed.
 func (l *listener) Accept() (net.Conn, error) {
 	for wait := time.Duration(0); ; {
 		c, err := l.Listener.Accept()
@@ -43,8 +43,8 @@ func (l *listener) Accept() (net.Conn, error) {
 			}
 			return c, nil
 		}
-		if !passes(err) {
-			return nil, err //nolint:wrapcheck // the server looks at what kind it is
+		if !isTemporary(err) {
+			return nil, err //nolint:wrapcheck // servers inspect the error
 		}
 		if wait == 0 {
 			l.log.Warn("connections can't be accepted; retrying", slog.String("addr", l.Addr().String()), slog.Any("error", err))
@@ -64,10 +64,11 @@ func (l *listener) Close() error {
 	return l.Listener.Close() //nolint:wrapcheck // the listener's own
 }
 
-// passes reports whether accepting may succeed later without anybody changing the listener.
-func passes(err error) bool {
+// isTemporary reports whether a later Accept may succeed although the listener is unchanged.
+func isTemporary(err error) bool {
 	for _, known := range []error{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EINTR,
 	} {
 		if errors.Is(err, known) {
 			return true

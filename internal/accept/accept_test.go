@@ -13,7 +13,7 @@ import (
 	"github.com/flavorless/flavorless/internal/accept"
 )
 
-// failing is a listener that gives these errors first, and then, again and again, a connection.
+// failing is a listener whose Accept returns these errors first, and then connections.
 type failing struct {
 	errs  []error
 	tries int
@@ -37,7 +37,7 @@ func acceptError(err error) error {
 	return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
 }
 
-func TestRetryWaitsForWhatPasses(t *testing.T) {
+func TestRetryTemporaryErrors(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ECONNABORTED} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,14 +56,14 @@ func TestRetryWaitsForWhatPasses(t *testing.T) {
 				}
 				start = time.Now()
 				if _, err := l.Accept(); err != nil || time.Since(start) != 0 {
-					t.Errorf("the next Accept() = %v after %s, want a connection at once", err, time.Since(start))
+					t.Errorf("next Accept() = %v after %s, want a connection at once", err, time.Since(start))
 				}
 			})
 		})
 	}
 }
 
-func TestRetryGivesOtherErrorsBack(t *testing.T) {
+func TestRetryPermanentErrors(t *testing.T) {
 	for _, want := range []error{net.ErrClosed, acceptError(syscall.EINVAL), errors.New("broken")} {
 		inner := &failing{errs: []error{want}}
 		if _, err := accept.Retry(inner, slog.New(slog.DiscardHandler)).Accept(); !errors.Is(err, want) || inner.tries != 1 {
@@ -72,7 +72,7 @@ func TestRetryGivesOtherErrorsBack(t *testing.T) {
 	}
 }
 
-func TestCloseEndsTheWait(t *testing.T) {
+func TestCloseEndsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &failing{}
 		for range 1000 {
@@ -85,7 +85,7 @@ func TestCloseEndsTheWait(t *testing.T) {
 			t.Errorf("Accept() = %v after %s, want %v after 1 minute", err, time.Since(start), net.ErrClosed)
 		}
 		if err := l.Close(); err != nil {
-			t.Errorf("the second Close() = %v", err)
+			t.Errorf("second Close() = %v, want nil", err)
 		}
 	})
 }

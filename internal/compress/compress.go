@@ -1,5 +1,5 @@
-// Package compress compresses the API's long answers where no gateway in front of it does. It is apart from package
-// api so that functions behind API Gateway, which does, don't carry it.
+// Package compress compresses the API's long responses where no gateway does it. It is separate from package api so
+// that the Lambda functions, which are behind API Gateway, don't link it.
 package compress
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/flavorless/flavorless/api"
 )
 
-// New returns what api.Config takes as Compress: gzip for clients that accept it, from 1 KiB on.
+// New returns an api.Config.Compress that uses gzip for responses of 1 KiB or more.
 func New() (func(http.Handler) http.Handler, error) {
 	wrap, err := gzhttp.NewWrapper(gzhttp.EnableZstd(false), gzhttp.SuffixETag(api.GzipSuffix))
 	if err != nil {

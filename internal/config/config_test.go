@@ -27,30 +27,34 @@ func env(pairs ...string) *config.Env {
 	})
 }
 
-func TestEverythingWrongIsToldAtOnce(t *testing.T) {
-	e := env("LOG_LEVEL=loud", "AWS_REGION=eu-west-1", "AWS_SECRET_ACCESS_KEY=hush", "AWS_ENDPOINT_URL_SNS=https://user:hush@",
-		"UPDATES_TOPIC_ARN=arn:aws:sqs:eu-west-1:1:t", "REPORTS_BUCKET= reports", "IGNORED_OBJECTS=*.tmp [a", "DEAD_LETTER_QUEUE_URL=dead")
+func TestAllProblems(t *testing.T) {
+	e := env("LOG_LEVEL=loud", "AWS_REGION=eu-west-1", "AWS_SECRET_ACCESS_KEY=hush",
+		"AWS_ENDPOINT_URL_SNS=https://user:hush@", "UPDATES_TOPIC_ARN=arn:aws:sqs:eu-west-1:1:t",
+		"REPORTS_BUCKET= reports", "IGNORED_OBJECTS=*.tmp [a", "DEAD_LETTER_QUEUE_URL=dead")
 	e.Function("ingest")
 	e.Ingest()
-	want := "bad configuration: STAGE is missing; LOG_LEVEL is \"loud\"; use debug, info, warn or error; " +
-		"AWS_ACCESS_KEY_ID is missing; AWS_ENDPOINT_URL_SNS is not an absolute URL; " +
-		"UPDATES_TOPIC_ARN is \"arn:aws:sqs:eu-west-1:1:t\", which is not the ARN of something in sns; UPLOADS_TABLE is missing; " +
-		"REPORTS_BUCKET has white space around it; DEAD_LETTER_QUEUE_URL is not an absolute URL; " +
+	want := "invalid environment variables: STAGE is not set; LOG_LEVEL is \"loud\"; use debug, info, warn or error; " +
+		"AWS_ACCESS_KEY_ID is not set; AWS_ENDPOINT_URL_SNS is not an absolute URL with http or https; " +
+		"UPDATES_TOPIC_ARN is \"arn:aws:sqs:eu-west-1:1:t\", which is not an ARN of the service sns; " +
+		"UPLOADS_TABLE is not set; " +
+		"REPORTS_BUCKET begins or ends with white space; DEAD_LETTER_QUEUE_URL is not an absolute URL with http or https; " +
 		"IGNORED_OBJECTS has a bad pattern: \"[a\" is not a pattern of file names; write one like *.tmp, without a slash"
 	err := e.Err()
 	if !errors.Is(err, config.ErrInvalid) {
 		t.Fatalf("got %v, want config.ErrInvalid", err)
 	}
 	if diff := cmp.Diff(want, err.Error()); diff != "" {
-		t.Errorf("message (-want +got):\n%s", diff)
+		t.Errorf("error (-want +got):\n%s", diff)
 	}
 }
 
-func TestWhatIsThereIsRead(t *testing.T) {
+func TestEnv(t *testing.T) {
+	const queue = "https://sqs.eu-west-1.amazonaws.com/1/dead"
 	e := env("STAGE=dev", "LOG_LEVEL=debug", "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=hush",
 		"AWS_SESSION_TOKEN=hush", "AWS_ENDPOINT_URL=http://localhost:1", "AWS_ENDPOINT_URL_DYNAMODB=http://localhost:2",
-		"FAVORITES_TABLE=f", "UPLOADS_TABLE=u", "DEAD_LETTER_QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1/dead",
-		"CHANGES_TOPIC_ARN=arn:aws:sns:eu-west-1:1:changes", "BASE_PATH=/dev", "ALLOWED_ORIGIN=https://a.example, https://b.example:8443",
+		"FAVORITES_TABLE=f", "UPLOADS_TABLE=u", "DEAD_LETTER_QUEUE_URL="+queue,
+		"CHANGES_TOPIC_ARN=arn:aws:sns:eu-west-1:1:changes", "BASE_PATH=/dev",
+		"ALLOWED_ORIGIN=https://a.example, https://b.example:8443",
 		"TOKEN_ISSUER=https://issuer.example/", "AUDIENCE=api", "JWKS_URI=https://issuer.example/keys")
 	account := e.AWS()
 	got := []any{
@@ -63,15 +67,15 @@ func TestWhatIsThereIsRead(t *testing.T) {
 	origins := []string{"https://a.example", "https://b.example:8443"}
 	want := []any{
 		config.Function{Name: "apply", Stage: "dev", Level: slog.LevelDebug},
-		config.Apply{Account: account, FavoritesTable: "f", UploadsTable: "u", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
-		config.Announce{Account: account, ChangesTopic: "arn:aws:sns:eu-west-1:1:changes", DeadLetterQueue: "https://sqs.eu-west-1.amazonaws.com/1/dead"},
+		config.Apply{Account: account, FavoritesTable: "f", UploadsTable: "u", DeadLetterQueue: queue},
+		config.Announce{Account: account, ChangesTopic: "arn:aws:sns:eu-west-1:1:changes", DeadLetterQueue: queue},
 		config.Reader{Account: account, FavoritesTable: "f", BasePath: "/dev", AllowedOrigins: origins},
 		config.Reader{Account: account, UploadsTable: "u", BasePath: "/dev", AllowedOrigins: origins},
 		config.Authorizer{Issuer: "https://issuer.example/", Audience: "api", JWKSURI: "https://issuer.example/keys"},
 		"http://localhost:1", "http://localhost:2", "hush",
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.AWS{})); diff != "" {
-		t.Errorf("read (-want +got):\n%s", diff)
+		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
 }
 
@@ -85,24 +89,27 @@ func TestIgnoredObjects(t *testing.T) {
 		{[]string{"IGNORED_OBJECTS= *.tmp  _SUCCESS "}, events.IgnoreList{"*.tmp", "_SUCCESS"}},
 	} {
 		if got := env(tt.variables...).Ingest().Ignore; !slices.Equal(got, tt.want) {
-			t.Errorf("%q gives %q, want %q", tt.variables, got, tt.want)
+			t.Errorf("Ignore of %q = %q, want %q", tt.variables, got, tt.want)
 		}
 	}
 }
 
-func TestReaderRefusesWhatClientsCouldNotUse(t *testing.T) {
-	for _, bad := range []string{"BASE_PATH=prod", "BASE_PATH=/p?", "ALLOWED_ORIGIN=flavors.example", "ALLOWED_ORIGIN=https://a.example/", "ALLOWED_ORIGIN=*, x"} {
+func TestInvalidReader(t *testing.T) {
+	for _, bad := range []string{
+		"BASE_PATH=prod", "BASE_PATH=/p?", "ALLOWED_ORIGIN=flavors.example", "ALLOWED_ORIGIN=https://a.example/",
+		"ALLOWED_ORIGIN=*, x",
+	} {
 		t.Run(bad, func(t *testing.T) {
-			e := env("FAVORITES_TABLE=f", bad)
+			e := env("AWS_REGION=r", "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=hush", "FAVORITES_TABLE=f", bad)
 			e.Favorites()
 			if e.Err() == nil {
-				t.Error("got no error")
+				t.Error("Err() = nil, want an error")
 			}
 		})
 	}
 }
 
-func TestSecretsStaySecret(t *testing.T) {
+func TestSecret(t *testing.T) {
 	e := env("AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=hush", "AWS_SESSION_TOKEN=hush")
 	account := e.AWS()
 	var logged strings.Builder
@@ -111,9 +118,10 @@ func TestSecretsStaySecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{logged.String(), string(body), fmt.Sprintf("%v %+v %#v %s %q", account, account, account, account.Secret, account.Secret)} {
+	formatted := fmt.Sprintf("%v %+v %#v %s %q", account, account, account, account.Secret, account.Secret)
+	for _, s := range []string{logged.String(), string(body), formatted} {
 		if strings.Contains(s, "hush") {
-			t.Errorf("the secret is in %s", s)
+			t.Errorf("%s contains the secret", s)
 		}
 	}
 }

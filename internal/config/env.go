@@ -1,11 +1,11 @@
-// Package config reads what a Lambda function is told by its environment: typed, checked once while it starts, and with
-// everything that is wrong named at once, because a deployment that fails one variable at a time takes an hour to mend.
+// Package config reads the configuration of a Lambda function from its environment. It validates all variables before
+// it reports an error, so that one failed deployment shows everything that must be fixed.
 //
 //	env := config.FromEnv(os.LookupEnv)
-//	function, access, settings := env.Function("apply"), env.AWS(), env.Apply()
+//	function, settings := env.Function("apply"), env.Apply()
 //	if err := env.Err(); err != nil { … }
 //
-// Secrets are Secret: nothing that formats or logs a configuration shows them.
+// Secrets have the type Secret, which is never formatted, logged or encoded.
 package config
 
 import (
@@ -17,19 +17,19 @@ import (
 	"strings"
 )
 
-// ErrInvalid: variables are missing or malformed. The text names each, and says what belongs there.
-var ErrInvalid = errors.New("bad configuration")
+// ErrInvalid means that variables are missing or malformed. The error names each of them and says how to fix it.
+var ErrInvalid = errors.New("invalid environment variables")
 
-// Env reads variables and remembers what was wrong with them.
+// Env reads environment variables and collects the problems with them.
 type Env struct {
 	lookup   func(string) (string, bool)
 	problems []string
 }
 
-// FromEnv reads from lookup, which is os.LookupEnv or like it.
+// FromEnv returns an Env that reads with lookup, such as os.LookupEnv.
 func FromEnv(lookup func(string) (string, bool)) *Env { return &Env{lookup: lookup} }
 
-// Err tells everything that was wrong with what was read so far; nil if nothing was.
+// Err returns an ErrInvalid with all problems of the variables that were read, or nil if there are none.
 func (e *Env) Err() error {
 	if len(e.problems) == 0 {
 		return nil
@@ -37,59 +37,60 @@ func (e *Env) Err() error {
 	return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(e.problems, "; "))
 }
 
-func (e *Env) wrong(name, format string, args ...any) {
+// problem records a problem with a variable, once.
+func (e *Env) problem(name, format string, args ...any) {
 	problem := name + " " + fmt.Sprintf(format, args...)
 	if !slices.Contains(e.problems, problem) {
 		e.problems = append(e.problems, problem)
 	}
 }
 
-// optional gives a variable; "" if it is not there.
+// optional returns a variable, or "" if it is not set.
 func (e *Env) optional(name string) string {
 	value, _ := e.lookup(name)
 	return value
 }
 
-// text gives a variable that must be there.
+// text returns a variable that must be set.
 func (e *Env) text(name string) string {
 	value := e.optional(name)
 	switch {
 	case value == "":
-		e.wrong(name, "is missing")
+		e.problem(name, "is not set")
 	case strings.TrimSpace(value) != value:
-		e.wrong(name, "has white space around it")
+		e.problem(name, "begins or ends with white space")
 	}
 	return value
 }
 
-// arn gives a variable that names a resource of a service.
+// arn returns a variable that must be the ARN of a resource of a service.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
 func (e *Env) arn(name, service string) string {
 	value := e.text(name)
 	parts := strings.SplitN(value, ":", 6)
 	if value != "" && (len(parts) != 6 || parts[0] != "arn" || parts[2] != service || parts[5] == "") {
-		e.wrong(name, "is %q, which is not the ARN of something in %s", value, service)
+		e.problem(name, "is %q, which is not an ARN of the service %s", value, service)
 	}
 	return value
 }
 
-// url checks a URL of http or https, if there is one.
+// url returns value, which must be empty or an absolute URL with http or https.
 func (e *Env) url(name, value string) string {
 	if value == "" {
 		return ""
 	}
-	// The value is not shown: a URL may hold a password.
+	// The problem does not quote the value, because a URL can contain a password.
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		e.wrong(name, "is not an absolute URL")
+		e.problem(name, "is not an absolute URL with http or https")
 	}
 	return value
 }
 
-// Secret is text that must not be seen.
+// Secret is a string that must not be shown.
 type Secret string
 
-// Reveal gives the text itself.
+// Reveal returns the secret.
 func (s Secret) Reveal() string { return string(s) }
 
 func (s Secret) String() string { return "[secret]" }
@@ -100,5 +101,5 @@ func (s Secret) GoString() string { return s.String() }
 // LogValue implements slog.LogValuer.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText keeps it out of JSON.
+// MarshalText implements encoding.TextMarshaler. It keeps the secret out of JSON.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -19,7 +19,7 @@ func (e *Env) Function(name string) Function {
 	f := Function{Name: name, Stage: e.text("STAGE")}
 	if level := e.optional("LOG_LEVEL"); level != "" {
 		if err := f.Level.UnmarshalText([]byte(level)); err != nil {
-			e.wrong("LOG_LEVEL", "is %q; use debug, info, warn or error", level)
+			e.problem("LOG_LEVEL", "is %q; use debug, info, warn or error", level)
 		}
 	}
 	return f
@@ -76,7 +76,8 @@ type Ingest struct {
 func (e *Env) Ingest() Ingest {
 	return Ingest{
 		Account: e.AWS(), UpdatesTopic: e.arn("UPDATES_TOPIC_ARN", "sns"), UploadsTable: e.text("UPLOADS_TABLE"),
-		ReportsBucket: e.text("REPORTS_BUCKET"), DeadLetterQueue: e.deadLetterQueue(), Ignore: e.ignoreList("IGNORED_OBJECTS"),
+		ReportsBucket: e.text("REPORTS_BUCKET"), DeadLetterQueue: e.deadLetterQueue(),
+		Ignore: e.ignoreList("IGNORED_OBJECTS"),
 	}
 }
 
@@ -87,7 +88,7 @@ func (e *Env) ignoreList(name string) events.IgnoreList {
 	}
 	list, err := events.ParseIgnoreList(strings.Fields(patterns))
 	if err != nil {
-		e.wrong(name, "has a bad pattern: %v", err)
+		e.problem(name, "has a bad pattern: %v", err)
 	}
 	return list
 }
@@ -150,13 +151,13 @@ func (e *Env) Uploads() Reader {
 func (e *Env) reader() Reader {
 	r := Reader{Account: e.AWS(), BasePath: e.optional("BASE_PATH")}
 	if r.BasePath != "" && (!strings.HasPrefix(r.BasePath, "/") || strings.ContainsAny(r.BasePath, "?# ")) {
-		e.wrong("BASE_PATH", "is %q; write it like /prod, or leave it empty", r.BasePath)
+		e.problem("BASE_PATH", "is %q; write it like /prod, or leave it empty", r.BasePath)
 	}
 	for _, origin := range strings.Split(e.optional("ALLOWED_ORIGIN"), ",") {
 		switch origin = strings.TrimSpace(origin); {
 		case origin == "":
 		case origin != "*" && (e.url("ALLOWED_ORIGIN", origin) == "" || strings.Count(origin, "/") != 2):
-			e.wrong("ALLOWED_ORIGIN", "has %q, which is not an origin; write it like https://flavors.example", origin)
+			e.problem("ALLOWED_ORIGIN", "has %q, which is not an origin; write it like https://flavors.example", origin)
 		default:
 			r.AllowedOrigins = append(r.AllowedOrigins, origin)
 		}

@@ -12,13 +12,13 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Namespace is that of all metrics in CloudWatch.
+// Namespace is the CloudWatch namespace of all metrics.
 const Namespace = "flavorless"
 
-// maxValues is how many values one line may have of one metric.
+// maxValues is the maximum number of values of a metric on one line.
 const maxValues = 100
 
-// EMF gathers measurements, and writes them as lines in CloudWatch's embedded metric format. All have the dimensions
+// EMF is a Recorder that writes measurements in CloudWatch's embedded metric format. All metrics have the dimensions
 // function and stage, and one more for each label.
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 type EMF struct {
@@ -27,17 +27,17 @@ type EMF struct {
 	clock           func() time.Time
 
 	mu     sync.Mutex
-	groups map[string]*group // by their labels
+	groups map[string]*group // by labels
 }
 
-// group is what has the same labels: it shares lines.
+// group has the metrics with the same labels, which share lines.
 type group struct {
 	labels    []Label
 	counts    map[string]int64
 	durations map[string][]float64 // milliseconds
 }
 
-// NewEMF returns a Recorder of one function. What it gathers is written by Flush.
+// NewEMF returns a Recorder for one function. Flush writes the measurements to out.
 func NewEMF(out io.Writer, function, stage string, clock func() time.Time) *EMF {
 	return &EMF{out: out, function: function, stage: stage, clock: clock, groups: map[string]*group{}}
 }
@@ -70,7 +70,7 @@ func (e *EMF) group(labels []Label) *group {
 	return g
 }
 
-// Flush writes what was gathered since the last one, in a single write, and forgets it, written or not.
+// Flush writes the measurements since the last Flush with one call of Write. It discards them even if Write fails.
 func (e *EMF) Flush() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -98,7 +98,7 @@ type metric struct {
 	Unit string
 }
 
-// line takes as much out of the group as one line may have.
+// line removes as many measurements from the group as one line can have, and returns the line.
 func (e *EMF) line(g *group) map[string]any {
 	members := map[string]any{"function": e.function, "stage": e.stage}
 	dimensions := []string{"function", "stage"}
@@ -122,8 +122,10 @@ func (e *EMF) line(g *group) map[string]any {
 		}
 	}
 	members["_aws"] = map[string]any{
-		"Timestamp":         e.clock().UnixMilli(),
-		"CloudWatchMetrics": []any{map[string]any{"Namespace": Namespace, "Dimensions": [][]string{dimensions}, "Metrics": metrics}},
+		"Timestamp": e.clock().UnixMilli(),
+		"CloudWatchMetrics": []any{map[string]any{
+			"Namespace": Namespace, "Dimensions": [][]string{dimensions}, "Metrics": metrics,
+		}},
 	}
 	return members
 }

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// OtherRoute is the route of requests that no route is for: what clients make up must not become labels.
+// OtherRoute is the label of requests that match no route, because clients must not be able to create labels.
 const OtherRoute = "other"
 
-// HTTP measures the requests that Next answers. Which route one took is told by http.Request.Pattern, which Next sets
-// as http.ServeMux does, or leaves empty.
+// HTTP measures the requests that Next serves. Next must set http.Request.Pattern to the route, as http.ServeMux does,
+// and leave it empty if there is none.
 type HTTP struct {
 	Next     http.Handler
 	Recorder Recorder
@@ -19,53 +19,52 @@ type HTTP struct {
 
 // ServeHTTP implements http.Handler.
 func (h HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	asked := h.Clock()
-	answer := &answerWriter{ResponseWriter: w, clock: h.Clock}
+	start := h.Clock()
+	response := &responseWriter{ResponseWriter: w, clock: h.Clock}
 	r.Pattern = ""
-	h.Next.ServeHTTP(answer, r)
-	answer.begin(http.StatusOK)
-	RecordRequest(h.Recorder, r.Pattern, answer.status, answer.began.Sub(asked))
+	h.Next.ServeHTTP(response, r)
+	response.begin(http.StatusOK)
+	RecordRequest(h.Recorder, r.Pattern, response.status, response.began.Sub(start))
 }
 
-// RecordRequest takes one request, and how long it took until the answer to it began: how long a stream goes on, or a
-// slow client takes to read, tells nothing about us.
-func RecordRequest(to Recorder, route string, status int, took time.Duration) {
+// RecordRequest records one request. Latency is the time until the response begins; the time until it ends also
+// depends on how fast the client reads and how long a stream lasts.
+func RecordRequest(r Recorder, route string, status int, latency time.Duration) {
 	if route == "" {
 		route = OtherRoute
 	}
 	label := Label{"route", route}
-	to.Count(Requests, 1, label, Label{"status", strconv.Itoa(status)})
-	to.Observe(Latency, took, label)
+	r.Count(Requests, 1, label, Label{"status", strconv.Itoa(status)})
+	r.Observe(Latency, latency, label)
 }
 
-// answerWriter remembers the status, and when it was given. Whoever needs more of the writer, such as flushing, gets
-// at it by http.ResponseController.
-type answerWriter struct {
+// responseWriter records the status, and when it was written.
+type responseWriter struct {
 	http.ResponseWriter
 
 	clock  func() time.Time
-	status int // 0: none yet
+	status int // 0: not yet written
 	began  time.Time
 }
 
-// begin takes the first final status.
-func (w *answerWriter) begin(status int) {
+// begin records the first final status.
+func (w *responseWriter) begin(status int) {
 	if w.status == 0 && status >= http.StatusOK {
 		w.status, w.began = status, w.clock()
 	}
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (w *answerWriter) WriteHeader(status int) {
+func (w *responseWriter) WriteHeader(status int) {
 	w.begin(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
-func (w *answerWriter) Write(b []byte) (int, error) {
+func (w *responseWriter) Write(b []byte) (int, error) {
 	w.begin(http.StatusOK)
 	return w.ResponseWriter.Write(b)
 }
 
-// Unwrap is for http.ResponseController.
-func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+// Unwrap implements the interface that http.ResponseController uses.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,14 +1,13 @@
-// Package metrics says how much of what happened. Whoever measures knows a Recorder; where the measurements go is its
-// implementation's affair: EMF writes them as log lines that CloudWatch makes metrics of, without a call in anybody's
-// way; prom.Recorder keeps them for Prometheus to fetch.
+// Package metrics measures the pipeline and the API. Code records measurements with a Recorder, which has two
+// implementations: EMF writes log lines from which CloudWatch makes metrics, and prom.Recorder serves them to
+// Prometheus.
 //
-// What is measured of the core is measured around it: Table, Ledger, Announcer, HTTP and tokens.Verifier wrap what it
-// works with.
+// The core contains no measuring code. Table, Ledger, Announcer, HTTP and tokens.Verifier wrap what it works with.
 package metrics
 
 import "time"
 
-// Recorder takes measurements. It is safe for concurrent use.
+// Recorder records measurements. It is safe for concurrent use.
 type Recorder interface {
 	// Count adds n to a counter.
 	Count(name string, n int64, labels ...Label)
@@ -16,21 +15,22 @@ type Recorder interface {
 	Observe(name string, d time.Duration, labels ...Label)
 }
 
-// Label tells counters and distributions of one name apart. Its values must be few: each is a metric to pay for.
+// Label distinguishes the counters or distributions of a name. It must have few values, because CloudWatch charges for
+// each combination as a metric.
 type Label struct{ Name, Value string }
 
-// Names of what is measured. Each has its labels beside it. Durations are marked as such; the others are counts.
+// Names of the metrics. The comments list their labels and values. All but those marked as durations are counters.
 const (
 	Rows           = "rows"           // outcome: applied, superseded, rejected
 	Batches        = "batches"        // outcome: applied, duplicate
 	Uploads        = "uploads"        // status: live, failed
-	UploadToLive   = "upload_to_live" // duration, of uploads that became live; no labels
+	UploadToLive   = "upload_to_live" // duration from the upload of a file until it is live; no labels
 	Changes        = "changes"        // kind: created, changed, removed
-	ChangeDelay    = "change_delay"   // duration, from the upload of a change's row until it is announced; no labels
-	Retries        = "retries"        // deliveries that have to come again; queue: ingest, apply; on AWS no labels
-	DeadLetters    = "dead_letters"   // queue: ingest, apply; on AWS no labels
+	ChangeDelay    = "change_delay"   // duration from the upload of a row until its change is announced; no labels
+	Retries        = "retries"        // deliveries that failed and are retried; queue: ingest, apply; no labels on AWS
+	DeadLetters    = "dead_letters"   // messages that were given up; queue: ingest, apply; no labels on AWS
 	Requests       = "http_requests"  // route, status
-	Latency        = "http_latency"   // duration until the answer begins; route
+	Latency        = "http_latency"   // duration until the response begins; route
 	Authorizations = "authorizations" // result: allowed, unauthorized, forbidden, unavailable
 	KeyFetches     = "jwks_fetches"   // result: ok, failed
 )

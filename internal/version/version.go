@@ -10,7 +10,7 @@ import (
 
 // Info describes a build.
 type Info struct {
-	Version  string `json:"version"`           // of the module, such as v1.2.3, or "devel" for a build from a work tree without a tag
+	Version  string `json:"version"`           // of the module, such as v1.2.3; "devel" without a tag
 	Commit   string `json:"commit,omitzero"`   // full hash; empty if the build did not record one
 	Time     string `json:"time,omitzero"`     // of the commit, in RFC 3339; empty if the build did not record one
 	Modified bool   `json:"modified,omitzero"` // whether the work tree had changes that were not committed
@@ -29,7 +29,9 @@ func Get() Info {
 
 // of returns the description of a build.
 func of(build *debug.BuildInfo) Info {
-	info := Info{Version: strings.Trim(build.Main.Version, "()"), Go: build.GoVersion, Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info := Info{
+		Version: strings.Trim(build.Main.Version, "()"), Go: build.GoVersion, Platform: runtime.GOOS + "/" + runtime.GOARCH,
+	}
 	if info.Version == "" {
 		info.Version = "devel"
 	}

@@ -1,10 +1,10 @@
 package prom
 
-// Names gives what each metric is called outside.
+// Names returns the Prometheus name of each metric.
 func Names() map[string]string {
 	names := map[string]string{}
 	for _, d := range declared() {
-		names[d.name] = d.as
+		names[d.name] = d.promName
 	}
 	return names
 }

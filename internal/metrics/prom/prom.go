@@ -1,8 +1,7 @@
-// Package prom keeps measurements for Prometheus to fetch. It is apart from package metrics so that functions, which
-// send theirs to CloudWatch, don't carry it.
+// Package prom records measurements for Prometheus. It is separate from package metrics so that the Lambda functions,
+// which use CloudWatch, don't link it.
 //
-// All that is measured of the pipeline is declared in names.go: what it is called outside, and which values its labels
-// have.
+// names.go declares the name, the help text and the labels of each metric.
 package prom
 
 import (
@@ -16,31 +15,33 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-// Recorder is a metrics.Recorder whose measurements a Registry gives.
+// Recorder is a metrics.Recorder that is registered with a Prometheus registry.
 type Recorder struct {
 	counters   map[string]*prometheus.CounterVec
 	histograms map[string]*prometheus.HistogramVec
-	labels     map[string][]string // by metric: names of its labels, in the order of its vector
+	labels     map[string][]string // names of the labels of each metric, in the order of its vector
 
-	// Requests are measured for each of their answers, so that what a measurement goes to is found without a lock and
-	// without making a key: the map is copied when something new comes. It stays small, as the labels do.
+	// resolved finds the target of a measurement without a lock and without allocation, because each request is measured.
+	// It is copied when a series is added; it stays small, because labels have few values.
 	resolved atomic.Pointer[map[series]target]
-	mu       sync.Mutex // held while it is copied
+	mu       sync.Mutex // held while resolved is replaced
 }
 
-// series is one metric with the values of its labels, at most two.
+// series is a metric and the values of its labels, at most two.
 type series struct{ name, first, second string }
 
-// target is where measurements of a series go: one of the two, or nowhere.
+// target is the counter or the histogram of a series. Both are nil if the series is not declared.
 type target struct {
 	counter   prometheus.Counter
 	histogram prometheus.Observer
 }
 
-// New returns a Recorder that is part of a registry. What is declared is there from the beginning, as 0.
+// New returns a Recorder and registers its metrics. Declared series exist from the start, with value 0.
 func New(registry prometheus.Registerer) *Recorder {
 	r := &Recorder{
-		counters: map[string]*prometheus.CounterVec{}, histograms: map[string]*prometheus.HistogramVec{}, labels: map[string][]string{},
+		counters:   map[string]*prometheus.CounterVec{},
+		histograms: map[string]*prometheus.HistogramVec{},
+		labels:     map[string][]string{},
 	}
 	r.resolved.Store(&map[series]target{})
 	for _, d := range declared() {
@@ -50,11 +51,12 @@ func New(registry prometheus.Registerer) *Recorder {
 		}
 		r.labels[d.name] = labels
 		if d.buckets == nil {
-			vector := prometheus.NewCounterVec(prometheus.CounterOpts{Name: d.as, Help: d.help}, labels)
+			vector := prometheus.NewCounterVec(prometheus.CounterOpts{Name: d.promName, Help: d.help}, labels)
 			registry.MustRegister(vector)
 			r.counters[d.name] = vector
 		} else {
-			vector := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: d.as, Help: d.help, Buckets: d.buckets}, labels)
+			options := prometheus.HistogramOpts{Name: d.promName, Help: d.help, Buckets: d.buckets}
+			vector := prometheus.NewHistogramVec(options, labels)
 			registry.MustRegister(vector)
 			r.histograms[d.name] = vector
 		}
@@ -65,15 +67,15 @@ func New(registry prometheus.Registerer) *Recorder {
 	return r
 }
 
-// Count implements metrics.Recorder. What is not declared is not kept.
+// Count implements metrics.Recorder. It ignores metrics and labels that are not declared.
 func (r *Recorder) Count(name string, n int64, labels ...metrics.Label) {
 	if t := r.target(name, labels); t.counter != nil {
 		t.counter.Add(float64(n))
 	}
 }
 
-// Observe implements metrics.Recorder. What is not declared is not kept. A clock that was set back makes no negative
-// durations.
+// Observe implements metrics.Recorder. It ignores metrics and labels that are not declared. A negative duration, which
+// a clock that was set back can cause, counts as 0.
 func (r *Recorder) Observe(name string, d time.Duration, labels ...metrics.Label) {
 	if t := r.target(name, labels); t.histogram != nil {
 		t.histogram.Observe(max(d, 0).Seconds())
@@ -98,7 +100,7 @@ func (r *Recorder) target(name string, labels []metrics.Label) target {
 	return r.resolve(s)
 }
 
-// resolve makes a series, and keeps it among those that are found at once.
+// resolve creates a series and adds it to resolved.
 func (r *Recorder) resolve(s series) (t target) {
 	values := []string{s.first, s.second}[:len(r.labels[s.name])]
 	if vector := r.counters[s.name]; vector != nil {
@@ -110,8 +112,8 @@ func (r *Recorder) resolve(s series) (t target) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	more := maps.Clone(*r.resolved.Load())
-	more[s] = t
-	r.resolved.Store(&more)
+	resolved := maps.Clone(*r.resolved.Load())
+	resolved[s] = t
+	r.resolved.Store(&resolved)
 	return t
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics/prom"
 )
 
-// TestAllAreDeclared: what package metrics names is kept, each under a name of its own.
+// TestAllAreDeclared checks that each metric of package metrics is declared here.
 func TestAllAreDeclared(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../metrics.go", nil, 0)
 	if err != nil {
@@ -42,7 +42,7 @@ func TestAllAreDeclared(t *testing.T) {
 		}
 	}
 	if seen == 0 || seen != len(declared) {
-		t.Errorf("%d names, %d are declared", seen, len(declared))
+		t.Errorf("package metrics has %d names, package prom %d, want the same number", seen, len(declared))
 	}
 }
 
@@ -52,30 +52,31 @@ func TestRecorder(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			for status := range 100 { // new series at the same time
-				r.Count(metrics.Requests, 2, metrics.Label{Name: "status", Value: strconv.Itoa(status)}, metrics.Label{Name: "route", Value: "/team"})
+			for status := range 100 { // concurrent new series
+				r.Count(metrics.Requests, 2,
+					metrics.Label{Name: "status", Value: strconv.Itoa(status)}, metrics.Label{Name: "route", Value: "/team"})
 			}
 			r.Count(metrics.Rows, 3, metrics.Label{Name: "outcome", Value: "applied"})
 			r.Observe(metrics.UploadToLive, 70*time.Second)
 			r.Observe(metrics.UploadToLive, -time.Second)
-			r.Count(metrics.Rows, 1, metrics.Label{Name: "person", Value: "andy"})                 // no label of it
-			r.Count(metrics.UploadToLive, 1)                                                       // no counter
-			r.Observe(metrics.Rows, time.Second, metrics.Label{Name: "outcome", Value: "applied"}) // no distribution
+			r.Count(metrics.Rows, 1, metrics.Label{Name: "person", Value: "andy"})                 // not a label of rows
+			r.Count(metrics.UploadToLive, 1)                                                       // not a counter
+			r.Observe(metrics.Rows, time.Second, metrics.Label{Name: "outcome", Value: "applied"}) // not a distribution
 			r.Count("unheard_of", 1)
 		})
 	}
 	all.Wait()
 	got, err := testutil.GatherAndCount(registry, "flavorless_http_requests_total")
 	if err != nil || got != 100 {
-		t.Errorf("%d series of requests, error %v", got, err)
+		t.Errorf("got %d series of requests, error %v, want 100", got, err)
 	}
 	err = testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP flavorless_rows_total Rows of uploaded files, by what became of them.
+# HELP flavorless_rows_total Rows of uploaded files, by outcome.
 # TYPE flavorless_rows_total counter
 flavorless_rows_total{outcome="applied"} 24
 flavorless_rows_total{outcome="rejected"} 0
 flavorless_rows_total{outcome="superseded"} 0
-# HELP flavorless_upload_to_live_seconds From the upload of a file until all of its rows are live.
+# HELP flavorless_upload_to_live_seconds Time from the upload of a file until all of its rows are live.
 # TYPE flavorless_upload_to_live_seconds histogram
 flavorless_upload_to_live_seconds_bucket{le="0.05"} 8
 flavorless_upload_to_live_seconds_bucket{le="0.1"} 8
@@ -99,7 +100,7 @@ flavorless_upload_to_live_seconds_count 16
 	}
 }
 
-// BenchmarkHTTP is what measuring costs a request.
+// BenchmarkHTTP compares a measured handler with a bare one.
 func BenchmarkHTTP(b *testing.B) {
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Pattern = "/ice-cream/{person}"
@@ -121,7 +122,7 @@ func BenchmarkHTTP(b *testing.B) {
 	}
 }
 
-// discard is a http.ResponseWriter that costs nothing.
+// discard is a http.ResponseWriter that does nothing.
 type discard struct{}
 
 func (discard) Header() http.Header         { return nil }

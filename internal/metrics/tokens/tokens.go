@@ -1,5 +1,5 @@
-// Package tokens measures the checking of tokens. It is apart from package metrics so that functions which check none
-// don't carry what that takes.
+// Package tokens measures the verification of tokens. It is separate from package metrics so that functions that
+// verify no tokens don't link package api.
 package tokens
 
 import (
@@ -15,26 +15,26 @@ type verifier interface {
 	Verify(ctx context.Context, authorization string) (api.Claims, error)
 }
 
-// Verifier measures what Next says to tokens.
+// Verifier measures the results of Next.
 type Verifier struct {
 	Next     verifier
 	Recorder metrics.Recorder
 }
 
-// Verify counts each check by its result.
+// Verify counts each verification by its result.
 func (v Verifier) Verify(ctx context.Context, authorization string) (api.Claims, error) {
 	claims, err := v.Next.Verify(ctx, authorization)
 	v.Recorder.Count(metrics.Authorizations, 1, metrics.Label{Name: "result", Value: api.AuthorizationResult(err)})
 	return claims, err
 }
 
-// ObserveFetches is a jwks.Config.Observe that counts fetches of the issuer's keys.
-func ObserveFetches(to metrics.Recorder) func(jwks.FetchResult) {
+// ObserveFetches returns a jwks.Config.Observe that counts the fetches of the issuer's keys.
+func ObserveFetches(r metrics.Recorder) func(jwks.FetchResult) {
 	return func(f jwks.FetchResult) {
 		result := "ok"
 		if f.Err != nil {
 			result = "failed"
 		}
-		to.Count(metrics.KeyFetches, 1, metrics.Label{Name: "result", Value: result})
+		r.Count(metrics.KeyFetches, 1, metrics.Label{Name: "result", Value: result})
 	}
 }
