@@ -1,4 +1,4 @@
-// Command lookup is the Lambda function that answers GET /ice-cream/{person}.
+// Command lookup is the Lambda function that serves GET /ice-cream/{person}.
 package main
 
 import (

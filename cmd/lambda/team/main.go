@@ -1,4 +1,4 @@
-// Command team is the Lambda function that answers GET /team.
+// Command team is the Lambda function that serves GET /team.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command uploads is the Lambda function that answers GET /uploads and GET /uploads/{id}, the routes
+// Command uploads is the Lambda function that serves GET /uploads and GET /uploads/{id}, the routes
 // that need no token, and requests for which there is no route.
 package main
 

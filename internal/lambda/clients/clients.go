@@ -17,7 +17,7 @@ func Access(account config.AWS) aws.Access {
 	}
 }
 
-// ReaderTimeout is how long a function of the read API waits until a service begins its answer. The function has ten
+// ReaderTimeout is how long a function of the read API waits until a service begins its response. The function has ten
 // seconds and a client that waits, so there must be time for a retry.
 const ReaderTimeout = 2 * time.Second
 

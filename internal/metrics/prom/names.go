@@ -72,16 +72,14 @@ func declared() []declaration {
 	}
 }
 
-// series returns the series that exist from the start.
-func (d declaration) series() (all []series) {
-	switch {
-	case len(d.labels) == 0:
-		return []series{{name: d.name}}
-	case len(d.labels) > 1:
-		return nil
+// initial returns the label values of the series that exist from the start.
+func (d declaration) initial() [][]string {
+	if len(d.labels) == 0 {
+		return [][]string{nil}
 	}
+	var all [][]string
 	for _, value := range d.labels[0].values {
-		all = append(all, series{name: d.name, first: value})
+		all = append(all, []string{value})
 	}
 	return all
 }

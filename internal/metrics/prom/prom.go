@@ -5,9 +5,7 @@
 package prom
 
 import (
-	"maps"
-	"sync"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,30 +18,15 @@ type Recorder struct {
 	counters   map[string]*prometheus.CounterVec
 	histograms map[string]*prometheus.HistogramVec
 	labels     map[string][]string // names of the labels of each metric, in the order of its vector
-
-	// resolved finds the target of a measurement without a lock and without allocation, because each request is measured.
-	// It is copied when a series is added; it stays small, because labels have few values.
-	resolved atomic.Pointer[map[series]target]
-	mu       sync.Mutex // held while resolved is replaced
 }
 
-// series is a metric and the values of its labels, at most two.
-type series struct{ name, first, second string }
-
-// target is the counter or the histogram of a series. Both are nil if the series is not declared.
-type target struct {
-	counter   prometheus.Counter
-	histogram prometheus.Observer
-}
-
-// New returns a Recorder and registers its metrics. Declared series exist from the start, with value 0.
+// New returns a Recorder and registers its metrics. Series of declared label values exist from the start, with value 0.
 func New(registry prometheus.Registerer) *Recorder {
 	r := &Recorder{
 		counters:   map[string]*prometheus.CounterVec{},
 		histograms: map[string]*prometheus.HistogramVec{},
 		labels:     map[string][]string{},
 	}
-	r.resolved.Store(&map[series]target{})
 	for _, d := range declared() {
 		var labels []string
 		for _, l := range d.labels {
@@ -60,8 +43,12 @@ func New(registry prometheus.Registerer) *Recorder {
 			registry.MustRegister(vector)
 			r.histograms[d.name] = vector
 		}
-		for _, s := range d.series() {
-			r.resolve(s)
+		for _, values := range d.initial() {
+			if d.buckets == nil {
+				r.counters[d.name].WithLabelValues(values...)
+			} else {
+				r.histograms[d.name].WithLabelValues(values...)
+			}
 		}
 	}
 	return r
@@ -69,51 +56,28 @@ func New(registry prometheus.Registerer) *Recorder {
 
 // Count implements metrics.Recorder. It ignores metrics and labels that are not declared.
 func (r *Recorder) Count(name string, n int64, labels ...metrics.Label) {
-	if t := r.target(name, labels); t.counter != nil {
-		t.counter.Add(float64(n))
+	if vector, values := r.counters[name], r.values(name, labels); vector != nil && values != nil {
+		vector.WithLabelValues(values...).Add(float64(n))
 	}
 }
 
 // Observe implements metrics.Recorder. It ignores metrics and labels that are not declared. A negative duration, which
 // a clock that was set back can cause, counts as 0.
 func (r *Recorder) Observe(name string, d time.Duration, labels ...metrics.Label) {
-	if t := r.target(name, labels); t.histogram != nil {
-		t.histogram.Observe(max(d, 0).Seconds())
+	if vector, values := r.histograms[name], r.values(name, labels); vector != nil && values != nil {
+		vector.WithLabelValues(values...).Observe(max(d, 0).Seconds())
 	}
 }
 
-func (r *Recorder) target(name string, labels []metrics.Label) target {
-	s := series{name: name}
+// values returns the values of the metric's labels in the order of its vector, or nil if a label is not declared.
+func (r *Recorder) values(name string, labels []metrics.Label) []string {
+	values := make([]string, len(r.labels[name]))
 	for _, l := range labels {
-		switch declared := r.labels[name]; {
-		case len(declared) > 0 && l.Name == declared[0]:
-			s.first = l.Value
-		case len(declared) > 1 && l.Name == declared[1]:
-			s.second = l.Value
-		default:
-			return target{}
+		i := slices.Index(r.labels[name], l.Name)
+		if i < 0 {
+			return nil
 		}
+		values[i] = l.Value
 	}
-	if t, ok := (*r.resolved.Load())[s]; ok {
-		return t
-	}
-	return r.resolve(s)
-}
-
-// resolve creates a series and adds it to resolved.
-func (r *Recorder) resolve(s series) (t target) {
-	values := []string{s.first, s.second}[:len(r.labels[s.name])]
-	if vector := r.counters[s.name]; vector != nil {
-		t.counter = vector.WithLabelValues(values...)
-	} else if vector := r.histograms[s.name]; vector != nil {
-		t.histogram = vector.WithLabelValues(values...)
-	} else {
-		return t
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	resolved := maps.Clone(*r.resolved.Load())
-	resolved[s] = t
-	r.resolved.Store(&resolved)
-	return t
+	return values
 }
