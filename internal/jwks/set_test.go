@@ -69,7 +69,7 @@ func TestKnownKeys(t *testing.T) {
 		synctest.Wait()
 		wantKey(t, set, "a", "ES256", jwks.ErrUnknownKey)
 	})
-	testSet(t, "RefreshWait removes a withdrawn key at once", refreshWait, func(t *testing.T, remote *issuer, set *jwks.Set) {
+	testSet(t, "RefreshWait removes a withdrawn key", refreshWait, func(t *testing.T, remote *issuer, set *jwks.Set) {
 		remote.delay = 100 * time.Millisecond
 		remote.publish(t, ecKey(t, "a"), ecKey(t, "b"))
 		wantKey(t, set, "a", "ES256", nil)
@@ -163,7 +163,7 @@ func TestOutage(t *testing.T) {
 		}
 		wantFetches(t, remote, 1+2)
 	})
-	testSet(t, "without keys, a failed fetch is retried after Retry", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
+	testSet(t, "without keys, fetches are retried after Retry", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
 		remote.down = true
 		for range 10 {
 			wantKey(t, set, "a", "ES256", jwks.ErrUnavailable)
@@ -182,7 +182,7 @@ func TestOutage(t *testing.T) {
 			t.Errorf("Key() took %s, want 3s", waited)
 		}
 	})
-	testSet(t, "a caller that gives up does not cancel the shared fetch", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
+	testSet(t, "a canceled caller does not cancel the fetch", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
 		remote.delay = time.Second
 		ctx, cancel := context.WithCancel(context.Background())
 		var all sync.WaitGroup
