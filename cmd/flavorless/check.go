@@ -16,11 +16,15 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-const checkHelp = `Read files exactly as an upload would be read, without any server, and show every row that would be rejected: its line,
-column and code, why, and how to mend it. "-" is standard input; say with --as what it is. --as also reads one file as if
-it had another name. A file without rows is good, but check warns you.
+const checkHelp = `Read files exactly as an upload would be read, without a server. Show every row that would be
+rejected, with its line, column, code, reason and fix. A file without rows is good, but check
+warns you about it.
 
-Exit codes: 0 every row is good, 3 some rows are rejected, 1 a file can't be read to its end, 2 there is no such file.`
+"-" is standard input. Its format is detected; to set it, give a file name with --as. --as
+also reads one file as if it had another name.
+
+Exit codes: 0 every row is good, 1 a file can't be read to its end, 2 usage or environment
+error, 3 some rows are rejected.`
 
 func newCheck(t *terminal) *cobra.Command {
 	var asJSON bool
@@ -33,7 +37,7 @@ func newCheck(t *terminal) *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if as != "" && len(args) > 1 {
-				return usage("--as names the format of one file, and you gave %d files; check them one by one", len(args))
+				return usage("--as names a single file, but you gave %d; check them one by one", len(args))
 			}
 			options, err := reading.options()
 			if err != nil {
@@ -47,21 +51,18 @@ func newCheck(t *terminal) *cobra.Command {
 				}
 				code = worse(code, result)
 			}
-			if code != exitOK {
-				return &exit{code: code}
-			}
-			return nil
+			return exitWith(code)
 		},
 	}
 	reading.add(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per rejected row, then one per file")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object for each rejected row, then one for the file")
 	c.Flags().StringVar(&as, "as", "",
-		`read FILE as if it had this name, such as "team.ndjson.gz" (default: its own name; for standard input, by its first bytes)`)
+		`read the file as if it had this name, such as "team.ndjson.gz" (default: its own name; standard input is detected)`)
 	return c
 }
 
-// checked is the result for one file, as --json prints it.
-type checked struct {
+// checkResult is the result for one file, as --json prints it.
+type checkResult struct {
 	File     string          `json:"file"`
 	Format   string          `json:"format,omitempty"`
 	Rows     int64           `json:"rows"`
@@ -71,8 +72,8 @@ type checked struct {
 	Warning  string          `json:"warning,omitempty"`
 }
 
-// noRows is the warning about a file that can be read to its end and has nothing in it to apply or to reject.
-const noRows = "the file has no rows, so an upload of it changes nothing"
+// emptyFileWarning warns about a file that can be read to its end, but has neither good nor bad rows.
+const emptyFileWarning = "the file has no rows, so uploading it changes nothing"
 
 func check(ctx context.Context, t *terminal, file, as string, o ingest.Options, asJSON bool) (int, error) {
 	in, name, size, err := openInput(t.in, file, as)
@@ -80,111 +81,121 @@ func check(ctx context.Context, t *terminal, file, as string, o ingest.Options, 
 		return 0, err
 	}
 	defer in.Close()
-	if f, ok := in.(io.Seeker); ok { // as an upload is read, so that a name that never occurs is the only fault that is told
-		failure, err := ingest.CheckColumns(&cancelable{ctx, in}, name, o)
+	p := checkPrinter{terminal: t, file: file, asJSON: asJSON}
+	if f, ok := in.(io.Seeker); ok { // ingest, too, looks for missing columns first, and reports nothing else then
+		failure, err := ingest.CheckColumns(untilDone(ctx, in), name, o)
 		if err != nil {
-			return 0, fmt.Errorf("reading %s: %w", shown(file), err)
+			return 0, fmt.Errorf("reading %s: %w", displayName(file), err)
 		}
 		if failure != nil {
-			return exitFailed, t.result(checked{File: file, Failure: failure}, asJSON, false)
+			return exitFailed, p.result(checkResult{File: file, Failure: failure})
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return 0, fmt.Errorf("reading %s: %w", shown(file), err)
+			return 0, fmt.Errorf("reading %s: %w", displayName(file), err)
 		}
 	}
-	bar := t.bar(size, visible(file))
-	var header bool
-	reading, err := ingest.Read(&cancelable{ctx, io.TeeReader(in, bar)}, name, o, func(events.Update) error { return nil }, func(r *events.Reject) error {
-		if asJSON {
-			return t.json(struct {
-				File string `json:"file"`
-				*events.Reject
-			}{file, r})
-		}
-		if !header {
-			header = true
-			t.printf("%s\n", t.style(bold, shown(file)))
-		}
-		t.printf("  line %d, column %d: %s: %s\n    %s\n", r.Line, r.Column, t.style(yellow, string(r.Code)), r.Reason, t.style(dim, visible(r.Raw)))
-		return nil
-	})
+	bar := t.bar(size, printable(file))
+	accept := func(events.Update) error { return nil }
+	summary, err := ingest.Read(untilDone(ctx, io.TeeReader(in, bar)), name, o, accept, p.reject)
 	_ = bar.Finish()
 	if err != nil {
-		return 0, fmt.Errorf("reading %s: %w", shown(file), err)
+		return 0, fmt.Errorf("reading %s: %w", displayName(file), err)
 	}
-	result := checked{file, reading.Format, reading.Rows, reading.Rows - reading.Rejected, reading.Rejected, reading.Failure, ""}
-	if reading.Rows == 0 && reading.Failure == nil {
-		result.Warning = noRows
+	r := checkResult{
+		File: file, Format: summary.Format, Rows: summary.Rows, Accepted: summary.Rows - summary.Rejected,
+		Rejected: summary.Rejected, Failure: summary.Failure,
 	}
-	err = t.result(result, asJSON, header)
+	if r.Rows == 0 && r.Failure == nil {
+		r.Warning = emptyFileWarning
+	}
+	code := exitOK
 	switch {
-	case reading.Failure != nil:
-		return exitFailed, err
-	case reading.Rejected > 0:
-		return exitRejected, err
+	case r.Failure != nil:
+		code = exitFailed
+	case r.Rejected > 0:
+		code = exitRejected
 	}
-	return exitOK, err
+	return code, p.result(r)
 }
 
-// result prints the result for one file, below its name, which header says was printed before.
-func (t *terminal) result(c checked, asJSON, header bool) error {
-	if asJSON {
-		return t.json(c)
+// checkPrinter prints what check finds in one file.
+type checkPrinter struct {
+	*terminal
+	file   string
+	asJSON bool
+	titled bool // whether the name of the file was printed
+}
+
+func (p *checkPrinter) title() {
+	if !p.titled {
+		p.titled = true
+		p.printf("%s\n", p.style(bold, displayName(p.file)))
 	}
-	t.checked(c, header)
+}
+
+func (p *checkPrinter) reject(r *events.Reject) error {
+	if p.asJSON {
+		return p.terminal.json(struct {
+			File string `json:"file"`
+			*events.Reject
+		}{p.file, r})
+	}
+	p.title()
+	p.printf("  line %d, column %d: %s: %s\n    %s\n",
+		r.Line, r.Column, p.style(yellow, string(r.Code)), r.Reason, p.style(dim, printable(r.Raw)))
 	return nil
 }
 
-func (t *terminal) checked(c checked, header bool) {
-	if !header {
-		t.printf("%s\n", t.style(bold, shown(c.File)))
+func (p *checkPrinter) result(r checkResult) error {
+	if p.asJSON {
+		return p.terminal.json(r)
 	}
-	if f := c.Failure; f != nil {
-		place := ""
-		if f.Line > 0 {
-			place = fmt.Sprintf("line %d, column %d: ", f.Line, f.Column)
-		}
-		t.printf("  %s%s: %s\n", place, t.style(red, string(f.Code)), visible(f.Reason))
-	}
-	verdict := t.style(green, "good")
+	p.title()
+	p.failure(r.Failure)
+	verdict := "the file is " + p.style(green, "good")
 	switch {
-	case c.Failure != nil:
-		verdict = t.style(red, "can't be read to its end")
-	case c.Rejected > 0:
-		verdict = t.style(yellow, "has rows to mend")
+	case r.Failure != nil:
+		verdict = p.style(red, "the file can't be read to its end")
+	case r.Rejected > 0:
+		verdict = p.style(yellow, "fix the rejected rows")
 	}
-	t.printf("  %s: %d accepted, %d rejected; the file %s\n", count(c.Rows, "row"), c.Accepted, c.Rejected, map[bool]string{true: "is " + verdict, false: verdict}[c.Failure == nil && c.Rejected == 0])
-	if c.Warning != "" {
-		t.printf("  %s: %s\n", t.style(yellow, "warning"), c.Warning)
+	p.printf("  %s: %d accepted, %d rejected; %s\n", count(r.Rows, "row"), r.Accepted, r.Rejected, verdict)
+	if r.Warning != "" {
+		p.printf("  %s: %s\n", p.style(yellow, "warning"), r.Warning)
 	}
+	return nil
 }
 
-// openInput opens a file, or standard input, and returns the name that tells its format: as, if that is not empty.
+// openInput opens a file, or standard input. It also returns the size in bytes, or -1 if it is not known, and the name
+// that determines the format, which is as if that is not empty.
 func openInput(stdin io.Reader, file, as string) (in io.ReadCloser, name string, size int64, err error) {
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, "", 0, usage("%w", err)
+			return nil, "", 0, readError(err)
 		}
 		info, err := f.Stat()
-		if err == nil && info.IsDir() {
-			err = fmt.Errorf("%s is a folder; name the files in it", shown(file))
+		switch {
+		case err != nil:
+			err = readError(err)
+		case info.IsDir():
+			err = usage("%s is a folder; give the files in it instead", displayName(file))
 		}
 		if err != nil {
-			return nil, "", 0, usage("%w", errors.Join(err, f.Close()))
+			return nil, "", 0, errors.Join(err, f.Close())
 		}
 		return f, cmp.Or(as, file), info.Size(), nil
 	}
 	buffered := bufio.NewReaderSize(stdin, 64<<10)
 	if as == "" {
-		as = guess(buffered)
+		as = detectName(buffered)
 	}
 	return io.NopCloser(buffered), as, -1, nil
 }
 
-// guess names standard input by how it begins.
-func guess(in *bufio.Reader) string {
-	head, _ := in.Peek(in.Size()) // less is fine, too
+// detectName returns a file name for standard input, with the format that its first bytes have.
+func detectName(in *bufio.Reader) string {
+	head, _ := in.Peek(in.Size()) // an error means that the input is shorter
 	text := bytes.TrimLeft(ingest.ToUTF8(head), " \t\r\n")
 	switch {
 	case bytes.HasPrefix(text, []byte("\x1f\x8b")):
@@ -201,15 +212,17 @@ func guess(in *bufio.Reader) string {
 	return "stdin.csv"
 }
 
-// cancelable ends reading when the program is told to stop.
-type cancelable struct {
-	ctx context.Context //nolint:containedctx // of the one reading that it is for
-	r   io.Reader
-}
+// readerFunc is a function that implements io.Reader.
+type readerFunc func(p []byte) (int, error)
 
-func (c *cancelable) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// untilDone returns a reader of r that fails when ctx ends.
+func untilDone(ctx context.Context, r io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return r.Read(p)
+	})
 }

@@ -21,48 +21,54 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// connection is how to reach a home of the pipeline: a server on this machine, or a deployed stack.
+// connection is a connection to a server on this machine or to a deployed stack.
 type connection struct {
-	info  local.Info // of a stack only API and Bucket are known
+	info  local.Info // for a stack, only API and Bucket are set
 	token string
 	http  *http.Client
 	stack *stack.Stack // nil for a server on this machine
 }
 
-// clientFlags are those of every command that talks to a server or a stack.
+// clientFlags are the flags of the commands that talk to a server or a stack.
 type clientFlags struct {
-	data, token            string
-	stack, profile, region string
+	data                          dataDir
+	token, stack, profile, region string
 }
 
-// add puts the flags on a command that reads from the API.
+// add adds the flags to a command that reads from the API.
 func (f *clientFlags) add(c *cobra.Command) {
-	f.addHome(c)
-	c.Flags().StringVar(&f.token, "token", "", "bearer token for the API (default: FLAVORLESS_TOKEN, or one of the data folder's development issuer)")
+	f.addTarget(c)
+	c.Flags().StringVar(&f.token, "token", "",
+		"use this bearer token for the API (default: a new one of the development issuer, or FLAVORLESS_TOKEN)")
 }
 
-// addHome puts those on a command that say which home is meant.
-func (f *clientFlags) addHome(c *cobra.Command) {
-	dataFlag(c, &f.data)
-	c.Flags().StringVar(&f.stack, "stack", "", "talk to this deployed stack instead, such as flavorless-dev (default: FLAVORLESS_STACK)")
-	c.Flags().StringVar(&f.profile, "profile", "", "profile of the shared AWS configuration, for --stack (default: AWS_PROFILE)")
-	c.Flags().StringVar(&f.region, "region", "", "AWS region, for --stack (default: AWS_REGION, or the profile's)")
+// addTarget adds the flags that choose the server or the stack.
+func (f *clientFlags) addTarget(c *cobra.Command) {
+	f.data.path = defaultDir
+	flags := c.Flags()
+	flags.Var(&f.data, "data", "data folder of the server")
+	flags.StringVar(&f.stack, "stack", "",
+		"use this deployed stack, such as flavorless-dev, instead of a server on this machine (default: FLAVORLESS_STACK)")
+	flags.StringVar(&f.profile, "profile", "",
+		"with --stack: use this profile of the shared AWS configuration (default: AWS_PROFILE)")
+	flags.StringVar(&f.region, "region", "", "with --stack: use this AWS region (default: AWS_REGION, or the profile's)")
 }
 
-// locate finds the home. What the command line names, a stack or a data folder, wins over the environment, and that over
-// the default folder.
-func (f clientFlags) locate(ctx context.Context, named bool) (*connection, error) {
+// locate returns a connection to the server or the stack, without a token of the development issuer. The flags --stack
+// and --data win over the environment, which wins over the default folder.
+func (f clientFlags) locate(ctx context.Context) (*connection, error) {
 	c := &connection{http: &http.Client{Timeout: 30 * time.Second}, token: cmp.Or(f.token, os.Getenv("FLAVORLESS_TOKEN"))}
-	if f.stack != "" && named {
-		return nil, usage("--stack and --data are two homes; choose one")
+	if f.stack != "" && f.data.given {
+		return nil, usage("--stack %s is on AWS and --data %s is on this machine; give only one of them",
+			shellWord(f.stack), shellWord(f.data.path))
 	}
-	if name := f.stackName(named); name != "" {
+	if name := f.stackName(); name != "" {
 		return c, c.open(ctx, stack.Config{Name: name, Profile: f.profile, Region: f.region})
 	}
 	if f.profile != "" || f.region != "" {
-		return nil, usage("--profile and --region are about a deployed stack; say which with --stack")
+		return nil, usage("--profile and --region need a deployed stack; name it with --stack")
 	}
-	if env := os.Getenv("FLAVORLESS_URL"); env != "" && !named {
+	if env := os.Getenv("FLAVORLESS_URL"); env != "" && !f.data.given {
 		c.info = local.Info{
 			API: strings.TrimRight(env, "/"), S3: os.Getenv("AWS_ENDPOINT_URL_S3"), Bucket: os.Getenv("FLAVORLESS_BUCKET"),
 			Region:    cmp.Or(os.Getenv("AWS_REGION"), "us-east-1"),
@@ -72,31 +78,30 @@ func (f clientFlags) locate(ctx context.Context, named bool) (*connection, error
 		return c, nil
 	}
 	var err error
-	c.info, err = readInfo(f.data)
+	c.info, err = readInfo(f.data.path)
 	return c, err
 }
 
-// stackName returns the name of the deployed stack that is meant, and nothing for a server on this machine. The data folder is
-// named if --data is given.
-func (f clientFlags) stackName(named bool) string {
-	if f.stack == "" && !named {
+// stackName returns the name of the deployed stack to use, or "" for a server on this machine.
+func (f clientFlags) stackName() string {
+	if f.stack == "" && !f.data.given {
 		return os.Getenv("FLAVORLESS_STACK")
 	}
 	return f.stack
 }
 
-// homeFlags returns the flags, after a space, with which another command reaches the same home.
-func (f clientFlags) homeFlags(c *connection) string {
+// targetFlags returns the flags, after a space, with which another command uses the same stack (nil: none) or server.
+func (f clientFlags) targetFlags(s *stack.Stack) string {
 	switch {
-	case c.stack != nil:
-		return " --stack " + c.stack.Name()
-	case f.data != defaultData && f.data != "":
-		return " --data " + shellWord(f.data)
+	case s != nil:
+		return " --stack " + s.Name()
+	case f.data.path != defaultDir && f.data.path != "":
+		return " --data " + shellWord(f.data.path)
 	}
 	return ""
 }
 
-// open finds a deployed stack.
+// open looks up a deployed stack.
 func (c *connection) open(ctx context.Context, config stack.Config) error {
 	var err error
 	if c.stack, err = stack.Open(ctx, config); err == nil {
@@ -111,16 +116,18 @@ func (c *connection) open(ctx context.Context, config stack.Config) error {
 	return err
 }
 
-// connect finds the home, and a token for its API.
-func (f clientFlags) connect(ctx context.Context, named bool) (*connection, error) {
-	c, err := f.locate(ctx, named)
-	if err != nil || c.stack != nil || c.info.PID == 0 { // only a data folder has an issuer, and can tell that it has none
+// connect returns a connection to the server or the stack with a token for its API.
+func (f clientFlags) connect(ctx context.Context) (*connection, error) {
+	c, err := f.locate(ctx)
+	if err != nil || c.stack != nil || c.info.PID == 0 { // only a data folder says which issuer the server has
 		return c, err
 	}
 	if c.info.Development && f.token == "" {
-		c.token, err = developmentToken(f.data, c.info, "cli", time.Hour)
+		c.token, err = developmentToken(f.data.path, issuer.Grant{
+			Subject: "cli", Audience: c.info.Audience, Scope: c.info.Scope, TTL: time.Hour,
+		})
 	} else if c.token == "" {
-		err = usage("the server takes the tokens of its own identity provider; put one into FLAVORLESS_TOKEN")
+		err = usage("the server accepts only tokens of its identity provider; get one there, and set FLAVORLESS_TOKEN to it")
 	}
 	return c, err
 }
@@ -128,7 +135,7 @@ func (f clientFlags) connect(ctx context.Context, named bool) (*connection, erro
 func readInfo(dir string) (local.Info, error) {
 	info, err := local.ReadInfo(dir)
 	if errors.Is(err, local.ErrNotRunning) {
-		return info, usage("%w; start one with: flavorless serve --data %s", err, dir)
+		return info, usage("%w; start one with: flavorless serve --data %s", err, shellWord(dir))
 	}
 	if err != nil {
 		return info, usage("%w", err)
@@ -136,18 +143,19 @@ func readInfo(dir string) (local.Info, error) {
 	return info, nil
 }
 
-func developmentToken(dir string, info local.Info, subject string, ttl time.Duration) (string, error) {
+// developmentToken returns a token of the development issuer of a data folder.
+func developmentToken(dir string, grant issuer.Grant) (string, error) {
 	is, err := issuer.Open(issuer.Config{Dir: local.IssuerDir(dir)})
 	if err != nil {
-		return "", fmt.Errorf("the development issuer of %s: %w", dir, err)
+		return "", usage("opening the development issuer of %s: %w", dir, err)
 	}
-	return is.Sign(issuer.Grant{Subject: subject, Audience: info.Audience, Scope: info.Scope, TTL: ttl})
+	return is.Sign(grant)
 }
 
 // errNotFound is the API's 404.
 var errNotFound = errors.New("not found")
 
-// get reads a route of the API into v and returns the next page's route, if there is one.
+// get decodes the answer of a route of the API into v. It returns the route of the next page, or "" at the last page.
 func (c *connection) get(ctx context.Context, route string, v any) (next string, err error) {
 	res, err := c.do(ctx, route)
 	if err != nil {
@@ -163,60 +171,63 @@ func (c *connection) get(ctx context.Context, route string, v any) (next string,
 	return c.nextPage(res)
 }
 
-// A route is asked for so often while the answer is 503 and says when to come again.
+// While the API answers 503 with a Retry-After header, a route is requested up to maxTries times. A wait is at most
+// maxRetryAfter, even if the header asks for a longer one.
 const (
-	mostAsked  = 4
-	latestWait = 10 * time.Second
+	maxTries      = 4
+	maxRetryAfter = 10 * time.Second
 )
 
 func (c *connection) do(ctx context.Context, route string) (*http.Response, error) {
-	for asked := 1; ; asked++ {
-		res, err := c.ask(ctx, route)
-		if err != nil || res.StatusCode != http.StatusServiceUnavailable || asked == mostAsked {
+	for tries := 1; ; tries++ {
+		res, err := c.request(ctx, route)
+		if err != nil || res.StatusCode != http.StatusServiceUnavailable || tries == maxTries {
 			return res, err
 		}
 		seconds, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 16)
 		if err != nil {
-			return res, nil //nolint:nilerr // the answer is one all the same
+			return res, nil //nolint:nilerr // without a number of seconds, the 503 is the final answer
 		}
 		res.Body.Close()
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(min(time.Duration(seconds)*time.Second, latestWait)):
+		case <-time.After(min(time.Duration(seconds)*time.Second, maxRetryAfter)):
 		}
 	}
 }
 
-func (c *connection) ask(ctx context.Context, route string) (*http.Response, error) {
+func (c *connection) request(ctx context.Context, route string) (*http.Response, error) {
 	if c.stack != nil && c.token == "" {
-		return nil, usage("reading from the stack %s needs a token of its identity provider; put one into FLAVORLESS_TOKEN", c.stack.Name())
+		return nil, usage("reading from the stack %s needs a token of its identity provider; set FLAVORLESS_TOKEN to one",
+			c.stack.Name())
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.info.API+route, nil)
 	if err != nil {
-		return nil, usage("%w", err)
+		return nil, usage("the URL of the API is not valid: %w; correct FLAVORLESS_URL", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	res, err := c.http.Do(req)
-	var broken *url.Error
+	var failed *url.Error
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, errStopped
-	case errors.As(err, &broken):
-		return nil, c.silent(c.info.API, broken.Err)
+	case errors.As(err, &failed):
+		return nil, c.unreachable(c.info.API, failed.Err)
 	}
 	return res, err
 }
 
-// silent is the error when nothing answers where the home should be.
-func (c *connection) silent(where string, err error) error {
+// unreachable returns the error of a server or stack that does not answer.
+func (c *connection) unreachable(address string, err error) error {
 	if c.stack != nil {
-		return usage("nothing answers at %s (%w); is there a network?", where, err)
+		return usage("connecting to %s: %w; check your network connection", address, err)
 	}
-	return usage("nothing answers at %s (%w); is the server running? start one with: flavorless serve", where, err)
+	return usage("connecting to %s: %w; check that the server is running, or start it with: flavorless serve",
+		address, err)
 }
 
-// raw reads a route of the API as it stands.
+// raw returns the status and the body of the answer of a route.
 func (c *connection) raw(ctx context.Context, route string) (status, body string, err error) {
 	res, err := c.do(ctx, route)
 	if err != nil {
@@ -227,7 +238,7 @@ func (c *connection) raw(ctx context.Context, route string) (status, body string
 	return res.Status, string(b), err
 }
 
-// problem turns a problem document (RFC 9457) into an error.
+// problem converts a problem document (RFC 9457) to an error.
 func (c *connection) problem(res *http.Response) error {
 	var p struct {
 		Title  string `json:"title"`
@@ -237,24 +248,27 @@ func (c *connection) problem(res *http.Response) error {
 	if json.Unmarshal(body, &p) != nil || p.Title == "" {
 		p.Title = res.Status
 	}
-	text := visible(p.Title)
+	text := printable(p.Title)
 	if p.Detail != "" {
-		text += ": " + visible(p.Detail)
+		text += ": " + printable(p.Detail)
 	}
 	switch res.StatusCode {
 	case http.StatusNotFound:
 		return fmt.Errorf("%w: %s", errNotFound, text)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		if c.stack != nil {
-			return usage("the stack %s refuses the token (%s); put a new one of its identity provider into FLAVORLESS_TOKEN", c.stack.Name(), text)
+			return usage("the stack %s refuses the token (%s); "+
+				"get a new one from its identity provider, and set FLAVORLESS_TOKEN to it",
+				c.stack.Name(), text)
 		}
-		return usage("the server refuses the token (%s); for a new one: eval \"$(flavorless env)\"", text)
+		return usage("the server refuses the token (%s); get a new one with: eval \"$(flavorless env)\"", text)
 	}
-	return errors.New(text)
+	return fmt.Errorf("the API answers: %s", text)
 }
 
-// nextPage gives the route that a Link header (RFC 8288) names with rel="next", in the one form that the API writes; none
-// if there is none. The link has the path that precedes the routes in URLs, and the token goes to no other place.
+// nextPage returns the route that a Link header (RFC 8288) names with rel="next", in the one form that the API writes,
+// or "" if there is none. A link to another server, or outside of the API's base path, is an error: it must not get the
+// token.
 func (c *connection) nextPage(res *http.Response) (string, error) {
 	target, params, found := strings.Cut(strings.TrimPrefix(res.Header.Get("Link"), "<"), ">")
 	if !found || !strings.Contains(params, `rel="next"`) {
@@ -270,7 +284,7 @@ func (c *connection) nextPage(res *http.Response) (string, error) {
 	}
 	route, ok := strings.CutPrefix(next.RequestURI(), strings.TrimRight(base.EscapedPath(), "/"))
 	if !ok || !strings.HasPrefix(route, "/") || next.Host != base.Host {
-		return "", fmt.Errorf("the link to the next page, %s, leads out of %s", target, c.info.API)
+		return "", fmt.Errorf("the link to the next page, %s, is not below %s", target, c.info.API)
 	}
 	return route, nil
 }

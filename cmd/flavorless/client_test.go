@@ -9,26 +9,26 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestComesBack: an API that can't answer at the moment is asked again when it says so, and not without end.
-func TestComesBack(t *testing.T) {
+// TestRetryAfter: a request is repeated while the answer is 503 with Retry-After, but at most maxTries times.
+func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		failing int    // answers before the good one
-		later   string // Retry-After
-		asked   int
-		status  int
+		failures   int // answers of 503 before the one of 200
+		retryAfter string
+		requests   int
+		status     int
 	}{
-		"twice":            {2, "0", 3, http.StatusOK},
-		"for good":         {99, "0", mostAsked, http.StatusServiceUnavailable},
-		"for no said time": {99, "", 1, http.StatusServiceUnavailable},
-		"until tomorrow":   {99, "Thu, 26 Nov 2026 08:00:00 GMT", 1, http.StatusServiceUnavailable},
+		"two failures":   {2, "0", 3, http.StatusOK},
+		"only failures":  {99, "0", maxTries, http.StatusServiceUnavailable},
+		"no Retry-After": {99, "", 1, http.StatusServiceUnavailable},
+		"a date":         {99, "Thu, 26 Nov 2026 08:00:00 GMT", 1, http.StatusServiceUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			asked := 0
+			requests := 0
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if asked++; asked <= test.failing {
-					w.Header().Set("Retry-After", test.later)
+				if requests++; requests <= test.failures {
+					w.Header().Set("Retry-After", test.retryAfter)
 					w.WriteHeader(http.StatusServiceUnavailable)
 				}
 			}))
@@ -39,14 +39,14 @@ func TestComesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer res.Body.Close()
-			if asked != test.asked || res.StatusCode != test.status {
-				t.Errorf("after %d tries the answer is %d, want %d after %d", asked, res.StatusCode, test.status, test.asked)
+			if requests != test.requests || res.StatusCode != test.status {
+				t.Errorf("status %d after %d requests, want %d after %d", res.StatusCode, requests, test.status, test.requests)
 			}
 		})
 	}
 }
 
-// apiOf returns a connection to an API that answers these paths with these values.
+// apiOf returns a connection to an API that answers requests for the paths with the values, as JSON.
 func apiOf(t *testing.T, answers map[string]any) *connection {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -22,7 +22,7 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/topics"
 )
 
-// moveTask moves messages when it is looked at, one a look, so that its progress can be seen.
+// moveTask moves one message each time that it is listed, so that tests can observe its progress.
 type moveTask struct {
 	started     int64
 	from, to    string // URLs
@@ -37,7 +37,8 @@ func (c *cloud) startMove(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := json.NewDecoder(r.Body).Decode(&in)
-	task := &moveTask{started: time.Now().UnixMilli(), from: c.urlOf(in.SourceArn), to: c.urlOf(in.DestinationArn), destination: in.DestinationArn}
+	task := &moveTask{started: time.Now().UnixMilli(), from: c.urlOf(in.SourceArn), to: c.urlOf(in.DestinationArn),
+		destination: in.DestinationArn}
 	if running := c.tasks[in.SourceArn]; err == nil && running != nil && !running.done {
 		err = errors.New("there is already a task running")
 	}
@@ -66,7 +67,8 @@ func (c *cloud) listMoves(w http.ResponseWriter, r *http.Request) {
 			task.done, status = true, "FAILED"
 		}
 		results = append(results, map[string]any{
-			"FailureReason": c.fails, "SourceArn": in.SourceArn, "DestinationArn": task.destination, "Status": status, "StartedTimestamp": task.started,
+			"FailureReason": c.fails, "SourceArn": in.SourceArn, "DestinationArn": task.destination, "Status": status,
+			"StartedTimestamp":                 task.started,
 			"ApproximateNumberOfMessagesMoved": task.moved, "ApproximateNumberOfMessagesToMove": task.total,
 		})
 	}
@@ -92,18 +94,18 @@ func (c *cloud) answer(w http.ResponseWriter, err error, answer any) {
 	_, _ = io.Copy(w, bytes.NewReader(body))
 }
 
-// urlOf gives the URL of a queue by its ARN.
+// urlOf returns the URL of the queue with an ARN.
 func (c *cloud) urlOf(arn string) string {
 	name := arn[strings.LastIndex(arn, ":")+1:]
 	out, err := queues.Client(c.access).GetQueueUrl(c.t.Context(), &sqs.GetQueueUrlInput{QueueName: &name})
 	if err != nil {
-		c.t.Errorf("no queue %q: %v", arn, err)
+		c.t.Errorf("GetQueueUrl of %s = %v, want a URL", arn, err)
 		return ""
 	}
 	return *out.QueueUrl
 }
 
-// url gives that of one of the stack's queues.
+// url returns the URL of one of the stack's queues.
 func (c *cloud) url(queue string) string { return c.urlOf(c.stack + "-" + queue) }
 
 func (c *cloud) arn(queue string) string {
@@ -112,46 +114,52 @@ func (c *cloud) arn(queue string) string {
 
 func (c *cloud) depth(url string) int {
 	c.t.Helper()
-	out, err := queues.Client(c.access).GetQueueAttributes(c.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
+	out, err := queues.Client(c.access).GetQueueAttributes(c.t.Context(),
+		&sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	var visible, taken int
-	_, err = fmt.Sscan(out.Attributes["ApproximateNumberOfMessages"]+" "+out.Attributes["ApproximateNumberOfMessagesNotVisible"], &visible, &taken)
+	_, err = fmt.Sscan(out.Attributes["ApproximateNumberOfMessages"]+" "+
+		out.Attributes["ApproximateNumberOfMessagesNotVisible"], &visible, &taken)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	return visible + taken
 }
 
-// take takes messages out of a queue for good.
+// take receives messages from a queue, and deletes them.
 func (c *cloud) take(url string, most int32) []sqstypes.Message {
 	client := queues.Client(c.access)
-	out, err := client.ReceiveMessage(c.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: most, MessageAttributeNames: []string{"All"}})
+	out, err := client.ReceiveMessage(c.t.Context(),
+		&sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: most, MessageAttributeNames: []string{"All"}})
 	if err != nil {
 		c.t.Error(err)
 		return nil
 	}
 	for _, m := range out.Messages {
-		if _, err := client.DeleteMessage(c.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+		if _, err := client.DeleteMessage(c.t.Context(),
+			&sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
 			c.t.Error(err)
 		}
 	}
 	return out.Messages
 }
 
-// send puts one message into a queue. The SDK would send it once more if the answer to a first try is lost, and tests count them.
+// send puts one message into a queue. It disables the retries of the SDK, which would duplicate a message when an
+// answer is lost, because tests count messages.
 func (c *cloud) send(url, body string, attributes map[string]sqstypes.MessageAttributeValue) {
 	c.t.Helper()
 	before := c.depth(url)
 	for tries := 1; ; tries++ {
-		_, err := queues.Client(c.access).SendMessage(c.t.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: &body, MessageAttributes: attributes},
+		_, err := queues.Client(c.access).SendMessage(c.t.Context(),
+			&sqs.SendMessageInput{QueueUrl: &url, MessageBody: &body, MessageAttributes: attributes},
 			func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
 		if err == nil {
 			return
 		}
 		arrived := c.depth(url) > before
-		c.t.Logf("try %d of sending %q; it arrived: %t; %v", tries, body, arrived, err)
+		c.t.Logf("SendMessage(%q), try %d = %v; arrived: %t", body, tries, err, arrived)
 		if arrived {
 			return
 		}
@@ -162,7 +170,7 @@ func (c *cloud) send(url, body string, attributes map[string]sqstypes.MessageAtt
 	}
 }
 
-// subscribed makes a queue that gets what a topic publishes, and gives its URL.
+// subscribed creates a queue, subscribes it to a topic, and returns its URL.
 func (c *cloud) subscribed(topic string) string {
 	c.t.Helper()
 	name := c.stack + "-subscriber-" + topic[strings.LastIndex(topic, "-")+1:]
@@ -171,29 +179,30 @@ func (c *cloud) subscribed(topic string) string {
 		c.t.Fatal(err)
 	}
 	arn := strings.Replace(topic[:strings.LastIndex(topic, ":")+1], ":sns:", ":sqs:", 1) + name
-	_, err = topics.Client(c.access).Subscribe(c.t.Context(), &sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &arn,
-		Attributes: map[string]string{"RawMessageDelivery": "true"}})
+	_, err = topics.Client(c.access).Subscribe(c.t.Context(),
+		&sns.SubscribeInput{TopicArn: &topic, Protocol: aws.String("sqs"), Endpoint: &arn,
+			Attributes: map[string]string{"RawMessageDelivery": "true"}})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	return *queue.QueueUrl
 }
 
-// change makes a change that a row of some upload caused.
-func change(t *testing.T, person, had, has string, row int64) events.Change {
+// change returns a change caused by a row of an upload.
+func change(t *testing.T, person, previous, flavor string, row int64) events.Change {
 	t.Helper()
 	origin, err := events.Object{Bucket: "b", Key: "k", Sequencer: "0055", Time: time.UnixMilli(1795424400123)}.Origin()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, ok := events.NewChange(person, had, has, origin.At(row))
+	c, ok := events.NewChange(person, previous, flavor, origin.At(row))
 	if !ok {
-		t.Fatal("no change")
+		t.Fatalf("NewChange(%q, %q, %q) is not a change, want one", person, previous, flavor)
 	}
 	return c
 }
 
-// publish announces changes.
+// publish publishes changes to the changes topic.
 func (c *cloud) publish(changes ...events.Change) {
 	c.t.Helper()
 	messages := make([]events.Message, len(changes))
@@ -210,7 +219,7 @@ type sqsAttribute = sqstypes.QueueAttributeName
 
 func ptr[T any](v T) *T { return &v }
 
-// snsAttributes and sqsAttributes make message attributes of names and values in turn.
+// snsAttributes and sqsAttributes return message attributes for pairs of a name and a value.
 func snsAttributes(pairs ...string) map[string]snstypes.MessageAttributeValue {
 	values := map[string]snstypes.MessageAttributeValue{}
 	for i := 0; i < len(pairs); i += 2 {

@@ -34,13 +34,13 @@ import (
 	"github.com/flavorless/flavorless/test/moto"
 )
 
-var judge moto.Server
+var emulator moto.Server
 
-// stacks counts those that were deployed: a test that runs again has a new one.
+// stacks counts the deployed stacks, so that each run of a test has a stack of its own.
 var stacks atomic.Int64
 
-// cloud stands for an account of Amazon's with one stack: moto, and in front of it what moto lacks, which is running
-// functions (the real handlers do) and moving messages between queues.
+// cloud is an AWS account with one stack. It is moto behind a proxy that adds what moto lacks: functions, which are the
+// real handlers, and moving messages between queues.
 type cloud struct {
 	t       *testing.T
 	access  ours.Access
@@ -48,24 +48,24 @@ type cloud struct {
 	outputs map[string]string
 
 	mu       sync.Mutex
-	ingested []string             // keys of the objects that ingest was given
+	ingested []string             // keys of the objects that ingest received
 	tasks    map[string]*moveTask // by ARN of the dead-letter queue
-	fails    string               // lets tasks fail with this reason
-	forgets  bool                 // lets the stream have nothing any more
+	fails    string               // if not empty, move tasks fail with this reason
+	trimmed  bool                 // whether the stream has lost its records
 }
 
-// deployed deploys a stack, and points the environment of the test at it. Outputs are those that differ from what the
-// template makes.
-func deployed(t *testing.T, outputs map[string]string) *cloud {
+// deployStack deploys a stack, and sets the environment of the test so that commands use it. The outputs replace those
+// of the template.
+func deployStack(t *testing.T, outputs map[string]string) *cloud {
 	t.Helper()
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
 	c := &cloud{t: t, stack: fmt.Sprintf("flavorless-%s-%d", name, stacks.Add(1)), tasks: map[string]*moveTask{}}
-	behind, err := url.Parse(judge.URL(t))
+	target, err := url.Parse(emulator.URL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := httputil.NewSingleHostReverseProxy(behind)
-	proxy.ErrorLog = log.New(io.Discard, "", 0) // a watcher that is told to stop breaks off its request
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ErrorLog = log.New(io.Discard, "", 0) // a stopped watcher aborts its request
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", c.invoke)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -75,9 +75,10 @@ func deployed(t *testing.T, outputs map[string]string) *cloud {
 		case "AmazonSQS.ListMessageMoveTasks":
 			c.listMoves(w, r)
 		case "DynamoDBStreams_20120810.GetShardIterator":
-			if c.forgets {
+			if c.trimmed {
 				w.Header().Set("X-Amzn-ErrorType", "TrimmedDataAccessException")
-				http.Error(w, `{"__type":"com.amazonaws.dynamodb.v20120810#TrimmedDataAccessException","message":"trimmed"}`, http.StatusBadRequest)
+				http.Error(w, `{"__type":"com.amazonaws.dynamodb.v20120810#TrimmedDataAccessException","message":"trimmed"}`,
+					http.StatusBadRequest)
 				return
 			}
 			proxy.ServeHTTP(w, r)
@@ -87,9 +88,10 @@ func deployed(t *testing.T, outputs map[string]string) *cloud {
 	})
 	front := httptest.NewServer(mux)
 	t.Cleanup(front.Close)
-	c.access = moto.Access(judge.URL(t))
+	c.access = moto.Access(emulator.URL(t))
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": front.URL, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		"AWS_ENDPOINT_URL": front.URL, "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test",
+		"AWS_SECRET_ACCESS_KEY":     "test",
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 	} {
 		t.Setenv(name, value)
@@ -98,7 +100,8 @@ func deployed(t *testing.T, outputs map[string]string) *cloud {
 	return c
 }
 
-// deploy makes a stack with the queues and topics of resources/messaging.yml. test/template holds the names of its outputs.
+// deploy creates a stack with the queues and topics of resources/messaging.yml. test/template checks the names of its
+// outputs.
 func (c *cloud) deploy(outputs map[string]string) {
 	c.t.Helper()
 	queue := func(name string, rest map[string]any) map[string]any {
@@ -113,12 +116,16 @@ func (c *cloud) deploy(outputs map[string]string) {
 	}
 	ref := func(id string) map[string]any { return map[string]any{"Ref": id} }
 	redrive := func(id string) map[string]any {
-		return map[string]any{"RedrivePolicy": map[string]any{"deadLetterTargetArn": map[string]any{"Fn::GetAtt": []string{id, "Arn"}}, "maxReceiveCount": 8}}
+		return map[string]any{"RedrivePolicy": map[string]any{"deadLetterTargetArn": map[string]any{"Fn::GetAtt": []string{id,
+			"Arn"}}, "maxReceiveCount": 8}}
 	}
 	values := map[string]any{
-		"ServiceEndpoint": "https://api.invalid/dev", "UploadsBucketName": "uploads", "UpdatesTopicArn": ref("Updates"), "ChangesTopicArn": ref("Changes"),
-		"IngestFunctionName": c.stack + "-ingest", "AnnounceFunctionName": c.stack + "-announce", "ApplyDeadUrl": ref("ApplyDead"),
-		"ResumeDeadUrl": ref("ResumeDead"), "UpdatesUndeliveredUrl": ref("Undelivered"), "IngestDeadUrl": ref("IngestDead"), "AnnounceDeadUrl": ref("AnnounceDead"),
+		"ServiceEndpoint": "https://api.invalid/dev", "UploadsBucketName": "uploads", "UpdatesTopicArn": ref("Updates"),
+		"ChangesTopicArn":    ref("Changes"),
+		"IngestFunctionName": c.stack + "-ingest", "AnnounceFunctionName": c.stack + "-announce",
+		"ApplyDeadUrl":  ref("ApplyDead"),
+		"ResumeDeadUrl": ref("ResumeDead"), "UpdatesUndeliveredUrl": ref("Undelivered"), "IngestDeadUrl": ref("IngestDead"),
+		"AnnounceDeadUrl": ref("AnnounceDead"),
 	}
 	for name, value := range outputs {
 		values[name] = value
@@ -134,7 +141,8 @@ func (c *cloud) deploy(outputs map[string]string) {
 			"Updates": topic("updates"), "Changes": topic("changes"),
 			"ApplyDead": queue("apply-dead", nil), "Apply": queue("apply", redrive("ApplyDead")),
 			"ResumeDead": queue("resume-dead", nil), "Resume": queue("resume", redrive("ResumeDead")),
-			"Undelivered": queue("updates-undelivered", nil), "IngestDead": queue("ingest-dead", nil), "AnnounceDead": queue("announce-dead", nil),
+			"Undelivered": queue("updates-undelivered", nil), "IngestDead": queue("ingest-dead", nil),
+			"AnnounceDead": queue("announce-dead", nil),
 		},
 		"Outputs": out,
 	})
@@ -142,15 +150,17 @@ func (c *cloud) deploy(outputs map[string]string) {
 		c.t.Fatal(err)
 	}
 	client := cloudformation.NewFromConfig(c.access.Config("CLOUDFORMATION"), func(o *cloudformation.Options) {
-		o.HTTPClient = awshttp.NewBuildableClient() // moto's first answer may be long in coming, and a second try would meet the first at work
+		// There is no timeout, because moto's first answer is slow, and a retry would collide with it.
+		o.HTTPClient = awshttp.NewBuildableClient()
 	})
-	_, err = client.CreateStack(c.t.Context(), &cloudformation.CreateStackInput{StackName: &c.stack, TemplateBody: aws.String(string(template))})
+	_, err = client.CreateStack(c.t.Context(), &cloudformation.CreateStackInput{StackName: &c.stack,
+		TemplateBody: aws.String(string(template))})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	described, err := client.DescribeStacks(c.t.Context(), &cloudformation.DescribeStacksInput{StackName: &c.stack})
 	if err != nil || described.Stacks[0].StackStatus != types.StackStatusCreateComplete {
-		c.t.Fatalf("the stack is not there: %+v, %v", described, err)
+		c.t.Fatalf("DescribeStacks = %+v, %v; want the status CREATE_COMPLETE", described, err)
 	}
 	c.outputs = map[string]string{}
 	for _, o := range described.Stacks[0].Outputs {
@@ -158,7 +168,7 @@ func (c *cloud) deploy(outputs map[string]string) {
 	}
 }
 
-// Ingest implements the ingester of stages: it keeps what it is given, and fails for good on poison.
+// Ingest implements the ingester of stages. It records the key, or fails permanently if the key contains "poison".
 func (c *cloud) Ingest(_ context.Context, o events.Object) error {
 	if strings.Contains(o.Key, "poison") {
 		return fmt.Errorf("%w: poison", events.ErrPermanent)
@@ -169,9 +179,9 @@ func (c *cloud) Ingest(_ context.Context, o events.Object) error {
 	return nil
 }
 
-// Resume is what nobody here asks for.
+// Resume implements the ingester of stages. No test needs it.
 func (c *cloud) Resume(context.Context, events.Continuation) error {
-	return errors.New("no spans come by this way")
+	return errors.New("unexpected continuation")
 }
 
 // invoke runs a function as Lambda does.
@@ -183,8 +193,9 @@ func (c *cloud) invoke(w http.ResponseWriter, r *http.Request) {
 	}
 	common := func(queue string) stages.Common {
 		return stages.Common{
-			DeadLetters: queues.DeadLetters{Client: queues.Client(c.access), URL: c.outputs[queue]}, Metrics: metrics.NewEMF(io.Discard, "f", "test", time.Now),
-			Log: slog.New(slog.DiscardHandler),
+			DeadLetters: queues.DeadLetters{Client: queues.Client(c.access), URL: c.outputs[queue]},
+			Metrics:     metrics.NewEMF(io.Discard, "f", "test", time.Now),
+			Log:         slog.New(slog.DiscardHandler),
 		}
 	}
 	var answer any
@@ -202,7 +213,8 @@ func (c *cloud) invoke(w http.ResponseWriter, r *http.Request) {
 		var event lambdaevents.DynamoDBEvent
 		if err = json.Unmarshal(payload, &event); err == nil {
 			topic := topics.Topic{Client: topics.Client(c.access), ARN: c.outputs["ChangesTopicArn"]}
-			announce := stages.Announce{Common: common("AnnounceDeadUrl"), Announcer: &ingest.Announcer{Changes: topic, Log: slog.New(slog.DiscardHandler)}}
+			announce := stages.Announce{Common: common("AnnounceDeadUrl"),
+				Announcer: &ingest.Announcer{Changes: topic, Log: slog.New(slog.DiscardHandler)}}
 			answer, err = announce.Handle(r.Context(), event)
 		}
 	default:

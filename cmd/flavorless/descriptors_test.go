@@ -11,12 +11,12 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// TestServeSurvivesCrowds: far more connections than the process may have files open neither end it nor keep it from working
-// once they are gone.
-func TestServeSurvivesCrowds(t *testing.T) {
+// TestServeSurvivesManyConnections: with more connections than file descriptors, the process keeps running, and it
+// works again once the connections are closed.
+func TestServeSurvivesManyConnections(t *testing.T) {
 	t.Parallel()
 	p := startServeAfter(t, "ulimit -n 128", t.TempDir())
-	var crowd []net.Conn
+	var conns []net.Conn
 	for range 60 {
 		for _, url := range []string{p.info.API, p.info.S3, p.info.NATS} {
 			_, address, _ := strings.Cut(url, "://")
@@ -25,14 +25,14 @@ func TestServeSurvivesCrowds(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			_, _ = io.WriteString(c, "GET /team HTTP/1.1\r\nHost: a\r\n\r\nGET /") // it may be turned away first
-			crowd = append(crowd, c)
+			_, _ = io.WriteString(c, "GET /team HTTP/1.1\r\nHost: a\r\n\r\nGET /") // the server may have closed it already
+			conns = append(conns, c)
 		}
 	}
-	for _, c := range crowd {
+	for _, c := range conns {
 		c.Close()
 	}
-	until(t, "it takes an upload", func() bool {
+	until(t, "the server accepts an upload", func() bool {
 		err := p.tryPut("uploads/a.csv", "person,flavor\nandy,vanilla\n")
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			t.Fatal(err)
@@ -40,9 +40,9 @@ func TestServeSurvivesCrowds(t *testing.T) {
 		return err == nil
 	})
 	if u := p.settled("uploads/a.csv"); u.Status != events.Live {
-		t.Errorf("the upload is %s, want %s", u.Status, events.Live)
+		t.Errorf("status of the upload = %s, want %s", u.Status, events.Live)
 	}
 	if code := p.stopped(); code != 0 {
-		t.Errorf("serve ended with %d", code)
+		t.Errorf("exit code of serve = %d, want 0", code)
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// known gives the ids of the uploads of a key so far, to tell the new one from them.
-func (c *connection) known(ctx context.Context, key string) (map[string]bool, error) {
-	uploads, err := c.recent(ctx, 500)
+// uploadIDs returns the ids of the recent uploads of a key. An upload with another id is new.
+func (c *connection) uploadIDs(ctx context.Context, key string) (map[string]bool, error) {
+	uploads, err := c.recent(ctx, maxRecent)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func (c *connection) known(ctx context.Context, key string) (map[string]bool, er
 	return ids, nil
 }
 
-// follow waits until the new upload of a key is settled.
+// follow waits until the new upload of a key is settled, and returns its record.
 func (f *uploadFlags) follow(
 	ctx context.Context, t *terminal, conn *connection, key, etag string, known map[string]bool,
 ) (events.Upload, error) {
@@ -66,20 +66,21 @@ var errTimeout = errors.New("timeout")
 // timedOut reports whether --timeout ended ctx.
 func timedOut(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errTimeout) }
 
-// unfollowed returns the error of an upload that is followed no longer. It says how to see what becomes of the upload.
+// unfollowed returns the error of an upload that was not followed to its end. It says how to see the upload's status.
 func (f *uploadFlags) unfollowed(ctx context.Context, conn *connection, key, id string) error {
-	see := strings.TrimSpace("flavorless uploads " + id)
+	see := strings.TrimSpace("flavorless uploads "+id) + f.targetFlags(conn.stack)
 	if timedOut(ctx) {
-		err := fmt.Errorf("%s is not live after %s; the server goes on with it, see: %s%s",
-			shown(key), f.timeout, see, f.homeFlags(conn))
+		err := fmt.Errorf("%s is not live after %s; the server continues to process it; to see its status: %s",
+			displayName(key), f.timeout, see)
 		return &fileError{code: exitFailed, pending: true, err: err}
 	}
-	return fmt.Errorf("stopped following %s; the server goes on with it, see: %s%s", shown(key), see, f.homeFlags(conn))
+	return fmt.Errorf("stopped following %s; the server continues to process it; to see its status: %s",
+		displayName(key), see)
 }
 
-// find looks for an upload of the key that was not there before, and gives its id; none as long as there is none.
+// find returns the id of the upload of a key that is not among the known ones, or "" while there is none.
 func (c *connection) find(ctx context.Context, key, etag string, known map[string]bool) (id string, err error) {
-	uploads, err := c.recent(ctx, 500)
+	uploads, err := c.recent(ctx, maxRecent)
 	for _, u := range uploads {
 		if u.Key == key && u.ETag == etag && !known[u.ID] {
 			return u.ID, err
@@ -88,12 +89,12 @@ func (c *connection) find(ctx context.Context, key, etag string, known map[strin
 	return "", err
 }
 
-// statusLine shows how far an upload is, where a person looks.
+// statusLine is a line on a terminal that is overwritten to show progress.
 type statusLine struct{ shown bool }
 
 func (l *statusLine) show(t *terminal, u events.Upload) {
 	if u.ID == "" {
-		l.text(t, "waiting for the server to begin with the file")
+		l.text(t, "waiting for the server to start reading the file")
 		return
 	}
 	text := fmt.Sprintf("%s: %d rows applied", u.Status, u.Counts.Applied+u.Counts.Superseded)
@@ -106,7 +107,7 @@ func (l *statusLine) show(t *terminal, u events.Upload) {
 func (l *statusLine) text(t *terminal, text string) {
 	if t.progress {
 		l.shown = true
-		fmt.Fprintf(t.err, "\r\x1b[K%s", cut(text, t.limit()-1)) // a line that wraps can't be cleared
+		fmt.Fprintf(t.err, "\r\x1b[K%s", truncate(text, t.lineWidth()-1)) // a line that wraps can't be cleared
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -15,32 +16,33 @@ import (
 	"github.com/flavorless/flavorless/internal/local/retention"
 )
 
-// limitFlags bound what can be taken of the machine.
+// limitFlags limit how much of the machine clients can use. The defaults are the values in l.
 func limitFlags(l *local.Limits) *pflag.FlagSet {
-	*l = local.DefaultLimits()
 	f := pflag.NewFlagSet("Limits", pflag.ContinueOnError)
-	f.Var((*size)(&l.MaxUpload), "max-upload-size", "greatest size of an uploaded file")
-	f.IntVar(&l.MaxRequests, "max-uploads", l.MaxRequests, "requests to the bucket at the same time; beyond, clients are told to slow down")
-	f.IntVar(&l.MaxConnections, "max-connections", l.MaxConnections, "open connections to the bucket, and as many to the API")
-	f.Var((*age)(&l.ClientTimeout), "client-timeout", "how long a client may send nothing, or read nothing")
-	f.Var((*size)(&l.MinFree), "min-free", "reserve of the disk, which uploads may not use; 0: none")
+	f.Var((*size)(&l.MaxUpload), "max-upload-size", "reject files that are larger than this")
+	f.IntVar(&l.MaxRequests, "max-uploads", l.MaxRequests,
+		"tell clients to slow down while this many requests to the bucket are in progress")
+	f.IntVar(&l.MaxConnections, "max-connections", l.MaxConnections,
+		"accept at most this many connections to the bucket, and as many to the API")
+	f.Var((*age)(&l.ClientTimeout), "client-timeout", "disconnect clients that send or read nothing for this long")
+	f.Var((*size)(&l.MinFree), "min-free", "accept no uploads while less disk space than this is free; 0: no reserve")
 	return f
 }
 
-// retentionFlags say how long what is done with is kept.
+// retentionFlags set how long data is kept after it was used. The defaults are the values in r.
 func retentionFlags(r *retention.Policy) *pflag.FlagSet {
-	*r = retention.DefaultPolicy()
-	f := pflag.NewFlagSet("Keep", pflag.ContinueOnError)
-	f.Var((*age)(&r.Uploads), "keep-uploads", "uploaded files, and what became of them; 0: for ever")
-	f.Var((*age)(&r.Reports), "keep-reports", "lists of all rejected rows")
-	f.Var((*age)(&r.Removed), "keep-removed", "that a person was removed: no older update brings them back")
-	f.Var((*age)(&r.Changes), "keep-changes", "announced changes, for subscribers who come later")
-	f.Var((*size)(&r.ChangesBytes), "max-changes-size", "and at most so much of them")
-	f.Var((*age)(&r.Unfinished), "keep-unfinished", "uploads in parts to which nothing is added any more")
+	f := pflag.NewFlagSet("Retention", pflag.ContinueOnError)
+	f.Var((*age)(&r.Uploads), "keep-uploads", "keep uploaded files and their records for this long; 0: forever")
+	f.Var((*age)(&r.Reports), "keep-reports", "keep reports of rejected rows for this long")
+	f.Var((*age)(&r.Removed), "keep-removed",
+		"remember for this long that a person was removed, so that no older update restores them")
+	f.Var((*age)(&r.Changes), "keep-changes", "keep announced changes for this long, for subscribers that connect later")
+	f.Var((*size)(&r.ChangesBytes), "max-changes-size", "delete the oldest announced changes beyond this size")
+	f.Var((*age)(&r.Unfinished), "keep-unfinished", "keep multipart uploads that receive no more parts for this long")
 	return f
 }
 
-// grouped adds flag sets to a command, and shows each under its name in its help.
+// grouped adds flag sets to a command. Its help shows each set under the set's name.
 func grouped(c *cobra.Command, sets ...*pflag.FlagSet) {
 	c.SetUsageFunc(func(c *cobra.Command) error {
 		rest := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -64,13 +66,14 @@ func grouped(c *cobra.Command, sets ...*pflag.FlagSet) {
 	}
 }
 
-// size is a flag's value in bytes, such as 512MiB, 5GB or 1000. No bytes are -1, for 0 is whatever the default is.
+// size is the value of a flag in bytes, such as 512MiB, 5GB or 1000. The flag value 0 is stored as -1, because 0 in a
+// configuration stands for the default.
 type size int64
 
 func (s *size) Set(text string) error {
 	n, err := humanize.ParseBytes(text)
 	if err != nil || n > math.MaxInt64 {
-		return fmt.Errorf("a size is a number of bytes, such as 512MiB or 5GB")
+		return errors.New("it takes a number of bytes, such as 512MiB or 5GB")
 	}
 	if *s = size(n); n == 0 {
 		*s = -1
@@ -86,7 +89,7 @@ func (*size) Type() string { return "size" }
 
 const day = 24 * time.Hour
 
-// age is a flag's value as a duration, such as 90d, 12h or 1h30m.
+// age is the value of a flag as a duration, such as 90d, 12h or 1h30m.
 type age time.Duration
 
 func (a *age) Set(text string) error {
@@ -98,7 +101,7 @@ func (a *age) Set(text string) error {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		return fmt.Errorf("a time is a number of days, hours, minutes or seconds, such as 90d, 12h or 30s")
+		return errors.New("it takes a number of days, hours, minutes or seconds, such as 90d, 12h or 30s")
 	}
 	*a = age(d)
 	return nil

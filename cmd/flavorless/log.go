@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,9 +19,9 @@ func newLog(t *terminal, verbose, asJSON bool) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.err, options))
 }
 
-// captureStderr makes entries of the log of what libraries print to standard error: the bucket's its panics, others by
-// package log. The end of the process by a panic of our own is the one thing that it can't catch: the runtime writes that
-// to where standard error was.
+// captureStderr turns what libraries print to standard error or with package log into log entries; the S3 gateway, for
+// one, prints its panics. It can't catch a panic that ends the process: the runtime writes that to the original file
+// descriptor.
 func captureStderr(log *slog.Logger) (restore func(), err error) {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -30,14 +29,14 @@ func captureStderr(log *slog.Logger) (restore func(), err error) {
 	}
 	before := os.Stderr
 	os.Stderr = write
-	slog.SetDefault(log) // and that of package log
+	slog.SetDefault(log) // redirects package log, too
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for lines := bufio.NewReader(read); ; {
 			line, err := lines.ReadString('\n')
 			if line = strings.TrimSpace(line); line != "" {
-				log.Warn("printed", "line", line)
+				log.Warn("a library printed to standard error", "event", "stderr", "line", line)
 			}
 			if err != nil {
 				return
@@ -52,16 +51,11 @@ func captureStderr(log *slog.Logger) (restore func(), err error) {
 	}, nil
 }
 
-// logged writes the error of a command to the log, instead of having it printed at the end.
-func logged(log *slog.Logger, err error) error {
+// logError writes the error of a command to the log, so that it is not printed at the end, too.
+func logError(log *slog.Logger, err error) error {
 	if err == nil {
 		return nil
 	}
-	code := exitFailed
-	var e *exit
-	if errors.As(err, &e) {
-		code = e.code
-	}
-	log.Error("ended", "error", err)
-	return &exit{code: code}
+	log.Error("server ended with an error", "event", "ended", "error", err)
+	return exitWith(exitCode(err))
 }

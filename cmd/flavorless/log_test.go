@@ -19,19 +19,21 @@ import (
 	"github.com/flavorless/flavorless/internal/local/control"
 )
 
-// entries reads a log of which each line has to be a JSON object with time, level and message.
+// entries parses a log. Each line must be a JSON object with a time, a level and a message.
 func entries(t *testing.T, text string) (all []map[string]any) {
 	t.Helper()
 	for line := range strings.Lines(text) {
 		var entry map[string]any
-		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry["time"] == nil || entry["level"] == nil || entry["msg"] == nil {
-			t.Errorf("not an entry: %q, error %v", line, err)
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry["time"] == nil || entry["level"] == nil ||
+			entry["msg"] == nil {
+			t.Errorf("log line %q (%v), want a JSON object with time, level and msg", line, err)
 		}
 		all = append(all, entry)
 	}
 	return all
 }
 
+// has reports whether an attribute of an entry contains a text.
 func has(entries []map[string]any, name, value string) bool {
 	for _, e := range entries {
 		if strings.Contains(fmt.Sprint(e[name]), value) {
@@ -41,7 +43,7 @@ func has(entries []map[string]any, name, value string) bool {
 	return false
 }
 
-// TestLogJSON: whatever happens, each line of the log is JSON, and none has a secret.
+// TestLogJSON: each line of the log is JSON, and none contains a secret.
 func TestLogJSON(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServe(t, dir, "--log-json", "--verbose")
@@ -51,13 +53,15 @@ func TestLogJSON(t *testing.T) {
 	p.settled("uploads/b.json")
 	p.team()
 
-	// What the servers complain about.
+	// Make the servers log warnings.
 	if nc, err := nats.Connect(p.info.NATS, nats.UserInfo(p.info.NATSUser, "wrong")); err == nil {
 		nc.Close()
-		t.Error("a wrong password will do")
+		t.Error("nats.Connect with a wrong password = nil, want an error")
 	}
 	for _, url := range []string{p.info.API, p.info.S3} {
-		for _, request := range []string{"\x16\x03\x01\x02\x00", "GET /team HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + p.token + "x\r\nConnection: close\r\n\r\n", "no request\r\n\r\n"} {
+		for _, request := range []string{"\x16\x03\x01\x02\x00",
+			"GET /team HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + p.token + "x\r\nConnection: close\r\n\r\n",
+			"no request\r\n\r\n"} {
 			conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 			if err != nil {
 				t.Fatal(err)
@@ -76,43 +80,45 @@ func TestLogJSON(t *testing.T) {
 	}
 	req.Header.Set("Authorization", "Bearer "+p.info.Control)
 	if res, err := http.DefaultClient.Do(req); err != nil || res.StatusCode != http.StatusOK {
-		t.Errorf("%v, error %v", res, err)
+		t.Errorf("GET %s = %v, %v; want 200", control.Path, res, err)
 	}
 
 	second := startFailing(t, dir, "--log-json")
 	if got := entries(t, second); len(got) != 1 || !has(got, "error", "another flavorless is using it") {
-		t.Errorf("of a second server: %s", second)
+		t.Errorf("log of a second server = %s, want one entry about the folder that is in use", second)
 	}
 	if code := p.stopped(); code != exitOK {
-		t.Fatalf("exit code %d", code)
+		t.Fatalf("exit code of serve = %d, want %d", code, exitOK)
 	}
 	log := p.log.String()
 	got := entries(t, log)
 	for _, msg := range []string{"settled", "applied", "nats server", "request refused"} {
 		if !has(got, "msg", msg) {
-			t.Errorf("nothing is said of %q:\n%s", msg, log)
+			t.Errorf("the log has no message %q, want one:\n%s", msg, log)
 		}
 	}
 	for name, secret := range map[string]string{
-		"secret key": p.info.SecretKey, "NATS password": p.info.NATSPassword, "control": p.info.Control, "token": p.token, "half a token": p.token[:len(p.token)/2],
+		"secret key": p.info.SecretKey, "NATS password": p.info.NATSPassword, "control": p.info.Control, "token": p.token,
+		"half of the token": p.token[:len(p.token)/2],
 	} {
 		if secret == "" || strings.Contains(log, secret) {
-			t.Errorf("the %s %q is in the log", name, secret)
+			t.Errorf("the log contains the %s %q, want no secrets", name, secret)
 		}
 	}
 }
 
-// startFailing starts a server that has to end with exitUsage, and gives its log.
+// startFailing starts a server that must end with exitUsage, and returns its log.
 func startFailing(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	got := command(t, "", append([]string{"serve", "--data", dir, "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)...)
+	got := command(t, "", append([]string{"serve", "--data", dir, "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats",
+		"127.0.0.1:0"}, args...)...)
 	if got.code != exitUsage {
-		t.Errorf("exit code %d", got.code)
+		t.Errorf("exit code of serve = %d, want %d", got.code, exitUsage)
 	}
 	return got.err
 }
 
-// TestCaptureStderr: what others print becomes entries, too.
+// TestCaptureStderr: text that libraries print becomes log entries.
 func TestCaptureStderr(t *testing.T) {
 	var b bytes.Buffer
 	restore, err := captureStderr(slog.New(slog.NewJSONHandler(&b, nil)))
@@ -120,16 +126,17 @@ func TestCaptureStderr(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := os.Stderr
-	fmt.Fprint(os.Stderr, "\x1b[31m[PANIC]: ouch\x1b[0m\nand no end")
+	fmt.Fprint(os.Stderr, "\x1b[31m[PANIC]: ouch\x1b[0m\nunfinished line")
 	restore()
 	if os.Stderr == before {
-		t.Error("it is not restored")
+		t.Error("os.Stderr is unchanged after restore, want the original one")
 	}
 	log.Print("by the standard logger")
 	got := entries(t, b.String())
-	for name, value := range map[string]string{"[PANIC]: ouch": "line", "and no end": "line", "by the standard logger": "msg"} {
+	for name, value := range map[string]string{"[PANIC]: ouch": "line", "unfinished line": "line",
+		"by the standard logger": "msg"} {
 		if !has(got, value, name) {
-			t.Errorf("nothing of %q in %s", name, b.String())
+			t.Errorf("log = %s, want an entry with %q", b.String(), name)
 		}
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// TestServeKeepsFilesPrivate: whatever the umask and the mode of the data folder are, other users can read no file in it.
+// TestServeKeepsFilesPrivate: other users can't read the files in the data folder, whatever its mode and the umask are.
 func TestServeKeepsFilesPrivate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as somebody else made it
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // a mode that lets others in
 		t.Fatal(err)
 	}
 	p := startServeAfter(t, "umask 0", dir)
@@ -29,14 +29,14 @@ func TestServeKeepsFilesPrivate(t *testing.T) {
 		}
 		files++
 		if strings.HasPrefix(path, filepath.Join(dir, "bucket", "objects")) && info.Mode().IsRegular() {
-			return nil // the gateway gives objects a mode of its own; the folders keep others away from them
+			return nil // the gateway sets its own mode for objects; the modes of the folders protect them
 		}
 		if info.Mode().Perm()&0o077 != 0 {
-			t.Errorf("%s has mode %s", path, info.Mode())
+			t.Errorf("mode of %s = %s, want no permissions for others", path, info.Mode())
 		}
 		return nil
 	})
 	if err != nil || files < 20 {
-		t.Errorf("%d files: %v", files, err)
+		t.Errorf("WalkDir finds %d files (%v), want at least 20", files, err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// process is a server in a process of its own.
+// process is `flavorless serve` in a process of its own.
 type process struct {
 	*exec.Cmd
 	*connection
@@ -34,12 +34,13 @@ func startServe(t *testing.T, dir string, args ...string) *process {
 	return startServeAfter(t, ":", dir, args...)
 }
 
-// startServeAfter is startServe after a command of the shell that becomes the server.
+// startServeAfter is startServe from a shell that runs a command first.
 func startServeAfter(t *testing.T, first, dir string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, dir: dir}
-	p.Cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "sh", append([]string{"-c", first + `; exec "$0" "$@"`, os.Args[0],
-		"serve", "--data", dir, "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)...)
+	p.Cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "sh",
+		append([]string{"-c", first + `; exec "$0" "$@"`, os.Args[0],
+			"serve", "--data", dir, "--api", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--nats", "127.0.0.1:0"}, args...)...)
 	p.Env = append(os.Environ(), asProgram+"=1")
 	p.Stderr = &p.log
 	out, err := p.StdoutPipe()
@@ -51,14 +52,14 @@ func startServeAfter(t *testing.T, first, dir string, args ...string) *process {
 	}
 	t.Cleanup(func() {
 		if p.kill(); t.Failed() {
-			t.Logf("what serve logged:\n%s", p.log.String())
+			t.Logf("log of serve:\n%s", p.log.String())
 		}
 	})
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), "flavorless is ready") {
-			go io.Copy(io.Discard, out) //nolint:errcheck // only to keep it from blocking
-			if p.connection, err = (clientFlags{data: dir}).connect(t.Context(), true); err != nil {
+			go io.Copy(io.Discard, out) //nolint:errcheck // keeps the process from blocking
+			if p.connection, err = (clientFlags{data: dataDir{dir, true}}).connect(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			return p
@@ -69,7 +70,7 @@ func startServeAfter(t *testing.T, first, dir string, args ...string) *process {
 	return nil
 }
 
-// kill ends the process as a crash does: at once.
+// kill ends the process immediately, as a crash does.
 func (p *process) kill() {
 	if p.ProcessState == nil {
 		_ = p.Process.Kill()
@@ -77,7 +78,7 @@ func (p *process) kill() {
 	}
 }
 
-// stopped asks the process to end, and gives its exit code.
+// stopped sends SIGTERM to the process, and returns its exit code.
 func (p *process) stopped() int {
 	p.t.Helper()
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
@@ -98,7 +99,8 @@ func (p *process) put(key, text string) {
 }
 
 func (p *process) tryPut(key, text string) error {
-	_, err := p.s3().PutObject(p.t.Context(), &s3.PutObjectInput{Bucket: aws.String(p.info.Bucket), Key: aws.String(key), Body: strings.NewReader(text)})
+	_, err := p.s3().PutObject(p.t.Context(), &s3.PutObjectInput{Bucket: aws.String(p.info.Bucket), Key: aws.String(key),
+		Body: strings.NewReader(text)})
 	return err
 }
 
@@ -119,7 +121,7 @@ func (p *process) settled(key string) (settled events.Upload) {
 		return false
 	})
 	if c := settled.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows {
-		p.t.Fatalf("the rows of %s do not add up: %+v", key, c)
+		p.t.Fatalf("counts of %s = %+v, want applied, superseded and rejected to add up to rows", key, c)
 	}
 	return settled
 }

@@ -24,7 +24,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// s3 is a client of the home's bucket.
+// s3 returns a client of the bucket.
 func (c *connection) s3() *s3.Client {
 	if c.stack != nil {
 		return c.stack.S3()
@@ -35,13 +35,14 @@ func (c *connection) s3() *s3.Client {
 	})
 }
 
-// After Ctrl-C, parts that are being sent get partGrace to arrive, and the requests that end the upload get stopTimeout.
+// After Ctrl-C, parts that are being sent have partGrace to arrive, and the requests that abort the upload have
+// abortTimeout.
 const (
-	partGrace   = 5 * time.Second
-	stopTimeout = 10 * time.Second
+	partGrace    = 5 * time.Second
+	abortTimeout = 10 * time.Second
 )
 
-// put uploads a file, in parts when it is large, and returns its ETag. When ctx ends, it removes the parts that it sent.
+// put uploads a file, in parts if it is large, and returns its ETag. When ctx ends, it removes the parts that it sent.
 func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, src source) (etag string, err error) {
 	in, size, err := src.open(ctx, t.in)
 	if err != nil {
@@ -49,7 +50,7 @@ func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, sr
 	}
 	defer in.Close()
 	bar := t.bar(size, src.String())
-	defer bar.Finish()        //nolint:errcheck // it is only a bar
+	defer bar.Finish()        //nolint:errcheck // a progress bar that stays is harmless
 	log.SetOutput(io.Discard) // the transfer manager prints errors there, which it also returns
 	client := &partsClient{Client: conn.s3()}
 	input := &transfermanager.UploadObjectInput{
@@ -57,7 +58,7 @@ func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, sr
 	}
 	out, err := transfermanager.New(client, func(o *transfermanager.Options) {
 		o.Concurrency = 2
-		o.FailTimeout = stopTimeout
+		o.FailTimeout = abortTimeout
 		o.ObjectProgressListeners.Register(progress(func(n int64) { _ = bar.Set64(n) }))
 	}).UploadObject(ctx, input)
 	if err != nil {
@@ -66,19 +67,18 @@ func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, sr
 	return unquote(aws.ToString(out.ETag)), nil
 }
 
-// partsClient is a client of S3 for the transfer manager. When the context ends, it first finishes the requests that are under
-// way, because their outcome would be unknown: a part that arrives after the upload was aborted may stay in the bucket. It
-// records whether the parts were removed.
+// partsClient is an S3 client for the transfer manager. When the context ends, it first finishes the requests that are
+// in progress, because a part that arrives after the upload was aborted may stay in the bucket.
 type partsClient struct {
 	*s3.Client
-	began    bool  // an upload in parts was begun
-	abortErr error // of removing the parts
+	began    bool  // whether a multipart upload was created
+	abortErr error // from the latest try to remove the parts
 }
 
 func (c *partsClient) CreateMultipartUpload(
 	ctx context.Context, in *s3.CreateMultipartUploadInput, opts ...func(*s3.Options),
 ) (*s3.CreateMultipartUploadOutput, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
 	c.began = true
 	return c.Client.CreateMultipartUpload(ctx, in, opts...)
@@ -87,7 +87,7 @@ func (c *partsClient) CreateMultipartUpload(
 func (c *partsClient) CompleteMultipartUpload(
 	ctx context.Context, in *s3.CompleteMultipartUploadInput, opts ...func(*s3.Options),
 ) (*s3.CompleteMultipartUploadOutput, error) {
-	if ctx.Err() != nil { // Ctrl-C may have ended what writes to standard input, too: the file is not complete
+	if ctx.Err() != nil { // the file may be incomplete: Ctrl-C also ends the program that writes to standard input
 		return nil, ctx.Err()
 	}
 	return c.Client.CompleteMultipartUpload(context.WithoutCancel(ctx), in, opts...)
@@ -105,7 +105,7 @@ func (c *partsClient) UploadPart(
 	return c.Client.UploadPart(finishing, in, opts...)
 }
 
-// AbortMultipartUpload aborts again while parts are left, as S3 asks for.
+// AbortMultipartUpload repeats the request while parts are left, as the S3 API reference requires.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
 func (c *partsClient) AbortMultipartUpload(
 	ctx context.Context, in *s3.AbortMultipartUploadInput, opts ...func(*s3.Options),
@@ -119,24 +119,25 @@ func (c *partsClient) AbortMultipartUpload(
 		if err != nil {
 			return nil, err
 		}
-		if _, gone := c.ListParts(ctx, &s3.ListPartsInput{Bucket: in.Bucket, Key: in.Key, UploadId: in.UploadId}); gone != nil {
+		parts := &s3.ListPartsInput{Bucket: in.Bucket, Key: in.Key, UploadId: in.UploadId}
+		if _, gone := c.ListParts(ctx, parts); gone != nil {
 			break
 		}
 	}
 	return out, nil
 }
 
-// fileError is an error of one file: others can still be uploaded.
+// fileError is the error of one file. Other files can still be uploaded.
 type fileError struct {
 	code    int
-	pending bool // the file is uploaded, but was not live in time
+	pending bool // whether the file is uploaded, but was not live before the timeout
 	err     error
 }
 
 func (e *fileError) Error() string { return e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
-// putError returns an error in plain words for one of the SDK. S3's own reason is in it, its request ids are not.
+// putError returns the error of an upload without the SDK's request ids and names of operations.
 func (f *uploadFlags) putError(ctx context.Context, c *connection, src source, client *partsClient, err error) error {
 	var (
 		network *net.OpError
@@ -145,38 +146,40 @@ func (f *uploadFlags) putError(ctx context.Context, c *connection, src source, c
 	)
 	switch {
 	case timedOut(ctx):
-		return &fileError{code: exitFailed, err: fmt.Errorf("%s was not uploaded within %s; %s", src, f.timeout, f.remains(c, client))}
+		return &fileError{code: exitFailed, err: fmt.Errorf("uploading %s: it did not finish within %s; %s",
+			src, f.timeout, f.remains(c, client))}
 	case ctx.Err() != nil:
 		return fmt.Errorf("stopped while %s was being uploaded; %s", src, f.remains(c, client))
 	case errors.As(err, &reply) && errors.As(err, &api):
 		status := reply.HTTPStatusCode()
-		reason := sentence(api.ErrorMessage())
-		if reason == "" || api.ErrorMessage() == "UnknownError" { // which the SDK makes up
+		reason := asClause(api.ErrorMessage())
+		if reason == "" || api.ErrorMessage() == "UnknownError" { // the SDK's text for an answer without a message
 			reason = fmt.Sprintf("the bucket answers %d %s", status, http.StatusText(status))
 		}
 		if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
-			return &fileError{code: exitFailed, err: fmt.Errorf("%s can't be uploaded now: %s; try again later", src, reason)}
+			return &fileError{code: exitFailed, err: fmt.Errorf("uploading %s: %s; try again later", src, reason)}
 		}
-		return &fileError{code: exitUsage, err: fmt.Errorf("%s can't be uploaded as %q: %s", src, src.key, reason)}
+		return &fileError{code: exitUsage, err: fmt.Errorf("uploading %s as %q: %s", src, src.key, reason)}
 	case errors.As(err, &network):
-		return c.silent(cmp.Or(c.info.S3, "S3"), network)
+		return c.unreachable(cmp.Or(c.info.S3, "S3"), network)
 	}
-	return &fileError{code: exitFailed, err: fmt.Errorf("%s is not uploaded: %w", src, innermost(err))}
+	return &fileError{code: exitFailed, err: fmt.Errorf("uploading %s: %w", src, rootCause(err))}
 }
 
-// remains says what is left in the bucket of an upload that was stopped.
+// remains says what a stopped upload leaves in the bucket.
 func (f *uploadFlags) remains(c *connection, client *partsClient) string {
 	switch {
 	case client.abortErr != nil:
-		return fmt.Sprintf("its parts could not be removed (%v), so that the bucket removes them later", innermost(client.abortErr))
+		return fmt.Sprintf("its parts could not be removed (%v), so the bucket removes them later",
+			rootCause(client.abortErr))
 	case client.began:
 		return "the parts that were sent are removed"
 	}
-	return "see whether it arrived with: flavorless uploads" + f.homeFlags(c)
+	return "to see whether it arrived: flavorless uploads" + f.targetFlags(c.stack)
 }
 
-// sentence returns sentences of S3, such as "Access Denied", as a part of another one.
-func sentence(text string) string {
+// asClause returns a message of S3, such as "Access Denied.", in a form that can follow a colon.
+func asClause(text string) string {
 	parts := strings.Split(strings.TrimSuffix(strings.TrimSpace(text), "."), ". ")
 	for i, part := range parts {
 		words := strings.Fields(part)
@@ -197,8 +200,8 @@ func firstRune(s string) rune {
 	return r
 }
 
-// innermost returns the error that the others wrap: those of the SDK name requests and attempts, which help nobody here.
-func innermost(err error) error {
+// rootCause returns the innermost error. The errors of the SDK around it only name operations, requests and attempts.
+func rootCause(err error) error {
 	for {
 		inner := errors.Unwrap(err)
 		if inner == nil {
@@ -215,7 +218,7 @@ func unquote(etag string) string {
 	return etag
 }
 
-// progress is a listener that is only told how many bytes have gone.
+// progress is a listener that is called with the number of bytes sent so far.
 type progress func(n int64)
 
 // OnObjectBytesTransferred implements transfermanager.ObjectBytesTransferredListener.

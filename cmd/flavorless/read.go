@@ -21,10 +21,11 @@ func newTeam(t *terminal) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "team", Short: "Show everyone's favorite flavor",
-		Example: "  flavorless team\n  flavorless team --json | jq -r .andy\n  FLAVORLESS_TOKEN=… flavorless team --stack flavorless-dev --profile work",
-		Args:    cobra.NoArgs,
+		Example: "  flavorless team\n  flavorless team --json | jq -r .andy\n" +
+			"  FLAVORLESS_TOKEN=… flavorless team --stack flavorless-dev --profile work",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conn, err := f.connect(c.Context(), c.Flags().Changed("data"))
+			conn, err := f.connect(c.Context())
 			if err != nil {
 				return err
 			}
@@ -33,11 +34,11 @@ func newTeam(t *terminal) *cobra.Command {
 	}
 	f.add(c)
 	wideFlag(c, t)
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object of person to flavor")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object that maps each person to a flavor")
 	return c
 }
 
-// team prints page by page: the team may be larger than memory.
+// team prints the favorites page by page, because the team may not fit into memory.
 func team(ctx context.Context, t *terminal, conn *connection, asJSON bool) error {
 	first := true
 	for route := "/team?limit=10000"; route != ""; {
@@ -54,7 +55,7 @@ func team(ctx context.Context, t *terminal, conn *connection, asJSON bool) error
 		for _, person := range people {
 			switch {
 			case !asJSON:
-				t.pair(visible(person), visible(page[person]))
+				t.printPair(printable(person), printable(page[person]))
 			case first:
 				t.printf("{%s: %s", quoted(person), quoted(page[person]))
 			default:
@@ -70,7 +71,7 @@ func team(ctx context.Context, t *terminal, conn *connection, asJSON bool) error
 	case asJSON:
 		t.printf("}\n")
 	case first:
-		t.printf("nobody yet; upload a file of favorites: flavorless upload FILE\n")
+		t.printf("no favorites yet; upload a file with: flavorless upload FILE\n")
 	}
 	return nil
 }
@@ -78,7 +79,7 @@ func team(ctx context.Context, t *terminal, conn *connection, asJSON bool) error
 func quoted(s string) string {
 	b, err := json.Marshal(s)
 	if err != nil {
-		return strconv.Quote(s) // not for any string
+		return strconv.Quote(s) // can't happen: every string has a JSON form
 	}
 	return string(b)
 }
@@ -88,11 +89,11 @@ func newLookup(t *terminal) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "lookup PERSON", Short: "Show one person's favorite flavor",
-		Long:    "Show one person's favorite flavor. The exit code is 1 if there is no such person.",
+		Long:    "Show one person's favorite flavor. The exit code is 1 if the person has none.",
 		Example: "  flavorless lookup andy\n  FLAVORLESS_TOKEN=… flavorless lookup andy --stack flavorless-dev",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			conn, err := f.connect(c.Context(), c.Flags().Changed("data"))
+			conn, err := f.connect(c.Context())
 			if err != nil {
 				return err
 			}
@@ -112,7 +113,7 @@ func lookup(ctx context.Context, t *terminal, conn *connection, person string, a
 	}
 	_, err := conn.get(ctx, "/ice-cream/"+url.PathEscape(person), &favorite)
 	if errors.Is(err, errNotFound) {
-		return fmt.Errorf("nobody called %q has a favorite flavor here", person)
+		return fmt.Errorf("%q has no favorite flavor; to see everyone's: flavorless team", person)
 	}
 	if err != nil {
 		return err
@@ -120,29 +121,34 @@ func lookup(ctx context.Context, t *terminal, conn *connection, person string, a
 	if asJSON {
 		return t.json(favorite)
 	}
-	t.printf("%s  %s\n", visible(favorite.Flavor), t.style(dim, "since "+favorite.Updated))
+	t.printf("%s  %s\n", printable(favorite.Flavor), t.style(dim, "since "+favorite.Updated))
 	return nil
 }
+
+var uploadsHelp = fmt.Sprintf(`Show the status of uploads, the newest first. With an ID, show one upload with the first
+%d of its rejected rows; the first characters of the ID are enough.
+
+With --rejects, show the rejected rows in the upload's report. A report has at most 4 MiB, and
+at most 20 bytes for each byte of the uploaded file. Rows beyond that are only counted.`, events.MaxRejects)
 
 func newUploads(t *terminal) *cobra.Command {
 	var f clientFlags
 	var asJSON, rejects bool
 	var limit int
 	c := &cobra.Command{
-		Use: "uploads [ID]", Short: "Show what became of uploads, the newest first, or of one with its rejected rows",
-		Long: "Show what became of uploads, the newest first, or of one, with the first " + strconv.Itoa(events.MaxRejects) + " of its rejected rows. With --rejects it shows\n" +
-			"the rows of its report in the reports bucket: all that were rejected, or the first ones if the report has reached its\n" +
-			"maximum length of 4 MiB and 20 bytes for each byte of the uploaded file.",
-		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…\n  flavorless uploads 5v2kq0… --rejects --json | jq -r '.raw // empty'\n  FLAVORLESS_TOKEN=… flavorless uploads --stack flavorless-dev",
-		Args:    cobra.MaximumNArgs(1),
+		Use: "uploads [ID]", Short: "Show the status of uploads, or of one with its rejected rows", Long: uploadsHelp,
+		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…\n" +
+			"  flavorless uploads 5v2kq0… --rejects --json | jq -r '.raw // empty'\n" +
+			"  FLAVORLESS_TOKEN=… flavorless uploads --stack flavorless-dev",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if limit < 1 || limit > 500 {
-				return usage("--limit is %d; it can be 1 to 500", limit)
+			if limit < 1 || limit > maxRecent {
+				return usage("--limit %d is out of range; give a number from 1 to %d", limit, maxRecent)
 			}
 			if rejects && len(args) == 0 {
-				return usage("--rejects is of one upload; say which: flavorless uploads ID --rejects")
+				return usage("--rejects needs the ID of an upload: flavorless uploads ID --rejects")
 			}
-			conn, err := f.connect(c.Context(), c.Flags().Changed("data"))
+			conn, err := f.connect(c.Context())
 			if err != nil {
 				return err
 			}
@@ -157,9 +163,10 @@ func newUploads(t *terminal) *cobra.Command {
 	}
 	f.add(c)
 	wideFlag(c, t)
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: an array, one object for an ID, or a line for each rejected row")
-	c.Flags().BoolVar(&rejects, "rejects", false, "show the rejected rows in the report of the upload ID")
-	c.Flags().IntVar(&limit, "limit", 20, "how many uploads to list")
+	c.Flags().BoolVar(&asJSON, "json", false,
+		"print JSON: an array of uploads, the object of one, or with --rejects one line per row")
+	c.Flags().BoolVar(&rejects, "rejects", false, "show the rejected rows in the report of the upload")
+	c.Flags().IntVar(&limit, "limit", 20, "list at most this many uploads")
 	return c
 }
 
@@ -175,10 +182,13 @@ func showUpload(ctx context.Context, t *terminal, conn *connection, id string, a
 	return nil
 }
 
-// shortID is how many characters of an id are enough to find an upload among the newest.
+// maxRecent is the largest number of uploads that the API lists.
+const maxRecent = 500
+
+// shortID is the number of characters of an id that find an upload among the newest.
 const shortID = 8
 
-// upload returns what became of one upload. The id may be cut, as tables show it.
+// upload returns the record of an upload. The id may be truncated, as in tables.
 func (c *connection) upload(ctx context.Context, id string) (u events.Upload, err error) {
 	if id = strings.TrimSuffix(id, "…"); len(id) >= shortID && !events.ValidUploadID(id) {
 		if id, err = c.fullID(ctx, id); err != nil {
@@ -187,14 +197,14 @@ func (c *connection) upload(ctx context.Context, id string) (u events.Upload, er
 	}
 	_, err = c.get(ctx, "/uploads/"+url.PathEscape(id), &u)
 	if errors.Is(err, errNotFound) {
-		err = fmt.Errorf("there is no upload %q; see: flavorless uploads", id)
+		err = fmt.Errorf("there is no upload %q; to list uploads: flavorless uploads", id)
 	}
 	return u, err
 }
 
-// fullID returns the id that begins with start among the newest uploads, and start itself if there is none.
+// fullID returns the id among the newest uploads that begins with start, or start itself if there is none.
 func (c *connection) fullID(ctx context.Context, start string) (string, error) {
-	uploads, err := c.recent(ctx, 500)
+	uploads, err := c.recent(ctx, maxRecent)
 	found := start
 	for _, u := range uploads {
 		switch {
@@ -202,13 +212,13 @@ func (c *connection) fullID(ctx context.Context, start string) (string, error) {
 		case found == start:
 			found = u.ID
 		default:
-			return "", usage("the ids of two uploads begin with %q; give more characters of the id", start)
+			return "", usage("the ids of two uploads begin with %q; give more characters", start)
 		}
 	}
 	return found, err
 }
 
-// recent gives the newest uploads.
+// recent returns the newest uploads.
 func (c *connection) recent(ctx context.Context, limit int) ([]events.Upload, error) {
 	var page struct {
 		Uploads []events.Upload `json:"uploads"`
@@ -226,22 +236,25 @@ func listUploads(ctx context.Context, t *terminal, conn *connection, limit int, 
 		return t.json(uploads)
 	}
 	if len(uploads) == 0 {
-		t.printf("no uploads yet; make one: flavorless upload FILE\n")
+		t.printf("no uploads yet; upload a file with: flavorless upload FILE\n")
 		return nil
 	}
 	rows := make([][]string, 0, len(uploads))
 	for _, u := range uploads {
 		n := func(i int64) string { return strconv.FormatInt(i, 10) }
-		why := ""
+		failure := ""
 		if u.Failure != nil {
-			why = string(u.Failure.Code)
+			failure = string(u.Failure.Code)
 		}
-		rows = append(rows, []string{u.Uploaded.Local().Format(time.DateTime), string(u.Status), n(u.Counts.Rows), n(u.Counts.Applied),
-			n(u.Counts.Superseded), n(u.Counts.Rejected), u.ID, shown(u.Key), why})
+		rows = append(rows, []string{
+			u.Uploaded.Local().Format(time.DateTime), string(u.Status), n(u.Counts.Rows), n(u.Counts.Applied),
+			n(u.Counts.Superseded), n(u.Counts.Rejected), u.ID, displayName(u.Key), failure,
+		})
 	}
 	t.table("", []column{
-		{name: "UPLOADED", drop: 5}, {name: "STATUS"}, {name: "ROWS", drop: 4}, {name: "APPLIED", drop: 2}, {name: "SUPERSEDED", drop: 1},
-		{name: "REJECTED", drop: 3}, {name: "ID", min: shortID + 1, soon: true}, {name: "KEY", min: 12}, {name: "WHY", min: 6},
+		{name: "UPLOADED", dropOrder: 5}, {name: "STATUS"}, {name: "ROWS", dropOrder: 4}, {name: "APPLIED", dropOrder: 2},
+		{name: "SUPERSEDED", dropOrder: 1}, {name: "REJECTED", dropOrder: 3},
+		{name: "ID", minWidth: shortID + 1, shrinkFirst: true}, {name: "KEY", minWidth: 12}, {name: "FAILURE", minWidth: 6},
 	}, rows)
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// readingFlags say how a file is to be read. An upload carries them as metadata of its object.
+// readingFlags say how to read a file. An upload has them as metadata of its object.
 type readingFlags struct {
 	charset                string
 	person, flavor, action string
@@ -19,24 +19,28 @@ type readingFlags struct {
 
 func (f *readingFlags) add(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.charset, "charset", "", "encoding of the files, if it is not UTF-8 and there is no byte order mark: "+strings.Join(ingest.Charsets(), ", "))
-	_ = c.RegisterFlagCompletionFunc("charset", cobra.FixedCompletions(ingest.Charsets(), cobra.ShellCompDirectiveNoFileComp)) // it was just added
+	flags.StringVar(&f.charset, "charset", "", "encoding of files that are not UTF-8 and have no byte order mark: "+
+		strings.Join(ingest.Charsets(), ", "))
+	complete := cobra.FixedCompletions(ingest.Charsets(), cobra.ShellCompDirectiveNoFileComp)
+	_ = c.RegisterFlagCompletionFunc("charset", complete) // fails only for a flag that does not exist
 	flags.StringVar(&f.person, "person-column", "", "column or JSON member that holds the person (default person)")
 	flags.StringVar(&f.flavor, "flavor-column", "", "column or JSON member that holds the flavor (default flavor)")
-	flags.StringVar(&f.action, "action-column", "", "column or JSON member that holds the action: set, remove or nothing (default action)")
+	flags.StringVar(&f.action, "action-column", "",
+		"column or JSON member that holds the action, which is set, remove or empty (default action)")
 }
 
-// metadata returns the object metadata that say the same. The error is one of usage.
+// metadata returns the object metadata for the flags. Its errors are usage errors.
 func (f *readingFlags) metadata() (map[string]string, error) {
 	m := map[string]string{}
 	if f.abort {
 		m[ingest.MetadataOnError] = "abort"
 	}
 	for name, value := range map[string]string{
-		ingest.MetadataCharset: f.charset, ingest.MetadataPersonColumn: f.person, ingest.MetadataFlavorColumn: f.flavor, ingest.MetadataActionColumn: f.action,
+		ingest.MetadataCharset: f.charset, ingest.MetadataPersonColumn: f.person,
+		ingest.MetadataFlavorColumn: f.flavor, ingest.MetadataActionColumn: f.action,
 	} {
 		if value != "" {
-			m[name] = mime.BEncoding.Encode("utf-8", value) // metadata are ASCII
+			m[name] = mime.BEncoding.Encode("utf-8", value) // object metadata must be ASCII
 		}
 	}
 	var bad *ingest.FileError
@@ -46,7 +50,7 @@ func (f *readingFlags) metadata() (map[string]string, error) {
 	return m, nil
 }
 
-// options returns how the files are read here.
+// options returns the reading options for the flags. Its errors are usage errors.
 func (f *readingFlags) options() (ingest.Options, error) {
 	m, err := f.metadata()
 	if err != nil {

@@ -16,22 +16,27 @@ import (
 	"github.com/flavorless/flavorless/internal/operator"
 )
 
-const redriveHelp = `Without an argument, list what could not be processed and why; with queues or the ids of single messages, or --all, put it back
-into the pipeline, where it has all its tries again. Nothing is deleted before it is back, and what can't be put back
-stays, with an error. Doing it twice does no harm.
+const redriveHelp = `Without an argument, list dead letters: the messages that still failed after all retries, with
+the reason. With the names of queues, the ids of messages, or --all, put them back into the
+pipeline, which processes them again with all retries. A message is deleted from its
+dead-letter queue only after it was put back. A message that can't be put back stays there,
+and redrive prints the reason. It is safe to run redrive twice.
 
-The server on this machine has ingest-dead, apply-dead, and a queue for each webhook. A deployed stack has no ids, and these queues:
+A server on this machine has the queues ingest-dead and apply-dead, and one for each webhook.
+A deployed stack has these queues, whose messages have no ids:
 
-  apply-dead, resume-dead   SQS moves the messages back to the queue that they came from
-  updates-undelivered       messages are published again to the updates topic
-  ingest-dead               ingest is invoked again with the object events
-  announce-dead             changes are published again; stretches of the change stream are read again and given to announce
+  apply-dead, resume-dead   SQS moves the messages back to their source queue
+  updates-undelivered       redrive publishes the messages to the updates topic again
+  ingest-dead               redrive invokes ingest again with the object events
+  announce-dead             redrive publishes changes again, reads failed ranges of the
+                            change stream again, and invokes announce with the records
 
-It needs permission for sqs:GetQueueAttributes, ReceiveMessage, ChangeMessageVisibility, DeleteMessage, StartMessageMoveTask,
-ListMessageMoveTasks, ListDeadLetterSourceQueues and SendMessage, sns:Publish, lambda:InvokeFunction, and
-dynamodb:GetShardIterator and GetRecords, of what the queue at hand needs.
+For a stack you need permission for sqs:GetQueueAttributes, ReceiveMessage,
+ChangeMessageVisibility, DeleteMessage, StartMessageMoveTask, ListMessageMoveTasks,
+ListDeadLetterSourceQueues and SendMessage, sns:Publish, lambda:InvokeFunction, and
+dynamodb:GetShardIterator and GetRecords. Each queue needs only some of them.
 
-Exit codes: 0 done; 1 something could not be put back; 2 the command line, or the home is not there.`
+Exit codes: 0 done, 1 a message could not be put back, 2 usage or environment error.`
 
 type redriveFlags struct {
 	clientFlags
@@ -42,28 +47,32 @@ type redriveFlags struct {
 func newRedrive(t *terminal) *cobra.Command {
 	var f redriveFlags
 	c := &cobra.Command{
-		Use: "redrive [QUEUE | ID]…", Short: "List dead letters with their reasons, or put them back", Long: redriveHelp,
-		Example: "  flavorless redrive\n  flavorless redrive --all\n  flavorless redrive 17 18\n  flavorless redrive --stack flavorless-dev\n  flavorless redrive --stack flavorless-dev --profile work apply-dead ingest-dead",
+		Use:   "redrive [QUEUE | ID]…",
+		Short: "List messages that failed after all retries, or process them again",
+		Long:  redriveHelp,
+		Example: "  flavorless redrive\n  flavorless redrive --all\n  flavorless redrive 17 18\n" +
+			"  flavorless redrive --stack flavorless-dev\n" +
+			"  flavorless redrive --stack flavorless-dev --profile work apply-dead ingest-dead",
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.run(c.Context(), t, args, c.Flags().Changed("data"))
+			return f.run(c.Context(), t, args)
 		},
 	}
-	f.addHome(c)
+	f.addTarget(c)
 	wideFlag(c, t)
-	c.Flags().BoolVar(&f.all, "all", false, "put back what is in every queue")
-	c.Flags().IntVar(&f.show, "show", 10, "how many messages of each queue to list")
-	c.Flags().BoolVar(&f.asJSON, "json", false, "print one line of JSON a queue")
+	c.Flags().BoolVar(&f.all, "all", false, "put back the messages of every queue")
+	c.Flags().IntVar(&f.show, "show", 10, "list at most this many messages of each queue")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print one line of JSON for each queue")
 	return c
 }
 
-func (f *redriveFlags) run(ctx context.Context, t *terminal, what []string, named bool) error {
+func (f *redriveFlags) run(ctx context.Context, t *terminal, targets []string) error {
 	switch {
-	case f.all && len(what) > 0:
-		return usage("--all is every queue; name some, or say --all")
+	case f.all && len(targets) > 0:
+		return usage("--all selects every queue; give either --all or the names of queues")
 	case f.show < 0:
-		return usage("--show is %d; it can't be negative", f.show)
+		return usage("--show %d is negative; give the number of messages", f.show)
 	}
-	conn, err := f.locate(ctx, named)
+	conn, err := f.locate(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,36 +80,39 @@ func (f *redriveFlags) run(ctx context.Context, t *terminal, what []string, name
 	isQueue := func(name string) bool { return slices.Contains(dead.DeadQueues(), name) }
 	if conn.stack == nil {
 		if conn.info.Control == "" {
-			return usage("redriving needs the data folder of the server, not only its URL; say which with --data")
+			return usage("redrive needs the data folder of the server, because FLAVORLESS_URL does not give access; " +
+				"give it with --data")
 		}
 		server, err := control.Open(ctx, conn.info.API, conn.info.Control)
 		var unreachable *url.Error
 		if errors.As(err, &unreachable) {
-			return conn.silent(conn.info.API, unreachable.Err)
+			return conn.unreachable(conn.info.API, unreachable.Err)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("accessing the dead letters: %w", err)
 		}
 		dead, isQueue = server, server.HasQueue
 	}
-	for _, w := range what {
-		switch _, bad := strconv.ParseUint(w, 10, 64); {
-		case bad == nil && conn.stack != nil:
-			return usage("messages of a stack have no ids; name queues: %s", strings.Join(dead.DeadQueues(), ", "))
-		case bad != nil && !isQueue(w):
-			return usage("there is no dead-letter queue %q; there are %s", w, strings.Join(dead.DeadQueues(), ", "))
+	names := dead.DeadQueues()
+	for _, target := range targets {
+		_, notID := strconv.ParseUint(target, 10, 64)
+		switch {
+		case notID == nil && conn.stack != nil:
+			return usage("the messages of a stack have no ids; give names of queues: %s", strings.Join(names, ", "))
+		case notID != nil && !isQueue(target):
+			return usage("there is no dead-letter queue %q; the queues are %s", target, strings.Join(names, ", "))
 		}
 	}
 	if f.all {
-		what = dead.DeadQueues()
+		targets = names
 	}
-	if len(what) > 0 {
-		return f.redrive(ctx, t, dead, what)
+	if len(targets) > 0 {
+		return f.redrive(ctx, t, dead, targets)
 	}
 	return f.list(ctx, t, conn, dead)
 }
 
-// list shows what is in the queues, and leaves it there.
+// list prints the messages in the queues.
 func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, dead operator.DeadLetters) error {
 	var depths, letters [][]string
 	for _, name := range dead.DeadQueues() {
@@ -116,7 +128,7 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, 
 		}
 		depths = append(depths, []string{d.Queue, strconv.FormatInt(d.Waiting, 10)})
 		for _, l := range d.Letters {
-			row := []string{d.Queue, l.Sent.Local().Format(time.DateTime), visible(l.Subject), visible(l.Reason)}
+			row := []string{d.Queue, l.Sent.Local().Format(time.DateTime), printable(l.Subject), printable(l.Reason)}
 			if conn.stack == nil {
 				row = append([]string{strconv.FormatUint(l.ID, 10), strconv.Itoa(l.Tries)}, row...)
 			}
@@ -129,20 +141,23 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, 
 	t.table("", []column{{name: "QUEUE"}, {name: "WAITING"}}, depths)
 	if len(letters) > 0 {
 		t.printf("\n")
-		head := []column{{name: "QUEUE", min: 12}, {name: "SINCE"}, {name: "WHAT", min: 12}, {name: "WHY", min: 12, wrap: true}}
-		if conn.stack == nil {
-			head = append([]column{{name: "ID"}, {name: "TRIES"}}, head...)
+		header := []column{
+			{name: "QUEUE", minWidth: 12}, {name: "SINCE"}, {name: "MESSAGE", minWidth: 12},
+			{name: "REASON", minWidth: 12, wrap: true},
 		}
-		t.table("", head, letters)
-		t.printf("\nOnce the cause is gone, put them back: flavorless redrive%s --all\n", f.homeFlags(conn))
+		if conn.stack == nil {
+			header = append([]column{{name: "ID"}, {name: "TRIES"}}, header...)
+		}
+		t.table("", header, letters)
+		t.printf("\nFix the cause, and then process them again: flavorless redrive%s --all\n", f.targetFlags(conn.stack))
 	}
 	return nil
 }
 
-// redrive puts back what is in these queues, or these messages. What goes wrong with one does not keep it from the next.
-func (f *redriveFlags) redrive(ctx context.Context, t *terminal, dead operator.DeadLetters, what []string) error {
+// redrive puts back the messages of queues, or single messages. After a failure it continues with the next target.
+func (f *redriveFlags) redrive(ctx context.Context, t *terminal, dead operator.DeadLetters, targets []string) error {
 	code := exitOK
-	for _, name := range what {
+	for _, name := range targets {
 		var line statusLine
 		r, err := dead.Redrive(ctx, name, func(n int64) { line.text(t, fmt.Sprintf("%s: %d put back", name, n)) })
 		line.clear(t)
@@ -152,26 +167,23 @@ func (f *redriveFlags) redrive(ctx context.Context, t *terminal, dead operator.D
 		if len(r.Failures) > 0 {
 			code = exitFailed
 		}
-		if err := f.redriven(t, r); err != nil {
+		if err := f.printResult(t, r); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	if code != exitOK {
-		return &exit{code: code}
-	}
-	return nil
+	return exitWith(code)
 }
 
-func (f *redriveFlags) redriven(t *terminal, r operator.RedriveResult) error {
+func (f *redriveFlags) printResult(t *terminal, r operator.RedriveResult) error {
 	if f.asJSON {
 		return t.json(r)
 	}
 	t.printf("%s: %d put back\n", r.Queue, r.Restored)
 	for _, failure := range r.Failures {
-		t.errorf("%s: %s", r.Queue, visible(failure))
+		t.errorf("%s: %s", r.Queue, printable(failure))
 	}
 	return nil
 }

@@ -19,48 +19,50 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/topics"
 )
 
-func stretchGivenUp(stream, shard, start, end string) string {
-	return fmt.Sprintf(`{"version":"1.0","timestamp":"2026-11-23T08:25:00.000Z","requestContext":{"requestId":"r","functionArn":"arn:aws:lambda:us-east-1:123456789012:function:announce",`+
-		`"condition":"RetryAttemptsExhausted","approximateInvokeCount":101},"responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},`+
-		`"DDBStreamBatchInfo":{"shardId":%q,"startSequenceNumber":%q,"endSequenceNumber":%q,"approximateArrivalOfFirstRecord":"2026-11-23T08:19:00Z",`+
+func failedStreamRange(stream, shard, start, end string) string {
+	return fmt.Sprintf(`{"version":"1.0","timestamp":"2026-11-23T08:25:00.000Z","requestContext":{"requestId":"r",`+
+		`"functionArn":"arn:aws:lambda:us-east-1:123456789012:function:announce",`+
+		`"condition":"RetryAttemptsExhausted","approximateInvokeCount":101},"responseContext":{"statusCode":200,"executedVersion":"$LATEST",`+
+		`"functionError":"Unhandled"},`+
+		`"DDBStreamBatchInfo":{"shardId":%q,"startSequenceNumber":%q,"endSequenceNumber":%q,`+
+		`"approximateArrivalOfFirstRecord":"2026-11-23T08:19:00Z",`+
 		`"approximateArrivalOfLastRecord":"2026-11-23T08:19:01Z","batchSize":2,"streamArn":%q}}`, shard, start, end, stream)
 }
 
 func TestRedriveAnnounce(t *testing.T) {
-	c := deployed(t, nil)
+	c := deployStack(t, nil)
 	queue, dead := c.subscribed(c.outputs["ChangesTopicArn"]), c.url("announce-dead")
 	stream, shard, numbers := c.favorites(4)
 
-	c.send(dead, stretchGivenUp(stream, shard, numbers[1], numbers[2]), nil)
-	c.send(dead, stretchGivenUp(stream, shard, numbers[3], numbers[3]), nil)
+	c.send(dead, failedStreamRange(stream, shard, numbers[1], numbers[2]), nil)
+	c.send(dead, failedStreamRange(stream, shard, numbers[3], numbers[3]), nil)
 	lone := change(t, "zoe", "", "lemon", 99).Message()
 	pairs := []string{queues.DeadReason, "why"}
 	for name, value := range lone.Attributes {
 		pairs = append(pairs, name, value)
 	}
 	c.send(dead, string(lone.Body), sqsAttributes(pairs...))
-	if got := c.redrive(exitOK, "announce-dead"); got.out != "announce-dead: 3 put back\n" {
-		t.Errorf("said: %s", got.out)
-	}
+	c.redrive(exitOK, "announce-dead").wantStdout(t, "announce-dead: 3 put back\n")
 	var announced []string
 	for _, m := range c.take(queue, 10) {
 		change, err := events.DecodeChange([]byte(*m.Body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(m.MessageAttributes) != len(change.Message().Attributes) { // and no dead-reason among them
-			t.Errorf("attributes: %v", m.MessageAttributes)
+		if len(m.MessageAttributes) != len(change.Message().Attributes) { // dead-reason is removed
+			t.Errorf("attributes = %v, want those of the change", m.MessageAttributes)
 		}
 		announced = append(announced, fmt.Sprint(change.Kind, " ", change.Person, " ", change.Flavor))
 	}
 	slices.Sort(announced)
-	if diff := cmp.Diff([]string{"created person1 mint1", "created person2 mint2", "created person3 mint3", "created zoe lemon"}, announced); diff != "" {
+	if diff := cmp.Diff([]string{"created person1 mint1", "created person2 mint2", "created person3 mint3",
+		"created zoe lemon"}, announced); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}
 
-	t.Run("what stays", func(t *testing.T) {
-		c.send(dead, stretchGivenUp(stream, shard, numbers[3], numbers[3]+"0"), nil) // its end never comes
-		c.send(dead, stretchGivenUp(stream, shard, numbers[1], numbers[0]), nil)     // its end is not there
+	t.Run("messages that stay", func(t *testing.T) {
+		c.send(dead, failedStreamRange(stream, shard, numbers[3], numbers[3]+"0"), nil) // its end is not in the stream yet
+		c.send(dead, failedStreamRange(stream, shard, numbers[1], numbers[0]), nil)     // its end precedes its start
 		c.send(dead, "(empty)", nil)
 		got := c.redrive(exitFailed, "announce-dead", "--json")
 		var result struct {
@@ -68,7 +70,7 @@ func TestRedriveAnnounce(t *testing.T) {
 			Failures []string
 		}
 		if err := json.Unmarshal([]byte(got.out), &result); err != nil || result.Restored != 0 || len(result.Failures) != 3 {
-			t.Fatalf("%v: %s", err, got.out)
+			t.Fatalf("redrive --json = %s (%v), want 0 restored and 3 failures", got.out, err)
 		}
 		for _, want := range []string{"nothing more before record", "has no record", "neither a change"} {
 			if !strings.Contains(strings.Join(result.Failures, "\n"), want) {
@@ -76,45 +78,40 @@ func TestRedriveAnnounce(t *testing.T) {
 			}
 		}
 		if n := c.depth(dead); n != 3 {
-			t.Errorf("%d are left, want 3", n)
+			t.Errorf("%d messages are left, want 3", n)
 		}
 	})
-	t.Run("a stretch that the stream has forgotten", func(t *testing.T) {
+	t.Run("a range that the stream has trimmed", func(t *testing.T) {
 		c.bodies(dead)
-		c.send(dead, stretchGivenUp(stream, shard, numbers[0], numbers[0]), nil)
-		c.forgets = true
-		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "24 hours") {
-			t.Errorf("said: %s%s", got.out, got.err)
-		}
-		c.forgets = false
+		c.send(dead, failedStreamRange(stream, shard, numbers[0], numbers[0]), nil)
+		c.trimmed = true
+		c.redrive(exitFailed, "announce-dead").wantErr(t, exitFailed, "24 hours")
+		c.trimmed = false
 	})
 	t.Run("announce fails", func(t *testing.T) {
 		topic := c.outputs["ChangesTopicArn"]
 		if _, err := topics.Client(c.access).DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &topic}); err != nil {
 			t.Fatal(err)
 		}
-		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "-announce failed: every record of the batch failed, the first with: publishing person0@") {
-			t.Errorf("said: %s%s", got.out, got.err)
-		}
+		c.redrive(exitFailed, "announce-dead").wantErr(t, exitFailed,
+			"-announce failed: every record of the batch failed, the first with: publishing person0@")
 		if n := c.depth(dead); n != 1 {
-			t.Errorf("%d are left, want 1", n)
+			t.Errorf("%d messages are left, want 1", n)
 		}
 	})
-	t.Run("a function that is not there", func(t *testing.T) {
+	t.Run("a missing function", func(t *testing.T) {
 		c.bodies(dead)
 		c.outputs["AnnounceFunctionName"] = "another"
-		c.send(dead, stretchGivenUp(stream, shard, numbers[0], numbers[0]), nil)
-		if got := c.redrive(exitFailed, "announce-dead"); !strings.Contains(got.err, "ResourceNotFoundException") {
-			t.Errorf("said: %s%s", got.out, got.err)
-		}
+		c.send(dead, failedStreamRange(stream, shard, numbers[0], numbers[0]), nil)
+		c.redrive(exitFailed, "announce-dead").wantErr(t, exitFailed, "ResourceNotFoundException")
 		if n := c.depth(dead); n != 1 {
-			t.Errorf("%d are left, want 1", n)
+			t.Errorf("%d messages are left, want 1", n)
 		}
 	})
 }
 
-// favorites makes a table with a stream, and so many people in it. It gives the stream, its shard, and the numbers of the
-// records.
+// favorites makes a table with a stream, and so many people in it. It gives the stream, its shard, and the numbers of
+// the records.
 func (c *cloud) favorites(people int) (stream, shard string, numbers []string) {
 	c.t.Helper()
 	client, name := dynamo.Client(c.access), c.stack+"-favorites"
@@ -123,9 +120,12 @@ func (c *cloud) favorites(people int) (stream, shard string, numbers []string) {
 	}
 	made, err := client.CreateTable(c.t.Context(), &dynamodb.CreateTableInput{
 		TableName: &name, BillingMode: types.BillingModePayPerRequest,
-		AttributeDefinitions: []types.AttributeDefinition{attribute("shard", types.ScalarAttributeTypeN), attribute("person", types.ScalarAttributeTypeS)},
-		KeySchema:            []types.KeySchemaElement{{AttributeName: ptr("shard"), KeyType: types.KeyTypeHash}, {AttributeName: ptr("person"), KeyType: types.KeyTypeRange}},
-		StreamSpecification:  &types.StreamSpecification{StreamEnabled: ptr(true), StreamViewType: types.StreamViewTypeNewAndOldImages},
+		AttributeDefinitions: []types.AttributeDefinition{attribute("shard", types.ScalarAttributeTypeN),
+			attribute("person", types.ScalarAttributeTypeS)},
+		KeySchema: []types.KeySchemaElement{{AttributeName: ptr("shard"), KeyType: types.KeyTypeHash},
+			{AttributeName: ptr("person"), KeyType: types.KeyTypeRange}},
+		StreamSpecification: &types.StreamSpecification{StreamEnabled: ptr(true),
+			StreamViewType: types.StreamViewTypeNewAndOldImages},
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -135,9 +135,11 @@ func (c *cloud) favorites(people int) (stream, shard string, numbers []string) {
 		text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
 		person := fmt.Sprint("person", i)
 		version := change(c.t, person, "", "x", int64(i)).Version
-		_, err := client.PutItem(c.t.Context(), &dynamodb.PutItemInput{TableName: &name, Item: map[string]types.AttributeValue{
-			"shard": &types.AttributeValueMemberN{Value: "1"}, "person": text(person), "flavor": text(fmt.Sprint("mint", i)), "version": text(string(version)),
-		}})
+		_, err := client.PutItem(c.t.Context(), &dynamodb.PutItemInput{TableName: &name,
+			Item: map[string]types.AttributeValue{
+				"shard": &types.AttributeValueMemberN{Value: "1"}, "person": text(person), "flavor": text(fmt.Sprint("mint", i)),
+				"version": text(string(version)),
+			}})
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -148,7 +150,8 @@ func (c *cloud) favorites(people int) (stream, shard string, numbers []string) {
 		c.t.Fatal(err)
 	}
 	shard = *described.StreamDescription.Shards[0].ShardId
-	at, err := streams.GetShardIterator(c.t.Context(), &dynamodbstreams.GetShardIteratorInput{StreamArn: &stream, ShardId: &shard, ShardIteratorType: "TRIM_HORIZON"})
+	at, err := streams.GetShardIterator(c.t.Context(),
+		&dynamodbstreams.GetShardIteratorInput{StreamArn: &stream, ShardId: &shard, ShardIteratorType: "TRIM_HORIZON"})
 	if err != nil {
 		c.t.Fatal(err)
 	}

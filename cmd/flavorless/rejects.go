@@ -15,12 +15,12 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// rejectsAtOnce is how many rejected rows make up one table, whose columns are as wide as they need: there may be more
-// than fit into memory.
-const rejectsAtOnce = 1000
+// rejectsPerTable is the number of rejected rows in one table. All rows of a report may not fit into memory, which the
+// widths of one table's columns would require.
+const rejectsPerTable = 1000
 
-// showRejects prints the rejected rows in the report of an upload: as tables, or as the lines of JSON that the report has. If the
-// report leaves out rows, it says so on standard error.
+// showRejects prints the rejected rows in the report of an upload, as tables or as the report's lines of JSON. It
+// prints to standard error how many rows the report omits.
 func showRejects(ctx context.Context, t *terminal, conn *connection, id string, asJSON bool) error {
 	u, err := conn.upload(ctx, id)
 	if err != nil {
@@ -29,9 +29,9 @@ func showRejects(ctx context.Context, t *terminal, conn *connection, id string, 
 	bucket, key, found := strings.Cut(strings.TrimPrefix(u.RejectsAt, "s3://"), "/")
 	switch {
 	case !u.Status.Settled() && !found:
-		return fmt.Errorf("%s is still being read; its report comes when that is done", shown(u.Key))
+		return fmt.Errorf("%s is still being read, so it has no report yet; try again when it is live", displayName(u.Key))
 	case !found:
-		t.errorf("no row of %s was rejected", shown(u.Key))
+		t.errorf("no row of %s was rejected", displayName(u.Key))
 		return nil
 	}
 	out, err := conn.s3().GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)})
@@ -48,7 +48,9 @@ func showRejects(ctx context.Context, t *terminal, conn *connection, id string, 
 		return fmt.Errorf("reading %s: %w", u.RejectsAt, err)
 	}
 	if end.Truncated {
-		t.errorf("%s not in the report, because it has reached its maximum length; fix the rows above and upload the file again", areMore(end.Omitted))
+		t.errorf("%s not in the report, because it has reached its maximum length; "+
+			"fix the rows above, and upload the file again",
+			areMore(end.Omitted))
 	}
 	return nil
 }
@@ -60,7 +62,7 @@ func areMore(rows int64) string {
 	return fmt.Sprintf("%d more rejected rows are", rows)
 }
 
-// reportLine is any line of a report: a rejected row, or the end of a report that leaves out rows.
+// reportLine is a line of a report: a rejected row, or the end of a report that omits rows.
 type reportLine struct {
 	events.Reject
 	events.ReportEnd
@@ -92,7 +94,7 @@ func (t *terminal) rejectLines(report io.Reader) (events.ReportEnd, error) {
 // rejectTables prints the rows of a report and returns its end.
 func (t *terminal) rejectTables(report io.Reader) (end events.ReportEnd, err error) {
 	in := json.NewDecoder(bufio.NewReader(report))
-	rejects := make([]events.Reject, 0, rejectsAtOnce)
+	rejects := make([]events.Reject, 0, rejectsPerTable)
 	for {
 		var line reportLine
 		err := in.Decode(&line)
@@ -103,7 +105,7 @@ func (t *terminal) rejectTables(report io.Reader) (end events.ReportEnd, err err
 		default:
 			rejects = append(rejects, line.Reject)
 		}
-		if err != nil || len(rejects) == rejectsAtOnce {
+		if err != nil || len(rejects) == rejectsPerTable {
 			t.rejects(rejects)
 			rejects = rejects[:0]
 		}

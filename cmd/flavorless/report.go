@@ -10,7 +10,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// report prints what became of an upload.
+// report prints the record of an upload.
 func (t *terminal) report(u events.Upload) {
 	status := string(u.Status)
 	switch u.Status {
@@ -19,26 +19,20 @@ func (t *terminal) report(u events.Upload) {
 	case events.Failed:
 		status = t.style(red, "failed")
 	}
-	t.printf("%s  %s\n", t.style(bold, t.heading(shown(u.Key), 24)), status)
+	t.printf("%s  %s\n", t.style(bold, t.heading(displayName(u.Key), 24)), status)
 	c := u.Counts
 	if u.Published.IsZero() {
-		t.printf("  being read; %d rows applied so far\n", c.Applied)
+		t.printf("  still being read; %s applied so far\n", count(c.Applied, "row"))
 	} else {
-		t.printf("  %s: %d applied, %d superseded, %d rejected\n", count(c.Rows, "row"), c.Applied, c.Superseded, c.Rejected)
+		t.printf("  %s\n", rowCounts(c))
 	}
 	if u.Status == events.Live && c.Rows == 0 {
-		t.printf("  %s: %s\n", t.style(yellow, "warning"), noRows)
+		t.printf("  %s: %s\n", t.style(yellow, "warning"), emptyFileWarning)
 	}
-	if f := u.Failure; f != nil {
-		place := ""
-		if f.Line > 0 {
-			place = fmt.Sprintf("line %d, column %d: ", f.Line, f.Column)
-		}
-		t.printf("  %s%s: %s\n", place, t.style(red, string(f.Code)), visible(f.Reason))
-	}
+	t.failure(u.Failure)
 	t.rejects(u.Rejects)
 	if more := c.Rejected - int64(len(u.Rejects)); more > 0 && len(u.Rejects) > 0 {
-		t.printf("  … and %d more, which this shows: flavorless uploads %s --rejects\n", more, u.ID)
+		t.printf("  … and %d more; to see them: flavorless uploads %s --rejects\n", more, u.ID)
 	}
 	if u.RejectsAt != "" {
 		t.printf("  %s\n", t.style(dim, "report of rejected rows: "+u.RejectsAt))
@@ -46,30 +40,45 @@ func (t *terminal) report(u events.Upload) {
 	t.printf("  %s\n", t.style(dim, "upload "+u.ID))
 }
 
+// failure prints why a file can't be read to its end. It prints nothing if f is nil.
+func (t *terminal) failure(f *events.Failure) {
+	if f == nil {
+		return
+	}
+	position := ""
+	if f.Line > 0 {
+		position = fmt.Sprintf("line %d, column %d: ", f.Line, f.Column)
+	}
+	t.printf("  %s%s: %s\n", position, t.style(red, string(f.Code)), printable(f.Reason))
+}
+
 // brief prints a live upload without rejected rows on one line.
 func (t *terminal) brief(u events.Upload) {
 	c := u.Counts
 	live := liveAfter(u)
 	rows := fmt.Sprintf("%s: %d applied, %d superseded", count(c.Rows, "row"), c.Applied, c.Superseded)
-	t.printf("%s  %s  %s\n", t.style(bold, t.heading(shown(u.Key), len(live)+len(rows)+2*gap)), t.style(green, live), rows)
+	t.printf("%s  %s  %s\n",
+		t.style(bold, t.heading(displayName(u.Key), len(live)+len(rows)+2*gap)), t.style(green, live), rows)
 }
 
 func liveAfter(u events.Upload) string {
 	return fmt.Sprintf("live after %s", u.Settled.Sub(u.Uploaded).Round(time.Millisecond))
 }
 
-// tally adds up what became of several files.
-type tally struct {
-	files, sent, live int
-	partly            int // live with rejected rows
-	failed            int // or not uploaded
-	pending           int // uploaded, but not live in time
-	counts            events.Counts
-	code              int // of the program's end
+// uploadSummary is the total of several files.
+type uploadSummary struct {
+	files   int // all files
+	sent    int // uploaded, but not followed
+	live    int // live with every row
+	partly  int // live with rejected rows
+	failed  int // failed or not uploaded
+	pending int // uploaded, but not live before the timeout
+	counts  events.Counts
+	code    int // exit code
 }
 
-// add counts a file with its record, which is empty if the file is not followed, and its error.
-func (s *tally) add(u events.Upload, err error) {
+// add counts a file with its record, which is empty if the file was not followed, or its error.
+func (s *uploadSummary) add(u events.Upload, err error) {
 	switch {
 	case err != nil:
 		var one *fileError
@@ -83,59 +92,67 @@ func (s *tally) add(u events.Upload, err error) {
 	case u.ID == "":
 		s.sent++
 		return
-	case exitCode(u) == exitOK:
+	case uploadExitCode(u) == exitOK:
 		s.live++
-	case exitCode(u) == exitRejected:
+	case uploadExitCode(u) == exitRejected:
 		s.partly++
 	default:
 		s.failed++
 	}
-	s.code = worse(s.code, exitCode(u))
+	s.code = worse(s.code, uploadExitCode(u))
 	s.counts.Rows += u.Counts.Rows
 	s.counts.Applied += u.Counts.Applied
 	s.counts.Superseded += u.Counts.Superseded
 	s.counts.Rejected += u.Counts.Rejected
 }
 
-func (s *tally) String() string {
+func (s *uploadSummary) String() string {
 	var parts []string
 	for _, part := range []struct {
-		n    int
-		what string
+		n      int
+		status string
 	}{
 		{s.sent, "uploaded"}, {s.live, "live"}, {s.partly, "live with rejected rows"}, {s.failed, "failed"},
 		{s.pending, "not live in time"},
 		{s.files - s.sent - s.live - s.partly - s.failed - s.pending, "not done"},
 	} {
 		if part.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.status))
 		}
 	}
 	text := fmt.Sprintf("%s: %s", count(int64(s.files), "file"), strings.Join(parts, ", "))
-	if c := s.counts; s.sent == 0 {
-		text += fmt.Sprintf("; %s: %d applied, %d superseded, %d rejected", count(c.Rows, "row"), c.Applied, c.Superseded, c.Rejected)
+	if s.sent == 0 {
+		text += "; " + rowCounts(s.counts)
 	}
 	return text
 }
 
-// rejects prints rejected rows, each with the way to fix it.
+func rowCounts(c events.Counts) string {
+	return fmt.Sprintf("%s: %d applied, %d superseded, %d rejected",
+		count(c.Rows, "row"), c.Applied, c.Superseded, c.Rejected)
+}
+
+// rejects prints a table of rejected rows.
 func (t *terminal) rejects(rejects []events.Reject) {
 	if len(rejects) == 0 {
 		return
 	}
 	rows := make([][]string, 0, len(rejects))
 	for _, r := range rejects {
-		rows = append(rows, []string{strconv.FormatInt(r.Line, 10), strconv.FormatInt(r.Column, 10), visible(string(r.Code)), visible(r.Raw), visible(r.Reason)})
+		rows = append(rows, []string{
+			strconv.FormatInt(r.Line, 10), strconv.FormatInt(r.Column, 10), printable(string(r.Code)), printable(r.Raw),
+			printable(r.Reason),
+		})
 	}
 	t.table("  ", []column{
-		{name: "LINE"}, {name: "COLUMN"}, {name: "CODE", min: 10}, {name: "ROW", min: 6},
-		{name: "WHY, AND HOW TO FIX IT", min: 12, wrap: true},
+		{name: "LINE"}, {name: "COLUMN"}, {name: "CODE", minWidth: 10}, {name: "ROW", minWidth: 6},
+		{name: "REASON AND FIX", minWidth: 12, wrap: true},
 	}, rows)
 }
 
-// change tells on one line what changed.
+// change returns a change in one line.
 func (t *terminal) change(c events.Change) string {
-	person, flavor, previous := visible(c.Person), visible(c.Flavor), visible(c.Previous)
+	person, flavor, previous := printable(c.Person), printable(c.Flavor), printable(c.Previous)
 	switch c.Kind {
 	case events.Created:
 		return fmt.Sprintf("%s  %s: %s", t.style(green, "created"), person, flavor)
@@ -146,15 +163,16 @@ func (t *terminal) change(c events.Change) string {
 	}
 }
 
-func count(n int64, what string) string {
+// count returns a number with a noun in singular or plural, such as "2 rows".
+func count(n int64, noun string) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// exitCode is what a settled upload ends the program with.
-func exitCode(u events.Upload) int {
+// uploadExitCode returns the exit code for a settled upload.
+func uploadExitCode(u events.Upload) int {
 	switch {
 	case u.Status == events.Failed:
 		return exitFailed
@@ -164,7 +182,7 @@ func exitCode(u events.Upload) int {
 	return exitOK
 }
 
-// worse tells which of two exit codes weighs more: failed before rejected before fine.
+// worse returns the worse of two exit codes; exitFailed is worse than exitRejected.
 func worse(a, b int) int {
 	if a == exitFailed || b == exitFailed {
 		return exitFailed

@@ -6,18 +6,19 @@ import (
 	"github.com/flavorless/flavorless/internal/version"
 )
 
-const rootHelp = `Drop a CSV or JSON file of people's favorite ice-cream flavors into a bucket. Seconds later an authorized HTTP API
-serves the new favorites, subscribers have been told what changed, and you can see what became of every row.
+const rootHelp = `Put a CSV or JSON file of people's favorite ice-cream flavors into a bucket. Seconds later,
+an authorized HTTP API serves the new favorites, subscribers get the changes, and you can
+see what happened to every row.
 
 First steps:
-  flavorless demo                          see all of it, in a temporary folder
-  flavorless serve                         run it here, with ./data as its data folder
-  flavorless upload favorites.csv          upload, and follow the file until it is live
-  flavorless team                          read everyone's favorite
-  flavorless watch                         see changes as they are announced
-  flavorless redrive                       see what could not be processed, and put it back
+  flavorless demo                   see everything at work in a temporary folder
+  flavorless serve                  run a server on this machine; its data is in ./data
+  flavorless upload favorites.csv   upload a file, and follow it until it is live
+  flavorless team                   show everyone's favorite
+  flavorless watch                  show changes as they are announced
+  flavorless redrive                show messages that failed, or process them again
 
-Deployed on AWS, with your AWS credentials, and a token of the stack's identity provider to read from the API:
+With a stack on AWS (uses your AWS credentials; reading needs a token of its identity provider):
   flavorless upload --stack flavorless-dev favorites.csv
   FLAVORLESS_TOKEN=… flavorless team --stack flavorless-dev
   flavorless watch --stack flavorless-dev
@@ -27,8 +28,8 @@ With other tools:
   aws s3 cp favorites.csv "s3://$FLAVORLESS_BUCKET/uploads/"
   curl -H "Authorization: Bearer $FLAVORLESS_TOKEN" "$FLAVORLESS_URL/team"
 
-Shell completions: source <(flavorless completion bash), also for zsh, fish and powershell; to install them for all sessions see
-flavorless completion SHELL --help
+Shell completion for this session: source <(flavorless completion bash)
+For zsh, fish and PowerShell, and to install it: flavorless completion --help
 
 Exit codes: 0 done, 1 failed, 2 usage or environment error, 3 live with rejected rows.
 
@@ -52,14 +53,29 @@ func newRoot(t *terminal, started *bool) *cobra.Command {
 		newWatch(t), newRedrive(t), newToken(t), newWebhookSecret(t), newVersion(t),
 	)
 	root.InitDefaultCompletionCmd()
-	explain(root)
-	explainHelp(root)
+	setUsageErrors(root)
+	checkHelpTopics(root)
 	return root
 }
 
-// dataFlag is on every command that needs to know the data folder.
-func dataFlag(c *cobra.Command, dir *string) {
-	c.Flags().StringVar(dir, "data", defaultData, "data folder of the server")
+const defaultDir = "./data"
+
+// dirFlag adds the flag --data to a command of a server's data folder.
+func dirFlag(c *cobra.Command, dir *string) {
+	c.Flags().StringVar(dir, "data", defaultDir, "data folder of the server")
 }
 
-const defaultData = "./data"
+// dataDir is the value of --data of commands that can also find a server by the environment. A folder that is given
+// wins.
+type dataDir struct {
+	path  string
+	given bool
+}
+
+func (d *dataDir) Set(path string) error {
+	d.path, d.given = path, true
+	return nil
+}
+
+func (d *dataDir) String() string { return d.path }
+func (*dataDir) Type() string     { return "string" }

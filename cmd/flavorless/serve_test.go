@@ -26,7 +26,7 @@ func TestDemo(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	got := command(t, "", "demo")
 	if got.code != exitOK || got.err != "" {
-		t.Fatalf("exit code %d, stderr %q", got.code, got.err)
+		t.Fatalf("demo = %+v, want exit code %d and an empty stderr", got, exitOK)
 	}
 	for _, want := range []string{
 		"8 rows: 8 applied, 0 superseded, 0 rejected",
@@ -40,24 +40,24 @@ func TestDemo(t *testing.T) {
 		"404 Not Found",
 	} {
 		if !strings.Contains(got.out, want) {
-			t.Errorf("the story lacks %q:\n%s", want, got.out)
+			t.Errorf("the output of demo lacks %q:\n%s", want, got.out)
 		}
 	}
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("the demo leaves %v (%v), want no files", left, err)
 	}
 }
 
-// TestDemoEnds: the demo leaves nothing behind when its output is no longer read, or the terminal is closed.
+// TestDemoEnds: the demo deletes its folder when its output or the terminal is closed.
 func TestDemoEnds(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		lines int
 		args  []string
-		by    os.Signal // nil: its output is closed
+		by    os.Signal // nil: close its output instead
 	}{
 		{"at the first line", 1, nil, nil},
-		{"in between", 15, nil, nil},
+		{"in the middle", 15, nil, nil},
 		{"kept", 30, []string{"--keep"}, nil},
 		{"terminal closed", 1, nil, syscall.SIGHUP},
 	} {
@@ -80,20 +80,20 @@ func TestDemoEnds(t *testing.T) {
 				err = out.Close()
 			} else {
 				err = c.Process.Signal(test.by)
-				go io.Copy(io.Discard, out) //nolint:errcheck // only to keep it from blocking
+				go io.Copy(io.Discard, out) //nolint:errcheck // keeps the process from blocking
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 			_, _ = c.Process.Wait()
 			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-				t.Errorf("left behind: %v, %v", left, err)
+				t.Errorf("the demo leaves %v (%v), want no files", left, err)
 			}
 		})
 	}
 }
 
-// TestRestart is acceptance 6 of the spine: a server that is started again on its data folder goes on where it was.
+// TestRestart: a server that is started again on its data folder continues where it stopped.
 func TestRestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServe(t, dir)
@@ -101,31 +101,30 @@ func TestRestart(t *testing.T) {
 	before := p.settled("uploads/a.csv")
 	token, info := p.token, p.info
 	if code := p.stopped(); code != exitOK {
-		t.Fatalf("SIGTERM: exit code %d", code)
+		t.Fatalf("exit code after SIGTERM = %d, want %d", code, exitOK)
 	}
-	if got := command(t, "", "team", "--data", dir); got.code != exitUsage || !strings.Contains(got.err, "no server is running") {
-		t.Errorf("team without a server: %+v", got)
-	}
+	command(t, "", "team", "--data", dir).wantErr(t, exitUsage, "flavorless serve")
 
 	p = startServe(t, dir)
-	if p.info.AccessKey != info.AccessKey || p.info.SecretKey != info.SecretKey || p.info.NATSPassword != info.NATSPassword {
-		t.Error("the credentials are others now")
+	if p.info.AccessKey != info.AccessKey || p.info.SecretKey != info.SecretKey ||
+		p.info.NATSPassword != info.NATSPassword {
+		t.Error("the credentials have changed, want the same ones")
 	}
 	p.token = token
 	if got := p.team(); len(got) != 1 || got["andy"] != "vanilla" {
-		t.Errorf("team = %v", got)
+		t.Errorf("team = %v, want andy with vanilla", got)
 	}
 	after := p.settled("uploads/a.csv")
 	if before.ID != after.ID || !before.Settled.Equal(after.Settled) {
-		t.Errorf("the upload was %+v, and is %+v", before, after)
+		t.Errorf("upload = %+v, want %+v", after, before)
 	}
 	uploads, err := p.recent(t.Context(), 10)
 	if err != nil || len(uploads) != 1 {
-		t.Errorf("%d uploads, %v; it was not to be ingested again", len(uploads), err)
+		t.Errorf("%d uploads (%v), want 1, because the file must not be ingested again", len(uploads), err)
 	}
 }
 
-// TestKilledAfterUpload: an upload that was answered with 200 is ingested even if the process dies the instant after.
+// TestKilledAfterUpload: an upload that was answered with 200 is ingested even if the process is killed right after it.
 func TestKilledAfterUpload(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	rounds := 5
@@ -139,20 +138,20 @@ func TestKilledAfterUpload(t *testing.T) {
 		p.kill()
 		p = startServe(t, dir)
 		if u := p.settled(key); u.Status != events.Live || u.Counts.Rows != 1 {
-			t.Fatalf("%+v", u)
+			t.Fatalf("upload = %+v, want it live with 1 row", u)
 		}
 		if got := p.team(); len(got) != i+1 || got[person] != "vanilla" {
-			t.Fatalf("round %d: team = %v", i, got)
+			t.Fatalf("round %d: team = %v, want %d people, and %s with vanilla", i, got, i+1, person)
 		}
 		p.kill()
 	}
 }
 
-// TestKilledInTheMiddle: killed again and again while it applies and announces, the server ends with every row in the table,
-// every count right, and every change in the stream, where a subscriber that comes later finds them.
+// TestKilledInTheMiddle: a server that is killed several times while it applies and announces ends with every row in
+// the table, correct counts, and every change in the stream.
 func TestKilledInTheMiddle(t *testing.T) {
 	const people = 15_000
-	name := strings.Repeat(" of a long name", 6) // for several batches
+	name := strings.Repeat(" of a long name", 6) // makes several batches
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServe(t, dir)
 	for _, flavor := range []string{"vanilla", "mint"} {
@@ -170,7 +169,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 	}
 	for _, key := range []string{"uploads/vanilla.csv", "uploads/mint.csv"} {
 		if u := p.settled(key); u.Status != events.Live || u.Counts.Rows != people || u.Counts.Rejected != 0 {
-			t.Fatalf("%+v", u)
+			t.Fatalf("upload = %+v, want it live with %d rows and no rejected ones", u, people)
 		}
 	}
 	got := p.command("team", "--json")
@@ -179,11 +178,11 @@ func TestKilledInTheMiddle(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(team) != people {
-		t.Fatalf("%d people", len(team))
+		t.Fatalf("the team has %d people, want %d", len(team), people)
 	}
 	for person, flavor := range team {
 		if flavor != "mint" { // the later upload
-			t.Fatalf("%s has %s", person, flavor)
+			t.Fatalf("flavor of %s = %s, want mint", person, flavor)
 		}
 	}
 	if diff := cmp.Diff(team, p.foldedChanges(team)); diff != "" {
@@ -191,7 +190,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 	}
 }
 
-// progress waits until something is applied that was not before.
+// progress waits until another batch is applied.
 func (p *process) progress() {
 	p.t.Helper()
 	applied := func() (n int64) {
@@ -201,17 +200,17 @@ func (p *process) progress() {
 		}
 		for _, u := range uploads {
 			if u.Status.Settled() {
-				n += 1 << 40 // no further progress to wait for
+				n += 1 << 40 // nothing is left to wait for
 			}
 			n += u.Counts.BatchesApplied
 		}
 		return n
 	}
 	before := applied()
-	// Without a pause, to be there while the rest is still to come.
+	// There is no pause, so that the caller can kill the process before the rest is applied.
 	for deadline := time.Now().Add(5 * time.Minute); applied() == before && before < 1<<41; {
 		if time.Now().After(deadline) {
-			p.t.Fatal("no progress in five minutes")
+			p.t.Fatal("no batch was applied within five minutes, want one")
 		}
 	}
 }
@@ -221,8 +220,8 @@ func (p *process) command(args ...string) result {
 	return command(p.t, "", append(args, "--data", p.dir)...)
 }
 
-// foldedChanges reads the stream of changes from its beginning, with a subscriber's rights, until they add up to want, or
-// until none has come for a while.
+// foldedChanges reads the stream of changes from its beginning, with a subscriber's rights, until they add up to want,
+// or until none has come for a while.
 func (p *process) foldedChanges(want map[string]string) map[string]string {
 	p.t.Helper()
 	nc, err := nats.Connect(p.info.NATS, nats.UserInfo(p.info.NATSUser, p.info.NATSPassword))
@@ -234,7 +233,8 @@ func (p *process) foldedChanges(want map[string]string) map[string]string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	consumer, err := js.CreateConsumer(p.t.Context(), "CHANGES", jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
+	consumer, err := js.CreateConsumer(p.t.Context(), "CHANGES",
+		jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
 	if err != nil {
 		p.t.Fatal(err)
 	}

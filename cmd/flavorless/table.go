@@ -10,54 +10,56 @@ import (
 
 // column is a column of a table.
 type column struct {
-	name string
-	min  int  // characters to which its cells may be cut where the table is too wide for the terminal; 0: they are never cut
-	soon bool // its cells are cut before those of other columns
-	wrap bool // its cells are broken into lines instead; only the last column's can be
-	drop int  // the order in which columns are left out where the table is still too wide, from 1; 0: never
+	name        string
+	minWidth    int  // in a table that is too wide, cells are truncated to no less than this; 0: never truncated
+	shrinkFirst bool // whether its cells are truncated before those of other columns
+	wrap        bool // whether its cells are broken into lines instead of truncated; only for the last column
+	dropOrder   int  // if the table is still too wide, columns are dropped in this order, from 1; 0: never dropped
 }
 
 const gap = 2 // spaces between columns
 
 // wideFlag adds the flag --wide to a command that prints tables.
 func wideFlag(c *cobra.Command, t *terminal) {
-	c.Flags().BoolVar(&t.wide, "wide", false, "print the full text of tables and keys, wider than the terminal if need be")
+	c.Flags().BoolVar(&t.wide, "wide", false, "do not truncate tables and keys to the width of the terminal")
 }
 
-// limit returns how many characters fit on a line, and 0 if there is no limit: the output is no terminal, or --wide is given.
-func (t *terminal) limit() int {
+// lineWidth returns how many characters fit on a line, and 0 if there is no lineWidth: the output is no terminal, or
+// --wide is given.
+func (t *terminal) lineWidth() int {
 	if t.wide {
 		return 0
 	}
 	return t.width
 }
 
-// table prints rows in columns. On a terminal it fits its width, as far as the columns allow: long cells are cut, and end in "…".
+// table prints rows in columns. On a terminal, long cells are truncated, and columns dropped, so that lines fit its
+// width.
 func (t *terminal) table(indent string, columns []column, rows [][]string) {
-	columns, rows, widths := fit(columns, rows, t.limit()-len(indent), t.limit() > 0)
+	columns, rows, widths := layout(columns, rows, t.lineWidth()-len(indent), t.lineWidth() > 0)
 	header := make([]string, len(columns))
 	for i, c := range columns {
 		header[i] = c.name
 	}
 	for _, row := range append([][]string{header}, rows...) {
-		t.row(indent, columns, row, widths)
+		t.printRow(indent, columns, row, widths)
 	}
 }
 
-// row prints one row, on as many lines as its last cell takes.
-func (t *terminal) row(indent string, columns []column, row []string, widths []int) {
+// printRow prints one printRow, on as many lines as its last cell takes.
+func (t *terminal) printRow(indent string, columns []column, row []string, widths []int) {
 	var line strings.Builder
 	line.WriteString(indent)
 	last := len(columns) - 1
 	offset := len(indent)
 	for i, cell := range row[:last] {
-		cell = cut(cell, widths[i])
-		line.WriteString(cell + strings.Repeat(" ", widths[i]-cells(cell)+gap))
+		cell = truncate(cell, widths[i])
+		line.WriteString(cell + strings.Repeat(" ", widths[i]-displayWidth(cell)+gap))
 		offset += widths[i] + gap
 	}
-	lines := []string{cut(row[last], widths[last])}
+	lines := []string{truncate(row[last], widths[last])}
 	if columns[last].wrap {
-		lines = broken(row[last], widths[last])
+		lines = wrapText(row[last], widths[last])
 	}
 	for i, text := range lines {
 		if i > 0 {
@@ -69,28 +71,29 @@ func (t *terminal) row(indent string, columns []column, row []string, widths []i
 	}
 }
 
-// fit returns the columns and rows to print, and the widths of the columns. If there is a limit, the widths and the gaps add
-// up to at most limit, if the columns allow that.
-func fit(columns []column, rows [][]string, limit int, limited bool) ([]column, [][]string, []int) {
+// layout returns the columns and rows to print, and the widths of the columns. If limited is set, it reduces the widths
+// and the gaps to a sum of at most limit, as far as the columns allow.
+func layout(columns []column, rows [][]string, limit int, limited bool) ([]column, [][]string, []int) {
 	for {
 		widths, sum, canShrink := make([]int, len(columns)), gap*(len(columns)-1), false
 		for i, c := range columns {
-			widths[i] = cells(c.name)
+			widths[i] = displayWidth(c.name)
 			for _, row := range rows {
-				widths[i] = max(widths[i], cells(row[i]))
+				widths[i] = max(widths[i], displayWidth(row[i]))
 			}
 			sum += widths[i]
-			canShrink = canShrink || c.min > 0
+			canShrink = canShrink || c.minWidth > 0
 		}
 		if !limited || sum <= limit || !canShrink {
 			return columns, rows, widths
 		}
 		for ; sum > limit; sum-- {
-			widest := -1 // of the columns that can be cut next
+			widest := -1 // among the columns to shrink next
 			for i, c := range columns {
 				switch {
-				case c.min == 0 || widths[i] <= c.min:
-				case widest < 0, c.soon && !columns[widest].soon, c.soon == columns[widest].soon && widths[i] > widths[widest]:
+				case c.minWidth == 0 || widths[i] <= c.minWidth:
+				case widest < 0, c.shrinkFirst && !columns[widest].shrinkFirst,
+					c.shrinkFirst == columns[widest].shrinkFirst && widths[i] > widths[widest]:
 					widest = i
 				}
 			}
@@ -101,7 +104,7 @@ func fit(columns []column, rows [][]string, limit int, limited bool) ([]column, 
 		}
 		dropped := -1
 		for i, c := range columns {
-			if c.drop > 0 && (dropped < 0 || c.drop < columns[dropped].drop) {
+			if c.dropOrder > 0 && (dropped < 0 || c.dropOrder < columns[dropped].dropOrder) {
 				dropped = i
 			}
 		}
@@ -117,41 +120,41 @@ func fit(columns []column, rows [][]string, limit int, limited bool) ([]column, 
 	}
 }
 
-// without returns a copy of all without the element i.
+// without returns a copy of a slice without the element i.
 func without[T any](all []T, i int) []T {
 	return append(append([]T{}, all[:i]...), all[i+1:]...)
 }
 
-// cut returns text if it takes at most n characters of a terminal, or else its beginning and "…". No limit is n = 0.
-func cut(text string, n int) string {
-	if n <= 0 || cells(text) <= n {
+// truncate returns text if it is at most n columns wide, or else its beginning and "…". There is no limit if n is 0.
+func truncate(text string, n int) string {
+	if n <= 0 || displayWidth(text) <= n {
 		return text
 	}
 	used := 1
 	for i, r := range text {
-		if used += runeCells(r); used > n {
+		if used += runeWidth(r); used > n {
 			return text[:i] + "…"
 		}
 	}
 	return text
 }
 
-// broken returns text in lines of at most n characters, broken at spaces where there are some.
-func broken(text string, n int) (lines []string) {
+// wrapText returns text in lines of at most n columns, broken at spaces if possible.
+func wrapText(text string, n int) (lines []string) {
 	n = max(n, 1)
 	line := ""
 	for word := range strings.FieldsSeq(text) {
-		if line != "" && cells(line)+1+cells(word) <= n {
+		if line != "" && displayWidth(line)+1+displayWidth(word) <= n {
 			line += " " + word
 			continue
 		}
 		if line != "" {
 			lines = append(lines, line)
 		}
-		for line = word; cells(line) > n; {
+		for line = word; displayWidth(line) > n; {
 			end, used := 0, 0
 			for i, r := range line {
-				if used += runeCells(r); used > n && i > 0 {
+				if used += runeWidth(r); used > n && i > 0 {
 					break
 				}
 				end = i + len(string(r))
@@ -165,17 +168,18 @@ func broken(text string, n int) (lines []string) {
 	return append(lines, line)
 }
 
-// cells returns how many characters of a terminal text takes.
-func cells(text string) (n int) {
+// displayWidth returns the number of terminal columns that text occupies.
+func displayWidth(text string) (n int) {
 	for _, r := range text {
-		n += runeCells(r)
+		n += runeWidth(r)
 	}
 	return n
 }
 
-// runeCells returns 2 for wide characters such as those of Chinese, 0 for those that combine with the one before, and else 1.
+// runeWidth returns 2 for wide characters, such as Chinese ones, 0 for combining and format characters, and 1 for
+// others.
 // https://www.unicode.org/reports/tr11/
-func runeCells(r rune) int {
+func runeWidth(r rune) int {
 	switch {
 	case r < 0x300:
 		return 1
@@ -188,19 +192,19 @@ func runeCells(r rune) int {
 	return 1
 }
 
-// heading returns text of a line, cut so that extra more characters fit behind it.
+// heading returns text, truncated so that extra more columns fit on the same line.
 func (t *terminal) heading(text string, extra int) string {
-	if t.limit() == 0 {
+	if t.lineWidth() == 0 {
 		return text
 	}
-	return cut(text, max(t.limit()-extra, 20))
+	return truncate(text, max(t.lineWidth()-extra, 20))
 }
 
-// pair prints two texts on one line: a name, and what belongs to it.
-func (t *terminal) pair(first, second string) {
-	if limit := t.limit(); limit > 0 {
-		first = cut(first, max(limit/2, 20))
-		second = cut(second, max(limit-gap-max(cells(first), 20), 10))
+// printPair prints a name and its value on one line.
+func (t *terminal) printPair(first, second string) {
+	if limit := t.lineWidth(); limit > 0 {
+		first = truncate(first, max(limit/2, 20))
+		second = truncate(second, max(limit-gap-max(displayWidth(first), 20), 10))
 	}
-	t.printf("%s  %s\n", t.style(bold, first+strings.Repeat(" ", max(20-cells(first), 0))), second)
+	t.printf("%s  %s\n", t.style(bold, first+strings.Repeat(" ", max(20-displayWidth(first), 0))), second)
 }

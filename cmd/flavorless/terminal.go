@@ -13,14 +13,14 @@ import (
 	"golang.org/x/term"
 )
 
-// terminal is where a command reads and writes. Colors and progress bars appear only where a person looks.
+// terminal holds the streams of a command. Colors and progress bars appear only on terminals.
 type terminal struct {
 	in       io.Reader
 	out, err io.Writer
-	colors   bool // out is a terminal, and NO_COLOR is not set (https://no-color.org)
-	progress bool // err is a terminal
-	width    int  // characters of a line of out; 0 if it is no terminal
-	wide     bool // tables may be wider than that
+	colors   bool // whether out is a terminal and NO_COLOR is not set (https://no-color.org)
+	progress bool // whether err is a terminal
+	width    int  // columns of out; 0 if it is not a terminal
+	wide     bool // whether tables may be wider than out
 }
 
 func newTerminal(in, out, err *os.File) *terminal {
@@ -38,11 +38,11 @@ func newTerminal(in, out, err *os.File) *terminal {
 
 func (t *terminal) printf(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
 
-// errorf prints a message on standard error. It may quote what others wrote, so it is made visible.
+// errorf prints a message to standard error. The message may quote text of others, so it is made printable.
 func (t *terminal) errorf(format string, args ...any) {
 	lines := strings.Split(fmt.Sprintf("flavorless: "+format, args...), "\n")
 	for i := range lines {
-		lines[i] = visible(lines[i])
+		lines[i] = printable(lines[i])
 	}
 	fmt.Fprintln(t.err, strings.Join(lines, "\n"))
 }
@@ -74,21 +74,22 @@ func (t *terminal) json(v any) error {
 	return err
 }
 
-// bar shows progress towards max bytes. Where nobody looks it shows nothing.
+// bar returns a progress bar of max bytes, which is invisible if standard error is not a terminal.
 func (t *terminal) bar(max int64, description string) *progressbar.ProgressBar {
 	w := t.err
 	if !t.progress {
 		w = io.Discard
 	}
 	return progressbar.NewOptions64(max,
-		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(cut(description, 30)), progressbar.OptionShowBytes(true),
+		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(truncate(description, 30)),
+		progressbar.OptionShowBytes(true),
 		progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true),
 	)
 }
 
-// visible makes text from a file safe to print: no control character can move the cursor, and nothing turns the text around
-// it or breaks its line. Such characters, and bytes that are not UTF-8, are escaped as in a Go string.
-func visible(s string) string {
+// printable returns text in a form that is safe to print: control characters, line separators, characters that change
+// the direction of the text, and bytes that are not UTF-8 are escaped as in a Go string.
+func printable(s string) string {
 	var b strings.Builder
 	for i, r := range s {
 		_, size := utf8.DecodeRuneInString(s[i:])
@@ -110,9 +111,9 @@ func visible(s string) string {
 	return b.String()
 }
 
-// shown makes a key or the name of a file safe to print. It puts a name into quotes if it has characters that can't be seen, or
-// a space at an end.
-func shown(name string) string {
+// displayName returns a key or a file name in a form that is safe to print. Names with invisible characters, or with a
+// space at an end, are quoted.
+func displayName(name string) string {
 	quoted := strconv.Quote(name)
 	if quoted[1:len(quoted)-1] == name && strings.TrimSpace(name) == name && name != "" {
 		return name
@@ -120,13 +121,18 @@ func shown(name string) string {
 	return quoted
 }
 
-// shellWord returns s as one word for a POSIX shell, in quotes if it needs them.
+// shellWord returns s as one word for a POSIX shell, quoted if necessary.
 func shellWord(s string) string {
 	plain := func(r rune) bool {
-		return r == '/' || r == '.' || r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		return strings.ContainsRune("/.-_", r) || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 	}
 	if s != "" && strings.TrimFunc(s, plain) == "" {
 		return s
 	}
 	return shellQuote(s)
+}
+
+// shellQuote returns s in quotes for a POSIX shell.
+func shellQuote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

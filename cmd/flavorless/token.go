@@ -6,16 +6,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/flavorless/flavorless/internal/issuer"
-	"github.com/flavorless/flavorless/internal/local"
 )
+
+const tokenHelp = `Print a bearer token of the data folder's development issuer. A server that was started
+with your own identity provider does not accept it.`
 
 func newToken(t *terminal) *cobra.Command {
 	var dir string
-	var claims issuer.Grant
+	var grant issuer.Grant
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "token", Short: "Print a bearer token of the development issuer",
-		Long:    "Print a bearer token of the data folder's development issuer. A server that was given an identity provider of its own does not take it.",
+		Use: "token", Short: "Print a bearer token of the development issuer", Long: tokenHelp,
 		Example: "  curl -H \"Authorization: Bearer $(flavorless token)\" http://127.0.0.1:8080/team",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -24,17 +25,13 @@ func newToken(t *terminal) *cobra.Command {
 				return err
 			}
 			if !info.Development {
-				return usage("the server on %s takes the tokens of its own identity provider; get one there", dir)
+				return usage("the server of %s accepts only tokens of its identity provider; get one there", displayName(dir))
 			}
-			if claims.TTL <= 0 {
-				return usage("--ttl is %s; it has to be positive, such as 1h", claims.TTL)
+			if grant.TTL <= 0 {
+				return usage("--ttl %s is not positive; give a duration such as 1h", grant.TTL)
 			}
-			is, err := issuer.Open(issuer.Config{Dir: local.IssuerDir(dir)})
-			if err != nil {
-				return usage("%w", err)
-			}
-			claims.Audience = info.Audience
-			token, err := is.Sign(claims)
+			grant.Audience = info.Audience
+			token, err := developmentToken(dir, grant)
 			if err != nil {
 				return err
 			}
@@ -43,16 +40,16 @@ func newToken(t *terminal) *cobra.Command {
 					Token     string  `json:"access_token"`
 					Type      string  `json:"token_type"`
 					ExpiresIn float64 `json:"expires_in"` // seconds
-				}{token, "Bearer", claims.TTL.Seconds()})
+				}{token, "Bearer", grant.TTL.Seconds()})
 			}
 			t.printf("%s\n", token)
 			return nil
 		},
 	}
-	dataFlag(c, &dir)
-	c.Flags().StringVar(&claims.Subject, "subject", "developer", "sub claim: who the token is for")
-	c.Flags().StringVar(&claims.Scope, "scope", "", "scope claim, space-separated")
-	c.Flags().DurationVar(&claims.TTL, "ttl", time.Hour, "how long the token is good")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object, with the members of an OAuth token response (RFC 6749)")
+	dirFlag(c, &dir)
+	c.Flags().StringVar(&grant.Subject, "subject", "developer", "sub claim: the user of the token")
+	c.Flags().StringVar(&grant.Scope, "scope", "", "scope claim: scopes separated by spaces")
+	c.Flags().DurationVar(&grant.TTL, "ttl", time.Hour, "how long the token is valid")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object with the members of an OAuth token response (RFC 6749)")
 	return c
 }

@@ -33,7 +33,7 @@ func TestUploadKey(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		args []string
-		want string // in the message
+		want string // part of the message
 	}{
 		{"not UTF-8", []string{csv, "--key", "a\xff.csv"}, `"uploads/a\xff.csv" is not UTF-8`},
 		{"file name not UTF-8", []string{latin1}, `caf\xe9.csv" is not UTF-8`},
@@ -44,10 +44,10 @@ func TestUploadKey(t *testing.T) {
 		{"leading slash", []string{csv, "--key", "/g.csv"}, "begins with a slash"},
 		{"two slashes", []string{csv, "--key", "a//b.csv"}, "empty"},
 		{"two slashes after the prefix", []string{csv, "--key", "uploads//b.csv"}, "empty"},
-		{"dot", []string{csv, "--key", "./c.csv"}, `is "."`},
-		{"dot in between", []string{csv, "--key", "a/./c.csv"}, `is "."`},
-		{"two dots", []string{csv, "--key", "e/../f.csv"}, `is ".."`},
-		{"out of uploads", []string{csv, "--key", "../d.csv"}, `is ".."`},
+		{"dot", []string{csv, "--key", "./c.csv"}, `segment "."`},
+		{"dot in between", []string{csv, "--key", "a/./c.csv"}, `segment "."`},
+		{"two dots", []string{csv, "--key", "e/../f.csv"}, `segment ".."`},
+		{"out of uploads", []string{csv, "--key", "../d.csv"}, `segment ".."`},
 		{"folder", []string{csv, "--key", "h.csv/"}, "folder"},
 		{"folder of a folder", []string{csv, "--key", "a/h.csv/"}, "folder"},
 		{"only the prefix", []string{csv, "--key", "uploads/"}, "folder"},
@@ -64,20 +64,22 @@ func TestUploadKey(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := upload(t, test.args...)
 			if got.code != exitUsage || got.out != "" || !strings.Contains(got.err, test.want) {
-				t.Errorf("exit code %d, output %q, stderr %q; want exit code %d and %q", got.code, got.out, got.err, exitUsage, test.want)
+				t.Errorf("exit code %d, output %q, stderr %q; want exit code %d and %q", got.code, got.out, got.err, exitUsage,
+					test.want)
 			}
 			for _, raw := range []string{"operation error", "RequestID", "\x1b", "\x00"} {
 				if strings.Contains(got.err, raw) {
-					t.Errorf("the message has %q: %s", raw, got.err)
+					t.Errorf("stderr = %q, want it without %q", got.err, raw)
 				}
 			}
 			if strings.Count(got.err, "\n") != 1 {
-				t.Errorf("not one line: %s", got.err)
+				t.Errorf("stderr = %q, want one line", got.err)
 			}
 		})
 	}
-	if out, err := p.s3().ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(p.info.Bucket)}); err != nil || len(out.Contents) != 0 {
-		t.Errorf("objects of refused keys: %v, %v", out, err)
+	if out, err := p.s3().ListObjectsV2(t.Context(),
+		&s3.ListObjectsV2Input{Bucket: aws.String(p.info.Bucket)}); err != nil || len(out.Contents) != 0 {
+		t.Errorf("ListObjectsV2 after refused keys = %v, %v; want no objects", out, err)
 	}
 	for key, want := range map[string]string{
 		"x.csv": "uploads/x.csv", "uploads/y.csv": "uploads/y.csv", "2026/11/z.csv": "uploads/2026/11/z.csv",
@@ -87,17 +89,17 @@ func TestUploadKey(t *testing.T) {
 		strings.Repeat(long+"/", 4) + "a2345678.csv": "uploads/" + strings.Repeat(long+"/", 4) + "a2345678.csv",
 	} {
 		var u events.Upload
-		if got := upload(t, csv, "--key", key, "--json", "--timeout", "1m"); got.code != exitOK || json.Unmarshal([]byte(got.out), &u) != nil || u.Key != want {
+		if got := upload(t, csv, "--key", key, "--json", "--timeout", "1m"); got.code != exitOK ||
+			json.Unmarshal([]byte(got.out), &u) != nil || u.Key != want {
 			t.Errorf("--key %q: %+v, want the key %q", key, got, want)
 		}
 	}
-	if got := command(t, "", "uploads", "--data", p.dir); got.code != exitOK || !strings.Contains(got.out, `"uploads/zoë/\x7f\u202e\t.csv"`) {
-		t.Errorf("a key with characters that can't be seen is listed as %+v", got)
-	}
+	command(t, "", "uploads", "--data", p.dir).wantOut(t, exitOK, `"uploads/zoë/\x7f\u202e\t.csv"`)
 	got := upload(t, csv, "--key", "x.csv/y.csv")
-	refused := got.code == exitUsage && strings.Contains(got.err, `"uploads/x.csv/y.csv"`) && !strings.Contains(got.err, "RequestID")
+	refused := got.code == exitUsage && strings.Contains(got.err, `"uploads/x.csv/y.csv"`) &&
+		!strings.Contains(got.err, "RequestID")
 	if got.code != exitOK && !refused {
-		t.Errorf("a key below an object's: %+v", got)
+		t.Errorf("upload below the key of an object = %+v, want success or a refusal with the key", got)
 	}
 }
 
@@ -110,17 +112,18 @@ func TestKeyOfStack(t *testing.T) {
 	} {
 		f := uploadFlags{key: key, keySet: true}
 		s := source{file: "ok.csv"}
-		if err := f.setKey(&s, true); (err == nil) != good || good && s.key != "uploads/"+strings.TrimPrefix(key, "uploads/") {
+		if err := f.setKey(&s, true); (err == nil) != good || good &&
+			s.key != "uploads/"+strings.TrimPrefix(key, "uploads/") {
 			t.Errorf("setKey(%q) = %v with the key %q, want success: %t", key, err, s.key, good)
 		}
 	}
 }
 
-// TestUploadInterrupted: Ctrl-C leaves no parts, and says what goes on.
+// TestUploadInterrupted: Ctrl-C removes sent parts, or says how to see the status of the file.
 func TestUploadInterrupted(t *testing.T) {
 	p := startServe(t, filepath.Join(t.TempDir(), "data"))
 	if got := command(t, "", "token", "--data", p.dir); got.code != exitOK {
-		t.Fatalf("%+v", got)
+		t.Fatalf("token = %+v, want exit code %d", got, exitOK)
 	} else {
 		t.Setenv("FLAVORLESS_TOKEN", strings.TrimSpace(got.out))
 	}
@@ -128,19 +131,29 @@ func TestUploadInterrupted(t *testing.T) {
 	t.Setenv("AWS_REGION", p.info.Region)
 	t.Setenv("AWS_ACCESS_KEY_ID", p.info.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", p.info.SecretKey)
-	large := writeFile(t, "large.csv", "person,flavor\n"+strings.Repeat("andy,"+strings.Repeat("vanilla ", 31)+"\n", 120_000)) // 4 parts
+	large := writeFile(t, "large.csv", "person,flavor\n"+strings.Repeat("andy,"+strings.Repeat("vanilla ", 31)+"\n",
+		120_000)) // 4 parts
 	small := writeFile(t, "small.csv", "person,flavor\nandy,vanilla\n")
 	for _, test := range []struct {
 		name, file string
-		when       func(r *http.Request) bool // Ctrl-C is pressed
+		when       func(r *http.Request) bool // the request at which Ctrl-C is pressed
 		want       string
 		uploaded   bool
 	}{
-		{"beginning", large, func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploads") }, "are removed", false},
-		{"first part", large, func(r *http.Request) bool { return r.URL.Query().Get("partNumber") == "1" }, "are removed", false},
-		{"third part", large, func(r *http.Request) bool { return r.URL.Query().Get("partNumber") == "3" }, "are removed", false},
-		{"completion", large, func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploadId") }, "the server goes on with it", true},
-		{"followed", small, func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/uploads/") }, "the server goes on with it, see: flavorless uploads ", true},
+		{"beginning", large, func(r *http.Request) bool {
+			return r.Method == http.MethodPost &&
+				r.URL.Query().Has("uploads")
+		}, "are removed", false},
+		{"first part", large, func(r *http.Request) bool { return r.URL.Query().Get("partNumber") == "1" }, "are removed",
+			false},
+		{"third part", large, func(r *http.Request) bool { return r.URL.Query().Get("partNumber") == "3" }, "are removed",
+			false},
+		{"completion", large, func(r *http.Request) bool {
+			return r.Method == http.MethodPost &&
+				r.URL.Query().Has("uploadId")
+		}, "flavorless uploads", true},
+		{"followed", small, func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/uploads/") },
+			"flavorless uploads ", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ctx, interrupt := context.WithCancel(t.Context())
@@ -152,7 +165,7 @@ func TestUploadInterrupted(t *testing.T) {
 				}
 				proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 					r.SetURL(target)
-					r.Out.Host = r.In.Host // it is signed
+					r.Out.Host = r.In.Host // because the signature covers it
 				}}
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if test.when(r) {
@@ -167,10 +180,12 @@ func TestUploadInterrupted(t *testing.T) {
 			t.Setenv("AWS_ENDPOINT_URL_S3", through(p.info.S3))
 			key := strings.ReplaceAll(test.name, " ", "-") + ".csv"
 			got := commandUntil(ctx, "", "upload", test.file, "--key", key)
-			if got.code != exitFailed || !strings.Contains(got.err, test.want) || strings.Count(got.err, "\n") != 1 || strings.Contains(got.err, "operation error") {
+			if got.code != exitFailed || !strings.Contains(got.err, test.want) || strings.Count(got.err, "\n") != 1 ||
+				strings.Contains(got.err, "operation error") {
 				t.Errorf("%+v, want exit code %d and one line with %q", got, exitFailed, test.want)
 			}
-			parts, err := p.s3().ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String(p.info.Bucket)})
+			parts, err := p.s3().ListMultipartUploads(t.Context(),
+				&s3.ListMultipartUploadsInput{Bucket: aws.String(p.info.Bucket)})
 			if err != nil || len(parts.Uploads) != 0 {
 				t.Errorf("%d uploads in parts are left (%v), want none", len(parts.Uploads), err)
 			}
@@ -181,7 +196,7 @@ func TestUploadInterrupted(t *testing.T) {
 	}
 }
 
-// stuck is standard input that never ends. The first read calls asked.
+// stuck is a reader that blocks forever. It calls asked first.
 type stuck struct{ asked func() }
 
 func (s stuck) Read([]byte) (int, error) {
@@ -189,15 +204,16 @@ func (s stuck) Read([]byte) (int, error) {
 	select {}
 }
 
-// TestUploadStdinInterrupted: Ctrl-C ends waiting for standard input, and nothing is uploaded.
+// TestUploadStdinInterrupted: Ctrl-C stops waiting for standard input, and nothing is uploaded.
 func TestUploadStdinInterrupted(t *testing.T) {
 	p := startServe(t, filepath.Join(t.TempDir(), "data"))
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	var out, stderr bytes.Buffer
-	code := run(ctx, []string{"upload", "-", "--as", "x.csv", "--data", p.dir}, &terminal{in: stuck{interrupt}, out: &out, err: &stderr})
-	if code != exitFailed || !strings.Contains(stderr.String(), "stopped while standard input was being uploaded") {
-		t.Errorf("exit code %d, stderr %q", code, stderr.String())
+	code := run(ctx, []string{"upload", "-", "--as", "x.csv", "--data", p.dir},
+		&terminal{in: stuck{interrupt}, out: &out, err: &stderr})
+	if code != exitFailed || !strings.Contains(stderr.String(), "stopped") {
+		t.Errorf("exit code = %d, stderr = %q; want %d and stopped", code, stderr.String(), exitFailed)
 	}
 	list, err := p.s3().ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(p.info.Bucket)})
 	if err != nil || len(list.Contents) != 0 {

@@ -40,17 +40,21 @@ func TestUploadMany(t *testing.T) {
 		for i := range 100 {
 			files[fmt.Sprintf("%03d.csv", i)] = goodCSV
 		}
-		got := upload(t, "", filepath.Join(writeTree(t, files), "*.csv")) // no shell has expanded it
-		if all := lines(got.out); got.code != exitOK || len(all) != 101 || all[100] != "100 files: 100 live; 100 rows: 100 applied, 0 superseded, 0 rejected" {
-			t.Errorf("%d lines: %+v", len(all), got)
+		got := upload(t, "", filepath.Join(writeTree(t, files), "*.csv")) // a pattern that the shell did not expand
+		if all := lines(got.out); got.code != exitOK || len(all) != 101 ||
+			all[100] != "100 files: 100 live; 100 rows: 100 applied, 0 superseded, 0 rejected" {
+			t.Errorf("upload = %+v with %d lines, want exit code %d, 100 lines and a total", got, len(all), exitOK)
 		}
 	})
-	t.Run("failures are shown in full", func(t *testing.T) {
-		dir := writeTree(t, map[string]string{"a.csv": goodCSV, "b.csv": "person,flavor\nbill,\n", "c.json": `{"a":`, "d.csv": goodCSV})
+	t.Run("failed files are reported in full", func(t *testing.T) {
+		dir := writeTree(t, map[string]string{"a.csv": goodCSV, "b.csv": "person,flavor\nbill,\n", "c.json": `{"a":`,
+			"d.csv": goodCSV})
 		got := upload(t, "", dir)
-		if got.code != exitFailed || !strings.Contains(got.out, "missing_flavor") || !strings.Contains(got.out, "malformed_json") ||
-			!strings.HasSuffix(got.out, "\n4 files: 2 live, 1 live with rejected rows, 1 failed; 3 rows: 2 applied, 0 superseded, 1 rejected\n") {
-			t.Errorf("%+v", got)
+		if got.code != exitFailed || !strings.Contains(got.out, "missing_flavor") ||
+			!strings.Contains(got.out, "malformed_json") ||
+			!strings.HasSuffix(got.out, "\n4 files: 2 live, 1 live with rejected rows, 1 failed; 3 rows: 2 applied, 0 "+
+				"superseded, 1 rejected\n") {
+			t.Errorf("upload = %+v, want exit code %d, both failures and a total", got, exitFailed)
 		}
 	})
 	t.Run("a refused file does not keep the others from being uploaded", func(t *testing.T) {
@@ -58,11 +62,13 @@ func TestUploadMany(t *testing.T) {
 		p.put("uploads/conflict.csv/x.csv", goodCSV)
 		conflict := writeFile(t, "conflict.csv", goodCSV)
 		got := upload(t, "", conflict, filepath.Join(dir, "a.csv"), filepath.Join(dir, "z.csv"))
-		if all := lines(got.out); strings.HasPrefix(all[len(all)-1], "3 files: 2 live, 1 failed") && got.code == exitFailed && strings.Count(got.err, "\n") == 1 {
+		if all := lines(got.out); strings.HasPrefix(all[len(all)-1], "3 files: 2 live, 1 failed") && got.code == exitFailed &&
+			strings.Count(got.err, "\n") == 1 {
 			return
 		}
-		if all := lines(got.out); got.code != exitOK || !strings.HasPrefix(all[len(all)-1], "3 files: 3 live") { // the bucket may keep both keys
-			t.Errorf("%+v", got)
+		if all := lines(got.out); got.code != exitOK ||
+			!strings.HasPrefix(all[len(all)-1], "3 files: 3 live") { // the bucket may keep both keys
+			t.Errorf("upload = %+v, want 2 or 3 live files", got)
 		}
 	})
 	t.Run("folder", func(t *testing.T) {
@@ -71,7 +77,8 @@ func TestUploadMany(t *testing.T) {
 			".git/x.csv": goodCSV, ".hidden.csv": goodCSV, "._top.csv": "", "_SUCCESS": "", "CAPS.CSV": goodCSV,
 		})
 		got := upload(t, "", dir+"/", "--detach")
-		for _, want := range []string{"as uploads/top.csv\n", "as uploads/2026/11/deep.json.gz\n", "as uploads/CAPS.CSV\n", "3 files: 3 uploaded\n"} {
+		for _, want := range []string{"as uploads/top.csv\n", "as uploads/2026/11/deep.json.gz\n", "as uploads/CAPS.CSV\n",
+			"3 files: 3 uploaded\n"} {
 			if !strings.Contains(got.out, want) {
 				t.Errorf("the output lacks %q:\n%s", want, got.out)
 			}
@@ -86,7 +93,8 @@ func TestUploadMany(t *testing.T) {
 		}
 	})
 	t.Run("standard input", func(t *testing.T) {
-		for i, args := range [][]string{{"-", "--as", "stdin.csv"}, {"-", "--key", "in/stdin.csv"}, {"-", "--as", "whatever.tsv", "--key", "stdin2.csv"}} {
+		for i, args := range [][]string{{"-", "--as", "stdin.csv"}, {"-", "--key", "in/stdin.csv"},
+			{"-", "--as", "whatever.tsv", "--key", "stdin2.csv"}} {
 			key := []string{"uploads/stdin.csv", "uploads/in/stdin.csv", "uploads/stdin2.csv"}[i]
 			if got := upload(t, goodCSV, args...); got.code != exitOK || !strings.HasPrefix(got.out, key+"  live after") {
 				t.Errorf("%v: %+v, want %s live", args, got, key)
@@ -95,8 +103,9 @@ func TestUploadMany(t *testing.T) {
 	})
 	t.Run("detached as JSON", func(t *testing.T) {
 		got := upload(t, "", writeFile(t, "detached.csv", goodCSV), "--detach", "--json")
-		if u := p.settled("uploads/detached.csv"); got.code != exitOK || got.out != fmt.Sprintf("{\"bucket\":%q,\"key\":%q,\"etag\":%q}\n", u.Bucket, u.Key, u.ETag) {
-			t.Errorf("%+v", got)
+		if u := p.settled("uploads/detached.csv"); got.code != exitOK ||
+			got.out != fmt.Sprintf("{\"bucket\":%q,\"key\":%q,\"etag\":%q}\n", u.Bucket, u.Key, u.ETag) {
+			t.Errorf("upload --detach --json = %+v, want the bucket, key and ETag of %+v", got, u)
 		}
 	})
 	dir := writeTree(t, map[string]string{"a/x.csv": "", "b/x.csv": "", "none/x.txt": ""})
@@ -116,7 +125,8 @@ func TestUploadMany(t *testing.T) {
 		{"device", []string{os.DevNull}, "upload - --as"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := upload(t, "", test.args...); got.code != exitUsage || !strings.Contains(got.err, test.want) || got.out != "" {
+			if got := upload(t, "", test.args...); got.code != exitUsage || !strings.Contains(got.err, test.want) ||
+				got.out != "" {
 				t.Errorf("%+v, want exit code %d and %q", got, exitUsage, test.want)
 			}
 		})
@@ -124,12 +134,13 @@ func TestUploadMany(t *testing.T) {
 }
 
 func TestTally(t *testing.T) {
-	s := tally{files: 5}
+	s := uploadSummary{files: 5}
 	s.add(events.Upload{ID: "a", Status: events.Live, Counts: events.Counts{Rows: 3, Applied: 2, Superseded: 1}}, nil)
 	s.add(events.Upload{ID: "b", Status: events.Live, Counts: events.Counts{Rows: 2, Applied: 1, Rejected: 1}}, nil)
 	s.add(events.Upload{}, &fileError{code: exitFailed, err: os.ErrPermission})
 	s.add(events.Upload{}, &fileError{code: exitFailed, pending: true, err: errTimeout})
-	const want = "5 files: 1 live, 1 live with rejected rows, 1 failed, 1 not live in time, 1 not done; 5 rows: 3 applied, 1 superseded, 1 rejected"
+	const want = "5 files: 1 live, 1 live with rejected rows, 1 failed, 1 not live in time, 1 not done; 5 rows: 3 " +
+		"applied, 1 superseded, 1 rejected"
 	if got := s.String(); got != want || s.code != exitFailed {
 		t.Errorf("the total is %q with exit code %d, want %q with %d", got, s.code, want, exitFailed)
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// TestUploadRefused: an answer of S3 becomes one plain sentence, without the ids of its request.
+// TestUploadRefused: an error of S3 becomes one plain sentence without request ids.
 func TestUploadRefused(t *testing.T) {
 	const document = `<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>%CODE%</Code><Message>%TEXT%</Message><RequestId>REQUEST</RequestId><HostId>HOST</HostId></Error>`
@@ -29,18 +29,24 @@ func TestUploadRefused(t *testing.T) {
 		want            string
 		exit            int
 	}{
-		"key":          {400, "InvalidArgument", "The key is not nice. Use another key.", "", `ok.csv can't be uploaded as "uploads/ok.csv": the key is not nice; use another key`, exitUsage},
-		"size":         {400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", "", "your proposed upload exceeds", exitUsage},
-		"access":       {403, "AccessDenied", "Access Denied", "", `as "uploads/ok.csv": access denied`, exitUsage},
-		"credentials":  {403, "SignatureDoesNotMatch", "The request signature we calculated does not match.", "", "the request signature we calculated", exitUsage},
-		"bucket":       {404, "NoSuchBucket", "The specified bucket does not exist", "", "the specified bucket does not exist", exitUsage},
-		"conflict":     {409, "ObjectParentIsFile", "Object parent already exists as a file.", "", "object parent already exists as a file", exitUsage},
+		"key": {400, "InvalidArgument", "The key is not nice. Use another key.", "",
+			`as "uploads/ok.csv": the key is not nice; use another key`, exitUsage},
+		"size": {400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", "",
+			"your proposed upload exceeds", exitUsage},
+		"access": {403, "AccessDenied", "Access Denied", "", `as "uploads/ok.csv": access denied`, exitUsage},
+		"credentials": {403, "SignatureDoesNotMatch", "The request signature we calculated does not match.", "",
+			"the request signature we calculated", exitUsage},
+		"bucket": {404, "NoSuchBucket", "The specified bucket does not exist", "",
+			"the specified bucket does not exist", exitUsage},
+		"conflict": {409, "ObjectParentIsFile", "Object parent already exists as a file.", "",
+			"object parent already exists as a file", exitUsage},
 		"no message":   {412, "PreconditionFailed", "", "", "answers 412 Precondition Failed", exitUsage},
 		"not XML":      {403, "", "", "<html>forbidden</html>", `as "uploads/ok.csv": forbidden`, exitUsage},
 		"control text": {400, "InvalidArgument", "a\u009b2Jb", "", `a\u009b2Jb`, exitUsage},
 		"umlaut":       {400, "InvalidArgument", "Übel ist das.", "", `: übel ist das`, exitUsage},
 		"abbreviation": {400, "InvalidRequest", "MD5 is missing. Send it.", "", "MD5 is missing; send it", exitUsage},
-		"full":         {507, "InsufficientStorage", "The disk is full.", "", "can't be uploaded now: the disk is full; try again later", exitFailed},
+		"full": {507, "InsufficientStorage", "The disk is full.", "", "the disk is full; try again later",
+			exitFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -65,19 +71,20 @@ func TestUploadRefused(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			got := command(t, "", "upload", writeFile(t, "ok.csv", goodCSV))
-			if got.code != test.exit || got.out != "" || !strings.Contains(got.err, test.want) || strings.Count(got.err, "\n") != 1 {
+			if got.code != test.exit || got.out != "" || !strings.Contains(got.err, test.want) ||
+				strings.Count(got.err, "\n") != 1 {
 				t.Errorf("%+v, want exit code %d and one line with %q", got, test.exit, test.want)
 			}
 			for _, raw := range []string{"operation error", "REQUEST", "HOST", "StatusCode", "api error"} {
 				if strings.Contains(got.err, raw) {
-					t.Errorf("the message has %q: %s", raw, got.err)
+					t.Errorf("stderr = %q, want it without %q", got.err, raw)
 				}
 			}
 		})
 	}
 }
 
-// TestRandomKeys: upload ends for each key, and either its upload has exactly that key, or nothing was stored.
+// TestRandomKeys: for each key, upload either stores the file under exactly that key, or refuses it and stores nothing.
 func TestRandomKeys(t *testing.T) {
 	p := startServe(t, filepath.Join(t.TempDir(), "data"))
 	csv := writeFile(t, "ok.csv", goodCSV)
@@ -85,7 +92,8 @@ func TestRandomKeys(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, seed))
 	pieces := []string{
 		"a", "b", "/", "//", ".", "..", "/../", "./", "%", "%2F", "%00", "+", " ", "ü", "é",
-		"\x00", "\x01", "\xff", "\xc3", "?", "#", "\\", ":", "~", "\ufffe", "\U0001F366", "uploads/", strings.Repeat("l", 120),
+		"\x00", "\x01", "\xff", "\xc3", "?", "#", "\\", ":", "~", "\ufffe", "\U0001F366", "uploads/",
+		strings.Repeat("l", 120),
 	}
 	good := 0
 	for range 150 {
@@ -103,10 +111,11 @@ func TestRandomKeys(t *testing.T) {
 		switch {
 		case got.code == exitUsage && got.out == "" && strings.Count(got.err, "\n") == 1:
 			u.Key = ""
-		case got.code == exitOK && json.Unmarshal([]byte(got.out), &u) == nil && u.Key == uploadsPrefix+strings.TrimPrefix(key.String(), uploadsPrefix):
+		case got.code == exitOK && json.Unmarshal([]byte(got.out), &u) == nil &&
+			u.Key == uploadsPrefix+strings.TrimPrefix(key.String(), uploadsPrefix):
 			good++
 		default:
-			t.Errorf("--key %q (seed %d): %+v", key.String(), seed, got)
+			t.Errorf("upload --key %q (seed %d) = %+v, want success with that key or a usage error", key.String(), seed, got)
 		}
 	}
 	objects := 0
@@ -123,25 +132,27 @@ func TestRandomKeys(t *testing.T) {
 	}
 }
 
-// TestStackKeys: the bucket of a stack keeps keys that no file can have.
+// TestStackKeys: the bucket of a stack accepts keys that can't be paths of files.
 func TestStackKeys(t *testing.T) {
 	const bucket = "flavorless-keys"
-	c := deployed(t, map[string]string{"ServiceEndpoint": "http://127.0.0.1:1", "UploadsBucketName": bucket})
-	t.Setenv("AWS_ENDPOINT_URL_S3", judge.URL(t)) // the proxy in between cleans paths
+	c := deployStack(t, map[string]string{"ServiceEndpoint": "http://127.0.0.1:1", "UploadsBucketName": bucket})
+	t.Setenv("AWS_ENDPOINT_URL_S3", emulator.URL(t)) // the proxy in front of moto cleans paths
 	cfg, err := config.LoadDefaultConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
 	var exists interface{ ErrorCode() string }
-	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)}); err != nil && !errors.As(err, &exists) {
+	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)}); err != nil &&
+		!errors.As(err, &exists) {
 		t.Fatal(err)
 	}
 	csv := writeFile(t, "ok.csv", goodCSV)
 	want := []string{"uploads//lead.csv", "uploads/a//b.csv", "uploads/" + strings.Repeat("a", 300) + ".csv"}
 	for _, key := range want {
-		if got := command(t, "", "upload", csv, "--stack", c.stack, "--detach", "--key", strings.TrimPrefix(key, uploadsPrefix)); got.code != exitOK {
-			t.Errorf("--key of %s: %+v", key, got)
+		if got := command(t, "", "upload", csv, "--stack", c.stack, "--detach", "--key",
+			strings.TrimPrefix(key, uploadsPrefix)); got.code != exitOK {
+			t.Errorf("upload --key of %s = %+v, want exit code %d", key, got, exitOK)
 		}
 	}
 	for _, key := range []string{"../../out.csv", "a\xff.csv", "a\x00.csv", "folder.csv/"} {

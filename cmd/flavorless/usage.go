@@ -10,8 +10,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// explain makes the errors of a command's arguments and flags, and of its subcommands', name what is wrong and the help to read.
-func explain(c *cobra.Command) {
+// setUsageErrors makes the usage errors of a command and its subcommands name the wrong argument or flag and the
+// command that prints the help.
+func setUsageErrors(c *cobra.Command) {
 	check := c.Args
 	_, arguments, _ := strings.Cut(c.Use, " ")
 	switch {
@@ -38,12 +39,12 @@ func explain(c *cobra.Command) {
 	}
 	c.SetFlagErrorFunc(wrongFlag)
 	for _, sub := range c.Commands() {
-		explain(sub)
+		setUsageErrors(sub)
 	}
 }
 
-// explainHelp makes the command help refuse commands that do not exist.
-func explainHelp(root *cobra.Command) {
+// checkHelpTopics makes the command help return an error for commands that do not exist.
+func checkHelpTopics(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
 		if c.Name() != "help" {
@@ -58,37 +59,37 @@ func explainHelp(root *cobra.Command) {
 	}
 }
 
-// wrongArguments returns the error of too few or too many arguments. Want is how the command's usage names them.
+// wrongArguments returns the error for too few or too many arguments. The command's usage calls its arguments want.
 func wrongArguments(c *cobra.Command, want string, args []string) error {
 	name, see := shortPath(c), c.CommandPath()+" --help"
 	switch {
 	case len(args) == 0:
 		return usage("%s needs an argument, %s; see: %s", name, want, see)
 	case want == "":
-		return usage("%s takes no argument, and there is %q; see: %s", name, args[0], see)
+		return usage("%s takes no arguments, but you gave %q; see: %s", name, args[0], see)
 	}
 	quoted := strings.Trim(fmt.Sprintf("%q", args), "[]")
-	return usage("%s takes %s, and there are %d arguments: %s; put an argument that has spaces in quotes; see: %s",
+	return usage("%s takes %s, but you gave %d arguments: %s; put an argument with spaces in quotes; see: %s",
 		name, want, len(args), quoted, see)
 }
 
-// shortPath returns the names of a command and those above it, without the program's.
+// shortPath returns the names of a command and its parents. It omits the program's name, except for the root command.
 func shortPath(c *cobra.Command) string {
 	return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
 }
 
 func unknownCommand(c *cobra.Command, name string) error {
 	c.SuggestionsMinimumDistance = 2
-	text := ""
+	text := fmt.Sprintf("there is no command %q", name)
 	if names := c.SuggestionsFor(name); len(names) > 0 {
-		text = "; did you mean " + strings.Join(names, " or ") + "?"
+		text += " (did you mean " + strings.Join(names, " or ") + "?)"
 	}
-	return usage("%s has no command %q%s; see: %s --help", shortPath(c), name, text, c.CommandPath())
+	return usage("%s; see: %s --help", text, c.CommandPath())
 }
 
-// wrongFlag returns the error of a flag.
+// wrongFlag returns the error for a flag.
 func wrongFlag(c *cobra.Command, err error) error {
-	if c.HasSubCommands() && c.Flags().NArg() > 0 { // the flag may be one of a command whose name is mistyped
+	if c.HasSubCommands() && c.Flags().NArg() > 0 { // the flag may belong to the command whose name is mistyped
 		return unknownCommand(c, c.Flags().Arg(0))
 	}
 	var (
@@ -101,10 +102,10 @@ func wrongFlag(c *cobra.Command, err error) error {
 	case errors.As(err, &unknown):
 		text = fmt.Sprintf("%s has no flag %s", shortPath(c), dashed(unknown.GetSpecifiedName()))
 		if name := nearestFlag(c, unknown.GetSpecifiedName()); name != "" {
-			text += "; did you mean --" + name + "?"
+			text += " (did you mean --" + name + "?)"
 		}
 	case errors.As(err, &missing):
-		text = fmt.Sprintf("%s needs a value after it", dashed(missing.GetSpecifiedName()))
+		text = fmt.Sprintf("%s needs a value", dashed(missing.GetSpecifiedName()))
 	case errors.As(err, &value):
 		cause := value.Unwrap().Error()
 		switch value.GetFlag().Value.Type() {
@@ -127,8 +128,8 @@ func dashed(flag string) string {
 	return "--" + flag
 }
 
-// nearestFlag returns the flag of a command whose name differs least from name, and nothing if all differ by more than two
-// characters and none begins with it.
+// nearestFlag returns the name of the flag that is most similar to name, or "" if every flag differs by more than two
+// characters and none begins with name.
 func nearestFlag(c *cobra.Command, name string) string {
 	best, least := "", min(3, len(name))
 	c.Flags().VisitAll(func(f *pflag.Flag) {
@@ -143,7 +144,7 @@ func nearestFlag(c *cobra.Command, name string) string {
 	return best
 }
 
-// distance returns how many characters must be inserted, removed or replaced to make b of a (Levenshtein).
+// distance returns the Levenshtein distance of two strings: the number of bytes to insert, remove or replace.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

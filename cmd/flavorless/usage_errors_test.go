@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestUsageErrors: an error of the command line names what is wrong and the help to read, on one line.
+// TestUsageErrors: a usage error is one line that names the mistake and the command that prints the help.
 func TestUsageErrors(t *testing.T) {
 	for line, want := range map[string][]string{
 		"lookup":                    {"lookup needs an argument, PERSON", "flavorless lookup --help"},
@@ -15,7 +15,7 @@ func TestUsageErrors(t *testing.T) {
 		"check":                     {"needs an argument, FILE", "flavorless check --help"},
 		"uploads a b":               {"[ID]", "flavorless uploads --help"},
 		"webhook-secret a b":        {"URL", "flavorless webhook-secret --help"},
-		"team x":                    {`takes no argument, and there is "x"`, "flavorless team --help"},
+		"team x":                    {"takes no arguments", `"x"`, "flavorless team --help"},
 		"demo x":                    {"takes no argument", "flavorless demo --help"},
 		"serve x":                   {"takes no argument", "flavorless serve --help"},
 		"env x":                     {"takes no argument", "flavorless env --help"},
@@ -30,7 +30,7 @@ func TestUsageErrors(t *testing.T) {
 		"xyzzy":                     {`no command "xyzzy"; see: flavorless --help`},
 		"help xyzzy":                {`no command "xyzzy"`},
 		"--jsn":                     {"no flag --jsn", "flavorless --help"},
-		"upload --kye x y.csv":      {"no flag --kye; did you mean --key?", "flavorless upload --help"},
+		"upload --kye x y.csv":      {"no flag --kye", "did you mean --key?", "flavorless upload --help"},
 		"team --jsno":               {"did you mean --json?", "flavorless team --help"},
 		"serve --max-upload 1":      {"did you mean --max-upload"},
 		"uploads --xyzzy":           {"uploads has no flag --xyzzy; see:"},
@@ -48,7 +48,7 @@ func TestUsageErrors(t *testing.T) {
 			}
 			for _, part := range want {
 				if !strings.Contains(got.err, part) {
-					t.Errorf("the error lacks %q: %s", part, got.err)
+					t.Errorf("stderr = %q, want it to contain %q", got.err, part)
 				}
 			}
 		})
@@ -57,24 +57,22 @@ func TestUsageErrors(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	for _, line := range []string{"--version", "version", "version --json", "--help"} {
-		if got := command(t, "", strings.Fields(line)...); got.code != exitOK || !strings.Contains(got.out, runtime.Version()) || got.err != "" {
+		if got := command(t, "", strings.Fields(line)...); got.code != exitOK ||
+			!strings.Contains(got.out, runtime.Version()) || got.err != "" {
 			t.Errorf("%s: %+v, want the version of Go", line, got)
 		}
 	}
 }
 
 func TestCompletion(t *testing.T) {
-	if got := command(t, "", "--help"); !strings.Contains(got.out, "flavorless completion bash") || !strings.Contains(got.out, "\n  completion ") {
-		t.Errorf("the help does not show completions:\n%s", got.out)
+	if got := command(t, "", "--help"); !strings.Contains(got.out, "flavorless completion bash") ||
+		!strings.Contains(got.out, "\n  completion ") {
+		t.Errorf("--help = %s, want the completion command", got.out)
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if got := command(t, "", "completion", shell); got.code != exitOK || !strings.Contains(got.out, "flavorless") {
-			t.Errorf("%s: exit code %d, %d bytes, stderr %q", shell, got.code, len(got.out), got.err)
-		}
+		command(t, "", "completion", shell).wantOut(t, exitOK, "flavorless")
 	}
 	for line, want := range map[string]string{"__complete upl": "upload\t", "__complete team --js": "--json\t"} {
-		if got := command(t, "", strings.Fields(line)...); got.code != exitOK || !strings.Contains(got.out, want) {
-			t.Errorf("%s: %+v, want %q", line, got, want)
-		}
+		command(t, "", strings.Fields(line)...).wantOut(t, exitOK, want)
 	}
 }

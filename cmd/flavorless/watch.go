@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/signal"
 	"syscall"
 	"time"
 
@@ -16,14 +15,18 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/stack"
 )
 
-const watchHelp = `Show changes of people's favorites as they are announced, one a line, until Ctrl-C. A change that comes twice is shown once.
-Filters of one kind add up (andy or bill), different ones narrow down (andy, and only if removed).
+const watchHelp = `Show changes of people's favorites as they are announced, one per line, until Ctrl-C. A change
+that arrives twice is shown once. With several --person flags, show the changes of any of these
+people; --flavor and --kind work the same way. With different filters, show only the changes
+that match all of them.
 
-For a deployed stack it makes an SQS queue of its own, named ` + stack.WatchPrefix + `…, subscribes it to the changes topic with the filters
-as its policy, and removes both at the end. It needs permission for sqs:CreateQueue, ReceiveMessage, DeleteMessage and
-DeleteQueue on such queues, and sns:Subscribe and Unsubscribe on the topic.
+For a deployed stack, watch creates an SQS queue, named ` + stack.WatchPrefix + `…, and subscribes
+it to the changes topic with your filters. At the end, it deletes both. You need permission for
+sqs:CreateQueue, ReceiveMessage, DeleteMessage and DeleteQueue on such queues, and for
+sns:Subscribe and Unsubscribe on the topic.
 
-Exit codes: 0 stopped, or --count reached; 1 it could not go on, or --timeout came before --count; 2 the home is not there.`
+Exit codes: 0 stopped, or --count reached; 1 failed, or --timeout before --count; 2 usage or
+environment error.`
 
 type watchFlags struct {
 	clientFlags
@@ -37,29 +40,37 @@ func newWatch(t *terminal) *cobra.Command {
 	var f watchFlags
 	c := &cobra.Command{
 		Use: "watch", Short: "Show changes as they are announced", Long: watchHelp,
-		Example: "  flavorless watch\n  flavorless watch --person andy --person bill --kind changed\n  flavorless watch --since 1h --json | jq .person\n" +
-			"  flavorless watch --stack flavorless-dev --profile work\n  flavorless watch --stack flavorless-dev --person andy --count 1 --timeout 5m",
+		Example: "  flavorless watch\n  flavorless watch --person andy --person bill --kind changed\n" +
+			"  flavorless watch --since 1h --json | jq .person\n" +
+			"  flavorless watch --stack flavorless-dev --profile work\n" +
+			"  flavorless watch --stack flavorless-dev --person andy --count 1 --timeout 5m",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return f.run(c.Context(), t, c.Flags().Changed("data"))
+			return f.run(c.Context(), t)
 		},
 	}
-	f.addHome(c)
+	f.addTarget(c)
 	flags := c.Flags()
-	flags.StringArrayVar(&f.persons, "person", nil, "only changes of this person (can be repeated)")
-	flags.StringArrayVar(&f.flavors, "flavor", nil, "only changes to this flavor (can be repeated)")
-	flags.StringSliceVar(&f.kinds, "kind", nil, "only changes of this kind: created, changed or removed (can be repeated)")
-	flags.BoolVar(&f.asJSON, "json", false, "print each change as a line of JSON")
-	flags.DurationVar(&f.since, "since", 0, "begin with the changes of so long ago, such as 1h (not with --stack: SNS keeps nothing)")
-	flags.IntVar(&f.count, "count", 0, "stop after so many changes (0: never)")
-	flags.DurationVar(&f.timeout, "timeout", 0, "stop after so long, such as 10m (0: never)")
+	flags.StringArrayVar(&f.persons, "person", nil, "show only changes of this person (repeatable)")
+	flags.StringArrayVar(&f.flavors, "flavor", nil, "show only changes to this flavor (repeatable)")
+	flags.StringSliceVar(&f.kinds, "kind", nil, "show only changes of this kind: created, changed or removed (repeatable)")
+	flags.BoolVar(&f.asJSON, "json", false, "print each change as one line of JSON")
+	flags.DurationVar(&f.since, "since", 0,
+		"start with the changes of this long ago, such as 1h (not with --stack, because SNS stores no messages)")
+	flags.IntVar(&f.count, "count", 0, "stop after this number of changes (0: never)")
+	flags.DurationVar(&f.timeout, "timeout", 0, "stop after this long, such as 10m (0: never)")
 	return c
 }
 
-// filter brings names to the form in which they are stored.
+// filter returns the filter for the flags, with names in the form in which they are stored.
 func (f *watchFlags) filter() (filter events.Filter, err error) {
-	if f.since < 0 || f.timeout < 0 || f.count < 0 {
-		return filter, usage("--since, --timeout and --count can't be negative")
+	switch {
+	case f.since < 0:
+		return filter, usage("--since %s is negative; give a duration such as 1h", f.since)
+	case f.timeout < 0:
+		return filter, usage("--timeout %s is negative; give a duration such as 10m", f.timeout)
+	case f.count < 0:
+		return filter, usage("--count %d is negative; give the number of changes", f.count)
 	}
 	names := func(flag string, raw []string) (clean []string) {
 		for _, name := range raw {
@@ -77,67 +88,63 @@ func (f *watchFlags) filter() (filter events.Filter, err error) {
 		case events.Created, events.Changed, events.Removed:
 			filter.Kinds = append(filter.Kinds, k)
 		default:
-			return filter, usage("--kind is %q; it can be created, changed or removed", kind)
+			return filter, usage("--kind %q is not a kind of change; give created, changed or removed", kind)
 		}
 	}
 	return filter, err
 }
 
-func (f *watchFlags) run(ctx context.Context, t *terminal, named bool) error {
+func (f *watchFlags) run(ctx context.Context, t *terminal) error {
 	filter, err := f.filter()
 	if err != nil {
 		return err
 	}
-	conn, err := f.locate(ctx, named)
+	conn, err := f.locate(ctx)
 	if err != nil {
 		return err
 	}
 	if f.since > 0 && conn.stack != nil {
-		return usage("--since is for a server on this machine: SNS keeps nothing of what was")
+		return usage("--since needs a server on this machine, because SNS stores no messages; leave it out with --stack")
 	}
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
-	// Nothing may stay behind because the terminal is closed, or the pipe that the changes go into: the one is as good as
-	// Ctrl-C, the other shows when the next change is printed.
-	signal.Ignore(syscall.SIGPIPE)
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
-		var stop context.CancelFunc
-		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
-		defer stop()
-	}
-	ctx, enough := context.WithCancel(ctx)
-	defer enough()
-	known := &recently[string]{}
+	// The queue of a stack must be deleted even if the terminal or the output is closed.
+	ctx, stop := untilHangup(ctx)
+	defer stop()
+	ctx, finish := context.WithCancel(ctx)
+	defer finish()
+	seen := &recentSet[string]{}
 	shown := 0
-	each := func(c events.Change) error {
-		if f.count > 0 && shown == f.count || !known.add(c.ID()) {
+	show := func(c events.Change) error {
+		if f.count > 0 && shown == f.count || !seen.add(c.ID()) {
 			return nil
 		}
 		if shown++; shown == f.count {
-			enough()
+			finish()
 		}
 		err := t.showChange(c, f.asJSON)
-		if errors.Is(err, syscall.EPIPE) { // who reads has seen enough
-			enough()
+		if errors.Is(err, syscall.EPIPE) { // as under head: the reader has seen enough
+			finish()
 			return nil
 		}
 		return err
 	}
 	if conn.stack != nil {
-		err = conn.stack.Watch(ctx, filter, func() { t.errorf("watching the changes of %s; stop with Ctrl-C", conn.stack.Name()) }, each)
+		ready := func() { t.errorf("watching the changes of %s; stop with Ctrl-C", conn.stack.Name()) }
+		err = conn.stack.Watch(ctx, filter, ready, show)
 	} else {
-		err = conn.watch(ctx, t, filter, f.since, each)
+		err = conn.watch(ctx, t, filter, f.since, show)
 	}
 	if err == nil && shown < f.count && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%s within %s, not %d", count(int64(shown), "change"), f.timeout, f.count)
+		return fmt.Errorf("%s arrived within %s, but --count is %d", count(int64(shown), "change"), f.timeout, f.count)
 	}
 	return err
 }
 
-// showChange prints one change, with the time of the upload that it came by.
+// showChange prints one change, with the time of the upload that caused it.
 func (t *terminal) showChange(c events.Change, asJSON bool) error {
 	if !asJSON {
 		_, err := fmt.Fprintf(t.out, "%s  %s\n", t.style(dim, c.Version.Time().Local().Format(time.DateTime)), t.change(c))
@@ -159,23 +166,25 @@ func (t *terminal) showChange(c events.Change, asJSON bool) error {
 	}{c.Kind, c.Person, orNull(c.Flavor), orNull(c.Previous), c.Version, c.UploadID()})
 }
 
-// watch hands over the changes of the server on this machine until ctx ends or each fails. It goes on through a restart of
-// the server, behind the last change that it saw.
-func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filter, since time.Duration, each func(events.Change) error) error {
+// watch calls show for the changes of the server on this machine until ctx ends or show fails. When the server
+// restarts, it continues after the last change that it received.
+func (c *connection) watch(
+	ctx context.Context, t *terminal, filter events.Filter, since time.Duration, show func(events.Change) error,
+) error {
 	if c.info.NATS == "" {
-		return usage("FLAVORLESS_NATS_URL is not set, which tells where changes are announced; set it with: eval \"$(flavorless env)\"")
+		return usage("FLAVORLESS_NATS_URL, the address for changes, is not set; set it with: eval \"$(flavorless env)\"")
 	}
-	// A request that is not allowed gets no response, but the connection an error.
+	// A request without permission gets no response; only the connection reports an error.
 	subscribing, forbidden := context.WithCancelCause(ctx)
 	defer forbidden(nil)
 	options := []nats.Option{
 		nats.Name("flavorless watch"), nats.MaxReconnects(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				t.errorf("the server is gone (%v); trying again until it is back", err)
+				t.errorf("the connection to the server is lost (%v); reconnecting", err)
 			}
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { // others come back from Next
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { // Next returns the other errors
 			if errors.Is(err, nats.ErrPermissionViolation) {
 				forbidden(err)
 			}
@@ -186,7 +195,7 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 	}
 	nc, err := nats.Connect(c.info.NATS, options...)
 	if err != nil {
-		return c.silent("the address of changes", err)
+		return c.unreachable("the address for changes", err)
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)
@@ -203,14 +212,15 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 	}
 	consumer, err := js.OrderedConsumer(subscribing, "CHANGES", config)
 	if ctx.Err() != nil {
-		return nil // told to stop
+		return nil // stopped
 	}
 	if cause := context.Cause(subscribing); cause != nil {
-		return usage("subscribing to the changes is not allowed (%w); the address with the right user comes from: flavorless env", cause)
+		return usage("subscribing to the changes: the server denies permission (%w); "+
+			"set FLAVORLESS_NATS_URL with: eval \"$(flavorless env)\"", cause)
 	}
 	if errors.Is(err, jetstream.ErrMaximumConsumersLimit) {
-		return errors.New("too many NATS clients are reading the changes; try again in a minute, when the server has deleted " +
-			"consumers that nobody uses")
+		return errors.New("subscribing to the changes: too many NATS clients are reading them; " +
+			"try again in a minute, when the server has deleted unused consumers")
 	}
 	if err != nil {
 		return fmt.Errorf("subscribing to the changes: %w", err)
@@ -225,7 +235,7 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 	for {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if ctx.Err() != nil {
-			return nil // told to stop
+			return nil // stopped
 		}
 		if err != nil {
 			return fmt.Errorf("waiting for changes: %w", err)
@@ -236,15 +246,15 @@ func (c *connection) watch(ctx context.Context, t *terminal, filter events.Filte
 			continue
 		}
 		if filter.Matches(change) {
-			if err := each(change); err != nil {
+			if err := show(change); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// deleteConsumer deletes a consumer of the changes that is no longer needed, so that it does not count against the server's
-// limit. The server deletes it later if this fails.
+// deleteConsumer deletes a consumer of the changes, so that it no longer counts towards the server's limit. If this
+// fails, the server deletes the consumer later.
 func deleteConsumer(nc *nats.Conn, js jetstream.JetStream, consumer jetstream.Consumer) {
 	if !nc.IsConnected() {
 		return
@@ -254,19 +264,19 @@ func deleteConsumer(nc *nats.Conn, js jetstream.JetStream, consumer jetstream.Co
 	_ = js.DeleteConsumer(ctx, "CHANGES", consumer.CachedInfo().Name)
 }
 
-// recently remembers the latest of what was added, at least so many as generation says and at most twice as many.
-type recently[T comparable] struct{ young, old map[T]bool }
+// recentSet remembers the values added last: at least as many as generationSize, and at most twice as many.
+type recentSet[T comparable] struct{ current, previous map[T]bool }
 
-const generation = 10_000
+const generationSize = 10_000
 
-// add tells whether v is new.
-func (r *recently[T]) add(v T) bool {
-	if r.young[v] || r.old[v] {
+// add reports whether v is new.
+func (s *recentSet[T]) add(v T) bool {
+	if s.current[v] || s.previous[v] {
 		return false
 	}
-	if r.young == nil || len(r.young) == generation {
-		r.young, r.old = map[T]bool{}, r.young
+	if s.current == nil || len(s.current) == generationSize {
+		s.current, s.previous = map[T]bool{}, s.current
 	}
-	r.young[v] = true
+	s.current[v] = true
 	return true
 }

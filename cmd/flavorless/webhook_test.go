@@ -16,10 +16,13 @@ func TestReadWebhooks(t *testing.T) {
 		err        string
 	}{
 		{"empty", "", nil, ""},
-		{"comments", "# mine\r\n\r\n  https://example.com/a?b  \r\n\t#http://example.com\nhttps://example.com/é", []string{"https://example.com/a?b", "https://example.com/é"}, ""},
-		{"bad line", "\n#\nhttps://example.com\nhttp://example.com/hush\n", nil, "reading hooks: line 4: the webhook at example.com would get changes unencrypted"},
+		{"comments", "# mine\r\n\r\n  https://example.com/a?b  \r\n\t#http://example.com\nhttps://example.com/é",
+			[]string{"https://example.com/a?b", "https://example.com/é"}, ""},
+		{"bad line", "\n#\nhttps://example.com\nhttp://example.com/hush\n", nil,
+			"reading hooks: line 4: the webhook at example.com would get changes unencrypted"},
 		{"space", "https://example.com/a hush", nil, "reading hooks: line 1: the URL of a webhook has the character U+0020"},
-		{"twice", "https://example.com/hush\n\nhttps://example.com/hush", nil, "reading hooks: line 3: the URL is that of line 1"},
+		{"twice", "https://example.com/hush\n\nhttps://example.com/hush", nil,
+			"reading hooks: line 3: the URL is the same as in line 1"},
 		{"long line", "\n" + strings.Repeat("h", 1<<17), nil, "reading hooks: line 2: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -27,16 +30,18 @@ func TestReadWebhooks(t *testing.T) {
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if (err == nil) != (c.err == "") || err != nil && (!strings.HasPrefix(err.Error(), c.err) || strings.Contains(err.Error(), "hush")) {
+			if (err == nil) != (c.err == "") || err != nil &&
+				(!strings.HasPrefix(err.Error(), c.err) || strings.Contains(err.Error(), "hush")) {
 				t.Errorf("error %v, want %q and no secret", err, c.err)
 			}
 		})
 	}
 }
 
-// TestWebhookFile: serve takes webhooks from a file and by flag together, and warns about URLs that other users can see.
+// TestWebhookFile: serve takes webhooks from a file and by flag together, and warns about URLs that other users can
+// see.
 func TestWebhookFile(t *testing.T) {
-	file := writeFile(t, "hooks", "# none of these is there\nhttp://127.0.0.1:1/a?hush\nhttp://127.0.0.1:2/\n")
+	file := writeFile(t, "hooks", "# no server listens there\nhttp://127.0.0.1:1/a?hush\nhttp://127.0.0.1:2/\n")
 	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +49,7 @@ func TestWebhookFile(t *testing.T) {
 	p := startServe(t, filepath.Join(t.TempDir(), "data"), "--log-json", "--webhook-file", file,
 		"--webhook", "http://127.0.0.1:3/", "--webhook", "http://127.0.0.1:4/hush-hush-hush-hush")
 	if code := p.stopped(); code != exitOK {
-		t.Errorf("exit code %d", code)
+		t.Errorf("exit code of serve = %d, want %d", code, exitOK)
 	}
 	var visible, open, all []string
 	for _, e := range entries(t, p.log.String()) {
@@ -71,7 +76,7 @@ func TestWebhookFile(t *testing.T) {
 		t.Errorf("webhooks (-want +got):\n%s", diff)
 	}
 	if strings.Contains(p.log.String(), "hush") {
-		t.Errorf("the log has a secret:\n%s", p.log.String())
+		t.Errorf("log = %s, want no secret", p.log.String())
 	}
 }
 
@@ -82,10 +87,13 @@ func TestBadWebhooks(t *testing.T) {
 		args []string
 		want string
 	}{
-		"flag":        {"", []string{"--webhook", "https://example.com", "--webhook", "http://example.com/hush"}, "webhook 2: the webhook at example.com would get changes unencrypted; use https"},
-		"environment": {"https://user:hush@example.com/", nil, "webhook 1: the webhook at example.com has a user name or password"},
-		"file":        {"", []string{"--webhook-file", file}, file + ": line 2: the webhook at 169.254.169.254: webhooks must not reach link-local addresses"},
-		"no file":     {"", []string{"--webhook-file", file + "x"}, "no such file"},
+		"flag": {"", []string{"--webhook", "https://example.com", "--webhook", "http://example.com/hush"},
+			"webhook 2: the webhook at example.com would get changes unencrypted; use https"},
+		"environment": {"https://user:hush@example.com/", nil,
+			"webhook 1: the webhook at example.com has a user name or password"},
+		"file": {"", []string{"--webhook-file", file},
+			file + ": line 2: the webhook at 169.254.169.254: webhooks must not reach link-local addresses"},
+		"no file": {"", []string{"--webhook-file", file + "x"}, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("FLAVORLESS_WEBHOOKS", c.env)
@@ -114,11 +122,13 @@ func TestWebhookSecret(t *testing.T) {
 	}
 	several := secret("", "--webhook-file", writeFile(t, "two", "https://example.com/a?b\nhttps://example.org\n"))
 	lines := strings.Split(several.out, "\n")
-	if several.code != exitOK || len(lines) != 3 || !strings.HasPrefix(lines[0], "example-com-") || !strings.HasSuffix(lines[0], " "+strings.TrimSpace(want.out)) || !strings.HasPrefix(lines[1], "example-org-") {
-		t.Errorf("two: %+v", several)
+	if several.code != exitOK || len(lines) != 3 || !strings.HasPrefix(lines[0], "example-com-") ||
+		!strings.HasSuffix(lines[0], " "+strings.TrimSpace(want.out)) || !strings.HasPrefix(lines[1], "example-org-") {
+		t.Errorf("webhook-secret of two URLs = %+v, want two lines with a name and a secret", several)
 	}
 	for name, got := range map[string]result{
-		"neither": secret(""), "both": secret("", "-", "--webhook-file", "x"), "empty": secret("\n", "-"), "bad": secret("x", "-"), "http": secret("", "http://example.com"),
+		"neither": secret(""), "both": secret("", "-", "--webhook-file", "x"), "empty": secret("\n", "-"),
+		"bad": secret("x", "-"), "http": secret("", "http://example.com"),
 	} {
 		if got.code != exitUsage || got.out != "" {
 			t.Errorf("%s: %+v, want exit code %d", name, got, exitUsage)

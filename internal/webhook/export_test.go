@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// SetTransport has deliveries go elsewhere than over the network.
+// SetTransport replaces the transport of deliveries.
 func (e *Endpoint) SetTransport(t http.RoundTripper) { e.client.Transport = t }
 
-// RetryAfter reads such a header.
+// RetryAfter parses a Retry-After header.
 func (e *Endpoint) RetryAfter(value string) time.Duration { return e.retryAfter(value) }
 
-// MaxLater is the longest wait that an endpoint may ask for.
-const MaxLater = maxLater
+// MaxRetryAfter is the longest time that an endpoint can make deliveries wait.
+const MaxRetryAfter = maxRetryAfter
 
-// SetResolver replaces the DNS.
+// SetResolver replaces the DNS resolver.
 func (e *Endpoint) SetResolver(r *net.Resolver) { e.dialer.Resolver = r }
 
-// NewThrough is New with other proxies than those of the environment.
+// NewThrough is New with other proxies than those in the environment.
 func NewThrough(endpoint, secret string, proxies func(*http.Request) (*url.URL, error)) (*Endpoint, error) {
 	return newEndpoint(endpoint, secret, time.Now, proxies)
 }
 
-// Allows reports whether a connection to the endpoint may go to an address.
+// Allows returns nil if a connection to the endpoint may go to an address.
 func Allows(endpoint, address string) error {
 	t, err := parse(endpoint)
 	if err != nil {

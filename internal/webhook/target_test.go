@@ -20,7 +20,7 @@ import (
 )
 
 func TestCheck(t *testing.T) {
-	for endpoint, want := range map[string]string{ // part of the error, or empty
+	for endpoint, want := range map[string]string{ // part of the error, or "" for no error
 		"https://example.com":               "",
 		"https://example.com:8443/a/b?c=d":  "",
 		"https://bücher.example/":           "",
@@ -72,25 +72,25 @@ func TestCheck(t *testing.T) {
 		"https://example.com/hush\u00a0":    "U+00A0",
 		"https://example.com/hush\u202e":    "U+202E",
 		"https://example.com/hush\xff":      "UTF-8",
-		"https://example.com/hush%zz":       "such as https://",
-		"https://:443/hush":                 "such as https://",
-		"https:///hush":                     "such as https://",
-		"ftp://example.com/hush":            "such as https://",
-		"https:example.com/hush":            "such as https://",
-		"hush":                              "such as https://",
-		"":                                  "such as https://",
+		"https://example.com/hush%zz":       "absolute URL",
+		"https://:443/hush":                 "absolute URL",
+		"https:///hush":                     "absolute URL",
+		"ftp://example.com/hush":            "absolute URL",
+		"https:example.com/hush":            "absolute URL",
+		"hush":                              "absolute URL",
+		"":                                  "absolute URL",
 		"https://é-.example/":               "domain name",
 		"https://example.com/?hush=a\u2028": "U+2028",
 	} {
 		err := webhook.Check(endpoint)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("Check(%q) = %v, want an error with %q", endpoint, err, want)
+			t.Errorf("Check(%q) = %v, want an error with %q, or nil if that is empty", endpoint, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "hush") {
-			t.Errorf("Check(%q) = %v, which has a secret part of the URL", endpoint, err)
+			t.Errorf("Check(%q) = %v, want no secret part of the URL", endpoint, err)
 		}
 		if _, err2 := webhook.New(endpoint, webhook.Secret(key(), endpoint), time.Now); (err2 == nil) != (err == nil) {
-			t.Errorf("New(%q) = %v, but Check(%q) = %v", endpoint, err2, endpoint, err)
+			t.Errorf("New(%q) = %v, want an error if Check returns one, which is %v", endpoint, err2, err)
 		}
 	}
 }
@@ -111,7 +111,8 @@ func TestMayHoldSecret(t *testing.T) {
 	}
 }
 
-// TestDeliverEncodes: the receiver gets the characters that a URL can't have as percent-encoded UTF-8, and all others as given.
+// TestDeliverEncodes: the receiver gets the characters that a URL can't have as percent-encoded UTF-8, and all others
+// as given.
 func TestDeliverEncodes(t *testing.T) {
 	got := make(chan string, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.RequestURI }))
@@ -124,9 +125,9 @@ func TestDeliverEncodes(t *testing.T) {
 		"/a+b//../%7e?x=1%2525":       "/a+b//../%7e?x=1%2525",
 	} {
 		if err := endpoint(t, server.URL+suffix).Deliver(t.Context(), message(t)); err != nil {
-			t.Errorf("%s: %v", suffix, err)
+			t.Errorf("Deliver to %s = %v, want nil", suffix, err)
 		} else if uri := <-got; uri != want {
-			t.Errorf("%s was requested as %s, want %s", suffix, uri, want)
+			t.Errorf("request URI for %s = %s, want %s", suffix, uri, want)
 		}
 	}
 }
@@ -156,13 +157,14 @@ func TestAllows(t *testing.T) {
 		{"http://10.0.0.1/", "10.0.0.1", true},
 		{"http://10.0.0.1/", "8.8.8.8", false},
 	} {
-		if err := webhook.Allows(c.endpoint, c.address); (err == nil) != c.want || err != nil && !errors.Is(err, webhook.ErrAddress) {
+		if err := webhook.Allows(c.endpoint, c.address); (err == nil) != c.want || err != nil && !errors.Is(err,
+			webhook.ErrAddress) {
 			t.Errorf("Allows(%s, %s) = %v, want allowed = %t", c.endpoint, c.address, err, c.want)
 		}
 	}
 }
 
-// resolver answers every question with one address.
+// resolver returns a resolver that answers every query with one address.
 func resolver(t *testing.T, ip netip.Addr) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -184,7 +186,8 @@ func resolver(t *testing.T, ip netip.Addr) *net.Resolver {
 			m.Response, m.Additionals = true, nil
 			if q.Type == dnsmessage.TypeA {
 				m.Answers = []dnsmessage.Resource{{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1}, Body: &dnsmessage.AResource{A: ip.As4()},
+					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 1},
+					Body:   &dnsmessage.AResource{A: ip.As4()},
 				}}
 			}
 			if answer, err := m.Pack(); err == nil {
@@ -197,8 +200,8 @@ func resolver(t *testing.T, ip netip.Addr) *net.Resolver {
 	}}
 }
 
-// TestDeliverToForbiddenAddress: a name that resolves to a link-local address is not connected to. The delivery is tried again,
-// because the DNS may be corrected, and its error has the reason without the secret parts of the URL.
+// TestDeliverToForbiddenAddress: a name that resolves to a link-local address is not connected to. The delivery is
+// tried again, because the DNS may be corrected, and its error has the reason without the secret parts of the URL.
 func TestDeliverToForbiddenAddress(t *testing.T) {
 	e := endpoint(t, "https://receiver.example/hush?token=hush")
 	e.SetResolver(resolver(t, netip.MustParseAddr("169.254.169.254")))
@@ -206,13 +209,15 @@ func TestDeliverToForbiddenAddress(t *testing.T) {
 	if !errors.Is(err, webhook.ErrAddress) || errors.Is(err, events.ErrPermanent) {
 		t.Fatalf("Deliver = %v, want ErrAddress that is not permanent", err)
 	}
-	if text := err.Error(); !strings.Contains(text, "link-local") || !strings.Contains(text, "169.254.169.254") || strings.Contains(text, "hush") {
+	text := err.Error()
+	if !strings.Contains(text, "link-local") || !strings.Contains(text, "169.254.169.254") ||
+		strings.Contains(text, "hush") {
 		t.Errorf("Deliver = %q, want the address and the reason, and no secret", text)
 	}
 }
 
-// TestDeliverThroughProxy: the proxy of the environment may have any address, it gets deliveries to https endpoints only, and its
-// password is in no error.
+// TestDeliverThroughProxy: the proxy in the environment may have any address, only deliveries to https endpoints go
+// through it, and errors do not contain its password.
 func TestDeliverThroughProxy(t *testing.T) {
 	var proxied atomic.Int32
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -223,7 +228,10 @@ func TestDeliverThroughProxy(t *testing.T) {
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer receiver.Close()
 	through := func(target, proxy string) (*webhook.Endpoint, error) {
-		return webhook.NewThrough(target, webhook.Secret(key(), target), func(*http.Request) (*url.URL, error) { return url.Parse(proxy) })
+		return webhook.NewThrough(target, webhook.Secret(key(), target), func(*http.Request) (*url.URL,
+			error) {
+			return url.Parse(proxy)
+		})
 	}
 
 	local, err := through(receiver.URL, proxy.URL)
@@ -231,20 +239,21 @@ func TestDeliverThroughProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := local.Deliver(t.Context(), message(t)); err != nil || proxied.Load() != 0 {
-		t.Errorf("http: %v, and %d requests to the proxy, want none", err, proxied.Load())
+		t.Errorf("Deliver over http = %v with %d requests to the proxy, want nil with 0", err, proxied.Load())
 	}
 
-	// The proxy is found by its name.
-	remote, err := through("https://receiver.example/", "http://proxy.example:"+proxy.URL[strings.LastIndex(proxy.URL, ":")+1:])
+	// The name of the proxy is resolved.
+	remote, err := through("https://receiver.example/",
+		"http://proxy.example:"+proxy.URL[strings.LastIndex(proxy.URL, ":")+1:])
 	if err != nil {
 		t.Fatal(err)
 	}
 	remote.SetResolver(resolver(t, netip.MustParseAddr("127.0.0.1")))
 	if err := remote.Deliver(t.Context(), message(t)); err == nil || proxied.Load() != 1 {
-		t.Errorf("https: %v, and %d requests to the proxy, want 1 that fails", err, proxied.Load())
+		t.Errorf("Deliver over https = %v with %d requests to the proxy, want an error with 1", err, proxied.Load())
 	}
 
-	// A proxy on a machine that has only a link-local address is not taken for the endpoint.
+	// The rules for addresses of endpoints do not apply to a proxy with a link-local address.
 	linkLocal, err := through("https://receiver.example/", "http://169.254.0.1:1")
 	if err != nil {
 		t.Fatal(err)
@@ -252,10 +261,11 @@ func TestDeliverThroughProxy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := linkLocal.Deliver(ctx, message(t)); errors.Is(err, webhook.ErrAddress) {
-		t.Errorf("proxy with a link-local address: %v, want another error", err)
+		t.Errorf("Deliver through a link-local proxy = %v, want an error other than ErrAddress", err)
 	}
 
-	if _, err := through("https://receiver.example/", "http://user:hush@proxy:x"); err == nil || strings.Contains(err.Error(), "hush") {
-		t.Errorf("bad proxy: %v, want an error without the password", err)
+	if _, err := through("https://receiver.example/",
+		"http://user:hush@proxy:x"); err == nil || strings.Contains(err.Error(), "hush") {
+		t.Errorf("New with an invalid proxy = %v, want an error without the password", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package webhook delivers events to an HTTP endpoint: CloudEvents in structured mode, signed so that the receiver can tell
-// who sent them and when.
+// Package webhook delivers events to HTTP endpoints, as CloudEvents in structured mode. Requests are signed in the form
+// of Standard Webhooks, so that the receiver can verify their sender and time.
 //
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
@@ -27,32 +27,32 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Headers of a delivery. The signature is "v1," and the HMAC-SHA256 in base64 of "<id>.<timestamp>.<body>".
+// Headers of a delivery.
 const (
-	HeaderID        = "Webhook-Id"        // of the event; the same at every try
-	HeaderTimestamp = "Webhook-Timestamp" // of this try, in seconds since 1970; refuse old ones
-	HeaderSignature = "Webhook-Signature"
+	HeaderID        = "Webhook-Id"        // id of the event, the same at every try
+	HeaderTimestamp = "Webhook-Timestamp" // time of this try, in seconds since 1970
+	HeaderSignature = "Webhook-Signature" // "v1," and the HMAC-SHA256 of "<id>.<timestamp>.<body>" in base64
 )
 
 const contentType = "application/cloudevents+json; charset=utf-8"
 
 const (
-	timeout      = 15 * time.Second // for all of a try
-	connections  = 8                // to one endpoint
-	maxAnswer    = 64 << 10         // bytes of an answer that are read, so that its connection can be used again
-	maxLater     = time.Hour        // longest Retry-After that is heeded
-	secretPrefix = "whsec_"
+	timeout        = 15 * time.Second // of one try, including the answer
+	maxConnections = 8                // to one endpoint
+	maxBody        = 64 << 10         // bytes of an answer to read, so that its connection can be reused
+	maxRetryAfter  = time.Hour        // longer Retry-After headers are shortened to this
+	secretPrefix   = "whsec_"
 )
 
-// Secret derives the secret of one endpoint from a key of at least 32 random bytes: none can pass its events off as those
-// to another. It is in the form in which libraries of Standard Webhooks take it.
+// Secret derives the secret of an endpoint from a key of at least 32 random bytes, in the form that libraries of
+// Standard Webhooks expect. Each endpoint has its own secret, so no receiver can forge requests to another one.
 func Secret(key []byte, endpoint string) string {
 	mac := hmac.New(sha256.New, key)
 	_, _ = io.WriteString(mac, "flavorless webhook "+endpoint)
 	return secretPrefix + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// Endpoint is where events are delivered. It is safe for concurrent use.
+// Endpoint delivers events to one URL. It is safe for concurrent use.
 type Endpoint struct {
 	url, name, label string
 
@@ -61,43 +61,51 @@ type Endpoint struct {
 	dialer *net.Dialer
 	clock  func() time.Time
 
-	mu   sync.Mutex
-	from time.Time // when the endpoint wants to be tried again
+	mu        sync.Mutex
+	notBefore time.Time // no delivery is tried before this time, which the endpoint asked for
 }
 
-// New returns the endpoint of a URL that passes [Check], with the secret that [Secret] returns for the URL. Requests go through
-// the proxy that the environment names for https URLs (see [http.ProxyFromEnvironment]), except to this machine.
+// New returns the endpoint of a URL that passes [Check], with the secret that [Secret] returns for the URL. Requests to
+// https URLs of other machines go through the proxy in the environment, if any; see [http.ProxyFromEnvironment].
 func New(endpoint, secret string, clock func() time.Time) (*Endpoint, error) {
 	return newEndpoint(endpoint, secret, clock, http.ProxyFromEnvironment)
 }
 
-func newEndpoint(endpoint, secret string, clock func() time.Time, proxies func(*http.Request) (*url.URL, error)) (*Endpoint, error) {
+// proxyFunc returns the proxy for a request, or nil, as in [http.Transport].
+type proxyFunc func(*http.Request) (*url.URL, error)
+
+func newEndpoint(endpoint, secret string, clock func() time.Time, proxies proxyFunc) (*Endpoint, error) {
 	t, err := parse(endpoint)
 	if err != nil {
 		return nil, err
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
-	if err != nil || len(key) < 24 || len(key) > 64 { // what Standard Webhooks asks for
-		return nil, errors.New("the secret of a webhook is " + secretPrefix + " and 24 to 64 bytes in base64")
+	if err != nil || len(key) < 24 || len(key) > 64 { // the range that Standard Webhooks requires
+		return nil, errors.New("the secret of a webhook must be " + secretPrefix + " and 24 to 64 bytes in base64")
 	}
 	proxy, err := t.proxyFor(proxies)
 	if err != nil {
 		return nil, err
 	}
 	dialer := t.dialer(proxy)
-	return &Endpoint{url: t.url.String(), name: t.name(), label: t.label(), secret: key, dialer: dialer, clock: clock, client: &http.Client{
+	client := &http.Client{
 		Timeout: timeout,
 		Transport: &http.Transport{
-			Proxy: http.ProxyURL(proxy), DialContext: dialer.DialContext, MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections,
-			IdleConnTimeout: 90 * time.Second, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
+			Proxy: http.ProxyURL(proxy), DialContext: dialer.DialContext,
+			MaxConnsPerHost: maxConnections, MaxIdleConnsPerHost: maxConnections, IdleConnTimeout: 90 * time.Second,
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true,
 		},
-		// Another place than the one that was named gets nothing.
+		// Changes must not go to a URL that the operator did not configure.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	}
+	return &Endpoint{
+		url: t.url.String(), name: t.name(), label: t.label(), secret: key, dialer: dialer, clock: clock, client: client,
+	}, nil
 }
 
-// Name returns an endpoint's name, for logs and queues: its host, and a few digits that tell it from other endpoints on that
-// host. The rest of a URL is often a secret. The error is that of [Check].
+// Name returns the name of an endpoint for logs and queues: its host, and a hash of the URL that distinguishes
+// endpoints on one host. It has no other part of the URL, because that is often a secret. The error is the one of
+// [Check].
 func Name(endpoint string) (string, error) {
 	t, err := parse(endpoint)
 	if err != nil {
@@ -106,14 +114,13 @@ func Name(endpoint string) (string, error) {
 	return t.name(), nil
 }
 
-// name depends on the URL as it was given: a queue must keep its name.
+// name depends on the URL as given, because the queue of an endpoint must keep its name across releases.
 func (t target) name() string {
 	host := slug(t.url.Host)
-	return strings.Trim(host[:min(len(host), 100)], "-") + "-" + t.digits()
+	return strings.Trim(host[:min(len(host), 100)], "-") + "-" + t.hash()
 }
 
-// label is the name with the path of the URL, which tells apart endpoints on one host. It leaves out the query and segments
-// that may be secrets; see MayHoldSecret.
+// label is the name with the path of the URL, but without segments that may be secrets; see [MayHoldSecret].
 func (t target) label() string {
 	host := slug(t.url.Host)
 	parts := []string{strings.Trim(host[:min(len(host), 100)], "-")}
@@ -123,15 +130,15 @@ func (t target) label() string {
 		}
 	}
 	label := strings.Join(parts, "-")
-	return strings.TrimRight(label[:min(len(label), 160)], "-") + "-" + t.digits()
+	return strings.TrimRight(label[:min(len(label), 160)], "-") + "-" + t.hash()
 }
 
-func (t target) digits() string {
+func (t target) hash() string {
 	sum := sha256.Sum256([]byte(t.given))
 	return hex.EncodeToString(sum[:4])
 }
 
-// slug returns text in lower case, with a hyphen for each character that is no ASCII letter or digit.
+// slug returns text in lower case, with a hyphen for each character that is not an ASCII letter or digit.
 func slug(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
@@ -141,16 +148,16 @@ func slug(text string) string {
 	}, strings.ToLower(text))
 }
 
-// Name is that of the endpoint.
+// Name returns the name of the endpoint; see the function [Name].
 func (e *Endpoint) Name() string { return e.name }
 
-// Label returns the name with the path of the URL in it, for the operator. Segments of the path that may be secrets are left
-// out, and so is the query.
+// Label returns the name with the path of the URL in it, for the operator. It leaves out the query, and segments of the
+// path that may be secrets.
 func (e *Endpoint) Label() string { return e.label }
 
-// Deliver brings one event, and returns nil once the endpoint has answered with a status of 2xx. An error with which
-// errors.Is finds events.ErrPermanent says that the endpoint will never take it; others may say by RetryAfter when to try
-// again. After an answer that has such a time, the other deliveries wait for it as well, before they try.
+// Deliver sends one event to the endpoint. It returns nil if the endpoint answers 2xx, and an error that wraps
+// [events.ErrPermanent] if the endpoint will never accept the event. Other errors may have a method RetryAfter, which
+// returns how long to wait before the next try. Until then, all deliveries to the endpoint wait.
 func (e *Endpoint) Deliver(ctx context.Context, m events.Message) error {
 	if err := e.wait(ctx); err != nil {
 		return err
@@ -163,13 +170,13 @@ func (e *Endpoint) Deliver(ctx context.Context, m events.Message) error {
 	if err != nil {
 		var inner *url.Error
 		if errors.As(err, &inner) {
-			err = inner.Err // without the URL
+			err = inner.Err // which does not contain the URL
 		}
 		return err
 	}
 	defer res.Body.Close()
-	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer)
-	return e.judge(res)
+	_, _ = io.CopyN(io.Discard, res.Body, maxBody)
+	return e.checkStatus(res)
 }
 
 func (e *Endpoint) request(ctx context.Context, m events.Message) (*http.Request, error) {
@@ -177,7 +184,7 @@ func (e *Endpoint) request(ctx context.Context, m events.Message) (*http.Request
 	if err != nil {
 		return nil, err
 	}
-	// Of a change's id only the version: the name before it need not be fit for a header, and the version is as unique.
+	// The id is the version of the change, which is unique. The name before it in m.ID may be invalid in a header.
 	id := m.ID[strings.LastIndexByte(m.ID, '@')+1:]
 	timestamp := strconv.FormatInt(e.clock().Unix(), 10)
 	mac := hmac.New(sha256.New, e.secret)
@@ -191,35 +198,36 @@ func (e *Endpoint) request(ctx context.Context, m events.Message) (*http.Request
 	return r, nil
 }
 
-// refusal is an answer that is not 2xx.
-type refusal struct {
-	status string
-	after  time.Duration
+// statusError is the error of an answer that is not 2xx.
+type statusError struct {
+	status     string
+	retryAfter time.Duration
 }
 
-func (r *refusal) Error() string             { return "the endpoint answers " + r.status }
-func (r *refusal) RetryAfter() time.Duration { return r.after }
+func (e *statusError) Error() string             { return "the endpoint answers " + e.status }
+func (e *statusError) RetryAfter() time.Duration { return e.retryAfter }
 
-// judge makes an error of an answer, or nil.
-func (e *Endpoint) judge(res *http.Response) error {
+// checkStatus returns an error unless the answer is 2xx.
+func (e *Endpoint) checkStatus(res *http.Response) error {
 	if res.StatusCode >= 200 && res.StatusCode <= 299 {
 		return nil
 	}
-	refused := &refusal{status: res.Status}
+	refused := &statusError{status: res.Status}
 	switch res.StatusCode {
-	case http.StatusBadRequest, http.StatusGone, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+	case http.StatusBadRequest, http.StatusGone, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+		http.StatusUnprocessableEntity:
 		return fmt.Errorf("%w: %w", events.ErrPermanent, refused)
 	}
-	refused.after = e.retryAfter(res.Header.Get("Retry-After"))
-	if refused.after > 0 {
+	refused.retryAfter = e.retryAfter(res.Header.Get("Retry-After"))
+	if refused.retryAfter > 0 {
 		e.mu.Lock()
-		e.from = e.clock().Add(refused.after)
+		e.notBefore = e.clock().Add(refused.retryAfter)
 		e.mu.Unlock()
 	}
 	return refused
 }
 
-// retryAfter reads a number of seconds or a time: RFC 9110, section 10.2.3.
+// retryAfter parses a Retry-After header (RFC 9110, section 10.2.3), and returns a duration of at most maxRetryAfter.
 func (e *Endpoint) retryAfter(value string) time.Duration {
 	var after time.Duration
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
@@ -227,13 +235,13 @@ func (e *Endpoint) retryAfter(value string) time.Duration {
 	} else if at, err := http.ParseTime(value); err == nil {
 		after = at.Sub(e.clock())
 	}
-	return min(max(after, 0), maxLater)
+	return min(max(after, 0), maxRetryAfter)
 }
 
-// wait waits until the endpoint wants to be tried again.
+// wait waits until the time that the endpoint asked for.
 func (e *Endpoint) wait(ctx context.Context) error {
 	e.mu.Lock()
-	left := e.from.Sub(e.clock())
+	left := e.notBefore.Sub(e.clock())
 	e.mu.Unlock()
 	if left <= 0 {
 		return ctx.Err()

@@ -39,7 +39,7 @@ func endpoint(t testing.TB, url string) *webhook.Endpoint {
 	return e
 }
 
-// TestDeliver reads a delivery as a receiver would that knows Standard Webhooks and CloudEvents.
+// TestDeliver checks a delivery as a receiver does that implements Standard Webhooks and CloudEvents.
 func TestDeliver(t *testing.T) {
 	want := message(t)
 	var got *http.Request
@@ -54,15 +54,19 @@ func TestDeliver(t *testing.T) {
 	if err := endpoint(t, url).Deliver(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
-	if got.Method != http.MethodPost || got.RequestURI != "/hook?token=hush" || string(body) != string(want.Body) {
-		t.Errorf("%s %s: %s", got.Method, got.RequestURI, body)
+	if got.Method != http.MethodPost || got.RequestURI != "/hook?token=hush" {
+		t.Errorf("request = %s %s, want POST /hook?token=hush", got.Method, got.RequestURI)
 	}
-	if c := got.Header.Get("Content-Type"); c != "application/cloudevents+json; charset=utf-8" {
-		t.Errorf("content type %q", c)
+	if string(body) != string(want.Body) {
+		t.Errorf("body = %s, want %s", body, want.Body)
+	}
+	const contentType = "application/cloudevents+json; charset=utf-8"
+	if c := got.Header.Get("Content-Type"); c != contentType {
+		t.Errorf("Content-Type = %q, want %q", c, contentType)
 	}
 	id := got.Header.Get("Webhook-Id")
 	if _, err := events.ParseVersion(id); err != nil || !strings.HasSuffix(want.ID, "@"+id) {
-		t.Errorf("id %q of %q", id, want.ID)
+		t.Errorf("Webhook-Id = %q, want the version in %q", id, want.ID)
 	}
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(webhook.Secret(key(), url), "whsec_"))
 	if err != nil {
@@ -71,10 +75,10 @@ func TestDeliver(t *testing.T) {
 	mac := hmac.New(sha256.New, secret)
 	_, _ = io.WriteString(mac, id+"."+got.Header.Get("Webhook-Timestamp")+"."+string(body))
 	if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); got.Header.Get("Webhook-Signature") != want {
-		t.Errorf("signature %q, want %q", got.Header.Get("Webhook-Signature"), want)
+		t.Errorf("Webhook-Signature = %q, want %q", got.Header.Get("Webhook-Signature"), want)
 	}
 	if other := webhook.Secret(key(), url+"x"); other == webhook.Secret(key(), url) {
-		t.Error("two endpoints have one secret")
+		t.Error("Secret is the same for two endpoints, want different ones")
 	}
 }
 
@@ -83,36 +87,39 @@ func TestDeliverRefused(t *testing.T) {
 		301: false, 302: false, 307: false, 400: true, 401: false, 403: false, 404: false, 408: false, 410: true, 413: true,
 		415: true, 422: true, 429: false, 500: false, 502: false, 503: false,
 	} {
-		asked := 0
+		requests := 0
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			asked++
+			requests++
 			w.Header().Set("Location", "/elsewhere")
 			w.WriteHeader(status)
 		}))
 		err := endpoint(t, server.URL).Deliver(t.Context(), message(t))
-		if err == nil || errors.Is(err, events.ErrPermanent) != permanent || !strings.Contains(err.Error(), http.StatusText(status)) {
-			t.Errorf("%d: %v", status, err)
+		if err == nil || errors.Is(err, events.ErrPermanent) != permanent {
+			t.Errorf("status %d: Deliver = %v, want an error that is permanent: %t", status, err, permanent)
 		}
-		if asked != 1 {
-			t.Errorf("%d: asked %d times", status, asked)
+		if err != nil && !strings.Contains(err.Error(), http.StatusText(status)) {
+			t.Errorf("status %d: Deliver = %v, want the status in the error", status, err)
+		}
+		if requests != 1 {
+			t.Errorf("status %d: %d requests, want 1", status, requests)
 		}
 		server.Close()
 	}
 }
 
-// A URL may hold a secret, and errors get into logs and dead letters.
-func TestDeliverKeepsTheURLToItself(t *testing.T) {
+// TestDeliverHidesURL: errors get into logs and dead letters, and a URL may hold a secret.
+func TestDeliverHidesURL(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	url := server.URL + "/hush?token=hush"
 	server.Close()
 	e := endpoint(t, url)
 	err := e.Deliver(t.Context(), message(t))
 	if err == nil || strings.Contains(err.Error(), "hush") || strings.Contains(e.Name(), "hush") {
-		t.Errorf("%v, name %s", err, e.Name())
+		t.Errorf("Deliver = %v, Name = %s; want an error, and the secret in neither", err, e.Name())
 	}
 }
 
-// Retry-After holds for the endpoint: nobody knocks in between.
+// TestRetryAfter: after an answer with Retry-After, no delivery to the endpoint is tried before that time.
 func TestRetryAfter(t *testing.T) {
 	for name, c := range map[string]struct {
 		value string
@@ -121,19 +128,19 @@ func TestRetryAfter(t *testing.T) {
 		"seconds":  {"7", 7 * time.Second},
 		"a time":   {"Sat, 01 Jan 2000 00:00:09 GMT", 9 * time.Second},
 		"the past": {"Fri, 31 Dec 1999 00:00:00 GMT", 0},
-		"for ever": {"999999999", time.Hour},
-		"nonsense": {"soon", 0},
-		"nothing":  {"", 0},
+		"too long": {"999999999", time.Hour},
+		"invalid":  {"soon", 0},
+		"empty":    {"", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now() // midnight of 2000-01-01 in UTC
-				var asked []time.Duration
+				var requests []time.Duration
 				e := endpoint(t, "https://receiver.example/hook")
 				e.SetTransport(roundTripper(func(*http.Request) *http.Response {
-					asked = append(asked, time.Since(began))
+					requests = append(requests, time.Since(began))
 					res := &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{}, Body: http.NoBody}
-					if len(asked) > 1 {
+					if len(requests) > 1 {
 						res.StatusCode = 204
 					}
 					res.Header.Set("Retry-After", c.value)
@@ -142,18 +149,18 @@ func TestRetryAfter(t *testing.T) {
 				err := e.Deliver(t.Context(), message(t))
 				var later events.RetryAfterError
 				if !errors.As(err, &later) || later.RetryAfter() != c.wait {
-					t.Errorf("got %v, want to wait for %s", err, c.wait)
+					t.Errorf("Deliver = %v, want an error with RetryAfter %s", err, c.wait)
 				}
 				stopped, cancel := context.WithCancel(t.Context())
 				cancel()
 				if err := e.Deliver(stopped, message(t)); !errors.Is(err, context.Canceled) {
-					t.Errorf("stopped: %v", err)
+					t.Errorf("Deliver with a cancelled context = %v, want context.Canceled", err)
 				}
 				if err := e.Deliver(t.Context(), message(t)); err != nil {
 					t.Error(err)
 				}
-				if len(asked) != 2 || asked[1] != c.wait {
-					t.Errorf("asked at %v, want 0 and %s", asked, c.wait)
+				if len(requests) != 2 || requests[1] != c.wait {
+					t.Errorf("requests after %v, want after 0s and %s", requests, c.wait)
 				}
 			})
 		})
@@ -198,23 +205,26 @@ func TestName(t *testing.T) {
 	} {
 		name, err := webhook.Name(endpoint)
 		if (err == nil) != (want != "") || !strings.HasPrefix(name, want) {
-			t.Errorf("%s: %q, %v", endpoint, name, err)
+			t.Errorf("Name(%q) = %q, %v; want the prefix %q, or an error if that is empty", endpoint, name, err, want)
 		}
 	}
 	if _, err := webhook.New("https://example.com", "whsec_short", time.Now); err == nil {
-		t.Error("a short secret is taken")
+		t.Error("New with a short secret = nil, want an error")
 	}
 }
 
-// FuzzRetryAfter: no endpoint can put itself off for longer than is allowed, nor into the past.
+// FuzzRetryAfter: no header makes deliveries wait for longer than the maximum, or for a negative time.
 func FuzzRetryAfter(f *testing.F) {
 	e := endpoint(f, "https://example.com/")
-	for _, value := range []string{"", "7", "+7", "-7", "99999999999999999999", "Sat, 01 Jan 2000 00:00:09 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Monday, 02-Jan-06 15:04:05 GMT", "soon"} {
+	for _, value := range []string{
+		"", "7", "+7", "-7", "99999999999999999999", "soon", "Sat, 01 Jan 2000 00:00:09 GMT",
+		"Fri, 31 Dec 9999 23:59:59 GMT", "Monday, 02-Jan-06 15:04:05 GMT",
+	} {
 		f.Add(value)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		if after := e.RetryAfter(value); after < 0 || after > webhook.MaxLater {
-			t.Errorf("%q is %s", value, after)
+		if after := e.RetryAfter(value); after < 0 || after > webhook.MaxRetryAfter {
+			t.Errorf("RetryAfter(%q) = %s, want 0 to %s", value, after, webhook.MaxRetryAfter)
 		}
 	})
 }
