@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
@@ -38,8 +39,11 @@ func OpenLog(ctx context.Context, b *broker.Server) (*Log, error) {
 	if l.readers, err = b.Connect("readers"); err != nil {
 		return nil, err
 	}
-	l.Topic, err = newTopic(b, publisher, broker.Changes, l.recent.add)
-	return l, err
+	if l.Topic, err = newTopic(b, publisher, broker.Changes, l.recent.add); err != nil {
+		return nil, err
+	}
+	l.rate = rate.NewLimiter(changesRate, changesBurst)
+	return l, nil
 }
 
 // Changes returns the changes from a start on. The iterator first yields the stored ones, then waits for new ones, until ctx

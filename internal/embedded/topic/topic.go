@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
@@ -23,6 +24,15 @@ const (
 	ackTimeout       = 30 * time.Second
 )
 
+// Changes are published at changesRate bytes a second at most, after a burst of changesBurst bytes. nats-server keeps what
+// is published to a stream that has readers in memory for ten seconds
+// (https://github.com/nats-io/nats-server/issues/5740), so this bounds the memory of the process while the changes of a
+// large file are announced. A change usually takes about 600 bytes.
+const (
+	changesRate  = 4 << 20
+	changesBurst = 8 << 20
+)
+
 // Topic publishes to one stream. It may be used concurrently.
 type Topic struct {
 	broker   *broker.Server
@@ -30,6 +40,7 @@ type Topic struct {
 	conn     *nats.Conn
 	prefix   string              // prefix of the reply subjects; the number of the message follows
 	inFlight *semaphore.Weighted // bytes
+	rate     *rate.Limiter       // of bytes; nil without a limit
 
 	// stored, if not nil, is called for each message that is stored, in the order of their sequence numbers.
 	// The message is nil if Publish no longer waits for its acknowledgement.
@@ -123,6 +134,11 @@ func (t *Topic) failed(err error) error {
 
 func (t *Topic) send(ctx context.Context, c *call, index int, m *nats.Msg, from *events.Message) error {
 	weight := int64(min(max(from.Size(), minMessageBytes), maxInFlightBytes))
+	if t.rate != nil {
+		if err := t.rate.WaitN(ctx, min(from.Size(), changesBurst)); err != nil {
+			return err
+		}
+	}
 	if err := t.inFlight.Acquire(ctx, weight); err != nil {
 		return context.Cause(ctx)
 	}
