@@ -12,8 +12,9 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// guarded is a gateway in a folder of its own, with a canary beside it: files and folders that nobody may touch.
-func guarded(t *testing.T, change ...func(*gateway.Config)) (*testServer, string) {
+// startGuarded starts a gateway beside a canary: a folder whose files no request may touch. It returns the common
+// parent.
+func startGuarded(t *testing.T, change ...func(*gateway.Config)) (*testServer, string) {
 	t.Helper()
 	base := t.TempDir()
 	canary := filepath.Join(base, "canary")
@@ -29,7 +30,7 @@ func guarded(t *testing.T, change ...func(*gateway.Config)) (*testServer, string
 	return srv, base
 }
 
-// tree is all that a folder has, but for what is being uploaded and the mark of the clock, with times and contents.
+// tree returns the paths, times and contents of all files in a folder, except staged files and the latest sequencer.
 func tree(t *testing.T, base string) string {
 	t.Helper()
 	var b strings.Builder
@@ -64,14 +65,14 @@ func tree(t *testing.T, base string) string {
 	return b.String()
 }
 
-const someID = "3f0c9a1e-5b7d-4c2e-9f11-0a1b2c3d4e5f"
+const unknownID = "3f0c9a1e-5b7d-4c2e-9f11-0a1b2c3d4e5f"
 
 const complete = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"x"</ETag></Part></CompleteMultipartUpload>`
 
 const tagging = `<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>`
 
-// about lists every operation on a key; the path is the key's on the wire.
-func about(path string) map[string]request {
+// operationsOn returns a request for every operation on a key, by name. The path is that of the URL.
+func operationsOn(path string) map[string]request {
 	source := strings.TrimPrefix(path, "/")
 	return map[string]request{
 		"put":         {method: "PUT", path: path, body: "evil"},
@@ -83,18 +84,18 @@ func about(path string) map[string]request {
 		"put tags":    {method: "PUT", path: path, query: "tagging=", body: tagging, header: md5Header(tagging)},
 		"delete tags": {method: "DELETE", path: path, query: "tagging="},
 		"begin":       {method: "POST", path: path, query: "uploads="},
-		"part":        {method: "PUT", path: path, query: "partNumber=1&uploadId=" + someID, body: "evil"},
-		"part copy":   {method: "PUT", path: path, query: "partNumber=1&uploadId=" + someID, header: map[string]string{"X-Amz-Copy-Source": "/uploads/uploads/kept.csv"}},
-		"parts":       {method: "GET", path: path, query: "uploadId=" + someID},
-		"complete":    {method: "POST", path: path, query: "uploadId=" + someID, body: complete},
-		"abort":       {method: "DELETE", path: path, query: "uploadId=" + someID},
+		"part":        {method: "PUT", path: path, query: "partNumber=1&uploadId=" + unknownID, body: "evil"},
+		"part copy":   {method: "PUT", path: path, query: "partNumber=1&uploadId=" + unknownID, header: map[string]string{"X-Amz-Copy-Source": "/uploads/uploads/kept.csv"}},
+		"parts":       {method: "GET", path: path, query: "uploadId=" + unknownID},
+		"complete":    {method: "POST", path: path, query: "uploadId=" + unknownID, body: complete},
+		"abort":       {method: "DELETE", path: path, query: "uploadId=" + unknownID},
 		"copy to":     {method: "PUT", path: path, header: map[string]string{"X-Amz-Copy-Source": "/uploads/uploads/kept.csv"}},
 		"copy from":   {method: "PUT", path: "/uploads/uploads/copied.csv", header: map[string]string{"X-Amz-Copy-Source": source}},
 	}
 }
 
-// badKeys are names that the gateway could not keep as they are, or that lead elsewhere. The canary is 4 levels above a
-// bucket's folder.
+// badKeys are keys that the gateway can't store unchanged, or that lead out of the bucket. The canary is 4 levels above
+// a bucket's folder.
 var badKeys = []string{
 	"../x", "../../../../canary/file", "uploads/../../../../../canary/file", "uploads/../kept.csv", "/uploads/kept.csv", "/etc/passwd",
 	"uploads//kept.csv", "./uploads/kept.csv", "uploads/./kept.csv", "uploads/..", "uploads/.", ".", "..", "../", "uploads/kept.csv//",
@@ -105,12 +106,12 @@ var badKeys = []string{
 
 func TestHostileKeys(t *testing.T) {
 	t.Parallel()
-	srv, base := guarded(t)
+	srv, base := startGuarded(t)
 	before := tree(t, base)
 	for _, key := range badKeys {
-		for name, r := range about("/uploads/" + escape(key)) {
+		for name, r := range operationsOn("/uploads/" + escape(key)) {
 			r.by = uploader
-			for _, wire := range []string{"", "%2E", "%2F"} { // S3 decodes either
+			for _, wire := range []string{"", "%2E", "%2F"} { // alternative encodings of the same path
 				r.wire = r.path
 				switch wire {
 				case "%2E":
@@ -118,12 +119,12 @@ func TestHostileKeys(t *testing.T) {
 				case "%2F":
 					r.wire = "/uploads/" + strings.ReplaceAll(r.wire[len("/uploads/"):], "/", wire)
 				}
-				if got := srv.ask(t, r); got.status != 400 || name != "head" && got.code == "" {
+				if got := srv.send(t, r); got.status != 400 || name != "head" && got.code == "" {
 					t.Errorf("%s of %q as %s: %s, want 400", name, key, r.wire, got)
 				}
 			}
 		}
-		if got := srv.ask(t, form(t, map[string]string{"key": key}, time.Now(), "evil")); got.status != 400 {
+		if got := srv.send(t, form(t, map[string]string{"key": key}, time.Now(), "evil")); got.status != 400 {
 			t.Errorf("form of %q: %s, want 400", key, got)
 		}
 	}
@@ -133,13 +134,13 @@ func TestHostileKeys(t *testing.T) {
 	}
 }
 
-// TestHostileKeysInDocuments: the keys that DeleteObjects names are in its body.
+// TestHostileKeysInDocuments tests the keys in the body of DeleteObjects.
 func TestHostileKeysInDocuments(t *testing.T) {
 	t.Parallel()
-	srv, base := guarded(t)
+	srv, base := startGuarded(t)
 	before := tree(t, base)
 	for _, key := range badKeys {
-		escaped := strings.ToValidUTF8(strings.Map(func(r rune) rune { // what XML can carry
+		escaped := strings.ToValidUTF8(strings.Map(func(r rune) rune { // without characters that XML can't contain
 			if r < 0x20 || r >= 0xfffe {
 				return -1
 			}
@@ -149,38 +150,38 @@ func TestHostileKeysInDocuments(t *testing.T) {
 			continue
 		}
 		body := "<Delete><Object><Key>" + key + "</Key></Object></Delete>"
-		got := srv.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader})
+		got := srv.send(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader})
 		if got.status != 200 || !strings.Contains(got.body, "<Error>") || strings.Contains(got.body, "<Deleted>") || strings.Contains(got.body, base) {
 			t.Errorf("deleting %q: %s %s, want an error for the key", key, got, got.body)
 		}
 	}
 	for _, body := range []string{"<Delete><Object><Key>uploads/kept.csv</Key><VersionId>../../x</VersionId></Object></Delete>", "<Delete><Object></Object></Delete>"} {
-		if got := srv.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader}); !strings.Contains(got.body, "<Error>") {
+		if got := srv.send(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body), by: uploader}); !strings.Contains(got.body, "<Error>") {
 			t.Errorf("%s: %s %s, want an error for the key", body, got, got.body)
 		}
 	}
 	checkUnchanged(t, base, before)
 	many := "<Delete>" + strings.Repeat("<Object><Key>a</Key></Object>", 1001) + "</Delete>"
-	if got := srv.ask(t, request{method: "POST", path: "/uploads", query: "delete=", body: many, header: md5Header(many), by: uploader}); got.code != "MalformedXML" {
+	if got := srv.send(t, request{method: "POST", path: "/uploads", query: "delete=", body: many, header: md5Header(many), by: uploader}); got.code != "MalformedXML" {
 		t.Errorf("deleting 1001 keys: %s, want MalformedXML", got)
 	}
 }
 
 func TestHostileUploadIDs(t *testing.T) {
 	t.Parallel()
-	srv, base := guarded(t)
+	srv, base := startGuarded(t)
 	before := tree(t, base)
 	up := strings.Repeat("../", 7) // <dir>/objects/<bucket>/.sgwtmp/multipart/<sha256>
 	for _, id := range []string{
-		up + "canary/folder", up + "canary/empty", "..", ".", "", "../..", "x", someID + "/../" + up + "canary/folder", "/etc", strings.ToUpper(someID),
-		someID + ".x.inprogress", someID + "\x00", "\xff", "{" + someID + "}", strings.ReplaceAll(someID, "-", ""), "%2e%2e", "../" + strings.Repeat("0", 64),
+		up + "canary/folder", up + "canary/empty", "..", ".", "", "../..", "x", unknownID + "/../" + up + "canary/folder", "/etc", strings.ToUpper(unknownID),
+		unknownID + ".x.inprogress", unknownID + "\x00", "\xff", "{" + unknownID + "}", strings.ReplaceAll(unknownID, "-", ""), "%2e%2e", "../" + strings.Repeat("0", 64),
 	} {
-		for name, r := range about("/uploads/uploads/t.csv") {
+		for name, r := range operationsOn("/uploads/uploads/t.csv") {
 			if !strings.Contains(r.query, "uploadId=") {
 				continue
 			}
-			r.by, r.query = uploader, strings.Replace(r.query, someID, escapeQuery(id), 1)
-			if got := srv.ask(t, r); got.status != 404 || got.code != "NoSuchUpload" {
+			r.by, r.query = uploader, strings.Replace(r.query, unknownID, escapeQuery(id), 1)
+			if got := srv.send(t, r); got.status != 404 || got.code != "NoSuchUpload" {
 				t.Errorf("%s of upload %q: %s, want 404 NoSuchUpload", name, id, got)
 			}
 		}
@@ -190,7 +191,7 @@ func TestHostileUploadIDs(t *testing.T) {
 
 func TestHostileBucketsAndSources(t *testing.T) {
 	t.Parallel()
-	srv, base := guarded(t)
+	srv, base := startGuarded(t)
 	before := tree(t, base)
 	for _, name := range []string{"..", ".", "%2E%2E", "..%2F..", "../..", ".set-aside", "Uploads", "%00", "%FF", "uploads%00", "a", "uploads%2F..", "127.0.0.1"} {
 		for _, r := range []request{
@@ -199,67 +200,67 @@ func TestHostileBucketsAndSources(t *testing.T) {
 			{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": "/" + name + "/canary/file"}},
 		} {
 			r.by = uploader
-			if got := srv.ask(t, r); got.status != 400 && got.status != 403 && got.status != 404 {
+			if got := srv.send(t, r); got.status != 400 && got.status != 403 && got.status != 404 {
 				t.Errorf("%s %s (%s): %s, want 400, 403 or 404", r.method, r.path, r.header, got)
 			}
 		}
 	}
 	for _, source := range []string{
-		"uploads/uploads/kept.csv?versionId=../../x", "uploads/uploads/kept.csv?versionId=" + someID, "uploads", "", "/", "//", "uploads/", "uploads%2F..%2F..%2Fsequencer",
+		"uploads/uploads/kept.csv?versionId=../../x", "uploads/uploads/kept.csv?versionId=" + unknownID, "uploads", "", "/", "//", "uploads/", "uploads%2F..%2F..%2Fsequencer",
 		"uploads/%2e%2e/%2e%2e/%2e%2e/canary/file", "uploads/uploads/kept.csv%00", "%zz",
 	} {
-		got := srv.ask(t, request{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": source}, by: uploader})
-		if source != "" && got.status != 400 { // an empty one makes it a PUT
+		got := srv.send(t, request{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": source}, by: uploader})
+		if source != "" && got.status != 400 { // an empty header makes the request a PUT
 			t.Errorf("copying %q: %s, want 400", source, got)
 		}
 	}
-	srv.ask(t, request{method: "DELETE", path: "/uploads/copied", by: uploader})
+	srv.send(t, request{method: "DELETE", path: "/uploads/copied", by: uploader})
 	checkUnchanged(t, base, before)
 }
 
-// TestListsStayInTheBucket: versitygw takes prefixes for paths.
+// TestListsStayInTheBucket tests prefixes and markers, because versitygw uses prefixes as paths.
 func TestListsStayInTheBucket(t *testing.T) {
 	t.Parallel()
-	srv, base := guarded(t)
+	srv, base := startGuarded(t)
 	mp := srv.parts(t, "uploads/parts.csv", payload(100))
 	if mp.UploadId == nil {
 		t.Fatal("no upload id")
 	}
 	for _, text := range []string{"../", "../../", "../../../canary/", "../reports/", ".sgwtmp/", ".sgwtmp/multipart/", "/", "//", "./", "uploads//", "uploads/../", "uploads/./", strings.Repeat("a/", 600)} {
 		for _, query := range []string{"prefix=", "delimiter=%2F&prefix=", "list-type=2&prefix=", "list-type=2&delimiter=%2F&prefix="} {
-			got := srv.ask(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
+			got := srv.send(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
 			if got.status != 200 || strings.Contains(got.body, "<Contents>") || strings.Contains(got.body, "<CommonPrefixes>") {
 				t.Errorf("%s%s: %s %s, want an empty list", query, text, got, got.body)
 			}
 		}
 		for _, query := range []string{"marker=", "list-type=2&start-after=", "list-type=2&continuation-token=", "uploads=&prefix=", "uploads=&key-marker=", "list-type=2&delimiter="} {
-			got := srv.ask(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
+			got := srv.send(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text), by: uploader})
 			if got.status != 200 || strings.Contains(got.body, "secret") || strings.Contains(got.body, "canary/f") || strings.Contains(got.body, base) {
 				t.Errorf("%s%s: %s %s", query, text, got, got.body)
 			}
 		}
 	}
 	for _, query := range []string{"prefix=%FF", "marker=%00", "list-type=2&start-after=%01", "list-type=2&prefix=%C0%AE%2F", "uploads=&key-marker=%FF", "uploads=&upload-id-marker=%00&key-marker=a", "delimiter=%FF"} {
-		if got := srv.ask(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 400 {
+		if got := srv.send(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 400 {
 			t.Errorf("%s: %s, want 400", query, got)
 		}
 	}
 }
 
-// TestVersionsAndDoubles: an object has one version, and a parameter that is given twice has no meaning.
-func TestVersionsAndDoubles(t *testing.T) {
+// TestVersionsAndDuplicateParameters: objects have a single version, and duplicate parameters are refused.
+func TestVersionsAndDuplicateParameters(t *testing.T) {
 	t.Parallel()
-	srv, _ := guarded(t)
+	srv, _ := startGuarded(t)
 	for _, r := range []request{
 		{method: "GET", query: "versionId=..%2F..%2Fx"}, {method: "HEAD", query: "versionId=x"}, {method: "DELETE", query: "versionId=01ARZ3NDEKTSV4RRFFQ69G5FAV"},
 		{method: "GET", query: "attributes=&versionId=x", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}}, {method: "GET", query: "tagging=&versionId=..%2Fx"},
 		{method: "DELETE", query: "tagging=&versionId=x"}, {method: "PUT", query: "tagging=&versionId=x", body: tagging, header: md5Header(tagging)},
-		{method: "GET", query: "versionId=null&versionId=x"}, {method: "PUT", query: "partNumber=1&partNumber=2&uploadId=" + someID, body: "x"},
-		{method: "GET", query: "uploadId=" + someID + "&uploadId=.."}, {method: "PUT", query: "partNumber=..%2F1&uploadId=" + someID, body: "x"},
-		{method: "PUT", query: "partNumber=0&uploadId=" + someID, body: "x"}, {method: "PUT", query: "partNumber=10001&uploadId=" + someID, body: "x"},
+		{method: "GET", query: "versionId=null&versionId=x"}, {method: "PUT", query: "partNumber=1&partNumber=2&uploadId=" + unknownID, body: "x"},
+		{method: "GET", query: "uploadId=" + unknownID + "&uploadId=.."}, {method: "PUT", query: "partNumber=..%2F1&uploadId=" + unknownID, body: "x"},
+		{method: "PUT", query: "partNumber=0&uploadId=" + unknownID, body: "x"}, {method: "PUT", query: "partNumber=10001&uploadId=" + unknownID, body: "x"},
 	} {
 		r.path, r.by = "/uploads/uploads/kept.csv", uploader
-		if got := srv.ask(t, r); got.status != 400 {
+		if got := srv.send(t, r); got.status != 400 {
 			t.Errorf("%s %s: %s, want 400", r.method, r.query, got)
 		}
 	}
@@ -268,10 +269,10 @@ func TestVersionsAndDoubles(t *testing.T) {
 	}
 }
 
-// TestSymbolicLinks: the second line of defense. A link that leads out of the bucket is not followed, whoever made it.
+// TestSymbolicLinks tests the second line of defense: links that lead out of the bucket are not followed.
 func TestSymbolicLinks(t *testing.T) {
 	t.Parallel()
-	srv, base := guarded(t)
+	srv, base := startGuarded(t)
 	objects := filepath.Join(base, "data", "objects")
 	for link, to := range map[string]string{
 		"uploads/out": filepath.Join(base, "canary"), "uploads/relative": "../../../canary", "uploads/file": filepath.Join(base, "canary", "file"),
@@ -283,20 +284,20 @@ func TestSymbolicLinks(t *testing.T) {
 	}
 	before := tree(t, base)
 	for _, path := range []string{"/uploads/out/file", "/uploads/out/new", "/uploads/relative/file", "/uploads/file", "/uploads/out/folder/", "/linked-bucket/file"} {
-		for name, r := range about(path) {
+		for name, r := range operationsOn(path) {
 			r.by = uploader
-			if got := srv.ask(t, r); got.status != 403 && (got.status != 404 || !strings.HasPrefix(path, "/linked")) {
+			if got := srv.send(t, r); got.status != 403 && (got.status != 404 || !strings.HasPrefix(path, "/linked")) {
 				t.Errorf("%s of %s: %s, want 403", name, path, got)
 			}
 		}
 	}
 	for _, query := range []string{"prefix=out%2F", "list-type=2&prefix=relative%2Ffolder%2F", "delimiter=%2F&prefix=out%2Ffolder%2F"} {
-		if got := srv.ask(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 403 {
+		if got := srv.send(t, request{method: "GET", path: "/uploads", query: query, by: uploader}); got.status != 403 {
 			t.Errorf("%s: %s, want 403", query, got)
 		}
 	}
 	checkUnchanged(t, base, before)
-	// The staging folder is one, too.
+	// A link in the place of the staging folder.
 	staging := filepath.Join(objects, "uploads", ".sgwtmp")
 	if err := os.RemoveAll(staging); err != nil {
 		t.Fatal(err)
@@ -304,10 +305,10 @@ func TestSymbolicLinks(t *testing.T) {
 	if err := os.Symlink(filepath.Join(base, "canary"), staging); err != nil {
 		t.Fatal(err)
 	}
-	for name, r := range about("/uploads/uploads/t.csv") {
+	for name, r := range operationsOn("/uploads/uploads/t.csv") {
 		r.by = uploader
 		if r.body == "evil" || name == "begin" || name == "abort" || name == "parts" || name == "complete" {
-			if got := srv.ask(t, r); got.status != 403 {
+			if got := srv.send(t, r); got.status != 403 {
 				t.Errorf("%s by way of a link: %s, want 403", name, got)
 			}
 		}

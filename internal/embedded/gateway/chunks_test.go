@@ -23,18 +23,18 @@ import (
 	"github.com/flavorless/flavorless/test/raw"
 )
 
-// TestChunks: what is not made of chunks is a client's fault, and leaves nothing.
-func TestChunks(t *testing.T) {
+// TestInvalidChunks tests bodies with invalid framing: they are client errors, and nothing is stored.
+func TestInvalidChunks(t *testing.T) {
 	t.Parallel()
-	srv, base := guarded(t)
+	srv, base := startGuarded(t)
 	before := tree(t, base)
 	const signature = ";chunk-signature=0000000000000000000000000000000000000000000000000000000000000000"
 	for _, size := range []string{"-5", "-0", "+5", "0x5", "", " 5", "5 ", "8000000000000000", "7fffffffffffffff", "ffffffffffffffffffffffff", "zz", "5;5", "-8000000000000000", strings.Repeat("0", 5000) + "5"} {
 		for payload, head := range map[string]string{
 			"STREAMING-AWS4-HMAC-SHA256-PAYLOAD": size + signature, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": size + signature, "STREAMING-UNSIGNED-PAYLOAD-TRAILER": size,
 		} {
-			for _, query := range []string{"", "partNumber=1&uploadId=" + someID} {
-				got := srv.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", query: query, by: uploader, body: head + "\r\nhello\r\n" + head + "\r\nhello\r\n0\r\n\r\n", header: map[string]string{
+			for _, query := range []string{"", "partNumber=1&uploadId=" + unknownID} {
+				got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", query: query, by: uploader, body: head + "\r\nhello\r\n" + head + "\r\nhello\r\n0\r\n\r\n", header: map[string]string{
 					"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "Content-Encoding": "aws-chunked", "X-Amz-Trailer": "x-amz-checksum-crc32",
 				}})
 				if got.status != 400 && (got.status != 404 || query == "") {
@@ -53,7 +53,7 @@ func TestChunks(t *testing.T) {
 		"a chunk that has not arrived": "5" + signature + "\r\nhel",
 	} {
 		for _, payload := range []string{"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"} {
-			got := srv.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: body, header: map[string]string{
+			got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: body, header: map[string]string{
 				"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "X-Amz-Trailer": "x-amz-checksum-crc32",
 			}})
 			if got.status != 400 && got.status != 403 {
@@ -62,7 +62,7 @@ func TestChunks(t *testing.T) {
 		}
 	}
 	for _, length := range []string{"-5", "x", "99999999999999999999"} {
-		got := srv.ask(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: "0\r\n\r\n", header: map[string]string{
+		got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: "0\r\n\r\n", header: map[string]string{
 			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": length,
 		}})
 		if got.status != 400 {
@@ -72,15 +72,17 @@ func TestChunks(t *testing.T) {
 	checkUnchanged(t, base, before)
 }
 
-// chunked is an upload in signed chunks.
+// chunked is an upload with signed chunks.
+// trailer is what follows the last chunk, where %[1]s is the name of the checksum, %[2]s its value, and %[3]s the
 type chunked struct {
 	key, data string
 	// trailer is what follows the last chunk, where %[1]s is the name of the checksum, %[2]s its value, and %[3]s the
-	// trailer's signature.
+	// trailer is the format of the bytes after the last chunk: %[1]s is the name of the checksum, %[2]s its value, and
+	// %[3]s the signature of the trailer.
 	trailer  string
 	checksum string // crcOf(data) if empty
 	announce int    // the decoded length; len(data) if 0
-	cut      int    // so many bytes at the end are not sent
+	cut      int    // the number of bytes at the end that are not sent
 }
 
 func sign(key []byte, text string) []byte {
@@ -94,9 +96,9 @@ func hashOf(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// askChunked sends an upload in chunks that are signed as AWS describes it.
+// sendChunked sends an upload with chunks signed as AWS documents it.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
-func (srv *testServer) askChunked(t *testing.T, c chunked) answer {
+func (srv *testServer) sendChunked(t *testing.T, c chunked) answer {
 	t.Helper()
 	now := time.Now().UTC()
 	date, scope := now.Format("20060102T150405Z"), now.Format("20060102")+"/us-east-1/s3/aws4_request"
@@ -138,13 +140,13 @@ func (srv *testServer) askChunked(t *testing.T, c chunked) answer {
 	}
 	_, seed, _ := strings.Cut(req.Header.Get("Authorization"), "Signature=")
 	if c.cut > 0 {
-		return srv.cutOff(t, req, body(seed), c.cut)
+		return srv.sendTruncated(t, req, body(seed), c.cut)
 	}
-	return srv.follow(t, "PUT", req.URL.String(), req.Header, body(seed))
+	return srv.sendSigned(t, "PUT", req.URL.String(), req.Header, body(seed))
 }
 
-// cutOff sends a request without its last bytes.
-func (srv *testServer) cutOff(t *testing.T, req *http.Request, body string, cut int) answer {
+// sendTruncated sends a request without its last bytes.
+func (srv *testServer) sendTruncated(t *testing.T, req *http.Request, body string, cut int) answer {
 	t.Helper()
 	var wire bytes.Buffer
 	req.Body = io.NopCloser(strings.NewReader(body))
@@ -166,7 +168,7 @@ func (srv *testServer) cutOff(t *testing.T, req *http.Request, body string, cut 
 	return answer{status: resp.StatusCode, header: resp.Header}
 }
 
-// TestTrailers are taken in the forms that clients write.
+// TestTrailers tests the notations of trailers that clients use, and invalid trailers.
 func TestTrailers(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -183,14 +185,14 @@ func TestTrailers(t *testing.T) {
 		if c.data == "" {
 			c.data = hoistedBody
 		}
-		if got := srv.askChunked(t, c); got.status != 200 {
+		if got := srv.sendChunked(t, c); got.status != 200 {
 			t.Errorf("%s: %s %s", name, got, got.body)
 		} else if srv.get(t, c.key) != c.data {
 			t.Errorf("%s: something else is stored", name)
 		}
 	}
 	for _, trailer := range []string{"x-amz-checksum-crc32:%s\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n", "X-Amz-Checksum-Crc32: %s\n\n"} { // unsigned
-		got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/unsigned.csv", by: uploader, header: map[string]string{
+		got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/unsigned.csv", by: uploader, header: map[string]string{
 			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Trailer": "x-amz-checksum-crc32", "X-Amz-Decoded-Content-Length": strconv.Itoa(len(hoistedBody)),
 		}, body: fmt.Sprintf("%x\r\n%s\r\n0\r\n"+trailer, len(hoistedBody), hoistedBody, crcOf(hoistedBody))})
 		if got.status != 200 {
@@ -216,7 +218,7 @@ func TestTrailers(t *testing.T) {
 		if c.data == "" {
 			c.data = hoistedBody
 		}
-		if got := srv.askChunked(t, c); got.status != 400 && (got.status != 403 || name != "a wrong signature") {
+		if got := srv.sendChunked(t, c); got.status != 400 && (got.status != 403 || name != "a wrong signature") {
 			t.Errorf("%s: %s, want 400", name, got)
 		}
 	}
@@ -225,8 +227,8 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
-// TestBodiesOfAnotherLength than was announced, and chunks that are signed otherwise.
-func TestBodiesOfAnotherLength(t *testing.T) {
+// TestWrongLength tests bodies whose length differs from the announced one, and unsupported signatures of chunks.
+func TestWrongLength(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxObject = 64 << 20 })
 	complete := srv.parts(t, "uploads/parts.csv", payload(7))
@@ -250,7 +252,7 @@ func TestBodiesOfAnotherLength(t *testing.T) {
 			{path: "/" + bucket + "/uploads/parts.csv", query: "partNumber=2&uploadId=" + *complete.UploadId},
 		} {
 			r.method, r.header, r.body, r.by = "PUT", test.header, test.body, uploader
-			if got := srv.ask(t, r); got.status != test.status {
+			if got := srv.send(t, r); got.status != test.status {
 				t.Errorf("%s to %s: %s %s, want %d", name, r.path, got, got.body, test.status)
 			}
 		}

@@ -14,12 +14,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestUnfinishedUploadsAreGivenUp once nothing has been added for long; those that grow are left alone.
-func TestUnfinishedUploadsAreGivenUp(t *testing.T) {
+// TestAbortIncompleteUploads: only uploads that got no part for long are aborted.
+func TestAbortIncompleteUploads(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	idle, growing := srv.parts(t, "uploads/a/idle.csv", payload(5<<20)), srv.parts(t, "uploads/growing.csv", payload(5<<20))
-	for i := range 3 { // several of one key
+	for i := range 3 { // several uploads of one key
 		srv.parts(t, "uploads/same.csv", payload(10+i))
 	}
 	old := time.Now().Add(-time.Hour)
@@ -59,8 +59,8 @@ func TestUnfinishedUploadsAreGivenUp(t *testing.T) {
 	}
 }
 
-// TestOldObjectsAreRemoved from the one bucket, and no others.
-func TestOldObjectsAreRemoved(t *testing.T) {
+// TestDeleteBefore: only old objects of the given bucket are deleted.
+func TestDeleteBefore(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	srv := start(t)
@@ -70,7 +70,7 @@ func TestOldObjectsAreRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 300 { // more than are looked at together
+	for i := range 300 { // more than are read from the directory at once
 		report(fmt.Sprintf("old%d/rejects.ndjson", i))
 	}
 	srv.put(t, "uploads/a.csv", "x")
@@ -95,8 +95,8 @@ func TestOldObjectsAreRemoved(t *testing.T) {
 	}
 }
 
-// TestOnlyThatObjectIsRemoved, and not what took its place.
-func TestOnlyThatObjectIsRemoved(t *testing.T) {
+// TestDelete: an object that was replaced by a later upload stays.
+func TestDelete(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "uploads/a.csv", "one")
@@ -109,7 +109,7 @@ func TestOnlyThatObjectIsRemoved(t *testing.T) {
 	if got := srv.get(t, "uploads/a.csv"); got != "two" {
 		t.Errorf("content = %q", got)
 	}
-	for range 2 { // it may be gone already
+	for range 2 { // deleting again is no error
 		if err := srv.Delete(t.Context(), bucket, second.Key, second.UploadID()); err != nil {
 			t.Fatal(err)
 		}

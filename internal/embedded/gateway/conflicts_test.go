@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestKeysThatNeedOnePath: what the gateway can't keep beside another object is refused with the reason, however it is sent.
-func TestKeysThatNeedOnePath(t *testing.T) {
+// TestConflictingKeys: keys that need the path of another object are refused with the reason, by every operation.
+func TestConflictingKeys(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "uploads/file", "x")
@@ -39,26 +39,26 @@ func TestKeysThatNeedOnePath(t *testing.T) {
 			"form":  form(t, map[string]string{"key": key}, time.Now(), "data"),
 			"parts": {method: "POST", path: path, query: "uploads=", by: uploader},
 		} {
-			got := srv.ask(t, r)
+			got := srv.send(t, r)
 			if got.status != test.status || !strings.Contains(got.body, test.why) {
 				t.Errorf("%s of %s: %s %s, want %d", name, key, got, got.body, test.status)
 			}
 		}
 	}
-	if got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/file/", by: uploader}); got.status != 409 {
+	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/file/", by: uploader}); got.status != 409 {
 		t.Errorf("a folder marker over a file: %s, want 409", got)
 	}
 	checkUnchanged(t, filepath.Join(srv.cfg.Dir, "objects"), before)
 	if got := srv.all()[announced:]; len(got) > 0 {
 		t.Errorf("announced: %v", got)
 	}
-	// Another order, once the other object is gone.
+	// The key is accepted once the other object is deleted.
 	srv.delete(t, "uploads/folder/a.csv")
 	srv.put(t, "uploads/folder", "x")
 }
 
-// TestAKeyThatBecameAFolder while it was uploaded in parts.
-func TestAKeyThatBecameAFolder(t *testing.T) {
+// TestKeyBecomesFolderDuringUpload: a completion fails if the key conflicts with an object stored in between.
+func TestKeyBecomesFolderDuringUpload(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for key, other := range map[string]string{"uploads/a": "uploads/a/b.csv", "uploads/c/d/e.csv": "uploads/c/d", "uploads/f/g.csv": "uploads/f"} {
@@ -78,8 +78,8 @@ func TestAKeyThatBecameAFolder(t *testing.T) {
 	}
 }
 
-// TestAnEmptyFolderIsNotInTheWay: a crash may leave one.
-func TestAnEmptyFolderIsNotInTheWay(t *testing.T) {
+// TestEmptyFolderIsReplaced: an empty folder, which a crash can leave, does not block a key.
+func TestEmptyFolderIsReplaced(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	folder := filepath.Join(srv.cfg.Dir, "objects", bucket, "uploads", "a")

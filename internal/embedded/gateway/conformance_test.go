@@ -12,7 +12,7 @@ import (
 	"github.com/flavorless/flavorless/test/conformance"
 )
 
-// TestObjectsConformance: the S3 adapter finds here what it finds on AWS, announced as it is announced there.
+// TestObjectsConformance runs the suite that the S3 adapter also passes on AWS.
 func TestObjectsConformance(t *testing.T) {
 	conformance.TestObjects(t, func(t *testing.T) conformance.Objects {
 		srv := start(t)

@@ -15,7 +15,7 @@ import (
 
 const page = "http://localhost:5173"
 
-// browse sends a request as a browser does for a page of an origin, and returns the answer.
+// browse sends a request as a browser does for a page of an origin. Headers are name and value in turn.
 func browse(t *testing.T, method, url, origin, body string, headers ...string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -37,8 +37,8 @@ func browse(t *testing.T, method, url, origin, body string, headers ...string) *
 	return res
 }
 
-// wantCORS compares the origin that may read the answer, and whether ETag is among the headers that it may read.
-func wantCORS(t *testing.T, res *http.Response, origin string) {
+// checkCORS checks that pages of the origin, and only those, may read the answer and its ETag; "" is no origin.
+func checkCORS(t *testing.T, res *http.Response, origin string) {
 	t.Helper()
 	if got := res.Header.Get("Access-Control-Allow-Origin"); got != origin {
 		t.Errorf("Access-Control-Allow-Origin = %q, want %q", got, origin)
@@ -52,8 +52,8 @@ func wantCORS(t *testing.T, res *http.Response, origin string) {
 	}
 }
 
-// TestPagesUpload: a page of an allowed origin uploads by a presigned URL, reads the answer and errors, and no other does.
-func TestPagesUpload(t *testing.T) {
+// TestCORSUpload: only pages of allowed origins may read answers and errors.
+func TestCORSUpload(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.Origins = []string{"https://flavors.example", page} })
 	const key = "uploads/page.csv"
@@ -66,13 +66,13 @@ func TestPagesUpload(t *testing.T) {
 	ask := []string{"Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "content-type,x-amz-meta-on-error"}
 
 	res := browse(t, http.MethodOptions, signed.URL, page, "", ask...)
-	wantCORS(t, res, page)
+	checkCORS(t, res, page)
 	if res.StatusCode != http.StatusNoContent || !strings.Contains(res.Header.Get("Access-Control-Allow-Methods"), "PUT") ||
 		res.Header.Get("Access-Control-Allow-Headers") != "content-type,x-amz-meta-on-error" {
 		t.Errorf("preflight: %s %v", res.Status, res.Header)
 	}
 	res = browse(t, http.MethodPut, signed.URL, page, "person,flavor\nandy,mint\n", "Content-Type", "text/csv")
-	wantCORS(t, res, page)
+	checkCORS(t, res, page)
 	if res.StatusCode != http.StatusOK || res.Header.Get("ETag") == "" {
 		t.Errorf("PUT: %s %v", res.Status, res.Header)
 	}
@@ -102,7 +102,7 @@ func TestPagesUpload(t *testing.T) {
 				headers = ask
 			}
 			res := browse(t, c.method, c.url, c.origin, "person,flavor\nandy,mint\n", headers...)
-			wantCORS(t, res, c.want)
+			checkCORS(t, res, c.want)
 			if res.StatusCode != c.status {
 				t.Errorf("status %d, want %d", res.StatusCode, c.status)
 			}
@@ -113,12 +113,12 @@ func TestPagesUpload(t *testing.T) {
 	}
 }
 
-// TestPagesAreKeptOut: without origins, no page may read anything.
-func TestPagesAreKeptOut(t *testing.T) {
+// TestCORSIsOffByDefault: without Config.Origins, no page may read anything.
+func TestCORSIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodPut} {
 		res := browse(t, method, "http://"+srv.Addr()+"/"+bucket+"/uploads/a.csv", page, "", "Access-Control-Request-Method", "PUT")
-		wantCORS(t, res, "")
+		checkCORS(t, res, "")
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// list is what lists of objects and of uploads have in common.
+// list holds the common elements of lists of objects and of uploads.
 type list struct {
 	EncodingType, Prefix, Delimiter, Marker, NextMarker, StartAfter, KeyMarker, NextKeyMarker string
 	Contents                                                                                  []struct{ Key string }
@@ -36,11 +36,11 @@ func TestEncodingType(t *testing.T) {
 	slices.Sort(keys)
 	for _, key := range keys {
 		srv.put(t, key, "x")
-		srv.ask(t, request{method: "POST", path: "/" + bucket + "/" + escape(key), query: "uploads=", by: uploader}).upload(t)
+		srv.send(t, request{method: "POST", path: "/" + bucket + "/" + escape(key), query: "uploads=", by: uploader}).upload(t)
 	}
 	ask := func(query string) list {
 		t.Helper()
-		got := srv.ask(t, request{method: "GET", path: "/" + bucket, query: query, by: uploader})
+		got := srv.send(t, request{method: "GET", path: "/" + bucket, query: query, by: uploader})
 		var l list
 		if err := xml.Unmarshal([]byte(got.body), &l); err != nil || got.status != 200 {
 			t.Fatalf("%s: %s, %v", query, got, err)
@@ -77,11 +77,11 @@ func TestEncodingType(t *testing.T) {
 		if none := ask(kind + "prefix=uploads%2F%2F%20&encoding-type=url"); none.Prefix != "uploads//+" || none.EncodingType != "url" {
 			t.Errorf("%s: of no keys: %+v", kind, none)
 		}
-		if got := srv.ask(t, request{method: "GET", path: "/" + bucket, query: kind + "encoding-type=base64", by: uploader}); got.status != http.StatusBadRequest {
+		if got := srv.send(t, request{method: "GET", path: "/" + bucket, query: kind + "encoding-type=base64", by: uploader}); got.status != http.StatusBadRequest {
 			t.Errorf("%s: an unknown encoding type: %s, want 400", kind, got)
 		}
 	}
-	// Page by page, as SDKs do.
+	// Page by page, like SDKs.
 	marker, seen := "", []string(nil)
 	for range len(keys) + 1 {
 		page := ask("max-keys=1&encoding-type=url&prefix=uploads%2F&marker=" + url.QueryEscape(marker))

@@ -13,7 +13,7 @@ import (
 	"github.com/versity/versitygw/s3api/utils"
 )
 
-// Stamps opens a clock on a mark, with newest as the time of the newest object, and gives the named file two stamps.
+// Stamps opens a clock with the given file of its mark and newest object, and stamps the named file twice.
 func Stamps(mark, name string, now func() time.Time, newest int64) (first, second time.Time, err error) {
 	c, err := openClock(mark, now, func() (int64, error) { return newest, nil })
 	if err != nil {
@@ -31,15 +31,15 @@ func Stamps(mark, name string, now func() time.Time, newest int64) (first, secon
 	return first, second, errors.Join(err, c.close())
 }
 
-// Answer is what a client is told of an error.
-func Answer(err error) error {
+// ToS3Error returns the answer to an error.
+func ToS3Error(err error) error {
 	return (&store{log: slog.New(slog.DiscardHandler)}).toS3Error(context.Background(), err)
 }
 
-// Ask lets a gateway do what requests ask for whose context is ctx, and gives the errors that they are answered with.
-func Ask(ctx context.Context, g *Gateway, bucket, key string) map[string]error {
+// CallStore calls methods of the store as requests with that context do, and returns their errors.
+func CallStore(ctx context.Context, g *Gateway, bucket, key string) map[string]error {
 	ctx, st := asServer(ctx), g.store
-	_, access := st.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &bucket}) // which precedes everything
+	_, access := st.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &bucket}) // which versitygw calls before every operation
 	_, get := st.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	most, none := int32(10), ""
 	_, list := st.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
@@ -49,7 +49,7 @@ func Ask(ctx context.Context, g *Gateway, bucket, key string) map[string]error {
 	return map[string]error{"access": access, "get": get, "list": list, "delete": del}
 }
 
-// Connections is how many are open.
+// Connections returns the number of open connections.
 func Connections(g *Gateway) int {
 	l := g.server.listener
 	l.mu.Lock()
@@ -57,7 +57,7 @@ func Connections(g *Gateway) int {
 	return len(l.open)
 }
 
-// MayWrite returns what the store, without versitygw's ACLs, answers to a request of an account.
-func MayWrite(g *Gateway, access, bucket string) error {
+// AuthorizeWrite returns an error unless the store itself, without versitygw's ACLs, lets an account write.
+func AuthorizeWrite(g *Gateway, access, bucket string) error {
 	return g.store.authorize(context.WithValue(context.Background(), string(utils.ContextKeyAccount), auth.Account{Access: access}), bucket, writeAccess) //nolint:staticcheck // the key is versitygw's
 }

@@ -20,13 +20,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// form is a browser's, with a policy that allows every field, signed by the uploader at that time.
+// form returns a form with a policy that allows all fields, signed by the uploader at that time.
 func form(t testing.TB, fields map[string]string, at time.Time, content string) request {
 	t.Helper()
 	return formFor(t, fields, at, content)
 }
 
-// formFor is form with more conditions in the policy.
+// formFor is form with additional conditions in the policy.
 func formFor(t testing.TB, fields map[string]string, at time.Time, content string, more ...any) request {
 	t.Helper()
 	day := at.UTC().Format("20060102")
@@ -59,7 +59,7 @@ func formFor(t testing.TB, fields map[string]string, at time.Time, content strin
 	return request{method: "POST", path: "/" + bucket, body: b.String(), header: map[string]string{"Content-Type": "multipart/form-data; boundary=xyz"}}
 }
 
-func TestAFormUploadIsAnnounced(t *testing.T) {
+func TestFormUpload(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	send := func(content string, cut int) int {
@@ -85,8 +85,8 @@ func TestAFormUploadIsAnnounced(t *testing.T) {
 	srv.checkScan(t)
 }
 
-// TestFilenames replace their variable in all fields, before the policy is applied.
-func TestFilenames(t *testing.T) {
+// TestFormFilename: the variable ${filename} is replaced in all fields, before the policy is applied.
+func TestFormFilename(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for filename, want := range map[string]string{
@@ -95,7 +95,7 @@ func TestFilenames(t *testing.T) {
 	} {
 		r := form(t, map[string]string{"key": "uploads/${filename}", "x-amz-meta-name": "${filename}/${filename}"}, time.Now(), filename)
 		r.body = strings.Replace(r.body, `filename="f"`, `filename="`+filename+`"`, 1)
-		if got := srv.ask(t, r); got.status != 204 {
+		if got := srv.send(t, r); got.status != 204 {
 			t.Errorf("%q: %s %s", filename, got, got.body)
 			continue
 		}
@@ -111,7 +111,7 @@ func TestFilenames(t *testing.T) {
 	for filename, want := range map[string]int{"": 400, "..": 400, "a/..": 400, "a/": 400, ".sgwtmp": 400, strings.Repeat("a", 256): 400, "\xff.csv": 400, "a\x01b": 400} {
 		r := form(t, map[string]string{"key": "uploads/${filename}"}, time.Now(), "data")
 		r.body = strings.Replace(r.body, `filename="f"`, `filename="`+filename+`"`, 1)
-		if got := srv.ask(t, r); got.status != want {
+		if got := srv.send(t, r); got.status != want {
 			t.Errorf("%q: %s, want %d", filename, got, want)
 		}
 	}
@@ -119,12 +119,12 @@ func TestFilenames(t *testing.T) {
 		t.Errorf("announced: %v", got)
 	}
 	r := form(t, map[string]string{"key": "uploads/${filename}", "success_action_status": "201"}, time.Now(), "x")
-	if got := srv.ask(t, r); got.status != 201 || !strings.Contains(got.body, "<Key>uploads/f</Key>") {
+	if got := srv.send(t, r); got.status != 201 || !strings.Contains(got.body, "<Key>uploads/f</Key>") {
 		t.Errorf("201: %s %s", got, got.body)
 	}
 }
 
-// form uploads as a browser does, without the last bytes.
+// form uploads a form like a browser, without its last cut bytes.
 func (srv *testServer) form(t *testing.T, key, content string, cut int) *http.Response {
 	t.Helper()
 	signed, err := s3.NewPresignClient(srv.s3).PresignPostObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
@@ -161,8 +161,8 @@ func (srv *testServer) form(t *testing.T, key, content string, cut int) *http.Re
 	return resp
 }
 
-// TestHowFormsMayBeWritten covers what RFC 2046 and browsers allow. Only the file is stored.
-func TestHowFormsMayBeWritten(t *testing.T) {
+// TestFormNotations tests notations that RFC 2046 and browsers allow. Only the file is stored.
+func TestFormNotations(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	const end = "\r\n--xyz--\r\n"
@@ -206,7 +206,7 @@ func TestHowFormsMayBeWritten(t *testing.T) {
 			r := form(t, map[string]string{"key": "uploads/form.csv"}, time.Now(), content)
 			r.body = test.change(r.body)
 			before := len(srv.all())
-			got := srv.ask(t, r)
+			got := srv.send(t, r)
 			if got.status != test.status {
 				t.Errorf("%s: %s %s, want %d", name, got, got.body, test.status)
 			}
@@ -220,23 +220,23 @@ func TestHowFormsMayBeWritten(t *testing.T) {
 			}
 		}
 	}
-	// A folder marker, which holds no data, may have a field behind it as well.
+	// The form of a folder marker may have fields behind the empty file.
 	r := form(t, map[string]string{"key": "uploads/folder/"}, time.Now(), "")
 	r.body = strings.TrimSuffix(r.body, end) + field("submit", "Upload") + end
-	if got := srv.ask(t, r); got.status != 204 {
+	if got := srv.send(t, r); got.status != 204 {
 		t.Errorf("a marker: %s %s, want 204", got, got.body)
 	}
 }
 
-// TestTheSizeOfAFormsFile is that of the file, without the fields behind it.
-func TestTheSizeOfAFormsFile(t *testing.T) {
+// TestFormFileSize: content-length-range applies to the file without the fields behind it.
+func TestFormFileSize(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for size, want := range map[int]int{9: 400, 10: 204, 20: 204, 21: 400, 5000: 400} {
 		for _, behind := range []string{"", "\r\n--xyz\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\n" + strings.Repeat("x", 50)} {
 			r := formFor(t, map[string]string{"key": "uploads/form.csv"}, time.Now(), strings.Repeat("a", size), []any{"content-length-range", 10, 20})
 			r.body = strings.TrimSuffix(r.body, "\r\n--xyz--\r\n") + behind + "\r\n--xyz--\r\n"
-			if got := srv.ask(t, r); got.status != want || want == 400 && !strings.HasPrefix(got.code, "EntityToo") {
+			if got := srv.send(t, r); got.status != want || want == 400 && !strings.HasPrefix(got.code, "EntityToo") {
 				t.Errorf("%d bytes, %d behind them: %s, want %d", size, len(behind), got, want)
 			}
 		}

@@ -22,7 +22,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-func TestPutIsAnnouncedAsStored(t *testing.T) {
+func TestAnnouncedObjectMatchesFile(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	before := time.Now().Truncate(time.Millisecond)
@@ -49,7 +49,7 @@ func TestPutIsAnnouncedAsStored(t *testing.T) {
 	}
 }
 
-func TestKeysSurviveUnescaped(t *testing.T) {
+func TestKeysAreStoredUnchanged(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	keys := []string{"uploads/a b.csv", "uploads/50%.csv", "uploads/50%25.csv", "uploads/grün/ü+ñ.json", "uploads/a/b/c/d.csv", "uploads/q?x=1&y#z.csv"}
@@ -67,7 +67,7 @@ func TestKeysSurviveUnescaped(t *testing.T) {
 	srv.checkScan(t)
 }
 
-func TestOnlyThePrefixIsAnnounced(t *testing.T) {
+func TestOnlyPrefixIsAnnounced(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "elsewhere/a.csv", "x")
@@ -83,7 +83,7 @@ func TestOnlyThePrefixIsAnnounced(t *testing.T) {
 	srv.checkScan(t)
 }
 
-func TestAPrefixNeedNotEndAtASlash(t *testing.T) {
+func TestPrefixWithoutSlash(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"", "up", "uploads/d", "uploads/deep/"} {
 		srv := start(t, func(c *gateway.Config) { c.Prefix = prefix })
@@ -96,7 +96,7 @@ func TestAPrefixNeedNotEndAtASlash(t *testing.T) {
 	}
 }
 
-func TestMetadataAndConditionsAndRanges(t *testing.T) {
+func TestGetObject(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	key := aws.String("uploads/people.csv")
@@ -142,7 +142,7 @@ func TestMetadataAndConditionsAndRanges(t *testing.T) {
 	}
 }
 
-// TestLargeObjectsAreStreamed is not parallel: it counts what the whole process allocates.
+// TestLargeObjectsAreStreamed is not parallel because it measures the allocations of the whole process.
 func TestLargeObjectsAreStreamed(t *testing.T) {
 	srv := start(t)
 	const size = 64 << 20
@@ -164,13 +164,13 @@ func TestLargeObjectsAreStreamed(t *testing.T) {
 	if n != size || err != nil {
 		t.Fatalf("read %d bytes, %v; want %d", n, err, size)
 	}
-	// Both ends of it live here.
+	// The client and the server run in this process.
 	if got := after.TotalAlloc - before.TotalAlloc; got > size/8 {
 		t.Errorf("reading %d bytes allocated %d", size, got)
 	}
 }
 
-func TestATakenPort(t *testing.T) {
+func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

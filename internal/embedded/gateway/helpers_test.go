@@ -33,7 +33,7 @@ import (
 
 const bucket = "uploads"
 
-// recorder remembers what was announced, and fails when it is told to.
+// recorder records what was announced. Its OnStored returns the error fail.
 type recorder struct {
 	mu   sync.Mutex
 	seen []events.Object
@@ -59,7 +59,7 @@ func (r *recorder) all() []events.Object {
 	return slices.Clone(r.seen)
 }
 
-// last is the latest announcement of a key.
+// last returns the latest announcement of a key.
 func (r *recorder) last(t *testing.T, key string) events.Object {
 	t.Helper()
 	for _, o := range slices.Backward(r.all()) {
@@ -86,7 +86,7 @@ type testServer struct {
 	s3  *s3.Client
 }
 
-// config is a gateway's over a fresh directory, announcing uploads/uploads/.
+// config returns a configuration with a new directory that announces the prefix uploads/ of the bucket uploads.
 func config(t testing.TB, r *recorder) gateway.Config {
 	t.Helper()
 	return gateway.Config{
@@ -161,7 +161,7 @@ func read(t *testing.T, r io.ReadCloser) string {
 	return string(b)
 }
 
-// objects is what a rescan finds, by key.
+// objects returns what Objects yields, by key.
 func (srv *testServer) objects(t *testing.T) map[string]events.Object {
 	t.Helper()
 	found := map[string]events.Object{}
@@ -178,7 +178,7 @@ func (srv *testServer) objects(t *testing.T) map[string]events.Object {
 	return found
 }
 
-// announced is the latest announcement of each key.
+// announced returns the latest announcement of each key.
 func (r *recorder) announced() map[string]events.Object {
 	last := map[string]events.Object{}
 	for _, o := range r.all() {
@@ -189,7 +189,7 @@ func (r *recorder) announced() map[string]events.Object {
 	return last
 }
 
-// status is the HTTP status that an SDK error carries.
+// status returns the HTTP status of an SDK error, or 0.
 func status(err error) int {
 	var re *awshttp.ResponseError
 	if errors.As(err, &re) {
@@ -205,20 +205,20 @@ func etag(b []byte) string {
 
 func payload(n int) []byte { return bytes.Repeat([]byte("andy,cookie dough\n"), n/18+1)[:n] }
 
-// timeout is how long a test waits for what must happen.
+// timeout is how long a test waits for something that must happen.
 const timeout = 3 * time.Minute
 
-// await waits until the condition holds.
+// await waits until the condition is true.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(timeout); !holds(); time.Sleep(time.Millisecond) { // between two looks
+	for end := time.Now().Add(timeout); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: not in %s", what, timeout)
 		}
 	}
 }
 
-// code is what S3 calls an error.
+// code returns the S3 error code of an SDK error, or "".
 func code(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -227,7 +227,7 @@ func code(err error) string {
 	return ""
 }
 
-// staged lists the files that uploads which did not come to their end have left.
+// staged returns the staged files of unfinished uploads.
 func (srv *testServer) staged(t *testing.T) (left []string) {
 	t.Helper()
 	for _, b := range []string{bucket, "reports"} {
@@ -244,7 +244,7 @@ func (srv *testServer) staged(t *testing.T) (left []string) {
 	return left
 }
 
-// nothingStored makes sure that what was refused left no trace.
+// nothingStored checks that refused uploads have left nothing.
 func (srv *testServer) nothingStored(t *testing.T) {
 	t.Helper()
 	if got := srv.staged(t); len(got) > 0 {
@@ -271,10 +271,10 @@ func mkdir(t *testing.T, elem ...string) {
 	}
 }
 
-// beside lets a gateway keep metadata beside the objects.
-func beside(c *gateway.Config) { _ = os.Mkdir(filepath.Join(c.Dir, "metadata"), 0o700) }
+// withSidecar makes a gateway store metadata beside the objects.
+func withSidecar(c *gateway.Config) { _ = os.Mkdir(filepath.Join(c.Dir, "metadata"), 0o700) }
 
-// completeParts uploads an object in parts.
+// completeParts uploads an object as a multipart upload.
 func completeParts(t *testing.T, srv *testServer, key string) {
 	t.Helper()
 	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), srv.parts(t, key, payload(9))); err != nil {
@@ -282,14 +282,14 @@ func completeParts(t *testing.T, srv *testServer, key string) {
 	}
 }
 
-// as is a client with a credential.
+// as returns a client with a credential.
 func (srv *testServer) as(by gateway.Credential) *s3.Client {
 	return client(srv.Addr(), "", func(o *s3.Options) {
 		o.Credentials = credentials.NewStaticCredentialsProvider(by.AccessKey, by.SecretKey, "")
 	})
 }
 
-// zeros is a seekable source that needs no memory.
+// zeros is a seekable reader of zeros that needs no memory.
 type zeros struct{ size, at int64 }
 
 func (z *zeros) Read(p []byte) (int, error) {
@@ -307,7 +307,7 @@ func (z *zeros) Seek(offset int64, whence int) (int64, error) {
 	return z.at, nil
 }
 
-// presigned is the request line's target of a PUT that is let in.
+// presigned returns the path and query of a presigned PUT.
 func (srv *testServer) presigned(t *testing.T, key string) string {
 	t.Helper()
 	signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
@@ -317,7 +317,7 @@ func (srv *testServer) presigned(t *testing.T, key string) string {
 	return strings.TrimPrefix(signed.URL, "http://"+srv.Addr())
 }
 
-// parts begins a multipart upload and returns what completes it.
+// parts starts a multipart upload, uploads its parts, and returns the input that completes it.
 func (srv *testServer) parts(t *testing.T, key string, bodies ...[]byte) *s3.CompleteMultipartUploadInput {
 	t.Helper()
 	mp, err := srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key})
@@ -338,7 +338,7 @@ func (srv *testServer) parts(t *testing.T, key string, bodies ...[]byte) *s3.Com
 	return &s3.CompleteMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, MultipartUpload: done}
 }
 
-// listed returns the keys with a prefix.
+// listed returns the keys that start with a prefix.
 func (srv *testServer) listed(t *testing.T, prefix string) (keys []string) {
 	t.Helper()
 	pages := s3.NewListObjectsV2Paginator(srv.s3, &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestHeadersInAPresignedQuery(t *testing.T) {
+func TestHoistedHeaders(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for name, test := range map[string]struct {
@@ -61,7 +61,7 @@ func TestHeadersInAPresignedQuery(t *testing.T) {
 		"too much":              {query: "x-amz-meta-a=" + strings.Repeat("a", 2100), status: 400},
 	} {
 		key := "uploads/" + strings.ReplaceAll(name, " ", "-") + ".csv"
-		got := srv.askPresigned(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), query: test.query, header: test.header, body: hoistedBody})
+		got := srv.sendPresigned(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), query: test.query, header: test.header, body: hoistedBody})
 		if got.status != test.status {
 			t.Errorf("%s: %s, want %d: %s", name, got, test.status, got.body)
 			continue
@@ -91,29 +91,29 @@ func TestHeadersInAPresignedQuery(t *testing.T) {
 	}
 }
 
-// TestHeadersInTheQueryOfOtherRequests: parts of an upload, its beginning, and requests that are not presigned.
-func TestHeadersInTheQueryOfOtherRequests(t *testing.T) {
+// TestHoistedHeadersOfOtherOperations tests multipart uploads, and requests that are not presigned.
+func TestHoistedHeadersOfOtherOperations(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	path := "/" + bucket + "/uploads/parts.csv"
-	begun := srv.askPresigned(t, request{method: "POST", path: path, query: "uploads=&x-amz-meta-on-error=abort"})
+	begun := srv.sendPresigned(t, request{method: "POST", path: path, query: "uploads=&x-amz-meta-on-error=abort"})
 	_, id, _ := strings.Cut(begun.body, "<UploadId>")
 	id, _, _ = strings.Cut(id, "</UploadId>")
 	if begun.status != 200 {
 		t.Fatalf("beginning: %s", begun)
 	}
-	part := srv.askPresigned(t, request{method: "PUT", path: path, query: noData + "&partNumber=1&uploadId=" + id, body: hoistedBody})
+	part := srv.sendPresigned(t, request{method: "PUT", path: path, query: noData + "&partNumber=1&uploadId=" + id, body: hoistedBody})
 	if part.status != 200 {
 		t.Fatalf("part: %s %s", part, part.body)
 	}
-	if got := srv.askPresigned(t, request{method: "PUT", path: path, query: "x-amz-checksum-crc32=AAAAAQ%3D%3D&partNumber=2&uploadId=" + id, body: hoistedBody}); got.status != 400 {
+	if got := srv.sendPresigned(t, request{method: "PUT", path: path, query: "x-amz-checksum-crc32=AAAAAQ%3D%3D&partNumber=2&uploadId=" + id, body: hoistedBody}); got.status != 400 {
 		t.Errorf("part with a wrong checksum: %s, want 400", got)
 	}
 	done := `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>` + part.header.Get("Etag") + `</ETag></Part></CompleteMultipartUpload>`
-	if got := srv.askPresigned(t, request{method: "POST", path: path, query: "uploadId=" + id, body: done}); got.status != 200 {
+	if got := srv.sendPresigned(t, request{method: "POST", path: path, query: "uploadId=" + id, body: done}); got.status != 200 {
 		t.Fatalf("completion: %s %s", got, got.body)
 	}
-	got := srv.askPresigned(t, request{method: "GET", path: path, query: "x-amz-checksum-mode=ENABLED"})
+	got := srv.sendPresigned(t, request{method: "GET", path: path, query: "x-amz-checksum-mode=ENABLED"})
 	if got.status != 200 || got.body != hoistedBody || got.header.Get("X-Amz-Meta-On-Error") != "abort" {
 		t.Errorf("GET: %s, metadata %q, %q", got, got.header.Get("X-Amz-Meta-On-Error"), got.body)
 	}
@@ -125,9 +125,9 @@ func TestHeadersInTheQueryOfOtherRequests(t *testing.T) {
 	} {
 		var got answer
 		if name == "signed header" || name == "unsigned query" {
-			got = srv.ask(t, r)
+			got = srv.send(t, r)
 		} else {
-			got = srv.askPresigned(t, r)
+			got = srv.sendPresigned(t, r)
 		}
 		if got.status != 400 {
 			t.Errorf("%s: %s, want 400", name, got)
@@ -138,14 +138,14 @@ func TestHeadersInTheQueryOfOtherRequests(t *testing.T) {
 	}
 }
 
-// TestStandardHeadersInAPresignedQuery covers what version 2 of the AWS SDK for JavaScript moves into the query.
-func TestStandardHeadersInAPresignedQuery(t *testing.T) {
+// TestHoistedStandardHeaders tests headers that version 2 of the AWS SDK for JavaScript moves into the query.
+func TestHoistedStandardHeaders(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	sum := md5.Sum([]byte(hoistedBody))
 	right := url.QueryEscape(base64.StdEncoding.EncodeToString(sum[:]))
 	for name, test := range map[string]struct {
-		query, header, want string // the header as it is stored
+		query, header, want string // the stored header
 		signed              map[string]string
 		status              int
 	}{
@@ -171,7 +171,7 @@ func TestStandardHeadersInAPresignedQuery(t *testing.T) {
 		"a header that is no one": {query: "Content-Other=a", status: 403},
 	} {
 		key := "uploads/" + strings.ReplaceAll(name, " ", "-") + ".csv"
-		got := srv.askPresigned(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), query: test.query, body: hoistedBody, header: test.signed})
+		got := srv.sendPresigned(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), query: test.query, body: hoistedBody, header: test.signed})
 		if got.status != test.status {
 			t.Errorf("%s: %s, want %d: %s", name, got, test.status, got.body)
 			continue
@@ -179,12 +179,12 @@ func TestStandardHeadersInAPresignedQuery(t *testing.T) {
 		if test.status != 200 {
 			continue
 		}
-		stored := srv.askPresigned(t, request{method: "GET", path: "/" + bucket + "/" + escape(key)})
+		stored := srv.sendPresigned(t, request{method: "GET", path: "/" + bucket + "/" + escape(key)})
 		if stored.status != 200 || stored.body != hoistedBody || stored.header.Get(test.header) != test.want {
 			t.Errorf("%s: %s, %q, want %q", name, stored, stored.header.Get(test.header), test.want)
 		}
 	}
-	// A header that is not signed is the client's own choice.
+	// An unsigned Content-Type may differ; the one in the query is stored.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+srv.Addr()+"/"+bucket+"/uploads/own.csv?X-Amz-Expires=900&Content-Type=text%2Fcsv", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -195,17 +195,17 @@ func TestStandardHeadersInAPresignedQuery(t *testing.T) {
 		t.Fatal(err)
 	}
 	headers.Set("Content-Type", "text/plain")
-	if got := srv.follow(t, http.MethodPut, signed, headers, hoistedBody); got.status != 200 {
+	if got := srv.sendSigned(t, http.MethodPut, signed, headers, hoistedBody); got.status != 200 {
 		t.Errorf("an unsigned type: %s %s", got, got.body)
 	}
 	if head, err := srv.head(t, "uploads/own.csv"); err != nil || *head.ContentType != "text/csv" {
 		t.Errorf("an unsigned type: %v, %v, want text/csv", head, err)
 	}
 	srv.put(t, "uploads/there.csv", "x")
-	if got := srv.askPresigned(t, request{method: "PUT", path: "/" + bucket + "/uploads/there.csv", query: "If-None-Match=*", body: "y"}); got.status != 412 {
+	if got := srv.sendPresigned(t, request{method: "PUT", path: "/" + bucket + "/uploads/there.csv", query: "If-None-Match=*", body: "y"}); got.status != 412 {
 		t.Errorf("If-None-Match in the query: %s, want 412", got)
 	}
-	if got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", query: "Content-Type=text%2Fcsv", body: "y", by: uploader}); got.status != 400 || !strings.Contains(got.body, "content-type") {
+	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", query: "Content-Type=text%2Fcsv", body: "y", by: uploader}); got.status != 400 || !strings.Contains(got.body, "content-type") {
 		t.Errorf("not presigned: %s %s, want 400", got, got.body)
 	}
 }

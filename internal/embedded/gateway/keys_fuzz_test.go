@@ -13,8 +13,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// FuzzKey: an object is stored, announced, listed and read under exactly the key that it was put under, or it is refused
-// with 400 and leaves nothing.
+// FuzzKey: an object is stored, announced, listed and read under exactly the key of its PUT, or it is refused with 400
+// and leaves nothing.
 func FuzzKey(f *testing.F) {
 	for _, key := range append([]string{
 		"uploads/a.csv", "uploads/%2e%2e/x", "uploads/..%2fx", "uploads/...", "uploads/.a", "uploads/a ", " ", "uploads/ü+ñ", "uploads/a\nb", "uploads/a\rb\tc", "uploads/\u0085\u200f",
@@ -29,7 +29,7 @@ func FuzzKey(f *testing.F) {
 		if folder {
 			key += "/"
 		}
-		// S3 takes "/bucket/" for the bucket, and a path of the wire can't carry a key without a name.
+		// The path "/bucket/" means the bucket, so such a key can't be sent.
 		if strings.Trim(key, "/") == "" {
 			return
 		}
@@ -38,7 +38,7 @@ func FuzzKey(f *testing.F) {
 			body = ""
 		}
 		before := len(srv.keys())
-		got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), body: body, by: uploader})
+		got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), body: body, by: uploader})
 		list, err := srv.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket)})
 		if err != nil {
 			t.Fatalf("listing after %q: %v", key, err)
@@ -48,7 +48,7 @@ func FuzzKey(f *testing.F) {
 			if len(list.Contents) != 1 || *list.Contents[0].Key != key {
 				t.Errorf("%q is listed as %v", key, list.Contents)
 			}
-			if got := srv.ask(t, request{method: "GET", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 200 || got.body != body {
+			if got := srv.send(t, request{method: "GET", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 200 || got.body != body {
 				t.Errorf("%q is read as %s %q", key, got, got.body)
 			}
 			if keys := srv.keys()[before:]; body != "" && (len(keys) != 1 || keys[0] != key) {
@@ -57,7 +57,7 @@ func FuzzKey(f *testing.F) {
 			if _, err := os.Lstat(filepath.Join(objects, filepath.FromSlash(key))); err != nil {
 				t.Errorf("%q is kept elsewhere: %v", key, err)
 			}
-			if got := srv.ask(t, request{method: "DELETE", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 204 {
+			if got := srv.send(t, request{method: "DELETE", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 204 {
 				t.Fatalf("deleting %q: %s", key, got)
 			}
 		case 400:

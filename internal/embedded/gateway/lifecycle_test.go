@@ -53,11 +53,11 @@ func TestSequencersNeverRepeat(t *testing.T) {
 	if len(seen) != n {
 		t.Errorf("%d announcements, want %d", len(seen), n)
 	}
-	// Four uploads raced on each key: what is on disk is the one with the latest sequencer.
+	// Four uploads raced on each key. The one with the latest sequencer must be on disk.
 	srv.checkScan(t)
 }
 
-func TestRestartContinuesTheOrder(t *testing.T) {
+func TestRestartContinuesSequencers(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
 	cfg := config(t, r)
@@ -70,7 +70,7 @@ func TestRestartContinuesTheOrder(t *testing.T) {
 	stop(t, srv.Gateway)
 
 	back := cfg
-	back.Now = func() time.Time { return time.Now().Add(-time.Hour) } // the clock was set back meanwhile
+	back.Now = func() time.Time { return time.Now().Add(-time.Hour) } // the clock was set back
 	srv = open(t, back, r)
 	if diff := cmp.Diff(kept, srv.objects(t)); diff != "" {
 		t.Errorf("objects after a restart (-before +after):\n%s", diff)
@@ -92,7 +92,7 @@ func TestRestartContinuesTheOrder(t *testing.T) {
 	}
 }
 
-func TestObjectsStopsWhenTold(t *testing.T) {
+func TestObjectsStops(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for i := range 3 {
@@ -111,7 +111,7 @@ func TestObjectsStopsWhenTold(t *testing.T) {
 	}
 }
 
-// TestObjectsAfterDrain: whoever still reads the directory when the gateway stops serving reads it to the end.
+// TestObjectsAfterDrain: a scan that is running when the gateway stops serving finishes.
 func TestObjectsAfterDrain(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -168,25 +168,25 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	<-stopped
 }
 
-// TestStopTellsToComeAgain: whoever asks while the gateway is being stopped, which cancels what requests ask for, is to try
-// again; the log has nothing to tell of it.
-func TestStopTellsToComeAgain(t *testing.T) {
+// TestRequestsDuringStopGet503: a stop cancels the contexts of requests. Reads get a 503, so that clients retry, and
+// nothing is logged; changes are still made.
+func TestRequestsDuringStopGet503(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	srv := start(t, func(c *gateway.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	srv.put(t, "uploads/a.csv", "x")
 	stopping, stop := context.WithCancel(t.Context())
-	for what, err := range gateway.Ask(stopping, srv.Gateway, bucket, "uploads/a.csv") {
+	for what, err := range gateway.CallStore(stopping, srv.Gateway, bucket, "uploads/a.csv") {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	srv.put(t, "uploads/a.csv", "x")
 	stop()
-	for what, err := range gateway.Ask(stopping, srv.Gateway, bucket, "uploads/a.csv") {
+	for what, err := range gateway.CallStore(stopping, srv.Gateway, bucket, "uploads/a.csv") {
 		var told s3err.S3Error
 		right := errors.As(err, &told) && told.StatusCode() == http.StatusServiceUnavailable
-		if what == "delete" { // what changes something is let through
+		if what == "delete" { // changes are not canceled
 			right = err == nil
 		}
 		if !right {
@@ -198,7 +198,7 @@ func TestStopTellsToComeAgain(t *testing.T) {
 	}
 }
 
-// Not parallel: it counts goroutines, and looks at the working directory.
+// TestStopLeavesNothing is not parallel because it counts goroutines and reads the working directory.
 func TestStopLeavesNothing(t *testing.T) {
 	cwd, err := os.Getwd()
 	if err != nil {
@@ -212,7 +212,7 @@ func TestStopLeavesNothing(t *testing.T) {
 		}
 		stop(t, g)
 	}
-	cycle() // what versitygw's HTTP server starts once and never ends
+	cycle() // versitygw's HTTP server starts some goroutines once and never ends them
 	before := goroutines()
 	for range 3 {
 		cycle()
@@ -227,8 +227,8 @@ func TestStopLeavesNothing(t *testing.T) {
 	}
 }
 
-// goroutines are the stacks of those running, but for one of the HTTP server's that wakes up every ten seconds to see
-// whether it should end.
+// goroutines returns the stacks of all goroutines, except one of the HTTP server that checks every ten seconds whether
+// it should end.
 func goroutines() []string {
 	buf := make([]byte, 1<<20)
 	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")

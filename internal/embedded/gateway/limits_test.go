@@ -19,7 +19,7 @@ import (
 	"github.com/flavorless/flavorless/test/raw"
 )
 
-func TestUploadsMayBeTooLarge(t *testing.T) {
+func TestMaxObject(t *testing.T) {
 	t.Parallel()
 	const most = 6 << 20
 	srv := start(t, func(c *gateway.Config) { c.MaxObject = most })
@@ -51,8 +51,8 @@ func TestUploadsMayBeTooLarge(t *testing.T) {
 	}
 }
 
-// TestFormsMayBeTooLarge: their length is known only once they have been read.
-func TestFormsMayBeTooLarge(t *testing.T) {
+// TestMaxObjectInForms: the size of a form's file is known only after it was read.
+func TestMaxObjectInForms(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxObject = 1 << 20 })
 	resp := srv.form(t, "uploads/form.csv", string(payload(1<<20+1)), 0)
@@ -64,8 +64,8 @@ func TestFormsMayBeTooLarge(t *testing.T) {
 	srv.nothingStored(t)
 }
 
-// TestHeadersAreBounded, and so is the URL, which is one.
-func TestHeadersAreBounded(t *testing.T) {
+// TestHeadersAreLimited tests long headers and a long URL.
+func TestHeadersAreLimited(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for name, head := range map[string]string{
@@ -74,7 +74,7 @@ func TestHeadersAreBounded(t *testing.T) {
 		"URL":          "GET /uploads/" + strings.Repeat("a", 10_000) + " HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
 		c := raw.Dial(t, srv.Addr())
-		go io.WriteString(c, head) //nolint:errcheck // it may be cut off first
+		go io.WriteString(c, head) //nolint:errcheck // the connection may be closed before
 		answer, _ := io.ReadAll(c)
 		if !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
 			t.Errorf("%s: %q", name, answer[:min(len(answer), 200)])
@@ -82,7 +82,7 @@ func TestHeadersAreBounded(t *testing.T) {
 	}
 }
 
-// TestLongDocumentsAreRefused before they are read, for versitygw reads them into memory, whoever sent them.
+// TestLongDocumentsAreRefused: long bodies that are not data are refused before versitygw reads them into memory.
 func TestLongDocumentsAreRefused(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -98,7 +98,7 @@ func TestLongDocumentsAreRefused(t *testing.T) {
 		"an unknown subject": "PUT /uploads/uploads/a.csv?other= HTTP/1.1\r\n",
 	} {
 		c := raw.Dial(t, srv.Addr())
-		fmt.Fprintf(c, "%sHost: x\r\nContent-Length: %d\r\n\r\n%s", head, 1<<30, payload(64<<10)) // the server waits for the first 8 KiB
+		fmt.Fprintf(c, "%sHost: x\r\nContent-Length: %d\r\n\r\n%s", head, 1<<30, payload(64<<10)) // the server reads the first 8 KiB
 		answer := make([]byte, 4096)
 		n, err := io.ReadAtLeast(c, answer, 200)
 		if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") || !strings.Contains(string(answer[:n]), "EntityTooLarge") {
@@ -107,7 +107,7 @@ func TestLongDocumentsAreRefused(t *testing.T) {
 	}
 }
 
-// TestTooManyRequests: clients are told to slow down, and are let in again afterwards.
+// TestTooManyRequests: clients get SlowDown, and are served again once other requests have finished.
 func TestTooManyRequests(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxRequests = 2 })
@@ -126,7 +126,7 @@ func TestTooManyRequests(t *testing.T) {
 	await(t, "the others are done", func() bool { return len(srv.keys()) == 2 })
 }
 
-// TestTooManyConnections: while requests are under way on all that may be open, another one is refused; those go on.
+// TestTooManyConnections: if all connections have requests in flight, another connection is refused.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections = 3 })
@@ -148,13 +148,13 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsMakePlace: the connection that has been idle for longest is closed for a new one, and those on which
-// a request is under way are not.
-func TestIdleConnectionsMakePlace(t *testing.T) {
+// TestNewConnectionReplacesIdleOne: a new connection replaces the one that has been idle for longest, and never one
+// with a request in flight.
+func TestNewConnectionReplacesIdleOne(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections = 4 })
 	busy := srv.startUpload(t, "uploads/busy.csv")
-	idle := []net.Conn{raw.Dial(t, srv.Addr())} // has never asked for anything
+	idle := []net.Conn{raw.Dial(t, srv.Addr())} // never sent a request
 	await(t, "it is connected", func() bool { return gateway.Connections(srv.Gateway) == 2 })
 	ask := func(c net.Conn) {
 		t.Helper()
@@ -165,7 +165,7 @@ func TestIdleConnectionsMakePlace(t *testing.T) {
 			t.Fatalf("a request that should be answered: %v", err)
 		}
 	}
-	for range 2 { // these have
+	for range 2 { // these have sent a request
 		c := raw.Dial(t, srv.Addr())
 		ask(c)
 		idle = append(idle, c)
@@ -181,9 +181,9 @@ func TestIdleConnectionsMakePlace(t *testing.T) {
 	await(t, "the upload is done", func() bool { return len(srv.keys()) == 1 })
 }
 
-// TestSlowStrangersMakePlace: clients that are not known yet, and send no more, can't keep out one that is; and uploads under
-// way are not ended for anybody.
-func TestSlowStrangersMakePlace(t *testing.T) {
+// TestNewConnectionReplacesSlowUnauthenticatedOne: unauthenticated clients that stop sending can't keep out others, and
+// authenticated uploads are not aborted for a new connection.
+func TestNewConnectionReplacesSlowUnauthenticatedOne(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections, c.ClientTimeout = 4, time.Hour })
 	upload := srv.startUpload(t, "uploads/slow.csv")
@@ -197,7 +197,7 @@ func TestSlowStrangersMakePlace(t *testing.T) {
 	await(t, "the slow upload is done", func() bool { return len(srv.keys()) == 1 })
 }
 
-// TestIdleConnectionsEnd before the timeout with a request is over.
+// TestIdleConnectionsEnd: an idle connection is closed after half of the client timeout.
 func TestIdleConnectionsEnd(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 20 * time.Second })
@@ -214,7 +214,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	}
 }
 
-// TestLongFormsAreRefused: the fields of a form are read before it is known who sends them.
+// TestLongFormsAreRefused: the fields of a form are limited, because they are read before the client is authenticated.
 func TestLongFormsAreRefused(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 2 * time.Minute })
@@ -222,7 +222,7 @@ func TestLongFormsAreRefused(t *testing.T) {
 	const length = 64 << 20
 	fmt.Fprintf(c, "POST /%s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n", bucket, length)
 	fmt.Fprint(c, "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\n")
-	if _, err := io.WriteString(c, strings.Repeat("value\r\n", 100_000)); err != nil { // and no more: a server that reads on waits
+	if _, err := io.WriteString(c, strings.Repeat("value\r\n", 100_000)); err != nil { // a server that reads more would wait
 		t.Fatal(err)
 	}
 	if err := c.SetDeadline(time.Now().Add(40 * time.Second)); err != nil {
@@ -235,8 +235,8 @@ func TestLongFormsAreRefused(t *testing.T) {
 	}
 }
 
-// TestUploadsSayHowLongTheyAre, or that they come in chunks: else an object without data would be stored.
-func TestUploadsSayHowLongTheyAre(t *testing.T) {
+// TestUploadsNeedALength: an upload without a length is refused; otherwise an empty object would be stored.
+func TestUploadsNeedALength(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for name, test := range map[string]struct{ header, want string }{
@@ -252,10 +252,10 @@ func TestUploadsSayHowLongTheyAre(t *testing.T) {
 			t.Errorf("%s: %v, %q, want %q", name, err, answer, test.want)
 		}
 	}
-	if got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", body: "x", header: map[string]string{"X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}, by: uploader}); got.status != 400 || got.code != "InvalidStorageClass" {
+	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", body: "x", header: map[string]string{"X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}, by: uploader}); got.status != 400 || got.code != "InvalidStorageClass" {
 		t.Errorf("another storage class: %s, want 400 InvalidStorageClass", got)
 	}
-	if got := srv.ask(t, form(t, map[string]string{"key": "uploads/b.csv", "x-amz-storage-class": "GLACIER"}, time.Now(), "x")); got.status != 400 || got.code != "InvalidStorageClass" {
+	if got := srv.send(t, form(t, map[string]string{"key": "uploads/b.csv", "x-amz-storage-class": "GLACIER"}, time.Now(), "x")); got.status != 400 || got.code != "InvalidStorageClass" {
 		t.Errorf("another storage class in a form: %s, want 400 InvalidStorageClass", got)
 	}
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// TestContentEncoding: aws-chunked is about the request, and is not stored.
+// TestContentEncoding: aws-chunked describes the request, and is not stored.
 func TestContentEncoding(t *testing.T) {
 	t.Parallel()
-	for name, srv := range map[string]*testServer{"attributes": start(t), "beside": start(t, beside)} {
+	for name, srv := range map[string]*testServer{"attributes": start(t), "beside": start(t, withSidecar)} {
 		t.Run(name, func(t *testing.T) { testContentEncoding(t, srv) })
 	}
 }
@@ -31,25 +31,25 @@ func testContentEncoding(t *testing.T, srv *testServer) {
 	} {
 		put := request{method: "PUT", path: "/" + bucket + "/uploads/put", body: "x", by: uploader, header: map[string]string{"Content-Encoding": sent}}
 		begin := request{method: "POST", path: "/" + bucket + "/uploads/parts", query: "uploads=", by: uploader, header: map[string]string{"Content-Encoding": sent}}
-		if got := srv.ask(t, put); got.status != 200 {
+		if got := srv.send(t, put); got.status != 200 {
 			t.Fatalf("PUT with %q: %s", sent, got)
 		}
-		if got := srv.ask(t, form(t, map[string]string{"key": "uploads/form", "Content-Encoding": sent}, time.Now(), "x")); got.status != 204 {
+		if got := srv.send(t, form(t, map[string]string{"key": "uploads/form", "Content-Encoding": sent}, time.Now(), "x")); got.status != 204 {
 			t.Fatalf("form with %q: %s", sent, got)
 		}
-		if got := srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/copy", by: uploader, header: map[string]string{
+		if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/copy", by: uploader, header: map[string]string{
 			"X-Amz-Copy-Source": "/" + bucket + "/uploads/put", "X-Amz-Metadata-Directive": "REPLACE", "Content-Encoding": sent,
 		}}); got.status != 200 {
 			t.Fatalf("copy with %q: %s", sent, got)
 		}
-		id := srv.ask(t, begin).upload(t)
-		part := srv.ask(t, request{method: "PUT", path: begin.path, query: "partNumber=1&uploadId=" + id, body: "x", by: uploader})
+		id := srv.send(t, begin).upload(t)
+		part := srv.send(t, request{method: "PUT", path: begin.path, query: "partNumber=1&uploadId=" + id, body: "x", by: uploader})
 		done := `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>` + part.header.Get("Etag") + `</ETag></Part></CompleteMultipartUpload>`
-		if got := srv.ask(t, request{method: "POST", path: begin.path, query: "uploadId=" + id, body: done, by: uploader}); got.status != 200 {
+		if got := srv.send(t, request{method: "POST", path: begin.path, query: "uploadId=" + id, body: done, by: uploader}); got.status != 200 {
 			t.Fatalf("parts with %q: %s", sent, got)
 		}
 		for _, key := range []string{"put", "form", "copy", "parts"} {
-			got := srv.ask(t, request{method: "HEAD", path: "/" + bucket + "/uploads/" + key, by: uploader}).header
+			got := srv.send(t, request{method: "HEAD", path: "/" + bucket + "/uploads/" + key, by: uploader}).header
 			if values, ok := got["Content-Encoding"]; strings.Join(values, "") != want || ok != (want != "") {
 				t.Errorf("%s with Content-Encoding %q: stored %q, want %q", key, sent, values, want)
 			}
@@ -57,10 +57,10 @@ func testContentEncoding(t *testing.T, srv *testServer) {
 	}
 }
 
-// TestReplacedMetadata is gone: what an object is uploaded without, it does not have from the one before.
-func TestReplacedMetadata(t *testing.T) {
+// TestMetadataIsReplaced: an object has no metadata from the object that it replaced.
+func TestMetadataIsReplaced(t *testing.T) {
 	t.Parallel()
-	for name, srv := range map[string]*testServer{"attributes": start(t), "beside": start(t, beside)} {
+	for name, srv := range map[string]*testServer{"attributes": start(t), "beside": start(t, withSidecar)} {
 		for _, key := range []string{"uploads/a.csv", "uploads/meta/a.csv"} {
 			put := &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader("1"), Metadata: map[string]string{"mode": "snapshot"}, Tagging: aws.String("a=b"), CacheControl: aws.String("no-store")}
 			if _, err := srv.s3.PutObject(t.Context(), put); err != nil {
@@ -87,7 +87,7 @@ func TestReplacedMetadata(t *testing.T) {
 	}
 }
 
-// TestSeveralContentEncodings mean what one with commas means.
+// TestSeveralContentEncodings: several headers are stored as one, joined by commas.
 func TestSeveralContentEncodings(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -96,17 +96,18 @@ func TestSeveralContentEncodings(t *testing.T) {
 		t.Fatal(err)
 	}
 	signed.SignedHeader["Content-Encoding"] = []string{"aws-chunked", "gzip", "br"}
-	if got := srv.follow(t, "PUT", signed.URL, signed.SignedHeader, "x"); got.status != 200 {
+	if got := srv.sendSigned(t, "PUT", signed.URL, signed.SignedHeader, "x"); got.status != 200 {
 		t.Fatalf("PUT: %s %s", got, got.body)
 	}
-	got := srv.ask(t, request{method: "HEAD", path: "/" + bucket + "/uploads/a", by: uploader})
+	got := srv.send(t, request{method: "HEAD", path: "/" + bucket + "/uploads/a", by: uploader})
 	if encoding := got.header.Get("Content-Encoding"); encoding != "gzip, br" {
 		t.Errorf("stored Content-Encoding %q, want %q", encoding, "gzip, br")
 	}
 }
 
-// TestMoreMetadataThanTheFileSystemKeeps leaves nothing, and is not taken for a full disk. S3 takes all of it.
-func TestMoreMetadataThanTheFileSystemKeeps(t *testing.T) {
+// TestMetadataTooLargeForFileSystem: S3 accepts this metadata. A file system that can't store it leaves nothing, and
+// the answer is not that the disk is full.
+func TestMetadataTooLargeForFileSystem(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	var tags []string
@@ -137,7 +138,7 @@ func TestMoreMetadataThanTheFileSystemKeeps(t *testing.T) {
 	if err != nil && (status(err) != 400 || code(err) != "MetadataTooLarge") {
 		t.Errorf("beginning parts: %v, %v", mp, err)
 	}
-	// Less is kept: the tags of an object belong to it from the start.
+	// Less metadata is stored.
 	key := "uploads/tagged.csv"
 	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Tagging: aws.String("a=b"), Body: strings.NewReader("x")}); err != nil {
 		t.Fatal(err)
@@ -148,18 +149,18 @@ func TestMoreMetadataThanTheFileSystemKeeps(t *testing.T) {
 	}
 }
 
-// TestMetadata: what is stored is read back as it was sent, or refused.
+// TestMetadata: metadata is read back as it was sent, or refused.
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	for _, beside := range []bool{false, true} {
-		srv, base := guarded(t, func(c *gateway.Config) {
+		srv, base := startGuarded(t, func(c *gateway.Config) {
 			if beside {
 				mkdir(t, c.Dir, "metadata")
 			}
 		})
 		before := tree(t, base)
 		for _, name := range []string{"../../../x", "a/b", "", "a b", "\x00", "\xff", "a:b", "ü", "a\tb", `a\b`, "etag/", "(a)"} {
-			got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", "x-amz-meta-" + name: "v"}, time.Now(), "x"))
+			got := srv.send(t, form(t, map[string]string{"key": "uploads/a.csv", "x-amz-meta-" + name: "v"}, time.Now(), "x"))
 			if got.status != 400 {
 				t.Errorf("form with metadata %q: %s, want 400", name, got)
 			}
@@ -172,7 +173,7 @@ func TestMetadata(t *testing.T) {
 				if name != "x-amz-meta-a" && len(value) == 2048 {
 					value += "a"
 				}
-				if got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", name: value}, time.Now(), "x")); got.status != 400 {
+				if got := srv.send(t, form(t, map[string]string{"key": "uploads/a.csv", name: value}, time.Now(), "x")); got.status != 400 {
 					t.Errorf("form with %s: %.40q: %s, want 400", name, value, got)
 				}
 			}
@@ -183,13 +184,13 @@ func TestMetadata(t *testing.T) {
 		} {
 			for _, r := range []request{{method: "PUT", path: "/uploads/uploads/a.csv", body: "x"}, {method: "POST", path: "/uploads/uploads/a.csv", query: "uploads="}} {
 				r.by, r.header = uploader, header
-				if got := srv.ask(t, r); got.status != 400 {
+				if got := srv.send(t, r); got.status != 400 {
 					t.Errorf("%s with %.60v: %s, want 400", r.method, header, got)
 				}
 			}
 		}
 		checkUnchanged(t, base, before)
-		got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", "x-amz-meta-on-error": "abort, \u00fcber", "x-amz-meta-!#$%&'*+.^_`|~9": "odd"}, time.Now(), "x"))
+		got := srv.send(t, form(t, map[string]string{"key": "uploads/a.csv", "x-amz-meta-on-error": "abort, \u00fcber", "x-amz-meta-!#$%&'*+.^_`|~9": "odd"}, time.Now(), "x"))
 		head, err := srv.head(t, "uploads/a.csv")
 		if got.status != 204 || err != nil || head.Metadata["on-error"] != "abort, \u00fcber" || head.Metadata["!#$%&'*+.^_`|~9"] != "odd" {
 			t.Errorf("metadata = %v, %v after %s", head, err, got)
@@ -197,8 +198,8 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
-// TestMetadataBesideKeysThatLookLikeIt: where metadata is kept beside the objects, it is in folders called "meta".
-func TestMetadataBesideKeysThatLookLikeIt(t *testing.T) {
+// TestSidecarKeysNamedMeta: keys with a segment "meta" don't collide with the sidecar's folders of that name.
+func TestSidecarKeysNamedMeta(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata") })
 	keys := []string{"meta/acl", "meta/etag", "meta/meta/etag", "uploads/", "uploads/meta/etag", "uploads/meta/meta", "uploads/meta~/x", "uploads/meta~~/meta/etag", "meta~"}
@@ -238,9 +239,9 @@ func TestMetadataBesideKeysThatLookLikeIt(t *testing.T) {
 	check("after others were deleted")
 }
 
-func TestMetadataBesideTheObjects(t *testing.T) {
+func TestSidecarMetadata(t *testing.T) {
 	t.Parallel()
-	srv := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata") }) // a choice made earlier
+	srv := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata") })
 	srv.put(t, "uploads/a.csv", "one")
 	complete := srv.parts(t, "uploads/p.csv", payload(5<<20), payload(100))
 	srv.complete(t, complete)

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestCompletingAgainWhereAFolderIs answers that the upload is gone: its object was deleted, and the folder is another key's.
-func TestCompletingAgainWhereAFolderIs(t *testing.T) {
+// TestCompleteAgainAfterKeyBecameFolder: the object was deleted, and its path is a folder of another key.
+func TestCompleteAgainAfterKeyBecameFolder(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	complete := srv.parts(t, "uploads/a", []byte("x"))
@@ -62,7 +62,7 @@ func TestMultipart(t *testing.T) {
 	srv.checkScan(t)
 }
 
-func TestCompletingAgainAnnouncesAgain(t *testing.T) {
+func TestCompleteAgain(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	complete := srv.parts(t, "uploads/p.csv", payload(5<<20), payload(100))
@@ -134,8 +134,8 @@ func TestCopyInParts(t *testing.T) {
 	}
 }
 
-// TestChecksumsOfUndeclaredAlgorithms are refused when an upload is completed: nothing could verify them.
-func TestChecksumsOfUndeclaredAlgorithms(t *testing.T) {
+// TestUndeclaredChecksumAlgorithm: a completion with a checksum that versitygw would not verify is refused.
+func TestUndeclaredChecksumAlgorithm(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	wrong := "AAAAAA=="

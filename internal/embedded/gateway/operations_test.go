@@ -16,11 +16,11 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// TestOnlyTheOperations: of all methods and subresources that versitygw routes, and some that it does not know, only what
-// an uploader needs is let through.
-func TestOnlyTheOperations(t *testing.T) {
+// TestOnlyListedOperations tries all methods and subresources that versitygw knows, and some others. Only those that an
+// uploader needs are allowed.
+func TestOnlyListedOperations(t *testing.T) {
 	t.Parallel()
-	srv, base := guarded(t)
+	srv, base := startGuarded(t)
 	srv.put(t, "uploads/other.csv", "x")
 	allowed := map[string]bool{}
 	for _, o := range []string{
@@ -29,7 +29,7 @@ func TestOnlyTheOperations(t *testing.T) {
 		"GET /uploads/uploads/kept.csv uploadId=", "PUT /uploads/uploads/kept.csv ", "PUT /uploads/uploads/kept.csv tagging=", "PUT /uploads/uploads/kept.csv uploadId=",
 		"PUT /uploads/uploads/kept.csv partNumber=1", "POST /uploads ", "POST /uploads delete=", "POST /uploads/uploads/kept.csv uploads=", "POST /uploads/uploads/kept.csv uploadId=",
 		"DELETE /uploads/uploads/kept.csv ", "DELETE /uploads/uploads/kept.csv tagging=", "DELETE /uploads/uploads/kept.csv uploadId=",
-		"PUT /uploads ", // which answers 409
+		"PUT /uploads ", // answers 409
 	} {
 		allowed[o] = true
 	}
@@ -51,7 +51,7 @@ func TestOnlyTheOperations(t *testing.T) {
 					continue
 				}
 				checked++
-				got := srv.ask(t, request{method: method, path: path, query: query, by: uploader, header: map[string]string{"Origin": "https://evil.example"}})
+				got := srv.send(t, request{method: method, path: path, query: query, by: uploader, header: map[string]string{"Origin": "https://evil.example"}})
 				if got.status != http.StatusForbidden && (got.status != http.StatusMethodNotAllowed || method != "TRACE") {
 					t.Errorf("%s: %s, want 403", o, got)
 				}
@@ -61,8 +61,8 @@ func TestOnlyTheOperations(t *testing.T) {
 	if checked < 900 {
 		t.Errorf("only %d requests were tried", checked)
 	}
-	for _, path := range []string{"/create-user", "/list-users", "/list-buckets", "/uploads/create", "/health"} { // of versitygw's administration
-		if got := srv.ask(t, request{method: "PATCH", path: path, by: uploader}); got.status != http.StatusForbidden {
+	for _, path := range []string{"/create-user", "/list-users", "/list-buckets", "/uploads/create", "/health"} { // versitygw's administration
+		if got := srv.send(t, request{method: "PATCH", path: path, by: uploader}); got.status != http.StatusForbidden {
 			t.Errorf("PATCH %s: %s, want 403", path, got)
 		}
 	}
@@ -73,11 +73,11 @@ func TestOnlyTheOperations(t *testing.T) {
 		if r.query == "tagging=" && r.method == "PUT" {
 			r.body = tagging
 		}
-		if got := srv.ask(t, r); got.status == http.StatusForbidden || got.status >= 500 {
+		if got := srv.send(t, r); got.status == http.StatusForbidden || got.status >= 500 {
 			t.Errorf("%s: %s, want it let through", o, got)
 		}
 		r.by = gateway.Credential{}
-		if got := srv.ask(t, r); got.status < 400 {
+		if got := srv.send(t, r); got.status < 400 {
 			t.Errorf("%s without a signature: %s", o, got)
 		}
 	}
@@ -98,12 +98,12 @@ func TestCreateBucket(t *testing.T) {
 	}
 }
 
-// TestReadOnlyBuckets are written by the server alone; the uploader reads them.
+// TestReadOnlyBuckets: only the server may write to them; the uploader may read them.
 func TestReadOnlyBuckets(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ReadOnly = []string{"reports"} })
 	for access, want := range map[string]bool{srv.ServerCredential().AccessKey: true, uploader.AccessKey: false, "": false, "another": false} {
-		if err := gateway.MayWrite(srv.Gateway, access, "reports"); (err == nil) != want {
+		if err := gateway.AuthorizeWrite(srv.Gateway, access, "reports"); (err == nil) != want {
 			t.Errorf("the store says to %q: %v, want it allowed: %t", access, err, want)
 		}
 	}
@@ -118,27 +118,27 @@ func TestReadOnlyBuckets(t *testing.T) {
 	}
 	srv.put(t, "uploads/a.csv", "x")
 	before := tree(t, filepath.Join(srv.cfg.Dir, "objects", "reports"))
-	for name, r := range about("/reports/" + *key) {
+	for name, r := range operationsOn("/reports/" + *key) {
 		if name == "get" || name == "head" || name == "attributes" || name == "get tags" || name == "parts" || name == "copy from" {
 			continue
 		}
-		for _, id := range []string{someID, *mp.UploadId} {
-			r.by, r.query = uploader, strings.Replace(r.query, someID, id, 1)
+		for _, id := range []string{unknownID, *mp.UploadId} {
+			r.by, r.query = uploader, strings.Replace(r.query, unknownID, id, 1)
 			if strings.Contains(r.query, *mp.UploadId) {
 				r.path = "/reports/b"
 			}
-			if got := srv.ask(t, r); got.status != 403 || got.code != "AccessDenied" {
+			if got := srv.send(t, r); got.status != 403 || got.code != "AccessDenied" {
 				t.Errorf("%s: %s, want 403 AccessDenied", name, got)
 			}
 		}
 	}
 	body := "<Delete><Object><Key>" + *key + "</Key></Object></Delete>"
-	if got := srv.ask(t, request{method: "POST", path: "/reports", query: "delete=", body: body, header: md5Header(body), by: uploader}); got.status != 403 && !strings.Contains(got.body, "AccessDenied") {
+	if got := srv.send(t, request{method: "POST", path: "/reports", query: "delete=", body: body, header: md5Header(body), by: uploader}); got.status != 403 && !strings.Contains(got.body, "AccessDenied") {
 		t.Errorf("DeleteObjects: %s %s", got, got.body)
 	}
 	r := form(t, map[string]string{"key": "c"}, time.Now(), "evil")
 	r.path = "/reports"
-	if got := srv.ask(t, r); got.status != 403 {
+	if got := srv.send(t, r); got.status != 403 {
 		t.Errorf("form: %s, want 403", got)
 	}
 	checkUnchanged(t, filepath.Join(srv.cfg.Dir, "objects", "reports"), before)
@@ -161,10 +161,10 @@ func TestReadOnlyBuckets(t *testing.T) {
 	}
 }
 
-// TestTheServersCredential is another one at each start, and is told to nobody.
-func TestTheServersCredential(t *testing.T) {
+// TestServerCredential: it is different after each start, and is not stored.
+func TestServerCredential(t *testing.T) {
 	t.Parallel()
-	srv, base := guarded(t)
+	srv, base := startGuarded(t)
 	own := srv.ServerCredential()
 	if _, err := srv.as(own).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a"), Body: strings.NewReader("x")}); err != nil {
 		t.Fatal(err)
@@ -173,29 +173,29 @@ func TestTheServersCredential(t *testing.T) {
 		t.Error("it is stored")
 	}
 	stop(t, srv.Gateway)
-	again := open(t, srv.cfg, srv.recorder)
-	if again.ServerCredential() == own {
+	restarted := open(t, srv.cfg, srv.recorder)
+	if restarted.ServerCredential() == own {
 		t.Error("it is the same after a restart")
 	}
 	for name, by := range map[string]gateway.Credential{
 		"the one of the start before": own, "an unknown one": {AccessKey: "AKIAUNKNOWN", SecretKey: "x"},
 	} {
-		got := again.ask(t, request{method: "GET", path: "/uploads", by: by})
+		got := restarted.send(t, request{method: "GET", path: "/uploads", by: by})
 		if got.status != 403 || got.code != "InvalidAccessKeyId" {
 			t.Errorf("%s: %s, want 403 InvalidAccessKeyId", name, got)
 		}
 	}
 	for name, by := range map[string]gateway.Credential{
-		"the uploader's secret": {AccessKey: again.ServerCredential().AccessKey, SecretKey: uploader.SecretKey}, "no secret": {AccessKey: uploader.AccessKey},
+		"the uploader's secret": {AccessKey: restarted.ServerCredential().AccessKey, SecretKey: uploader.SecretKey}, "no secret": {AccessKey: uploader.AccessKey},
 	} {
-		if got := again.ask(t, request{method: "GET", path: "/uploads", by: by}); got.status != 403 || got.code != "SignatureDoesNotMatch" {
+		if got := restarted.send(t, request{method: "GET", path: "/uploads", by: by}); got.status != 403 || got.code != "SignatureDoesNotMatch" {
 			t.Errorf("%s: %s, want 403 SignatureDoesNotMatch", name, got)
 		}
 	}
 }
 
-// TestWhatBucketsStoreHasNoEffect: an earlier release let uploaders store a policy, and read it back with each request.
-func TestWhatBucketsStoreHasNoEffect(t *testing.T) {
+// TestStoredBucketConfigurationIsIgnored: an earlier release let uploaders store a policy, and applied it.
+func TestStoredBucketConfigurationIsIgnored(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata"); c.ReadOnly = []string{"reports"} })
 	srv.put(t, "uploads/a.csv", "x")
@@ -212,19 +212,19 @@ func TestWhatBucketsStoreHasNoEffect(t *testing.T) {
 			}
 		}
 	}
-	again := open(t, srv.cfg, srv.recorder)
+	restarted := open(t, srv.cfg, srv.recorder)
 	for _, r := range []request{
 		{method: "GET", path: "/uploads"}, {method: "GET", path: "/uploads/uploads/a.csv"}, {method: "PUT", path: "/uploads/uploads/b.csv", body: "x"},
 		{method: "DELETE", path: "/uploads/uploads/a.csv"}, {method: "GET", path: "/reports"},
 	} {
-		if got := again.ask(t, r); got.status != 403 {
+		if got := restarted.send(t, r); got.status != 403 {
 			t.Errorf("%s %s of nobody: %s, want 403", r.method, r.path, got)
 		}
 	}
-	if got := again.ask(t, request{method: "PUT", path: "/reports/x", body: "x", by: uploader}); got.status != 403 {
+	if got := restarted.send(t, request{method: "PUT", path: "/reports/x", body: "x", by: uploader}); got.status != 403 {
 		t.Errorf("the uploader writes to reports: %s, want 403", got)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, "http://"+again.Addr()+"/uploads/uploads/a.csv", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, "http://"+restarted.Addr()+"/uploads/uploads/a.csv", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,8 +240,8 @@ func TestWhatBucketsStoreHasNoEffect(t *testing.T) {
 	}
 }
 
-// TestOptionsThatAreRefused, because the gateway would not do what they ask for.
-func TestOptionsThatAreRefused(t *testing.T) {
+// TestRefusedOptions: options that the gateway can't honor are refused.
+func TestRefusedOptions(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "drafts/a.csv", "x")
@@ -257,7 +257,7 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		for _, r := range []request{
 			{method: "PUT", path: "/uploads/uploads/a.csv", body: "x"}, {method: "POST", path: "/uploads/uploads/a.csv", query: "uploads="},
 			{method: "PUT", path: "/uploads/uploads/a.csv", header: map[string]string{"X-Amz-Copy-Source": "uploads/drafts/a.csv"}},
-			{method: "PUT", path: "/uploads/uploads/a.csv", query: strings.ToLower(option.name) + "=" + escapeQuery(option.value), body: "x"}, // as presigned URLs have it
+			{method: "PUT", path: "/uploads/uploads/a.csv", query: strings.ToLower(option.name) + "=" + escapeQuery(option.value), body: "x"}, // as in presigned URLs
 		} {
 			r.by = uploader
 			if !strings.Contains(r.query, "amz") {
@@ -267,16 +267,16 @@ func TestOptionsThatAreRefused(t *testing.T) {
 				}
 				r.header = header
 			}
-			if got := srv.ask(t, r); got.code != option.want {
+			if got := srv.send(t, r); got.code != option.want {
 				t.Errorf("%s %s?%s with %s: %s: %s, want %s", r.method, r.path, r.query, option.name, option.value, got, option.want)
 			}
 		}
 		name := strings.ToLower(option.name)
-		if got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", name: option.value}, time.Now(), "x")); got.code != option.want {
+		if got := srv.send(t, form(t, map[string]string{"key": "uploads/a.csv", name: option.value}, time.Now(), "x")); got.code != option.want {
 			t.Errorf("form with %s: %s: %s, want %s", name, option.value, got, option.want)
 		}
 	}
-	if got := srv.ask(t, form(t, map[string]string{"key": "uploads/a.csv", "acl": "public-read"}, time.Now(), "x")); got.code != acls {
+	if got := srv.send(t, form(t, map[string]string{"key": "uploads/a.csv", "acl": "public-read"}, time.Now(), "x")); got.code != acls {
 		t.Errorf("form with acl=public-read: %s, want %s", got, acls)
 	}
 	if got := srv.keys(); len(got) != 0 {

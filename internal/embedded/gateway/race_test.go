@@ -12,52 +12,52 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// writer prepares to store an object, and returns what stores it: the HTTP status of the answer.
+// writer prepares to store an object. It returns a function that stores it and returns the status of the answer.
 type writer func(t *testing.T, srv *testServer, key string) (store func() int)
 
 // writers are the ways to store an object.
 var writers = map[string]writer{
 	"PUT": func(t *testing.T, srv *testServer, key string) func() int {
-		return func() int { return okOr(srv.tryPut(t, key, []byte("x"))) }
+		return func() int { return statusOrOK(srv.tryPut(t, key, []byte("x"))) }
 	},
 	"copy": func(t *testing.T, srv *testServer, key string) func() int {
 		return func() int {
 			err := srv.copy(t, bucket+"/source.csv", key)
-			return okOr(err)
+			return statusOrOK(err)
 		}
 	},
 	"completion": func(t *testing.T, srv *testServer, key string) func() int {
 		complete := srv.parts(t, key, []byte("x"))
 		return func() int {
 			_, err := srv.s3.CompleteMultipartUpload(t.Context(), complete)
-			return okOr(err)
+			return statusOrOK(err)
 		}
 	},
 	"form": func(t *testing.T, srv *testServer, key string) func() int {
 		r := form(t, map[string]string{"key": key}, time.Now(), "x")
 		return func() int {
-			if got := srv.ask(t, r).status; got != 204 {
+			if got := srv.send(t, r).status; got != 204 {
 				return got
 			}
 			return 200
 		}
 	},
 	"marker": func(t *testing.T, srv *testServer, key string) func() int {
-		return func() int { return okOr(srv.tryPut(t, key, nil)) }
+		return func() int { return statusOrOK(srv.tryPut(t, key, nil)) }
 	},
 }
 
-// okOr returns the status of an answer.
-func okOr(err error) int {
+// statusOrOK returns the HTTP status of an SDK error, or 200 for no error.
+func statusOrOK(err error) int {
 	if err == nil {
 		return 200
 	}
 	return status(err)
 }
 
-// TestKeysThatNeedOnePathAtTheSameTime stores pairs of keys of which one needs the other's path as a folder. One of them is
-// stored, and the other is refused with 409, whichever comes first.
-func TestKeysThatNeedOnePathAtTheSameTime(t *testing.T) {
+// TestConcurrentConflictingKeys stores pairs of keys at the same time, of which one needs the other's path as a folder.
+// One is stored, and the other is refused with 409.
+func TestConcurrentConflictingKeys(t *testing.T) {
 	t.Parallel()
 	const pairs = 30
 	for name, change := range map[string]func(*gateway.Config){

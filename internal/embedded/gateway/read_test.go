@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-func TestReadersNeverGetOtherBytesThanTheETagSays(t *testing.T) {
+func TestReadersGetTheBytesOfTheETag(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "uploads/a.csv", "first")
@@ -42,7 +42,7 @@ func TestReadersNeverGetOtherBytesThanTheETagSays(t *testing.T) {
 	}
 }
 
-// TestNotModified has the headers that caches need.
+// TestNotModified: a 304 has the headers that caches need.
 func TestNotModified(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -51,22 +51,22 @@ func TestNotModified(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := "/" + bucket + "/" + *key
-	whole := srv.ask(t, request{method: "GET", path: path, by: uploader}).header
+	whole := srv.send(t, request{method: "GET", path: path, by: uploader}).header
 	etag, modified := whole.Get("Etag"), whole.Get("Last-Modified")
 	for _, method := range []string{"GET", "HEAD"} {
 		for name, value := range map[string]string{"If-None-Match": etag, "If-Modified-Since": modified} {
-			got := srv.ask(t, request{method: method, path: path, by: uploader, header: map[string]string{name: value}})
+			got := srv.send(t, request{method: method, path: path, by: uploader, header: map[string]string{name: value}})
 			if got.status != 304 || got.header.Get("Etag") != etag || got.header.Get("Last-Modified") != modified || got.header.Get("Cache-Control") != "max-age=60" || got.body != "" {
 				t.Errorf("%s with %s: %s, %v, %q", method, name, got, got.header, got.body)
 			}
 		}
 	}
-	got := srv.ask(t, request{method: "GET", path: path, by: uploader, header: map[string]string{"If-Unmodified-Since": modified}})
+	got := srv.send(t, request{method: "GET", path: path, by: uploader, header: map[string]string{"If-Unmodified-Since": modified}})
 	if got.status != 200 {
 		t.Errorf("If-Unmodified-Since: %s, want 200", got)
 	}
-	// A copy's condition is about another object.
-	got = srv.ask(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", by: uploader, header: map[string]string{
+	// The condition of a copy is about the source, so the answer has no headers of it.
+	got = srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", by: uploader, header: map[string]string{
 		"X-Amz-Copy-Source": path, "X-Amz-Copy-Source-If-None-Match": etag,
 	}})
 	if got.status != 412 || got.header.Get("Etag") != "" {
@@ -74,14 +74,14 @@ func TestNotModified(t *testing.T) {
 	}
 }
 
-// TestConditionsWithSeveralTags compares ETags as RFC 9110 does.
-func TestConditionsWithSeveralTags(t *testing.T) {
+// TestETagConditions: ETags are compared as RFC 9110 defines.
+func TestETagConditions(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "uploads/a.csv", "person")
 	tag := `"` + etag([]byte("person")) + `"`
 	path := "/" + bucket + "/uploads/a.csv"
-	modified := srv.ask(t, request{method: "GET", path: path, by: uploader}).header.Get("Last-Modified")
+	modified := srv.send(t, request{method: "GET", path: path, by: uploader}).header.Get("Last-Modified")
 	for _, test := range []struct {
 		name, value string
 		status      int
@@ -111,15 +111,15 @@ func TestConditionsWithSeveralTags(t *testing.T) {
 					continue
 				}
 			}
-			if got := srv.ask(t, request{method: method, path: path, header: header, by: uploader}); got.status != test.status {
+			if got := srv.send(t, request{method: method, path: path, header: header, by: uploader}); got.status != test.status {
 				t.Errorf("%s with %s: %s: %s, want %d", method, test.name, test.value, got, test.status)
 			}
 		}
 	}
 }
 
-// TestHeadersOfAnswers are sent once, and dates are written as HTTP does.
-func TestHeadersOfAnswers(t *testing.T) {
+// TestResponseHeaders: each header is sent once, and dates have the format of HTTP.
+func TestResponseHeaders(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "uploads/a.csv", "person")
@@ -130,7 +130,7 @@ func TestHeadersOfAnswers(t *testing.T) {
 		"attributes": {method: "GET", path: path, query: "attributes=", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}},
 	} {
 		r.by = uploader
-		got := srv.ask(t, r)
+		got := srv.send(t, r)
 		for _, header := range []string{"X-Amz-Request-Id", "X-Amz-Id-2"} {
 			if values := got.header.Values(header); len(values) != 1 || values[0] == "" {
 				t.Errorf("%s: %s: %s = %q, want one", name, got, header, values)

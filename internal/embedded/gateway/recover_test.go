@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-func TestWhatACrashLeaves(t *testing.T) {
+func TestRecoverAfterCrash(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
 	cfg := config(t, r)
@@ -21,7 +21,7 @@ func TestWhatACrashLeaves(t *testing.T) {
 	srv.put(t, "uploads/a.csv", "x")
 	stop(t, srv.Gateway)
 
-	// A process killed while it took a PUT and completed a multipart upload.
+	// A process was killed during a PUT and the completion of a multipart upload.
 	staging := filepath.Join(cfg.Dir, "objects", bucket, ".sgwtmp")
 	partial := filepath.Join(staging, "0123.456")
 	if err := os.WriteFile(partial, []byte("half"), 0o600); err != nil {
@@ -46,8 +46,8 @@ func TestWhatACrashLeaves(t *testing.T) {
 	srv.checkScan(t)
 }
 
-// TestStartOnABrokenFolder: requests to earlier releases could leave anything in the gateway's own folder.
-func TestStartOnABrokenFolder(t *testing.T) {
+// TestStartWithUnexpectedFiles: requests to earlier releases could create such files in the gateway's own folder.
+func TestStartWithUnexpectedFiles(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "uploads/kept.csv", "kept")
@@ -77,15 +77,15 @@ func TestStartOnABrokenFolder(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(objects, "reports", ".sgwtmp"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	again := open(t, srv.cfg, srv.recorder)
-	if _, err := again.s3.CompleteMultipartUpload(t.Context(), mp); err != nil {
+	restarted := open(t, srv.cfg, srv.recorder)
+	if _, err := restarted.s3.CompleteMultipartUpload(t.Context(), mp); err != nil {
 		t.Errorf("completing an upload of before: %v", err)
 	}
-	if _, err := again.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: aws.String("a"), Body: strings.NewReader("x")}); err != nil {
+	if _, err := restarted.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: aws.String("a"), Body: strings.NewReader("x")}); err != nil {
 		t.Errorf("storing where a file was in the way: %v", err)
 	}
 	for _, prefix := range []string{"", "uploads/"} {
-		list, err := again.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
+		list, err := restarted.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
 		var keys []string
 		if err == nil {
 			for _, o := range list.Contents {
@@ -96,13 +96,13 @@ func TestStartOnABrokenFolder(t *testing.T) {
 			t.Errorf("listing %q: %v, %q", prefix, err, keys)
 		}
 	}
-	if v1, err := again.s3.ListObjects(t.Context(), &s3.ListObjectsInput{Bucket: aws.String(bucket)}); err != nil || len(v1.Contents) < 2 {
+	if v1, err := restarted.s3.ListObjects(t.Context(), &s3.ListObjectsInput{Bucket: aws.String(bucket)}); err != nil || len(v1.Contents) < 2 {
 		t.Errorf("listing by the old operation: %v, %v", v1, err)
 	}
-	if found := again.objects(t); len(found) != 2 {
+	if found := restarted.objects(t); len(found) != 2 {
 		t.Errorf("found %v, want the two that have a key", found)
 	}
-	if n, err := again.AbortIncompleteUploads(t.Context(), bucket, time.Now().Add(time.Hour)); err != nil {
+	if n, err := restarted.AbortIncompleteUploads(t.Context(), bucket, time.Now().Add(time.Hour)); err != nil {
 		t.Errorf("aborting unfinished uploads: %d, %v", n, err)
 	}
 	if left, err := filepath.Glob(filepath.Join(objects, ".set-aside", "*")); err != nil || len(left) != 2 {

@@ -14,7 +14,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// TestRegions: clients may sign for the gateway's region, and for the one that they sign for if nobody told them one.
+// TestRegions: clients may sign for the gateway's region and for us-east-1, the default of most clients.
 func TestRegions(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.Region = "eu-central-1" })
@@ -29,7 +29,7 @@ func TestRegions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := srv.follow(t, "PUT", signed.URL, signed.SignedHeader, "yy")
+		got := srv.sendSigned(t, "PUT", signed.URL, signed.SignedHeader, "yy")
 		if got.status != want || want != 200 && !strings.Contains(got.body, "eu-central-1") {
 			t.Errorf("presigned for %s: %s %s, want %d", region, got, got.body, want)
 		}
@@ -43,8 +43,8 @@ func TestRegions(t *testing.T) {
 	}
 }
 
-// TestSignaturesOfTheFuture are not valid yet.
-func TestSignaturesOfTheFuture(t *testing.T) {
+// TestFutureSignatures: a signature that is dated in the future is refused.
+func TestFutureSignatures(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "drafts/a.csv", "x")
@@ -69,17 +69,17 @@ func TestSignaturesOfTheFuture(t *testing.T) {
 		if want == 200 {
 			want = 204
 		}
-		if got := srv.ask(t, form(t, map[string]string{"key": "drafts/b.csv"}, time.Now().Add(ahead), "x")); got.status != want {
+		if got := srv.send(t, form(t, map[string]string{"key": "drafts/b.csv"}, time.Now().Add(ahead), "x")); got.status != want {
 			t.Errorf("a form signed %s ahead: %s, want %d", ahead, got, want)
 		}
-		got := srv.ask(t, request{method: "GET", path: "/uploads/drafts/a.csv", by: uploader, at: time.Now().Add(ahead)})
+		got := srv.send(t, request{method: "GET", path: "/uploads/drafts/a.csv", by: uploader, at: time.Now().Add(ahead)})
 		if (got.status == 200) != (want == 204) {
 			t.Errorf("a header signed %s ahead: %s", ahead, got)
 		}
 	}
 }
 
-// at presigns as if it were another time.
+// at presigns at a given time.
 type at struct{ time time.Time }
 
 func (a at) PresignHTTP(ctx context.Context, credential aws.Credentials, r *http.Request, hash, service, region string, _ time.Time, options ...func(*v4.SignerOptions)) (string, http.Header, error) {
@@ -98,8 +98,8 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 	}
 }
 
-// TestSignatureVersion2IsNamed in the answer, with what to do about it.
-func TestSignatureVersion2IsNamed(t *testing.T) {
+// TestSignatureVersion2: the answer names the version and the fix.
+func TestSignatureVersion2(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	put := request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", body: "x"}
@@ -114,7 +114,7 @@ func TestSignatureVersion2IsNamed(t *testing.T) {
 		"presigned": presigned, "presigned with metadata": both, "header": header, "form": old,
 		"list": {method: "GET", path: "/" + bucket, header: header.header},
 	} {
-		got := srv.ask(t, r)
+		got := srv.send(t, r)
 		if got.status != 400 || got.code != "InvalidRequest" || !strings.Contains(got.body, "AWS_DEFAULT_REGION") {
 			t.Errorf("%s: %s %s", name, got, got.body)
 		}

@@ -23,17 +23,17 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// request is one that no SDK would send.
+// request is a request that SDKs can't send.
 type request struct {
-	method, path, query string // as they are signed
-	wire                string // the path as it is sent, if that differs
+	method, path, query string // as signed
+	wire                string // the path as sent, if different
 	body                string
 	header              map[string]string
-	by                  gateway.Credential // nobody if empty
+	by                  gateway.Credential // unsigned if empty
 	at                  time.Time          // now if zero
 }
 
-// answer is what came back.
+// answer is the response to a request.
 type answer struct {
 	status     int
 	code, body string
@@ -42,13 +42,13 @@ type answer struct {
 
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.code) }
 
-// uploader is the credential of config.
+// uploader is the credential in config.
 var uploader = gateway.Credential{AccessKey: "local", SecretKey: "local-secret"}
 
 var codeOf = regexp.MustCompile(`<Code>([^<]*)</Code>`)
 
-// ask signs a request and sends it.
-func (srv *testServer) ask(t testing.TB, r request) answer {
+// send signs and sends a request.
+func (srv *testServer) send(t testing.TB, r request) answer {
 	t.Helper()
 	target := "http://" + srv.Addr() + "/"
 	req, err := http.NewRequestWithContext(t.Context(), r.method, target, strings.NewReader(r.body))
@@ -95,7 +95,7 @@ func (srv *testServer) ask(t testing.TB, r request) answer {
 	return a
 }
 
-// escape percent-encodes a key as a path is signed.
+// escape percent-encodes a key as in a signed path.
 func escape(key string) string {
 	var b strings.Builder
 	for i := range len(key) {
@@ -111,13 +111,13 @@ func escape(key string) string {
 
 func escapeQuery(value string) string { return strings.ReplaceAll(escape(value), "/", "%2F") }
 
-// md5Header is required where a body is a document.
+// md5Header returns the Content-MD5, which is required if the body is a document.
 func md5Header(body string) map[string]string {
 	sum := md5.Sum([]byte(body))
 	return map[string]string{"Content-Md5": base64.StdEncoding.EncodeToString(sum[:])}
 }
 
-// upload is the id of an upload that was begun.
+// upload returns the ID in the answer to CreateMultipartUpload.
 func (a answer) upload(t *testing.T) string {
 	t.Helper()
 	var begun struct{ UploadId string }
@@ -127,8 +127,8 @@ func (a answer) upload(t *testing.T) string {
 	return begun.UploadId
 }
 
-// askPresigned sends a request whose signature is in its URL. The query is part of what is signed, and so are the headers.
-func (srv *testServer) askPresigned(t testing.TB, r request) answer {
+// sendPresigned sends a request with the signature in its URL. It covers the query and the headers.
+func (srv *testServer) sendPresigned(t testing.TB, r request) answer {
 	t.Helper()
 	query, err := url.ParseQuery(r.query)
 	if err != nil {
@@ -149,11 +149,11 @@ func (srv *testServer) askPresigned(t testing.TB, r request) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return srv.follow(t, r.method, signed, headers, r.body)
+	return srv.sendSigned(t, r.method, signed, headers, r.body)
 }
 
-// follow sends a request that is signed already.
-func (srv *testServer) follow(t testing.TB, method, target string, headers http.Header, body string) answer {
+// sendSigned sends a request that is already signed.
+func (srv *testServer) sendSigned(t testing.TB, method, target string, headers http.Header, body string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 	if err != nil {
@@ -181,7 +181,7 @@ const noData = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=C
 
 const hoistedBody = "person,flavor\nandy,vanilla\n"
 
-// crcOf is the value of x-amz-checksum-crc32.
+// crcOf returns the value of x-amz-checksum-crc32.
 func crcOf(body string) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body))))
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/flavorless/flavorless/test/raw"
 )
 
-// TestSlowClientsAreCutOff: a client that sends nothing, or too little, loses its connection.
-func TestSlowClientsAreCutOff(t *testing.T) {
+// TestSlowClientsAreDisconnected: clients that send nothing, or too slowly, are disconnected.
+func TestSlowClientsAreDisconnected(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 200 * time.Millisecond })
 	head := "PUT " + srv.presigned(t, "uploads/slow.csv") + " HTTP/1.1\r\nHost: " + srv.Addr() + "\r\nContent-Length: 100000\r\n"
@@ -38,8 +38,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Cleanup(func() { srv.nothingStored(t) })
 }
 
-// TestASteadyClientIsWaitedFor: an upload may take much longer than the timeout.
-func TestASteadyClientIsWaitedFor(t *testing.T) {
+// TestSteadyClientMayTakeLonger: an upload may take much longer than the timeout.
+func TestSteadyClientMayTakeLonger(t *testing.T) {
 	t.Parallel()
 	const timeout, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = timeout })
@@ -61,11 +61,11 @@ func TestASteadyClientIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestAReaderThatDoesNotRead is cut off, too.
-func TestAReaderThatDoesNotRead(t *testing.T) {
+// TestStalledReaderIsDisconnected: a client that does not read the answer is disconnected.
+func TestStalledReaderIsDisconnected(t *testing.T) {
 	t.Parallel()
-	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 3 * time.Second }) // long enough to put it on a busy machine
-	const size = 64 << 20                                                          // more than the buffers on the way take
+	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 3 * time.Second }) // long enough for the PUT on a busy machine
+	const size = 64 << 20                                                          // more than the buffers of the connection hold
 	srv.put(t, "drafts/large.csv", string(payload(size)))
 	signed, err := s3.NewPresignClient(srv.s3).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/large.csv")})
 	if err != nil {

@@ -93,7 +93,7 @@ func TestCopies(t *testing.T) {
 	srv.checkScan(t)
 }
 
-func TestAnUploadThatCannotBeAnnouncedFails(t *testing.T) {
+func TestOnStoredFails(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.failWith(errors.New("queue down"))
@@ -115,9 +115,9 @@ func TestAnUploadThatCannotBeAnnouncedFails(t *testing.T) {
 	}
 }
 
-// half sends the first half of a body, closes or resets the connection once it has begun to be stored, and waits until
-// that is over.
-func (srv *testServer) half(t *testing.T, signed string, reset bool) {
+// sendHalf sends the first half of a body, closes or resets the connection once the body is being stored, and waits
+// until the staged file is removed.
+func (srv *testServer) sendHalf(t *testing.T, signed string, reset bool) {
 	t.Helper()
 	c, err := net.Dial("tcp", srv.Addr())
 	if err != nil {
@@ -137,7 +137,7 @@ func (srv *testServer) half(t *testing.T, signed string, reset bool) {
 	await(t, "it is given up", func() bool { return len(srv.staged(t)) == 0 })
 }
 
-func TestAnUploadCutShortIsNotStored(t *testing.T) {
+func TestTruncatedUploadIsNotStored(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for _, reset := range []bool{false, true} {
@@ -146,7 +146,7 @@ func TestAnUploadCutShortIsNotStored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv.half(t, signed.URL, reset)
+		srv.sendHalf(t, signed.URL, reset)
 	}
 	if got, found := srv.keys(), srv.objects(t); len(got) != 0 || len(found) != 0 {
 		t.Errorf("announced %v, stored %v; want nothing", got, found)
@@ -158,12 +158,12 @@ func TestAnUploadCutShortIsNotStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.half(t, part.URL, false)
+	srv.sendHalf(t, part.URL, false)
 	parts, err := srv.s3.ListParts(t.Context(), &s3.ListPartsInput{Bucket: aws.String(bucket), Key: mp.Key, UploadId: mp.UploadId})
 	if err != nil || len(parts.Parts) != 0 {
 		t.Errorf("parts %v, %v; want none", parts.Parts, err)
 	}
-	// The same request in full is accepted: it was not refused for another reason.
+	// The complete request is accepted, so it was not refused for another reason.
 	signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/whole.csv")})
 	if err != nil {
 		t.Fatal(err)
