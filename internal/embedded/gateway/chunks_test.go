@@ -34,7 +34,7 @@ func TestInvalidChunks(t *testing.T) {
 			"STREAMING-AWS4-HMAC-SHA256-PAYLOAD": size + signature, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": size + signature, "STREAMING-UNSIGNED-PAYLOAD-TRAILER": size,
 		} {
 			for _, query := range []string{"", "partNumber=1&uploadId=" + unknownID} {
-				got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", query: query, by: uploader, body: head + "\r\nhello\r\n" + head + "\r\nhello\r\n0\r\n\r\n", header: map[string]string{
+				got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", query: query, body: head + "\r\nhello\r\n" + head + "\r\nhello\r\n0\r\n\r\n", header: map[string]string{
 					"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "Content-Encoding": "aws-chunked", "X-Amz-Trailer": "x-amz-checksum-crc32",
 				}})
 				if got.status != 400 && (got.status != 404 || query == "") {
@@ -53,7 +53,7 @@ func TestInvalidChunks(t *testing.T) {
 		"a chunk that has not arrived": "5" + signature + "\r\nhel",
 	} {
 		for _, payload := range []string{"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"} {
-			got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: body, header: map[string]string{
+			got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", body: body, header: map[string]string{
 				"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "X-Amz-Trailer": "x-amz-checksum-crc32",
 			}})
 			if got.status != 400 && got.status != 403 {
@@ -62,7 +62,7 @@ func TestInvalidChunks(t *testing.T) {
 		}
 	}
 	for _, length := range []string{"-5", "x", "99999999999999999999"} {
-		got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", by: uploader, body: "0\r\n\r\n", header: map[string]string{
+		got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", body: "0\r\n\r\n", header: map[string]string{
 			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": length,
 		}})
 		if got.status != 400 {
@@ -186,17 +186,17 @@ func TestTrailers(t *testing.T) {
 			c.data = hoistedBody
 		}
 		if got := srv.sendChunked(t, c); got.status != 200 {
-			t.Errorf("%s: %s %s", name, got, got.body)
+			t.Errorf("%s: %s %s, want 200", name, got, got.body)
 		} else if srv.get(t, c.key) != c.data {
-			t.Errorf("%s: something else is stored", name)
+			t.Errorf("%s: the stored object differs from the data", name)
 		}
 	}
 	for _, trailer := range []string{"x-amz-checksum-crc32:%s\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n", "X-Amz-Checksum-Crc32: %s\n\n"} { // unsigned
-		got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/unsigned.csv", by: uploader, header: map[string]string{
+		got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/unsigned.csv", header: map[string]string{
 			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Trailer": "x-amz-checksum-crc32", "X-Amz-Decoded-Content-Length": strconv.Itoa(len(hoistedBody)),
 		}, body: fmt.Sprintf("%x\r\n%s\r\n0\r\n"+trailer, len(hoistedBody), hoistedBody, crcOf(hoistedBody))})
 		if got.status != 200 {
-			t.Errorf("unsigned %q: %s %s", trailer, got, got.body)
+			t.Errorf("unsigned %q: %s %s, want 200", trailer, got, got.body)
 		}
 	}
 	before := len(srv.all())
@@ -223,7 +223,7 @@ func TestTrailers(t *testing.T) {
 		}
 	}
 	if got := srv.all()[before:]; len(got) > 0 {
-		t.Errorf("announced: %v", got)
+		t.Errorf("announced %v, want nothing", got)
 	}
 }
 
@@ -251,7 +251,7 @@ func TestWrongLength(t *testing.T) {
 			{path: "/" + bucket + "/uploads/a.csv"},
 			{path: "/" + bucket + "/uploads/parts.csv", query: "partNumber=2&uploadId=" + *complete.UploadId},
 		} {
-			r.method, r.header, r.body, r.by = "PUT", test.header, test.body, uploader
+			r.method, r.header, r.body = "PUT", test.header, test.body
 			if got := srv.send(t, r); got.status != test.status {
 				t.Errorf("%s to %s: %s %s, want %d", name, r.path, got, got.body, test.status)
 			}

@@ -25,7 +25,7 @@ func TestAbortIncompleteUploads(t *testing.T) {
 	old := time.Now().Add(-time.Hour)
 	dirs, err := filepath.Glob(filepath.Join(srv.cfg.Dir, "objects", bucket, ".sgwtmp", "multipart", "*", "*"))
 	if err != nil || len(dirs) != 5 {
-		t.Fatalf("%v, %v", dirs, err)
+		t.Fatalf("multipart uploads: %v, %v; want 5", dirs, err)
 	}
 	for _, dir := range dirs {
 		if filepath.Base(dir) == *growing.UploadId {
@@ -36,26 +36,26 @@ func TestAbortIncompleteUploads(t *testing.T) {
 		}
 	}
 	if n, err := srv.AbortIncompleteUploads(t.Context(), bucket, old); n != 0 || err != nil {
-		t.Errorf("gave up %d, %v; want none that is just as old", n, err)
+		t.Errorf("aborted %d, %v; want none of the same age", n, err)
 	}
 	if n, err := srv.AbortIncompleteUploads(t.Context(), bucket, old.Add(time.Second)); n != 4 || err != nil {
-		t.Errorf("gave up %d, %v; want 4", n, err)
+		t.Errorf("aborted %d, %v; want 4", n, err)
 	}
 	if left := srv.staged(t); len(left) != 1 {
-		t.Errorf("left behind: %v; want one part", left)
+		t.Errorf("staged files: %v; want one part", left)
 	}
 	_, err = srv.s3.CompleteMultipartUpload(t.Context(), idle)
 	if code(err) != "NoSuchUpload" {
-		t.Errorf("completing it: %v, want NoSuchUpload", err)
+		t.Errorf("completing the aborted upload: %v, want NoSuchUpload", err)
 	}
 	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), growing); err != nil {
-		t.Errorf("completing the other: %v", err)
+		t.Errorf("completing the upload that grew: %v, want success", err)
 	}
 	if diff := cmp.Diff([]string{"uploads/growing.csv"}, srv.keys()); diff != "" {
 		t.Errorf("announced (-want +got):\n%s", diff)
 	}
 	if n, err := srv.AbortIncompleteUploads(t.Context(), bucket, time.Now().Add(time.Hour)); n != 0 || err != nil {
-		t.Errorf("in the end: %d, %v", n, err)
+		t.Errorf("AbortIncompleteUploads at the end = %d, %v; want 0", n, err)
 	}
 }
 
@@ -75,7 +75,7 @@ func TestDeleteBefore(t *testing.T) {
 	}
 	srv.put(t, "uploads/a.csv", "x")
 	mark := time.Now().Add(time.Millisecond)
-	await(t, "another millisecond begins", func() bool { return time.Now().After(mark) })
+	await(t, "the next millisecond", func() bool { return time.Now().After(mark) })
 	report("new/rejects.ndjson")
 	if n, err := srv.DeleteBefore(t.Context(), "reports", now.Add(-time.Second)); n != 0 || err != nil {
 		t.Errorf("removed %d, %v; want none", n, err)
@@ -88,10 +88,10 @@ func TestDeleteBefore(t *testing.T) {
 		t.Errorf("%d left, %v; want the new one", len(list.Contents), err)
 	}
 	if folders, err := os.ReadDir(filepath.Join(srv.cfg.Dir, "objects", "reports")); err != nil || len(folders) > 2 { // and .sgwtmp
-		t.Errorf("%d folders left, %v", len(folders), err)
+		t.Errorf("%d folders left, %v; want 2", len(folders), err)
 	}
 	if got := srv.get(t, "uploads/a.csv"); got != "x" {
-		t.Errorf("the other bucket's object: %q", got)
+		t.Errorf("object of the other bucket = %q, want x", got)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestDelete(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := srv.get(t, "uploads/a.csv"); got != "two" {
-		t.Errorf("content = %q", got)
+		t.Errorf("content = %q, want the one stored last", got)
 	}
 	for range 2 { // deleting again is no error
 		if err := srv.Delete(t.Context(), bucket, second.Key, second.UploadID()); err != nil {
@@ -115,9 +115,9 @@ func TestDelete(t *testing.T) {
 		}
 	}
 	if got := srv.objects(t); len(got) != 0 {
-		t.Errorf("left: %v", got)
+		t.Errorf("left: %v, want nothing", got)
 	}
 	if err := srv.tryPut(t, "uploads/a.csv", bytes.Repeat([]byte("x"), 3)); err != nil {
-		t.Errorf("and anew: %v", err)
+		t.Errorf("storing the key again: %v", err)
 	}
 }

@@ -34,10 +34,10 @@ func TestConflictingKeys(t *testing.T) {
 	} {
 		path := "/" + bucket + "/" + key
 		for name, r := range map[string]request{
-			"PUT":   {method: "PUT", path: path, body: "data", by: uploader},
-			"copy":  {method: "PUT", path: path, header: map[string]string{"X-Amz-Copy-Source": "/" + bucket + "/source.csv"}, by: uploader},
+			"PUT":   {method: "PUT", path: path, body: "data"},
+			"copy":  {method: "PUT", path: path, header: map[string]string{"X-Amz-Copy-Source": "/" + bucket + "/source.csv"}},
 			"form":  form(t, map[string]string{"key": key}, time.Now(), "data"),
-			"parts": {method: "POST", path: path, query: "uploads=", by: uploader},
+			"parts": {method: "POST", path: path, query: "uploads="},
 		} {
 			got := srv.send(t, r)
 			if got.status != test.status || !strings.Contains(got.body, test.why) {
@@ -45,12 +45,12 @@ func TestConflictingKeys(t *testing.T) {
 			}
 		}
 	}
-	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/file/", by: uploader}); got.status != 409 {
+	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/file/"}); got.status != 409 {
 		t.Errorf("a folder marker over a file: %s, want 409", got)
 	}
 	checkUnchanged(t, filepath.Join(srv.cfg.Dir, "objects"), before)
 	if got := srv.all()[announced:]; len(got) > 0 {
-		t.Errorf("announced: %v", got)
+		t.Errorf("announced %v, want nothing", got)
 	}
 	// The key is accepted once the other object is deleted.
 	srv.delete(t, "uploads/folder/a.csv")
@@ -69,11 +69,11 @@ func TestKeyBecomesFolderDuringUpload(t *testing.T) {
 			t.Errorf("completing %s beside %s: %v, want 409", key, other, err)
 		}
 		if got := srv.get(t, other); got != "x" {
-			t.Errorf("%s is %q now", other, got)
+			t.Errorf("content of %s = %q, want x", other, got)
 		}
 		srv.delete(t, other)
 		if _, err := srv.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-			t.Errorf("completing %s once %s is gone: %v", key, other, err)
+			t.Errorf("completing %s after %s was deleted: %v, want success", key, other, err)
 		}
 	}
 }
@@ -86,6 +86,6 @@ func TestEmptyFolderIsReplaced(t *testing.T) {
 	mkdir(t, folder)
 	srv.put(t, "uploads/a", "x")
 	if info, err := os.Stat(folder); err != nil || info.IsDir() {
-		t.Errorf("after the upload: %v, %v", info, err)
+		t.Errorf("after the upload: %v, %v; want a file", info, err)
 	}
 }

@@ -45,7 +45,7 @@ func checkCORS(t *testing.T, res *http.Response, origin string) {
 	}
 	exposed := slices.Contains(strings.Split(res.Header.Get("Access-Control-Expose-Headers"), ", "), "ETag")
 	if exposed != (origin != "") {
-		t.Errorf("Access-Control-Expose-Headers = %q", res.Header.Get("Access-Control-Expose-Headers"))
+		t.Errorf("Access-Control-Expose-Headers = %q, want ETag only for allowed origins", res.Header.Get("Access-Control-Expose-Headers"))
 	}
 	if got := res.Header.Get("Access-Control-Allow-Credentials"); got != "" {
 		t.Errorf("Access-Control-Allow-Credentials = %q, want none", got)
@@ -69,12 +69,12 @@ func TestCORSUpload(t *testing.T) {
 	checkCORS(t, res, page)
 	if res.StatusCode != http.StatusNoContent || !strings.Contains(res.Header.Get("Access-Control-Allow-Methods"), "PUT") ||
 		res.Header.Get("Access-Control-Allow-Headers") != "content-type,x-amz-meta-on-error" {
-		t.Errorf("preflight: %s %v", res.Status, res.Header)
+		t.Errorf("preflight: %s %v, want 204 that allows PUT and the headers", res.Status, res.Header)
 	}
 	res = browse(t, http.MethodPut, signed.URL, page, "person,flavor\nandy,mint\n", "Content-Type", "text/csv")
 	checkCORS(t, res, page)
 	if res.StatusCode != http.StatusOK || res.Header.Get("ETag") == "" {
-		t.Errorf("PUT: %s %v", res.Status, res.Header)
+		t.Errorf("PUT: %s %v, want 200 with an ETag", res.Status, res.Header)
 	}
 	if got := srv.keys(); !slices.Equal(got, []string{key}) {
 		t.Errorf("announced %v, want %s", got, key)

@@ -23,15 +23,15 @@ type disk struct{ full, asked, until atomic.Int64 }
 
 func (d *disk) checkSpace(string, int64) error {
 	if d.full.Load() != 0 || d.until.Load() > 0 && d.asked.Add(1) > d.until.Load() {
-		return errors.New("full to the brim")
+		return errors.New("internal detail")
 	}
 	return nil
 }
 
-func checkDiskFull(t *testing.T, what string, err error) {
+func checkDiskFull(t *testing.T, operation string, err error) {
 	t.Helper()
-	if status(err) != 507 || code(err) != "InsufficientStorage" || !strings.Contains(err.Error(), "--min-free") || strings.Contains(err.Error(), "brim") {
-		t.Errorf("%s: status %d, code %q: %v", what, status(err), code(err), err)
+	if status(err) != 507 || code(err) != "InsufficientStorage" || !strings.Contains(err.Error(), "--min-free") || strings.Contains(err.Error(), "detail") {
+		t.Errorf("%s: status %d, code %q (%v), want 507 InsufficientStorage", operation, status(err), code(err), err)
 	}
 }
 
@@ -64,20 +64,20 @@ func TestFullDiskRefusesUploads(t *testing.T) {
 		t.Errorf("form: status %d, want 507", resp.StatusCode)
 	}
 	if got := srv.get(t, "drafts/a.csv"); got != "x" {
-		t.Errorf("reading gives %q", got)
+		t.Errorf("content = %q, want x", got)
 	}
 	if got := srv.keys(); len(got) > 0 {
-		t.Errorf("announced: %v", got)
+		t.Errorf("announced %v, want nothing", got)
 	}
 	if _, err := srv.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a.csv")}); err != nil {
-		t.Errorf("deleting, which makes checkSpace: %v", err)
+		t.Errorf("deleting while the disk is full: %v, want success", err)
 	}
 	d.full.Store(0)
 	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Errorf("completion, once there is checkSpace: %v", err)
+		t.Errorf("completing after space was freed: %v, want success", err)
 	}
 	if got := srv.last(t, "uploads/parts.csv").Size; got != 5<<20+7 {
-		t.Errorf("announced size %d", got)
+		t.Errorf("announced size = %d, want that of the body", got)
 	}
 }
 
@@ -89,7 +89,7 @@ func TestDiskFillsUpDuringUpload(t *testing.T) {
 	d.until.Store(2) // one check for the whole upload, one for its first MiB
 	checkDiskFull(t, "PUT", srv.tryPut(t, "uploads/a.csv", payload(3<<20)))
 	if d.asked.Load() != 3 {
-		t.Errorf("the disk was looked at %d times", d.asked.Load())
+		t.Errorf("checkSpace was called %d times, want 3", d.asked.Load())
 	}
 	srv.nothingStored(t)
 }
@@ -101,9 +101,9 @@ func TestDiskFullErrors(t *testing.T) {
 		&fs.PathError{Op: "write", Path: "/secret", Err: syscall.ENOSPC}, fmt.Errorf("open temp file: %w", syscall.EDQUOT),
 		s3err.GetAPIError(s3err.ErrNoSpaceLeftOnDevice), s3err.GetAPIError(s3err.ErrQuotaExceeded),
 	} {
-		var told s3err.S3Error
-		if got := gateway.ToS3Error(err); !errors.As(got, &told) || told.StatusCode() != 507 || strings.Contains(got.Error(), "secret") {
-			t.Errorf("%v is answered with %v", err, got)
+		var answer s3err.S3Error
+		if got := gateway.ToS3Error(err); !errors.As(got, &answer) || answer.StatusCode() != 507 || strings.Contains(got.Error(), "secret") {
+			t.Errorf("answer to %v = %v, want 507 without the path", err, got)
 		}
 	}
 }

@@ -36,21 +36,21 @@ func TestEncodingType(t *testing.T) {
 	slices.Sort(keys)
 	for _, key := range keys {
 		srv.put(t, key, "x")
-		srv.send(t, request{method: "POST", path: "/" + bucket + "/" + escape(key), query: "uploads=", by: uploader}).upload(t)
+		srv.send(t, request{method: "POST", path: "/" + bucket + "/" + escape(key), query: "uploads="}).upload(t)
 	}
 	ask := func(query string) list {
 		t.Helper()
-		got := srv.send(t, request{method: "GET", path: "/" + bucket, query: query, by: uploader})
+		got := srv.send(t, request{method: "GET", path: "/" + bucket, query: query})
 		var l list
 		if err := xml.Unmarshal([]byte(got.body), &l); err != nil || got.status != 200 {
-			t.Fatalf("%s: %s, %v", query, got, err)
+			t.Fatalf("%s: %s, %v; want 200", query, got, err)
 		}
 		return l
 	}
 	for _, kind := range []string{"", "list-type=2&", "uploads=&"} {
 		plain, encoded := ask(kind+"prefix=uploads%2F"), ask(kind+"prefix=uploads%2F&encoding-type=url")
 		if plain.EncodingType != "" || encoded.EncodingType != "url" {
-			t.Errorf("%s: encoding types %q, %q", kind, plain.EncodingType, encoded.EncodingType)
+			t.Errorf("%s: encoding types %q and %q, want none and url", kind, plain.EncodingType, encoded.EncodingType)
 		}
 		if diff := cmp.Diff(keys, plain.keys()); diff != "" {
 			t.Errorf("%s: keys (-want +got):\n%s", kind, diff)
@@ -59,7 +59,7 @@ func TestEncodingType(t *testing.T) {
 		for _, key := range encoded.keys() {
 			text, err := url.QueryUnescape(key)
 			if err != nil || strings.ContainsAny(key, " \n&'") || !strings.HasPrefix(key, "uploads/") {
-				t.Errorf("%s: %q: %v", kind, key, err)
+				t.Errorf("%s: key %q is not encoded: %v", kind, key, err)
 			}
 			decoded = append(decoded, text)
 		}
@@ -72,12 +72,12 @@ func TestEncodingType(t *testing.T) {
 			t.Errorf("%s: prefix %q, delimiter %q, common prefixes (-want +got):\n%s", kind, folders.Prefix, folders.Delimiter, diff)
 		}
 		if marker := folders.Marker + folders.StartAfter + folders.KeyMarker; marker != "+" {
-			t.Errorf("%s: marker %q", kind, marker)
+			t.Errorf("%s: marker = %q, want +", kind, marker)
 		}
 		if none := ask(kind + "prefix=uploads%2F%2F%20&encoding-type=url"); none.Prefix != "uploads//+" || none.EncodingType != "url" {
-			t.Errorf("%s: of no keys: %+v", kind, none)
+			t.Errorf("%s: empty list = %+v, want the encoded prefix", kind, none)
 		}
-		if got := srv.send(t, request{method: "GET", path: "/" + bucket, query: kind + "encoding-type=base64", by: uploader}); got.status != http.StatusBadRequest {
+		if got := srv.send(t, request{method: "GET", path: "/" + bucket, query: kind + "encoding-type=base64"}); got.status != http.StatusBadRequest {
 			t.Errorf("%s: an unknown encoding type: %s, want 400", kind, got)
 		}
 	}

@@ -56,7 +56,7 @@ func formFor(t testing.TB, fields map[string]string, at time.Time, content strin
 		fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n", name, value)
 	}
 	fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n%s\r\n--xyz--\r\n", content)
-	return request{method: "POST", path: "/" + bucket, body: b.String(), header: map[string]string{"Content-Type": "multipart/form-data; boundary=xyz"}}
+	return request{method: "POST", path: "/" + bucket, unsigned: true, body: b.String(), header: map[string]string{"Content-Type": "multipart/form-data; boundary=xyz"}}
 }
 
 func TestFormUpload(t *testing.T) {
@@ -96,15 +96,15 @@ func TestFormFilename(t *testing.T) {
 		r := form(t, map[string]string{"key": "uploads/${filename}", "x-amz-meta-name": "${filename}/${filename}"}, time.Now(), filename)
 		r.body = strings.Replace(r.body, `filename="f"`, `filename="`+filename+`"`, 1)
 		if got := srv.send(t, r); got.status != 204 {
-			t.Errorf("%q: %s %s", filename, got, got.body)
+			t.Errorf("filename %q: %s %s, want 204", filename, got, got.body)
 			continue
 		}
 		if got := srv.get(t, "uploads/"+want); got != filename {
-			t.Errorf("%q is stored as %q", filename, got)
+			t.Errorf("content of %q = %q, want the filename", filename, got)
 		}
 		head, err := srv.head(t, "uploads/"+want)
 		if ascii := want != "grün.csv"; err != nil || ascii && head.Metadata["name"] != want+"/"+want {
-			t.Errorf("%q: metadata %v, %v", filename, head, err)
+			t.Errorf("%q: metadata %v, %v; want the filename twice", filename, head, err)
 		}
 	}
 	before := len(srv.all())
@@ -116,11 +116,11 @@ func TestFormFilename(t *testing.T) {
 		}
 	}
 	if got := srv.all()[before:]; len(got) > 0 {
-		t.Errorf("announced: %v", got)
+		t.Errorf("announced %v, want nothing", got)
 	}
 	r := form(t, map[string]string{"key": "uploads/${filename}", "success_action_status": "201"}, time.Now(), "x")
 	if got := srv.send(t, r); got.status != 201 || !strings.Contains(got.body, "<Key>uploads/f</Key>") {
-		t.Errorf("201: %s %s", got, got.body)
+		t.Errorf("success_action_status: %s %s, want 201 with the key", got, got.body)
 	}
 }
 
@@ -211,7 +211,7 @@ func TestFormNotations(t *testing.T) {
 				t.Errorf("%s: %s %s, want %d", name, got, got.body, test.status)
 			}
 			if announced := len(srv.all()) > before; announced != (test.status == 204) {
-				t.Errorf("%s: announced: %v", name, announced)
+				t.Errorf("%s: announced = %t, want %t", name, announced, !announced)
 			}
 			if test.status == 204 {
 				if stored := srv.get(t, "uploads/form.csv"); stored != content {

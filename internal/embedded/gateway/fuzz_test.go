@@ -29,20 +29,20 @@ func FuzzMark(f *testing.F) {
 		newest := now.Add(time.Second)
 		first, second, err := gateway.Stamps(mark, name, func() time.Time { return now }, newest.UnixNano())
 		if err != nil {
-			t.Fatalf("a mark of %q stops the gateway: %v", content, err)
+			t.Fatalf("opening a clock with the mark %q: %v", content, err)
 		}
 		if !second.After(first) {
-			t.Errorf("%q: %s, then %s", content, first, second)
+			t.Errorf("mark %q: stamps %s and %s, want the second one later", content, first, second)
 		}
 		var at int64
 		if n, err := fmt.Sscanf(string(content), "%016x", &at); n == 1 && err == nil && len(content) == 16 && fmt.Sprintf("%016x", at) == string(content) {
 			if plausible := time.Unix(0, at); plausible.Year() < 2200 && !first.After(plausible) && at > 0 {
-				t.Errorf("%q: %s is not later than the mark", content, first)
+				t.Errorf("mark %q: stamp = %s, want it later than the mark", content, first)
 			}
 			return
 		}
 		if !first.After(newest) || first.After(newest.Add(time.Minute)) {
-			t.Errorf("a mark of %q says nothing, the newest object is of %s, but the next stamp is %s", content, newest, first)
+			t.Errorf("invalid mark %q: stamp = %s, want up to a minute after the newest object (%s)", content, first, newest)
 		}
 	})
 }

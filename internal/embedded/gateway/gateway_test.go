@@ -42,10 +42,10 @@ func TestAnnouncedObjectMatchesFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !info.ModTime().Truncate(time.Millisecond).Equal(got.Time) {
-		t.Errorf("the file's time is %v, announced was %v", info.ModTime(), got.Time)
+		t.Errorf("modification time = %v, want the announced %v", info.ModTime(), got.Time)
 	}
 	if got := srv.get(t, "uploads/people.csv"); got != "person,flavor\nandy,cookie dough\n" {
-		t.Errorf("GetObject = %q", got)
+		t.Errorf("GetObject = %q, want what was stored", got)
 	}
 }
 
@@ -61,7 +61,7 @@ func TestKeysAreStoredUnchanged(t *testing.T) {
 	}
 	for _, key := range keys {
 		if got := srv.get(t, key); got != key {
-			t.Errorf("GetObject(%q) = %q", key, got)
+			t.Errorf("GetObject(%q) = %q, want the key", key, got)
 		}
 	}
 	srv.checkScan(t)
@@ -138,7 +138,7 @@ func TestGetObject(t *testing.T) {
 	}
 	_, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("nowhere"), Key: key})
 	if got := status(err); got != 404 || strings.Contains(err.Error(), srv.cfg.Dir) {
-		t.Errorf("reading a missing bucket: %v", err)
+		t.Errorf("reading a missing bucket: %v, want 404 without paths", err)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestLargeObjectsAreStreamed(t *testing.T) {
 	}
 	// The client and the server run in this process.
 	if got := after.TotalAlloc - before.TotalAlloc; got > size/8 {
-		t.Errorf("reading %d bytes allocated %d", size, got)
+		t.Errorf("reading %d bytes allocated %d, want at most %d", size, got, size/8)
 	}
 }
 
@@ -183,7 +183,7 @@ func TestPortInUse(t *testing.T) {
 		t.Errorf("Start = %v, want EADDRINUSE", err)
 	}
 	if _, err := os.Stat(cfg.Dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the directory was touched: %v", err)
+		t.Errorf("the directory exists: %v, want it untouched", err)
 	}
 }
 
@@ -191,7 +191,7 @@ func TestMissingSettings(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []gateway.Config{{}, {Dir: t.TempDir()}, {Dir: t.TempDir(), AccessKey: "a"}} {
 		if _, err := gateway.Start(cfg); err == nil {
-			t.Errorf("Start(%+v) succeeded", cfg)
+			t.Errorf("Start(%+v) = nil, want an error", cfg)
 		}
 	}
 }

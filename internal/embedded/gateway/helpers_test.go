@@ -67,7 +67,7 @@ func (r *recorder) last(t *testing.T, key string) events.Object {
 			return o
 		}
 	}
-	t.Fatalf("%q was not announced", key)
+	t.Fatalf("%q was not announced, want an announcement", key)
 	return events.Object{}
 }
 
@@ -167,7 +167,7 @@ func (srv *testServer) objects(t *testing.T) map[string]events.Object {
 	found := map[string]events.Object{}
 	err := srv.Objects(t.Context(), func(o events.Object) error {
 		if _, twice := found[o.Key]; twice {
-			t.Errorf("%q was listed twice", o.Key)
+			t.Errorf("Objects yields %q twice, want once", o.Key)
 		}
 		found[o.Key] = o
 		return nil
@@ -209,11 +209,11 @@ func payload(n int) []byte { return bytes.Repeat([]byte("andy,cookie dough\n"), 
 const timeout = 3 * time.Minute
 
 // await waits until the condition is true.
-func await(t *testing.T, what string, holds func() bool) {
+func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(timeout); !holds(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(timeout); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not in %s", what, timeout)
+			t.Fatalf("%s: not within %s", what, timeout)
 		}
 	}
 }
@@ -248,13 +248,13 @@ func (srv *testServer) staged(t *testing.T) (left []string) {
 func (srv *testServer) nothingStored(t *testing.T) {
 	t.Helper()
 	if got := srv.staged(t); len(got) > 0 {
-		t.Errorf("left behind: %v", got)
+		t.Errorf("staged files: %v, want none", got)
 	}
 	if got := srv.keys(); len(got) > 0 {
-		t.Errorf("announced: %v", got)
+		t.Errorf("announced %v, want nothing", got)
 	}
 	if got := srv.objects(t); len(got) > 0 {
-		t.Errorf("stored: %v", got)
+		t.Errorf("stored: %v, want nothing", got)
 	}
 }
 

@@ -69,7 +69,7 @@ func TestHoistedHeaders(t *testing.T) {
 		out, err := srv.head(t, key)
 		if test.status != 200 {
 			if status(err) != 404 {
-				t.Errorf("%s: refused, but HeadObject gives %v", name, err)
+				t.Errorf("%s: HeadObject after the refusal: %v, want 404", name, err)
 			}
 			continue
 		}
@@ -100,28 +100,28 @@ func TestHoistedHeadersOfOtherOperations(t *testing.T) {
 	_, id, _ := strings.Cut(begun.body, "<UploadId>")
 	id, _, _ = strings.Cut(id, "</UploadId>")
 	if begun.status != 200 {
-		t.Fatalf("beginning: %s", begun)
+		t.Fatalf("CreateMultipartUpload: %s, want 200", begun)
 	}
 	part := srv.sendPresigned(t, request{method: "PUT", path: path, query: noData + "&partNumber=1&uploadId=" + id, body: hoistedBody})
 	if part.status != 200 {
-		t.Fatalf("part: %s %s", part, part.body)
+		t.Fatalf("UploadPart: %s %s, want 200", part, part.body)
 	}
 	if got := srv.sendPresigned(t, request{method: "PUT", path: path, query: "x-amz-checksum-crc32=AAAAAQ%3D%3D&partNumber=2&uploadId=" + id, body: hoistedBody}); got.status != 400 {
 		t.Errorf("part with a wrong checksum: %s, want 400", got)
 	}
 	done := `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>` + part.header.Get("Etag") + `</ETag></Part></CompleteMultipartUpload>`
 	if got := srv.sendPresigned(t, request{method: "POST", path: path, query: "uploadId=" + id, body: done}); got.status != 200 {
-		t.Fatalf("completion: %s %s", got, got.body)
+		t.Fatalf("CompleteMultipartUpload: %s %s, want 200", got, got.body)
 	}
 	got := srv.sendPresigned(t, request{method: "GET", path: path, query: "x-amz-checksum-mode=ENABLED"})
 	if got.status != 200 || got.body != hoistedBody || got.header.Get("X-Amz-Meta-On-Error") != "abort" {
-		t.Errorf("GET: %s, metadata %q, %q", got, got.header.Get("X-Amz-Meta-On-Error"), got.body)
+		t.Errorf("GET: %s, metadata %q, body %q; want 200, abort and what was stored", got, got.header.Get("X-Amz-Meta-On-Error"), got.body)
 	}
 	for name, r := range map[string]request{
-		"signed header":  {method: "PUT", path: path, query: "x-amz-meta-a=1", body: "x", by: uploader},
-		"deletion":       {method: "POST", path: "/" + bucket, query: "delete=&x-amz-checksum-crc32=AAAAAQ%3D%3D", body: "<Delete/>", header: md5Header("<Delete/>"), by: uploader},
+		"signed header":  {method: "PUT", path: path, query: "x-amz-meta-a=1", body: "x"},
+		"deletion":       {method: "POST", path: "/" + bucket, query: "delete=&x-amz-checksum-crc32=AAAAAQ%3D%3D", body: "<Delete/>", header: md5Header("<Delete/>")},
 		"chunked body":   {method: "PUT", path: path, header: map[string]string{"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}},
-		"unsigned query": {method: "PUT", path: path, query: "x-amz-meta-a=1", body: "x"},
+		"unsigned query": {method: "PUT", path: path, query: "x-amz-meta-a=1", body: "x", unsigned: true},
 	} {
 		var got answer
 		if name == "signed header" || name == "unsigned query" {
@@ -134,7 +134,7 @@ func TestHoistedHeadersOfOtherOperations(t *testing.T) {
 		}
 	}
 	if got := srv.get(t, "uploads/parts.csv"); got != hoistedBody {
-		t.Errorf("the object is %q now", got)
+		t.Errorf("content = %q, want it unchanged", got)
 	}
 }
 
@@ -196,7 +196,7 @@ func TestHoistedStandardHeaders(t *testing.T) {
 	}
 	headers.Set("Content-Type", "text/plain")
 	if got := srv.sendSigned(t, http.MethodPut, signed, headers, hoistedBody); got.status != 200 {
-		t.Errorf("an unsigned type: %s %s", got, got.body)
+		t.Errorf("unsigned Content-Type: %s %s, want 200", got, got.body)
 	}
 	if head, err := srv.head(t, "uploads/own.csv"); err != nil || *head.ContentType != "text/csv" {
 		t.Errorf("an unsigned type: %v, %v, want text/csv", head, err)
@@ -205,7 +205,7 @@ func TestHoistedStandardHeaders(t *testing.T) {
 	if got := srv.sendPresigned(t, request{method: "PUT", path: "/" + bucket + "/uploads/there.csv", query: "If-None-Match=*", body: "y"}); got.status != 412 {
 		t.Errorf("If-None-Match in the query: %s, want 412", got)
 	}
-	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", query: "Content-Type=text%2Fcsv", body: "y", by: uploader}); got.status != 400 || !strings.Contains(got.body, "content-type") {
+	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/a.csv", query: "Content-Type=text%2Fcsv", body: "y"}); got.status != 400 || !strings.Contains(got.body, "content-type") {
 		t.Errorf("not presigned: %s %s, want 400", got, got.body)
 	}
 }

@@ -38,35 +38,35 @@ func FuzzKey(f *testing.F) {
 			body = ""
 		}
 		before := len(srv.keys())
-		got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), body: body, by: uploader})
+		got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), body: body})
 		list, err := srv.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket)})
 		if err != nil {
-			t.Fatalf("listing after %q: %v", key, err)
+			t.Fatalf("listing after PUT of %q: %v", key, err)
 		}
 		switch got.status {
 		case 200:
 			if len(list.Contents) != 1 || *list.Contents[0].Key != key {
-				t.Errorf("%q is listed as %v", key, list.Contents)
+				t.Errorf("list = %v, want only %q", list.Contents, key)
 			}
-			if got := srv.send(t, request{method: "GET", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 200 || got.body != body {
-				t.Errorf("%q is read as %s %q", key, got, got.body)
+			if got := srv.send(t, request{method: "GET", path: "/" + bucket + "/" + escape(key)}); got.status != 200 || got.body != body {
+				t.Errorf("GET of %q: %s %q, want 200 and %q", key, got, got.body, body)
 			}
 			if keys := srv.keys()[before:]; body != "" && (len(keys) != 1 || keys[0] != key) {
-				t.Errorf("%q is announced as %q", key, keys)
+				t.Errorf("announced %q, want only %q", keys, key)
 			}
 			if _, err := os.Lstat(filepath.Join(objects, filepath.FromSlash(key))); err != nil {
-				t.Errorf("%q is kept elsewhere: %v", key, err)
+				t.Errorf("file of %q: %v, want it at the path of the key", key, err)
 			}
-			if got := srv.send(t, request{method: "DELETE", path: "/" + bucket + "/" + escape(key), by: uploader}); got.status != 204 {
-				t.Fatalf("deleting %q: %s", key, got)
+			if got := srv.send(t, request{method: "DELETE", path: "/" + bucket + "/" + escape(key)}); got.status != 204 {
+				t.Fatalf("deleting %q: %s, want 204", key, got)
 			}
 		case 400:
 			if len(list.Contents) != 0 || len(srv.keys()) != before {
-				t.Errorf("%q was refused, but is there: %v, %v", key, list.Contents, srv.keys()[before:])
+				t.Errorf("%q was refused; listed %v, announced %v, want nothing", key, list.Contents, srv.keys()[before:])
 			}
 			err := filepath.WalkDir(objects, func(path string, d fs.DirEntry, err error) error {
 				if path != objects && !strings.HasPrefix(path, filepath.Join(objects, ".sgwtmp")) {
-					t.Errorf("%q was refused, but left %s", key, path)
+					t.Errorf("%q was refused, but left %s; want nothing", key, path)
 				}
 				return err
 			})

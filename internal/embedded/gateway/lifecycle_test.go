@@ -46,7 +46,7 @@ func TestSequencersNeverRepeat(t *testing.T) {
 	seen := map[string]bool{}
 	for _, o := range srv.all() {
 		if seen[o.Sequencer] {
-			t.Errorf("sequencer %s was given twice", o.Sequencer)
+			t.Errorf("sequencer %s was used twice, want it once", o.Sequencer)
 		}
 		seen[o.Sequencer] = true
 	}
@@ -121,7 +121,7 @@ func TestObjectsAfterDrain(t *testing.T) {
 	err := srv.Objects(t.Context(), func(o events.Object) error {
 		if len(keys) == 0 {
 			if err := srv.Drain(t.Context()); err != nil {
-				t.Errorf("Drain: %v", err)
+				t.Errorf("Drain: %v, want success", err)
 			}
 		}
 		keys = append(keys, o.Key)
@@ -134,7 +134,7 @@ func TestObjectsAfterDrain(t *testing.T) {
 		t.Errorf("Objects after Drain: %v", err)
 	}
 	if _, err := srv.DeleteBefore(t.Context(), bucket, time.Now()); err != nil {
-		t.Errorf("RemoveBefore after Drain: %v", err)
+		t.Errorf("DeleteBefore after Drain: %v", err)
 	}
 }
 
@@ -158,12 +158,12 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	go func() { stop(t, srv.Gateway); close(stopped) }()
 	select {
 	case <-stopped:
-		t.Error("Stop did not wait for the request")
+		t.Error("Stop returned, want it to wait for the request")
 	case <-time.After(300 * time.Millisecond):
 	}
 	close(leave)
 	if err := <-put; err != nil {
-		t.Errorf("the request under way failed: %v", err)
+		t.Errorf("request in flight: %v, want success", err)
 	}
 	<-stopped
 }
@@ -176,25 +176,25 @@ func TestRequestsDuringStopGet503(t *testing.T) {
 	srv := start(t, func(c *gateway.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	srv.put(t, "uploads/a.csv", "x")
 	stopping, stop := context.WithCancel(t.Context())
-	for what, err := range gateway.CallStore(stopping, srv.Gateway, bucket, "uploads/a.csv") {
+	for call, err := range gateway.CallStore(stopping, srv.Gateway, bucket, "uploads/a.csv") {
 		if err != nil {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s before the stop: %v, want success", call, err)
 		}
 	}
 	srv.put(t, "uploads/a.csv", "x")
 	stop()
-	for what, err := range gateway.CallStore(stopping, srv.Gateway, bucket, "uploads/a.csv") {
-		var told s3err.S3Error
-		right := errors.As(err, &told) && told.StatusCode() == http.StatusServiceUnavailable
-		if what == "delete" { // changes are not canceled
+	for call, err := range gateway.CallStore(stopping, srv.Gateway, bucket, "uploads/a.csv") {
+		var answer s3err.S3Error
+		right := errors.As(err, &answer) && answer.StatusCode() == http.StatusServiceUnavailable
+		if call == "delete" { // changes are not canceled
 			right = err == nil
 		}
 		if !right {
-			t.Errorf("%s is answered with %v", what, err)
+			t.Errorf("%s during the stop: %v, want 503 for reads and success for delete", call, err)
 		}
 	}
 	if log.Len() > 0 {
-		t.Errorf("logged:\n%s", &log)
+		t.Errorf("logged:\n%s\nwant nothing", &log)
 	}
 }
 
@@ -219,11 +219,11 @@ func TestStopLeavesNothing(t *testing.T) {
 	}
 	for deadline := time.Now().Add(timeout); len(goroutines()) > len(before); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines, %d before:\n%s", len(goroutines()), len(before), strings.Join(goroutines(), "\n\n"))
+			t.Fatalf("%d goroutines, want at most %d:\n%s", len(goroutines()), len(before), strings.Join(goroutines(), "\n\n"))
 		}
 	}
 	if got, _ := os.Getwd(); got != cwd {
-		t.Errorf("working directory %s, was %s", got, cwd)
+		t.Errorf("working directory = %s, want %s", got, cwd)
 	}
 }
 

@@ -43,11 +43,11 @@ func TestMaxObject(t *testing.T) {
 	srv.nothingStored(t)
 
 	if err := srv.tryPut(t, "uploads/a.csv", payload(most)); err != nil {
-		t.Errorf("just small enough: %v", err)
+		t.Errorf("PUT of the maximum size: %v, want success", err)
 	}
 	complete = srv.parts(t, "uploads/b.csv", payload(5<<20), payload(most-5<<20))
 	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
-		t.Errorf("just small enough in parts: %v", err)
+		t.Errorf("multipart upload of the maximum size: %v, want success", err)
 	}
 }
 
@@ -59,7 +59,7 @@ func TestMaxObjectInForms(t *testing.T) {
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(resp.Body)
 	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), "EntityTooLarge") {
-		t.Errorf("status %d: %s", resp.StatusCode, text)
+		t.Errorf("status %d: %s, want 400 EntityTooLarge", resp.StatusCode, text)
 	}
 	srv.nothingStored(t)
 }
@@ -77,7 +77,7 @@ func TestHeadersAreLimited(t *testing.T) {
 		go io.WriteString(c, head) //nolint:errcheck // the connection may be closed before
 		answer, _ := io.ReadAll(c)
 		if !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
-			t.Errorf("%s: %q", name, answer[:min(len(answer), 200)])
+			t.Errorf("%s: %q, want a status of 4xx", name, answer[:min(len(answer), 200)])
 		}
 	}
 }
@@ -102,7 +102,7 @@ func TestLongDocumentsAreRefused(t *testing.T) {
 		answer := make([]byte, 4096)
 		n, err := io.ReadAtLeast(c, answer, 200)
 		if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") || !strings.Contains(string(answer[:n]), "EntityTooLarge") {
-			t.Errorf("%s: %v, %q", name, err, answer[:n])
+			t.Errorf("%s: %v, %q; want 400 EntityTooLarge", name, err, answer[:n])
 		}
 	}
 }
@@ -117,13 +117,13 @@ func TestTooManyRequests(t *testing.T) {
 		held = append(held, c)
 	}
 	if err := srv.tryPut(t, "drafts/c.csv", payload(10)); status(err) != 503 || code(err) != "SlowDown" {
-		t.Errorf("the third: status %d, code %q (%v), want 503 SlowDown", status(err), code(err), err)
+		t.Errorf("third request: status %d, code %q (%v), want 503 SlowDown", status(err), code(err), err)
 	}
 	for _, c := range held {
 		finishUpload(t, c)
 	}
-	await(t, "it is let in", func() bool { return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil })
-	await(t, "the others are done", func() bool { return len(srv.keys()) == 2 })
+	await(t, "the request is served", func() bool { return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil })
+	await(t, "the other uploads are announced", func() bool { return len(srv.keys()) == 2 })
 }
 
 // TestTooManyConnections: if all connections have requests in flight, another connection is refused.
@@ -137,14 +137,14 @@ func TestTooManyConnections(t *testing.T) {
 	}
 	answer, err := io.ReadAll(raw.Dial(t, srv.Addr()))
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") || !strings.HasSuffix(string(answer), "</Error>\n") {
-		t.Errorf("the fourth: %v, %q", err, answer)
+		t.Errorf("fourth connection: %v, %q; want 503", err, answer)
 	}
 	for _, c := range open {
 		finishUpload(t, c)
 	}
-	await(t, "they are done", func() bool { return len(srv.keys()) == 3 })
+	await(t, "the uploads are announced", func() bool { return len(srv.keys()) == 3 })
 	if err := srv.tryPut(t, "drafts/c.csv", payload(10)); err != nil {
-		t.Errorf("once they are idle, another one is let in: %v", err)
+		t.Errorf("request after the others became idle: %v, want success", err)
 	}
 }
 
@@ -155,14 +155,14 @@ func TestNewConnectionReplacesIdleOne(t *testing.T) {
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections = 4 })
 	busy := srv.startUpload(t, "uploads/busy.csv")
 	idle := []net.Conn{raw.Dial(t, srv.Addr())} // never sent a request
-	await(t, "it is connected", func() bool { return gateway.Connections(srv.Gateway) == 2 })
+	await(t, "the connection is counted", func() bool { return gateway.Connections(srv.Gateway) == 2 })
 	ask := func(c net.Conn) {
 		t.Helper()
 		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.ReadAtLeast(c, make([]byte, 8192), 200); err != nil {
-			t.Fatalf("a request that should be answered: %v", err)
+			t.Fatalf("reading an answer: %v", err)
 		}
 	}
 	for range 2 { // these have sent a request
@@ -174,11 +174,11 @@ func TestNewConnectionReplacesIdleOne(t *testing.T) {
 		next := raw.Dial(t, srv.Addr())
 		ask(next)
 		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("idle connection %d was not closed for another one: %v", i, err)
+			t.Errorf("idle connection %d: %v, want it closed for a new one", i, err)
 		}
 	}
 	finishUpload(t, busy)
-	await(t, "the upload is done", func() bool { return len(srv.keys()) == 1 })
+	await(t, "the upload is announced", func() bool { return len(srv.keys()) == 1 })
 }
 
 // TestNewConnectionReplacesSlowUnauthenticatedOne: unauthenticated clients that stop sending can't keep out others, and
@@ -192,9 +192,9 @@ func TestNewConnectionReplacesSlowUnauthenticatedOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await(t, "a client is let in all the same", func() bool { return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil })
+	await(t, "another client is served", func() bool { return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil })
 	finishUpload(t, upload)
-	await(t, "the slow upload is done", func() bool { return len(srv.keys()) == 1 })
+	await(t, "the slow upload is announced", func() bool { return len(srv.keys()) == 1 })
 }
 
 // TestIdleConnectionsEnd: an idle connection is closed after half of the client timeout.
@@ -207,10 +207,10 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	}
 	began := time.Now()
 	if _, err := io.Copy(io.Discard, c); err != nil {
-		t.Errorf("the end of an idle connection: %v", err)
+		t.Errorf("end of the idle connection: %v, want EOF", err)
 	}
 	if took := time.Since(began); took < 9*time.Second || took > 19*time.Second {
-		t.Errorf("an idle connection ended after %s, want 10 s", took)
+		t.Errorf("the idle connection ended after %s, want about 10 s", took)
 	}
 }
 
@@ -231,7 +231,7 @@ func TestLongFormsAreRefused(t *testing.T) {
 	answer := make([]byte, 4096)
 	n, err := io.ReadAtLeast(c, answer, 15)
 	if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") {
-		t.Errorf("a form whose fields do not end: %v, %q", err, answer[:n])
+		t.Errorf("form with endless fields: %v, %q; want 400", err, answer[:n])
 	}
 }
 
@@ -252,7 +252,7 @@ func TestUploadsNeedALength(t *testing.T) {
 			t.Errorf("%s: %v, %q, want %q", name, err, answer, test.want)
 		}
 	}
-	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", body: "x", header: map[string]string{"X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}, by: uploader}); got.status != 400 || got.code != "InvalidStorageClass" {
+	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", body: "x", header: map[string]string{"X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}}); got.status != 400 || got.code != "InvalidStorageClass" {
 		t.Errorf("another storage class: %s, want 400 InvalidStorageClass", got)
 	}
 	if got := srv.send(t, form(t, map[string]string{"key": "uploads/b.csv", "x-amz-storage-class": "GLACIER"}, time.Now(), "x")); got.status != 400 || got.code != "InvalidStorageClass" {

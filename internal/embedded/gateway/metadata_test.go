@@ -29,27 +29,27 @@ func testContentEncoding(t *testing.T, srv *testServer) {
 		"gzip": "gzip", "gzip, aws-chunked": "gzip", "aws-chunked": "", "aws-chunked,gzip": "gzip", "gzip,aws-chunked": "gzip", "AWS-Chunked , gzip": "gzip",
 		"gzip, aws-chunked, br": "gzip, br", "aws-chunked, aws-chunked": "", "gzip,br": "gzip,br", "x-aws-chunked": "x-aws-chunked", "": "",
 	} {
-		put := request{method: "PUT", path: "/" + bucket + "/uploads/put", body: "x", by: uploader, header: map[string]string{"Content-Encoding": sent}}
-		begin := request{method: "POST", path: "/" + bucket + "/uploads/parts", query: "uploads=", by: uploader, header: map[string]string{"Content-Encoding": sent}}
+		put := request{method: "PUT", path: "/" + bucket + "/uploads/put", body: "x", header: map[string]string{"Content-Encoding": sent}}
+		begin := request{method: "POST", path: "/" + bucket + "/uploads/parts", query: "uploads=", header: map[string]string{"Content-Encoding": sent}}
 		if got := srv.send(t, put); got.status != 200 {
-			t.Fatalf("PUT with %q: %s", sent, got)
+			t.Fatalf("PUT with %q: %s, want 200", sent, got)
 		}
 		if got := srv.send(t, form(t, map[string]string{"key": "uploads/form", "Content-Encoding": sent}, time.Now(), "x")); got.status != 204 {
-			t.Fatalf("form with %q: %s", sent, got)
+			t.Fatalf("form with %q: %s, want 204", sent, got)
 		}
-		if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/copy", by: uploader, header: map[string]string{
+		if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/copy", header: map[string]string{
 			"X-Amz-Copy-Source": "/" + bucket + "/uploads/put", "X-Amz-Metadata-Directive": "REPLACE", "Content-Encoding": sent,
 		}}); got.status != 200 {
-			t.Fatalf("copy with %q: %s", sent, got)
+			t.Fatalf("copy with %q: %s, want 200", sent, got)
 		}
 		id := srv.send(t, begin).upload(t)
-		part := srv.send(t, request{method: "PUT", path: begin.path, query: "partNumber=1&uploadId=" + id, body: "x", by: uploader})
+		part := srv.send(t, request{method: "PUT", path: begin.path, query: "partNumber=1&uploadId=" + id, body: "x"})
 		done := `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>` + part.header.Get("Etag") + `</ETag></Part></CompleteMultipartUpload>`
-		if got := srv.send(t, request{method: "POST", path: begin.path, query: "uploadId=" + id, body: done, by: uploader}); got.status != 200 {
-			t.Fatalf("parts with %q: %s", sent, got)
+		if got := srv.send(t, request{method: "POST", path: begin.path, query: "uploadId=" + id, body: done}); got.status != 200 {
+			t.Fatalf("completion with %q: %s, want 200", sent, got)
 		}
 		for _, key := range []string{"put", "form", "copy", "parts"} {
-			got := srv.send(t, request{method: "HEAD", path: "/" + bucket + "/uploads/" + key, by: uploader}).header
+			got := srv.send(t, request{method: "HEAD", path: "/" + bucket + "/uploads/" + key}).header
 			if values, ok := got["Content-Encoding"]; strings.Join(values, "") != want || ok != (want != "") {
 				t.Errorf("%s with Content-Encoding %q: stored %q, want %q", key, sent, values, want)
 			}
@@ -73,10 +73,10 @@ func TestMetadataIsReplaced(t *testing.T) {
 				store()
 				head, err := srv.head(t, key)
 				if err != nil || len(head.Metadata) > 0 || aws.ToInt32(head.TagCount) > 0 || head.CacheControl != nil {
-					t.Errorf("%s, %s after %s: %v, %+v", name, key, again, err, head)
+					t.Errorf("%s, %s after %s: %v, %+v; want no metadata, tags and cache control", name, key, again, err, head)
 				}
 				if o := srv.last(t, key); srv.objects(t)[key] != o {
-					t.Errorf("%s, %s after %s: announced %+v, found %+v", name, key, again, o, srv.objects(t)[key])
+					t.Errorf("%s, %s after %s: announced %+v, found %+v, want them equal", name, key, again, o, srv.objects(t)[key])
 				}
 				put.Body = strings.NewReader("1")
 				if _, err := srv.s3.PutObject(t.Context(), put); err != nil {
@@ -97,9 +97,9 @@ func TestSeveralContentEncodings(t *testing.T) {
 	}
 	signed.SignedHeader["Content-Encoding"] = []string{"aws-chunked", "gzip", "br"}
 	if got := srv.sendSigned(t, "PUT", signed.URL, signed.SignedHeader, "x"); got.status != 200 {
-		t.Fatalf("PUT: %s %s", got, got.body)
+		t.Fatalf("PUT: %s %s, want 200", got, got.body)
 	}
-	got := srv.send(t, request{method: "HEAD", path: "/" + bucket + "/uploads/a", by: uploader})
+	got := srv.send(t, request{method: "HEAD", path: "/" + bucket + "/uploads/a"})
 	if encoding := got.header.Get("Content-Encoding"); encoding != "gzip, br" {
 		t.Errorf("stored Content-Encoding %q, want %q", encoding, "gzip, br")
 	}
@@ -128,15 +128,15 @@ func TestMetadataTooLargeForFileSystem(t *testing.T) {
 		_, head := srv.head(t, key)
 		_, file := os.Stat(filepath.Join(srv.cfg.Dir, "objects", bucket, "uploads", "deep"))
 		if stored := head == nil; stored != (err == nil) || err != nil && !errors.Is(file, fs.ErrNotExist) {
-			t.Errorf("%s: answered %v, but HeadObject gives %v, and its folder %v", key, err, head, file)
+			t.Errorf("%s: answer %v, but HeadObject returns %v, and its folder %v; want all of it or nothing", key, err, head, file)
 		}
 		if announced := len(srv.keys()) > 0; !strings.HasSuffix(key, "/") && announced != (err == nil) {
-			t.Errorf("%s: answered %v, announced %v", key, err, srv.keys())
+			t.Errorf("%s: answer %v, announced %v, want an announcement only after success", key, err, srv.keys())
 		}
 	}
 	mp, err := srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: aws.String("uploads/p.csv"), Tagging: &tagging, Metadata: metadata})
 	if err != nil && (status(err) != 400 || code(err) != "MetadataTooLarge") {
-		t.Errorf("beginning parts: %v, %v", mp, err)
+		t.Errorf("CreateMultipartUpload: %v, %v; want success or 400 MetadataTooLarge", mp, err)
 	}
 	// Less metadata is stored.
 	key := "uploads/tagged.csv"
@@ -145,7 +145,7 @@ func TestMetadataTooLargeForFileSystem(t *testing.T) {
 	}
 	out, err := srv.s3.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(bucket), Key: &key})
 	if err != nil || len(out.TagSet) != 1 || *out.TagSet[0].Value != "b" {
-		t.Errorf("tags: %v, %v", out, err)
+		t.Errorf("tags: %v, %v; want a=b", out, err)
 	}
 }
 
@@ -183,7 +183,7 @@ func TestMetadata(t *testing.T) {
 			{"X-Amz-Meta-": "x"}, {"X-Amz-Tagging": "a=1&b=2&c=3&d=4&e=5&f=6&g=7&h=8&i=9&j=10&k=11"}, {"X-Amz-Tagging": "a=%00"}, {"X-Amz-Tagging": strings.Repeat("a", 129) + "=b"},
 		} {
 			for _, r := range []request{{method: "PUT", path: "/uploads/uploads/a.csv", body: "x"}, {method: "POST", path: "/uploads/uploads/a.csv", query: "uploads="}} {
-				r.by, r.header = uploader, header
+				r.header = header
 				if got := srv.send(t, r); got.status != 400 {
 					t.Errorf("%s with %.60v: %s, want 400", r.method, header, got)
 				}
@@ -193,7 +193,7 @@ func TestMetadata(t *testing.T) {
 		got := srv.send(t, form(t, map[string]string{"key": "uploads/a.csv", "x-amz-meta-on-error": "abort, \u00fcber", "x-amz-meta-!#$%&'*+.^_`|~9": "odd"}, time.Now(), "x"))
 		head, err := srv.head(t, "uploads/a.csv")
 		if got.status != 204 || err != nil || head.Metadata["on-error"] != "abort, \u00fcber" || head.Metadata["!#$%&'*+.^_`|~9"] != "odd" {
-			t.Errorf("metadata = %v, %v after %s", head, err, got)
+			t.Errorf("metadata = %v, %v after %s; want what was sent", head, err, got)
 		}
 	}
 }
@@ -220,7 +220,7 @@ func TestSidecarKeysNamedMeta(t *testing.T) {
 		for _, key := range keys {
 			head, err := srv.head(t, key)
 			if err != nil || head.Metadata["key"] != key {
-				t.Errorf("%s: %q has the metadata %v, %v", when, key, head, err)
+				t.Errorf("%s: metadata of %q = %v, %v; want its key", when, key, head, err)
 			}
 		}
 	}
@@ -248,6 +248,6 @@ func TestSidecarMetadata(t *testing.T) {
 	srv.put(t, "uploads/a.csv", "two")
 	srv.checkScan(t)
 	if got := srv.get(t, "uploads/a.csv"); got != "two" {
-		t.Errorf("content = %q", got)
+		t.Errorf("content = %q, want the one stored last", got)
 	}
 }

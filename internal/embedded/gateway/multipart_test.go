@@ -27,7 +27,7 @@ func TestCompleteAgainAfterKeyBecameFolder(t *testing.T) {
 		t.Errorf("completing again: %v, want 404 or 409", err)
 	}
 	if got := srv.all()[announced:]; len(got) > 0 {
-		t.Errorf("announced: %v", got)
+		t.Errorf("announced %v, want nothing", got)
 	}
 }
 
@@ -50,7 +50,7 @@ func TestMultipart(t *testing.T) {
 		t.Errorf("announced size %d and ETag %s, want %d and five parts", o.Size, o.ETag, len(body))
 	}
 	if srv.get(t, o.Key) != string(body) {
-		t.Error("what is read is not what was uploaded")
+		t.Error("GetObject differs from what was uploaded")
 	}
 	head, err := srv.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &o.Key, IfMatch: aws.String(`"` + o.ETag + `"`)})
 	if err != nil {
@@ -127,7 +127,7 @@ func TestCopyInParts(t *testing.T) {
 	}
 	srv.complete(t, complete)
 	if srv.get(t, "uploads/big.csv") != string(body) {
-		t.Error("the copy differs")
+		t.Error("the copy differs from its source")
 	}
 	if got := srv.last(t, "uploads/big.csv").Size; got != int64(len(body)) {
 		t.Errorf("announced size %d, want %d", got, len(body))
@@ -171,7 +171,7 @@ func TestUndeclaredChecksumAlgorithm(t *testing.T) {
 			}
 			in.ChecksumCRC32, in.ChecksumCRC32C, in.ChecksumCRC64NVME, in.ChecksumSHA1, in.ChecksumSHA256 = nil, nil, nil, nil, nil
 			if _, err := srv.s3.CompleteMultipartUpload(t.Context(), in); err != nil {
-				t.Errorf("declared %q, sent none: %v", declared, err)
+				t.Errorf("declared %q, sent none: %v, want success", declared, err)
 			}
 		}
 	}

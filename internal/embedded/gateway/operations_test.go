@@ -51,7 +51,7 @@ func TestOnlyListedOperations(t *testing.T) {
 					continue
 				}
 				checked++
-				got := srv.send(t, request{method: method, path: path, query: query, by: uploader, header: map[string]string{"Origin": "https://evil.example"}})
+				got := srv.send(t, request{method: method, path: path, query: query, header: map[string]string{"Origin": "https://evil.example"}})
 				if got.status != http.StatusForbidden && (got.status != http.StatusMethodNotAllowed || method != "TRACE") {
 					t.Errorf("%s: %s, want 403", o, got)
 				}
@@ -59,26 +59,26 @@ func TestOnlyListedOperations(t *testing.T) {
 		}
 	}
 	if checked < 900 {
-		t.Errorf("only %d requests were tried", checked)
+		t.Errorf("tried %d requests, want at least 900", checked)
 	}
 	for _, path := range []string{"/create-user", "/list-users", "/list-buckets", "/uploads/create", "/health"} { // versitygw's administration
-		if got := srv.send(t, request{method: "PATCH", path: path, by: uploader}); got.status != http.StatusForbidden {
+		if got := srv.send(t, request{method: "PATCH", path: path}); got.status != http.StatusForbidden {
 			t.Errorf("PATCH %s: %s, want 403", path, got)
 		}
 	}
 	checkUnchanged(t, base, before)
 	for o := range allowed {
 		parts := strings.SplitN(o, " ", 3)
-		r := request{method: parts[0], path: parts[1], query: parts[2], by: uploader, header: map[string]string{"X-Amz-Object-Attributes": "ETag"}}
+		r := request{method: parts[0], path: parts[1], query: parts[2], header: map[string]string{"X-Amz-Object-Attributes": "ETag"}}
 		if r.query == "tagging=" && r.method == "PUT" {
 			r.body = tagging
 		}
 		if got := srv.send(t, r); got.status == http.StatusForbidden || got.status >= 500 {
-			t.Errorf("%s: %s, want it let through", o, got)
+			t.Errorf("%s: %s, want it allowed", o, got)
 		}
-		r.by = gateway.Credential{}
+		r.unsigned = true
 		if got := srv.send(t, r); got.status < 400 {
-			t.Errorf("%s without a signature: %s", o, got)
+			t.Errorf("%s without a signature: %s, want an error", o, got)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func TestReadOnlyBuckets(t *testing.T) {
 	srv := start(t, func(c *gateway.Config) { c.ReadOnly = []string{"reports"} })
 	for access, want := range map[string]bool{srv.ServerCredential().AccessKey: true, uploader.AccessKey: false, "": false, "another": false} {
 		if err := gateway.AuthorizeWrite(srv.Gateway, access, "reports"); (err == nil) != want {
-			t.Errorf("the store says to %q: %v, want it allowed: %t", access, err, want)
+			t.Errorf("AuthorizeWrite(%q) = %v, want success: %t", access, err, want)
 		}
 	}
 	reports, key := aws.String("reports"), aws.String("a/rejects.ndjson")
@@ -123,7 +123,7 @@ func TestReadOnlyBuckets(t *testing.T) {
 			continue
 		}
 		for _, id := range []string{unknownID, *mp.UploadId} {
-			r.by, r.query = uploader, strings.Replace(r.query, unknownID, id, 1)
+			r.query = strings.Replace(r.query, unknownID, id, 1)
 			if strings.Contains(r.query, *mp.UploadId) {
 				r.path = "/reports/b"
 			}
@@ -133,8 +133,8 @@ func TestReadOnlyBuckets(t *testing.T) {
 		}
 	}
 	body := "<Delete><Object><Key>" + *key + "</Key></Object></Delete>"
-	if got := srv.send(t, request{method: "POST", path: "/reports", query: "delete=", body: body, header: md5Header(body), by: uploader}); got.status != 403 && !strings.Contains(got.body, "AccessDenied") {
-		t.Errorf("DeleteObjects: %s %s", got, got.body)
+	if got := srv.send(t, request{method: "POST", path: "/reports", query: "delete=", body: body, header: md5Header(body)}); got.status != 403 && !strings.Contains(got.body, "AccessDenied") {
+		t.Errorf("DeleteObjects: %s %s, want AccessDenied", got, got.body)
 	}
 	r := form(t, map[string]string{"key": "c"}, time.Now(), "evil")
 	r.path = "/reports"
@@ -144,20 +144,20 @@ func TestReadOnlyBuckets(t *testing.T) {
 	checkUnchanged(t, filepath.Join(srv.cfg.Dir, "objects", "reports"), before)
 	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: reports, Key: key})
 	if err != nil || read(t, out.Body) != "report" {
-		t.Errorf("the uploader reads a report: %v", err)
+		t.Errorf("uploader reads a report: %v, want its content", err)
 	}
 	list, err := srv.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: reports})
 	if err != nil || len(list.Contents) != 1 {
-		t.Errorf("the uploader lists reports: %v, %v", list, err)
+		t.Errorf("uploader lists reports: %v, %v; want one", list, err)
 	}
 	if _, err := srv.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: reports, Key: key}); err != nil {
-		t.Errorf("the uploader looks at a report: %v", err)
+		t.Errorf("uploader reads the headers of a report: %v, want success", err)
 	}
 	if err := srv.copy(t, "reports/"+*key, "drafts/r"); err != nil {
-		t.Errorf("the uploader copies a report to its own bucket: %v", err)
+		t.Errorf("uploader copies a report to its own bucket: %v, want success", err)
 	}
 	if _, err := server.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: reports, Key: key}); err != nil {
-		t.Errorf("the server deletes a report: %v", err)
+		t.Errorf("server deletes a report: %v, want success", err)
 	}
 }
 
@@ -170,12 +170,12 @@ func TestServerCredential(t *testing.T) {
 		t.Fatal(err)
 	}
 	if files := tree(t, base); strings.Contains(files, own.AccessKey) || strings.Contains(files, own.SecretKey) {
-		t.Error("it is stored")
+		t.Error("the credential is stored on the disk")
 	}
 	stop(t, srv.Gateway)
 	restarted := open(t, srv.cfg, srv.recorder)
 	if restarted.ServerCredential() == own {
-		t.Error("it is the same after a restart")
+		t.Error("ServerCredential is the same after a restart")
 	}
 	for name, by := range map[string]gateway.Credential{
 		"the one of the start before": own, "an unknown one": {AccessKey: "AKIAUNKNOWN", SecretKey: "x"},
@@ -217,11 +217,12 @@ func TestStoredBucketConfigurationIsIgnored(t *testing.T) {
 		{method: "GET", path: "/uploads"}, {method: "GET", path: "/uploads/uploads/a.csv"}, {method: "PUT", path: "/uploads/uploads/b.csv", body: "x"},
 		{method: "DELETE", path: "/uploads/uploads/a.csv"}, {method: "GET", path: "/reports"},
 	} {
+		r.unsigned = true
 		if got := restarted.send(t, r); got.status != 403 {
-			t.Errorf("%s %s of nobody: %s, want 403", r.method, r.path, got)
+			t.Errorf("%s %s without a signature: %s, want 403", r.method, r.path, got)
 		}
 	}
-	if got := restarted.send(t, request{method: "PUT", path: "/reports/x", body: "x", by: uploader}); got.status != 403 {
+	if got := restarted.send(t, request{method: "PUT", path: "/reports/x", body: "x"}); got.status != 403 {
 		t.Errorf("the uploader writes to reports: %s, want 403", got)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, "http://"+restarted.Addr()+"/uploads/uploads/a.csv", nil)
@@ -236,7 +237,7 @@ func TestStoredBucketConfigurationIsIgnored(t *testing.T) {
 	}
 	resp.Body.Close()
 	if resp.StatusCode != 403 || resp.Header.Get("Access-Control-Allow-Origin") != "" {
-		t.Errorf("a preflight: %d %v", resp.StatusCode, resp.Header)
+		t.Errorf("preflight: %d %v, want 403 without an allowed origin", resp.StatusCode, resp.Header)
 	}
 }
 
@@ -259,7 +260,6 @@ func TestRefusedOptions(t *testing.T) {
 			{method: "PUT", path: "/uploads/uploads/a.csv", header: map[string]string{"X-Amz-Copy-Source": "uploads/drafts/a.csv"}},
 			{method: "PUT", path: "/uploads/uploads/a.csv", query: strings.ToLower(option.name) + "=" + escapeQuery(option.value), body: "x"}, // as in presigned URLs
 		} {
-			r.by = uploader
 			if !strings.Contains(r.query, "amz") {
 				header := map[string]string{option.name: option.value}
 				for name, value := range r.header {

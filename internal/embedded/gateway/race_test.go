@@ -101,7 +101,7 @@ func TestConcurrentConflictingKeys(t *testing.T) {
 					}
 				}
 				if bad > 0 {
-					t.Errorf("%d of %d pairs have other answers than one 200 and one 409", bad, pairs)
+					t.Errorf("%d of %d pairs got other answers, want one 200 and one 409 each", bad, pairs)
 				}
 				got := srv.listed(t, "uploads/")
 				slices.Sort(got)

@@ -37,7 +37,7 @@ func TestReadersGetTheBytesOfTheETag(t *testing.T) {
 			t.Fatal(err)
 		}
 		if body := read(t, out.Body); etag([]byte(body)) != strings.Trim(*out.ETag, `"`) {
-			t.Fatalf("read %q under the ETag %s", body, *out.ETag)
+			t.Fatalf("read %q with the ETag %s, want the ETag of these bytes", body, *out.ETag)
 		}
 	}
 }
@@ -51,26 +51,26 @@ func TestNotModified(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := "/" + bucket + "/" + *key
-	whole := srv.send(t, request{method: "GET", path: path, by: uploader}).header
+	whole := srv.send(t, request{method: "GET", path: path}).header
 	etag, modified := whole.Get("Etag"), whole.Get("Last-Modified")
 	for _, method := range []string{"GET", "HEAD"} {
 		for name, value := range map[string]string{"If-None-Match": etag, "If-Modified-Since": modified} {
-			got := srv.send(t, request{method: method, path: path, by: uploader, header: map[string]string{name: value}})
+			got := srv.send(t, request{method: method, path: path, header: map[string]string{name: value}})
 			if got.status != 304 || got.header.Get("Etag") != etag || got.header.Get("Last-Modified") != modified || got.header.Get("Cache-Control") != "max-age=60" || got.body != "" {
-				t.Errorf("%s with %s: %s, %v, %q", method, name, got, got.header, got.body)
+				t.Errorf("%s with %s: %s, %v, %q; want 304 with headers for caches", method, name, got, got.header, got.body)
 			}
 		}
 	}
-	got := srv.send(t, request{method: "GET", path: path, by: uploader, header: map[string]string{"If-Unmodified-Since": modified}})
+	got := srv.send(t, request{method: "GET", path: path, header: map[string]string{"If-Unmodified-Since": modified}})
 	if got.status != 200 {
 		t.Errorf("If-Unmodified-Since: %s, want 200", got)
 	}
 	// The condition of a copy is about the source, so the answer has no headers of it.
-	got = srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", by: uploader, header: map[string]string{
+	got = srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", header: map[string]string{
 		"X-Amz-Copy-Source": path, "X-Amz-Copy-Source-If-None-Match": etag,
 	}})
 	if got.status != 412 || got.header.Get("Etag") != "" {
-		t.Errorf("copy: %s, %v", got, got.header)
+		t.Errorf("copy: %s, %v; want 412 without an ETag", got, got.header)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestETagConditions(t *testing.T) {
 	srv.put(t, "uploads/a.csv", "person")
 	tag := `"` + etag([]byte("person")) + `"`
 	path := "/" + bucket + "/uploads/a.csv"
-	modified := srv.send(t, request{method: "GET", path: path, by: uploader}).header.Get("Last-Modified")
+	modified := srv.send(t, request{method: "GET", path: path}).header.Get("Last-Modified")
 	for _, test := range []struct {
 		name, value string
 		status      int
@@ -111,7 +111,7 @@ func TestETagConditions(t *testing.T) {
 					continue
 				}
 			}
-			if got := srv.send(t, request{method: method, path: path, header: header, by: uploader}); got.status != test.status {
+			if got := srv.send(t, request{method: method, path: path, header: header}); got.status != test.status {
 				t.Errorf("%s with %s: %s: %s, want %d", method, test.name, test.value, got, test.status)
 			}
 		}
@@ -129,7 +129,6 @@ func TestResponseHeaders(t *testing.T) {
 		"list": {method: "GET", path: "/" + bucket}, "missing": {method: "GET", path: path + "x"},
 		"attributes": {method: "GET", path: path, query: "attributes=", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}},
 	} {
-		r.by = uploader
 		got := srv.send(t, r)
 		for _, header := range []string{"X-Amz-Request-Id", "X-Amz-Id-2"} {
 			if values := got.header.Values(header); len(values) != 1 || values[0] == "" {
@@ -138,7 +137,7 @@ func TestResponseHeaders(t *testing.T) {
 		}
 		if modified := got.header.Get("Last-Modified"); modified != "" || name == "attributes" {
 			if _, err := http.ParseTime(modified); err != nil {
-				t.Errorf("%s: Last-Modified: %v", name, err)
+				t.Errorf("%s: Last-Modified: %v, want a date of HTTP", name, err)
 			}
 		}
 	}

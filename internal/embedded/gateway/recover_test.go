@@ -29,7 +29,7 @@ func TestRecoverAfterCrash(t *testing.T) {
 	}
 	uploads, err := filepath.Glob(filepath.Join(staging, "multipart", "*", *complete.UploadId))
 	if err != nil || len(uploads) != 1 {
-		t.Fatalf("uploads %v, %v", uploads, err)
+		t.Fatalf("multipart uploads %v, %v; want one", uploads, err)
 	}
 	if err := os.Rename(uploads[0], uploads[0]+".d41d8cd98f00b204e9800998ecf8427e-2.inprogress"); err != nil {
 		t.Fatal(err)
@@ -37,11 +37,11 @@ func TestRecoverAfterCrash(t *testing.T) {
 
 	srv = open(t, cfg, r)
 	if _, err := os.Stat(partial); !os.IsNotExist(err) {
-		t.Errorf("the partial file is still there: %v", err)
+		t.Errorf("partial file: %v, want it removed", err)
 	}
 	srv.complete(t, complete)
 	if got := srv.last(t, "uploads/p.csv").Size; got != 5<<20+7 {
-		t.Errorf("announced size %d", got)
+		t.Errorf("announced size = %d, want that of the body", got)
 	}
 	srv.checkScan(t)
 }
@@ -79,10 +79,10 @@ func TestStartWithUnexpectedFiles(t *testing.T) {
 	}
 	restarted := open(t, srv.cfg, srv.recorder)
 	if _, err := restarted.s3.CompleteMultipartUpload(t.Context(), mp); err != nil {
-		t.Errorf("completing an upload of before: %v", err)
+		t.Errorf("completing an upload after the restart: %v, want success", err)
 	}
 	if _, err := restarted.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: aws.String("a"), Body: strings.NewReader("x")}); err != nil {
-		t.Errorf("storing where a file was in the way: %v", err)
+		t.Errorf("storing where a file replaced the staging folder: %v, want success", err)
 	}
 	for _, prefix := range []string{"", "uploads/"} {
 		list, err := restarted.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
@@ -93,17 +93,17 @@ func TestStartWithUnexpectedFiles(t *testing.T) {
 			}
 		}
 		if err != nil || !slices.Contains(keys, "uploads/kept.csv") || !slices.Contains(keys, "uploads/parts.csv") {
-			t.Errorf("listing %q: %v, %q", prefix, err, keys)
+			t.Errorf("listing %q: %v, %q; want both valid keys", prefix, err, keys)
 		}
 	}
 	if v1, err := restarted.s3.ListObjects(t.Context(), &s3.ListObjectsInput{Bucket: aws.String(bucket)}); err != nil || len(v1.Contents) < 2 {
-		t.Errorf("listing by the old operation: %v, %v", v1, err)
+		t.Errorf("ListObjects: %v, %v; want both valid keys", v1, err)
 	}
 	if found := restarted.objects(t); len(found) != 2 {
 		t.Errorf("found %v, want the two that have a key", found)
 	}
 	if n, err := restarted.AbortIncompleteUploads(t.Context(), bucket, time.Now().Add(time.Hour)); err != nil {
-		t.Errorf("aborting unfinished uploads: %d, %v", n, err)
+		t.Errorf("AbortIncompleteUploads: %d, %v; want success", n, err)
 	}
 	if left, err := filepath.Glob(filepath.Join(objects, ".set-aside", "*")); err != nil || len(left) != 2 {
 		t.Errorf("set aside: %v, %v; want the folder and the file that were in the way", left, err)

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"cmp"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/base64"
@@ -29,8 +30,9 @@ type request struct {
 	wire                string // the path as sent, if different
 	body                string
 	header              map[string]string
-	by                  gateway.Credential // unsigned if empty
-	at                  time.Time          // now if zero
+	by                  gateway.Credential // the sender; uploader if empty
+	unsigned            bool
+	at                  time.Time // now if zero
 }
 
 // answer is the response to a request.
@@ -68,7 +70,8 @@ func (srv *testServer) send(t testing.TB, r request) answer {
 		hash = hex.EncodeToString(sum[:])
 		req.Header.Set("X-Amz-Content-Sha256", hash)
 	}
-	if r.by.AccessKey != "" {
+	if !r.unsigned {
+		r.by = cmp.Or(r.by, uploader)
 		credential := aws.Credentials{AccessKeyID: r.by.AccessKey, SecretAccessKey: r.by.SecretKey}
 		err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }).
 			SignHTTP(t.Context(), credential, req, hash, "s3", "us-east-1", r.at)
@@ -122,7 +125,7 @@ func (a answer) upload(t *testing.T) string {
 	t.Helper()
 	var begun struct{ UploadId string }
 	if err := xml.Unmarshal([]byte(a.body), &begun); err != nil || a.status != 200 {
-		t.Fatalf("beginning: %s, %v", a, err)
+		t.Fatalf("CreateMultipartUpload: %s, %v; want 200", a, err)
 	}
 	return begun.UploadId
 }

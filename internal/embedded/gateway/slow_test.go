@@ -54,10 +54,10 @@ func TestSteadyClientMayTakeLonger(t *testing.T) {
 		}
 	}
 	if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
-		t.Errorf("%v, %q", err, answer)
+		t.Errorf("answer: %v, %q; want 200", err, answer)
 	}
 	if got := srv.last(t, "uploads/steady.csv").Size; got != pieces*piece {
-		t.Errorf("announced size %d", got)
+		t.Errorf("announced size = %d, want that of the body", got)
 	}
 }
 
@@ -77,12 +77,12 @@ func TestStalledReaderIsDisconnected(t *testing.T) {
 		return c
 	}
 	c := get()
-	await(t, "the gateway gives it up", func() bool { return gateway.Connections(srv.Gateway) == 0 })
+	await(t, "the connection is closed", func() bool { return gateway.Connections(srv.Gateway) == 0 })
 	if n, err := io.Copy(io.Discard, c); n >= size || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("%d bytes of %d came, %v", n, size, err)
+		t.Errorf("read %d bytes, %v; want less than %d and a closed connection", n, err, size)
 	}
 	c = get()
 	if n, err := io.CopyN(io.Discard, c, size); err != nil {
-		t.Errorf("who reads gets %d bytes, %v", n, err)
+		t.Errorf("a client that reads got %d bytes, %v; want %d", n, err, size)
 	}
 }

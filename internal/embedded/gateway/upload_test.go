@@ -30,7 +30,7 @@ func TestCopies(t *testing.T) {
 		in.Bucket, in.Key, in.CopySource = aws.String(bucket), &key, aws.String(bucket+"/"+*in.CopySource)
 		out, err := srv.s3.CopyObject(t.Context(), &in)
 		if err == nil && strings.Trim(*out.CopyObjectResult.ETag, `"`) != etag([]byte("person,flavor\n")) {
-			t.Errorf("ETag = %s", *out.CopyObjectResult.ETag)
+			t.Errorf("ETag = %s, want that of the source", *out.CopyObjectResult.ETag)
 		}
 		return err
 	}
@@ -60,10 +60,10 @@ func TestCopies(t *testing.T) {
 		}
 		again := srv.last(t, first.Key)
 		if again.Sequencer <= first.Sequencer || again.ETag != first.ETag || again.UploadID() == first.UploadID() {
-			t.Errorf("copied onto itself: %+v after %+v", again, first)
+			t.Errorf("copied onto itself: %+v after %+v, want a new upload", again, first)
 		}
 		if got := srv.get(t, first.Key); got != "person,flavor\n" {
-			t.Errorf("content = %q", got)
+			t.Errorf("content = %q, want the one stored last", got)
 		}
 		head, err := srv.head(t, first.Key)
 		if err != nil || len(head.Metadata) != 0 {
@@ -111,7 +111,7 @@ func TestOnStoredFails(t *testing.T) {
 	retrying := client(srv.Addr(), srv.cfg.SecretKey, func(o *s3.Options) { o.RetryMaxAttempts = 20 })
 	put.Body = strings.NewReader("x")
 	if _, err := retrying.PutObject(t.Context(), put); err != nil {
-		t.Errorf("a client that retries gets %v", err)
+		t.Errorf("a client that retries: %v, want success", err)
 	}
 }
 
@@ -127,14 +127,14 @@ func (srv *testServer) sendHalf(t *testing.T, signed string, reset bool) {
 	if _, err := fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", path, srv.Addr(), payload(50000)); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "it is stored as it comes", func() bool { return len(srv.staged(t)) > 0 })
+	await(t, "the body is being stored", func() bool { return len(srv.staged(t)) > 0 })
 	if reset {
 		if err := c.(*net.TCPConn).SetLinger(0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	c.Close()
-	await(t, "it is given up", func() bool { return len(srv.staged(t)) == 0 })
+	await(t, "the staged file is removed", func() bool { return len(srv.staged(t)) == 0 })
 }
 
 func TestTruncatedUploadIsNotStored(t *testing.T) {
@@ -178,6 +178,6 @@ func TestTruncatedUploadIsNotStored(t *testing.T) {
 	}
 	resp.Body.Close()
 	if got := srv.last(t, "uploads/whole.csv").Size; resp.StatusCode != http.StatusOK || got != 100000 {
-		t.Errorf("status %d, announced size %d", resp.StatusCode, got)
+		t.Errorf("status %d, announced size %d; want 200 and 100000", resp.StatusCode, got)
 	}
 }
