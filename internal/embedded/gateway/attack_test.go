@@ -25,7 +25,8 @@ func startGuarded(t *testing.T, change ...func(*gateway.Config)) (*testServer, s
 		}
 	}
 	mkdir(t, canary, "empty")
-	srv := start(t, append([]func(*gateway.Config){func(c *gateway.Config) { c.Dir = filepath.Join(base, "data") }}, change...)...)
+	srv := start(t, append([]func(*gateway.Config){func(c *gateway.Config) { c.Dir = filepath.Join(base, "data") }},
+		change...)...)
 	srv.put(t, "uploads/kept.csv", "kept")
 	return srv, base
 }
@@ -67,7 +68,8 @@ func tree(t *testing.T, base string) string {
 
 const unknownID = "3f0c9a1e-5b7d-4c2e-9f11-0a1b2c3d4e5f"
 
-const complete = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"x"</ETag></Part></CompleteMultipartUpload>`
+const complete = `<CompleteMultipartUpload>` +
+	`<Part><PartNumber>1</PartNumber><ETag>"x"</ETag></Part></CompleteMultipartUpload>`
 
 const tagging = `<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>`
 
@@ -79,28 +81,32 @@ func operationsOn(path string) map[string]request {
 		"get":         {method: "GET", path: path},
 		"head":        {method: "HEAD", path: path},
 		"delete":      {method: "DELETE", path: path},
-		"attributes":  {method: "GET", path: path, query: "attributes=", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}},
+		"attributes":  {method: "GET", path: path, query: "attributes=", header: headers{"X-Amz-Object-Attributes": "ETag"}},
 		"get tags":    {method: "GET", path: path, query: "tagging="},
 		"put tags":    {method: "PUT", path: path, query: "tagging=", body: tagging, header: md5Header(tagging)},
 		"delete tags": {method: "DELETE", path: path, query: "tagging="},
 		"begin":       {method: "POST", path: path, query: "uploads="},
 		"part":        {method: "PUT", path: path, query: "partNumber=1&uploadId=" + unknownID, body: "evil"},
-		"part copy":   {method: "PUT", path: path, query: "partNumber=1&uploadId=" + unknownID, header: map[string]string{"X-Amz-Copy-Source": "/uploads/uploads/kept.csv"}},
-		"parts":       {method: "GET", path: path, query: "uploadId=" + unknownID},
-		"complete":    {method: "POST", path: path, query: "uploadId=" + unknownID, body: complete},
-		"abort":       {method: "DELETE", path: path, query: "uploadId=" + unknownID},
-		"copy to":     {method: "PUT", path: path, header: map[string]string{"X-Amz-Copy-Source": "/uploads/uploads/kept.csv"}},
-		"copy from":   {method: "PUT", path: "/uploads/uploads/copied.csv", header: map[string]string{"X-Amz-Copy-Source": source}},
+		"part copy": {method: "PUT", path: path, query: "partNumber=1&uploadId=" + unknownID,
+			header: headers{"X-Amz-Copy-Source": "/uploads/uploads/kept.csv"}},
+		"parts":     {method: "GET", path: path, query: "uploadId=" + unknownID},
+		"complete":  {method: "POST", path: path, query: "uploadId=" + unknownID, body: complete},
+		"abort":     {method: "DELETE", path: path, query: "uploadId=" + unknownID},
+		"copy to":   {method: "PUT", path: path, header: headers{"X-Amz-Copy-Source": "/uploads/uploads/kept.csv"}},
+		"copy from": {method: "PUT", path: "/uploads/uploads/copied.csv", header: headers{"X-Amz-Copy-Source": source}},
 	}
 }
 
 // badKeys are keys that the gateway can't store unchanged, or that lead out of the bucket. The canary is 4 levels above
 // a bucket's folder.
 var badKeys = []string{
-	"../x", "../../../../canary/file", "uploads/../../../../../canary/file", "uploads/../kept.csv", "/uploads/kept.csv", "/etc/passwd",
-	"uploads//kept.csv", "./uploads/kept.csv", "uploads/./kept.csv", "uploads/..", "uploads/.", ".", "..", "../", "uploads/kept.csv//",
+	"../x", "../../../../canary/file", "uploads/../../../../../canary/file", "uploads/../kept.csv", "/uploads/kept.csv",
+	"/etc/passwd",
+	"uploads//kept.csv", "./uploads/kept.csv", "uploads/./kept.csv", "uploads/..", "uploads/.", ".", "..", "../",
+	"uploads/kept.csv//",
 	"../reports", "../../../sequencer", "uploads/.sgwtmp/x", ".sgwtmp/x", ".sgwtmp", ".sgwtmp/multipart/x", ".SGWTMP/x",
-	"a\x00b", "\x00", "uploads/\xff.csv", "uploads/\xc0\xae/x.csv", "uploads/\xed\xa0\x80", "a\x01b", "a\x1fb", "a\ufffeb", "a\uffffb",
+	"a\x00b", "\x00", "uploads/\xff.csv", "uploads/\xc0\xae/x.csv", "uploads/\xed\xa0\x80", "a\x01b", "a\x1fb",
+	"a\ufffeb", "a\uffffb",
 	"uploads/" + strings.Repeat("a", 256), strings.Repeat("a/", 512) + "a", strings.Repeat("a/", 64) + "a",
 }
 
@@ -123,7 +129,7 @@ func TestHostileKeys(t *testing.T) {
 				}
 			}
 		}
-		if got := srv.send(t, form(t, map[string]string{"key": key}, time.Now(), "evil")); got.status != 400 {
+		if got := srv.send(t, form(t, headers{"key": key}, time.Now(), "evil")); got.status != 400 {
 			t.Errorf("form of %q: %s, want 400", key, got)
 		}
 	}
@@ -150,18 +156,24 @@ func TestHostileKeysInDocuments(t *testing.T) {
 		}
 		body := "<Delete><Object><Key>" + key + "</Key></Object></Delete>"
 		got := srv.send(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body)})
-		if got.status != 200 || !strings.Contains(got.body, "<Error>") || strings.Contains(got.body, "<Deleted>") || strings.Contains(got.body, base) {
+		if got.status != 200 || !strings.Contains(got.body, "<Error>") || strings.Contains(got.body, "<Deleted>") ||
+			strings.Contains(got.body, base) {
 			t.Errorf("deleting %q: %s %s, want an error for the key", key, got, got.body)
 		}
 	}
-	for _, body := range []string{"<Delete><Object><Key>uploads/kept.csv</Key><VersionId>../../x</VersionId></Object></Delete>", "<Delete><Object></Object></Delete>"} {
-		if got := srv.send(t, request{method: "POST", path: "/uploads", query: "delete=", body: body, header: md5Header(body)}); !strings.Contains(got.body, "<Error>") {
+	for _, body := range []string{
+		"<Delete><Object><Key>uploads/kept.csv</Key><VersionId>../../x</VersionId></Object></Delete>",
+		"<Delete><Object></Object></Delete>",
+	} {
+		if got := srv.send(t, request{method: "POST", path: "/uploads", query: "delete=", body: body,
+			header: md5Header(body)}); !strings.Contains(got.body, "<Error>") {
 			t.Errorf("%s: %s %s, want an error for the key", body, got, got.body)
 		}
 	}
 	checkUnchanged(t, base, before)
 	many := "<Delete>" + strings.Repeat("<Object><Key>a</Key></Object>", 1001) + "</Delete>"
-	if got := srv.send(t, request{method: "POST", path: "/uploads", query: "delete=", body: many, header: md5Header(many)}); got.code != "MalformedXML" {
+	if got := srv.send(t, request{method: "POST", path: "/uploads", query: "delete=", body: many,
+		header: md5Header(many)}); got.code != "MalformedXML" {
 		t.Errorf("deleting 1001 keys: %s, want MalformedXML", got)
 	}
 }
@@ -172,8 +184,10 @@ func TestHostileUploadIDs(t *testing.T) {
 	before := tree(t, base)
 	up := strings.Repeat("../", 7) // <dir>/objects/<bucket>/.sgwtmp/multipart/<sha256>
 	for _, id := range []string{
-		up + "canary/folder", up + "canary/empty", "..", ".", "", "../..", "x", unknownID + "/../" + up + "canary/folder", "/etc", strings.ToUpper(unknownID),
-		unknownID + ".x.inprogress", unknownID + "\x00", "\xff", "{" + unknownID + "}", strings.ReplaceAll(unknownID, "-", ""), "%2e%2e", "../" + strings.Repeat("0", 64),
+		up + "canary/folder", up + "canary/empty", "..", ".", "", "../..", "x", unknownID + "/../" + up + "canary/folder",
+		"/etc", strings.ToUpper(unknownID),
+		unknownID + ".x.inprogress", unknownID + "\x00", "\xff", "{" + unknownID + "}",
+		strings.ReplaceAll(unknownID, "-", ""), "%2e%2e", "../" + strings.Repeat("0", 64),
 	} {
 		for name, r := range operationsOn("/uploads/uploads/t.csv") {
 			if !strings.Contains(r.query, "uploadId=") {
@@ -192,11 +206,14 @@ func TestHostileBucketsAndSources(t *testing.T) {
 	t.Parallel()
 	srv, base := startGuarded(t)
 	before := tree(t, base)
-	for _, name := range []string{"..", ".", "%2E%2E", "..%2F..", "../..", ".set-aside", "Uploads", "%00", "%FF", "uploads%00", "a", "uploads%2F..", "127.0.0.1"} {
+	for _, name := range []string{"..", ".", "%2E%2E", "..%2F..", "../..", ".set-aside", "Uploads", "%00", "%FF",
+		"uploads%00", "a", "uploads%2F..", "127.0.0.1"} {
 		for _, r := range []request{
-			{method: "GET", path: "/" + name}, {method: "GET", path: "/" + name + "/canary/file"}, {method: "PUT", path: "/" + name + "/x", body: "evil"},
-			{method: "PUT", path: "/" + name}, {method: "DELETE", path: "/" + name + "/canary/file"}, {method: "GET", path: "/" + name, query: "uploads="},
-			{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": "/" + name + "/canary/file"}},
+			{method: "GET", path: "/" + name}, {method: "GET", path: "/" + name + "/canary/file"},
+			{method: "PUT", path: "/" + name + "/x", body: "evil"},
+			{method: "PUT", path: "/" + name}, {method: "DELETE", path: "/" + name + "/canary/file"},
+			{method: "GET", path: "/" + name, query: "uploads="},
+			{method: "PUT", path: "/uploads/copied", header: headers{"X-Amz-Copy-Source": "/" + name + "/canary/file"}},
 		} {
 			if got := srv.send(t, r); got.status != 400 && got.status != 403 && got.status != 404 {
 				t.Errorf("%s %s (%s): %s, want 400, 403 or 404", r.method, r.path, r.header, got)
@@ -204,10 +221,11 @@ func TestHostileBucketsAndSources(t *testing.T) {
 		}
 	}
 	for _, source := range []string{
-		"uploads/uploads/kept.csv?versionId=../../x", "uploads/uploads/kept.csv?versionId=" + unknownID, "uploads", "", "/", "//", "uploads/", "uploads%2F..%2F..%2Fsequencer",
+		"uploads/uploads/kept.csv?versionId=../../x", "uploads/uploads/kept.csv?versionId=" + unknownID, "uploads", "",
+		"/", "//", "uploads/", "uploads%2F..%2F..%2Fsequencer",
 		"uploads/%2e%2e/%2e%2e/%2e%2e/canary/file", "uploads/uploads/kept.csv%00", "%zz",
 	} {
-		got := srv.send(t, request{method: "PUT", path: "/uploads/copied", header: map[string]string{"X-Amz-Copy-Source": source}})
+		got := srv.send(t, request{method: "PUT", path: "/uploads/copied", header: headers{"X-Amz-Copy-Source": source}})
 		if source != "" && got.status != 400 { // an empty header makes the request a PUT
 			t.Errorf("copying %q: %s, want 400", source, got)
 		}
@@ -224,21 +242,27 @@ func TestListsStayInTheBucket(t *testing.T) {
 	if mp.UploadId == nil {
 		t.Fatal("no upload id")
 	}
-	for _, text := range []string{"../", "../../", "../../../canary/", "../reports/", ".sgwtmp/", ".sgwtmp/multipart/", "/", "//", "./", "uploads//", "uploads/../", "uploads/./", strings.Repeat("a/", 600)} {
-		for _, query := range []string{"prefix=", "delimiter=%2F&prefix=", "list-type=2&prefix=", "list-type=2&delimiter=%2F&prefix="} {
+	for _, text := range []string{"../", "../../", "../../../canary/", "../reports/", ".sgwtmp/", ".sgwtmp/multipart/",
+		"/", "//", "./", "uploads//", "uploads/../", "uploads/./", strings.Repeat("a/", 600)} {
+		for _, query := range []string{"prefix=", "delimiter=%2F&prefix=", "list-type=2&prefix=",
+			"list-type=2&delimiter=%2F&prefix="} {
 			got := srv.send(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text)})
 			if got.status != 200 || strings.Contains(got.body, "<Contents>") || strings.Contains(got.body, "<CommonPrefixes>") {
 				t.Errorf("%s%s: %s %s, want an empty list", query, text, got, got.body)
 			}
 		}
-		for _, query := range []string{"marker=", "list-type=2&start-after=", "list-type=2&continuation-token=", "uploads=&prefix=", "uploads=&key-marker=", "list-type=2&delimiter="} {
+		for _, query := range []string{"marker=", "list-type=2&start-after=", "list-type=2&continuation-token=",
+			"uploads=&prefix=", "uploads=&key-marker=", "list-type=2&delimiter="} {
 			got := srv.send(t, request{method: "GET", path: "/uploads", query: query + escapeQuery(text)})
-			if got.status != 200 || strings.Contains(got.body, "secret") || strings.Contains(got.body, "canary/f") || strings.Contains(got.body, base) {
+			if got.status != 200 || strings.Contains(got.body, "secret") || strings.Contains(got.body, "canary/f") ||
+				strings.Contains(got.body, base) {
 				t.Errorf("%s%s: %s %s, want 200 without names outside the bucket", query, text, got, got.body)
 			}
 		}
 	}
-	for _, query := range []string{"prefix=%FF", "marker=%00", "list-type=2&start-after=%01", "list-type=2&prefix=%C0%AE%2F", "uploads=&key-marker=%FF", "uploads=&upload-id-marker=%00&key-marker=a", "delimiter=%FF"} {
+	for _, query := range []string{"prefix=%FF", "marker=%00", "list-type=2&start-after=%01",
+		"list-type=2&prefix=%C0%AE%2F", "uploads=&key-marker=%FF", "uploads=&upload-id-marker=%00&key-marker=a",
+		"delimiter=%FF"} {
 		if got := srv.send(t, request{method: "GET", path: "/uploads", query: query}); got.status != 400 {
 			t.Errorf("%s: %s, want 400", query, got)
 		}
@@ -250,12 +274,18 @@ func TestVersionsAndDuplicateParameters(t *testing.T) {
 	t.Parallel()
 	srv, _ := startGuarded(t)
 	for _, r := range []request{
-		{method: "GET", query: "versionId=..%2F..%2Fx"}, {method: "HEAD", query: "versionId=x"}, {method: "DELETE", query: "versionId=01ARZ3NDEKTSV4RRFFQ69G5FAV"},
-		{method: "GET", query: "attributes=&versionId=x", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}}, {method: "GET", query: "tagging=&versionId=..%2Fx"},
-		{method: "DELETE", query: "tagging=&versionId=x"}, {method: "PUT", query: "tagging=&versionId=x", body: tagging, header: md5Header(tagging)},
-		{method: "GET", query: "versionId=null&versionId=x"}, {method: "PUT", query: "partNumber=1&partNumber=2&uploadId=" + unknownID, body: "x"},
-		{method: "GET", query: "uploadId=" + unknownID + "&uploadId=.."}, {method: "PUT", query: "partNumber=..%2F1&uploadId=" + unknownID, body: "x"},
-		{method: "PUT", query: "partNumber=0&uploadId=" + unknownID, body: "x"}, {method: "PUT", query: "partNumber=10001&uploadId=" + unknownID, body: "x"},
+		{method: "GET", query: "versionId=..%2F..%2Fx"}, {method: "HEAD", query: "versionId=x"},
+		{method: "DELETE", query: "versionId=01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+		{method: "GET", query: "attributes=&versionId=x", header: headers{"X-Amz-Object-Attributes": "ETag"}},
+		{method: "GET", query: "tagging=&versionId=..%2Fx"},
+		{method: "DELETE", query: "tagging=&versionId=x"}, {method: "PUT", query: "tagging=&versionId=x", body: tagging,
+			header: md5Header(tagging)},
+		{method: "GET", query: "versionId=null&versionId=x"}, {method: "PUT",
+			query: "partNumber=1&partNumber=2&uploadId=" + unknownID, body: "x"},
+		{method: "GET", query: "uploadId=" + unknownID + "&uploadId=.."},
+		{method: "PUT", query: "partNumber=..%2F1&uploadId=" + unknownID, body: "x"},
+		{method: "PUT", query: "partNumber=0&uploadId=" + unknownID, body: "x"},
+		{method: "PUT", query: "partNumber=10001&uploadId=" + unknownID, body: "x"},
 	} {
 		r.path = "/uploads/uploads/kept.csv"
 		if got := srv.send(t, r); got.status != 400 {
@@ -273,7 +303,8 @@ func TestSymbolicLinks(t *testing.T) {
 	srv, base := startGuarded(t)
 	objects := filepath.Join(base, "data", "objects")
 	for link, to := range map[string]string{
-		"uploads/out": filepath.Join(base, "canary"), "uploads/relative": "../../../canary", "uploads/file": filepath.Join(base, "canary", "file"),
+		"uploads/out": filepath.Join(base, "canary"), "uploads/relative": "../../../canary",
+		"uploads/file":  filepath.Join(base, "canary", "file"),
 		"linked-bucket": filepath.Join(base, "canary"),
 	} {
 		if err := os.Symlink(to, filepath.Join(objects, link)); err != nil {
@@ -281,14 +312,16 @@ func TestSymbolicLinks(t *testing.T) {
 		}
 	}
 	before := tree(t, base)
-	for _, path := range []string{"/uploads/out/file", "/uploads/out/new", "/uploads/relative/file", "/uploads/file", "/uploads/out/folder/", "/linked-bucket/file"} {
+	for _, path := range []string{"/uploads/out/file", "/uploads/out/new", "/uploads/relative/file", "/uploads/file",
+		"/uploads/out/folder/", "/linked-bucket/file"} {
 		for name, r := range operationsOn(path) {
 			if got := srv.send(t, r); got.status != 403 && (got.status != 404 || !strings.HasPrefix(path, "/linked")) {
 				t.Errorf("%s of %s: %s, want 403", name, path, got)
 			}
 		}
 	}
-	for _, query := range []string{"prefix=out%2F", "list-type=2&prefix=relative%2Ffolder%2F", "delimiter=%2F&prefix=out%2Ffolder%2F"} {
+	for _, query := range []string{"prefix=out%2F", "list-type=2&prefix=relative%2Ffolder%2F",
+		"delimiter=%2F&prefix=out%2Ffolder%2F"} {
 		if got := srv.send(t, request{method: "GET", path: "/uploads", query: query}); got.status != 403 {
 			t.Errorf("%s: %s, want 403", query, got)
 		}
@@ -309,7 +342,8 @@ func TestSymbolicLinks(t *testing.T) {
 			}
 		}
 	}
-	if after := tree(t, filepath.Join(base, "canary")); !strings.HasPrefix(before, after[:len(after)-1]) && !strings.Contains(before, after) {
+	if after := tree(t, filepath.Join(base, "canary")); !strings.HasPrefix(before, after[:len(after)-1]) &&
+		!strings.Contains(before, after) {
 		t.Errorf("the canary changed: got\n%s", after)
 	}
 }

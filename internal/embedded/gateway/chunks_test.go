@@ -29,14 +29,18 @@ func TestInvalidChunks(t *testing.T) {
 	srv, base := startGuarded(t)
 	before := tree(t, base)
 	const signature = ";chunk-signature=0000000000000000000000000000000000000000000000000000000000000000"
-	for _, size := range []string{"-5", "-0", "+5", "0x5", "", " 5", "5 ", "8000000000000000", "7fffffffffffffff", "ffffffffffffffffffffffff", "zz", "5;5", "-8000000000000000", strings.Repeat("0", 5000) + "5"} {
+	for _, size := range []string{"-5", "-0", "+5", "0x5", "", " 5", "5 ", "8000000000000000", "7fffffffffffffff",
+		"ffffffffffffffffffffffff", "zz", "5;5", "-8000000000000000", strings.Repeat("0", 5000) + "5"} {
 		for payload, head := range map[string]string{
-			"STREAMING-AWS4-HMAC-SHA256-PAYLOAD": size + signature, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": size + signature, "STREAMING-UNSIGNED-PAYLOAD-TRAILER": size,
+			"STREAMING-AWS4-HMAC-SHA256-PAYLOAD": size + signature, "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": size +
+				signature, "STREAMING-UNSIGNED-PAYLOAD-TRAILER": size,
 		} {
 			for _, query := range []string{"", "partNumber=1&uploadId=" + unknownID} {
-				got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", query: query, body: head + "\r\nhello\r\n" + head + "\r\nhello\r\n0\r\n\r\n", header: map[string]string{
-					"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "Content-Encoding": "aws-chunked", "X-Amz-Trailer": "x-amz-checksum-crc32",
-				}})
+				got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", query: query,
+					body: head + "\r\nhello\r\n" + head + "\r\nhello\r\n0\r\n\r\n", header: headers{
+						"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "Content-Encoding": "aws-chunked",
+						"X-Amz-Trailer": "x-amz-checksum-crc32",
+					}})
 				if got.status != 400 && (got.status != 404 || query == "") {
 					t.Errorf("%s with a chunk of %.30q: %s, want 400", payload, size, got)
 				}
@@ -52,8 +56,9 @@ func TestInvalidChunks(t *testing.T) {
 		"nothing":                      "",
 		"a chunk that has not arrived": "5" + signature + "\r\nhel",
 	} {
-		for _, payload := range []string{"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"} {
-			got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", body: body, header: map[string]string{
+		for _, payload := range []string{"STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+			"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"} {
+			got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", body: body, header: headers{
 				"X-Amz-Content-Sha256": payload, "X-Amz-Decoded-Content-Length": "5", "X-Amz-Trailer": "x-amz-checksum-crc32",
 			}})
 			if got.status != 400 && got.status != 403 {
@@ -62,7 +67,7 @@ func TestInvalidChunks(t *testing.T) {
 		}
 	}
 	for _, length := range []string{"-5", "x", "99999999999999999999"} {
-		got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", body: "0\r\n\r\n", header: map[string]string{
+		got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/a.csv", body: "0\r\n\r\n", header: headers{
 			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": length,
 		}})
 		if got.status != 400 {
@@ -116,18 +121,21 @@ func (srv *testServer) sendChunked(t *testing.T, c chunked) answer {
 		var b strings.Builder
 		previous := seed
 		for _, chunk := range []string{c.data, ""} {
-			previous = hex.EncodeToString(sign(key, "AWS4-HMAC-SHA256-PAYLOAD\n"+date+"\n"+scope+"\n"+previous+"\n"+hashOf("")+"\n"+hashOf(chunk)))
+			previous = hex.EncodeToString(sign(key,
+				"AWS4-HMAC-SHA256-PAYLOAD\n"+date+"\n"+scope+"\n"+previous+"\n"+hashOf("")+"\n"+hashOf(chunk)))
 			fmt.Fprintf(&b, "%x;chunk-signature=%s\r\n%s", len(chunk), previous, chunk)
 			if chunk != "" {
 				b.WriteString("\r\n")
 			}
 		}
-		signature := hex.EncodeToString(sign(key, "AWS4-HMAC-SHA256-TRAILER\n"+date+"\n"+scope+"\n"+previous+"\n"+hashOf("x-amz-checksum-crc32:"+c.checksum+"\n")))
+		signature := hex.EncodeToString(sign(key,
+			"AWS4-HMAC-SHA256-TRAILER\n"+date+"\n"+scope+"\n"+previous+"\n"+hashOf("x-amz-checksum-crc32:"+c.checksum+"\n")))
 		fmt.Fprintf(&b, c.trailer, "x-amz-checksum-crc32", c.checksum, signature)
 		return b.String()
 	}
 	const payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
-	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+srv.Addr()+"/"+bucket+"/"+c.key, strings.NewReader(body(strings.Repeat("0", 64))))
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+srv.Addr()+"/"+bucket+"/"+c.key,
+		strings.NewReader(body(strings.Repeat("0", 64))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +187,8 @@ func TestTrailers(t *testing.T) {
 		"spaces":                 {trailer: "%[1]s: %[2]s \r\nx-amz-trailer-signature: %[3]s\r\n\r\n"},
 		"an empty line":          {trailer: "%[1]s:%[2]s\r\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
 		"a name in another case": {trailer: "X-Amz-Checksum-CRC32:%[2]s\r\nX-Amz-Trailer-Signature:%[3]s\r\n\r\n"},
-		"a long chunk":           {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n", data: string(payload(300 << 10))},
+		"a long chunk": {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n",
+			data: string(payload(300 << 10))},
 	} {
 		c.key = "uploads/" + strings.NewReplacer(" ", "-", "'", "").Replace(name) + ".csv"
 		if c.data == "" {
@@ -191,9 +200,12 @@ func TestTrailers(t *testing.T) {
 			t.Errorf("%s: the stored object differs from the data", name)
 		}
 	}
-	for _, trailer := range []string{"x-amz-checksum-crc32:%s\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n", "X-Amz-Checksum-Crc32: %s\n\n"} { // unsigned
-		got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/unsigned.csv", header: map[string]string{
-			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Trailer": "x-amz-checksum-crc32", "X-Amz-Decoded-Content-Length": strconv.Itoa(len(hoistedBody)),
+	// unsigned
+	for _, trailer := range []string{"x-amz-checksum-crc32:%s\r\n\r\n", "x-amz-checksum-crc32:%s\n\r\n\r\n",
+		"x-amz-checksum-crc32:%s\n\r\n", "X-Amz-Checksum-Crc32: %s\n\n"} {
+		got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/unsigned.csv", header: headers{
+			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Trailer": "x-amz-checksum-crc32",
+			"X-Amz-Decoded-Content-Length": strconv.Itoa(len(hoistedBody)),
 		}, body: fmt.Sprintf("%x\r\n%s\r\n0\r\n"+trailer, len(hoistedBody), hoistedBody, crcOf(hoistedBody))})
 		if got.status != 200 {
 			t.Errorf("unsigned %q: %s %s, want 200", trailer, got, got.body)
@@ -201,18 +213,24 @@ func TestTrailers(t *testing.T) {
 	}
 	before := len(srv.all())
 	for name, c := range map[string]chunked{
-		"a wrong checksum":          {checksum: "AAAAAA==", trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"a wrong signature":         {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:" + strings.Repeat("0", 64) + "\r\n\r\n"},
-		"no signature":              {trailer: "%[1]s:%[2]s\n\r\n\r\n"},
-		"no checksum":               {trailer: "x-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"nothing":                   {trailer: "\r\n"},
-		"another checksum":          {trailer: "x-amz-checksum-crc32c:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"too long":                  {trailer: "%[1]s:%[2]s" + strings.Repeat(" ", 5000) + "\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"cut off in the trailer":    {cut: 30, data: string(payload(300 << 10)), trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"cut off before it":         {cut: 130, data: string(payload(300 << 10)), trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"cut off in the last chunk": {cut: 200, data: string(payload(300 << 10)), trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"less data than it says":    {announce: 100, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
-		"more data than it says":    {announce: 5, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"a wrong checksum": {checksum: "AAAAAA==",
+			trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"a wrong signature": {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:" + strings.Repeat("0", 64) +
+			"\r\n\r\n"},
+		"no signature":     {trailer: "%[1]s:%[2]s\n\r\n\r\n"},
+		"no checksum":      {trailer: "x-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"nothing":          {trailer: "\r\n"},
+		"another checksum": {trailer: "x-amz-checksum-crc32c:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"too long": {trailer: "%[1]s:%[2]s" + strings.Repeat(" ", 5000) +
+			"\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"cut off in the trailer": {cut: 30, data: string(payload(300 << 10)),
+			trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"cut off before it": {cut: 130, data: string(payload(300 << 10)),
+			trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"cut off in the last chunk": {cut: 200, data: string(payload(300 << 10)),
+			trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"less data than it says": {announce: 100, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
+		"more data than it says": {announce: 5, trailer: "%[1]s:%[2]s\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
 	} {
 		c.key = "uploads/refused.csv"
 		if c.data == "" {
@@ -237,19 +255,25 @@ func TestWrongLength(t *testing.T) {
 		body   string
 		status int
 	}{
-		"longer than decoded":   {map[string]string{"X-Amz-Decoded-Content-Length": "5"}, hoistedBody, 400},
-		"decoded to nothing":    {map[string]string{"X-Amz-Decoded-Content-Length": "0"}, hoistedBody, 400},
-		"much longer":           {map[string]string{"X-Amz-Decoded-Content-Length": "70000"}, string(payload(3 << 20)), 400},
-		"shorter than decoded":  {map[string]string{"X-Amz-Decoded-Content-Length": "500"}, hoistedBody, 400},
-		"longer, in chunks":     {map[string]string{"X-Amz-Decoded-Content-Length": "5", "X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, "6\r\nhello!\r\n0\r\n\r\n", 400},
-		"longer, in two chunks": {map[string]string{"X-Amz-Decoded-Content-Length": "9000", "X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, "2000\r\n" + string(payload(0x2000)) + "\r\n2000\r\n" + string(payload(0x2000)) + "\r\n0\r\n\r\n", 400},
-		"ECDSA":                 {map[string]string{"X-Amz-Content-Sha256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", "X-Amz-Decoded-Content-Length": "5"}, "hello", 501},
-		"ECDSA with a trailer":  {map[string]string{"X-Amz-Content-Sha256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": "5", "X-Amz-Trailer": "x-amz-checksum-crc32"}, "hello", 501},
-		"an unknown encoding":   {map[string]string{"X-Amz-Content-Sha256": "STREAMING-X", "X-Amz-Decoded-Content-Length": "5"}, "hello", 400},
+		"longer than decoded":  {headers{"X-Amz-Decoded-Content-Length": "5"}, hoistedBody, 400},
+		"decoded to nothing":   {headers{"X-Amz-Decoded-Content-Length": "0"}, hoistedBody, 400},
+		"much longer":          {headers{"X-Amz-Decoded-Content-Length": "70000"}, string(payload(3 << 20)), 400},
+		"shorter than decoded": {headers{"X-Amz-Decoded-Content-Length": "500"}, hoistedBody, 400},
+		"longer, in chunks": {headers{"X-Amz-Decoded-Content-Length": "5",
+			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}, "6\r\nhello!\r\n0\r\n\r\n", 400},
+		"longer, in two chunks": {headers{"X-Amz-Decoded-Content-Length": "9000",
+			"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"},
+			"2000\r\n" + string(payload(0x2000)) + "\r\n2000\r\n" + string(payload(0x2000)) + "\r\n0\r\n\r\n", 400},
+		"ECDSA": {headers{"X-Amz-Content-Sha256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD",
+			"X-Amz-Decoded-Content-Length": "5"}, "hello", 501},
+		"ECDSA with a trailer": {headers{"X-Amz-Content-Sha256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
+			"X-Amz-Decoded-Content-Length": "5", "X-Amz-Trailer": "x-amz-checksum-crc32"}, "hello", 501},
+		"an unknown encoding": {headers{"X-Amz-Content-Sha256": "STREAMING-X", "X-Amz-Decoded-Content-Length": "5"},
+			"hello", 400},
 	} {
 		for _, r := range []request{
-			{path: "/" + bucket + "/uploads/a.csv"},
-			{path: "/" + bucket + "/uploads/parts.csv", query: "partNumber=2&uploadId=" + *complete.UploadId},
+			{path: "/uploads/uploads/a.csv"},
+			{path: "/uploads/uploads/parts.csv", query: "partNumber=2&uploadId=" + *complete.UploadId},
 		} {
 			r.method, r.header, r.body = "PUT", test.header, test.body
 			if got := srv.send(t, r); got.status != test.status {
@@ -257,7 +281,8 @@ func TestWrongLength(t *testing.T) {
 			}
 		}
 	}
-	if _, err := srv.s3.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId}); err != nil {
+	if _, err := srv.s3.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: uploads,
+		Key: complete.Key, UploadId: complete.UploadId}); err != nil {
 		t.Fatal(err)
 	}
 	srv.nothingStored(t)

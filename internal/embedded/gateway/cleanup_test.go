@@ -18,7 +18,8 @@ import (
 func TestAbortIncompleteUploads(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	idle, growing := srv.parts(t, "uploads/a/idle.csv", payload(5<<20)), srv.parts(t, "uploads/growing.csv", payload(5<<20))
+	idle, growing := srv.parts(t, "uploads/a/idle.csv", payload(5<<20)),
+		srv.parts(t, "uploads/growing.csv", payload(5<<20))
 	for i := range 3 { // several uploads of one key
 		srv.parts(t, "uploads/same.csv", payload(10+i))
 	}
@@ -66,7 +67,8 @@ func TestDeleteBefore(t *testing.T) {
 	srv := start(t)
 	report := func(key string) {
 		t.Helper()
-		if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: &key, Body: strings.NewReader("{}")}); err != nil {
+		if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: &key,
+			Body: strings.NewReader("{}")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +89,8 @@ func TestDeleteBefore(t *testing.T) {
 	if err != nil || len(list.Contents) != 1 || *list.Contents[0].Key != "new/rejects.ndjson" {
 		t.Errorf("%d left, %v; want the new one", len(list.Contents), err)
 	}
-	if folders, err := os.ReadDir(filepath.Join(srv.cfg.Dir, "objects", "reports")); err != nil || len(folders) > 2 { // and .sgwtmp
+	// and .sgwtmp
+	if folders, err := os.ReadDir(filepath.Join(srv.cfg.Dir, "objects", "reports")); err != nil || len(folders) > 2 {
 		t.Errorf("%d folders left, %v; want 2", len(folders), err)
 	}
 	if got := srv.get(t, "uploads/a.csv"); got != "x" {

@@ -32,11 +32,11 @@ func TestConflictingKeys(t *testing.T) {
 		"uploads/marker/sub/":       {400, "folder"},
 		"uploads/folder/a.csv/b/c/": {400, "folder"},
 	} {
-		path := "/" + bucket + "/" + key
+		path := "/uploads/" + key
 		for name, r := range map[string]request{
 			"PUT":   {method: "PUT", path: path, body: "data"},
-			"copy":  {method: "PUT", path: path, header: map[string]string{"X-Amz-Copy-Source": "/" + bucket + "/source.csv"}},
-			"form":  form(t, map[string]string{"key": key}, time.Now(), "data"),
+			"copy":  {method: "PUT", path: path, header: headers{"X-Amz-Copy-Source": "/" + bucket + "/source.csv"}},
+			"form":  form(t, headers{"key": key}, time.Now(), "data"),
 			"parts": {method: "POST", path: path, query: "uploads="},
 		} {
 			got := srv.send(t, r)
@@ -45,7 +45,7 @@ func TestConflictingKeys(t *testing.T) {
 			}
 		}
 	}
-	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/file/"}); got.status != 409 {
+	if got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/file/"}); got.status != 409 {
 		t.Errorf("a folder marker over a file: %s, want 409", got)
 	}
 	checkUnchanged(t, filepath.Join(srv.cfg.Dir, "objects"), before)
@@ -61,7 +61,8 @@ func TestConflictingKeys(t *testing.T) {
 func TestKeyBecomesFolderDuringUpload(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	for key, other := range map[string]string{"uploads/a": "uploads/a/b.csv", "uploads/c/d/e.csv": "uploads/c/d", "uploads/f/g.csv": "uploads/f"} {
+	for key, other := range map[string]string{"uploads/a": "uploads/a/b.csv", "uploads/c/d/e.csv": "uploads/c/d",
+		"uploads/f/g.csv": "uploads/f"} {
 		complete := srv.parts(t, key, payload(5<<20), payload(7))
 		srv.put(t, other, "x")
 		_, err := srv.s3.CompleteMultipartUpload(t.Context(), complete)

@@ -18,11 +18,12 @@ func TestObjectsConformance(t *testing.T) {
 		srv := start(t)
 		reports := s3store.Reports{Client: srv.s3, Bucket: "reports"}
 		return conformance.Objects{
-			Open: s3store.Objects{Client: srv.s3}.Open, PutReport: reports.Put, GetReport: reports.Get, RemoveReports: reports.Remove,
+			Open: s3store.Objects{Client: srv.s3}.Open, PutReport: reports.Put, GetReport: reports.Get,
+			RemoveReports: reports.Remove,
 			Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
 				t.Helper()
 				if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
-					Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(body), Metadata: metadata,
+					Bucket: uploads, Key: &key, Body: strings.NewReader(body), Metadata: metadata,
 					ContentType: aws.String("text/csv; charset=windows-1252"),
 				}); err != nil {
 					t.Fatal(err)

@@ -45,7 +45,8 @@ func checkCORS(t *testing.T, res *http.Response, origin string) {
 	}
 	exposed := slices.Contains(strings.Split(res.Header.Get("Access-Control-Expose-Headers"), ", "), "ETag")
 	if exposed != (origin != "") {
-		t.Errorf("Access-Control-Expose-Headers = %q, want ETag only for allowed origins", res.Header.Get("Access-Control-Expose-Headers"))
+		t.Errorf("Access-Control-Expose-Headers = %q, want ETag only for allowed origins",
+			res.Header.Get("Access-Control-Expose-Headers"))
 	}
 	if got := res.Header.Get("Access-Control-Allow-Credentials"); got != "" {
 		t.Errorf("Access-Control-Allow-Credentials = %q, want none", got)
@@ -58,16 +59,18 @@ func TestCORSUpload(t *testing.T) {
 	srv := start(t, func(c *gateway.Config) { c.Origins = []string{"https://flavors.example", page} })
 	const key = "uploads/page.csv"
 	signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{
-		Bucket: aws.String(bucket), Key: aws.String(key), ContentType: aws.String("text/csv"),
+		Bucket: uploads, Key: aws.String(key), ContentType: aws.String("text/csv"),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := []string{"Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "content-type,x-amz-meta-on-error"}
+	ask := []string{"Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers",
+		"content-type,x-amz-meta-on-error"}
 
 	res := browse(t, http.MethodOptions, signed.URL, page, "", ask...)
 	checkCORS(t, res, page)
-	if res.StatusCode != http.StatusNoContent || !strings.Contains(res.Header.Get("Access-Control-Allow-Methods"), "PUT") ||
+	if res.StatusCode != http.StatusNoContent || !strings.Contains(res.Header.Get("Access-Control-Allow-Methods"),
+		"PUT") ||
 		res.Header.Get("Access-Control-Allow-Headers") != "content-type,x-amz-meta-on-error" {
 		t.Errorf("preflight: %s %v, want 204 that allows PUT and the headers", res.Status, res.Header)
 	}
@@ -80,14 +83,15 @@ func TestCORSUpload(t *testing.T) {
 		t.Errorf("announced %v, want %s", got, key)
 	}
 
-	object := "http://" + srv.Addr() + "/" + bucket + "/" + key
+	object := "http://" + srv.Addr() + "/uploads/" + key
 	unsigned := strings.Replace(signed.URL, "Signature=", "Signature=0", 1)
 	for name, c := range map[string]struct {
 		method, url, origin, want string
 		status                    int
 	}{
-		"bad signature":      {http.MethodPut, unsigned, page, page, http.StatusForbidden},
-		"no signature":       {http.MethodGet, object, "https://flavors.example", "https://flavors.example", http.StatusForbidden},
+		"bad signature": {http.MethodPut, unsigned, page, page, http.StatusForbidden},
+		"no signature": {http.MethodGet, object, "https://flavors.example", "https://flavors.example",
+			http.StatusForbidden},
 		"no operation":       {http.MethodPatch, "http://" + srv.Addr() + "/" + bucket, page, page, http.StatusForbidden},
 		"another origin":     {http.MethodPut, signed.URL, "https://evil.example", "", http.StatusOK},
 		"another port":       {http.MethodPut, signed.URL, "http://localhost:5174", "", http.StatusOK},
@@ -118,7 +122,8 @@ func TestCORSIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodPut} {
-		res := browse(t, method, "http://"+srv.Addr()+"/"+bucket+"/uploads/a.csv", page, "", "Access-Control-Request-Method", "PUT")
+		res := browse(t, method, "http://"+srv.Addr()+"/uploads/uploads/a.csv", page, "", "Access-Control-Request-Method",
+			"PUT")
 		checkCORS(t, res, "")
 	}
 }

@@ -30,7 +30,8 @@ func (d *disk) checkSpace(string, int64) error {
 
 func checkDiskFull(t *testing.T, operation string, err error) {
 	t.Helper()
-	if status(err) != 507 || code(err) != "InsufficientStorage" || !strings.Contains(err.Error(), "--min-free") || strings.Contains(err.Error(), "detail") {
+	if status(err) != 507 || code(err) != "InsufficientStorage" || !strings.Contains(err.Error(), "--min-free") ||
+		strings.Contains(err.Error(), "detail") {
 		t.Errorf("%s: status %d, code %q (%v), want 507 InsufficientStorage", operation, status(err), code(err), err)
 	}
 }
@@ -46,14 +47,17 @@ func TestFullDiskRefusesUploads(t *testing.T) {
 	checkDiskFull(t, "empty PUT", srv.tryPut(t, "uploads/a.csv", nil))
 	err := srv.copy(t, bucket+"/drafts/a.csv", "uploads/c.csv")
 	checkDiskFull(t, "copy", err)
-	_, err = srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: aws.String("uploads/m.csv")})
+	_, err = srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: uploads,
+		Key: aws.String("uploads/m.csv")})
 	checkDiskFull(t, "beginning parts", err)
 	_, err = srv.s3.UploadPart(t.Context(), &s3.UploadPartInput{
-		Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId, PartNumber: aws.Int32(3), Body: bytes.NewReader(payload(7)),
+		Bucket: uploads, Key: complete.Key, UploadId: complete.UploadId, PartNumber: aws.Int32(3),
+		Body: bytes.NewReader(payload(7)),
 	})
 	checkDiskFull(t, "part", err)
 	_, err = srv.s3.UploadPartCopy(t.Context(), &s3.UploadPartCopyInput{
-		Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId, PartNumber: aws.Int32(3), CopySource: aws.String(bucket + "/drafts/a.csv"),
+		Bucket: uploads, Key: complete.Key, UploadId: complete.UploadId, PartNumber: aws.Int32(3),
+		CopySource: aws.String(bucket + "/drafts/a.csv"),
 	})
 	checkDiskFull(t, "part by copy", err)
 	_, err = srv.s3.CompleteMultipartUpload(t.Context(), complete)
@@ -69,7 +73,8 @@ func TestFullDiskRefusesUploads(t *testing.T) {
 	if got := srv.keys(); len(got) > 0 {
 		t.Errorf("announced %v, want nothing", got)
 	}
-	if _, err := srv.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/a.csv")}); err != nil {
+	if _, err := srv.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: uploads,
+		Key: aws.String("drafts/a.csv")}); err != nil {
 		t.Errorf("deleting while the disk is full: %v, want success", err)
 	}
 	d.full.Store(0)
@@ -102,7 +107,8 @@ func TestDiskFullErrors(t *testing.T) {
 		s3err.GetAPIError(s3err.ErrNoSpaceLeftOnDevice), s3err.GetAPIError(s3err.ErrQuotaExceeded),
 	} {
 		var answer s3err.S3Error
-		if got := gateway.ToS3Error(err); !errors.As(got, &answer) || answer.StatusCode() != 507 || strings.Contains(got.Error(), "secret") {
+		if got := gateway.ToS3Error(err); !errors.As(got, &answer) || answer.StatusCode() != 507 ||
+			strings.Contains(got.Error(), "secret") {
 			t.Errorf("answer to %v = %v, want 507 without the path", err, got)
 		}
 	}

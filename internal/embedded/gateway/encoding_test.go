@@ -36,11 +36,11 @@ func TestEncodingType(t *testing.T) {
 	slices.Sort(keys)
 	for _, key := range keys {
 		srv.put(t, key, "x")
-		srv.send(t, request{method: "POST", path: "/" + bucket + "/" + escape(key), query: "uploads="}).upload(t)
+		srv.send(t, request{method: "POST", path: "/uploads/" + escape(key), query: "uploads="}).upload(t)
 	}
 	ask := func(query string) list {
 		t.Helper()
-		got := srv.send(t, request{method: "GET", path: "/" + bucket, query: query})
+		got := srv.send(t, request{method: "GET", path: "/uploads", query: query})
 		var l list
 		if err := xml.Unmarshal([]byte(got.body), &l); err != nil || got.status != 200 {
 			t.Fatalf("%s: %s, %v; want 200", query, got, err)
@@ -66,18 +66,22 @@ func TestEncodingType(t *testing.T) {
 		if diff := cmp.Diff(keys, decoded); diff != "" {
 			t.Errorf("%s: decoded keys (-want +got):\n%s", kind, diff)
 		}
-		start := map[string]string{"": "marker", "list-type=2&": "start-after", "uploads=&": "key-marker"}[kind]
+		start := headers{"": "marker", "list-type=2&": "start-after", "uploads=&": "key-marker"}[kind]
 		folders := ask(kind + "prefix=uploads%2Fa%20&delimiter=%2F&encoding-type=url&" + start + "=%20")
-		if diff := cmp.Diff([]string{"uploads/a+b%2Bc%2520/"}, folders.keys()); diff != "" || folders.Prefix != "uploads/a+" || folders.Delimiter != "/" {
-			t.Errorf("%s: prefix %q, delimiter %q, common prefixes (-want +got):\n%s", kind, folders.Prefix, folders.Delimiter, diff)
+		if diff := cmp.Diff([]string{"uploads/a+b%2Bc%2520/"}, folders.keys()); diff != "" ||
+			folders.Prefix != "uploads/a+" || folders.Delimiter != "/" {
+			t.Errorf("%s: prefix %q, delimiter %q, common prefixes (-want +got):\n%s", kind, folders.Prefix,
+				folders.Delimiter, diff)
 		}
 		if marker := folders.Marker + folders.StartAfter + folders.KeyMarker; marker != "+" {
 			t.Errorf("%s: marker = %q, want +", kind, marker)
 		}
-		if none := ask(kind + "prefix=uploads%2F%2F%20&encoding-type=url"); none.Prefix != "uploads//+" || none.EncodingType != "url" {
+		if none := ask(kind + "prefix=uploads%2F%2F%20&encoding-type=url"); none.Prefix != "uploads//+" ||
+			none.EncodingType != "url" {
 			t.Errorf("%s: empty list = %+v, want the encoded prefix", kind, none)
 		}
-		if got := srv.send(t, request{method: "GET", path: "/" + bucket, query: kind + "encoding-type=base64"}); got.status != http.StatusBadRequest {
+		if got := srv.send(t, request{method: "GET", path: "/uploads",
+			query: kind + "encoding-type=base64"}); got.status != http.StatusBadRequest {
 			t.Errorf("%s: an unknown encoding type: %s, want 400", kind, got)
 		}
 	}

@@ -39,11 +39,13 @@ func ToS3Error(err error) error {
 // CallStore calls methods of the store as requests with that context do, and returns their errors.
 func CallStore(ctx context.Context, g *Gateway, bucket, key string) map[string]error {
 	ctx, st := asServer(ctx), g.store
-	_, access := st.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &bucket}) // which versitygw calls before every operation
+	// which versitygw calls before every operation
+	_, access := st.GetBucketAcl(ctx, &s3.GetBucketAclInput{Bucket: &bucket})
 	_, get := st.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	most, none := int32(10), ""
 	_, list := st.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
-		Bucket: &bucket, MaxKeys: &most, Prefix: &none, Delimiter: &none, ContinuationToken: &none, StartAfter: &none, FetchOwner: new(bool),
+		Bucket: &bucket, MaxKeys: &most, Prefix: &none, Delimiter: &none, ContinuationToken: &none, StartAfter: &none,
+		FetchOwner: new(bool),
 	})
 	_, del := st.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
 	return map[string]error{"access": access, "get": get, "list": list, "delete": del}
@@ -59,5 +61,7 @@ func Connections(g *Gateway) int {
 
 // AuthorizeWrite returns an error unless the store itself, without versitygw's ACLs, lets an account write.
 func AuthorizeWrite(g *Gateway, access, bucket string) error {
-	return g.store.authorize(context.WithValue(context.Background(), string(utils.ContextKeyAccount), auth.Account{Access: access}), bucket, writeAccess) //nolint:staticcheck // the key is versitygw's
+	key := string(utils.ContextKeyAccount)
+	ctx := context.WithValue(context.Background(), key, auth.Account{Access: access}) //nolint:staticcheck // not our key
+	return g.store.authorize(ctx, bucket, writeAccess)
 }

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
@@ -30,16 +29,18 @@ func form(t testing.TB, fields map[string]string, at time.Time, content string) 
 func formFor(t testing.TB, fields map[string]string, at time.Time, content string, more ...any) request {
 	t.Helper()
 	day := at.UTC().Format("20060102")
-	all := map[string]string{
-		"x-amz-algorithm": "AWS4-HMAC-SHA256", "x-amz-credential": uploader.AccessKey + "/" + day + "/us-east-1/s3/aws4_request",
+	all := headers{
+		"x-amz-algorithm": "AWS4-HMAC-SHA256", "x-amz-credential": uploader.AccessKey + "/" + day +
+			"/us-east-1/s3/aws4_request",
 		"x-amz-date": at.UTC().Format("20060102T150405Z"),
 	}
 	maps.Copy(all, fields)
-	conditions := append([]any{map[string]string{"bucket": bucket}}, more...)
+	conditions := append([]any{headers{"bucket": bucket}}, more...)
 	for name := range all {
 		conditions = append(conditions, []string{"starts-with", "$" + strings.ToLower(name), ""})
 	}
-	policy, err := json.Marshal(map[string]any{"expiration": time.Now().Add(24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000Z"), "conditions": conditions})
+	expiration := time.Now().Add(24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000Z")
+	policy, err := json.Marshal(map[string]any{"expiration": expiration, "conditions": conditions})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +56,10 @@ func formFor(t testing.TB, fields map[string]string, at time.Time, content strin
 	for name, value := range all {
 		fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n", name, value)
 	}
-	fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n%s\r\n--xyz--\r\n", content)
-	return request{method: "POST", path: "/" + bucket, unsigned: true, body: b.String(), header: map[string]string{"Content-Type": "multipart/form-data; boundary=xyz"}}
+	fmt.Fprintf(&b, "--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n%s\r\n--xyz--\r\n",
+		content)
+	return request{method: "POST", path: "/uploads", unsigned: true, body: b.String(),
+		header: headers{"Content-Type": "multipart/form-data; boundary=xyz"}}
 }
 
 func TestFormUpload(t *testing.T) {
@@ -90,10 +93,12 @@ func TestFormFilename(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for filename, want := range map[string]string{
-		"a.csv": "a.csv", `C:\Users\me\a.csv`: "a.csv", "/home/me/b c.csv": "b c.csv", `dir/sub\x.csv`: "x.csv", "grün.csv": "grün.csv", "50%.csv": "50%.csv",
+		"a.csv": "a.csv", `C:\Users\me\a.csv`: "a.csv", "/home/me/b c.csv": "b c.csv", `dir/sub\x.csv`: "x.csv",
+		"grün.csv": "grün.csv", "50%.csv": "50%.csv",
 		"${filename}": "${filename}", "a'b.csv": "a'b.csv",
 	} {
-		r := form(t, map[string]string{"key": "uploads/${filename}", "x-amz-meta-name": "${filename}/${filename}"}, time.Now(), filename)
+		r := form(t, headers{"key": "uploads/${filename}", "x-amz-meta-name": "${filename}/${filename}"}, time.Now(),
+			filename)
 		r.body = strings.Replace(r.body, `filename="f"`, `filename="`+filename+`"`, 1)
 		if got := srv.send(t, r); got.status != 204 {
 			t.Errorf("filename %q: %s %s, want 204", filename, got, got.body)
@@ -108,8 +113,9 @@ func TestFormFilename(t *testing.T) {
 		}
 	}
 	before := len(srv.all())
-	for filename, want := range map[string]int{"": 400, "..": 400, "a/..": 400, "a/": 400, ".sgwtmp": 400, strings.Repeat("a", 256): 400, "\xff.csv": 400, "a\x01b": 400} {
-		r := form(t, map[string]string{"key": "uploads/${filename}"}, time.Now(), "data")
+	for filename, want := range map[string]int{"": 400, "..": 400, "a/..": 400, "a/": 400, ".sgwtmp": 400,
+		strings.Repeat("a", 256): 400, "\xff.csv": 400, "a\x01b": 400} {
+		r := form(t, headers{"key": "uploads/${filename}"}, time.Now(), "data")
 		r.body = strings.Replace(r.body, `filename="f"`, `filename="`+filename+`"`, 1)
 		if got := srv.send(t, r); got.status != want {
 			t.Errorf("%q: %s, want %d", filename, got, want)
@@ -118,7 +124,7 @@ func TestFormFilename(t *testing.T) {
 	if got := srv.all()[before:]; len(got) > 0 {
 		t.Errorf("announced %v, want nothing", got)
 	}
-	r := form(t, map[string]string{"key": "uploads/${filename}", "success_action_status": "201"}, time.Now(), "x")
+	r := form(t, headers{"key": "uploads/${filename}", "success_action_status": "201"}, time.Now(), "x")
 	if got := srv.send(t, r); got.status != 201 || !strings.Contains(got.body, "<Key>uploads/f</Key>") {
 		t.Errorf("success_action_status: %s %s, want 201 with the key", got, got.body)
 	}
@@ -127,7 +133,8 @@ func TestFormFilename(t *testing.T) {
 // form uploads a form like a browser, without its last cut bytes.
 func (srv *testServer) form(t *testing.T, key, content string, cut int) *http.Response {
 	t.Helper()
-	signed, err := s3.NewPresignClient(srv.s3).PresignPostObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
+	signed, err := s3.NewPresignClient(srv.s3).PresignPostObject(t.Context(),
+		&s3.PutObjectInput{Bucket: uploads, Key: &key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +180,8 @@ func TestFormNotations(t *testing.T) {
 		change func(body string) string
 		status int
 	}{
-		"a submit button": {func(b string) string { return strings.TrimSuffix(b, end) + field("submit", "Upload") + end }, 204},
+		"a submit button": {func(b string) string { return strings.TrimSuffix(b, end) + field("submit", "Upload") + end },
+			204},
 		"several fields": {func(b string) string {
 			return strings.TrimSuffix(b, end) + field("a", "1") + field("key", "other") + field("b", "2") + end
 		}, 204},
@@ -183,17 +191,26 @@ func TestFormNotations(t *testing.T) {
 		"a second file": {func(b string) string {
 			return strings.TrimSuffix(b, end) + field("file\"; filename=\"g", "second") + end
 		}, 400},
-		"a second file of other case": {func(b string) string { return strings.TrimSuffix(b, end) + field("File", "second") + end }, 400},
-		"no line end at the end":      {func(b string) string { return strings.TrimSuffix(b, "\r\n") }, 204},
-		"a preamble":                  {func(b string) string { return "This is a form.\r\n\r\n" + b }, 204},
-		"an epilogue":                 {func(b string) string { return b + "This was a form.\r\n" }, 204},
-		"space behind boundaries":     {func(b string) string { return strings.ReplaceAll(b, "--xyz\r\n", "--xyz \t\r\n") }, 204},
-		"space behind the last one":   {func(b string) string { return strings.TrimSuffix(b, "\r\n") + " \r\n" }, 204},
+		"a second file of other case": {func(b string) string {
+			return strings.TrimSuffix(b, end) + field("File",
+				"second") + end
+		}, 400},
+		"no line end at the end": {func(b string) string { return strings.TrimSuffix(b, "\r\n") }, 204},
+		"a preamble":             {func(b string) string { return "This is a form.\r\n\r\n" + b }, 204},
+		"an epilogue":            {func(b string) string { return b + "This was a form.\r\n" }, 204},
+		"space behind boundaries": {func(b string) string {
+			return strings.ReplaceAll(b, "--xyz\r\n",
+				"--xyz \t\r\n")
+		}, 204},
+		"space behind the last one": {func(b string) string { return strings.TrimSuffix(b, "\r\n") + " \r\n" }, 204},
 		"other headers": {func(b string) string {
 			return strings.ReplaceAll(b, "Content-Disposition", "Content-Type: text/plain\r\ncontent-disposition")
 		}, 204},
-		"no end":                       {func(b string) string { return strings.TrimSuffix(b, end) }, 400},
-		"no end after a field":         {func(b string) string { return strings.TrimSuffix(b, end) + field("submit", "Upload") }, 400},
+		"no end": {func(b string) string { return strings.TrimSuffix(b, end) }, 400},
+		"no end after a field": {func(b string) string {
+			return strings.TrimSuffix(b, end) + field("submit",
+				"Upload")
+		}, 400},
 		"no end but another delimiter": {func(b string) string { return strings.TrimSuffix(b, "--\r\n") + "\r\n" }, 400},
 		"too much behind the file": {func(b string) string {
 			return strings.TrimSuffix(b, end) + field("a", strings.Repeat("a", 200_000)) + end
@@ -203,7 +220,7 @@ func TestFormNotations(t *testing.T) {
 		}, 400},
 	} {
 		for _, content := range []string{"person,flavor\r\nandy,vanilla\r\n", "", "\r\n--xy\r\n", "\r\n--xyzz\r\n"} {
-			r := form(t, map[string]string{"key": "uploads/form.csv"}, time.Now(), content)
+			r := form(t, headers{"key": "uploads/form.csv"}, time.Now(), content)
 			r.body = test.change(r.body)
 			before := len(srv.all())
 			got := srv.send(t, r)
@@ -221,7 +238,7 @@ func TestFormNotations(t *testing.T) {
 		}
 	}
 	// The form of a folder marker may have fields behind the empty file.
-	r := form(t, map[string]string{"key": "uploads/folder/"}, time.Now(), "")
+	r := form(t, headers{"key": "uploads/folder/"}, time.Now(), "")
 	r.body = strings.TrimSuffix(r.body, end) + field("submit", "Upload") + end
 	if got := srv.send(t, r); got.status != 204 {
 		t.Errorf("a marker: %s %s, want 204", got, got.body)
@@ -233,8 +250,10 @@ func TestFormFileSize(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	for size, want := range map[int]int{9: 400, 10: 204, 20: 204, 21: 400, 5000: 400} {
-		for _, behind := range []string{"", "\r\n--xyz\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\n" + strings.Repeat("x", 50)} {
-			r := formFor(t, map[string]string{"key": "uploads/form.csv"}, time.Now(), strings.Repeat("a", size), []any{"content-length-range", 10, 20})
+		for _, behind := range []string{"", "\r\n--xyz\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\n" +
+			strings.Repeat("x", 50)} {
+			r := formFor(t, headers{"key": "uploads/form.csv"}, time.Now(), strings.Repeat("a", size),
+				[]any{"content-length-range", 10, 20})
 			r.body = strings.TrimSuffix(r.body, "\r\n--xyz--\r\n") + behind + "\r\n--xyz--\r\n"
 			if got := srv.send(t, r); got.status != want || want == 400 && !strings.HasPrefix(got.code, "EntityToo") {
 				t.Errorf("%d bytes, %d behind them: %s, want %d", size, len(behind), got, want)

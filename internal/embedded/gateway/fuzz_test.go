@@ -14,7 +14,8 @@ import (
 // are close to the current time.
 func FuzzMark(f *testing.F) {
 	now := time.Date(2026, 11, 23, 8, 19, 0, 0, time.UTC)
-	for _, mark := range []string{"", "\x00\x00\x00", fmt.Sprintf("%016x", now.UnixNano()), fmt.Sprintf("%016x", now.UnixNano())[:7], "7fffffffffffffff", "-1", "ffffffffffffffff", "18a\n"} {
+	for _, mark := range []string{"", "\x00\x00\x00", fmt.Sprintf("%016x", now.UnixNano()),
+		fmt.Sprintf("%016x", now.UnixNano())[:7], "7fffffffffffffff", "-1", "ffffffffffffffff", "18a\n"} {
 		f.Add([]byte(mark))
 	}
 	dir := f.TempDir()
@@ -35,7 +36,8 @@ func FuzzMark(f *testing.F) {
 			t.Errorf("mark %q: stamps %s and %s, want the second one later", content, first, second)
 		}
 		var at int64
-		if n, err := fmt.Sscanf(string(content), "%016x", &at); n == 1 && err == nil && len(content) == 16 && fmt.Sprintf("%016x", at) == string(content) {
+		if n, err := fmt.Sscanf(string(content), "%016x", &at); n == 1 && err == nil && len(content) == 16 &&
+			fmt.Sprintf("%016x", at) == string(content) {
 			if plausible := time.Unix(0, at); plausible.Year() < 2200 && !first.After(plausible) && at > 0 {
 				t.Errorf("mark %q: stamp = %s, want it later than the mark", content, first)
 			}

@@ -52,7 +52,8 @@ func TestAnnouncedObjectMatchesFile(t *testing.T) {
 func TestKeysAreStoredUnchanged(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	keys := []string{"uploads/a b.csv", "uploads/50%.csv", "uploads/50%25.csv", "uploads/grün/ü+ñ.json", "uploads/a/b/c/d.csv", "uploads/q?x=1&y#z.csv"}
+	keys := []string{"uploads/a b.csv", "uploads/50%.csv", "uploads/50%25.csv", "uploads/grün/ü+ñ.json",
+		"uploads/a/b/c/d.csv", "uploads/q?x=1&y#z.csv"}
 	for _, key := range keys {
 		srv.put(t, key, key)
 	}
@@ -74,7 +75,8 @@ func TestOnlyPrefixIsAnnounced(t *testing.T) {
 	srv.put(t, "uploads.csv", "x")
 	srv.put(t, "uploads/in.csv", "x")
 	srv.put(t, "uploads/folder/", "")
-	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: aws.String("uploads/r.csv"), Body: strings.NewReader("x")}); err != nil {
+	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"),
+		Key: aws.String("uploads/r.csv"), Body: strings.NewReader("x")}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"uploads/in.csv"}, srv.keys()); diff != "" {
@@ -101,25 +103,26 @@ func TestGetObject(t *testing.T) {
 	srv := start(t)
 	key := aws.String("uploads/people.csv")
 	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
-		Bucket: aws.String(bucket), Key: key, Body: strings.NewReader("0123456789"), ContentType: aws.String("text/csv"),
-		Metadata: map[string]string{"on-error": "abort"},
+		Bucket: uploads, Key: key, Body: strings.NewReader("0123456789"), ContentType: aws.String("text/csv"),
+		Metadata: headers{"on-error": "abort"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := srv.last(t, *key)
 	match := aws.String(`"` + o.ETag + `"`)
-	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, IfMatch: match, Range: aws.String("bytes=3-6")})
+	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: uploads, Key: key, IfMatch: match,
+		Range: aws.String("bytes=3-6")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, out.Body); got != "3456" {
 		t.Errorf("range = %q, want 3456", got)
 	}
-	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, out.Metadata); diff != "" {
+	if diff := cmp.Diff(headers{"on-error": "abort"}, out.Metadata); diff != "" {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}
-	out, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, Range: aws.String("bytes=7-")})
+	out, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: uploads, Key: key, Range: aws.String("bytes=7-")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,11 +130,11 @@ func TestGetObject(t *testing.T) {
 		t.Errorf("open range = %q, want 789", got)
 	}
 	srv.put(t, *key, "other")
-	_, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: key, IfMatch: match})
+	_, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: uploads, Key: key, IfMatch: match})
 	if got := status(err); got != 412 {
 		t.Errorf("reading an overwritten object: status %d (%v), want 412", got, err)
 	}
-	_, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/none.csv")})
+	_, err = srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: uploads, Key: aws.String("uploads/none.csv")})
 	var missing *types.NoSuchKey
 	if !errors.As(err, &missing) {
 		t.Errorf("reading a missing object: %v, want NoSuchKey", err)
@@ -147,14 +150,14 @@ func TestLargeObjectsAreStreamed(t *testing.T) {
 	srv := start(t)
 	const size = 64 << 20
 	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
-		Bucket: aws.String(bucket), Key: aws.String("uploads/large.csv"), Body: &zeros{size: size}, ContentLength: aws.Int64(size),
+		Bucket: uploads, Key: aws.String("uploads/large.csv"), Body: &zeros{size: size}, ContentLength: aws.Int64(size),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/large.csv")})
+	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: uploads, Key: aws.String("uploads/large.csv")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
@@ -17,8 +16,11 @@ import (
 // and leaves nothing.
 func FuzzKey(f *testing.F) {
 	for _, key := range append([]string{
-		"uploads/a.csv", "uploads/%2e%2e/x", "uploads/..%2fx", "uploads/...", "uploads/.a", "uploads/a ", " ", "uploads/ü+ñ", "uploads/a\nb", "uploads/a\rb\tc", "uploads/\u0085\u200f",
-		"uploads/\\..\\x", "uploads/a/b/c/", "meta/etag", "uploads/" + strings.Repeat("ü", 127), strings.Repeat("a/", 63) + "ab", ".sgwtmpx", "x/.sgwtmp/y", "~", "?x=1&versionId=y#z", "a%", "C:\\x", "aux", "\U0001F366",
+		"uploads/a.csv", "uploads/%2e%2e/x", "uploads/..%2fx", "uploads/...", "uploads/.a", "uploads/a ", " ",
+		"uploads/ü+ñ", "uploads/a\nb", "uploads/a\rb\tc", "uploads/\u0085\u200f",
+		"uploads/\\..\\x", "uploads/a/b/c/", "meta/etag", "uploads/" + strings.Repeat("ü", 127),
+		strings.Repeat("a/", 63) + "ab", ".sgwtmpx", "x/.sgwtmp/y", "~", "?x=1&versionId=y#z", "a%", "C:\\x", "aux",
+		"\U0001F366",
 	}, badKeys...) {
 		f.Add(key, false)
 		f.Add(key, true)
@@ -38,8 +40,8 @@ func FuzzKey(f *testing.F) {
 			body = ""
 		}
 		before := len(srv.keys())
-		got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/" + escape(key), body: body})
-		list, err := srv.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket)})
+		got := srv.send(t, request{method: "PUT", path: "/uploads/" + escape(key), body: body})
+		list, err := srv.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: uploads})
 		if err != nil {
 			t.Fatalf("listing after PUT of %q: %v", key, err)
 		}
@@ -48,7 +50,8 @@ func FuzzKey(f *testing.F) {
 			if len(list.Contents) != 1 || *list.Contents[0].Key != key {
 				t.Errorf("list = %v, want only %q", list.Contents, key)
 			}
-			if got := srv.send(t, request{method: "GET", path: "/" + bucket + "/" + escape(key)}); got.status != 200 || got.body != body {
+			if got := srv.send(t, request{method: "GET", path: "/uploads/" + escape(key)}); got.status != 200 ||
+				got.body != body {
 				t.Errorf("GET of %q: %s %q, want 200 and %q", key, got, got.body, body)
 			}
 			if keys := srv.keys()[before:]; body != "" && (len(keys) != 1 || keys[0] != key) {
@@ -57,7 +60,7 @@ func FuzzKey(f *testing.F) {
 			if _, err := os.Lstat(filepath.Join(objects, filepath.FromSlash(key))); err != nil {
 				t.Errorf("file of %q: %v, want it at the path of the key", key, err)
 			}
-			if got := srv.send(t, request{method: "DELETE", path: "/" + bucket + "/" + escape(key)}); got.status != 204 {
+			if got := srv.send(t, request{method: "DELETE", path: "/uploads/" + escape(key)}); got.status != 204 {
 				t.Fatalf("deleting %q: %s, want 204", key, got)
 			}
 		case 400:

@@ -35,7 +35,7 @@ func TestSequencersNeverRepeat(t *testing.T) {
 		wg.Go(func() {
 			body := fmt.Sprintf("person,flavor\nandy,%d\n", i)
 			_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
-				Bucket: aws.String(bucket), Key: aws.String(fmt.Sprintf("uploads/%d.csv", i%50)), Body: strings.NewReader(body),
+				Bucket: uploads, Key: aws.String(fmt.Sprintf("uploads/%d.csv", i%50)), Body: strings.NewReader(body),
 			})
 			if err != nil {
 				t.Error(err)
@@ -232,5 +232,8 @@ func TestStopLeavesNothing(t *testing.T) {
 func goroutines() []string {
 	buf := make([]byte, 1<<20)
 	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
-	return slices.DeleteFunc(all, func(stack string) bool { return strings.Contains(stack, "fasthttp.(*workerPool).Start") })
+	return slices.DeleteFunc(all, func(stack string) bool {
+		return strings.Contains(stack,
+			"fasthttp.(*workerPool).Start")
+	})
 }

@@ -34,10 +34,12 @@ func TestMaxObject(t *testing.T) {
 	_, err := srv.s3.CompleteMultipartUpload(t.Context(), complete)
 	refused(t, "completion", err)
 	_, err = srv.s3.UploadPart(t.Context(), &s3.UploadPartInput{
-		Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId, PartNumber: aws.Int32(3), Body: bytes.NewReader(payload(most + 1)),
+		Bucket: uploads, Key: complete.Key, UploadId: complete.UploadId, PartNumber: aws.Int32(3),
+		Body: bytes.NewReader(payload(most + 1)),
 	})
 	refused(t, "part", err)
-	if _, err := srv.s3.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId}); err != nil {
+	if _, err := srv.s3.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: uploads,
+		Key: complete.Key, UploadId: complete.UploadId}); err != nil {
 		t.Fatal(err)
 	}
 	srv.nothingStored(t)
@@ -98,10 +100,12 @@ func TestLongDocumentsAreRefused(t *testing.T) {
 		"an unknown subject": "PUT /uploads/uploads/a.csv?other= HTTP/1.1\r\n",
 	} {
 		c := raw.Dial(t, srv.Addr())
-		fmt.Fprintf(c, "%sHost: x\r\nContent-Length: %d\r\n\r\n%s", head, 1<<30, payload(64<<10)) // the server reads the first 8 KiB
+		// the server reads the first 8 KiB
+		fmt.Fprintf(c, "%sHost: x\r\nContent-Length: %d\r\n\r\n%s", head, 1<<30, payload(64<<10))
 		answer := make([]byte, 4096)
 		n, err := io.ReadAtLeast(c, answer, 200)
-		if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") || !strings.Contains(string(answer[:n]), "EntityTooLarge") {
+		if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") ||
+			!strings.Contains(string(answer[:n]), "EntityTooLarge") {
 			t.Errorf("%s: %v, %q; want 400 EntityTooLarge", name, err, answer[:n])
 		}
 	}
@@ -136,7 +140,8 @@ func TestTooManyConnections(t *testing.T) {
 		open = append(open, c)
 	}
 	answer, err := io.ReadAll(raw.Dial(t, srv.Addr()))
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") || !strings.HasSuffix(string(answer), "</Error>\n") {
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") ||
+		!strings.HasSuffix(string(answer), "</Error>\n") {
 		t.Errorf("fourth connection: %v, %q; want 503", err, answer)
 	}
 	for _, c := range open {
@@ -187,7 +192,8 @@ func TestNewConnectionReplacesSlowUnauthenticatedOne(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections, c.ClientTimeout = 4, time.Hour })
 	upload := srv.startUpload(t, "uploads/slow.csv")
-	for _, begun := range []string{"PUT / HTTP/1.1\r\nHost: a\r\nX: ", "P", "PUT /flavorless-uploads/uploads/x.csv HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\nx"} {
+	for _, begun := range []string{"PUT / HTTP/1.1\r\nHost: a\r\nX: ", "P",
+		"PUT /flavorless-uploads/uploads/x.csv HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\nx"} {
 		if _, err := io.WriteString(raw.Dial(t, srv.Addr()), begun); err != nil {
 			t.Fatal(err)
 		}
@@ -220,9 +226,11 @@ func TestLongFormsAreRefused(t *testing.T) {
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 2 * time.Minute })
 	c := raw.Dial(t, srv.Addr())
 	const length = 64 << 20
-	fmt.Fprintf(c, "POST /%s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n", bucket, length)
+	fmt.Fprintf(c, "POST /%s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n", bucket)
+	fmt.Fprintf(c, "Content-Length: %d\r\n\r\n", length)
 	fmt.Fprint(c, "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\n")
-	if _, err := io.WriteString(c, strings.Repeat("value\r\n", 100_000)); err != nil { // a server that reads more would wait
+	// a server that reads more would wait
+	if _, err := io.WriteString(c, strings.Repeat("value\r\n", 100_000)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.SetDeadline(time.Now().Add(40 * time.Second)); err != nil {
@@ -246,16 +254,21 @@ func TestUploadsNeedALength(t *testing.T) {
 		"lower case":     {"content-length: 0\r\n", "HTTP/1.1 200 "},
 	} {
 		c := raw.Dial(t, srv.Addr())
-		fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", srv.presigned(t, "uploads/a.csv"), srv.Addr(), test.header)
+		fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", srv.presigned(t, "uploads/a.csv"),
+			srv.Addr(), test.header)
 		answer, err := io.ReadAll(c)
-		if err != nil || !strings.HasPrefix(string(answer), test.want) || strings.HasPrefix(test.want, "HTTP/1.1 411") && !strings.Contains(string(answer), "MissingContentLength") {
+		if err != nil || !strings.HasPrefix(string(answer), test.want) || strings.HasPrefix(test.want, "HTTP/1.1 411") &&
+			!strings.Contains(string(answer), "MissingContentLength") {
 			t.Errorf("%s: %v, %q, want %q", name, err, answer, test.want)
 		}
 	}
-	if got := srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", body: "x", header: map[string]string{"X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}}); got.status != 400 || got.code != "InvalidStorageClass" {
+	if got := srv.send(t, request{method: "PUT", path: "/uploads/uploads/b.csv", body: "x",
+		header: headers{"X-Amz-Storage-Class": "REDUCED_REDUNDANCY"}}); got.status != 400 ||
+		got.code != "InvalidStorageClass" {
 		t.Errorf("another storage class: %s, want 400 InvalidStorageClass", got)
 	}
-	if got := srv.send(t, form(t, map[string]string{"key": "uploads/b.csv", "x-amz-storage-class": "GLACIER"}, time.Now(), "x")); got.status != 400 || got.code != "InvalidStorageClass" {
+	if got := srv.send(t, form(t, headers{"key": "uploads/b.csv", "x-amz-storage-class": "GLACIER"}, time.Now(),
+		"x")); got.status != 400 || got.code != "InvalidStorageClass" {
 		t.Errorf("another storage class in a form: %s, want 400 InvalidStorageClass", got)
 	}
 }

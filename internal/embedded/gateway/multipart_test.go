@@ -39,8 +39,8 @@ func TestMultipart(t *testing.T) {
 		o.PartSizeBytes, o.MultipartUploadThreshold = 5<<20, 6<<20
 	})
 	_, err := tm.UploadObject(t.Context(), &transfermanager.UploadObjectInput{
-		Bucket: aws.String(bucket), Key: aws.String("uploads/many parts.csv"), Body: bytes.NewReader(body),
-		Metadata: map[string]string{"on-error": "abort"},
+		Bucket: uploads, Key: aws.String("uploads/many parts.csv"), Body: bytes.NewReader(body),
+		Metadata: headers{"on-error": "abort"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -52,11 +52,12 @@ func TestMultipart(t *testing.T) {
 	if srv.get(t, o.Key) != string(body) {
 		t.Error("GetObject differs from what was uploaded")
 	}
-	head, err := srv.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &o.Key, IfMatch: aws.String(`"` + o.ETag + `"`)})
+	head, err := srv.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: uploads, Key: &o.Key,
+		IfMatch: aws.String(`"` + o.ETag + `"`)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, head.Metadata); diff != "" {
+	if diff := cmp.Diff(headers{"on-error": "abort"}, head.Metadata); diff != "" {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}
 	srv.checkScan(t)
@@ -117,13 +118,14 @@ func TestCopyInParts(t *testing.T) {
 	for i, span := range []string{"bytes=0-5242879", fmt.Sprintf("bytes=5242880-%d", len(body)-1)} {
 		n := aws.Int32(int32(i + 1))
 		out, err := srv.s3.UploadPartCopy(t.Context(), &s3.UploadPartCopyInput{
-			Bucket: aws.String(bucket), Key: complete.Key, UploadId: complete.UploadId, PartNumber: n,
+			Bucket: uploads, Key: complete.Key, UploadId: complete.UploadId, PartNumber: n,
 			CopySource: aws.String(bucket + "/drafts/big.csv"), CopySourceRange: &span,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		complete.MultipartUpload.Parts = append(complete.MultipartUpload.Parts, types.CompletedPart{ETag: out.CopyPartResult.ETag, PartNumber: n})
+		complete.MultipartUpload.Parts = append(complete.MultipartUpload.Parts,
+			types.CompletedPart{ETag: out.CopyPartResult.ETag, PartNumber: n})
 	}
 	srv.complete(t, complete)
 	if srv.get(t, "uploads/big.csv") != string(body) {
@@ -141,9 +143,11 @@ func TestUndeclaredChecksumAlgorithm(t *testing.T) {
 	wrong := "AAAAAA=="
 	for _, declared := range []types.ChecksumAlgorithm{"", types.ChecksumAlgorithmCrc32, types.ChecksumAlgorithmSha256} {
 		for name, set := range map[types.ChecksumAlgorithm]func(*s3.CompleteMultipartUploadInput){
-			types.ChecksumAlgorithmCrc32:     func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC32 = &wrong },
-			types.ChecksumAlgorithmCrc32c:    func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC32C = &wrong },
-			types.ChecksumAlgorithmCrc64nvme: func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC64NVME = aws.String("AAAAAAAAAAA=") },
+			types.ChecksumAlgorithmCrc32:  func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC32 = &wrong },
+			types.ChecksumAlgorithmCrc32c: func(in *s3.CompleteMultipartUploadInput) { in.ChecksumCRC32C = &wrong },
+			types.ChecksumAlgorithmCrc64nvme: func(in *s3.CompleteMultipartUploadInput) {
+				in.ChecksumCRC64NVME = aws.String("AAAAAAAAAAA=")
+			},
 			types.ChecksumAlgorithmSha1: func(in *s3.CompleteMultipartUploadInput) {
 				in.ChecksumSHA1 = aws.String("2jmj7l5rSw0yVb/vlWAYkK/YBwk=")
 			},
@@ -152,24 +156,29 @@ func TestUndeclaredChecksumAlgorithm(t *testing.T) {
 			},
 		} {
 			key := "uploads/" + string(declared) + "-" + string(name) + ".csv"
-			mp, err := srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, ChecksumAlgorithm: declared})
+			mp, err := srv.s3.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: uploads, Key: &key,
+				ChecksumAlgorithm: declared})
 			if err != nil {
 				t.Fatal(err)
 			}
 			part, err := srv.s3.UploadPart(t.Context(), &s3.UploadPartInput{
-				Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader([]byte("x")), ChecksumAlgorithm: declared,
+				Bucket: uploads, Key: &key, UploadId: mp.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader([]byte("x")),
+				ChecksumAlgorithm: declared,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			in := &s3.CompleteMultipartUploadInput{Bucket: aws.String(bucket), Key: &key, UploadId: mp.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{
-				ETag: part.ETag, PartNumber: aws.Int32(1), ChecksumCRC32: part.ChecksumCRC32, ChecksumSHA256: part.ChecksumSHA256,
-			}}}}
+			in := &s3.CompleteMultipartUploadInput{Bucket: uploads, Key: &key, UploadId: mp.UploadId,
+				MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{
+					ETag: part.ETag, PartNumber: aws.Int32(1), ChecksumCRC32: part.ChecksumCRC32, ChecksumSHA256: part.ChecksumSHA256,
+				}}}}
 			set(in)
-			if _, err := srv.s3.CompleteMultipartUpload(t.Context(), in); status(err) != 400 || code(err) != "BadDigest" && code(err) != "InvalidRequest" {
+			if _, err := srv.s3.CompleteMultipartUpload(t.Context(), in); status(err) != 400 || code(err) != "BadDigest" &&
+				code(err) != "InvalidRequest" {
 				t.Errorf("declared %q, sent %q: %v, want 400", declared, name, err)
 			}
-			in.ChecksumCRC32, in.ChecksumCRC32C, in.ChecksumCRC64NVME, in.ChecksumSHA1, in.ChecksumSHA256 = nil, nil, nil, nil, nil
+			in.ChecksumCRC32, in.ChecksumCRC32C, in.ChecksumCRC64NVME, in.ChecksumSHA1, in.ChecksumSHA256 = nil, nil, nil,
+				nil, nil
 			if _, err := srv.s3.CompleteMultipartUpload(t.Context(), in); err != nil {
 				t.Errorf("declared %q, sent none: %v, want success", declared, err)
 			}

@@ -34,7 +34,7 @@ var writers = map[string]writer{
 		}
 	},
 	"form": func(t *testing.T, srv *testServer, key string) func() int {
-		r := form(t, map[string]string{"key": key}, time.Now(), "x")
+		r := form(t, headers{"key": key}, time.Now(), "x")
 		return func() int {
 			if got := srv.send(t, r).status; got != 204 {
 				return got
@@ -107,7 +107,8 @@ func TestConcurrentConflictingKeys(t *testing.T) {
 				slices.Sort(got)
 				slices.Sort(want)
 				if !slices.Equal(got, want) {
-					t.Errorf("listed %d keys, want the %d keys that were answered 200:\ngot  %q\nwant %q", len(got), len(want), got, want)
+					t.Errorf("listed %d keys, want the %d keys that were answered 200:\ngot  %q\nwant %q", len(got), len(want), got,
+						want)
 				}
 				announced := slices.DeleteFunc(slices.Clone(want), func(key string) bool { return strings.HasSuffix(key, "/") })
 				if got := srv.keys(); len(got) != len(announced) {

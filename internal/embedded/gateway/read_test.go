@@ -19,7 +19,7 @@ func TestReadersGetTheBytesOfTheETag(t *testing.T) {
 		defer close(done)
 		for i := range 400 {
 			_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
-				Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader(fmt.Sprint("content ", i)),
+				Bucket: uploads, Key: aws.String("uploads/a.csv"), Body: strings.NewReader(fmt.Sprint("content ", i)),
 			})
 			if err != nil {
 				t.Error(err)
@@ -32,7 +32,7 @@ func TestReadersGetTheBytesOfTheETag(t *testing.T) {
 			reading = false
 		default:
 		}
-		out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv")})
+		out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: uploads, Key: aws.String("uploads/a.csv")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,26 +47,28 @@ func TestNotModified(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	key := aws.String("uploads/a.csv")
-	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: key, Body: strings.NewReader("x"), CacheControl: aws.String("max-age=60")}); err != nil {
+	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: uploads, Key: key,
+		Body: strings.NewReader("x"), CacheControl: aws.String("max-age=60")}); err != nil {
 		t.Fatal(err)
 	}
-	path := "/" + bucket + "/" + *key
+	path := "/uploads/" + *key
 	whole := srv.send(t, request{method: "GET", path: path}).header
 	etag, modified := whole.Get("Etag"), whole.Get("Last-Modified")
 	for _, method := range []string{"GET", "HEAD"} {
 		for name, value := range map[string]string{"If-None-Match": etag, "If-Modified-Since": modified} {
-			got := srv.send(t, request{method: method, path: path, header: map[string]string{name: value}})
-			if got.status != 304 || got.header.Get("Etag") != etag || got.header.Get("Last-Modified") != modified || got.header.Get("Cache-Control") != "max-age=60" || got.body != "" {
+			got := srv.send(t, request{method: method, path: path, header: headers{name: value}})
+			if got.status != 304 || got.header.Get("Etag") != etag || got.header.Get("Last-Modified") != modified ||
+				got.header.Get("Cache-Control") != "max-age=60" || got.body != "" {
 				t.Errorf("%s with %s: %s, %v, %q; want 304 with headers for caches", method, name, got, got.header, got.body)
 			}
 		}
 	}
-	got := srv.send(t, request{method: "GET", path: path, header: map[string]string{"If-Unmodified-Since": modified}})
+	got := srv.send(t, request{method: "GET", path: path, header: headers{"If-Unmodified-Since": modified}})
 	if got.status != 200 {
 		t.Errorf("If-Unmodified-Since: %s, want 200", got)
 	}
 	// The condition of a copy is about the source, so the answer has no headers of it.
-	got = srv.send(t, request{method: "PUT", path: "/" + bucket + "/uploads/b.csv", header: map[string]string{
+	got = srv.send(t, request{method: "PUT", path: "/uploads/uploads/b.csv", header: headers{
 		"X-Amz-Copy-Source": path, "X-Amz-Copy-Source-If-None-Match": etag,
 	}})
 	if got.status != 412 || got.header.Get("Etag") != "" {
@@ -80,7 +82,7 @@ func TestETagConditions(t *testing.T) {
 	srv := start(t)
 	srv.put(t, "uploads/a.csv", "person")
 	tag := `"` + etag([]byte("person")) + `"`
-	path := "/" + bucket + "/uploads/a.csv"
+	path := "/uploads/uploads/a.csv"
 	modified := srv.send(t, request{method: "GET", path: path}).header.Get("Last-Modified")
 	for _, test := range []struct {
 		name, value string
@@ -104,7 +106,7 @@ func TestETagConditions(t *testing.T) {
 		{"If-Range", "nonsense", 200},
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
-			header := map[string]string{test.name: test.value}
+			header := headers{test.name: test.value}
 			if test.name == "If-Range" {
 				header["Range"] = "bytes=0-1"
 				if method == "HEAD" {
@@ -123,11 +125,12 @@ func TestResponseHeaders(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "uploads/a.csv", "person")
-	path := "/" + bucket + "/uploads/a.csv"
+	path := "/uploads/uploads/a.csv"
 	for name, r := range map[string]request{
-		"GET": {method: "GET", path: path}, "HEAD": {method: "HEAD", path: path}, "PUT": {method: "PUT", path: path, body: "x"},
-		"list": {method: "GET", path: "/" + bucket}, "missing": {method: "GET", path: path + "x"},
-		"attributes": {method: "GET", path: path, query: "attributes=", header: map[string]string{"X-Amz-Object-Attributes": "ETag"}},
+		"GET": {method: "GET", path: path}, "HEAD": {method: "HEAD", path: path},
+		"PUT":  {method: "PUT", path: path, body: "x"},
+		"list": {method: "GET", path: "/uploads"}, "missing": {method: "GET", path: path + "x"},
+		"attributes": {method: "GET", path: path, query: "attributes=", header: headers{"X-Amz-Object-Attributes": "ETag"}},
 	} {
 		got := srv.send(t, r)
 		for _, header := range []string{"X-Amz-Request-Id", "X-Amz-Id-2"} {

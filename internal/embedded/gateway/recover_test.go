@@ -57,15 +57,18 @@ func TestStartWithUnexpectedFiles(t *testing.T) {
 	objects := filepath.Join(srv.cfg.Dir, "objects")
 	staging := filepath.Join(objects, bucket, ".sgwtmp")
 	for _, name := range []string{
-		staging + "/multipart/x", staging + "/file", staging + "/folder/x", staging + "/multipart/folder/x", staging + "/multipart/folder/x.inprogress/y",
-		objects + "/" + bucket + "/uploads/bad\xff/x.csv", objects + "/" + bucket + "/uploads/bad\xff.csv", objects + "/file", objects + "/Not A Bucket/x",
+		staging + "/multipart/x", staging + "/file", staging + "/folder/x", staging + "/multipart/folder/x",
+		staging + "/multipart/folder/x.inprogress/y",
+		objects + "/uploads/uploads/bad\xff/x.csv", objects + "/uploads/uploads/bad\xff.csv", objects + "/file",
+		objects + "/Not A Bucket/x",
 	} {
 		mkdir(t, filepath.Dir(name))
 		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Rename(filepath.Join(objects, bucket, "uploads", "renamed.csv"), filepath.Join(objects, bucket, "uploads", "a\x01.csv")); err != nil {
+	if err := os.Rename(filepath.Join(objects, bucket, "uploads", "renamed.csv"),
+		filepath.Join(objects, bucket, "uploads", "a\x01.csv")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("/", filepath.Join(staging, "multipart", "link")); err != nil {
@@ -81,11 +84,12 @@ func TestStartWithUnexpectedFiles(t *testing.T) {
 	if _, err := restarted.s3.CompleteMultipartUpload(t.Context(), mp); err != nil {
 		t.Errorf("completing an upload after the restart: %v, want success", err)
 	}
-	if _, err := restarted.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: aws.String("a"), Body: strings.NewReader("x")}); err != nil {
+	if _, err := restarted.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"),
+		Key: aws.String("a"), Body: strings.NewReader("x")}); err != nil {
 		t.Errorf("storing where a file replaced the staging folder: %v, want success", err)
 	}
 	for _, prefix := range []string{"", "uploads/"} {
-		list, err := restarted.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
+		list, err := restarted.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: uploads, Prefix: &prefix})
 		var keys []string
 		if err == nil {
 			for _, o := range list.Contents {
@@ -96,7 +100,8 @@ func TestStartWithUnexpectedFiles(t *testing.T) {
 			t.Errorf("listing %q: %v, %q; want both valid keys", prefix, err, keys)
 		}
 	}
-	if v1, err := restarted.s3.ListObjects(t.Context(), &s3.ListObjectsInput{Bucket: aws.String(bucket)}); err != nil || len(v1.Contents) < 2 {
+	if v1, err := restarted.s3.ListObjects(t.Context(), &s3.ListObjectsInput{Bucket: uploads}); err != nil ||
+		len(v1.Contents) < 2 {
 		t.Errorf("ListObjects: %v, %v; want both valid keys", v1, err)
 	}
 	if found := restarted.objects(t); len(found) != 2 {

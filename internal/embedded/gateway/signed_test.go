@@ -117,7 +117,7 @@ func escapeQuery(value string) string { return strings.ReplaceAll(escape(value),
 // md5Header returns the Content-MD5, which is required if the body is a document.
 func md5Header(body string) map[string]string {
 	sum := md5.Sum([]byte(body))
-	return map[string]string{"Content-Md5": base64.StdEncoding.EncodeToString(sum[:])}
+	return headers{"Content-Md5": base64.StdEncoding.EncodeToString(sum[:])}
 }
 
 // upload returns the ID in the answer to CreateMultipartUpload.
@@ -147,7 +147,10 @@ func (srv *testServer) sendPresigned(t testing.TB, r request) answer {
 		req.Header.Set(name, value)
 	}
 	credential := aws.Credentials{AccessKeyID: uploader.AccessKey, SecretAccessKey: uploader.SecretKey}
-	signed, headers, err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping, o.DisableHeaderHoisting = true, true }).
+	signed, headers, err := v4.NewSigner(func(o *v4.SignerOptions) {
+		o.DisableURIPathEscaping,
+			o.DisableHeaderHoisting = true, true
+	}).
 		PresignHTTP(t.Context(), credential, req, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now())
 	if err != nil {
 		t.Fatal(err)

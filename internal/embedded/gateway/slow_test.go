@@ -21,7 +21,8 @@ import (
 func TestSlowClientsAreDisconnected(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 200 * time.Millisecond })
-	head := "PUT " + srv.presigned(t, "uploads/slow.csv") + " HTTP/1.1\r\nHost: " + srv.Addr() + "\r\nContent-Length: 100000\r\n"
+	head := "PUT " + srv.presigned(t, "uploads/slow.csv") + " HTTP/1.1\r\nHost: " + srv.Addr() +
+		"\r\nContent-Length: 100000\r\n"
 	for name, test := range map[string]struct{ begin, trickle string }{
 		"nothing":          {"", ""},
 		"half a head":      {head, ""},
@@ -44,7 +45,8 @@ func TestSteadyClientMayTakeLonger(t *testing.T) {
 	const timeout, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = timeout })
 	c := raw.Dial(t, srv.Addr())
-	fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", srv.presigned(t, "uploads/steady.csv"), srv.Addr(), pieces*piece)
+	fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n",
+		srv.presigned(t, "uploads/steady.csv"), srv.Addr(), pieces*piece)
 	tick := time.NewTicker(timeout / 30)
 	defer tick.Stop()
 	for range pieces {
@@ -64,16 +66,20 @@ func TestSteadyClientMayTakeLonger(t *testing.T) {
 // TestStalledReaderIsDisconnected: a client that does not read the answer is disconnected.
 func TestStalledReaderIsDisconnected(t *testing.T) {
 	t.Parallel()
-	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 3 * time.Second }) // long enough for the PUT on a busy machine
-	const size = 64 << 20                                                          // more than the buffers of the connection hold
+	// long enough for the PUT on a busy machine
+	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 3 * time.Second })
+	// more than the buffers of the connection hold
+	const size = 64 << 20
 	srv.put(t, "drafts/large.csv", string(payload(size)))
-	signed, err := s3.NewPresignClient(srv.s3).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("drafts/large.csv")})
+	signed, err := s3.NewPresignClient(srv.s3).PresignGetObject(t.Context(),
+		&s3.GetObjectInput{Bucket: uploads, Key: aws.String("drafts/large.csv")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	get := func() net.Conn {
 		c := raw.Dial(t, srv.Addr())
-		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", strings.TrimPrefix(signed.URL, "http://"+srv.Addr()), srv.Addr())
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", strings.TrimPrefix(signed.URL, "http://"+srv.Addr()),
+			srv.Addr())
 		return c
 	}
 	c := get()

@@ -20,8 +20,8 @@ func TestCopies(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
-		Bucket: aws.String(bucket), Key: aws.String("drafts/a b%.csv"), Body: strings.NewReader("person,flavor\n"),
-		Metadata: map[string]string{"on-error": "abort"}, Tagging: aws.String("team=ice&cone=yes"), ContentType: aws.String("text/csv"),
+		Bucket: uploads, Key: aws.String("drafts/a b%.csv"), Body: strings.NewReader("person,flavor\n"),
+		Metadata: headers{"on-error": "abort"}, Tagging: aws.String("team=ice&cone=yes"), ContentType: aws.String("text/csv"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,8 @@ func TestCopies(t *testing.T) {
 		}
 		return err
 	}
-	if err := copyTo(t, "uploads/copy.csv", s3.CopyObjectInput{CopySource: aws.String("drafts/a%20b%25.csv")}); err != nil {
+	if err := copyTo(t, "uploads/copy.csv",
+		s3.CopyObjectInput{CopySource: aws.String("drafts/a%20b%25.csv")}); err != nil {
 		t.Fatal(err)
 	}
 	first := srv.last(t, "uploads/copy.csv")
@@ -45,16 +46,17 @@ func TestCopies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"on-error": "abort"}, head.Metadata); diff != "" || *head.ContentType != "text/csv" {
+	if diff := cmp.Diff(headers{"on-error": "abort"}, head.Metadata); diff != "" || *head.ContentType != "text/csv" {
 		t.Errorf("type %s, metadata (-want +got):\n%s", *head.ContentType, diff)
 	}
-	tags, err := srv.s3.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(bucket), Key: &first.Key})
+	tags, err := srv.s3.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: uploads, Key: &first.Key})
 	if err != nil || len(tags.TagSet) != 2 {
 		t.Errorf("tags = %v, %v; want two", tags, err)
 	}
 
 	t.Run("onto itself is a new upload", func(t *testing.T) {
-		err := copyTo(t, first.Key, s3.CopyObjectInput{CopySource: &first.Key, MetadataDirective: types.MetadataDirectiveReplace})
+		err := copyTo(t, first.Key, s3.CopyObjectInput{CopySource: &first.Key,
+			MetadataDirective: types.MetadataDirectiveReplace})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +82,8 @@ func TestCopies(t *testing.T) {
 		if got := status(err); got != 412 {
 			t.Errorf("if-match: status %d (%v), want 412", got, err)
 		}
-		err = copyTo(t, "uploads/c.csv", s3.CopyObjectInput{CopySource: &first.Key, CopySourceIfNoneMatch: aws.String(`"` + first.ETag + `"`)})
+		err = copyTo(t, "uploads/c.csv", s3.CopyObjectInput{CopySource: &first.Key,
+			CopySourceIfNoneMatch: aws.String(`"` + first.ETag + `"`)})
 		if got := status(err); got != 412 {
 			t.Errorf("if-none-match: status %d (%v), want 412", got, err)
 		}
@@ -97,7 +100,7 @@ func TestOnStoredFails(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	srv.failWith(errors.New("queue down"))
-	put := &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")}
+	put := &s3.PutObjectInput{Bucket: uploads, Key: aws.String("uploads/a.csv"), Body: strings.NewReader("x")}
 	_, err := srv.s3.PutObject(t.Context(), put)
 	if got := status(err); got != 503 || strings.Contains(err.Error(), "queue") {
 		t.Errorf("PUT: status %d (%v), want 503 without the reason", got, err)
@@ -124,7 +127,8 @@ func (srv *testServer) sendHalf(t *testing.T, signed string, reset bool) {
 		t.Fatal(err)
 	}
 	path := strings.TrimPrefix(signed, "http://"+srv.Addr())
-	if _, err := fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", path, srv.Addr(), payload(50000)); err != nil {
+	if _, err := fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n%s", path, srv.Addr(),
+		payload(50000)); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the body is being stored", func() bool { return len(srv.staged(t)) > 0 })
@@ -142,7 +146,8 @@ func TestTruncatedUploadIsNotStored(t *testing.T) {
 	srv := start(t)
 	for _, reset := range []bool{false, true} {
 		key := fmt.Sprintf("uploads/cut-%v.csv", reset)
-		signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key})
+		signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(),
+			&s3.PutObjectInput{Bucket: uploads, Key: &key})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,18 +158,19 @@ func TestTruncatedUploadIsNotStored(t *testing.T) {
 	}
 	mp := srv.parts(t, "uploads/parts.csv")
 	part, err := s3.NewPresignClient(srv.s3).PresignUploadPart(t.Context(), &s3.UploadPartInput{
-		Bucket: aws.String(bucket), Key: mp.Key, UploadId: mp.UploadId, PartNumber: aws.Int32(1),
+		Bucket: uploads, Key: mp.Key, UploadId: mp.UploadId, PartNumber: aws.Int32(1),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv.sendHalf(t, part.URL, false)
-	parts, err := srv.s3.ListParts(t.Context(), &s3.ListPartsInput{Bucket: aws.String(bucket), Key: mp.Key, UploadId: mp.UploadId})
+	parts, err := srv.s3.ListParts(t.Context(), &s3.ListPartsInput{Bucket: uploads, Key: mp.Key, UploadId: mp.UploadId})
 	if err != nil || len(parts.Parts) != 0 {
 		t.Errorf("parts %v, %v; want none", parts.Parts, err)
 	}
 	// The complete request is accepted, so it was not refused for another reason.
-	signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("uploads/whole.csv")})
+	signed, err := s3.NewPresignClient(srv.s3).PresignPutObject(t.Context(),
+		&s3.PutObjectInput{Bucket: uploads, Key: aws.String("uploads/whole.csv")})
 	if err != nil {
 		t.Fatal(err)
 	}
