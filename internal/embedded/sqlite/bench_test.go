@@ -17,8 +17,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 )
 
-// The benchmarks write everybody, in random order, 14 batches of 1,700 rows in a transaction: first into an empty table
-// (load), then with new flavors for all (update), then with a new flavor for one in a hundred (reload).
+// The benchmarks write all people in random order, with 14 batches of 1,700 rows per transaction: into an empty table
+// (load), then with a new flavor for everyone (update), then with a new flavor for 1 % of them (reload).
 //
 //	FLAVORLESS_BENCH_PEOPLE=1000000 go test -run '^$' -bench . -benchtime 1x ./internal/embedded/sqlite
 
@@ -39,7 +39,7 @@ func people(b *testing.B) int {
 	return n
 }
 
-// file makes the rows of one upload: everybody once, in an order of its own.
+// file returns the batches of one upload: each person once, in random order.
 func file(n, number int, flavors []string) []events.Batch {
 	o := events.Object{
 		Bucket: "favorites", Key: "team.csv", VersionID: strconv.Itoa(number), Sequencer: fmt.Sprintf("%016x", number),
@@ -65,9 +65,10 @@ func file(n, number int, flavors []string) []events.Batch {
 	return batches
 }
 
-// files are load, update and reload.
+// files returns the batches of load, update and reload.
 func files(n int) map[string][]events.Batch {
-	all := []string{"vanilla", "chocolate", "cookie dough", "strawberry", "pistachio", "salted caramel", "mint chip", "rum"}
+	all := []string{"vanilla", "chocolate", "cookie dough", "strawberry", "pistachio", "salted caramel", "mint chip",
+		"rum"}
 	flavors := make([]string, n)
 	change := func(one int) {
 		for i := range flavors {
@@ -89,7 +90,7 @@ func files(n int) map[string][]events.Batch {
 	return f
 }
 
-// measure runs all three files through apply, a transaction at a time.
+// measure applies the three files, one transaction at a time.
 func measure(b *testing.B, open func(b *testing.B) (apply func([]events.Batch) error, between func() error)) {
 	n := people(b)
 	took := map[string]time.Duration{}
@@ -139,8 +140,9 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// BenchmarkBareUpsert is what SQLite does without us: one statement a row, no counts, no changes, no duplicates noticed.
-// Text has the version as it stands; compact has it as two numbers, like ours; sorted has the rows sorted, too.
+// BenchmarkBareUpsert measures SQLite alone: one statement per row, without counts, changes and detection of
+// duplicates. "text" stores the version as text; "compact" stores it as two numbers, like this package; "sorted" also
+// sorts the rows.
 func BenchmarkBareUpsert(b *testing.B) {
 	for _, mode := range []struct {
 		name            string
@@ -166,7 +168,8 @@ func bareUpsert(b *testing.B, compact, sorted bool) func([]events.Batch) error {
 			`(excluded.version, excluded."offset") > (version, "offset")`
 	}
 	for _, statement := range []string{
-		"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA cache_size = -32768", "PRAGMA wal_autocheckpoint = 16384",
+		"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA cache_size = -32768",
+		"PRAGMA wal_autocheckpoint = 16384",
 		"CREATE TABLE favorites (person TEXT PRIMARY KEY, flavor TEXT, " + columns + ") STRICT, WITHOUT ROWID",
 	} {
 		if err := sqlitex.ExecuteTransient(conn, statement, nil); err != nil {
@@ -177,7 +180,8 @@ func bareUpsert(b *testing.B, compact, sorted bool) func([]events.Batch) error {
 	if compact {
 		values, set = "?, ?, ?, ?", `version = excluded.version, "offset" = excluded."offset"`
 	}
-	query := `INSERT INTO favorites VALUES (` + values + `) ON CONFLICT (person) DO UPDATE SET flavor = excluded.flavor, ` +
+	query := `INSERT INTO favorites VALUES (` + values +
+		`) ON CONFLICT (person) DO UPDATE SET flavor = excluded.flavor, ` +
 		set + ` WHERE ` + newer
 	return func(batches []events.Batch) (err error) {
 		var rows []events.Update
@@ -213,7 +217,7 @@ func bareUpsert(b *testing.B, compact, sorted bool) func([]events.Batch) error {
 	}
 }
 
-// BenchmarkTeam reads the first page of a team while 74,000 people who sort before it are removed.
+// BenchmarkTeam reads the first page of a team; 74,000 removed people sort before it.
 func BenchmarkTeam(b *testing.B) {
 	for _, removed := range []int{0, 74_000} {
 		b.Run(fmt.Sprintf("removed=%d", removed), func(b *testing.B) {
@@ -228,14 +232,14 @@ func BenchmarkTeam(b *testing.B) {
 			}
 			for b.Loop() {
 				if team, err := db.Team(b.Context(), "", 1000); err != nil || len(team) != 1000 {
-					b.Fatalf("%d people, %v", len(team), err)
+					b.Fatalf("Team() = %d people, %v; want 1000", len(team), err)
 				}
 			}
 		})
 	}
 }
 
-// BenchmarkApplyRemoved writes 200,000 people while as many others are removed, and measures removals, too.
+// BenchmarkApplyRemoved writes 200,000 people into a table with as many tombstones, and removes them.
 func BenchmarkApplyRemoved(b *testing.B) {
 	const n = 200_000
 	all := make([]string, n)

@@ -12,14 +12,14 @@ import (
 
 func TestConformance(t *testing.T) {
 	conformance.TestTable(t, func(t *testing.T) conformance.TableUnderTest {
-		db := mustOpen(t, sqlite.Config{Relaxed: true}) // thousands of commits, none of which has to outlive a power cut
+		db := mustOpen(t, sqlite.Config{Relaxed: true}) // thousands of commits that need not survive a power cut
 		return conformance.TableUnderTest{Store: db, Changes: func(ctx context.Context) ([]events.Change, error) {
 			return drain(ctx, db)
 		}}
 	})
 }
 
-// mustOpen opens a table in a folder of its own, unless the path is given, and closes it when the test ends.
+// mustOpen opens a table, in a new folder unless cfg has a path, and closes it when the test ends.
 func mustOpen(t testing.TB, cfg sqlite.Config) *sqlite.DB {
 	t.Helper()
 	if cfg.Path == "" {
@@ -37,7 +37,7 @@ func mustOpen(t testing.TB, cfg sqlite.Config) *sqlite.DB {
 	return db
 }
 
-// drain takes everything out of the outbox.
+// drain removes all changes from the outbox and returns them.
 func drain(ctx context.Context, db *sqlite.DB) ([]events.Change, error) {
 	var changes []events.Change
 	for {

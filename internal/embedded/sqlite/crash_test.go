@@ -22,7 +22,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 )
 
-// crashPath is set in the environment of the process that is to be killed.
+// crashPath is the environment variable that makes the test binary apply batches until it is killed.
 const crashPath = "FLAVORLESS_CRASH_TABLE"
 
 func TestMain(m *testing.M) {
@@ -36,12 +36,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// crashBatches are 30 uploads with 12 batches of 300 rows about 2,000 people; every seventh row removes.
+// crashBatches returns 30 uploads with 12 batches of 300 rows each, about 2,000 people; a seventh of the rows are
+// removals.
 func crashBatches() (objects []events.Object, batches []events.Batch) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 30 {
 		o := events.Object{
-			Bucket: "b", Key: fmt.Sprintf("%d.csv", i), ETag: "e", Sequencer: "0055", Time: time.UnixMilli(1_795_000_000_000 + int64(i)),
+			Bucket: "b", Key: fmt.Sprintf("%d.csv", i), ETag: "e", Sequencer: "0055",
+			Time: time.UnixMilli(1_795_000_000_000 + int64(i)),
 		}
 		objects = append(objects, o)
 		origin, err := o.Origin()
@@ -52,7 +54,8 @@ func crashBatches() (objects []events.Object, batches []events.Batch) {
 			b := events.Batch{Origin: origin, First: int64(j) * 9000}
 			for k := range 300 {
 				u := events.Update{
-					Offset: b.First + int64(k)*30, Person: fmt.Sprintf("person %d", rng.IntN(2000)), Flavor: fmt.Sprintf("flavor %d", rng.IntN(5)),
+					Offset: b.First + int64(k)*30, Person: fmt.Sprintf("person %d", rng.IntN(2000)),
+					Flavor: fmt.Sprintf("flavor %d", rng.IntN(5)),
 				}
 				if rng.IntN(7) == 0 {
 					u.Flavor, u.Remove = "", true
@@ -65,7 +68,7 @@ func crashBatches() (objects []events.Object, batches []events.Batch) {
 	return objects, batches
 }
 
-// applyUntilKilled applies batches in random order, a few a call, and says which ones Apply has returned from.
+// applyUntilKilled applies batches in random order, a few per call, and prints the IDs of those that were applied.
 func applyUntilKilled(path string) error {
 	db, err := sqlite.Open(sqlite.Config{Path: path, Relaxed: true})
 	if err != nil {
@@ -97,10 +100,10 @@ func TestSurvivesSIGKILL(t *testing.T) {
 		checkAfterCrash(t, path, batches, acknowledged)
 	}
 	if n := len(acknowledged); n == 0 {
-		t.Error("no batch was ever applied")
+		t.Error("no batch was applied, want at least one")
 	}
 
-	// What is delivered again completes it.
+	// Delivering all batches again completes the uploads.
 	db := mustOpen(t, sqlite.Config{Path: path})
 	for _, o := range objects {
 		if _, err := db.Begin(t.Context(), o); err != nil {
@@ -114,7 +117,8 @@ func TestSurvivesSIGKILL(t *testing.T) {
 	want := map[string]events.Favorite{}
 	for _, b := range batches {
 		for _, row := range b.Rows {
-			if f := (events.Favorite{Person: row.Person, Flavor: row.Flavor, Version: b.Origin.At(row.Offset)}); f.Version > want[row.Person].Version {
+			if f := (events.Favorite{Person: row.Person, Flavor: row.Flavor,
+				Version: b.Origin.At(row.Offset)}); f.Version > want[row.Person].Version {
 				want[row.Person] = f
 			}
 		}
@@ -131,13 +135,14 @@ func TestSurvivesSIGKILL(t *testing.T) {
 	for _, o := range objects {
 		u, err := db.Upload(t.Context(), o.UploadID())
 		if c := u.Counts; err != nil || u.Status != events.Live || c.Applied+c.Superseded != 3600 || c.BatchesApplied != 12 {
-			t.Errorf("upload %s is %s with %+v, %v", o.Key, u.Status, u.Counts, err)
+			t.Errorf("upload %s: status %s, counts %+v, %v; want it live with 3600 rows in 12 batches", o.Key, u.Status,
+				u.Counts, err)
 		}
 	}
 }
 
-// killInApply starts a process that applies, kills it a moment after its first call has returned, and gives the ids of
-// the batches that it saw applied.
+// killInApply starts a process that applies batches, kills it shortly after its first call has returned, and returns
+// the IDs that it printed.
 func killInApply(t *testing.T, path string) (acknowledged []string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -159,12 +164,12 @@ func killInApply(t *testing.T, path string) (acknowledged []string) {
 		acknowledged = append(acknowledged, lines.Text())
 	}
 	if err := cmd.Wait(); err == nil || len(acknowledged) == 0 {
-		t.Fatalf("the process ended by itself: %v\n%s", err, stderr.String())
+		t.Fatalf("the process ended before it was killed: %v\n%s", err, stderr.String())
 	}
 	return acknowledged
 }
 
-// checkAfterCrash holds table, ledger and outbox against each other.
+// checkAfterCrash checks that table, ledger and outbox are consistent.
 func checkAfterCrash(t *testing.T, path string, batches []events.Batch, acknowledged map[string]bool) {
 	t.Helper()
 	db, err := sqlite.Open(sqlite.Config{Path: path})
@@ -174,7 +179,7 @@ func checkAfterCrash(t *testing.T, path string, batches []events.Batch, acknowle
 	recorded := recordedBatches(t, path)
 	for id := range acknowledged {
 		if !recorded[id] {
-			t.Errorf("batch %s was applied and is not recorded", id)
+			t.Errorf("batch %s was applied but is not recorded", id)
 		}
 	}
 	counts, want := map[string]events.Counts{}, map[string]int64{}
@@ -190,11 +195,11 @@ func checkAfterCrash(t *testing.T, path string, batches []events.Batch, acknowle
 	for _, u := range uploads {
 		counts[u.ID] = u.Counts
 		if c := u.Counts; c.Applied+c.Superseded != want[u.ID] || c.BatchesApplied*300 != want[u.ID] {
-			t.Errorf("upload %s counts %+v, but batches with %d rows are recorded", u.ID, c, want[u.ID])
+			t.Errorf("counts of upload %s = %+v, want the %d rows of the recorded batches", u.ID, c, want[u.ID])
 		}
 	}
 	if len(counts) != len(want) {
-		t.Errorf("there are records of %d uploads, want %d", len(counts), len(want))
+		t.Errorf("records of %d uploads, want %d", len(counts), len(want))
 	}
 	pending, err := db.Pending(t.Context(), 1_000_000)
 	if err != nil {
@@ -204,7 +209,7 @@ func checkAfterCrash(t *testing.T, path string, batches []events.Batch, acknowle
 	for _, p := range pending {
 		for _, c := range p.Changes {
 			if announced[c.Person] != c.Previous {
-				t.Errorf("%+v follows %q", c, announced[c.Person])
+				t.Errorf("change %+v, want Previous = %q", c, announced[c.Person])
 			}
 			announced[c.Person] = c.Flavor
 			if c.Flavor == "" {
@@ -228,7 +233,7 @@ func checkAfterCrash(t *testing.T, path string, batches []events.Batch, acknowle
 	}
 }
 
-// recordedBatches looks into the file itself, and checks its structure.
+// recordedBatches reads the recorded batches from the file, and checks the integrity of the file.
 func recordedBatches(t *testing.T, path string) map[string]bool {
 	t.Helper()
 	conn, err := zombiezen.OpenConn(path, zombiezen.OpenReadOnly)
@@ -238,7 +243,8 @@ func recordedBatches(t *testing.T, path string) map[string]bool {
 	ids := map[string]bool{}
 	var faults []string
 	err = errors.Join(
-		sqlitex.ExecuteTransient(conn, `SELECT u.upload || '/' || first FROM batches JOIN uploads AS u ON u.id = batches.upload`,
+		sqlitex.ExecuteTransient(conn, `SELECT u.upload || '/' || first
+			FROM batches JOIN uploads AS u ON u.id = batches.upload`,
 			&sqlitex.ExecOptions{ResultFunc: func(stmt *zombiezen.Stmt) error {
 				ids[stmt.ColumnText(0)] = true
 				return nil
@@ -250,7 +256,7 @@ func recordedBatches(t *testing.T, path string) map[string]bool {
 			}}),
 		conn.Close())
 	if err != nil || !slices.Equal(faults, []string{"ok"}) {
-		t.Fatalf("the file is damaged: %v, %v", faults, err)
+		t.Fatalf("integrity_check = %v, %v; want ok", faults, err)
 	}
 	return ids
 }

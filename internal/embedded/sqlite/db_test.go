@@ -18,10 +18,12 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 )
 
-// rows makes a batch of an upload that was made so many milliseconds after some day; "andy" alone is a removal.
+// rows returns a batch of an upload at ms milliseconds after a fixed time. A row is "andy=mint", or "andy" for a
+// removal.
 func rows(t testing.TB, ms int64, rows ...string) events.Batch {
 	t.Helper()
-	o := events.Object{Bucket: "b", Key: "k", VersionID: fmt.Sprint(ms), Sequencer: "0055", Time: time.UnixMilli(1_795_000_000_000 + ms)}
+	o := events.Object{Bucket: "b", Key: "k", VersionID: fmt.Sprint(ms), Sequencer: "0055",
+		Time: time.UnixMilli(1_795_000_000_000 + ms)}
 	origin, err := o.Origin()
 	if err != nil {
 		t.Fatal(err)
@@ -34,13 +36,23 @@ func rows(t testing.TB, ms int64, rows ...string) events.Batch {
 	return b
 }
 
+// manyRows returns a batch of n people who all like figs.
+func manyRows(t testing.TB, n int) events.Batch {
+	t.Helper()
+	people := make([]string, n)
+	for i := range people {
+		people[i] = fmt.Sprintf("person %d=fig", i)
+	}
+	return rows(t, 1, people...)
+}
+
 func mustApply(t testing.TB, db *sqlite.DB, batches ...events.Batch) []events.BatchResult {
 	t.Helper()
-	tallies, err := db.Apply(t.Context(), batches)
+	results, err := db.Apply(t.Context(), batches)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tallies
+	return results
 }
 
 func TestSurvivesRestart(t *testing.T) {
@@ -52,10 +64,10 @@ func TestSurvivesRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(cfg.Path + "-wal"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the log is still there after Close: %v", err)
+		t.Errorf("the log after Close: %v, want it removed", err)
 	}
 	db = mustOpen(t, cfg)
-	// The first row meets one whose origin has not been seen since the start.
+	// The stored row has an origin that is not in the cache.
 	if diff := cmp.Diff([]events.BatchResult{{Applied: 1}}, mustApply(t, db, rows(t, 2, "andy=fig"))); diff != "" {
 		t.Errorf("newer (-want +got):\n%s", diff)
 	}
@@ -64,7 +76,7 @@ func TestSurvivesRestart(t *testing.T) {
 		t.Errorf("older (-want +got):\n%s", diff)
 	}
 	if !mustApply(t, db, b)[0].Duplicate {
-		t.Error("a batch from before the restart is no duplicate")
+		t.Error("Duplicate = false for a batch that was applied before the restart")
 	}
 	changes, err := drain(t.Context(), db)
 	if err != nil {
@@ -79,7 +91,7 @@ func TestSurvivesRestart(t *testing.T) {
 	}
 }
 
-func TestOpenSaysWhatIsWrong(t *testing.T) {
+func TestOpenErrors(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "notes.txt")
 	if err := os.WriteFile(text, []byte(strings.Repeat("This is no database. ", 100)), 0o600); err != nil {
@@ -90,18 +102,19 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		"a folder":       {dir, "the folder is missing or not writable"},
 		"another format": {text, "not an SQLite database"},
 		"another schema": {sqliteFile(t, "CREATE TABLE notes (text)"), "of another program"},
-		"from a newer":   {sqliteFile(t, "PRAGMA user_version = 99"), "written by a newer flavorless (schema 99; this one supports up to 2)"},
+		"from a newer": {sqliteFile(t, "PRAGMA user_version = 99"),
+			"written by a newer flavorless (schema 99; this one supports up to 2)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := sqlite.Open(sqlite.Config{Path: test.path})
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), test.path) {
-				t.Errorf("got %v, want it to say %q and the path", err, test.want)
+				t.Errorf("Open: %v, want an error with %q and the path", err, test.want)
 			}
 		})
 	}
 }
 
-// sqliteFile makes a file with another program's content.
+// sqliteFile creates an SQLite file with a statement.
 func sqliteFile(t *testing.T, statement string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "other.db")
@@ -121,45 +134,41 @@ func TestFullDisk(t *testing.T) {
 	if err := sqlite.LimitPages(db, 20); err != nil {
 		t.Fatal(err)
 	}
-	var people []string
-	for i := range 5000 {
-		people = append(people, fmt.Sprintf("person %d=fig", i))
-	}
-	b := rows(t, 1, people...)
+	b := manyRows(t, 5000)
 	_, err := db.Apply(t.Context(), []events.Batch{b})
-	if err == nil || !strings.Contains(err.Error(), "the disk is full") || zombiezen.ErrCode(err) != zombiezen.ResultFull {
-		t.Fatalf("got %v, want it to say that the disk is full", err)
+	if zombiezen.ErrCode(err) != zombiezen.ResultFull {
+		t.Fatalf("Apply: %v, want SQLite's error for a full disk", err)
 	}
 	if !errors.Is(err, events.ErrUnavailable) || errors.Is(err, events.ErrPermanent) {
-		t.Errorf("%v is not events.ErrUnavailable", err)
+		t.Errorf("Apply: %v, want events.ErrUnavailable", err)
 	}
 	team, err := db.Team(t.Context(), "", 10)
 	if err != nil || len(team) != 1 {
-		t.Errorf("the team is %v, %v; want what it was before", team, err)
+		t.Errorf("Team() = %v, %v; want it unchanged", team, err)
 	}
 	if _, err := db.Upload(t.Context(), b.UploadID()); !errors.Is(err, events.ErrNotFound) {
-		t.Errorf("the upload's record: %v, want none", err)
+		t.Errorf("Upload() = %v, want events.ErrNotFound", err)
 	}
 	if err := sqlite.LimitPages(db, 1_000_000); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]events.BatchResult{{Applied: 5000}}, mustApply(t, db, b)); diff != "" {
-		t.Errorf("with room again (-want +got):\n%s", diff)
+		t.Errorf("after the disk was enlarged (-want +got):\n%s", diff)
 	}
-	// Its origin had a number in the transaction that was rolled back.
+	// The rolled-back transaction had given its origin a number.
 	if f, err := db.Lookup(t.Context(), "person 7"); err != nil || f.Version != b.Origin.At(7) {
-		t.Errorf("got %v, %v; want version %s", f, err, b.Origin.At(7))
+		t.Errorf("Lookup() = %v, %v; want version %s", f, err, b.Origin.At(7))
 	}
 }
 
-// patience is a context that ends when it has been asked so many times.
-type patience struct {
+// expiringContext is a context that is canceled after left calls of Err.
+type expiringContext struct {
 	context.Context
 	left int
 }
 
-func (p *patience) Err() error {
-	if p.left--; p.left < 0 {
+func (c *expiringContext) Err() error {
+	if c.left--; c.left < 0 {
 		return context.Canceled
 	}
 	return nil
@@ -167,16 +176,12 @@ func (p *patience) Err() error {
 
 func TestApplyEndsWithItsContext(t *testing.T) {
 	db := mustOpen(t, sqlite.Config{})
-	var people []string
-	for i := range 5000 {
-		people = append(people, fmt.Sprintf("person %d=fig", i))
-	}
-	b := rows(t, 1, people...)
-	if _, err := db.Apply(&patience{t.Context(), 3}, []events.Batch{b}); !errors.Is(err, context.Canceled) {
-		t.Fatalf("got %v, want context.Canceled", err)
+	b := manyRows(t, 5000)
+	if _, err := db.Apply(&expiringContext{t.Context(), 3}, []events.Batch{b}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Apply: %v, want context.Canceled", err)
 	}
 	if team, err := db.Team(t.Context(), "", 10); err != nil || len(team) > 0 {
-		t.Errorf("the team is %v, %v; want nobody", team, err)
+		t.Errorf("Team() = %v, %v; want nobody", team, err)
 	}
 	if diff := cmp.Diff([]events.BatchResult{{Applied: 5000}}, mustApply(t, db, b)); diff != "" {
 		t.Errorf("again (-want +got):\n%s", diff)
@@ -194,13 +199,13 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 	defer cancel()
 	for range 10 { // more than there are connections
 		if f, err := db.Lookup(ctx, "andy"); err != nil || f.Flavor != "mint" {
-			t.Errorf("Lookup gave %v, %v; want what is committed", f, err)
+			t.Errorf("Lookup() = %v, %v; want the committed flavor", f, err)
 		}
 	}
 	waiting, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer stop()
 	if _, err := db.Apply(waiting, []events.Batch{rows(t, 1, "andy=fig")}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a second writer got %v, want context.DeadlineExceeded", err)
+		t.Errorf("Apply of a second writer: %v, want context.DeadlineExceeded", err)
 	}
 	if err := release(); err != nil {
 		t.Fatal(err)
@@ -216,15 +221,15 @@ func TestClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := <-waiting; err == nil {
-		t.Error("WaitPending went well")
+		t.Error("WaitPending = nil, want an error")
 	}
 	if _, err := db.Apply(t.Context(), []events.Batch{rows(t, 0, "andy=mint")}); err == nil {
-		t.Error("Apply went well")
+		t.Error("Apply = nil, want an error")
 	}
 	if _, err := db.Lookup(t.Context(), "andy"); err == nil || errors.Is(err, events.ErrNotFound) {
-		t.Errorf("Lookup gave %v", err)
+		t.Errorf("Lookup: %v, want an error other than events.ErrNotFound", err)
 	}
 	if err := db.Close(); err != nil {
-		t.Errorf("closing again: %v", err)
+		t.Errorf("Close again: %v, want success", err)
 	}
 }

@@ -8,17 +8,17 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// SelectTeam is the statement of Team.
+// SelectTeam is the query of Team.
 const SelectTeam = selectTeam
 
-// LimitPages makes the disk full as soon as the file has so many pages.
+// LimitPages simulates a full disk when the file has that many pages.
 func LimitPages(db *DB, pages int) error {
 	w := <-db.writer
 	defer func() { db.writer <- w }()
 	return sqlitex.ExecuteTransient(w.conn, fmt.Sprintf("PRAGMA max_page_count = %d", pages), nil)
 }
 
-// Hold opens a transaction that writes, and keeps it open until it is released.
+// Hold opens a transaction that writes, and returns a function that rolls it back.
 func Hold(db *DB) (release func() error, err error) {
 	w := <-db.writer
 	for _, q := range []string{"BEGIN IMMEDIATE", "UPDATE favorites SET flavor = 'uncommitted'"} {
@@ -32,17 +32,17 @@ func Hold(db *DB) (release func() error, err error) {
 	}, nil
 }
 
-// ForgetOrigins empties the cache, as a restart does.
+// ForgetOrigins empties the cache of origins, like a restart.
 func ForgetOrigins(db *DB) {
 	w := <-db.writer
 	w.origins.clear()
 	db.writer <- w
 }
 
-// DecodeChanges is what Pending does with a record.
+// DecodeChanges decodes a record of the outbox.
 func DecodeChanges(blob []byte) ([]events.Change, error) { return decodeChanges(blob) }
 
-// EncodeChanges is what Apply does. All changes are of one origin.
+// EncodeChanges encodes a record of the outbox. All changes have one origin.
 func EncodeChanges(origin events.Origin, changes []events.Change) []byte {
 	blob := appendOrigin(nil, origin)
 	for _, c := range changes {

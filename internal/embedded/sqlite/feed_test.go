@@ -19,16 +19,16 @@ func TestWaitPending(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := db.WaitPending(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("without changes: got %v, want context.DeadlineExceeded", err)
+		t.Errorf("WaitPending without changes: %v, want context.DeadlineExceeded", err)
 	}
 	waits := make(chan error, 2)
 	for range cap(waits) {
 		go func() { waits <- db.WaitPending(t.Context()) }()
 	}
-	mustApply(t, db, rows(t, 0, "nobody")) // changes nothing, so it wakes nobody for good
+	mustApply(t, db, rows(t, 0, "nobody")) // changes nothing
 	select {
 	case err := <-waits:
-		t.Fatalf("woken without a change: %v", err)
+		t.Fatalf("WaitPending returned without a change: %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	mustApply(t, db, rows(t, 1, "andy=mint"))
@@ -38,16 +38,16 @@ func TestWaitPending(t *testing.T) {
 		}
 	}
 	if err := db.WaitPending(t.Context()); err != nil {
-		t.Errorf("with changes: %v", err)
+		t.Errorf("WaitPending with changes: %v", err)
 	}
 }
 
-func TestOutboxNumbersNeverComeAgain(t *testing.T) {
+func TestOutboxNumbersAreNotReused(t *testing.T) {
 	db := mustOpen(t, sqlite.Config{})
 	mustApply(t, db, rows(t, 0, "andy=mint"))
 	first, err := db.Pending(t.Context(), 10)
 	if err != nil || len(first) != 1 {
-		t.Fatalf("got %v, %v", first, err)
+		t.Fatalf("Pending() = %v, %v", first, err)
 	}
 	again, err := db.Pending(t.Context(), 10)
 	if diff := cmp.Diff(first, again); err != nil || diff != "" {
@@ -57,12 +57,12 @@ func TestOutboxNumbersNeverComeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustApply(t, db, rows(t, 1, "andy=fig"))
-	if err := db.Announced(t.Context(), first[0].Seq); err != nil { // late, a second time
+	if err := db.Announced(t.Context(), first[0].Seq); err != nil { // a late repetition
 		t.Fatal(err)
 	}
 	next, err := db.Pending(t.Context(), 10)
 	if err != nil || len(next) != 1 || next[0].Seq <= first[0].Seq {
-		t.Errorf("got %v, %v; want one record after %d", next, err, first[0].Seq)
+		t.Errorf("Pending() = %v, %v; want one record after %d", next, err, first[0].Seq)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestBacklog(t *testing.T) {
 		t.Helper()
 		n, got, err := db.Backlog(t.Context())
 		if err != nil || n != records || !got.Equal(oldest) {
-			t.Errorf("got %d since %s, %v; want %d since %s", n, got, err, records, oldest)
+			t.Errorf("Backlog() = %d, %s, %v; want %d, %s", n, got, err, records, oldest)
 		}
 	}
 	want(0, time.Time{})
@@ -82,7 +82,7 @@ func TestBacklog(t *testing.T) {
 	want(3, time.UnixMilli(begin+5))
 	first, err := db.Pending(t.Context(), 2)
 	if err != nil || len(first) != 2 {
-		t.Fatalf("got %v, %v", first, err)
+		t.Fatalf("Pending() = %v, %v", first, err)
 	}
 	if err := db.Announced(t.Context(), first[1].Seq); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestBacklog(t *testing.T) {
 	want(1, time.UnixMilli(begin+7))
 }
 
-// FuzzOutboxRecord: what a record says is what a record of it says again; what it does not say is an error.
+// FuzzOutboxRecord: a valid record is decoded to the same changes after it is encoded again; others are errors.
 func FuzzOutboxRecord(f *testing.F) {
 	origin, err := events.ParseOrigin("01a2077ca99b-0055aed6dcd90281e500000000000000-814yn63t3gfyg33an494e4jsgc")
 	if err != nil {
@@ -109,7 +109,7 @@ func FuzzOutboxRecord(f *testing.F) {
 		changes, err := sqlite.DecodeChanges(blob)
 		if err != nil {
 			if changes != nil {
-				t.Errorf("%d changes came with %v", len(changes), err)
+				t.Errorf("DecodeChanges returned %d changes with the error %v, want none", len(changes), err)
 			}
 			return
 		}
@@ -118,7 +118,7 @@ func FuzzOutboxRecord(f *testing.F) {
 		}
 		for _, c := range changes {
 			if _, err := events.ParseVersion(string(c.Version)); err != nil || c.Person == "" || c.Flavor == c.Previous {
-				t.Errorf("change %+v (%v)", c, err)
+				t.Errorf("change %+v (%v), want a valid one", c, err)
 			}
 		}
 		again, err := sqlite.DecodeChanges(sqlite.EncodeChanges(changes[0].Version.Origin(), changes))

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asNobody does something as a user for whom permissions count: for root they don't.
+// asNobody calls do as a user who is not root, because permissions don't apply to root.
 func asNobody(t *testing.T, do func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -16,7 +16,7 @@ func asNobody(t *testing.T, do func()) {
 		return
 	}
 	const nobody = 65534
-	runtime.LockOSThread() // whose files these are is a matter of the thread
+	runtime.LockOSThread() // the file system user is one of the thread
 	defer runtime.UnlockOSThread()
 	was, err := unix.SetfsuidRetUid(nobody)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 func asNobody(t *testing.T, do func()) {
 	t.Helper()
 	if os.Geteuid() == 0 {
-		t.Skip("root may write everywhere, and here no thread can be anybody else")
+		t.Skip("permissions don't apply to root, and threads can't have another user on this system")
 	}
 	do()
 }

@@ -22,7 +22,7 @@ func TestOpenWithoutPermission(t *testing.T) {
 	} {
 		asNobody(t, func() {
 			if _, err := sqlite.Open(sqlite.Config{Path: path}); err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("got %v, want it to say %q", err, want)
+				t.Errorf("Open(%s): %v, want an error with %q", path, err, want)
 			}
 		})
 	}

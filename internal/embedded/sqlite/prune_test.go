@@ -21,30 +21,31 @@ func TestPrune(t *testing.T) {
 	prune := func(want int) {
 		t.Helper()
 		if n, err := db.Prune(t.Context()); n != want || err != nil {
-			t.Errorf("Prune gave %d, %v; want %d", n, err, want)
+			t.Errorf("Prune() = %d, %v; want %d", n, err, want)
 		}
 	}
 	mustApply(t, db, rows(t, 1, "andy=mint", "ben=mint", "cleo=mint"))
 	mustApply(t, db, rows(t, 2, "andy", "ben", "cleo"))
 	now = now.Add(30 * time.Minute)
 	mustApply(t, db, rows(t, 3, "ben=back"))
-	mustApply(t, db, rows(t, 4, "cleo")) // a new removal lasts from now
+	mustApply(t, db, rows(t, 4, "cleo")) // a new removal restarts the retention
 	prune(0)
 	now = now.Add(30 * time.Minute)
 	prune(1)
-	if diff := cmp.Diff([]events.BatchResult{{Applied: 1, Superseded: 1}}, mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
+	if diff := cmp.Diff([]events.BatchResult{{Applied: 1, Superseded: 1}},
+		mustApply(t, db, rows(t, 0, "andy=late", "cleo=late"))); diff != "" {
 		t.Errorf("older than the tombstones (-want +got):\n%s", diff)
 	}
 	now = now.Add(30 * time.Minute)
 	prune(1)
 	team, err := db.Team(t.Context(), "", 10)
 	if err != nil || len(team) != 2 || team[1].Flavor != "back" {
-		t.Errorf("the team is %v, %v", team, err)
+		t.Errorf("Team() = %v, %v; want ben and another person", team, err)
 	}
 }
 
-// TestForget: old settled uploads go with all that is known of them, apart from what they brought; the newest stay, and so
-// does whatever is not settled.
+// TestForget: old settled uploads are deleted with their batches and rejects; their rows, the newest uploads and
+// unsettled uploads stay.
 func TestForget(t *testing.T) {
 	now := time.UnixMilli(1_795_000_000_000)
 	path := filepath.Join(t.TempDir(), "table.db")
@@ -53,13 +54,15 @@ func TestForget(t *testing.T) {
 	upload := func(ms int64, sealed bool) {
 		t.Helper()
 		b := rows(t, ms, fmt.Sprintf("person %d=mint", ms))
-		o := events.Object{Bucket: "b", Key: "k", VersionID: fmt.Sprint(ms), Sequencer: "0055", Time: time.UnixMilli(1_795_000_000_000 + ms)}
+		o := events.Object{Bucket: "b", Key: "k", VersionID: fmt.Sprint(ms), Sequencer: "0055",
+			Time: time.UnixMilli(1_795_000_000_000 + ms)}
 		if _, err := db.Begin(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 		mustApply(t, db, b)
 		if sealed {
-			r := events.ReadSummary{Format: "csv", Rows: 2, Rejected: 1, Batches: 1, Rejects: []events.Reject{{Line: 3}}, At: now}
+			r := events.ReadSummary{Format: "csv", Rows: 2, Rejected: 1, Batches: 1, Rejects: []events.Reject{{Line: 3}},
+				At: now}
 			if _, err := db.Seal(t.Context(), b.UploadID(), r); err != nil {
 				t.Fatal(err)
 			}
@@ -101,12 +104,12 @@ func TestForget(t *testing.T) {
 	}
 	for i, gone := range []bool{true, false, true, false, false} {
 		if _, err := db.Upload(t.Context(), ids[i]); errors.Is(err, events.ErrNotFound) != gone {
-			t.Errorf("upload %d: %v, want gone = %v", i, err, gone)
+			t.Errorf("upload %d: %v, want it deleted: %t", i, err, gone)
 		}
 	}
 	team, err := db.Team(t.Context(), "", 10)
 	if err != nil || len(team) != 5 {
-		t.Errorf("the team is %v, %v; want it untouched", team, err)
+		t.Errorf("Team() = %v, %v; want all 5 people", team, err)
 	}
 	conn, err := zombiezen.OpenConn(path, zombiezen.OpenReadOnly)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 )
 
-// query returns the rows of a statement, with spaces between the columns.
+// query returns the rows of a statement, with the columns separated by spaces.
 func query(t *testing.T, path, statement string, args ...any) (rows []string) {
 	t.Helper()
 	conn, err := zombiezen.OpenConn(path, zombiezen.OpenReadOnly)
@@ -24,22 +24,23 @@ func query(t *testing.T, path, statement string, args ...any) (rows []string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	err = sqlitex.ExecuteTransient(conn, statement, &sqlitex.ExecOptions{Args: args, ResultFunc: func(stmt *zombiezen.Stmt) error {
-		columns := make([]string, stmt.ColumnCount())
-		for i := range columns {
-			columns[i] = stmt.ColumnText(i)
-		}
-		rows = append(rows, strings.Join(columns, " "))
-		return nil
-	}})
+	err = sqlitex.ExecuteTransient(conn, statement, &sqlitex.ExecOptions{Args: args,
+		ResultFunc: func(stmt *zombiezen.Stmt) error {
+			columns := make([]string, stmt.ColumnCount())
+			for i := range columns {
+				columns[i] = stmt.ColumnText(i)
+			}
+			rows = append(rows, strings.Join(columns, " "))
+			return nil
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return rows
 }
 
-// wantPeople compares who is in each of the two tables.
-func wantPeople(t *testing.T, path, favorites, removed string) {
+// checkPeople compares the people in each of the two tables.
+func checkPeople(t *testing.T, path, favorites, removed string) {
 	t.Helper()
 	var got []string
 	for _, table := range []string{"favorites", "removed"} {
@@ -50,27 +51,27 @@ func wantPeople(t *testing.T, path, favorites, removed string) {
 	}
 }
 
-// TestTeamReadsNobodyRemoved: the table that Team reads holds nobody who was removed, and Team finds its first row by the key.
+// TestTeamReadsNobodyRemoved: the table that Team reads contains no removed people, and Team uses its primary key.
 func TestTeamReadsNobodyRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "table.db")
 	db := mustOpen(t, sqlite.Config{Path: path})
 	mustApply(t, db, rows(t, 1, "andy=mint", "ben=nut", "cleo=fig", "dan=fig"))
 	mustApply(t, db, rows(t, 3, "andy", "ben", "zoe"))
-	wantPeople(t, path, "cleo,dan", "andy,ben,zoe")
-	tallies := mustApply(t, db,
+	checkPeople(t, path, "cleo,dan", "andy,ben,zoe")
+	results := mustApply(t, db,
 		rows(t, 2, "andy=late", "zoe"), rows(t, 4, "ben=back", "cleo"), rows(t, 0, "dan"), rows(t, 5, "andy"))
 	want := []events.BatchResult{{Superseded: 2}, {Applied: 2}, {Superseded: 1}, {Applied: 1}}
-	if diff := cmp.Diff(want, tallies); diff != "" {
-		t.Errorf("tallies (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, results); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
 	}
-	wantPeople(t, path, "ben,dan", "andy,cleo,zoe")
+	checkPeople(t, path, "ben,dan", "andy,cleo,zoe")
 	plan := strings.Join(query(t, path, "EXPLAIN QUERY PLAN "+sqlite.SelectTeam, "", 1000), "\n")
 	if !strings.Contains(plan, "SEARCH f USING PRIMARY KEY (person>?)") || strings.Contains(plan, "TEMP") {
-		t.Errorf("the team is read by\n%s", plan)
+		t.Errorf("query plan of Team:\n%s\nwant a search by the primary key", plan)
 	}
 }
 
-// TestUpgrade: a file that an earlier release wrote keeps its people and its tombstones, and works like a new one from then on.
+// TestUpgrade: a file of an earlier release keeps its people and tombstones, and then works like a new one.
 func TestUpgrade(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "table.db")
 	script, err := os.ReadFile("testdata/schema-1.sql")
@@ -86,9 +87,9 @@ func TestUpgrade(t *testing.T) {
 	}
 	now := time.UnixMilli(1_795_000_000_000).Add(time.Hour) // when the tombstones of andy and nobody expire
 	cfg := sqlite.Config{Path: path, Clock: func() time.Time { return now }}
-	for range 2 { // the second time there is nothing to upgrade
+	for range 2 { // the second time, nothing is upgraded
 		db := mustOpen(t, cfg)
-		wantPeople(t, path, "ben,cleo", "andy,nobody,zoë")
+		checkPeople(t, path, "ben,cleo", "andy,nobody,zoë")
 		if diff := cmp.Diff([]string{"2"}, query(t, path, "PRAGMA user_version")); diff != "" {
 			t.Errorf("user_version (-want +got):\n%s", diff)
 		}
@@ -97,17 +98,17 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	db := mustOpen(t, cfg)
-	tallies := mustApply(t, db, rows(t, 0, "andy=late", "nobody=late", "zoë=late"), rows(t, 5, "zoë=back", "cleo"))
-	if diff := cmp.Diff([]events.BatchResult{{Superseded: 3}, {Applied: 2}}, tallies); diff != "" {
-		t.Errorf("tallies (-want +got):\n%s", diff)
+	results := mustApply(t, db, rows(t, 0, "andy=late", "nobody=late", "zoë=late"), rows(t, 5, "zoë=back", "cleo"))
+	if diff := cmp.Diff([]events.BatchResult{{Superseded: 3}, {Applied: 2}}, results); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
 	}
-	wantPeople(t, path, "ben,zoë", "andy,cleo,nobody")
+	checkPeople(t, path, "ben,zoë", "andy,cleo,nobody")
 	if n, err := db.Prune(t.Context()); n != 2 || err != nil {
 		t.Errorf("Prune() = %d, %v; want 2", n, err)
 	}
 	team, err := db.Team(t.Context(), "", 10)
 	if err != nil || len(team) != 2 || team[0].Flavor != "back" || team[1].Flavor != "back" {
-		t.Errorf("Team() = %v, %v", team, err)
+		t.Errorf("Team() = %v, %v; want two people with the flavor back", team, err)
 	}
 	changes, err := drain(t.Context(), db)
 	if err != nil || len(changes) != 2 {
