@@ -292,9 +292,7 @@ func TestVersionsAndDuplicateParameters(t *testing.T) {
 			t.Errorf("%s %s: %s, want 400", r.method, r.query, got)
 		}
 	}
-	if got := srv.get(t, "uploads/kept.csv"); got != "kept" {
-		t.Errorf("content = %q, want the one stored last", got)
-	}
+	srv.checkContent(t, "uploads/kept.csv", "kept")
 }
 
 // TestSymbolicLinks tests the second line of defense: links that lead out of the bucket are not followed.

@@ -67,10 +67,7 @@ func TestDeleteBefore(t *testing.T) {
 	srv := start(t)
 	report := func(key string) {
 		t.Helper()
-		if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"), Key: &key,
-			Body: strings.NewReader("{}")}); err != nil {
-			t.Fatal(err)
-		}
+		srv.putObject(t, &s3.PutObjectInput{Bucket: aws.String("reports"), Key: &key, Body: strings.NewReader("{}")})
 	}
 	for i := range 300 { // more than are read from the directory at once
 		report(fmt.Sprintf("old%d/rejects.ndjson", i))
@@ -93,9 +90,7 @@ func TestDeleteBefore(t *testing.T) {
 	if folders, err := os.ReadDir(filepath.Join(srv.cfg.Dir, "objects", "reports")); err != nil || len(folders) > 2 {
 		t.Errorf("%d folders left, %v; want 2", len(folders), err)
 	}
-	if got := srv.get(t, "uploads/a.csv"); got != "x" {
-		t.Errorf("object of the other bucket = %q, want x", got)
-	}
+	srv.checkContent(t, "uploads/a.csv", "x")
 }
 
 // TestDelete: an object that was replaced by a later upload stays.
@@ -109,9 +104,7 @@ func TestDelete(t *testing.T) {
 	if err := srv.Delete(t.Context(), bucket, first.Key, first.UploadID()); err != nil {
 		t.Fatal(err)
 	}
-	if got := srv.get(t, "uploads/a.csv"); got != "two" {
-		t.Errorf("content = %q, want the one stored last", got)
-	}
+	srv.checkContent(t, "uploads/a.csv", "two")
 	for range 2 { // deleting again is no error
 		if err := srv.Delete(t.Context(), bucket, second.Key, second.UploadID()); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
@@ -215,5 +216,21 @@ func finishUpload(t *testing.T, c net.Conn) {
 	t.Helper()
 	if _, err := c.Write(payload(50_000)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// putObject stores an object, by default in the bucket uploads.
+func (srv *testServer) putObject(t *testing.T, in *s3.PutObjectInput) {
+	t.Helper()
+	in.Bucket = cmp.Or(in.Bucket, uploads)
+	if _, err := srv.s3.PutObject(t.Context(), in); err != nil {
+		t.Fatalf("PutObject(%q): %v", *in.Key, err)
+	}
+}
+
+func (srv *testServer) checkContent(t *testing.T, key, want string) {
+	t.Helper()
+	if got := srv.get(t, key); got != want {
+		t.Errorf("GetObject(%q) = %.100q (%d bytes), want %.100q (%d bytes)", key, got, len(got), want, len(want))
 	}
 }

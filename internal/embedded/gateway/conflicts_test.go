@@ -49,9 +49,7 @@ func TestConflictingKeys(t *testing.T) {
 		t.Errorf("a folder marker over a file: %s, want 409", got)
 	}
 	checkUnchanged(t, filepath.Join(srv.cfg.Dir, "objects"), before)
-	if got := srv.all()[announced:]; len(got) > 0 {
-		t.Errorf("announced %v, want nothing", got)
-	}
+	srv.checkNothingAnnounced(t, announced)
 	// The key is accepted once the other object is deleted.
 	srv.delete(t, "uploads/folder/a.csv")
 	srv.put(t, "uploads/folder", "x")
@@ -69,9 +67,7 @@ func TestKeyBecomesFolderDuringUpload(t *testing.T) {
 		if status(err) != 409 || !strings.Contains(err.Error(), strings.TrimSuffix(other, "/b.csv")) {
 			t.Errorf("completing %s beside %s: %v, want 409", key, other, err)
 		}
-		if got := srv.get(t, other); got != "x" {
-			t.Errorf("content of %s = %q, want x", other, got)
-		}
+		srv.checkContent(t, other, "x")
 		srv.delete(t, other)
 		if _, err := srv.s3.CompleteMultipartUpload(t.Context(), complete); err != nil {
 			t.Errorf("completing %s after %s was deleted: %v, want success", key, other, err)

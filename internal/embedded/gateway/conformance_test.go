@@ -22,12 +22,10 @@ func TestObjectsConformance(t *testing.T) {
 			RemoveReports: reports.Remove,
 			Put: func(t *testing.T, key, body string, metadata map[string]string) events.Object {
 				t.Helper()
-				if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
+				srv.putObject(t, &s3.PutObjectInput{
 					Bucket: uploads, Key: &key, Body: strings.NewReader(body), Metadata: metadata,
 					ContentType: aws.String("text/csv; charset=windows-1252"),
-				}); err != nil {
-					t.Fatal(err)
-				}
+				})
 				return srv.last(t, key)
 			},
 			Delete: func(t *testing.T, key string) {

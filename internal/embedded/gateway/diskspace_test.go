@@ -67,12 +67,8 @@ func TestFullDiskRefusesUploads(t *testing.T) {
 	if resp.StatusCode != http.StatusInsufficientStorage {
 		t.Errorf("form: status %d, want 507", resp.StatusCode)
 	}
-	if got := srv.get(t, "drafts/a.csv"); got != "x" {
-		t.Errorf("content = %q, want x", got)
-	}
-	if got := srv.keys(); len(got) > 0 {
-		t.Errorf("announced %v, want nothing", got)
-	}
+	srv.checkContent(t, "drafts/a.csv", "x")
+	srv.checkNothingAnnounced(t, 0)
 	if _, err := srv.s3.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: uploads,
 		Key: aws.String("drafts/a.csv")}); err != nil {
 		t.Errorf("deleting while the disk is full: %v, want success", err)
@@ -96,7 +92,7 @@ func TestDiskFillsUpDuringUpload(t *testing.T) {
 	if d.asked.Load() != 3 {
 		t.Errorf("checkSpace was called %d times, want 3", d.asked.Load())
 	}
-	srv.nothingStored(t)
+	srv.checkNothingStored(t)
 }
 
 // TestDiskFullErrors: errors of the operating system and of versitygw have the same answer.

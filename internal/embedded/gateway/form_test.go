@@ -76,9 +76,7 @@ func TestFormUpload(t *testing.T) {
 			t.Errorf("a form without its last %d bytes: status %d, want 400", cut, got)
 		}
 	}
-	if got := srv.keys(); len(got) != 0 {
-		t.Errorf("announced %v, want nothing", got)
-	}
+	srv.checkNothingAnnounced(t, 0)
 	if got := send("person,flavor\nandy,vanilla\n", 0); got != 204 {
 		t.Fatalf("status %d, want 204", got)
 	}
@@ -104,9 +102,7 @@ func TestFormFilename(t *testing.T) {
 			t.Errorf("filename %q: %s %s, want 204", filename, got, got.body)
 			continue
 		}
-		if got := srv.get(t, "uploads/"+want); got != filename {
-			t.Errorf("content of %q = %q, want the filename", filename, got)
-		}
+		srv.checkContent(t, "uploads/"+want, filename)
 		head, err := srv.head(t, "uploads/"+want)
 		if ascii := want != "grün.csv"; err != nil || ascii && head.Metadata["name"] != want+"/"+want {
 			t.Errorf("%q: metadata %v, %v; want the filename twice", filename, head, err)
@@ -121,9 +117,7 @@ func TestFormFilename(t *testing.T) {
 			t.Errorf("%q: %s, want %d", filename, got, want)
 		}
 	}
-	if got := srv.all()[before:]; len(got) > 0 {
-		t.Errorf("announced %v, want nothing", got)
-	}
+	srv.checkNothingAnnounced(t, before)
 	r := form(t, headers{"key": "uploads/${filename}", "success_action_status": "201"}, time.Now(), "x")
 	if got := srv.send(t, r); got.status != 201 || !strings.Contains(got.body, "<Key>uploads/f</Key>") {
 		t.Errorf("success_action_status: %s %s, want 201 with the key", got, got.body)
@@ -192,15 +186,13 @@ func TestFormNotations(t *testing.T) {
 			return strings.TrimSuffix(b, end) + field("file\"; filename=\"g", "second") + end
 		}, 400},
 		"a second file of other case": {func(b string) string {
-			return strings.TrimSuffix(b, end) + field("File",
-				"second") + end
+			return strings.TrimSuffix(b, end) + field("File", "second") + end
 		}, 400},
 		"no line end at the end": {func(b string) string { return strings.TrimSuffix(b, "\r\n") }, 204},
 		"a preamble":             {func(b string) string { return "This is a form.\r\n\r\n" + b }, 204},
 		"an epilogue":            {func(b string) string { return b + "This was a form.\r\n" }, 204},
 		"space behind boundaries": {func(b string) string {
-			return strings.ReplaceAll(b, "--xyz\r\n",
-				"--xyz \t\r\n")
+			return strings.ReplaceAll(b, "--xyz\r\n", "--xyz \t\r\n")
 		}, 204},
 		"space behind the last one": {func(b string) string { return strings.TrimSuffix(b, "\r\n") + " \r\n" }, 204},
 		"other headers": {func(b string) string {
@@ -208,8 +200,7 @@ func TestFormNotations(t *testing.T) {
 		}, 204},
 		"no end": {func(b string) string { return strings.TrimSuffix(b, end) }, 400},
 		"no end after a field": {func(b string) string {
-			return strings.TrimSuffix(b, end) + field("submit",
-				"Upload")
+			return strings.TrimSuffix(b, end) + field("submit", "Upload")
 		}, 400},
 		"no end but another delimiter": {func(b string) string { return strings.TrimSuffix(b, "--\r\n") + "\r\n" }, 400},
 		"too much behind the file": {func(b string) string {

@@ -44,9 +44,7 @@ func TestAnnouncedObjectMatchesFile(t *testing.T) {
 	if !info.ModTime().Truncate(time.Millisecond).Equal(got.Time) {
 		t.Errorf("modification time = %v, want the announced %v", info.ModTime(), got.Time)
 	}
-	if got := srv.get(t, "uploads/people.csv"); got != "person,flavor\nandy,cookie dough\n" {
-		t.Errorf("GetObject = %q, want what was stored", got)
-	}
+	srv.checkContent(t, "uploads/people.csv", "person,flavor\nandy,cookie dough\n")
 }
 
 func TestKeysAreStoredUnchanged(t *testing.T) {
@@ -61,9 +59,7 @@ func TestKeysAreStoredUnchanged(t *testing.T) {
 		t.Errorf("announced keys (-want +got):\n%s", diff)
 	}
 	for _, key := range keys {
-		if got := srv.get(t, key); got != key {
-			t.Errorf("GetObject(%q) = %q, want the key", key, got)
-		}
+		srv.checkContent(t, key, key)
 	}
 	srv.checkScan(t)
 }
@@ -75,10 +71,8 @@ func TestOnlyPrefixIsAnnounced(t *testing.T) {
 	srv.put(t, "uploads.csv", "x")
 	srv.put(t, "uploads/in.csv", "x")
 	srv.put(t, "uploads/folder/", "")
-	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("reports"),
-		Key: aws.String("uploads/r.csv"), Body: strings.NewReader("x")}); err != nil {
-		t.Fatal(err)
-	}
+	srv.putObject(t, &s3.PutObjectInput{Bucket: aws.String("reports"),
+		Key: aws.String("uploads/r.csv"), Body: strings.NewReader("x")})
 	if diff := cmp.Diff([]string{"uploads/in.csv"}, srv.keys()); diff != "" {
 		t.Errorf("announced keys (-want +got):\n%s", diff)
 	}
@@ -102,13 +96,10 @@ func TestGetObject(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	key := aws.String("uploads/people.csv")
-	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
+	srv.putObject(t, &s3.PutObjectInput{
 		Bucket: uploads, Key: key, Body: strings.NewReader("0123456789"), ContentType: aws.String("text/csv"),
 		Metadata: headers{"on-error": "abort"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	o := srv.last(t, *key)
 	match := aws.String(`"` + o.ETag + `"`)
 	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: uploads, Key: key, IfMatch: match,
@@ -149,12 +140,9 @@ func TestGetObject(t *testing.T) {
 func TestLargeObjectsAreStreamed(t *testing.T) {
 	srv := start(t)
 	const size = 64 << 20
-	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
+	srv.putObject(t, &s3.PutObjectInput{
 		Bucket: uploads, Key: aws.String("uploads/large.csv"), Body: &zeros{size: size}, ContentLength: aws.Int64(size),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	out, err := srv.s3.GetObject(t.Context(), &s3.GetObjectInput{Bucket: uploads, Key: aws.String("uploads/large.csv")})

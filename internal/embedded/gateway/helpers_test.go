@@ -178,15 +178,13 @@ func (srv *testServer) staged(t *testing.T) (left []string) {
 	return left
 }
 
-// nothingStored checks that refused uploads have left nothing.
-func (srv *testServer) nothingStored(t *testing.T) {
+// checkNothingStored checks that refused uploads have left nothing.
+func (srv *testServer) checkNothingStored(t *testing.T) {
 	t.Helper()
 	if got := srv.staged(t); len(got) > 0 {
 		t.Errorf("staged files: %v, want none", got)
 	}
-	if got := srv.keys(); len(got) > 0 {
-		t.Errorf("announced %v, want nothing", got)
-	}
+	srv.checkNothingAnnounced(t, 0)
 	if got := srv.objects(t); len(got) > 0 {
 		t.Errorf("stored: %v, want nothing", got)
 	}
@@ -215,5 +213,13 @@ func checkUnchanged(t *testing.T, folder, before string) {
 	t.Helper()
 	if diff := cmp.Diff(strings.Split(before, "\n"), strings.Split(tree(t, folder), "\n")); diff != "" {
 		t.Errorf("files changed (-before +after):\n%s", diff)
+	}
+}
+
+// checkNothingAnnounced checks that nothing was announced after the first n announcements.
+func (r *recorder) checkNothingAnnounced(t *testing.T, n int) {
+	t.Helper()
+	if got := r.all()[n:]; len(got) > 0 {
+		t.Errorf("announced %v, want nothing", got)
 	}
 }

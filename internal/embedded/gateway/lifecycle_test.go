@@ -233,7 +233,6 @@ func goroutines() []string {
 	buf := make([]byte, 1<<20)
 	all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
 	return slices.DeleteFunc(all, func(stack string) bool {
-		return strings.Contains(stack,
-			"fasthttp.(*workerPool).Start")
+		return strings.Contains(stack, "fasthttp.(*workerPool).Start")
 	})
 }

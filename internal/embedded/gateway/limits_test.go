@@ -42,7 +42,7 @@ func TestMaxObject(t *testing.T) {
 		Key: complete.Key, UploadId: complete.UploadId}); err != nil {
 		t.Fatal(err)
 	}
-	srv.nothingStored(t)
+	srv.checkNothingStored(t)
 
 	if err := srv.tryPut(t, "uploads/a.csv", payload(most)); err != nil {
 		t.Errorf("PUT of the maximum size: %v, want success", err)
@@ -63,7 +63,7 @@ func TestMaxObjectInForms(t *testing.T) {
 	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), "EntityTooLarge") {
 		t.Errorf("status %d: %s, want 400 EntityTooLarge", resp.StatusCode, text)
 	}
-	srv.nothingStored(t)
+	srv.checkNothingStored(t)
 }
 
 // TestHeadersAreLimited tests long headers and a long URL.

@@ -150,10 +150,7 @@ func TestMetadataTooLargeForFileSystem(t *testing.T) {
 	}
 	// Less metadata is stored.
 	key := "uploads/tagged.csv"
-	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: uploads, Key: &key,
-		Tagging: aws.String("a=b"), Body: strings.NewReader("x")}); err != nil {
-		t.Fatal(err)
-	}
+	srv.putObject(t, &s3.PutObjectInput{Key: &key, Tagging: aws.String("a=b"), Body: strings.NewReader("x")})
 	out, err := srv.s3.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: uploads, Key: &key})
 	if err != nil || len(out.TagSet) != 1 || *out.TagSet[0].Value != "b" {
 		t.Errorf("tags: %v, %v; want a=b", out, err)
@@ -268,7 +265,5 @@ func TestSidecarMetadata(t *testing.T) {
 	srv.complete(t, complete)
 	srv.put(t, "uploads/a.csv", "two")
 	srv.checkScan(t)
-	if got := srv.get(t, "uploads/a.csv"); got != "two" {
-		t.Errorf("content = %q, want the one stored last", got)
-	}
+	srv.checkContent(t, "uploads/a.csv", "two")
 }

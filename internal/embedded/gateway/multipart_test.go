@@ -26,9 +26,7 @@ func TestCompleteAgainAfterKeyBecameFolder(t *testing.T) {
 	if _, err := srv.s3.CompleteMultipartUpload(t.Context(), complete); status(err) != 404 && status(err) != 409 {
 		t.Errorf("completing again: %v, want 404 or 409", err)
 	}
-	if got := srv.all()[announced:]; len(got) > 0 {
-		t.Errorf("announced %v, want nothing", got)
-	}
+	srv.checkNothingAnnounced(t, announced)
 }
 
 func TestMultipart(t *testing.T) {
@@ -49,9 +47,7 @@ func TestMultipart(t *testing.T) {
 	if o.Size != int64(len(body)) || !strings.HasSuffix(o.ETag, "-5") {
 		t.Errorf("announced size %d and ETag %s, want %d and five parts", o.Size, o.ETag, len(body))
 	}
-	if srv.get(t, o.Key) != string(body) {
-		t.Error("GetObject differs from what was uploaded")
-	}
+	srv.checkContent(t, o.Key, string(body))
 	head, err := srv.s3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: uploads, Key: &o.Key,
 		IfMatch: aws.String(`"` + o.ETag + `"`)})
 	if err != nil {
@@ -128,9 +124,7 @@ func TestCopyInParts(t *testing.T) {
 			types.CompletedPart{ETag: out.CopyPartResult.ETag, PartNumber: n})
 	}
 	srv.complete(t, complete)
-	if srv.get(t, "uploads/big.csv") != string(body) {
-		t.Error("the copy differs from its source")
-	}
+	srv.checkContent(t, "uploads/big.csv", string(body))
 	if got := srv.last(t, "uploads/big.csv").Size; got != int64(len(body)) {
 		t.Errorf("announced size %d, want %d", got, len(body))
 	}

@@ -318,9 +318,7 @@ func TestRefusedOptions(t *testing.T) {
 		"x")); got.code != acls {
 		t.Errorf("form with acl=public-read: %s, want %s", got, acls)
 	}
-	if got := srv.keys(); len(got) != 0 {
-		t.Errorf("announced %v, want nothing", got)
-	}
+	srv.checkNothingAnnounced(t, 0)
 	for _, acl := range []types.ObjectCannedACL{types.ObjectCannedACLPrivate,
 		types.ObjectCannedACLBucketOwnerFullControl} {
 		if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: uploads, Key: aws.String("drafts/b"),

@@ -47,10 +47,7 @@ func TestNotModified(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
 	key := aws.String("uploads/a.csv")
-	if _, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: uploads, Key: key,
-		Body: strings.NewReader("x"), CacheControl: aws.String("max-age=60")}); err != nil {
-		t.Fatal(err)
-	}
+	srv.putObject(t, &s3.PutObjectInput{Key: key, Body: strings.NewReader("x"), CacheControl: aws.String("max-age=60")})
 	path := "/uploads/" + *key
 	whole := srv.send(t, request{method: "GET", path: path}).header
 	etag, modified := whole.Get("Etag"), whole.Get("Last-Modified")

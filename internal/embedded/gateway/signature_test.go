@@ -98,9 +98,7 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 	if got := status(err); got != 403 {
 		t.Errorf("wrong secret: status %d (%v), want 403", got, err)
 	}
-	if got := srv.keys(); len(got) != 0 {
-		t.Errorf("announced %v, want nothing", got)
-	}
+	srv.checkNothingAnnounced(t, 0)
 }
 
 // TestSignatureVersion2: the answer names the version and the fix.

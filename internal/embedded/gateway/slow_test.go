@@ -36,7 +36,7 @@ func TestSlowClientsAreDisconnected(t *testing.T) {
 			raw.CutsOff(t, srv.Addr(), test.begin, test.trickle)
 		})
 	}
-	t.Cleanup(func() { srv.nothingStored(t) })
+	t.Cleanup(func() { srv.checkNothingStored(t) })
 }
 
 // TestSteadyClientMayTakeLonger: an upload may take much longer than the timeout.

@@ -19,13 +19,10 @@ import (
 func TestCopies(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
-	_, err := srv.s3.PutObject(t.Context(), &s3.PutObjectInput{
+	srv.putObject(t, &s3.PutObjectInput{
 		Bucket: uploads, Key: aws.String("drafts/a b%.csv"), Body: strings.NewReader("person,flavor\n"),
 		Metadata: headers{"on-error": "abort"}, Tagging: aws.String("team=ice&cone=yes"), ContentType: aws.String("text/csv"),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	copyTo := func(t *testing.T, key string, in s3.CopyObjectInput) error {
 		in.Bucket, in.Key, in.CopySource = aws.String(bucket), &key, aws.String(bucket+"/"+*in.CopySource)
 		out, err := srv.s3.CopyObject(t.Context(), &in)
@@ -64,9 +61,7 @@ func TestCopies(t *testing.T) {
 		if again.Sequencer <= first.Sequencer || again.ETag != first.ETag || again.UploadID() == first.UploadID() {
 			t.Errorf("copied onto itself: %+v after %+v, want a new upload", again, first)
 		}
-		if got := srv.get(t, first.Key); got != "person,flavor\n" {
-			t.Errorf("content = %q, want the one stored last", got)
-		}
+		srv.checkContent(t, first.Key, "person,flavor\n")
 		head, err := srv.head(t, first.Key)
 		if err != nil || len(head.Metadata) != 0 {
 			t.Errorf("metadata = %v, %v; want it replaced by none", head.Metadata, err)
