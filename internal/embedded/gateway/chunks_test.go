@@ -187,7 +187,8 @@ func TestTrailers(t *testing.T) {
 		"spaces":                 {trailer: "%[1]s: %[2]s \r\nx-amz-trailer-signature: %[3]s\r\n\r\n"},
 		"an empty line":          {trailer: "%[1]s:%[2]s\r\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n"},
 		"a name in another case": {trailer: "X-Amz-Checksum-CRC32:%[2]s\r\nX-Amz-Trailer-Signature:%[3]s\r\n\r\n"},
-		"a long chunk":           {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n", data: string(payload(300 << 10))},
+		"a long chunk": {trailer: "%[1]s:%[2]s\n\r\nx-amz-trailer-signature:%[3]s\r\n\r\n",
+			data: string(payload(300 << 10))},
 	} {
 		c.key = "uploads/" + strings.NewReplacer(" ", "-", "'", "").Replace(name) + ".csv"
 		if c.data == "" {

@@ -89,8 +89,9 @@ func TestCORSUpload(t *testing.T) {
 		method, url, origin, want string
 		status                    int
 	}{
-		"bad signature":      {http.MethodPut, unsigned, page, page, http.StatusForbidden},
-		"no signature":       {http.MethodGet, object, "https://flavors.example", "https://flavors.example", http.StatusForbidden},
+		"bad signature": {http.MethodPut, unsigned, page, page, http.StatusForbidden},
+		"no signature": {http.MethodGet, object, "https://flavors.example", "https://flavors.example",
+			http.StatusForbidden},
 		"no operation":       {http.MethodPatch, "http://" + srv.Addr() + "/" + bucket, page, page, http.StatusForbidden},
 		"another origin":     {http.MethodPut, signed.URL, "https://evil.example", "", http.StatusOK},
 		"another port":       {http.MethodPut, signed.URL, "http://localhost:5174", "", http.StatusOK},

@@ -10,8 +10,8 @@ import (
 type operation struct {
 	method   string
 	about    subject
-	required []string // query parameters
-	optional []string // query parameters, in addition to those of signatures
+	required string   // a query parameter, or ""
+	optional []string // query parameters, in addition to those that allowedEverywhere allows
 }
 
 type subject int
@@ -23,64 +23,60 @@ const (
 )
 
 var (
-	list   = []string{"prefix", "delimiter", "max-keys", "encoding-type", "metadata", "marker"}
-	listV2 = []string{
+	bucketsParameters = []string{"prefix", "continuation-token", "max-buckets", "bucket-region"}
+	listParameters    = []string{"prefix", "delimiter", "max-keys", "encoding-type", "metadata", "marker"}
+	listV2Parameters  = []string{
 		"prefix", "delimiter", "max-keys", "encoding-type", "metadata", "continuation-token", "start-after", "fetch-owner",
 	}
-	listUploads = []string{"prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}
-	listBuckets = []string{"prefix", "continuation-token", "max-buckets", "bucket-region"}
-	read        = []string{
+	uploadsParameters = []string{"prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}
+	partsParameters   = []string{"max-parts", "part-number-marker", "encoding-type"}
+	readParameters    = []string{
 		"versionId", "partNumber", "response-cache-control", "response-content-disposition", "response-content-encoding",
 		"response-content-language", "response-content-type", "response-expires",
 	}
-	version   = []string{"versionId"}
-	listParts = []string{"max-parts", "part-number-marker", "encoding-type"}
+	versionParameters = []string{"versionId"}
 )
 
 // operations lists every operation that the gateway offers. allowOnlyOperations refuses all other requests before
 // versitygw routes them, including everything that S3 stores for a bucket: policy, ACL, CORS, website, object lock,
 // tags.
 var operations = []operation{
-	{http.MethodGet, service, nil, listBuckets},
+	{http.MethodGet, service, "", bucketsParameters},
 
-	{http.MethodGet, aBucket, nil, list},
-	{http.MethodGet, aBucket, []string{"list-type"}, listV2},
-	{http.MethodGet, aBucket, []string{"location"}, nil},
-	{http.MethodGet, aBucket, []string{"versioning"}, nil},
-	{http.MethodGet, aBucket, []string{"uploads"}, listUploads},
-	{http.MethodHead, aBucket, nil, nil},
-	{http.MethodPut, aBucket, nil, nil},                 // CreateBucket, which answers whether the bucket exists
-	{http.MethodPost, aBucket, nil, nil},                // a browser's form
-	{http.MethodPost, aBucket, []string{"delete"}, nil}, // DeleteObjects
+	{http.MethodGet, aBucket, "", listParameters},
+	{http.MethodGet, aBucket, "list-type", listV2Parameters},
+	{http.MethodGet, aBucket, "location", nil},
+	{http.MethodGet, aBucket, "versioning", nil},
+	{http.MethodGet, aBucket, "uploads", uploadsParameters},
+	{http.MethodHead, aBucket, "", nil},
+	{http.MethodPut, aBucket, "", nil},        // CreateBucket, which answers whether the bucket exists
+	{http.MethodPost, aBucket, "", nil},       // a browser's form
+	{http.MethodPost, aBucket, "delete", nil}, // DeleteObjects
 
-	{http.MethodGet, anObject, nil, read},
-	{http.MethodHead, anObject, nil, read},
-	{http.MethodGet, anObject, []string{"attributes"}, version},
-	{http.MethodGet, anObject, []string{"tagging"}, version},
-	{http.MethodGet, anObject, []string{"uploadId"}, listParts},
-	{http.MethodPut, anObject, nil, nil},                                     // PutObject, CopyObject
-	{http.MethodPut, anObject, []string{"partNumber"}, []string{"uploadId"}}, // UploadPart, UploadPartCopy
-	{http.MethodPut, anObject, []string{"uploadId"}, nil},                    // refused: it has no part number
-	{http.MethodPut, anObject, []string{"tagging"}, version},
-	{http.MethodPost, anObject, []string{"uploads"}, nil},  // CreateMultipartUpload
-	{http.MethodPost, anObject, []string{"uploadId"}, nil}, // CompleteMultipartUpload
-	{http.MethodDelete, anObject, nil, version},
-	{http.MethodDelete, anObject, []string{"tagging"}, version},
-	{http.MethodDelete, anObject, []string{"uploadId"}, nil}, // AbortMultipartUpload
+	{http.MethodGet, anObject, "", readParameters},
+	{http.MethodHead, anObject, "", readParameters},
+	{http.MethodGet, anObject, "attributes", versionParameters},
+	{http.MethodGet, anObject, "tagging", versionParameters},
+	{http.MethodGet, anObject, "uploadId", partsParameters},
+	{http.MethodPut, anObject, "", nil},                            // PutObject, CopyObject
+	{http.MethodPut, anObject, "partNumber", []string{"uploadId"}}, // UploadPart, UploadPartCopy
+	{http.MethodPut, anObject, "uploadId", nil},                    // refused: it has no part number
+	{http.MethodPut, anObject, "tagging", versionParameters},
+	{http.MethodPost, anObject, "uploads", nil},  // CreateMultipartUpload
+	{http.MethodPost, anObject, "uploadId", nil}, // CompleteMultipartUpload
+	{http.MethodDelete, anObject, "", versionParameters},
+	{http.MethodDelete, anObject, "tagging", versionParameters},
+	{http.MethodDelete, anObject, "uploadId", nil}, // AbortMultipartUpload
 }
 
 // matches reports whether a request with these query parameters is the operation.
 func (o operation) matches(method string, about subject, parameters []string) bool {
-	if o.method != method || o.about != about {
+	if o.method != method || o.about != about || o.required != "" && !slices.Contains(parameters, o.required) {
 		return false
 	}
-	for _, name := range o.required {
-		if !slices.Contains(parameters, name) {
-			return false
-		}
-	}
 	return !slices.ContainsFunc(parameters, func(name string) bool {
-		return !slices.Contains(o.required, name) && !slices.Contains(o.optional, name) && !allowedEverywhere(name)
+		required := name != "" && name == o.required
+		return !required && !slices.Contains(o.optional, name) && !allowedEverywhere(name)
 	})
 }
 

@@ -41,7 +41,7 @@ func TestOnlyListedOperations(t *testing.T) {
 	}
 	before := tree(t, base)
 	queries := []string{"", "list-type=2", "partNumber=1", "select=&select-type=2", "other=", "policy=&list-type=2",
-		"prefix=a&acl=", "POLICY=", "poli%63y="}
+		"prefix=a&acl=", "POLICY=", "poli%63y=", "=x"}
 	for _, name := range []string{
 		"accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering", "inventory",
 		"legal-hold", "lifecycle", "location", "logging",
