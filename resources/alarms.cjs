@@ -1,8 +1,15 @@
-// When to call someone. What to do then stands in docs/operations.md, by the alarm's name.
+// The alarms. docs/operations.md describes, by the alarm's name, what to do. Descriptions are in the mail to the
+// operator: they say what happened and what to do.
 const functions = ['ingest', 'apply', 'announce', 'team', 'lookup', 'uploads', 'authorizer'];
-// Functions that report failures item by item. Lambda counts such an invocation as a success, so Errors says nothing of it.
+// Functions that report failed messages separately. Lambda counts such an invocation as a success, so Errors stays 0.
 const reporting = ['ingest', 'apply', 'announce'];
-const queuesOfTheDead = ['ApplyDead', 'ResumeDead', 'UpdatesUndelivered', 'IngestDead', 'AnnounceDead'];
+const deadLetterQueues = {
+  ApplyDead: 'apply could not write these messages to the table',
+  ResumeDead: 'ingest could not continue these files',
+  UpdatesUndelivered: 'SNS could not deliver these messages to a queue',
+  IngestDead: 'ingest could not process these object events',
+  AnnounceDead: 'announce could not publish these changes',
+};
 
 const capitalized = (name) => name[0].toUpperCase() + name.slice(1);
 const functionName = (name) => ({ Ref: `${capitalized(name)}LambdaFunction` });
@@ -37,18 +44,39 @@ module.exports = async ({ resolveVariable }) => {
   const repeated = { EvaluationPeriods: 5, DatapointsToAlarm: 2 };
 
   const alarms = {
-    ApplyQueueAgeAlarm: alarm('updates wait for more than ten minutes to be applied', ['AWS/SQS', 'ApproximateAgeOfOldestMessage', { QueueName: queueName('ApplyQueue') }], 600, lasting),
-    ResumeQueueAgeAlarm: alarm('a long file waits for more than an hour to be read on', ['AWS/SQS', 'ApproximateAgeOfOldestMessage', { QueueName: queueName('ResumeQueue') }], 3600, lasting),
-    AnnounceIteratorAgeAlarm: alarm('changes wait for more than five minutes to be announced; after 18 hours they are put aside', ['AWS/Lambda', 'IteratorAge', { FunctionName: functionName('announce') }], 300000, lasting),
-    IngestDestinationAlarm: alarm('an object event could be neither handled nor put aside: it is lost unless the object is uploaded again', ['AWS/Lambda', 'DestinationDeliveryFailures', { FunctionName: functionName('ingest') }], 0, sum),
-    UpdatesRedriveAlarm: alarm('a message could be neither delivered nor put aside', ['AWS/SNS', 'NumberOfNotificationsFailedToRedriveToDlq', { TopicName: { 'Fn::GetAtt': ['UpdatesTopic', 'TopicName'] } }], 0, sum),
-    Api5xxAlarm: alarm('the API fails', ['AWS/ApiGateway', '5XXError', { ApiName: `${service}-${stage}`, Stage: stage }], 0, { ...sum, ...lasting }),
-    AuthorizerUnavailableAlarm: alarm("tokens can't be checked: the issuer's keys can't be had", ['flavorless', 'authorizations', { function: 'authorizer', stage, result: 'unavailable' }], 0, { ...sum, ...lasting }),
-    // Whoever does the last step of an upload reports it.
+    ApplyQueueAgeAlarm: alarm(
+      'updates have been waiting for more than 10 minutes; check errors and throttling of apply and of the favorites table',
+      ['AWS/SQS', 'ApproximateAgeOfOldestMessage', { QueueName: queueName('ApplyQueue') }], 600, lasting,
+    ),
+    ResumeQueueAgeAlarm: alarm(
+      'a long file has been waiting for more than 1 hour to be continued; check errors and throttling of ingest',
+      ['AWS/SQS', 'ApproximateAgeOfOldestMessage', { QueueName: queueName('ResumeQueue') }], 3600, lasting,
+    ),
+    AnnounceIteratorAgeAlarm: alarm(
+      'changes have been waiting for more than 5 minutes; fix announce within 18 hours, then they go to AnnounceDead',
+      ['AWS/Lambda', 'IteratorAge', { FunctionName: functionName('announce') }], 300000, lasting,
+    ),
+    IngestDestinationAlarm: alarm(
+      'an object event was lost: ingest failed and the event could not be sent to IngestDead; upload the object again',
+      ['AWS/Lambda', 'DestinationDeliveryFailures', { FunctionName: functionName('ingest') }], 0, sum,
+    ),
+    UpdatesRedriveAlarm: alarm(
+      'a message of the updates topic was lost: SNS could deliver it neither to its queue nor to UpdatesUndelivered; upload the file again',
+      ['AWS/SNS', 'NumberOfNotificationsFailedToRedriveToDlq', { TopicName: { 'Fn::GetAtt': ['UpdatesTopic', 'TopicName'] } }], 0, sum,
+    ),
+    Api5xxAlarm: alarm(
+      'the API answers requests with status 5xx; check the access log and the logs of the readers and the authorizer',
+      ['AWS/ApiGateway', '5XXError', { ApiName: `${service}-${stage}`, Stage: stage }], 0, { ...sum, ...lasting },
+    ),
+    AuthorizerUnavailableAlarm: alarm(
+      "tokens can't be verified because the issuer's keys are unavailable, so readers get 503; check the URL in the parameter jwksUri",
+      ['flavorless', 'authorizations', { function: 'authorizer', stage, result: 'unavailable' }], 0, { ...sum, ...lasting },
+    ),
+    // The function that performs the last step of an upload counts it.
     UploadsFailedAlarm: {
       Type: 'AWS::CloudWatch::Alarm',
       Properties: {
-        AlarmDescription: `${service} ${stage}: an upload failed: GET /uploads tells which and why`,
+        AlarmDescription: `${service} ${stage}: an upload failed; GET /uploads lists it with the reason`,
         Metrics: [
           { Id: 'failed', Expression: 'SUM(METRICS())', ReturnData: true },
           ...['ingest', 'apply'].map((name) => ({
@@ -70,28 +98,36 @@ module.exports = async ({ resolveVariable }) => {
     },
   };
   for (const name of reporting) {
-    // One delivery that comes again is no news, two within five minutes are. Of the resume queue the second would come after half an
-    // hour. test/template computes that each of these goes off within ten minutes.
-    alarms[`${capitalized(name)}RetriesAlarm`] = alarm(`${name} fails with some of what it is given, which comes again`, ['flavorless', 'retries', { function: name, stage }], 0, {
-      ...sum,
-      ...(name !== 'ingest' && repeated),
-    });
+    // One retry is normal, two within five minutes are not. The resume queue would deliver the second after half an
+    // hour. test/template computes that each of these alarms reports a failing function within ten minutes.
+    alarms[`${capitalized(name)}RetriesAlarm`] = alarm(
+      `${name} failed to process messages, which will be retried; check its log for the error`,
+      ['flavorless', 'retries', { function: name, stage }], 0, { ...sum, ...(name !== 'ingest' && repeated) },
+    );
   }
-  for (const id of queuesOfTheDead) {
-    alarms[`${id}Alarm`] = alarm(`something waits in ${id}`, ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', { QueueName: queueName(id) }], 0);
+  for (const [id, description] of Object.entries(deadLetterQueues)) {
+    alarms[`${id}Alarm`] = alarm(
+      `dead letters in ${id}: ${description}; fix the cause, then run: flavorless redrive --stack ${service}-${stage}`,
+      ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', { QueueName: queueName(id) }], 0,
+    );
   }
   for (const name of functions) {
     const dimensions = { FunctionName: functionName(name) };
-    // To refuse a token, an authorizer has to fail with "Unauthorized". Many of those are news, a few are not; where it truly
-    // fails, the API answers 503: Api5xxAlarm.
-    const [description, above] = name === 'authorizer' ? ['many tokens are refused', 500] : [`${name} fails`, 0];
+    // An authorizer refuses a token by failing with "Unauthorized", so only many errors matter. If it fails otherwise,
+    // the API answers 503, which Api5xxAlarm reports.
+    const [description, above] = name === 'authorizer'
+      ? ['the authorizer refused more than 500 tokens in 5 minutes; check for an attack or for clients with old tokens', 500]
+      : [`invocations of ${name} failed; check its log for the error`, 0];
     alarms[`${capitalized(name)}ErrorsAlarm`] = alarm(description, ['AWS/Lambda', 'Errors', dimensions], above, { ...sum, Period: 300 });
-    alarms[`${capitalized(name)}ThrottlesAlarm`] = alarm(`${name} is throttled`, ['AWS/Lambda', 'Throttles', dimensions], 0, { ...sum, ...lasting });
+    alarms[`${capitalized(name)}ThrottlesAlarm`] = alarm(
+      `invocations of ${name} are throttled; raise its reserved concurrency or the account's quota`,
+      ['AWS/Lambda', 'Throttles', dimensions], 0, { ...sum, ...lasting },
+    );
   }
 
   return {
     Resources: {
-      // Not encrypted: CloudWatch can't use alias/aws/sns, and alarms tell no one's favorite.
+      // Not encrypted, because CloudWatch can't use alias/aws/sns. Alarms contain no favorites.
       AlarmTopic: {
         Type: 'AWS::SNS::Topic',
         Properties: {
@@ -118,7 +154,8 @@ module.exports = async ({ resolveVariable }) => {
                 Sid: 'TlsOnly',
                 Effect: 'Deny',
                 Principal: '*',
-                // A topic policy takes no sns:*. These are the actions of the policy that SNS gives a new topic.
+                // A topic policy does not accept sns:*. These are the actions in the policy that SNS creates for a
+                // topic.
                 Action: [
                   'sns:AddPermission', 'sns:DeleteTopic', 'sns:GetTopicAttributes', 'sns:ListSubscriptionsByTopic', 'sns:Publish',
                   'sns:RemovePermission', 'sns:SetTopicAttributes', 'sns:Subscribe',
@@ -132,6 +169,6 @@ module.exports = async ({ resolveVariable }) => {
       },
       ...alarms,
     },
-    Outputs: { AlarmTopicArn: { Description: 'Subscribe here to be called', Value: { Ref: 'AlarmTopic' } } },
+    Outputs: { AlarmTopicArn: { Description: 'Subscribe to this topic to receive alarms', Value: { Ref: 'AlarmTopic' } } },
   };
 };

@@ -1,4 +1,4 @@
-// An optional budget of the account, and who is told when it is spent.
+// An optional budget of the account, which notifies alarmEmail.
 module.exports = async ({ resolveVariable }) => {
   const service = await resolveVariable('self:service');
   const stage = await resolveVariable('sls:stage');
@@ -6,10 +6,10 @@ module.exports = async ({ resolveVariable }) => {
   const email = await resolveVariable("param:alarmEmail, ''");
   if (amount === '') return {};
   if (!(Number(amount) > 0)) {
-    throw new Error(`monthlyBudget is ${JSON.stringify(amount)}; it takes a number of US dollars greater than 0, or ''`);
+    throw new Error(`parameter monthlyBudget is ${JSON.stringify(amount)}; set it to a number of US dollars greater than 0, or to ''`);
   }
   if (!email) {
-    throw new Error('monthlyBudget needs alarmEmail: a budget that nobody is told of is of no use');
+    throw new Error('parameter monthlyBudget is set, but alarmEmail, which is notified, is not; set both or neither');
   }
   const notification = (Threshold) => ({
     Notification: { NotificationType: 'ACTUAL', ComparisonOperator: 'GREATER_THAN', ThresholdType: 'PERCENTAGE', Threshold },
@@ -19,7 +19,7 @@ module.exports = async ({ resolveVariable }) => {
     Type: 'AWS::Budgets::Budget',
     Properties: {
       Budget: {
-        // The names of budgets are unique in an account, and the stage may be deployed in several regions.
+        // Names of budgets must be unique in an account, and a stage may be deployed in several regions.
         BudgetName: { 'Fn::Sub': `${service}-${stage}-\${AWS::Region}` },
         BudgetType: 'COST',
         TimeUnit: 'MONTHLY',

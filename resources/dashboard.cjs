@@ -1,4 +1,4 @@
-// The pipeline at a glance, from left to right as data flows, trouble on top.
+// The dashboard: problems in the first row, and in each row the stages of the pipeline from left to right.
 module.exports = async ({ resolveVariable }) => {
   const service = await resolveVariable('self:service');
   const stage = await resolveVariable('sls:stage');
@@ -13,32 +13,32 @@ module.exports = async ({ resolveVariable }) => {
 
   const rows = [
     [
-      ['Set aside: should be empty', [
+      ['Dead letters (should be 0)', [
         ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', ...queue('IngestDead'), as('object events', 'Maximum')],
-        ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', ...queue('ResumeDead'), as('spans', 'Maximum')],
+        ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', ...queue('ResumeDead'), as('continuations', 'Maximum')],
         ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', ...queue('UpdatesUndelivered'), as('undelivered', 'Maximum')],
         ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', ...queue('ApplyDead'), as('updates', 'Maximum')],
         ['AWS/SQS', 'ApproximateNumberOfMessagesVisible', ...queue('AnnounceDead'), as('changes', 'Maximum')],
       ]],
-      ['Behind by (seconds)', [
+      ['Delay (seconds)', [
         ['AWS/SQS', 'ApproximateAgeOfOldestMessage', ...queue('ApplyQueue'), as('apply', 'Maximum')],
         ['AWS/SQS', 'ApproximateAgeOfOldestMessage', ...queue('ResumeQueue'), as('resume', 'Maximum')],
         [{ expression: 'age / 1000', label: 'announce' }],
         ['AWS/Lambda', 'IteratorAge', ...lambda('Announce'), as('announce, ms', 'Maximum', { id: 'age', visible: false })],
       ]],
-      ['Function errors and retried deliveries', [
-        ...['ingest', 'apply', 'announce'].map((name) => ['flavorless', 'retries', 'function', name, 'stage', stage, as(`${name}: deliveries that come again`)]),
+      ['Function errors and retries', [
+        ...['ingest', 'apply', 'announce'].map((name) => ['flavorless', 'retries', 'function', name, 'stage', stage, as(`${name}: retries`)]),
         ...['Ingest', 'Apply', 'Announce', 'Team', 'Lookup', 'Uploads'].map((name) => ['AWS/Lambda', 'Errors', ...lambda(name), as(name.toLowerCase())]),
       ]],
     ],
     [
       ['Uploads', [
         ...['live', 'failed'].flatMap((status) => [
-          [{ expression: `SUM([${status}1, ${status}2])`, label: status }], // by whoever does the last step
+          [{ expression: `SUM([${status}1, ${status}2])`, label: status }], // the function of the last step counts it
           ['flavorless', 'uploads', ...ours('apply', 'status', status), as(status, 'Sum', { id: `${status}1`, visible: false })],
           ['flavorless', 'uploads', ...ours('ingest', 'status', status), as(status, 'Sum', { id: `${status}2`, visible: false })],
         ]),
-        ['AWS/Lambda', 'Invocations', ...lambda('Ingest'), as('runs of ingest')],
+        ['AWS/Lambda', 'Invocations', ...lambda('Ingest'), as('invocations of ingest')],
       ]],
       ['Rows', [
         ['flavorless', 'rows', ...ours('apply', 'outcome', 'applied'), as('applied')],
@@ -58,12 +58,12 @@ module.exports = async ({ resolveVariable }) => {
         ['AWS/DynamoDB', 'ConsumedReadCapacityUnits', ...table('FavoritesTable'), as('read units')],
         ['AWS/DynamoDB', 'WriteThrottleEvents', ...table('FavoritesTable'), as('writes throttled')],
       ]],
-      ['Time taken (ms)', [
-        ['AWS/Lambda', 'Duration', ...lambda('Ingest'), as('ingest, longest', 'Maximum')],
+      ['Duration (ms)', [
+        ['AWS/Lambda', 'Duration', ...lambda('Ingest'), as('ingest maximum', 'Maximum')],
         ['AWS/Lambda', 'Duration', ...lambda('Apply'), as('apply p90', 'p90')],
         ['AWS/Lambda', 'Duration', ...lambda('Announce'), as('announce p90', 'p90')],
       ]],
-      ['At once', ['Ingest', 'Apply', 'Announce'].map((name) => ['AWS/Lambda', 'ConcurrentExecutions', ...lambda(name), as(name.toLowerCase(), 'Maximum')])],
+      ['Concurrency', ['Ingest', 'Apply', 'Announce'].map((name) => ['AWS/Lambda', 'ConcurrentExecutions', ...lambda(name), as(name.toLowerCase(), 'Maximum')])],
     ],
     [
       ['Requests', [
@@ -71,9 +71,9 @@ module.exports = async ({ resolveVariable }) => {
         ['AWS/ApiGateway', '4XXError', ...api, as('4xx')],
         ['AWS/ApiGateway', '5XXError', ...api, as('5xx')],
       ]],
-      ['Answered within (ms)', [
-        ['AWS/ApiGateway', 'Latency', ...api, as('half', 'p50')],
-        ['AWS/ApiGateway', 'Latency', ...api, as('99 of 100', 'p99')],
+      ['Latency (ms)', [
+        ['AWS/ApiGateway', 'Latency', ...api, as('p50', 'p50')],
+        ['AWS/ApiGateway', 'Latency', ...api, as('p99', 'p99')],
       ]],
       ['Tokens', [
         ...['allowed', 'unauthorized', 'forbidden', 'unavailable'].map((result) => ['flavorless', 'authorizations', ...ours('authorizer', 'result', result), as(result)]),

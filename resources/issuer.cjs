@@ -1,4 +1,5 @@
-// What the authorizer is told: which tokens are good. A stage must state whose, or another's could read: it does not package.
+// The environment of the authorizer: which tokens are valid. Packaging fails for a stage that does not say so, because
+// with another stage's parameters the wrong users could read.
 const stated = { TOKEN_ISSUER: 'tokenIssuer', AUDIENCE: 'audience', JWKS_URI: 'jwksUri' };
 
 module.exports = async ({ resolveVariable }) => {
@@ -8,10 +9,10 @@ module.exports = async ({ resolveVariable }) => {
   if (missing.length > 0) {
     const stage = await resolveVariable('sls:stage');
     const error = new Error(
-      `the stage ${stage} does not state ${missing.join(' and ')}: say under params of serverless.yml whose tokens may read, ` +
-        `or with --param="${missing[0]}=…" on the command line; docs/operations.md has examples`,
+      `stage ${stage} lacks the parameters ${missing.join(', ')}, which say whose tokens may read: set them for the stage ` +
+        `in params of serverless.yml, or on the command line with --param="${missing[0]}=…"; see docs/operations.md`,
     );
-    error.stack = error.message; // osls prints the stack, and who forgot something needs none
+    error.stack = error.message; // osls prints the stack
     throw error;
   }
   return environment;

@@ -1,12 +1,13 @@
-// Who may subscribe to the changes topic, and how. The policy is JavaScript because it lists endpoints for each account of
-// subscriberAccounts.
+// Who may subscribe to the changes topic, and how. The policy is JavaScript because it lists endpoints for each account
+// in subscriberAccounts.
 //
-// Principals of the stack's own account need no Allow here, only a policy of their own. The Deny statements are what limits them.
+// Principals of the stack's own account need only a policy of their own and no Allow here, so the Deny statements limit
+// them.
 
-// The ways to subscribe that docs/operations.md describes. Over http, names would cross the network unencrypted.
+// The protocols that docs/operations.md describes. http is not among them because it would send names unencrypted.
 const protocols = ['email', 'https', 'lambda', 'sqs'];
 
-// The actions of the policy that SNS gives a new topic. A topic policy takes no sns:*.
+// The actions in the policy that SNS creates for a topic. A topic policy does not accept sns:*.
 const topicActions = [
   'sns:AddPermission', 'sns:DeleteTopic', 'sns:GetTopicAttributes', 'sns:ListSubscriptionsByTopic', 'sns:Publish',
   'sns:RemovePermission', 'sns:SetTopicAttributes', 'sns:Subscribe',
@@ -16,7 +17,7 @@ module.exports = async ({ resolveVariable }) => {
   const accounts = [].concat(await resolveVariable('param:subscriberAccounts'));
   const own = { Ref: 'AWS::AccountId' };
   const isOwn = (account) => account.Ref === own.Ref;
-  // `flavorless watch --stack` subscribes a queue of the stack's account, so that account is always among the owners.
+  // `flavorless watch --stack` subscribes a queue of the stack's own account, which is therefore always allowed.
   const owners = [own, ...accounts.filter((account) => !isOwn(account))];
   const endpoints = owners.flatMap((account) =>
     ['sqs:*:${account}:*', 'lambda:*:${account}:function:*'].map((rest) => ({
@@ -43,8 +44,8 @@ module.exports = async ({ resolveVariable }) => {
                 Condition: { StringEquals: { 'sns:Protocol': protocols } },
               },
               deny('KnownProtocolsOnly', 'sns:Subscribe', { StringNotEquals: { 'sns:Protocol': protocols } }),
-              // The owner of a queue or a function in another account could confirm the subscription, and so read the changes
-              // although subscriberAccounts does not name that account.
+              // The owner of a queue or function in another account could confirm the subscription and read the
+              // changes, although subscriberAccounts does not list that account.
               deny('EndpointsOfSubscribersOnly', 'sns:Subscribe', {
                 StringEquals: { 'sns:Protocol': ['lambda', 'sqs'] },
                 StringNotLike: { 'sns:Endpoint': endpoints },

@@ -1,5 +1,5 @@
-// Optional throughput of the favorites table, in units a second. It is JavaScript because a property that a stage does not
-// set must be left out.
+// Optional throughput of the favorites table, in units per second. It is JavaScript because a property that a stage
+// does not set must be absent.
 const params = {
   WarmThroughput: { ReadUnitsPerSecond: 'warmReadUnits', WriteUnitsPerSecond: 'warmWriteUnits' },
   OnDemandThroughput: { MaxReadRequestUnits: 'maxReadUnits', MaxWriteRequestUnits: 'maxWriteUnits' },
@@ -12,7 +12,9 @@ module.exports = async ({ resolveVariable }) => {
       const value = await resolveVariable(`param:${param}`);
       if (value === '') continue;
       if (!/^[1-9]\d*$/.test(value)) {
-        const error = new Error(`${param} is ${JSON.stringify(value)}; it takes a whole number of units a second, or ''`);
+        const error = new Error(
+          `parameter ${param} is ${JSON.stringify(value)}; set it to a whole number of units per second greater than 0, or to ''`,
+        );
         error.stack = error.message; // osls prints the stack
         throw error;
       }

@@ -1,18 +1,18 @@
-// Package template_test holds the deployment to what it promises. It packages serverless.yml with osls, offline, and judges
-// the CloudFormation that comes out, because that is what would be deployed.
+// Package template_test checks the deployment: it packages serverless.yml with osls, offline, and checks the
+// CloudFormation template that would be deployed.
 //
-//	package_test.go    packaging: what must be stated, the same twice, two linters
-//	template_test.go   the template, and how its parts refer to each other
-//	rules_test.go      all rules, and the test that holds the template to them
-//	queues_test.go     … delivery: nothing is lost, and someone is called
-//	iam_test.go        … who may do what
-//	subscribers_test.go … who may subscribe, and only over TLS
-//	storage_test.go    … buckets and tables
-//	functions_test.go  … functions and their logs
-//	gateway_test.go    … routes, authorizer, and what the gateway says by itself
-//	metrics_test.go    … alarms and the dashboard show what is measured
-//	operations_test.go docs/operations.md, held to the template
-//	mutations_test.go  breaks the template, once for each rule at least, and wants it to be told
+// A rule is a function from a template to the violations in it. Next to each rule are mutations that break the
+// template, each of which the rule must find.
 //
-// A rule is a function from a template to complaints: that is what makes it testable.
+//	package_test.go     packaging: required and optional parameters, two linters
+//	template_test.go    the template, and how its parts refer to each other
+//	rules_test.go       runs all rules, and all mutations; mutations_test.go has the ways to break a template
+//	queues_test.go      rules about delivery: no message is lost
+//	alarms_test.go      rules about alarms, and that alarms and the dashboard use metrics which exist
+//	iam_test.go         rules about roles and resource policies, which policies_test.go reads
+//	subscribers_test.go rules about subscribers and TLS
+//	storage_test.go     rules about buckets and tables
+//	functions_test.go   rules about functions and their logs; loops_test.go: about recursive loops
+//	gateway_test.go     rules about routes, the authorizer and gateway responses; stage_test.go: about the stage and its logs
+//	operations_test.go  compares docs/operations.md with the template
 package template_test

@@ -14,69 +14,103 @@ import (
 	"github.com/flavorless/flavorless/internal/lambda/clients"
 )
 
-// functions: those there should be, made of what lambdazip packs, seen in traces.
-func functions(t *template) (c complaints) {
+var functionRules = []rule{
+	{"functions match the build", functions, []mutation{
+		{"function removed", remove("AnnounceLambdaFunction")},
+		{"another processor", set("TeamLambdaFunction", []any{"x86_64"}, "Architectures")},
+		{"no tracing", without("TeamLambdaFunction", "TracingConfig")},
+		{"longer than the gateway waits", set("TeamLambdaFunction", 30.0, "Timeout")},
+		{"unlimited concurrency of a queue", without(applyMapping, "ScalingConfig")},
+		{"less reserved than the queue may use", set("IngestLambdaFunction", 10.0, "ReservedConcurrentExecutions")},
+	}},
+	{"timeouts leave time to retry a hung request", hanging, []mutation{
+		{"reader with time for one request", set("LookupLambdaFunction", 2.0, "Timeout")},
+		{"faster apply", set("ApplyLambdaFunction", 20.0, "Timeout")},
+	}},
+	{"environment variables hold no secrets", secrets, []mutation{
+		{"by name", set("TeamLambdaFunction", "x", "Environment", "Variables", "CLIENT_SECRET")},
+		{"by value", set("TeamLambdaFunction", "AKIA"+"ABCDEFGHIJKLMNOP", "Environment", "Variables", "SOMETHING")},
+		{"in a URL", set("TeamLambdaFunction", "https://me:hush@example.com/", "Environment", "Variables", "SOMETHING")},
+		{"resolved by CloudFormation", set("TeamLambdaFunction", "{{resolve:secretsmanager:s}}", "Environment", "Variables", "SOMETHING")},
+	}},
+	{"logs expire", logs, []mutation{
+		{"never expires", without("TeamLogGroup", "RetentionInDays")},
+		{"no group", remove("TeamLogGroup")},
+		{"metrics suppressed", set("TeamLambdaFunction", "WARN", "LoggingConfig", "ApplicationLogLevel")},
+	}},
+	{"recursive loops are allowed only where intended", loops, []mutation{
+		{"no setting", without("IngestLambdaFunction", "RecursiveLoop")},
+		{"default setting", set("IngestLambdaFunction", "Terminate", "RecursiveLoop")},
+		{"allowed without a loop", set("ApplyLambdaFunction", "Allow", "RecursiveLoop")},
+		{"through a topic", grant("ApplyRole", "sns:Publish", ref("UpdatesTopic"))},
+		{"through a queue that is named by a text", grant("ApplyRole", []any{"sqs:SendMessage"}, sub("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:flavorless-test-apply"))},
+		{"through another function", grant("ApplyRole", "s3:PutObject", sub("${UploadsBucket.Arn}/*"))},
+	}},
+}
+
+// functions requires the functions that cmd/lambda has, each with its own zip for lambdazip's platform, tracing and
+// limits.
+func functions(t *template) (v violations) {
 	want := []string{"Announce", "Apply", "Authorizer", "Ingest", "Lookup", "Team", "Uploads"}
 	for i := range want {
 		want[i] += "LambdaFunction"
 	}
 	if diff := cmp.Diff(want, t.of(aFunction)); diff != "" {
-		c.add("functions (-want +got):\n%s", diff)
+		v.add("functions (-want +got):\n%s", diff)
 	}
 	patterns := strings.Fields(text(t.get("IngestLambdaFunction", "Environment", "Variables", "IGNORED_OBJECTS")))
 	if diff := cmp.Diff(events.DefaultIgnoreList(), events.IgnoreList(patterns)); diff != "" {
-		c.add("IngestLambdaFunction: the default of ignored objects is not that of the one-machine server (-want +got):\n%s", diff)
+		v.add("IngestLambdaFunction: IGNORED_OBJECTS differs from the default of the one-machine server (-want +got):\n%s", diff)
 	}
 	code := map[string]string{}
 	for _, id := range t.of(aFunction) {
 		if runtime, handler, architectures := t.get(id, "Runtime"), t.get(id, "Handler"), texts(t.get(id, "Architectures")); runtime != "provided.al2023" ||
 			handler != "bootstrap" || !slices.Equal(architectures, []string{"arm64"}) {
-			c.add("%s: runs %v of a zip on %v with %v", id, handler, architectures, runtime)
+			v.add("%s: runs %v on %v with %v; want bootstrap on arm64 with provided.al2023", id, handler, architectures, runtime)
 		}
 		if t.get(id, "TracingConfig", "Mode") != "Active" {
-			c.add("%s: leaves no traces", id)
+			v.add("%s: tracing is not active", id)
 		}
 		zip := text(t.get(id, "Code", "S3Key"))
 		if other := code[zip]; other != "" || zip == "" {
-			c.add("%s: no zip of its own; %q is that of %s", id, zip, other)
+			v.add("%s: its zip %q is also that of %q", id, zip, other)
 		}
 		code[zip] = id
 		if seconds := number(t.get(id, "Timeout"), 3); seconds > 900 || behindGateway(t, id) && seconds > 29 {
-			c.add("%s: a timeout of %v seconds, more than whoever waits for it gives it", id, seconds)
+			v.add("%s: Timeout is %v seconds, longer than Lambda or API Gateway waits", id, seconds)
 		}
 	}
 	for _, id := range t.of(aMapping) {
 		if queue := target(t.get(id, "EventSourceArn")); t.is(queue, aQueue) && number(t.get(id, "ScalingConfig", "MaximumConcurrency"), 0) < 2 {
-			c.add("%s: a full queue takes all of the account's concurrency; no MaximumConcurrency", id)
+			v.add("%s: no MaximumConcurrency, so a full queue takes all of the account's concurrency", id)
 		}
-		// What exceeds it is throttled, and a throttled message is received in vain.
+		// Messages beyond the function's concurrency are throttled, and each throttled delivery counts as a receive.
 		// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 		function := target(t.get(id, "FunctionName"))
-		most := number(t.get(id, "ScalingConfig", "MaximumConcurrency"), 0)
-		if reserved := number(t.get(function, "ReservedConcurrentExecutions"), math.Inf(1)); reserved < 2*most {
-			c.add("%s: %v of its invocations may run at a time, and %s alone may take %v", function, reserved, id, most)
+		limit := number(t.get(id, "ScalingConfig", "MaximumConcurrency"), 0)
+		if reserved := number(t.get(function, "ReservedConcurrentExecutions"), math.Inf(1)); reserved < 2*limit {
+			v.add("%s: ReservedConcurrentExecutions is %v; want at least twice the %v of %s", function, reserved, limit, id)
 		}
 	}
-	return c
+	return v
 }
 
-// hanging: a request to a service that is never answered ends after a while. What is left then must be enough for another one, for
-// the pause before it, and for the function to say how it went.
-func hanging(t *template) (c complaints) {
+// hanging requires timeouts that leave time to retry a request which a service never answers, and to report the result.
+func hanging(t *template) (v violations) {
 	for _, id := range t.of(aFunction) {
 		timeout := aws.ResponseTimeout
 		switch {
 		case id == "AuthorizerLambdaFunction":
-			continue // it asks the issuer, with timeouts of its own
+			continue // it calls the issuer, with its own timeouts
 		case behindGateway(t, id):
 			timeout = clients.ReaderTimeout
 		}
-		const pause = 2.0 // seconds: the SDK's second at most, and that of package bootstrap
+		const pause = 2.0 // seconds: up to one for the SDK's backoff, and one that package shell reserves
 		if has, needs := number(t.get(id, "Timeout"), 3), 2*timeout.Seconds()+pause; has < needs {
-			c.add("%s: has %v seconds, and a hung request takes %v: there is no time for another one", id, has, timeout)
+			v.add("%s: Timeout is %v seconds; want at least %v for two requests of %v each", id, has, needs, timeout)
 		}
 	}
-	return c
+	return v
 }
 
 func behindGateway(t *template, function string) bool {
@@ -90,48 +124,48 @@ func behindGateway(t *template, function string) bool {
 
 var (
 	secretName = regexp.MustCompile(`(?i)secret|passw|credential|private|api_?key|access_?key|^token$|_token$`)
-	// Key ids, tokens, keys in PEM, and text too random for a name or a URL.
+	// Access key ids, tokens, PEM keys, passwords in URLs, and text that is too random for a name.
 	secretValue = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b|eyJ[A-Za-z0-9_-]{10,}\.|-----BEGIN|gh[pousr]_[A-Za-z0-9]{20,}|[A-Za-z0-9+=]{40,}|://[^/@]*:[^/@]*@`)
-	// resolve: is CloudFormation's own way to a secret: what it resolves to is in the function's configuration, in plain.
+	// CloudFormation resolves these to plain text in the function's configuration.
 	dynamicReference = regexp.MustCompile(`\{\{resolve:(secretsmanager|ssm-secure)`)
 )
 
-// secrets: everyone who may look at a function reads its environment.
-func secrets(t *template) (c complaints) {
+// secrets requires environment variables without secrets, because everybody who may view a function can read them.
+func secrets(t *template) (v violations) {
 	for _, id := range t.of(aFunction) {
 		variables, _ := t.get(id, "Environment", "Variables").(map[string]any)
 		for _, name := range slices.Sorted(maps.Keys(variables)) {
 			value := spelled(variables[name])
 			if secretName.MatchString(name) || secretValue.MatchString(value) || dynamicReference.MatchString(value) {
-				c.add("%s: %s looks like a secret", id, name)
+				v.add("%s: the variable %s looks like a secret", id, name)
 			}
 		}
 		for _, name := range []string{"STAGE", "LOG_LEVEL"} {
 			if text(variables[name]) == "" {
-				c.add("%s: lacks %s", id, name)
+				v.add("%s: the variable %s is not set", id, name)
 			}
 		}
 	}
-	return c
+	return v
 }
 
-// logs: every function has a group made beforehand (Lambda would make one that keeps all for ever), and all groups forget.
-func logs(t *template) (c complaints) {
+// logs requires that all log groups expire, and that each function has one: Lambda would create one that never expires.
+func logs(t *template) (v violations) {
 	group := map[string]bool{}
 	for _, id := range t.of("AWS::Logs::LogGroup") {
 		if number(t.get(id, "RetentionInDays"), 0) == 0 {
-			c.add("%s: is kept for ever", id)
+			v.add("%s: never expires; set RetentionInDays", id)
 		}
 		group[text(t.get(id, "LogGroupName"))] = true
 	}
 	for _, id := range t.of(aFunction) {
 		if name := "/aws/lambda/" + text(t.get(id, "FunctionName")); !group[name] {
-			c.add("%s: no log group %s", id, name)
+			v.add("%s: no log group %s", id, name)
 		}
-		// Metrics are log lines without a level, which count as INFO.
+		// Metrics are log lines without a level, which Lambda treats as INFO.
 		if level := text(t.get(id, "LoggingConfig", "ApplicationLogLevel")); t.get(id, "LoggingConfig", "LogFormat") != "JSON" || !slices.Contains([]string{"TRACE", "DEBUG", "INFO"}, level) {
-			c.add("%s: log lines are not taken as they are: format %v, level %q", id, t.get(id, "LoggingConfig", "LogFormat"), level)
+			v.add("%s: log format %v, level %q; want JSON with INFO or lower", id, t.get(id, "LoggingConfig", "LogFormat"), level)
 		}
 	}
-	return c
+	return v
 }

@@ -11,119 +11,110 @@ import (
 
 const aRole = "AWS::IAM::Role"
 
-// statement is one of a policy document, with everything that may be one or several made several.
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html
-type statement struct {
-	allows    bool
-	actions   []string
-	resources []any
-	services  []string // of its principal
-	everybody bool     // its principal is *
-
-	resource, condition, principal any
+var iamRules = []rule{
+	{"one role for each function", roles, []mutation{
+		{"shared role", set("TeamLambdaFunction", getAtt("LookupRole", "Arn"), "Role")},
+		{"everybody may assume the role", set("TeamRole", map[string]any{"AWS": "*", "Service": "lambda.amazonaws.com"}, "AssumeRolePolicyDocument", "Statement", 0, "Principal")},
+		{"managed policy", set("TeamRole", []any{"arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"}, "ManagedPolicyArns")},
+	}},
+	{"no wildcards", wildcards, []mutation{
+		{"any resource", grant("TeamRole", "dynamodb:Query", "*")},
+		{"any queue", grant("ApplyRole", "sqs:SendMessage", sub("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:*"))},
+		{"any action", grant("TeamRole", "dynamodb:*", getAtt("FavoritesTable", "Arn"))},
+		{"other actions beside X-Ray's", grant("TeamRole", []any{"xray:PutTraceSegments", "s3:GetObject"}, "*")},
+	}},
+	{"IAM actions exist", actions, []mutation{
+		{"misspelled action", replace("IngestRole", "s3:GetObjectVersion", "s3:GetObjectsVersion")},
+		{"action without service", replace("QueuesTakeFromUpdates", "sqs:SendMessage", "SendMessage")},
+		{"wrong action of a permission", set("TeamLambdaPermissionApiGateway", "lambda:Invoke", "Action")},
+	}},
+	{"roles match the environment", purposes, []mutation{
+		{"resource in the environment only", set("TeamLambdaFunction", ref("UploadsTable"), "Environment", "Variables", "UPLOADS_TABLE")},
+		{"resource in the role only", grant("TeamRole", "dynamodb:GetItem", getAtt("UploadsTable", "Arn"))},
+		{"no permission to log", revoke("TeamRole", "logs:PutLogEvents")},
+		{"no permission to trace", revoke("TeamRole", "xray:PutTraceSegments")},
+	}},
+	{"roles can read event sources", sources, []mutation{
+		{"queue", revoke("ApplyRole", "sqs:DeleteMessage")},
+		{"stream", revoke("AnnounceRole", "dynamodb:GetRecords")},
+		{"failure destination", revoke("IngestRole", "sqs:SendMessage")},
+	}},
+	{"services act only for resources of the stack", sourceARNs, []mutation{
+		{"queue policy", without("QueuesTakeFromUpdates", "PolicyDocument", "Statement", 0, "Condition")},
+		{"policy of the alarm topic", without("AlarmTopicPolicy", "PolicyDocument", "Statement", 0, "Condition")},
+		{"permission without source", without("TeamLambdaPermissionApiGateway", "SourceArn")},
+		{"permission without account", without("UploadsBucketMayInvokeIngest", "SourceAccount")},
+	}},
+	{"policies allow nobody else", principals, []mutation{
+		{"everybody may send", set("QueuesTakeFromUpdates", allowEverybody("sqs:SendMessage", "ApplyQueue"), "PolicyDocument", "Statement", 0)},
+		{"everybody may subscribe", set("ChangesTopicPolicy", allowEverybody("sns:Subscribe", "ChangesTopic"), "PolicyDocument", "Statement", 0)},
+		{"everybody may invoke", set("TeamLambdaPermissionApiGateway", "*", "Principal")},
+	}},
 }
 
-func statements(document any) []statement {
-	var all []statement
-	for _, s := range list(at(document, "Statement")) {
-		principal := at(s, "Principal")
-		all = append(all, statement{
-			allows:    at(s, "Effect") == "Allow",
-			actions:   texts(at(s, "Action")),
-			resources: list(at(s, "Resource")),
-			services:  texts(at(principal, "Service")),
-			everybody: principal == "*" || slices.Contains(texts(at(principal, "AWS")), "*"),
-			resource:  at(s, "Resource"),
-			condition: at(s, "Condition"),
-			principal: principal,
-		})
-	}
-	return all
-}
-
-// permissions gives the statements of a role's policies.
-func permissions(t *template, role string) []statement {
-	var all []statement
-	for _, policy := range list(t.get(role, "Policies")) {
-		all = append(all, statements(at(policy, "PolicyDocument"))...)
-	}
-	return all
-}
-
-// resourcePolicies gives the statements of policies on buckets, queues and topics, by the policy's logical id.
-func resourcePolicies(t *template) map[string][]statement {
-	found := map[string][]statement{}
-	for _, typ := range []string{"AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"} {
-		for _, id := range t.of(typ) {
-			found[id] = statements(t.get(id, "PolicyDocument"))
-		}
-	}
-	return found
-}
-
-// roles: a role that two functions share has what either needs; one that nobody has is a door left open.
-func roles(t *template) (c complaints) {
+// roles requires one role for each function: a shared role has more permissions than each function needs.
+func roles(t *template) (v violations) {
 	holder := map[string]string{}
 	for _, function := range t.of(aFunction) {
 		role := target(t.get(function, "Role"))
 		switch other, taken := holder[role]; {
 		case !t.is(role, aRole):
-			c.add("%s: its role is none of ours", function)
+			v.add("%s: its role is not in the template", function)
 		case taken:
-			c.add("%s: shares %s with %s", function, role, other)
+			v.add("%s: shares %s with %s", function, role, other)
 		default:
 			holder[role] = function
 		}
 	}
 	for _, role := range t.of(aRole) {
 		if holder[role] == "" {
-			c.add("%s: no function has it", role)
+			v.add("%s: no function uses it", role)
 		}
 		for _, s := range statements(t.get(role, "AssumeRolePolicyDocument")) {
 			if !slices.Equal(s.services, []string{"lambda.amazonaws.com"}) || len(s.principal.(map[string]any)) != 1 {
-				c.add("%s: may be assumed by others than Lambda", role)
+				v.add("%s: principals other than Lambda may assume it", role)
 			}
 		}
 		if t.get(role, "ManagedPolicyArns") != nil {
-			c.add("%s: a managed policy gives more than is needed", role)
+			v.add("%s: has managed policies, which allow more than it needs", role)
 		}
 	}
 	for _, typ := range []string{"AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"} {
 		for _, id := range t.of(typ) {
-			c.add("%s: what a role may do belongs into the role", id)
+			v.add("%s: is a separate policy; move its statements into the role", id)
 		}
 	}
-	return c
+	return v
 }
 
-// wildcards: X-Ray knows no resources, so its actions have *. Else a star may only stand behind what is ours: for the streams
-// of a log group, and for the objects of a bucket.
-func wildcards(t *template) (c complaints) {
+// wildcards allows a wildcard only for X-Ray, which has no resources, for the streams of a log group and for the
+// objects of a bucket.
+func wildcards(t *template) (v violations) {
 	for _, role := range t.of(aRole) {
 		for _, s := range permissions(t, role) {
 			if !s.allows {
 				continue
 			}
-			traces := true
+			tracing := true
 			for _, action := range s.actions {
-				traces = traces && strings.HasPrefix(action, "xray:")
+				tracing = tracing && strings.HasPrefix(action, "xray:")
 				if strings.Contains(action, "*") {
-					c.add("%s: allows %s", role, action)
+					v.add("%s: allows the wildcard %s", role, action)
 				}
 			}
 			for _, r := range s.resources {
 				name := spelled(r)
 				switch {
-				case name == "*" && traces:
+				case name == "*" && tracing:
 				case name == "":
-					c.add("%s: a resource that can't be read: %v", role, r)
+					v.add("%s: the resource %v is not understood", role, r)
 				case !narrow.MatchString(name):
-					c.add("%s: allows %s on %s", role, strings.Join(s.actions, ", "), name)
+					v.add("%s: allows %s on %s", role, strings.Join(s.actions, ", "), name)
 				}
 			}
 		}
 	}
-	return c
+	return v
 }
 
 var narrow = regexp.MustCompile(`^(\$\{\w+(\.\w+)?\}(/\*(/rejects/\*\.part)?|/index/\w+)?` + // a resource of the stack; its objects; parts of reports; its index
@@ -143,17 +134,18 @@ var known = sync.OnceValue(func() map[string]bool {
 
 var wellFormed = regexp.MustCompile(`^[a-z0-9-]+:[A-Z][A-Za-z0-9]+$`)
 
-// actions: CloudFormation deploys a misspelt action without a word, and no linter that we know tells.
-func actions(t *template) (c complaints) {
+// actions requires that all actions exist. CloudFormation deploys a misspelled action without an error, and no known
+// linter reports it.
+func actions(t *template) (v violations) {
 	check := func(id string, all []statement) {
 		for _, s := range all {
 			for _, action := range s.actions {
 				switch {
-				case !s.allows && strings.HasSuffix(action, ":*"): // to refuse everything of a service is well
+				case !s.allows && strings.HasSuffix(action, ":*"): // denying all actions of a service is fine
 				case !wellFormed.MatchString(action):
-					c.add("%s: %q is not of the form service:Action", id, action)
+					v.add("%s: %q does not have the form service:Action", id, action)
 				case !known()[strings.ToLower(action)]:
-					c.add("%s: there is no action %s", id, action)
+					v.add("%s: there is no action %s", id, action)
 				}
 			}
 		}
@@ -167,24 +159,24 @@ func actions(t *template) (c complaints) {
 	}
 	for _, id := range t.of(aPermission) {
 		if action := text(t.get(id, "Action")); action != "lambda:InvokeFunction" {
-			c.add("%s: allows %s; want lambda:InvokeFunction", id, action)
+			v.add("%s: allows %s; want lambda:InvokeFunction", id, action)
 		}
 	}
-	return c
+	return v
 }
 
-// purposes: what the environment of a function names is what it works with. It may do something with each of those, and
-// nothing with any other, except with its event sources and where its failures go.
-func purposes(t *template) (c complaints) {
+// purposes requires that a role has permissions for each resource that the function's environment names, and for no
+// other resource except its event sources and failure destinations.
+func purposes(t *template) (v violations) {
 	for _, function := range t.of(aFunction) {
-		allowed := map[string]bool{} // to be worked with
+		allowed := map[string]bool{}
 		for _, s := range permissions(t, target(t.get(function, "Role"))) {
 			maps.Copy(allowed, mentioned(s.resource))
 		}
 		named := mentioned(t.get(function, "Environment", "Variables"))
 		for _, id := range slices.Sorted(maps.Keys(named)) {
 			if !allowed[id] {
-				c.add("%s: is told of %s, and may do nothing with it", function, id)
+				v.add("%s: its environment names %s, for which its role has no permission", function, id)
 			}
 		}
 		maps.Copy(named, sourcesOf(t, function))
@@ -193,21 +185,21 @@ func purposes(t *template) (c complaints) {
 		}
 		for _, id := range slices.Sorted(maps.Keys(allowed)) {
 			if !named[id] && t.Resources[id] != nil {
-				c.add("%s: may do something with %s, of which it is not told", function, id)
+				v.add("%s: its role has permissions for %s, which its environment does not name", function, id)
 			}
 		}
 		group := "log-group:/aws/lambda/" + text(t.get(function, "FunctionName")) + ":*"
 		if !may(t, function, "logs:PutLogEvents", func(r any) bool { return strings.HasSuffix(spelled(r), group) }) {
-			c.add("%s: can't write its log", function)
+			v.add("%s: its role lacks logs:PutLogEvents on its log group", function)
 		}
 		if !may(t, function, "xray:PutTraceSegments", func(r any) bool { return r == "*" }) {
-			c.add("%s: can't send its traces", function)
+			v.add("%s: its role lacks xray:PutTraceSegments", function)
 		}
 	}
-	return c
+	return v
 }
 
-// mentionedBuckets gives buckets with notifications: their names are spelled out in roles, not referred to.
+// mentionedBuckets returns the buckets with notifications, which roles name by a text and not by a reference.
 func mentionedBuckets(t *template) map[string]bool {
 	found := map[string]bool{}
 	for _, id := range t.of(aBucket) {
@@ -218,7 +210,7 @@ func mentionedBuckets(t *template) map[string]bool {
 	return found
 }
 
-// sourcesOf gives what a function's events come from, and where its failures go.
+// sourcesOf returns a function's event sources and failure destinations.
 func sourcesOf(t *template, function string) map[string]bool {
 	found := map[string]bool{}
 	for _, id := range slices.Concat(t.of(aMapping), t.of(anInvokeConf)) {
@@ -230,7 +222,7 @@ func sourcesOf(t *template, function string) map[string]bool {
 	return found
 }
 
-// may tells whether a function's role allows an action on a resource.
+// may reports whether a function's role allows an action on a resource.
 func may(t *template, function, action string, on func(any) bool) bool {
 	for _, s := range permissions(t, target(t.get(function, "Role"))) {
 		if s.allows && slices.Contains(s.actions, action) && slices.ContainsFunc(s.resources, on) {
@@ -240,12 +232,13 @@ func may(t *template, function, action string, on func(any) bool) bool {
 	return false
 }
 
-// sources: osls gives roles of ours none of this by itself.
-func sources(t *template) (c complaints) {
+// sources requires permissions for event sources and failure destinations, which osls does not add to the template's
+// own roles.
+func sources(t *template) (v violations) {
 	need := func(function, id string, actions ...string) {
 		for _, action := range actions {
 			if !may(t, function, action, func(r any) bool { return target(r) == id }) {
-				c.add("%s: lacks %s on %s", function, action, id)
+				v.add("%s: its role lacks %s on %s", function, action, id)
 			}
 		}
 	}
@@ -262,29 +255,30 @@ func sources(t *template) (c complaints) {
 			need(target(t.get(id, "FunctionName")), queue, "sqs:SendMessage")
 		}
 	}
-	return c
+	return v
 }
 
-// sourceARNs: a service acts for whoever asks it to. Only what is ours may have it act on our resources.
+// sourceARNs requires a source ARN wherever a service is allowed to act, or the service would also act for other
+// accounts.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
-func sourceARNs(t *template) (c complaints) {
+func sourceARNs(t *template) (v violations) {
 	policies := resourcePolicies(t)
 	for _, id := range slices.Sorted(maps.Keys(policies)) {
 		for _, s := range policies[id] {
 			if s.allows && len(s.services) > 0 && !hasSourceARN(s.condition) {
-				c.add("%s: lets %s act for anybody; no aws:SourceArn", id, strings.Join(s.services, ", "))
+				v.add("%s: allows %s without the condition aws:SourceArn", id, strings.Join(s.services, ", "))
 			}
 		}
 	}
 	for _, id := range t.of(aPermission) {
 		if t.get(id, "SourceArn") == nil {
-			c.add("%s: lets %s act for anybody; no SourceArn", id, t.get(id, "Principal"))
+			v.add("%s: allows %s without SourceArn", id, t.get(id, "Principal"))
 		}
 		if t.get(id, "Principal") == "s3.amazonaws.com" && t.get(id, "SourceAccount") == nil {
-			c.add("%s: a bucket of the same name in another account would do; no SourceAccount", id)
+			v.add("%s: allows a bucket of the same name in another account; set SourceAccount", id)
 		}
 	}
-	return c
+	return v
 }
 
 func hasSourceARN(condition any) bool {
@@ -297,20 +291,20 @@ func hasSourceARN(condition any) bool {
 	return false
 }
 
-// principals: everybody may be refused, never allowed.
-func principals(t *template) (c complaints) {
+// principals requires that no statement allows everybody.
+func principals(t *template) (v violations) {
 	policies := resourcePolicies(t)
 	for _, id := range slices.Sorted(maps.Keys(policies)) {
 		for _, s := range policies[id] {
 			if s.allows && s.everybody {
-				c.add("%s: allows %s to everybody", id, strings.Join(s.actions, ", "))
+				v.add("%s: allows everybody %s", id, strings.Join(s.actions, ", "))
 			}
 		}
 	}
 	for _, id := range t.of(aPermission) {
 		if t.get(id, "Principal") == "*" {
-			c.add("%s: allows everybody", id)
+			v.add("%s: allows everybody to invoke the function", id)
 		}
 	}
-	return c
+	return v
 }

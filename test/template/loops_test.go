@@ -6,23 +6,24 @@ import (
 	"strings"
 )
 
-// loops: Lambda stops a function that is invoked about 16 times in one chain through queues, topics and buckets, unless it is
-// configured that this is meant. Where it is not meant, that protection has to stay.
+// loops requires RecursiveLoop Allow for functions whose messages return to them, and for no others. Lambda stops a
+// function that is invoked about 16 times in one chain through queues, topics and buckets, which protects functions
+// that should not loop.
 // https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
-func loops(t *template) (c complaints) {
+func loops(t *template) (v violations) {
 	for _, id := range t.of(aFunction) {
 		loop := reaches(t, id, id, map[string]bool{})
 		switch setting := t.get(id, "RecursiveLoop"); {
 		case loop && setting != "Allow":
-			c.add("%s: what it sends comes back to it, and Lambda stops that after 16 times: RecursiveLoop is %v, not Allow", id, setting)
+			v.add("%s: its messages return to it, which Lambda stops after 16 times; RecursiveLoop is %v, want Allow", id, setting)
 		case !loop && setting == "Allow":
-			c.add("%s: Lambda's detection of loops is off, though no loop is meant", id)
+			v.add("%s: RecursiveLoop is Allow although its messages don't return to it", id)
 		}
 	}
-	return c
+	return v
 }
 
-// reaches reports whether what one resource sends gets to another, directly or through others.
+// reaches reports whether messages of one resource reach another, directly or through others.
 func reaches(t *template, from, to string, seen map[string]bool) bool {
 	for _, next := range receivers(t, from) {
 		if next == to {
@@ -38,8 +39,8 @@ func reaches(t *template, from, to string, seen map[string]bool) bool {
 	return false
 }
 
-// receivers gives what gets the messages or events of a function, queue, topic or bucket. It ignores filters of subscriptions and
-// prefixes of notifications.
+// receivers returns the resources that receive the messages or events of a function, queue, topic or bucket. It ignores
+// filters of subscriptions and prefixes of notifications.
 func receivers(t *template, id string) (all []string) {
 	switch t.Resources[id].Type {
 	case aFunction:
@@ -76,7 +77,7 @@ func receivers(t *template, id string) (all []string) {
 	return slices.DeleteFunc(all, func(other string) bool { return t.Resources[other] == nil })
 }
 
-// isARNOf reports whether the resource of a statement is another resource, or objects in it, by reference or by name.
+// isARNOf reports whether the resource of a statement is the resource id or objects in it, by reference or by name.
 func isARNOf(t *template, resource any, id string) bool {
 	if mentioned(resource)[id] {
 		return true

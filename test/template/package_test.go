@@ -3,6 +3,7 @@ package template_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +16,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// root is the repository.
+// root is the folder of the repository.
 const root = "../.."
 
-// needTools skips a test that needs more than Go, unless `make test` has seen to it that all is there.
+// needTools skips a test that needs more than Go, unless `make test` has installed everything.
 func needTools(t testing.TB) {
 	t.Helper()
 	if os.Getenv("FLAVORLESS_TEST_TOOLS") == "" {
@@ -26,7 +27,7 @@ func needTools(t testing.TB) {
 	}
 }
 
-// compiled is the template of the stage that serverless.yml brings for tests. It is made once, and read by all tests.
+// compiled returns the template of the stage test. It is packaged once for all tests.
 var compiled = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "flavorless-template-")
 	if err != nil {
@@ -36,19 +37,40 @@ var compiled = sync.OnceValues(func() ([]byte, error) {
 	return osls(context.Background(), dir)
 })
 
-// compiledTemplate gives a template of the test's own to break.
+// compiledTemplate returns a new copy of the template, which the test may modify.
 func compiledTemplate(t testing.TB) *template {
 	t.Helper()
 	needTools(t)
 	src, err := compiled()
 	if err != nil {
-		t.Fatalf("serverless.yml does not package: %v", err)
+		t.Fatal(err)
 	}
 	return parse(t, src)
 }
 
-// osls packages a copy of the deployment in dir, with something for each function's zip: what is in them is lambdazip's
-// affair. It gives the template. An error has what osls said.
+// packageWith returns the template of a stage with these parameters, each as name=value.
+func packageWith(t *testing.T, params ...string) ([]byte, error) {
+	t.Helper()
+	needTools(t)
+	return osls(t.Context(), t.TempDir(), paramArgs(params)...)
+}
+
+// packageNewStage is packageWith for a stage that serverless.yml does not have.
+func packageNewStage(t *testing.T, params ...string) ([]byte, error) {
+	t.Helper()
+	needTools(t)
+	return osls(t.Context(), t.TempDir(), append(paramArgs(params), "--stage", "unheardof")...)
+}
+
+func paramArgs(params []string) (args []string) {
+	for _, param := range params {
+		args = append(args, "--param", param)
+	}
+	return args
+}
+
+// osls packages a copy of the deployment in dir, with placeholders for the functions' zips, and returns the template.
+// An error has the output of osls.
 func osls(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	repository, err := filepath.Abs(root)
 	if err != nil {
@@ -72,88 +94,87 @@ func osls(ctx context.Context, dir string, args ...string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	cmd := exec.CommandContext(ctx, "node", append([]string{filepath.Join(repository, "node_modules/osls/bin/serverless.js"), "package"}, args...)...)
+	program := filepath.Join(repository, "node_modules/osls/bin/serverless.js")
+	cmd := exec.CommandContext(ctx, "node", append([]string{program, "package"}, args...)...)
 	cmd.Dir = dir
-	// Nothing of the developer's own: neither credentials nor a configuration.
+	// The environment has neither credentials nor a configuration of the developer.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "NO_COLOR=1", "AWS_EC2_METADATA_DISABLED=true"}
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Run(); err != nil {
-		return nil, &oslsError{said: said.String(), err: err}
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("osls package: %w\n%s", err, output)
 	}
 	return os.ReadFile(filepath.Join(dir, ".serverless", "cloudformation-template-update-stack.json"))
 }
 
 var artifact = regexp.MustCompile(`artifact: (\.build/[a-z]+\.zip)`)
 
-type oslsError struct {
-	said string
-	err  error
+// identityProvider are the parameters that every stage must state.
+var identityProvider = map[string]string{
+	"tokenIssuer": "https://id.example/", "audience": "flavors", "jwksUri": "https://id.example/keys",
 }
 
-func (e *oslsError) Error() string { return e.err.Error() + "\n" + e.said }
+// identityParams returns the parameters of the identity provider, except some.
+func identityParams(except ...string) (params []string) {
+	for param, value := range identityProvider {
+		if !slices.Contains(except, param) {
+			params = append(params, param+"="+value)
+		}
+	}
+	return params
+}
 
-func (e *oslsError) Unwrap() error { return e.err }
-
-// TestIdentityProviderMustBeStated: a stage that forgets one of them must not be deployed with another's.
-func TestIdentityProviderMustBeStated(t *testing.T) {
-	needTools(t)
-	stated := map[string]string{"tokenIssuer": "https://id.example/", "audience": "flavors", "jwksUri": "https://id.example/keys"}
+// TestInvalidParameters packages stages with missing or invalid parameters, and checks that the error names the
+// parameter.
+func TestInvalidParameters(t *testing.T) {
 	for _, test := range []struct {
-		missing []string
-		want    string
+		name    string
+		pack    func(*testing.T, ...string) ([]byte, error)
+		params  []string
+		mention []string
 	}{
-		{[]string{"tokenIssuer"}, "does not state tokenIssuer:"},
-		{[]string{"audience"}, "does not state audience:"},
-		{[]string{"jwksUri"}, "does not state jwksUri:"},
-		{[]string{"tokenIssuer", "audience", "jwksUri"}, "does not state tokenIssuer and audience and jwksUri:"},
+		{"no tokenIssuer", packageNewStage, identityParams("tokenIssuer"), []string{"tokenIssuer"}},
+		{"no audience", packageNewStage, identityParams("audience"), []string{"audience"}},
+		{"no jwksUri", packageNewStage, identityParams("jwksUri"), []string{"jwksUri"}},
+		{"no identity provider", packageNewStage, nil, []string{"tokenIssuer", "audience", "jwksUri"}},
+		{"budget without e-mail", packageNewStage, append(identityParams(), "monthlyBudget=50"), []string{"monthlyBudget", "alarmEmail"}},
+		{"budget is no number", packageWith, []string{"monthlyBudget=$50"}, []string{"monthlyBudget", `"$50"`}},
+		{"warmWriteUnits is no number", packageWith, []string{"warmWriteUnits=many"}, []string{"warmWriteUnits", `"many"`}},
+		{"maxReadUnits is 0", packageWith, []string{"maxReadUnits=0"}, []string{"maxReadUnits", `"0"`}},
 	} {
-		t.Run("without "+strings.Join(test.missing, ", "), func(t *testing.T) {
-			args := []string{"--stage", "unheardof"}
-			for param, value := range stated {
-				if !slices.Contains(test.missing, param) {
-					args = append(args, "--param", param+"="+value)
+		t.Run(test.name, func(t *testing.T) {
+			_, err := test.pack(t, test.params...)
+			for _, text := range test.mention {
+				if err == nil || !strings.Contains(err.Error(), text) {
+					t.Errorf("error %v, want one that mentions %s", err, text)
 				}
-			}
-			if _, err := osls(t.Context(), t.TempDir(), args...); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("packaged with error %v, want one with %q", err, test.want)
 			}
 		})
 	}
-	t.Run("with all three", func(t *testing.T) {
-		args := []string{"--stage", "unheardof"}
-		for param, value := range stated {
-			args = append(args, "--param", param+"="+value)
-		}
-		src, err := osls(t.Context(), t.TempDir(), args...)
-		if err != nil {
-			t.Fatalf("a stage that states all does not package: %v", err)
-		}
-		tpl := parse(t, src)
-		for _, complaint := range judge(tpl, rules...) {
-			t.Error(complaint)
-		}
-		got, _ := tpl.get("AuthorizerLambdaFunction", "Environment", "Variables").(map[string]any)
-		for variable, param := range map[string]string{"TOKEN_ISSUER": "tokenIssuer", "AUDIENCE": "audience", "JWKS_URI": "jwksUri"} {
-			if got[variable] != stated[param] {
-				t.Errorf("%s is %v, want %s", variable, got[variable], stated[param])
-			}
-		}
-	})
 }
 
-// TestSubscriberAccounts checks that queues and functions of the named accounts may be subscribed, and always those of the
-// stack's own account, which `flavorless watch --stack` needs.
-func TestSubscriberAccounts(t *testing.T) {
-	needTools(t)
-	src, err := osls(t.Context(), t.TempDir(), "--param", "subscriberAccounts=210987654321")
+// TestIdentityProvider packages a new stage that states its identity provider.
+func TestIdentityProvider(t *testing.T) {
+	src, err := packageNewStage(t, identityParams()...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tpl := parse(t, src)
-	for _, complaint := range judge(tpl, rules...) {
-		t.Error(complaint)
+	checkRules(t, tpl)
+	for variable, param := range map[string]string{"TOKEN_ISSUER": "tokenIssuer", "AUDIENCE": "audience", "JWKS_URI": "jwksUri"} {
+		if got := tpl.get("AuthorizerLambdaFunction", "Environment", "Variables", variable); got != identityProvider[param] {
+			t.Errorf("%s = %v, want %s", variable, got, identityProvider[param])
+		}
 	}
+}
+
+// TestSubscriberAccounts checks that queues and functions of the named accounts may be subscribed, and always those of
+// the stack's own account, which `flavorless watch --stack` needs.
+func TestSubscriberAccounts(t *testing.T) {
+	src, err := packageWith(t, "subscriberAccounts=210987654321")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tpl := parse(t, src)
+	checkRules(t, tpl)
 	var got []string
 	for _, s := range topicStatements(tpl, "ChangesTopic") {
 		for _, endpoint := range list(at(s.condition, "StringNotLike", "sns:Endpoint")) {
@@ -170,76 +191,56 @@ func TestSubscriberAccounts(t *testing.T) {
 	}
 }
 
-// TestOptions packages with all that is off by default.
+// TestOptions packages a stage with every optional feature, and one without.
 func TestOptions(t *testing.T) {
-	needTools(t)
-	src, err := osls(t.Context(), t.TempDir(), "--param", "maxReadUnits=8000", "--param", "monthlyBudget=50", "--param", "ingestConcurrency=50",
-		"--param", "readerConcurrency=100", "--param", "announceParallelization=10", "--param", "listRequestsPerSecond=3", "--param", "listRequestBurst=5")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tpl := parse(t, src)
-	for _, complaint := range judge(tpl, rules...) {
-		t.Error(complaint)
-	}
-	for _, test := range []struct {
-		id   string
-		path []string
-		want any
-	}{
-		{"FavoritesTable", []string{"OnDemandThroughput", "MaxReadRequestUnits"}, 8000.0},
-		{"Budget", []string{"Budget", "BudgetLimit", "Amount"}, 50.0},
-		{"Budget", []string{"Budget", "BudgetName", "Fn::Sub"}, "flavorless-test-${AWS::Region}"},
-		{"IngestLambdaFunction", []string{"ReservedConcurrentExecutions"}, 50.0},
-		{"TeamLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
-		{"LookupLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
-		{"UploadsLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
-		{"AuthorizerLambdaFunction", []string{"ReservedConcurrentExecutions"}, 100.0},
-		{announceMapping, []string{"ParallelizationFactor"}, 10.0},
-	} {
-		if got := tpl.get(test.id, test.path...); got != test.want {
-			t.Errorf("%s of %s is %v, want %v", strings.Join(test.path, "."), test.id, got, test.want)
+	tpl := compiledTemplate(t)
+	for _, property := range []string{"WarmThroughput", "OnDemandThroughput"} {
+		if got := tpl.get("FavoritesTable", property); got != nil {
+			t.Errorf("by default %s = %v, want none", property, got)
 		}
 	}
-	file := filepath.Join(t.TempDir(), "template.json")
-	if err := os.WriteFile(file, src, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if said, err := exec.CommandContext(t.Context(), "cfn-lint", "--regions", "us-east-1", "--ignore-checks", "W3005", "--template", file).CombinedOutput(); err != nil {
-		t.Errorf("%v:\n%s", err, said)
-	}
-}
-
-// TestBadBudget packages stages with budgets that would be of no use.
-func TestBadBudget(t *testing.T) {
-	needTools(t)
-	for _, test := range []struct {
-		name string
-		args []string
-		want string
-	}{
-		{"nobody is told", []string{"--stage", "unheardof", "--param", "tokenIssuer=https://id.example/", "--param", "audience=flavors",
-			"--param", "jwksUri=https://id.example/keys", "--param", "monthlyBudget=50"}, "monthlyBudget needs alarmEmail"},
-		{"not a number", []string{"--param", "monthlyBudget=$50"}, `monthlyBudget is "$50"`},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if _, err := osls(t.Context(), t.TempDir(), test.args...); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("packaged with error %v, want one with %q", err, test.want)
-			}
-		})
-	}
-}
-
-// varying is what differs between two packagings: the deployment's id, and the folder of the zips.
-var varying = regexp.MustCompile(`ApiGatewayDeployment\d+|serverless/flavorless/test/[^/"]+/`)
-
-func TestPackagedTwiceIsTheSame(t *testing.T) {
-	needTools(t)
-	first, err := compiled()
+	src, err := packageWith(t, "warmReadUnits=24000", "warmWriteUnits=8000", "maxReadUnits=30000", "maxWriteUnits=9000", "monthlyBudget=50",
+		"ingestConcurrency=50", "readerConcurrency=100", "announceParallelization=10", "listRequestsPerSecond=3", "listRequestBurst=5")
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := osls(t.Context(), t.TempDir())
+	tpl = parse(t, src)
+	checkRules(t, tpl)
+	for _, test := range []struct {
+		id, path string
+		want     any
+	}{
+		{"FavoritesTable", "WarmThroughput.ReadUnitsPerSecond", 24000.0},
+		{"FavoritesTable", "WarmThroughput.WriteUnitsPerSecond", 8000.0},
+		{"FavoritesTable", "OnDemandThroughput.MaxReadRequestUnits", 30000.0},
+		{"FavoritesTable", "OnDemandThroughput.MaxWriteRequestUnits", 9000.0},
+		{"Budget", "Budget.BudgetLimit.Amount", 50.0},
+		{"Budget", "Budget.BudgetName.Fn::Sub", "flavorless-test-${AWS::Region}"},
+		{"IngestLambdaFunction", "ReservedConcurrentExecutions", 50.0},
+		{"TeamLambdaFunction", "ReservedConcurrentExecutions", 100.0},
+		{"LookupLambdaFunction", "ReservedConcurrentExecutions", 100.0},
+		{"UploadsLambdaFunction", "ReservedConcurrentExecutions", 100.0},
+		{"AuthorizerLambdaFunction", "ReservedConcurrentExecutions", 100.0},
+		{announceMapping, "ParallelizationFactor", 10.0},
+	} {
+		if got := tpl.get(test.id, strings.Split(test.path, ".")...); got != test.want {
+			t.Errorf("%s of %s = %v, want %v", test.path, test.id, got, test.want)
+		}
+	}
+	if output, err := lint(t, cfnLint, src); err != nil {
+		t.Errorf("%v:\n%s", err, output)
+	}
+}
+
+// varying matches what differs between two packagings: the deployment's id, and the folder of the zips.
+var varying = regexp.MustCompile(`ApiGatewayDeployment\d+|serverless/flavorless/test/[^/"]+/`)
+
+func TestPackagingIsReproducible(t *testing.T) {
+	second, err := packageWith(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := compiled()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,90 +249,47 @@ func TestPackagedTwiceIsTheSame(t *testing.T) {
 	}
 }
 
+// Commands that lint a template. cfn-lint's W3005 is ignored because osls writes DependsOn beside GetAtt.
+var (
+	cfnLint     = []string{"cfn-lint", "--regions", "us-east-1", "--ignore-checks", "W3005", "--template"}
+	cfnValidate = []string{"node", filepath.Join(root, "tools", "cfnvalidate.mjs")}
+)
+
+// lint runs a linter on a template, and returns its output.
+func lint(t *testing.T, linter []string, src []byte) (string, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "template.json")
+	if err := os.WriteFile(file, src, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	output, err := exec.CommandContext(t.Context(), linter[0], append(linter[1:len(linter):len(linter)], file)...).CombinedOutput()
+	return string(output), err
+}
+
 func TestLinters(t *testing.T) {
-	for _, linter := range []struct {
-		name    string
-		command []string
-		finds   string // what it says of a queue that is broken on purpose, to prove that it looks
+	for _, test := range []struct {
+		name   string
+		linter []string
+		finds  string // what it reports about an invalid queue
 	}{
-		// W3005: osls writes DependsOn beside GetAtt.
-		{"cfn-lint", []string{"cfn-lint", "--regions", "us-east-1", "--ignore-checks", "W3005", "--template"}, "'soon' is not of type 'integer'"},
-		{"cloudformation-validate", []string{"node", filepath.Join(root, "tools", "cfnvalidate.mjs")}, "VisibilityTimeout"},
+		{"cfn-lint", cfnLint, "'soon' is not of type 'integer'"},
+		{"cloudformation-validate", cfnValidate, "VisibilityTimeout"},
 	} {
-		t.Run(linter.name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			needTools(t)
 			src, err := compiled()
 			if err != nil {
 				t.Fatal(err)
 			}
-			lint := func(src []byte) (string, error) {
-				file := filepath.Join(t.TempDir(), "template.json")
-				if err := os.WriteFile(file, src, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				said, err := exec.CommandContext(t.Context(), linter.command[0], append(linter.command[1:], file)...).CombinedOutput()
-				return string(said), err
-			}
-			if said, err := lint(src); err != nil {
-				t.Errorf("%v:\n%s", err, said)
+			if output, err := lint(t, test.linter, src); err != nil {
+				t.Errorf("%v:\n%s", err, output)
 			}
 			broken := regexp.MustCompile(`"VisibilityTimeout": ?180\b`).ReplaceAll(src, []byte(`"VisibilityTimeout":"soon"`))
 			if bytes.Equal(src, broken) {
-				t.Fatal("nothing was broken")
+				t.Fatal("the template has no VisibilityTimeout of 180 to break")
 			}
-			if said, err := lint(broken); err == nil || !strings.Contains(said, linter.finds) {
-				t.Errorf("it does not see a broken template: %v\n%s", err, said)
-			}
-		})
-	}
-}
-
-// TestOptionalThroughput: the table's throughput is DynamoDB's affair unless a stage sets it.
-func TestOptionalThroughput(t *testing.T) {
-	t.Run("by default", func(t *testing.T) {
-		tpl := compiledTemplate(t)
-		for _, property := range []string{"WarmThroughput", "OnDemandThroughput"} {
-			if got := tpl.get("FavoritesTable", property); got != nil {
-				t.Errorf("%s is %v, want none", property, got)
-			}
-		}
-	})
-	for _, test := range []struct {
-		name   string
-		params []string
-		want   map[string]any // properties
-	}{
-		{"all", []string{"warmReadUnits=24000", "warmWriteUnits=8000", "maxReadUnits=30000", "maxWriteUnits=9000"}, map[string]any{
-			"WarmThroughput":     map[string]any{"ReadUnitsPerSecond": 24000.0, "WriteUnitsPerSecond": 8000.0},
-			"OnDemandThroughput": map[string]any{"MaxReadRequestUnits": 30000.0, "MaxWriteRequestUnits": 9000.0},
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			needTools(t)
-			var args []string
-			for _, param := range test.params {
-				args = append(args, "--param", param)
-			}
-			src, err := osls(t.Context(), t.TempDir(), args...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tpl := parse(t, src)
-			for _, property := range []string{"WarmThroughput", "OnDemandThroughput"} {
-				got, _ := tpl.get("FavoritesTable", property).(map[string]any)
-				want, _ := test.want[property].(map[string]any)
-				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("%s (-want +got):\n%s", property, diff)
-				}
-			}
-		})
-	}
-	for _, wrong := range []string{"warmWriteUnits=many", "maxReadUnits=0"} {
-		t.Run(wrong, func(t *testing.T) {
-			needTools(t)
-			name, _, _ := strings.Cut(wrong, "=")
-			if _, err := osls(t.Context(), t.TempDir(), "--param", wrong); err == nil || !strings.Contains(err.Error(), name+" is") {
-				t.Errorf("packaged with error %v, want one about %s", err, name)
+			if output, err := lint(t, test.linter, broken); err == nil || !strings.Contains(output, test.finds) {
+				t.Errorf("output of a broken template = %q, error %v, want %q", output, err, test.finds)
 			}
 		})
 	}

@@ -9,35 +9,80 @@ import (
 
 const aBucket = "AWS::S3::Bucket"
 
-// oslsBucket is where osls puts the zips. It comes and goes with the stack.
+// oslsBucket is where osls stores the zips. It is deleted with the stack.
 const oslsBucket = "ServerlessDeploymentBucket"
 
-// buckets reports buckets that are not encrypted, or not closed to the public.
-func buckets(t *template) (c complaints) {
+var storageRules = []rule{
+	{"buckets are private and encrypted", buckets, []mutation{
+		{"not encrypted", without("ReportsBucket", "BucketEncryption")},
+		{"public policies allowed", set("UploadsBucket", false, "PublicAccessBlockConfiguration", "BlockPublicPolicy")},
+	}},
+	{"buckets are retained", retainedBuckets, []mutation{
+		{"deleted with the stack", func(t *template) { t.Resources["UploadsBucket"].DeletionPolicy = "Delete" }},
+		{"no versions", without("UploadsBucket", "VersioningConfiguration")},
+		{"nothing expires", without("UploadsBucket", "LifecycleConfiguration")},
+		{"objects owned by uploaders", set("UploadsBucket", "ObjectWriter", "OwnershipControls", "Rules", 0, "ObjectOwnership")},
+	}},
+	{"only uploads trigger ingest", trigger, []mutation{
+		{"any key", without("UploadsBucket", "NotificationConfiguration", "LambdaConfigurations", 0, "Filter")},
+		{"no notification", without("UploadsBucket", "NotificationConfiguration")},
+		{"no permission to invoke", remove("UploadsBucketMayInvokeIngest")},
+		{"no permission to read versions", revoke("IngestRole", "s3:GetObjectVersion")},
+		{"no permission to list", revoke("IngestRole", "s3:ListBucket")},
+	}},
+	{"only parts of reports are deleted", deletions, []mutation{
+		{"complete reports", grant("IngestRole", "s3:DeleteObject", sub("${ReportsBucket.Arn}/*"))},
+		{"old versions", grant("IngestRole", "s3:DeleteObjectVersion", sub("${ReportsBucket.Arn}/*/rejects/*.part"))},
+		{"no permission to delete parts", revoke("IngestRole", "s3:DeleteObject")},
+		{"no permission to list parts", revoke("IngestRole", "s3:ListBucket")},
+	}},
+	{"tables are retained", tables, []mutation{
+		{"deleted with the stack", func(t *template) { t.Resources["FavoritesTable"].DeletionPolicy = "" }},
+		{"replaced", func(t *template) { t.Resources["UploadsTable"].UpdateReplacePolicy = "Delete" }},
+		{"no deletion protection", set("FavoritesTable", false, "DeletionProtectionEnabled")},
+		{"no point-in-time recovery", without("UploadsTable", "PointInTimeRecoverySpecification")},
+		{"not encrypted", without("UploadsTable", "SSESpecification")},
+		{"another time-to-live attribute", set("FavoritesTable", "ttl", "TimeToLiveSpecification", "AttributeName")},
+	}},
+	{"tables have the adapter's keys", keys, []mutation{
+		{"another key", set("FavoritesTable", "name", "KeySchema", 1, "AttributeName")},
+		{"stream without old images", set("FavoritesTable", "NEW_IMAGE", "StreamSpecification", "StreamViewType")},
+		{"another index", set("UploadsTable", "latest", "GlobalSecondaryIndexes", 0, "IndexName")},
+	}},
+	{"queues and topics are encrypted", encryption, []mutation{
+		{"queue", without("ApplyQueue", "SqsManagedSseEnabled")},
+		{"topic", without("ChangesTopic", "KmsMasterKeyId")},
+		{"alarm topic with a key that CloudWatch can't use", set("AlarmTopic", "alias/aws/sns", "KmsMasterKeyId")},
+	}},
+}
+
+// buckets requires that buckets are encrypted and block public access.
+func buckets(t *template) (v violations) {
 	for _, id := range t.of(aBucket) {
 		if list(t.get(id, "BucketEncryption", "ServerSideEncryptionConfiguration")) == nil {
-			c.add("%s: is not encrypted", id)
+			v.add("%s: is not encrypted", id)
 		}
 		for _, block := range []string{"BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"} {
 			if t.get(id, "PublicAccessBlockConfiguration", block) != true {
-				c.add("%s: may be made public; no %s", id, block)
+				v.add("%s: %s is not true", id, block)
 			}
 		}
 	}
-	return c
+	return v
 }
 
-// keptBuckets: what is in ours is worth more than the stack; but not for ever what nobody can see any more.
-func keptBuckets(t *template) (c complaints) {
+// retainedBuckets requires that buckets outlive the stack, keep versions, and delete old versions and unfinished
+// uploads.
+func retainedBuckets(t *template) (v violations) {
 	for _, id := range t.of(aBucket) {
 		if id == oslsBucket {
 			continue
 		}
 		if !retained(t, id) {
-			c.add("%s: goes with the stack", id)
+			v.add("%s: is deleted with the stack", id)
 		}
 		if t.get(id, "VersioningConfiguration", "Status") != "Enabled" {
-			c.add("%s: what is put over something is put in its place; no versions", id)
+			v.add("%s: versioning is not enabled", id)
 		}
 		unfinished, old := false, false
 		for _, rule := range list(t.get(id, "LifecycleConfiguration", "Rules")) {
@@ -46,23 +91,23 @@ func keptBuckets(t *template) (c complaints) {
 			old = old || on && at(rule, "NoncurrentVersionExpiration") != nil
 		}
 		if !unfinished || !old {
-			c.add("%s: unfinished uploads (%t) and old versions (%t) must expire", id, unfinished, old)
+			v.add("%s: unfinished uploads expire: %t, old versions expire: %t; want both", id, unfinished, old)
 		}
 		if ownership := list(t.get(id, "OwnershipControls", "Rules")); len(ownership) != 1 || at(ownership[0], "ObjectOwnership") != "BucketOwnerEnforced" {
-			c.add("%s: objects may belong to others", id)
+			v.add("%s: ObjectOwnership is not BucketOwnerEnforced", id)
 		}
 	}
-	return c
+	return v
 }
 
-// retained tells whether a resource outlives the stack; one that was made by a deployment that failed need not.
+// retained reports whether a resource outlives the stack. A resource of a failed first deployment need not.
 func retained(t *template, id string) bool {
 	r := t.Resources[id]
 	return strings.HasPrefix(r.DeletionPolicy, "Retain") && r.UpdateReplacePolicy == "Retain"
 }
 
-// trigger: only what is put under uploads/ starts anything, and only that may be read.
-func trigger(t *template) (c complaints) {
+// trigger requires that only objects in uploads/ invoke ingest, and that it may read only those.
+func trigger(t *template) (v violations) {
 	triggered := 0
 	for _, id := range t.of(aBucket) {
 		for _, n := range list(t.get(id, "NotificationConfiguration", "LambdaConfigurations")) {
@@ -74,33 +119,32 @@ func trigger(t *template) (c complaints) {
 				}
 			}
 			if !slices.Equal(prefixes, []string{"uploads/"}) {
-				c.add("%s: objects below %q trigger; want uploads/", id, prefixes)
+				v.add("%s: objects in %q invoke a function; want uploads/", id, prefixes)
 			}
 			function, name := target(at(n, "Function")), spelled(t.get(id, "BucketName"))
 			if event := at(n, "Event"); event != "s3:ObjectCreated:*" {
-				c.add("%s: triggers on %v", id, event)
+				v.add("%s: the event is %v; want s3:ObjectCreated:*", id, event)
 			}
 			arn := "arn:${AWS::Partition}:s3:::" + name
 			if !permitted(t, function, arn) {
-				c.add("%s: may not invoke %s", id, function)
+				v.add("%s: no permission to invoke %s", id, function)
 			}
 			if !may(t, function, "s3:GetObjectVersion", func(r any) bool { return spelled(r) == arn+"/uploads/*" }) {
-				c.add("%s: lacks s3:GetObjectVersion on what is uploaded", function)
+				v.add("%s: its role lacks s3:GetObjectVersion on uploads", function)
 			}
 			if !may(t, function, "s3:ListBucket", func(r any) bool { return spelled(r) == arn }) {
-				c.add("%s: lacks s3:ListBucket, without which it can't tell a vanished object from a forbidden one", function)
+				v.add("%s: its role lacks s3:ListBucket, so S3 answers 403 for a deleted object", function)
 			}
 		}
 	}
 	if triggered != 1 {
-		c.add("%d notifications; want one", triggered)
+		v.add("%d notifications; want one", triggered)
 	}
-	return c
+	return v
 }
 
-// deletions reports roles that may delete objects other than the parts of reports, and ingest if it may not delete those or not
-// list them.
-func deletions(t *template) (c complaints) {
+// deletions requires that roles may delete only the parts of reports, and that ingest may list and delete those.
+func deletions(t *template) (v violations) {
 	const parts = "${ReportsBucket.Arn}/*/rejects/*.part"
 	for _, role := range t.of(aRole) {
 		for _, s := range permissions(t, role) {
@@ -110,7 +154,7 @@ func deletions(t *template) (c complaints) {
 				}
 				for _, r := range s.resources {
 					if action != "s3:DeleteObject" || spelled(r) != parts {
-						c.add("%s: allows %s on %s", role, action, spelled(r))
+						v.add("%s: allows %s on %s", role, action, spelled(r))
 					}
 				}
 			}
@@ -118,15 +162,15 @@ func deletions(t *template) (c complaints) {
 	}
 	const function = "IngestLambdaFunction"
 	if !may(t, function, "s3:DeleteObject", func(r any) bool { return spelled(r) == parts }) {
-		c.add("%s: lacks s3:DeleteObject on the parts of reports", function)
+		v.add("%s: its role lacks s3:DeleteObject on the parts of reports", function)
 	}
 	if !may(t, function, "s3:ListBucket", func(r any) bool { return spelled(r) == "${ReportsBucket.Arn}" }) {
-		c.add("%s: lacks s3:ListBucket on the reports bucket", function)
+		v.add("%s: its role lacks s3:ListBucket on the reports bucket", function)
 	}
-	return c
+	return v
 }
 
-// permitted tells whether what has this ARN may invoke a function.
+// permitted reports whether the resource with this ARN may invoke a function.
 func permitted(t *template, function, arn string) bool {
 	for _, id := range t.of(aPermission) {
 		if target(t.get(id, "FunctionName")) == function && spelled(t.get(id, "SourceArn")) == arn {
@@ -136,34 +180,27 @@ func permitted(t *template, function, arn string) bool {
 	return false
 }
 
-// tables: kept when the stack goes or would replace them, protected from deletion, restorable to any second.
-func tables(t *template) (c complaints) {
+// tables requires that tables outlive the stack, can't be deleted by mistake, and can be restored to any second.
+func tables(t *template) (v violations) {
 	for _, id := range t.of(aTable) {
 		if !retained(t, id) {
-			c.add("%s: goes with the stack", id)
+			v.add("%s: is deleted with the stack", id)
 		}
-		for _, must := range []struct {
-			path      []string
-			want      any
-			otherwise string
-		}{
-			{[]string{"DeletionProtectionEnabled"}, true, "may be deleted by a slip"},
-			{[]string{"PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled"}, true, "can't be restored to a point in time"},
-			{[]string{"SSESpecification", "SSEEnabled"}, true, "is encrypted with a key of DynamoDB's own"},
-			{[]string{"BillingMode"}, "PAY_PER_REQUEST", "is not on demand"},
-			{[]string{"TimeToLiveSpecification", "AttributeName"}, "expires", "does not expire what the adapter lets expire"},
-			{[]string{"TimeToLiveSpecification", "Enabled"}, true, "does not expire what the adapter lets expire"},
+		for path, want := range map[string]any{
+			"DeletionProtectionEnabled": true, "PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled": true,
+			"SSESpecification.SSEEnabled": true, "BillingMode": "PAY_PER_REQUEST",
+			"TimeToLiveSpecification.AttributeName": "expires", "TimeToLiveSpecification.Enabled": true,
 		} {
-			if t.get(id, must.path...) != must.want {
-				c.add("%s: %s; %s must be %v", id, must.otherwise, strings.Join(must.path, "."), must.want)
+			if got := t.get(id, strings.Split(path, ".")...); got != want {
+				v.add("%s: %s is %v; want %v", id, path, got, want)
 			}
 		}
 	}
-	return c
+	return v
 }
 
-// keys: the adapter (internal/aws/dynamo) and the feed rely on these.
-func keys(t *template) (c complaints) {
+// keys requires the keys and the stream that the adapter (internal/aws/dynamo) and the feed use.
+func keys(t *template) (v violations) {
 	schema := func(v any) []string {
 		var all []string
 		for _, k := range list(v) {
@@ -180,7 +217,7 @@ func keys(t *template) (c complaints) {
 	}
 	compare := func(id string, want, got any) {
 		if diff := cmp.Diff(want, got); diff != "" {
-			c.add("%s: not as the adapter has it (-want +got):\n%s", id, diff)
+			v.add("%s differs from the adapter's table (-want +got):\n%s", id, diff)
 		}
 	}
 	compare("FavoritesTable", []string{"HASH shard", "RANGE person"}, schema(t.get("FavoritesTable", "KeySchema")))
@@ -190,33 +227,34 @@ func keys(t *template) (c complaints) {
 	compare("UploadsTable", map[string]string{"id": "S", "list": "S", "origin": "S"}, types("UploadsTable"))
 	indexes := list(t.get("UploadsTable", "GlobalSecondaryIndexes"))
 	if len(indexes) != 1 {
-		c.add("UploadsTable: %d indexes; want one", len(indexes))
-		return c
+		v.add("UploadsTable: %d indexes; want one", len(indexes))
+		return v
 	}
 	compare("UploadsTable", "newest", text(at(indexes[0], "IndexName")))
 	compare("UploadsTable", []string{"HASH list", "RANGE origin"}, schema(at(indexes[0], "KeySchema")))
-	return c
+	return v
 }
 
-// encryption: of whatever holds a message. CloudWatch can't use alias/aws/sns: the topic of the alarms is open.
-func encryption(t *template) (c complaints) {
+// encryption requires that queues and topics are encrypted, except the topic of the alarms: CloudWatch can't use
+// alias/aws/sns.
+func encryption(t *template) (v violations) {
 	for _, id := range t.of(aQueue) {
 		if t.get(id, "SqsManagedSseEnabled") != true {
-			c.add("%s: is not encrypted", id)
+			v.add("%s: is not encrypted", id)
 		}
 	}
 	for _, id := range t.of(aTopic) {
 		switch key := t.get(id, "KmsMasterKeyId"); {
 		case forAlarms(t, id) && key == "alias/aws/sns":
-			c.add("%s: CloudWatch can't use the key %v, so no alarm gets out", id, key)
+			v.add("%s: CloudWatch can't use the key %v, so alarms would notify nobody", id, key)
 		case !forAlarms(t, id) && key == nil:
-			c.add("%s: is not encrypted", id)
+			v.add("%s: is not encrypted", id)
 		}
 	}
-	return c
+	return v
 }
 
-// forAlarms tells whether CloudWatch, and nobody else, is let publish to a topic.
+// forAlarms reports whether only CloudWatch may publish to a topic.
 func forAlarms(t *template, topic string) bool {
 	found := false
 	for _, id := range t.of("AWS::SNS::TopicPolicy") {

@@ -11,14 +11,47 @@ const aTopicPolicy = "AWS::SNS::TopicPolicy"
 
 const subscribe = "sns:Subscribe"
 
-// encryptedProtocols are the protocols by which a topic with names in it may be subscribed. Messages to http endpoints are not
-// encrypted on their way; application, firehose and sms are protocols that docs/operations.md does not describe.
+var subscriberRules = []rule{
+	{"subscriptions are limited to encrypted protocols and known accounts", subscriptions, []mutation{
+		{"http in place of https", replace("ChangesTopicPolicy", `"https"`, `"http"`)},
+		{"http as well", replace("ChangesTopicPolicy", `"https"`, `"https","http"`)},
+		{"any protocol for subscriber accounts", without("ChangesTopicPolicy", "PolicyDocument", "Statement", 0, "Condition")},
+		{"any protocol for principals of the account", withoutStatement("ChangesTopicPolicy", "KnownProtocolsOnly")},
+		{"Deny with an exception", set("ChangesTopicPolicy", map[string]any{"aws:username": "admin"}, "PolicyDocument", "Statement", 1, "Condition", "StringEquals")},
+		{"queues of any account", withoutStatement("ChangesTopicPolicy", "EndpointsOfSubscribersOnly")},
+		{"wildcard for the account", replace("ChangesTopicPolicy", "sqs:*:${account}:*", "sqs:*:*:*")},
+		{"functions of any account", set("ChangesTopicPolicy", []any{"sqs"}, "PolicyDocument", "Statement", 2, "Condition", "StringEquals", "sns:Protocol")},
+		{"other queues on the updates topic", withoutStatement("UpdatesTopicPolicy", "OwnQueuesOnly")},
+		{"dead-letter queue on the updates topic", replace("UpdatesTopicPolicy", `"ResumeQueue"`, `"ResumeDead"`)},
+	}},
+	{"buckets, queues and topics require TLS", transport, []mutation{
+		{"bucket", remove("ReportsBucketPolicy")},
+		{"queue", withoutStatement("QueuesTakeFromUpdates", "TlsOnly")},
+		{"dead-letter queue", remove("DeadLetterQueuesByTlsOnly")},
+		{"statement without one queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"), ref("IngestDead")}, "PolicyDocument", "Statement", 0, "Resource")},
+		{"policy that is not attached to a queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"), ref("IngestDead")}, "Queues")},
+		{"statement about sending to queues only", replace("QueuesTakeFromUpdates", "sqs:*", "sqs:SendMessage")},
+		{"topic", withoutStatement("ChangesTopicPolicy", "TlsOnly")},
+		{"alarm topic", withoutStatement("AlarmTopicPolicy", "TlsOnly")},
+		{"statement about publishing only", set("UpdatesTopicPolicy", "sns:Publish", "PolicyDocument", "Statement", 0, "Action")},
+		{"statement about requests with TLS", replace("UpdatesTopicPolicy", `"false"`, `"true"`)},
+		{"two policies for one queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"), ref("IngestDead"), ref("AnnounceDead"), ref("ApplyQueue")}, "Queues")},
+	}},
+	{"wildcard principals have conditions", wildcardPrincipals, []mutation{
+		{"everybody may send", set("QueuesTakeFromUpdates", allowEverybody("sqs:SendMessage", "ApplyQueue"), "PolicyDocument", "Statement", 0)},
+		{"any role of an account", set("ChangesTopicPolicy", map[string]any{"Effect": "Allow", "Principal": map[string]any{"AWS": []any{"arn:aws:iam::210987654321:role/*"}}, "Action": "sns:Subscribe", "Resource": ref("ChangesTopic")}, "PolicyDocument", "Statement", 0)},
+		{"everybody is denied", without("UpdatesTopicPolicy", "PolicyDocument", "Statement", 0, "Condition")},
+	}},
+}
+
+// encryptedProtocols are the allowed protocols for subscriptions of topics whose messages contain names. http is not
+// encrypted, and docs/operations.md does not describe application, firehose and sms.
 var encryptedProtocols = []string{"email", "https", "lambda", "sqs"}
 
-// subscriptions reports topics with names in them that can be subscribed by another protocol, or that can send to queues
-// and functions of an account that the policy does not name. Only a Deny limits the principals of the stack's own account:
-// their own policies may allow sns:Subscribe.
-func subscriptions(t *template) (c complaints) {
+// subscriptions requires that topics whose messages contain names can only be subscribed by an encrypted protocol, and
+// only by queues and functions of accounts that the policy names. Only a Deny limits principals of the stack's own
+// account, because their own policies may allow sns:Subscribe.
+func subscriptions(t *template) (v violations) {
 	for _, topic := range t.of(aTopic) {
 		if forAlarms(t, topic) {
 			continue
@@ -29,27 +62,27 @@ func subscriptions(t *template) (c complaints) {
 			case !slices.Contains(s.actions, subscribe):
 			case s.allows:
 				if protocols := texts(at(s.condition, "StringEquals", "sns:Protocol")); !encrypted(protocols) {
-					c.add("%s: subscribing is allowed by the protocols %q; want some of %q", topic, protocols, encryptedProtocols)
+					v.add("%s: allows subscriptions by %q; want some of %q", topic, protocols, encryptedProtocols)
 				}
 			case s.everybody:
 				byProtocol = byProtocol || deniesOtherProtocols(s)
 				byEndpoint = byEndpoint || deniesOtherAccounts(s)
 				if deniesOtherQueues(t, topic, s) {
-					byProtocol, byEndpoint = true, true // the protocol of a queue is sqs
+					byProtocol, byEndpoint = true, true // a queue's protocol is sqs
 				}
 			}
 		}
 		if !byProtocol {
-			c.add("%s: no statement denies subscribing by protocols other than %q", topic, encryptedProtocols)
+			v.add("%s: no statement denies protocols other than %q", topic, encryptedProtocols)
 		}
 		if !byEndpoint {
-			c.add("%s: no statement denies subscribing queues and functions of accounts that it does not name", topic)
+			v.add("%s: no statement denies queues and functions of other accounts", topic)
 		}
 	}
-	return c
+	return v
 }
 
-// topicStatements returns the statements of the policies of a topic that are about the topic.
+// topicStatements returns the statements about a topic in its policies.
 func topicStatements(t *template, topic string) []statement {
 	var about []statement
 	for _, policy := range t.of(aTopicPolicy) {
@@ -65,17 +98,17 @@ func topicStatements(t *template, topic string) []statement {
 	return about
 }
 
-// encrypted reports whether protocols is a list of encrypted protocols, and not empty.
+// encrypted reports whether all protocols are encrypted. An empty list is not.
 func encrypted(protocols []string) bool {
 	return len(protocols) > 0 && subset(protocols, encryptedProtocols)
 }
 
-// subset reports whether each of some is among others.
+// subset reports whether others contains each of some.
 func subset(some, others []string) bool {
 	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(others, s) })
 }
 
-// onlyConditions reports whether a condition has these operators with one key each, and nothing else: each further key would
+// onlyConditions reports whether a condition has exactly these operators with one key each: every further key would
 // make a Deny apply to fewer requests.
 func onlyConditions(condition any, keys map[string]string) bool {
 	operators, _ := condition.(map[string]any)
@@ -106,7 +139,7 @@ func allowedProtocols(t *template, topic string) []string {
 	return nil
 }
 
-// accountEndpoint matches the queues or the functions of one account.
+// accountEndpoint matches the pattern for the queues or the functions of one account.
 var accountEndpoint = regexp.MustCompile(`^arn:\$\{AWS::Partition\}:(sqs:\*:\$\{account\}:\*|lambda:\*:\$\{account\}:function:\*)$`)
 
 func deniesOtherAccounts(s statement) bool {
@@ -129,7 +162,8 @@ func deniesOtherAccounts(s statement) bool {
 
 var accountNumber = regexp.MustCompile(`^\d{12}$`)
 
-// deniesOtherQueues reports whether a statement denies subscribing anything but the queues that the stack itself subscribes.
+// deniesOtherQueues reports whether a statement denies all endpoints except the queues that the stack itself
+// subscribes.
 func deniesOtherQueues(t *template, topic string, s statement) bool {
 	if !onlyConditions(s.condition, map[string]string{"StringNotEquals": "sns:Endpoint"}) {
 		return false
@@ -147,16 +181,16 @@ func deniesOtherQueues(t *template, topic string, s statement) bool {
 	return maps.Equal(subscribed, named)
 }
 
-// topicActions are the actions that a topic policy can deny and that read, change or use a topic.
+// topicActions are the actions on a topic that its policy can deny.
 // https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-language-api-permissions-reference.html
 var topicActions = []string{
 	"sns:AddPermission", "sns:DeleteTopic", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:Publish", "sns:RemovePermission",
 	"sns:SetTopicAttributes", subscribe,
 }
 
-// transport reports buckets, queues and topics that serve requests without TLS. DynamoDB, Lambda and API Gateway have no
-// endpoint without it.
-func transport(t *template) (c complaints) {
+// transport requires that buckets, queues and topics deny requests without TLS. DynamoDB, Lambda and API Gateway have
+// no plain HTTP endpoint.
+func transport(t *template) (v violations) {
 	for _, kind := range []struct {
 		resource, policy, attached string
 		actions                    []string
@@ -177,14 +211,14 @@ func transport(t *template) (c complaints) {
 				}
 			}
 			if !denied {
-				c.add("%s: may be reached without TLS", id)
+				v.add("%s: no statement denies requests without TLS", id)
 			}
 			if policies > 1 {
-				c.add("%s: has %d policies, of which CloudFormation keeps the last", id, policies)
+				v.add("%s: has %d policies; each replaces the one before", id, policies)
 			}
 		}
 	}
-	return c
+	return v
 }
 
 func deniesPlainHTTP(s statement, actions []string) bool {
@@ -194,9 +228,9 @@ func deniesPlainHTTP(s statement, actions []string) bool {
 		subset(actions, s.actions)
 }
 
-// wildcardPrincipals reports statements of queue and topic policies whose principal is a wildcard and that have no
-// condition: they would let everybody in, or shut everybody out, the stack's own functions included.
-func wildcardPrincipals(t *template) (c complaints) {
+// wildcardPrincipals requires a condition in statements of queue and topic policies whose principal is a wildcard.
+// Without one they would allow everybody, or deny everybody including the stack's own functions.
+func wildcardPrincipals(t *template) (v violations) {
 	policies := resourcePolicies(t)
 	for _, id := range slices.Sorted(maps.Keys(policies)) {
 		if t.is(id, "AWS::S3::BucketPolicy") {
@@ -204,14 +238,14 @@ func wildcardPrincipals(t *template) (c complaints) {
 		}
 		for _, s := range policies[id] {
 			if conditions, _ := s.condition.(map[string]any); wildcardPrincipal(s.principal) && len(conditions) == 0 {
-				c.add("%s: a statement about %s has a wildcard principal and no condition", id, strings.Join(s.actions, ", "))
+				v.add("%s: the statement about %s has a wildcard principal and no condition", id, strings.Join(s.actions, ", "))
 			}
 		}
 	}
-	return c
+	return v
 }
 
-// wildcardPrincipal reports whether a principal is * or has a * in one of its names, of whatever kind.
+// wildcardPrincipal reports whether a principal is * or one of its names contains a *.
 func wildcardPrincipal(principal any) bool {
 	if kinds, ok := principal.(map[string]any); ok {
 		for _, names := range kinds {

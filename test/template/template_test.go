@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// template is a CloudFormation template, as far as rules look at it.
+// template is a CloudFormation template, with what rules check.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/template-anatomy.html
 type template struct {
 	Resources map[string]*resource // by logical id
@@ -27,12 +27,12 @@ func parse(t testing.TB, src []byte) *template {
 	t.Helper()
 	parsed := new(template)
 	if err := json.Unmarshal(src, parsed); err != nil {
-		t.Fatalf("the template does not parse: %v", err)
+		t.Fatalf("parsing the template: %v", err)
 	}
 	return parsed
 }
 
-// of gives the logical ids of the resources of a type, sorted.
+// of returns the logical ids of the resources of a type, sorted.
 func (t *template) of(typ string) []string {
 	var ids []string
 	for _, id := range slices.Sorted(maps.Keys(t.Resources)) {
@@ -43,13 +43,13 @@ func (t *template) of(typ string) []string {
 	return ids
 }
 
-// is tells whether there is a resource of that type by that id.
+// is reports whether id is a resource of that type.
 func (t *template) is(id, typ string) bool {
 	r := t.Resources[id]
 	return r != nil && r.Type == typ
 }
 
-// get gives what is at a path of properties; nil if nothing is.
+// get returns the value at a path of a resource's properties, or nil.
 func (t *template) get(id string, path ...string) any {
 	r := t.Resources[id]
 	if r == nil {
@@ -58,6 +58,7 @@ func (t *template) get(id string, path ...string) any {
 	return at(r.Properties, path...)
 }
 
+// at returns the value at a path of a decoded JSON object, or nil.
 func at(v any, path ...string) any {
 	for _, name := range path {
 		m, ok := v.(map[string]any)
@@ -69,7 +70,7 @@ func at(v any, path ...string) any {
 	return v
 }
 
-// list gives a value as a list: CloudFormation takes one thing for a list of one.
+// list returns a value as a list: in CloudFormation a single value means a list of one.
 func list(v any) []any {
 	switch v := v.(type) {
 	case nil:
@@ -100,8 +101,7 @@ func number(v any, otherwise float64) float64 {
 	return otherwise
 }
 
-// target gives the logical id of the resource that a Ref, a Fn::GetAtt or a Fn::Sub that begins with one leads to; "" for
-// anything else.
+// target returns the logical id in a Ref, a Fn::GetAtt, or the beginning of a Fn::Sub, or else "".
 func target(v any) string {
 	if id := text(at(v, "Ref")); id != "" {
 		return id
@@ -117,7 +117,7 @@ func target(v any) string {
 
 var substitution = regexp.MustCompile(`\$\{([A-Za-z0-9]+)[.}]`)
 
-// substituted gives the logical ids in a Fn::Sub.
+// substituted returns the logical ids in a Fn::Sub.
 func substituted(v any) []string {
 	var ids []string
 	for _, m := range substitution.FindAllStringSubmatch(text(at(v, "Fn::Sub")), -1) {
@@ -126,7 +126,7 @@ func substituted(v any) []string {
 	return ids
 }
 
-// mentioned gives the logical ids that are referred to anywhere in a value.
+// mentioned returns the logical ids that a value refers to, at any depth.
 func mentioned(v any) map[string]bool {
 	found := map[string]bool{}
 	var walk func(any)
@@ -152,7 +152,7 @@ func mentioned(v any) map[string]bool {
 	return found
 }
 
-// spelled writes a value as text: a Fn::Sub, a Fn::Join or a plain string with its references left in as ${…}.
+// spelled returns a value as text: a string, Fn::Sub, Fn::Join, Ref or Fn::GetAtt, with references as ${…}.
 func spelled(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -178,7 +178,7 @@ func spelled(v any) string {
 	return ""
 }
 
-// complaints gathers what a rule finds.
-type complaints []string
+// violations are what a rule finds.
+type violations []string
 
-func (c *complaints) add(format string, args ...any) { *c = append(*c, fmt.Sprintf(format, args...)) }
+func (v *violations) add(format string, args ...any) { *v = append(*v, fmt.Sprintf(format, args...)) }
