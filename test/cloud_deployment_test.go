@@ -107,18 +107,18 @@ func newDeployment(t *testing.T) *deployment {
 
 var dynamoFaults = []faultproxy.Rule{
 	{Chance: 0.03, Fault: faultproxy.Throttle()},
-	{Chance: 0.03, Fault: faultproxy.Break()},
+	{Chance: 0.03, Fault: faultproxy.InternalError()},
 	{Chance: 0.03, Fault: faultproxy.ResetBefore()},
 	{Chance: 0.05, Fault: faultproxy.ResetAfter()},
 	{Chance: 0.1, Fault: faultproxy.Slow(5 * time.Millisecond)},
 	{Operation: "BatchGetItem", Chance: 0.1, Fault: faultproxy.Partial("")},
 	{Operation: "BatchExecuteStatement", Chance: 0.05, Fault: faultproxy.Partial("ThrottlingError")},
-	{Operation: "BatchExecuteStatement", Chance: 0.05, Fault: faultproxy.Pretend("InternalServerError")},
+	{Operation: "BatchExecuteStatement", Chance: 0.05, Fault: faultproxy.PartialAfter("InternalServerError")},
 	{Operation: "TransactWriteItems", Chance: 0.05, Fault: faultproxy.Partial("TransactionConflict")},
 }
 
 var motoFaults = []faultproxy.Rule{
-	{Chance: 0.04, Fault: faultproxy.Break()},
+	{Chance: 0.04, Fault: faultproxy.InternalError()},
 	{Chance: 0.04, Fault: faultproxy.ResetBefore()},
 	{Chance: 0.04, Fault: faultproxy.ResetAfter()},
 	{Operation: "PublishBatch", Chance: 0.2, Fault: faultproxy.Partial("InternalError")},

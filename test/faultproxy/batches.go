@@ -8,16 +8,16 @@ import (
 	"slices"
 )
 
-// list is a JSON request with its entries in one array.
+// list is a JSON request with its entries in one array: BatchExecuteStatement or TransactWriteItems.
 type list struct {
 	request map[string]json.RawMessage
 	field   string
 	all     []json.RawMessage
-	fix     func(l *list, status int, answer []byte, f fate) (int, []byte)
+	add     func(l *list, status int, answer []byte, f effects) (int, []byte)
 }
 
-func newList(body []byte, field string, fix func(*list, int, []byte, fate) (int, []byte)) batch {
-	l := &list{field: field, fix: fix}
+func newList(body []byte, field string, add func(*list, int, []byte, effects) (int, []byte)) batch {
+	l := &list{field: field, add: add}
 	if json.Unmarshal(body, &l.request) != nil || json.Unmarshal(l.request[field], &l.all) != nil {
 		return nil
 	}
@@ -33,7 +33,7 @@ func (l *list) without(failed map[int]string) []byte {
 			left = append(left, entry)
 		}
 	}
-	if len(left) == 0 || l.field == "TransactItems" { // all or nothing
+	if len(left) == 0 || l.field == "TransactItems" { // a transaction is atomic
 		return nil
 	}
 	request := maps.Clone(l.request)
@@ -41,23 +41,23 @@ func (l *list) without(failed map[int]string) []byte {
 	return encode(request)
 }
 
-func (l *list) mend(status int, answer []byte, f fate) (int, []byte) {
-	return l.fix(l, status, answer, f)
+func (l *list) addFailures(status int, answer []byte, f effects) (int, []byte) {
+	return l.add(l, status, answer, f)
 }
 
-// mendStatements puts an error where a statement was left out. Answers are in the order of the statements.
-func mendStatements(l *list, status int, answer []byte, f fate) (int, []byte) {
+// failStatements inserts the errors of failed statements. Responses are in the order of the statements.
+func failStatements(l *list, status int, answer []byte, f effects) (int, []byte) {
 	response := decode(answer)
 	var given []json.RawMessage
-	_ = json.Unmarshal(response["Responses"], &given) // there are none if nothing was asked
+	_ = json.Unmarshal(response["Responses"], &given) // empty if no statement was forwarded
 	all := make([]json.RawMessage, len(l.all))
 	for i := range all {
 		switch {
 		case f.failed[i] != "":
 			all[i] = statementError(f.failed[i])
 			continue
-		case f.pretend[i] != "":
-			all[i] = statementError(f.pretend[i])
+		case f.failedAfter[i] != "":
+			all[i] = statementError(f.failedAfter[i])
 		default:
 			all[i] = given[0]
 		}
@@ -68,12 +68,12 @@ func mendStatements(l *list, status int, answer []byte, f fate) (int, []byte) {
 }
 
 func statementError(code string) json.RawMessage {
-	return json.RawMessage(fmt.Sprintf(`{"Error":{"Code":%q,"Message":"the fault proxy failed it"}}`, code))
+	return json.RawMessage(fmt.Sprintf(`{"Error":{"Code":%q,"Message":"injected by the fault proxy"}}`, code))
 }
 
-// cancel makes an answer of a cancelled transaction.
+// cancel returns the response of a canceled transaction.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CancellationReason.html
-func cancel(l *list, status int, answer []byte, f fate) (int, []byte) {
+func cancel(l *list, status int, answer []byte, f effects) (int, []byte) {
 	if len(f.failed) == 0 {
 		return status, answer
 	}
@@ -82,43 +82,24 @@ func cancel(l *list, status int, answer []byte, f fate) (int, []byte) {
 	for i := range reasons {
 		reasons[i].Code = "None"
 		if code := f.failed[i]; code != "" {
-			reasons[i] = reason{code, "the fault proxy failed it"}
+			reasons[i] = reason{code, "injected by the fault proxy"}
 		}
 	}
 	return http.StatusBadRequest, encode(map[string]any{
-		"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException", "message": "cancelled", "CancellationReasons": reasons,
+		"__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException", "message": "cancelled",
+		"CancellationReasons": reasons,
 	})
-}
-
-// mendEntries adds the entries that were left out to those that failed, as SQS tells.
-// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_BatchResultErrorEntry.html
-func mendEntries(l *list, status int, answer []byte, f fate) (int, []byte) {
-	response := decode(answer)
-	var failed []json.RawMessage
-	_ = json.Unmarshal(response["Failed"], &failed) // there are none mostly
-	for _, i := range slices.Sorted(maps.Keys(f.failed)) {
-		var entry struct{ Id string } //nolint:revive // the service's name
-		_ = json.Unmarshal(l.all[i], &entry)
-		failed = append(failed, encode(map[string]any{
-			"Id": entry.Id, "Code": f.failed[i], "Message": "the fault proxy failed it", "SenderFault": false,
-		}))
-	}
-	response["Failed"] = encode(failed)
-	if response["Successful"] == nil {
-		response["Successful"] = json.RawMessage(`[]`)
-	}
-	return status, encode(response)
 }
 
 func decode(answer []byte) map[string]json.RawMessage {
 	response := map[string]json.RawMessage{}
 	if answer != nil {
-		_ = json.Unmarshal(answer, &response) // what is no object is replaced
+		_ = json.Unmarshal(answer, &response) // an invalid response becomes an empty one
 	}
 	return response
 }
 
-// keys is a BatchGetItem: keys of several tables.
+// keys is a BatchGetItem, which has keys of several tables.
 type keys struct {
 	request map[string]json.RawMessage
 	tables  map[string]map[string]json.RawMessage
@@ -149,7 +130,7 @@ func newKeys(body []byte) batch {
 
 func (k *keys) len() int { return len(k.all) }
 
-// items gives the RequestItems of those keys for which it is wanted.
+// items returns RequestItems with the keys for which wanted returns true.
 func (k *keys) items(wanted func(i int) bool) map[string]map[string]json.RawMessage {
 	lists := map[string][]json.RawMessage{}
 	for i, one := range k.all {
@@ -175,8 +156,8 @@ func (k *keys) without(failed map[int]string) []byte {
 	return encode(request)
 }
 
-// mend hands the keys that were left out back as unprocessed.
-func (k *keys) mend(status int, answer []byte, f fate) (int, []byte) {
+// addFailures returns the failed keys as unprocessed.
+func (k *keys) addFailures(status int, answer []byte, f effects) (int, []byte) {
 	response := decode(answer)
 	if response["Responses"] == nil {
 		response["Responses"] = json.RawMessage(`{}`)

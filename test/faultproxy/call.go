@@ -10,24 +10,24 @@ import (
 	"strings"
 )
 
-// call is a request, as far as the proxy understands it: AWS JSON with its operation in a header, or the query protocol
-// with a form. https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
+// call is a request: AWS JSON with its operation in a header, or the query protocol with a form.
+// https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
 type call struct {
 	operation string
 	body      []byte
 	dynamo    bool
-	xml       bool // the query protocol, whose answers are XML
+	xml       bool // the query protocol, whose responses are XML
 	kind      string
-	batch     batch // nil if it is none, or not understood
+	batch     batch // nil for other requests
 }
 
-// batch is a request of several entries.
+// batch is a request with several entries.
 type batch interface {
 	len() int
-	// without gives the request's body without some entries.
+	// without returns the request's body without some entries, or nil if nothing remains.
 	without(failed map[int]string) []byte
-	// mend puts the failed entries into the answer, which is nil if nothing was left to ask.
-	mend(status int, answer []byte, f fate) (int, []byte)
+	// addFailures adds the failed entries to the response, which is nil if nothing was forwarded.
+	addFailures(status int, answer []byte, f effects) (int, []byte)
 }
 
 func parse(header http.Header, body []byte) *call {
@@ -42,11 +42,9 @@ func parse(header http.Header, body []byte) *call {
 	case "BatchGetItem":
 		c.batch = newKeys(body)
 	case "BatchExecuteStatement":
-		c.batch = newList(body, "Statements", mendStatements)
+		c.batch = newList(body, "Statements", failStatements)
 	case "TransactWriteItems":
 		c.batch = newList(body, "TransactItems", cancel)
-	case "SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch":
-		c.batch = newList(body, "Entries", mendEntries)
 	}
 	return c
 }
@@ -72,20 +70,20 @@ func (c *call) entries() int {
 	return c.batch.len()
 }
 
-func (c *call) leaveOut(failed map[int]string) {
+func (c *call) removeEntries(failed map[int]string) {
 	if c.batch != nil && len(failed) > 0 {
 		c.body = c.batch.without(failed)
 	}
 }
 
-// goes tells whether anything is left to ask.
-func (c *call) goes() bool { return c.body != nil }
+// hasWork reports whether there is anything to forward.
+func (c *call) hasWork() bool { return c.body != nil }
 
-func (c *call) mend(status int, answer []byte, f fate) (int, []byte) {
-	if c.batch == nil || len(f.failed)+len(f.pretend) == 0 {
+func (c *call) addFailures(status int, answer []byte, f effects) (int, []byte) {
+	if c.batch == nil || len(f.failed)+len(f.failedAfter) == 0 {
 		return status, answer
 	}
-	return c.batch.mend(status, answer, f)
+	return c.batch.addFailures(status, answer, f)
 }
 
 func (c *call) contentType() string {
@@ -95,16 +93,16 @@ func (c *call) contentType() string {
 	return c.kind
 }
 
-// refuse answers in the way of the protocol.
+// refuse answers with an error in the request's protocol.
 func (c *call) refuse(w http.ResponseWriter, f Fault) {
 	w.Header().Set("Content-Type", c.contentType())
-	const message = "the fault proxy refuses it"
+	const message = "injected by the fault proxy"
 	var body string
 	if c.xml {
 		var code strings.Builder
 		_ = xml.EscapeText(&code, []byte(f.code))
-		body = fmt.Sprintf(`<ErrorResponse><Error><Type>Receiver</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>0</RequestId></ErrorResponse>`,
-			code.String(), message)
+		const format = `<ErrorResponse><Error><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`
+		body = fmt.Sprintf(format, code.String(), message)
 	} else {
 		body = fmt.Sprintf(`{"__type":%q,"message":%q}`, "fault.proxy#"+f.code, message)
 	}
@@ -112,9 +110,9 @@ func (c *call) refuse(w http.ResponseWriter, f Fault) {
 	fmt.Fprint(w, body)
 }
 
-// meter lets DynamoDB say what it charges.
+// requestCapacity has DynamoDB report the consumed capacity.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_ConsumedCapacity.html
-func (c *call) meter() {
+func (c *call) requestCapacity() {
 	var request map[string]json.RawMessage
 	if !c.dynamo || !charged(c.operation) || c.body == nil || json.Unmarshal(c.body, &request) != nil {
 		return
@@ -125,14 +123,15 @@ func (c *call) meter() {
 
 func charged(operation string) bool {
 	switch operation {
-	case "GetItem", "BatchGetItem", "Query", "Scan", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems",
+	case "GetItem", "BatchGetItem", "Query", "Scan", "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem",
+		"TransactWriteItems",
 		"TransactGetItems", "ExecuteStatement", "BatchExecuteStatement":
 		return true
 	}
 	return false
 }
 
-// units adds up what the answer says was consumed.
+// units returns the sum of the consumed capacity in a response.
 func (c *call) units(answer []byte) float64 {
 	if !c.dynamo {
 		return 0
@@ -146,7 +145,7 @@ func (c *call) units(answer []byte) float64 {
 	var many struct {
 		ConsumedCapacity []struct{ CapacityUnits float64 }
 	}
-	_ = json.Unmarshal(answer, &many) // what is no such answer consumed nothing
+	_ = json.Unmarshal(answer, &many) // other responses consume nothing
 	sum := 0.0
 	for _, consumed := range many.ConsumedCapacity {
 		sum += consumed.CapacityUnits
@@ -154,7 +153,7 @@ func (c *call) units(answer []byte) float64 {
 	return sum
 }
 
-// encode can't fail: it gets what was decoded.
+// encode encodes a decoded value, which can't fail.
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Rule does a fault to some calls.
+// Rule injects a fault into some calls.
 type Rule struct {
-	Operation string  // such as "BatchGetItem" or "PublishBatch"; empty: every one
-	Chance    float64 // of a call; or of each entry of it, if the fault is a partial one. 0 is always.
-	Skip      int     // how many calls it lets pass first
-	Times     int     // how many calls it hits at most; 0 is any number
+	Operation string  // such as "BatchGetItem" or "PublishBatch"; empty for all
+	Chance    float64 // probability for a call, or for each entry if the fault is partial; 0 means always
+	Skip      int     // number of calls without a fault at the beginning
+	Times     int     // most calls with the fault; 0 means no limit
 	Fault     Fault
 }
 
-// Fault is what happens to a call.
+// Fault is a fault of a call.
 type Fault struct {
 	kind   kind
 	status int
@@ -29,47 +29,49 @@ type Fault struct {
 type kind int
 
 const (
-	refuse  kind = iota // answer with an error; nothing happens
-	before              // reset the connection; nothing happens
-	after               // reset the connection after it has happened
-	slow                // later
-	partial             // some entries of a batch fail; nothing happens with them
-	pretend             // some entries of a batch are said to have failed, though they have not
-	hold                // a transaction holds its items for longer
-	rate                // refuse what exceeds a rate
+	refuse       kind = iota // answer with an error without executing the call
+	before                   // reset the connection before the call is executed
+	after                    // reset the connection after the call was executed
+	slow                     // delay the call
+	partial                  // fail some entries of a batch without executing them
+	partialAfter             // report some entries of a batch as failed after executing them
+	hold                     // let a transaction lock its items
+	rate                     // refuse calls that exceed a rate
 )
 
-// Throttle refuses the call as DynamoDB does when a partition is too busy.
+// Throttle refuses the call as DynamoDB does when a partition has no capacity left.
 func Throttle() Fault { return Refuse(http.StatusBadRequest, "ProvisionedThroughputExceededException") }
 
-// Break refuses the call with an internal error.
-func Break() Fault { return Refuse(http.StatusInternalServerError, "InternalServerError") }
+// InternalError refuses the call with an internal error.
+func InternalError() Fault { return Refuse(http.StatusInternalServerError, "InternalServerError") }
 
-// Refuse answers with an error of that code; the call does not reach the judge.
+// Refuse answers with an error code. The call does not reach the service.
 func Refuse(status int, code string) Fault { return Fault{kind: refuse, status: status, code: code} }
 
-// ResetBefore resets the connection before the judge has the call.
+// ResetBefore resets the connection before the call reaches the service.
 func ResetBefore() Fault { return Fault{kind: before} }
 
-// ResetAfter resets the connection after the judge has answered: it has happened, and the caller does not know.
+// ResetAfter resets the connection after the service has executed the call, which the caller does not learn.
 func ResetAfter() Fault { return Fault{kind: after} }
 
-// Slow holds the call up.
+// Slow delays the call.
 func Slow(delay time.Duration) Fault { return Fault{kind: slow, delay: delay} }
 
-// Partial fails single entries under HTTP 200, which never reach the judge: keys of BatchGetItem come back as
-// UnprocessedKeys; statements of BatchExecuteStatement and entries of PublishBatch, SendMessageBatch and their like fail
-// with the code. TransactWriteItems is cancelled as a whole, with the code as the reason of those entries.
+// Partial fails entries, which do not reach the service, with HTTP status 200: keys of BatchGetItem become
+// UnprocessedKeys; statements of BatchExecuteStatement and entries of PublishBatch fail with the code.
+// TransactWriteItems is canceled as a whole, with the code as the reason of those entries.
 func Partial(code string) Fault { return Fault{kind: partial, code: code} }
 
-// Pretend says that single statements of BatchExecuteStatement failed with the code, after they have been done.
-func Pretend(code string) Fault { return Fault{kind: pretend, code: code} }
+// PartialAfter reports statements of BatchExecuteStatement as failed with the code, after the service has executed
+// them.
+func PartialAfter(code string) Fault { return Fault{kind: partialAfter, code: code} }
 
-// Hold lets a transaction hold its items: it calls held, and carries out the transaction after that many other writes to the items
-// have been refused.
+// Hold lets a transaction lock its items: it calls held, and executes the transaction after that many other writes to
+// the items have been refused.
 func Hold(held func(), refusals int) Fault { return Fault{kind: hold, held: held, refusals: refusals} }
 
-// Rate refuses calls of SNS whose messages exceed a rate. A second's worth may come at once. The clock is asked once for each call.
+// Rate refuses calls of SNS whose messages exceed a rate. The burst is one second's messages. clock is called once for
+// each call.
 // https://docs.aws.amazon.com/general/latest/gr/sns.html#limits_sns
 func Rate(perSecond float64, clock func() time.Time) Fault {
 	f := Refuse(http.StatusTooManyRequests, "Throttled")

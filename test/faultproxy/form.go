@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// form is a PublishBatch in the query protocol: fields such as PublishBatchRequestEntries.member.1.Id.
+// form is a PublishBatch in the query protocol, which has fields such as PublishBatchRequestEntries.member.1.Id.
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 type form struct {
 	rest    url.Values
-	members []url.Values // by what stands behind the number
+	members []url.Values // by the part of the name after the number
 }
 
 const memberPrefix = "PublishBatchRequestEntries.member."
@@ -61,22 +61,22 @@ func (f *form) without(failed map[int]string) []byte {
 	return []byte(values.Encode())
 }
 
-// mend adds members to Failed, wherever the judge has it.
-func (f *form) mend(status int, answer []byte, fate fate) (int, []byte) {
+// addFailures adds the failed members to Failed, in any form that emulators write it.
+func (f *form) addFailures(status int, answer []byte, effects effects) (int, []byte) {
 	if answer == nil {
-		answer = []byte(`<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishBatchResult><Successful/></PublishBatchResult>` +
-			`<ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></PublishBatchResponse>`)
+		answer = []byte(`<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">` +
+			`<PublishBatchResult><Successful/></PublishBatchResult></PublishBatchResponse>`)
 	}
 	var failed bytes.Buffer
-	for _, i := range slices.Sorted(maps.Keys(fate.failed)) {
-		fmt.Fprintf(&failed, `<member><Id>%s</Id><Code>%s</Code><Message>the fault proxy failed it</Message><SenderFault>false</SenderFault></member>`,
-			f.members[i].Get("Id"), fate.failed[i])
+	for _, i := range slices.Sorted(maps.Keys(effects.failed)) {
+		fmt.Fprintf(&failed, `<member><Id>%s</Id><Code>%s</Code><SenderFault>false</SenderFault></member>`,
+			f.members[i].Get("Id"), effects.failed[i])
 	}
 	for _, empty := range []string{"<Failed/>", "<Failed />", "<Failed></Failed>"} {
 		answer = bytes.Replace(answer, []byte(empty), nil, 1)
 	}
-	if place := []byte("<Failed>"); bytes.Contains(answer, place) {
-		return status, bytes.Replace(answer, place, append(place, failed.Bytes()...), 1)
+	if tag := []byte("<Failed>"); bytes.Contains(answer, tag) {
+		return status, bytes.Replace(answer, tag, append(tag, failed.Bytes()...), 1)
 	}
 	end := []byte("</PublishBatchResult>")
 	return status, bytes.Replace(answer, end, []byte("<Failed>"+failed.String()+"</Failed>"+string(end)), 1)

@@ -9,22 +9,23 @@ import (
 	"slices"
 )
 
-// locks are the items that transactions under way hold. DynamoDB refuses other writes to them; DynamoDB Local carries out one
-// transaction after the other and so never does. Statements in PartiQL are not read, and pass.
+// locks are the items that transactions in progress have locked. DynamoDB refuses other writes to them; DynamoDB Local
+// executes one transaction after the other and never does. PartiQL statements are not parsed, so they are never
+// refused.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-conflict-handling
 type locks struct {
 	holders  map[string]*holder  // by item
-	keyNames map[string][]string // by table, as far as requests with a key have told
+	keyNames map[string][]string // by table; known after a request with a key
 }
 
-// holder is a transaction under way.
+// holder is a transaction in progress.
 type holder struct {
 	items []string
-	left  int           // refusals to come before it may happen
-	free  chan struct{} // closed when there are none left
+	left  int           // refusals until it may be executed
+	free  chan struct{} // closed when left is 0
 }
 
-// write is what the locks need to know of a request's write: its table, and the key or the whole item.
+// write is a write in a request: its table, and the key or the whole item.
 type write struct {
 	TableName string
 	Key, Item map[string]any
@@ -35,7 +36,7 @@ func (c *call) writes() []write {
 	switch c.operation {
 	case "PutItem", "UpdateItem", "DeleteItem":
 		var one write
-		_ = json.Unmarshal(c.body, &one) // DynamoDB will say what is wrong with it
+		_ = json.Unmarshal(c.body, &one) // DynamoDB refuses an invalid request
 		return []write{one}
 	case "TransactWriteItems":
 		var request struct{ TransactItems []map[string]write }
@@ -51,7 +52,7 @@ func (c *call) writes() []write {
 	return nil
 }
 
-// item returns what identifies the item of a write; "" if the names of its table's keys are not known yet.
+// item returns an identifier of a write's item, or "" if the names of the table's keys are not known yet.
 func (l *locks) item(w write) string {
 	if w.Key != nil {
 		l.keyNames[w.TableName] = slices.Sorted(maps.Keys(w.Key))
@@ -69,8 +70,8 @@ func (l *locks) item(w write) string {
 	return w.TableName + string(encode(key))
 }
 
-// lock returns a response that refuses the call if a transaction holds an item of it. Otherwise, if the call is a transaction, it
-// returns a holder of the items, for unlock.
+// lock returns a response that refuses the call if a transaction has locked one of its items. Otherwise, if the call is
+// a transaction, it locks the items and returns their holder for unlock.
 func (p *Proxy) lock(c *call, hold *Fault) (h *holder, status int, refusal []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,11 +91,12 @@ func (p *Proxy) lock(c *call, hold *Fault) (h *holder, status int, refusal []byt
 		n.Conflicts++
 		p.counts[c.operation] = n
 		if l, ok := c.batch.(*list); ok {
-			status, refusal = cancel(l, http.StatusOK, nil, fate{failed: conflicts})
+			status, refusal = cancel(l, http.StatusOK, nil, effects{failed: conflicts})
 			return nil, status, refusal
 		}
 		const code = "com.amazonaws.dynamodb.v20120810#TransactionConflictException"
-		return nil, http.StatusBadRequest, fmt.Appendf(nil, `{"__type":%q,"message":"Transaction is ongoing for the item"}`, code)
+		return nil, http.StatusBadRequest, fmt.Appendf(nil, `{"__type":%q,"message":"Transaction is ongoing for the item"}`,
+			code)
 	case c.operation == "TransactWriteItems":
 		h = &holder{items: items, left: hold.refusals, free: make(chan struct{})}
 		if h.left == 0 {
@@ -115,7 +117,7 @@ func (h *holder) refuse() {
 	}
 }
 
-// wait waits until enough writes have been refused. It reports whether they were.
+// wait waits until enough writes have been refused. It returns false if ctx ends before.
 func (h *holder) wait(ctx context.Context) bool {
 	if h == nil {
 		return true

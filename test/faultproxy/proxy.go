@@ -1,6 +1,6 @@
-// Package faultproxy stands before a judge, an emulator of an AWS service, and does what judges never do: it throttles,
-// breaks connections before and after the call has happened, fails single entries of batches, and refuses writes to items that a
-// transaction holds. It also counts.
+// Package faultproxy is a proxy for emulators of AWS services that injects the faults which emulators lack: it
+// throttles, resets connections before and after a call is executed, fails single entries of batches, and refuses
+// writes to items that a transaction has locked. It also counts calls.
 package faultproxy
 
 import (
@@ -33,19 +33,17 @@ type Proxy struct {
 	locks  locks
 }
 
-// Count is what was asked of one operation. Calls are counted as they come: with those that meet a fault.
+// Count is the count of calls of one operation, including those with faults.
 type Count struct {
-	Calls   int
-	Bytes   int // of the bodies
-	Entries int // keys, statements, messages; 1 for an operation that is no batch
-	Faults  int // calls that met one
-	Units   float64
-
-	Conflicts int // calls that were refused because a transaction held an item of theirs
+	Calls     int
+	Entries   int     // keys, statements or messages; 1 for an operation that is no batch
+	Faults    int     // calls with an injected fault
+	Units     float64 // consumed capacity
+	Conflicts int     // calls that were refused because a transaction had locked an item
 }
 
-// New returns a proxy for the judge at target, such as http://127.0.0.1:8000. The seed decides who meets a fault, as far
-// as the order of the calls is the same.
+// New returns a proxy for the emulator at target, such as http://127.0.0.1:8000. With the same seed and the same order
+// of calls, the same calls have faults.
 func New(target string, seed uint64, rules ...Rule) *Proxy {
 	return &Proxy{
 		target: target, random: rand.New(rand.NewPCG(seed, seed)), rules: slices.Clone(rules), counts: map[string]Count{},
@@ -61,7 +59,7 @@ func (p *Proxy) SetRules(rules ...Rule) {
 	p.rules = slices.Clone(rules)
 }
 
-// Counts gives what has been counted, by operation, and begins anew.
+// Counts returns the counts by operation, and resets them.
 func (p *Proxy) Counts() map[string]Count {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,48 +76,48 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := parse(r.Header, body)
-	fate := p.fate(c)
-	holder, status, refusal := p.lock(c, &fate.hold)
+	effects := p.effects(c)
+	holder, status, refusal := p.lock(c, &effects.hold)
 	defer func() { p.unlock(holder) }()
 	if refusal != nil {
 		w.Header().Set("Content-Type", c.contentType())
 		w.WriteHeader(status)
-		w.Write(refusal) //nolint:errcheck // the caller is gone
+		_, _ = w.Write(refusal) // an error means that the caller has disconnected
 		return
 	}
-	if fate.hold.held != nil {
-		fate.hold.held()
+	if effects.hold.held != nil {
+		effects.hold.held()
 	}
-	if fate.delay > 0 && !sleep(r.Context(), fate.delay) || !holder.wait(r.Context()) {
+	if effects.delay > 0 && !sleep(r.Context(), effects.delay) || !holder.wait(r.Context()) {
 		return
 	}
 	switch {
-	case fate.refuse.code != "":
-		c.refuse(w, fate.refuse)
+	case effects.refuse.code != "":
+		c.refuse(w, effects.refuse)
 		return
-	case fate.reset == before:
+	case effects.reset == before:
 		reset(w)
 		return
 	}
-	c.leaveOut(fate.failed)
-	c.meter()
+	c.removeEntries(effects.failed)
+	c.requestCapacity()
 	header, answer := http.Header{}, []byte(nil)
 	status = http.StatusOK
-	if c.goes() {
+	if c.hasWork() {
 		if status, header, answer, err = p.forward(r, c); err != nil {
 			w.WriteHeader(http.StatusBadGateway)
 			fmt.Fprintln(w, err)
 			return
 		}
 	}
-	p.unlock(holder) // before the answer: the caller may write to the items next
-	if fate.reset == after {
+	p.unlock(holder) // before the response, after which the caller may write to the items
+	if effects.reset == after {
 		reset(w)
 		return
 	}
 	p.charge(c, answer)
 	if status < http.StatusMultipleChoices {
-		status, answer = c.mend(status, answer, fate)
+		status, answer = c.addFailures(status, answer, effects)
 	}
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", c.contentType())
@@ -130,23 +128,23 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Length", strconv.Itoa(len(answer)))
 	maps.Copy(w.Header(), header)
 	w.WriteHeader(status)
-	w.Write(answer) //nolint:errcheck // the caller is gone
+	_, _ = w.Write(answer) // an error means that the caller has disconnected
 }
 
-// fate is what the rules do to one call.
-type fate struct {
-	refuse  Fault
-	reset   kind // before or after, if any
-	delay   time.Duration
-	hold    Fault
-	failed  map[int]string // entries that are not to be done, and the codes with which they fail
-	pretend map[int]string // entries that are to be done, and fail nevertheless
+// effects are what the rules do to one call.
+type effects struct {
+	refuse      Fault
+	reset       kind // before or after, if any
+	delay       time.Duration
+	hold        Fault
+	failed      map[int]string // codes of entries that fail without being executed
+	failedAfter map[int]string // codes of entries that fail after being executed
 }
 
-func (p *Proxy) fate(c *call) fate {
+func (p *Proxy) effects(c *call) effects {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := fate{failed: map[int]string{}, pretend: map[int]string{}}
+	f := effects{failed: map[int]string{}, failedAfter: map[int]string{}}
 	met := false
 	for i := range p.rules {
 		rule := &p.rules[i]
@@ -159,10 +157,10 @@ func (p *Proxy) fate(c *call) fate {
 		}
 		hit := false
 		switch rule.Fault.kind {
-		case partial, pretend:
+		case partial, partialAfter:
 			marks := f.failed
-			if rule.Fault.kind == pretend {
-				marks = f.pretend
+			if rule.Fault.kind == partialAfter {
+				marks = f.failedAfter
 			}
 			for i := range c.entries() {
 				if p.roll(rule.Chance) && f.failed[i] == "" {
@@ -196,7 +194,7 @@ func (p *Proxy) fate(c *call) fate {
 		met = met || hit
 	}
 	n := p.counts[c.operation]
-	n.Calls, n.Bytes, n.Entries = n.Calls+1, n.Bytes+len(c.body), n.Entries+max(1, c.entries())
+	n.Calls, n.Entries = n.Calls+1, n.Entries+max(1, c.entries())
 	if met {
 		n.Faults++
 	}
@@ -206,7 +204,7 @@ func (p *Proxy) fate(c *call) fate {
 
 func (p *Proxy) roll(chance float64) bool { return chance == 0 || p.random.Float64() < chance }
 
-// charge counts the capacity units that the answer speaks of.
+// charge counts the capacity units in a response.
 func (p *Proxy) charge(c *call, answer []byte) {
 	units := c.units(answer)
 	p.mu.Lock()
@@ -221,7 +219,7 @@ func (p *Proxy) forward(r *http.Request, c *call) (status int, header http.Heade
 	if err != nil {
 		return 0, nil, nil, err
 	}
-	// What is on its way to the service gets there, though the caller hangs up.
+	// A forwarded call reaches the service even if the caller disconnects.
 	out, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, target, bytes.NewReader(c.body))
 	if err != nil {
 		return 0, nil, nil, err
@@ -246,12 +244,12 @@ func (p *Proxy) forward(r *http.Request, c *call) (status int, header http.Heade
 	return in.StatusCode, header, answer, err
 }
 
-// reset closes the connection so that the other side sees an error, not an end.
+// reset resets the connection, which the other side sees as an error.
 func reset(w http.ResponseWriter) {
 	if h, ok := w.(http.Hijacker); ok {
 		if conn, _, err := h.Hijack(); err == nil {
 			if tcp, ok := conn.(*net.TCPConn); ok {
-				_ = tcp.SetLinger(0) // else it is only closed, which is an error, too
+				_ = tcp.SetLinger(0) // if this fails, closing is also an error for the other side
 			}
 			conn.Close()
 			return
