@@ -1,6 +1,7 @@
-// Package aws connects the core to Amazon's services, or to what speaks their protocols: on one machine the bucket is an
-// embedded gateway, and the S3 client the same. There is one package below for each service, so that a function carries
-// only the clients that it uses: each of them takes its part of a cold start.
+// Package aws configures clients of Amazon's services, and decodes S3's event notifications.
+//
+// Each service has its own subpackage, so that a Lambda function contains only the clients that it uses: every client
+// makes the cold start longer.
 package aws
 
 import (
@@ -15,24 +16,24 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
-// Access says how a Lambda function reaches the services. Its credentials come with the environment and stay for as long
-// as that lives, so nothing is looked up: config.LoadDefaultConfig would take a quarter of the time until the function is
-// ready, and ask the instance metadata service in vain.
+// Access is how a Lambda function accesses the services. Its credentials are in the environment and remain valid as
+// long as the process, so they need no lookup: config.LoadDefaultConfig would take a quarter of the cold start, and
+// would call the instance metadata service, which Lambda does not have.
 // https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 type Access struct {
 	Region, KeyID, Secret, Token string
 
-	// Endpoint gives the URL of a service by its SDK name ("S3", "DYNAMODB"); empty or nil: Amazon's own. Tests point it
-	// at what speaks the protocol.
+	// Endpoint, if non-nil, returns the URL of a service by its SDK name, such as "S3" or "DYNAMODB". If it is nil or
+	// returns "", the client uses Amazon's endpoint.
 	Endpoint func(service string) string
 
-	// ResponseTimeout is how long a service may take until its answer to one request begins. After it the request is made again, on
-	// another connection. It must be a small part of what a function has, or a connection that hangs fails the whole
-	// invocation. ResponseTimeout by default.
+	// ResponseTimeout is how long a service may take to begin its response. After that the client retries the request on
+	// another connection. It must be much shorter than the function's timeout, or one hung connection fails the whole
+	// invocation. The default is [ResponseTimeout].
 	ResponseTimeout time.Duration
 }
 
-// Config is for the clients of one service.
+// Config returns the configuration for clients of one service.
 func (a Access) Config(service string) aws.Config {
 	c := aws.Config{
 		Region:      a.Region,
@@ -48,13 +49,14 @@ func (a Access) Config(service string) aws.Config {
 	return c
 }
 
-// ResponseTimeout is the default of Access.ResponseTimeout. A service that does not answer within it will not answer at all; the
-// SDK's own timeouts would spend most of a function's time on one attempt. Nothing bounds the whole of a request: bodies may be long.
+// ResponseTimeout is the default of Access.ResponseTimeout. A service that has not answered by then will not answer at
+// all, and the SDK's longer timeouts would use most of a function's time for one attempt. The duration of a whole
+// request is not limited, because bodies may be long.
 const ResponseTimeout = 10 * time.Second
 
 const (
 	dialTimeout = 2 * time.Second
-	connections = 64 // kept per service: more than any adapter uses at a time
+	connections = 64 // idle connections per service; more than any adapter uses at a time
 )
 
 func httpClient(responseTimeout time.Duration) *awshttp.BuildableClient {

@@ -16,7 +16,7 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 )
 
-// TestHungConnection: a request that is never answered is made again on another connection.
+// TestHungConnection checks that a request which is never answered is retried on another connection.
 func TestHungConnection(t *testing.T) {
 	var calls atomic.Int32
 	connections, release := make(chan string, 10), make(chan struct{})
@@ -31,7 +31,8 @@ func TestHungConnection(t *testing.T) {
 	defer server.Close()
 	defer close(release)
 	access := ours.Access{
-		Region: "us-east-1", KeyID: "key", Secret: "secret", Endpoint: func(string) string { return server.URL }, ResponseTimeout: time.Millisecond * 100,
+		Region: "us-east-1", KeyID: "key", Secret: "secret", Endpoint: func(string) string { return server.URL },
+		ResponseTimeout: 100 * time.Millisecond,
 	}
 	_, err := dynamo.Client(access).GetItem(t.Context(), &dynamodb.GetItemInput{
 		TableName: aws.String("t"), Key: map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: "x"}},
@@ -40,6 +41,6 @@ func TestHungConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first, second := <-connections, <-connections; first == second {
-		t.Errorf("both requests came from %s", first)
+		t.Errorf("both requests came from %s, want two connections", first)
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/flavorless/flavorless/internal/s3store"
 )
 
-// TestTransientErrorsAreRetried holds each service's client to the codes with which the service reports that an error passes.
+// TestTransientErrorsAreRetried checks that each service's client retries the service's codes for transient errors.
 func TestTransientErrorsAreRetried(t *testing.T) {
 	text := aws.String("x")
 	key := map[string]dynamodbtypes.AttributeValue{"id": &dynamodbtypes.AttributeValueMemberS{Value: "x"}}
@@ -31,17 +31,20 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 		service string
 		call    func(context.Context, ours.Access) error
 		refusal func(code string) string
-		codes   map[string]int // with the status that comes with it
+		codes   map[string]int // with their status
 	}{
 		{"dynamodb", func(ctx context.Context, a ours.Access) error {
 			_, err := dynamo.Client(a).GetItem(ctx, &dynamodb.GetItemInput{TableName: text, Key: key})
 			return err
-		}, func(code string) string { return fmt.Sprintf(`{"__type":"com.amazonaws.dynamodb.v20120810#%s"}`, code) }, map[string]int{
-			"TransactionConflictException": 400, "ReplicatedWriteConflictException": 400, "TransactionInProgressException": 400,
-			"ProvisionedThroughputExceededException": 400, "RequestLimitExceeded": 400, "ThrottlingException": 400, "InternalServerError": 500,
-		}},
+		}, func(code string) string { return fmt.Sprintf(`{"__type":"com.amazonaws.dynamodb.v20120810#%s"}`, code) },
+			map[string]int{
+				"TransactionConflictException": 400, "ReplicatedWriteConflictException": 400, "TransactionInProgressException": 400,
+				"ProvisionedThroughputExceededException": 400, "RequestLimitExceeded": 400, "ThrottlingException": 400,
+				"InternalServerError": 500,
+			}},
 		{"sns", func(ctx context.Context, a ours.Access) error {
-			_, err := topics.Client(a).PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: text, PublishBatchRequestEntries: entries})
+			_, err := topics.Client(a).PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: text,
+				PublishBatchRequestEntries: entries})
 			return err
 		}, func(code string) string {
 			return "<ErrorResponse><Error><Code>" + code + "</Code></Error></ErrorResponse>"
@@ -74,7 +77,8 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 					w.WriteHeader(http.StatusTeapot) // not retried
 				}))
 				t.Cleanup(server.Close)
-				access := ours.Access{Region: "us-east-1", KeyID: "key", Secret: "secret", Endpoint: func(string) string { return server.URL }}
+				access := ours.Access{Region: "us-east-1", KeyID: "key", Secret: "secret",
+					Endpoint: func(string) string { return server.URL }}
 				if err := test.call(t.Context(), access); calls != 2 {
 					t.Errorf("%d calls, error %v; want 2 calls", calls, err)
 				}

@@ -12,13 +12,13 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// DecodeS3Event gives the objects that an event notification of S3 announces as created, in its order. What it says of
-// other happenings is left out, and so is the test event that S3 sends when notifications are set up. An error means that
-// the event can never be understood; it is events.ErrPermanent.
+// DecodeS3Event returns the created objects in an event notification of S3, in the order of its records. It ignores
+// other events, and the test event that S3 sends when notifications are configured. It returns an [events.ErrPermanent]
+// if the notification is invalid.
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 func DecodeS3Event(body []byte) ([]events.Object, error) {
 	var event struct {
-		Event   string // of a test event only
+		Event   string // only in a test event
 		Records []struct {
 			EventName string    `json:"eventName"`
 			EventTime time.Time `json:"eventTime"`
@@ -36,34 +36,37 @@ func DecodeS3Event(body []byte) ([]events.Object, error) {
 			} `json:"s3"`
 		}
 	}
+	invalid := func(format string, args ...any) error {
+		return fmt.Errorf("%w: decoding an S3 event: %w", events.ErrPermanent, fmt.Errorf(format, args...))
+	}
 	if err := json.Unmarshal(body, &event); err != nil {
-		return nil, fmt.Errorf("%w: decoding an S3 event: %w", events.ErrPermanent, err)
+		return nil, invalid("%w", err)
 	}
 	if event.Records == nil && event.Event != "s3:TestEvent" {
-		return nil, fmt.Errorf("%w: decoding an S3 event: it has no records", events.ErrPermanent)
+		return nil, invalid("no Records")
 	}
 	var objects []events.Object
 	for i, r := range event.Records {
-		// Notifications leave out the prefix that configurations have.
+		// Event names in notifications lack the prefix s3: of those in configurations.
 		if !strings.HasPrefix(strings.TrimPrefix(r.EventName, "s3:"), "ObjectCreated:") {
 			continue
 		}
-		// Form encoding: a space is a +, a + is %2B.
+		// Keys are form-encoded: + is a space.
 		key, err := url.QueryUnescape(r.S3.Object.Key)
 		if err != nil {
-			return nil, fmt.Errorf("%w: decoding an S3 event: key of record %d: %w", events.ErrPermanent, i, err)
+			return nil, invalid("key of record %d: %w", i, err)
 		}
-		if !utf8.ValidString(key) { // S3 has no such keys, and no table would take it
-			return nil, fmt.Errorf("%w: decoding an S3 event: the key of record %d is not UTF-8", events.ErrPermanent, i)
+		if !utf8.ValidString(key) { // S3 accepts no such key, and tables could not store it
+			return nil, invalid("key %q of record %d is not UTF-8", key, i)
 		}
 		if r.S3.Bucket.Name == "" || key == "" || r.EventTime.IsZero() {
-			return nil, fmt.Errorf("%w: decoding an S3 event: record %d lacks the bucket, the key or the time", events.ErrPermanent, i)
+			return nil, invalid("record %d lacks the bucket name, the key or the time", i)
 		}
 		o := events.Object{
 			Bucket: r.S3.Bucket.Name, Key: key, VersionID: r.S3.Object.VersionID, ETag: strings.Trim(r.S3.Object.ETag, `"`),
 			Sequencer: r.S3.Object.Sequencer, Size: r.S3.Object.Size, Time: r.EventTime.UTC(),
 		}
-		if o.VersionID == "null" { // of a bucket whose versioning is suspended: the next object overwrites it
+		if o.VersionID == "null" { // versioning is suspended: the next object with this key overwrites the version
 			o.VersionID = ""
 		}
 		objects = append(objects, o)

@@ -12,21 +12,21 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Apply writes batches to the table and counts them; the package's comment tells how. The tallies are in the order of the
-// batches. It leaves the batches as they are.
+// Apply writes batches to the table and counts them, as the package documentation describes. The results are in the
+// order of the batches. It does not modify the batches.
 //
-// A batch that was applied before, also earlier in the same call, is a duplicate: it is not counted. Where several
-// batches of a call name one person, the newest row is written and the others are superseded.
+// A batch that was applied before, or occurs earlier in the same call, is a duplicate and is not counted. If several
+// batches contain a row for the same person, the newest row is written and the others are superseded.
 //
-// After an error some of it may have happened. The same call may be repeated, at any time, by anyone. If the tables throttle
-// until shortly before the deadline of ctx, the error is events.ErrUnavailable: fewer batches at a time would not help.
+// After an error, a part may be done. The call may be repeated at any time by any process. If the tables throttle until
+// shortly before the deadline of ctx, the error is [events.ErrUnavailable]; fewer batches per call would not help.
 func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
 	if len(batches) == 0 {
 		return nil, nil
 	}
 	for _, b := range batches {
 		if b.UploadID() == "" {
-			return nil, fmt.Errorf("applying a batch: origin %q: %w", b.Origin, events.ErrPermanent)
+			return nil, fmt.Errorf("applying a batch: invalid origin %q: %w", b.Origin, events.ErrPermanent)
 		}
 	}
 	parts := make([]part, len(batches))
@@ -34,7 +34,7 @@ func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Bat
 		parts[i] = part{Batch: b, id: b.ID()}
 	}
 	if err := t.findDuplicates(ctx, parts); err != nil {
-		return nil, fmt.Errorf("looking for what is applied already: %w", err)
+		return nil, fmt.Errorf("looking for duplicates: %w", err)
 	}
 	f := newFold(parts)
 	if err := t.store(ctx, f); err != nil {
@@ -42,39 +42,39 @@ func (t *Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Bat
 	}
 	f.count(parts)
 	if err := t.record(ctx, parts); err != nil {
-		return nil, marked(err)
+		return nil, markUnavailable(err)
 	}
-	tallies := make([]events.BatchResult, len(parts))
+	results := make([]events.BatchResult, len(parts))
 	for i, p := range parts {
-		tallies[i] = p.tally
+		results[i] = p.result
 	}
-	return tallies, nil
+	return results, nil
 }
 
-// part is a batch of one call, and what becomes of it.
+// part is a batch of one call, and its result.
 type part struct {
 	events.Batch
-	id    string
-	tally events.BatchResult
+	id     string
+	result events.BatchResult
 }
 
-// findDuplicates looks for the markers of the batches, and for batches that the call has twice.
+// findDuplicates finds batches that have markers, and batches that occur twice in the call.
 func (t *Table) findDuplicates(ctx context.Context, parts []part) error {
 	first := make(map[string]*part, len(parts))
 	var keys []item
 	for i := range parts {
 		p := &parts[i]
 		if first[p.id] != nil {
-			p.tally.Duplicate = true
+			p.result.Duplicate = true
 			continue
 		}
 		first[p.id] = p
 		keys = append(keys, item{"id": text(p.id)})
 	}
-	for some := range slices.Chunk(keys, mostKeys) {
-		err := t.getSome(ctx, t.cfg.Uploads, some, func(marker item) error {
+	for some := range slices.Chunk(keys, maxKeys) {
+		err := t.batchGet(ctx, t.cfg.Uploads, some, func(marker item) error {
 			if p := first[textOf(marker["id"])]; p != nil {
-				p.tally.Duplicate = true
+				p.result.Duplicate = true
 			}
 			return nil
 		}, "id")
@@ -85,31 +85,31 @@ func (t *Table) findDuplicates(ctx context.Context, parts []part) error {
 	return nil
 }
 
-// fold is the newest row of each person among the batches that are no duplicates.
+// fold is the newest row of each person in the batches that are no duplicates.
 type fold struct {
 	rows  []row
-	index map[string]int // of each person among rows
+	index map[string]int // index of each person in rows
 }
 
-// row is a candidate to be written.
+// row is a row that may be written.
 type row struct {
 	events.Update
 	origin  events.Origin
 	version events.Version
-	stored  bool // something is, so far as we know
+	stored  bool // the person was found in the table
 	outcome events.Outcome
 }
 
 func newFold(parts []part) *fold {
 	n := 0
 	for _, p := range parts {
-		if !p.tally.Duplicate {
+		if !p.result.Duplicate {
 			n += len(p.Rows)
 		}
 	}
 	f := &fold{rows: make([]row, 0, n), index: make(map[string]int, n)}
 	for _, p := range parts {
-		if p.tally.Duplicate {
+		if p.result.Duplicate {
 			continue
 		}
 		for _, u := range p.Rows {
@@ -122,7 +122,7 @@ func newFold(parts []part) *fold {
 			}
 		}
 	}
-	for i := range f.rows { // only now: a version costs memory
+	for i := range f.rows { // not before, because a version takes memory
 		f.rows[i].version = f.rows[i].origin.At(f.rows[i].Offset)
 	}
 	return f
@@ -132,43 +132,43 @@ func newer(origin events.Origin, offset int64, than *row) bool {
 	return origin > than.origin || origin == than.origin && offset > than.Offset
 }
 
-// count tallies every row of the batches by what became of its person's newest one.
+// count counts every row of the batches by the outcome of its person's newest row.
 func (f *fold) count(parts []part) {
 	for i := range parts {
 		p := &parts[i]
-		if p.tally.Duplicate {
+		if p.result.Duplicate {
 			continue
 		}
 		for _, u := range p.Rows {
-			// The very same row in two batches, as after a change of their size, has one outcome.
+			// The same row may be in two batches, after a change of their size. Both have the same outcome.
 			newest := &f.rows[f.index[u.Person]]
 			if newer(newest.origin, newest.Offset, &row{Update: u, origin: p.Origin}) || newest.outcome == events.Superseded {
-				p.tally.Superseded++
+				p.result.Superseded++
 			} else {
-				p.tally.Applied++
+				p.result.Applied++
 			}
 		}
 	}
 }
 
-// store reads what is stored of the people, a hundred at a time, and writes the rows that are newer, 25 at a time. It
-// writes while it reads: a throttled table has to be kept busy with both.
+// store reads the stored versions of the people, a hundred at a time, and writes the rows that are newer, 25 at a time.
+// It reads and writes concurrently, so that a throttled table is never idle.
 func (t *Table) store(ctx context.Context, f *fold) error {
 	expires := t.expiry()
 	var newer pending
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(t.cfg.Concurrency)
-	for some := range slices.Chunk(f.rows, mostKeys) {
+	for some := range slices.Chunk(f.rows, maxKeys) {
 		g.Go(func() error {
-			if err := t.learn(gctx, f, some); err != nil {
-				return fmt.Errorf("learning what is stored: %w", err)
+			if err := t.compare(gctx, f, some); err != nil {
+				return fmt.Errorf("reading stored versions: %w", err)
 			}
 			for _, full := range newer.add(some) {
 				write := func() error { return t.write(gctx, full, expires) }
 				if g.TryGo(write) {
 					continue
 				}
-				if err := write(); err != nil { // the group is full, and waiting for it in one of its goroutines could last for ever
+				if err := write(); err != nil { // the group is full, and one of its own goroutines must not wait for it
 					return err
 				}
 			}
@@ -181,13 +181,14 @@ func (t *Table) store(ctx context.Context, f *fold) error {
 	return t.write(ctx, newer.rows, expires)
 }
 
-// pending gathers rows that are to be written.
+// pending collects rows to write.
 type pending struct {
 	mu   sync.Mutex
-	rows []*row // fewer than mostStatements
+	rows []*row // fewer than maxStatements
 }
 
-// add adds those of the rows that are newer than what is stored, and takes as many calls' worth of rows as there are.
+// add adds the rows that are newer than the stored ones. It removes and returns as many full calls of rows as there
+// are.
 func (p *pending) add(rows []row) (full [][]*row) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -195,7 +196,7 @@ func (p *pending) add(rows []row) (full [][]*row) {
 		if rows[i].outcome != events.Applied {
 			continue
 		}
-		if p.rows = append(p.rows, &rows[i]); len(p.rows) == mostStatements {
+		if p.rows = append(p.rows, &rows[i]); len(p.rows) == maxStatements {
 			full = append(full, p.rows)
 			p.rows = nil
 		}
@@ -203,23 +204,23 @@ func (p *pending) add(rows []row) (full [][]*row) {
 	return full
 }
 
-// learn reads what is stored of up to mostKeys people, and decides what need not be written.
-func (t *Table) learn(ctx context.Context, f *fold, rows []row) error {
+// compare reads the stored versions of up to maxKeys people and decides which rows need not be written.
+func (t *Table) compare(ctx context.Context, f *fold, rows []row) error {
 	keys := make([]item, len(rows))
 	for i := range rows {
 		keys[i] = t.key(rows[i].Person)
 	}
-	return t.getSome(ctx, t.cfg.Favorites, keys, func(found item) error {
+	return t.batchGet(ctx, t.cfg.Favorites, keys, func(found item) error {
 		i, asked := f.index[textOf(found["person"])]
 		if !asked {
-			return errors.New("DynamoDB returned the item of a person who was not asked for")
+			return errors.New("DynamoDB returned an item that was not requested")
 		}
 		f.rows[i].decide(found)
 		return nil
 	}, "person", "version")
 }
 
-// decide holds the row against what is stored.
+// decide sets the row's outcome by comparing it with the stored item.
 func (r *row) decide(stored item) {
 	r.stored = true
 	r.outcome = events.Decide(events.Version(textOf(stored["version"])), r.version)

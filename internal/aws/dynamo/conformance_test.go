@@ -17,24 +17,24 @@ import (
 	"github.com/flavorless/flavorless/test/dynamolocal"
 )
 
-// judge is the one server of this test binary; see its type.
-var judge dynamolocal.Server
+// emulator is shared by all tests of this package.
+var emulator dynamolocal.Server
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	judge.Stop()
+	emulator.Stop()
 	os.Exit(code)
 }
 
 func TestConformance(t *testing.T) {
-	endpoint := judge.Endpoint(t)
+	endpoint := emulator.Endpoint(t)
 	conformance.TestTable(t, func(t *testing.T) conformance.TableUnderTest { return open(t, endpoint, endpoint) })
 }
 
-// names tells the tables of the tests apart.
+// names numbers the tables of the tests.
 var names atomic.Int64
 
-// open makes an empty table for the adapter, which talks to endpoint; tables and stream are managed at direct.
+// open creates empty tables. The adapter calls endpoint; direct creates the tables and reads the stream.
 func open(t testing.TB, endpoint, direct string, options ...func(*dynamodb.Options)) conformance.TableUnderTest {
 	t.Helper()
 	tables := dynamolocal.Create(t, dynamodb.New(dynamolocal.Options(direct)), fmt.Sprintf("t%d", names.Add(1)))
@@ -51,7 +51,7 @@ func open(t testing.TB, endpoint, direct string, options ...func(*dynamodb.Optio
 	}}
 }
 
-// changes is what a function that hears the stream does.
+// changes decodes stream records as the announce function does.
 func changes(records []streamtypes.StreamRecord) ([]events.Change, error) {
 	var all []events.Change
 	for _, r := range records {

@@ -20,10 +20,10 @@ import (
 	"github.com/flavorless/flavorless/test/faultproxy"
 )
 
-// TestConformanceThroughFaults: all that the port promises holds while a tenth of everything fails, in every way that the
-// service and the network know.
+// TestConformanceThroughFaults runs the conformance suite while a tenth of all calls fails, in every way that the
+// service and the network can fail.
 func TestConformanceThroughFaults(t *testing.T) {
-	endpoint := judge.Endpoint(t)
+	endpoint := emulator.Endpoint(t)
 	faulty := proxy(t, endpoint,
 		faultproxy.Rule{Chance: 0.03, Fault: faultproxy.Throttle()},
 		faultproxy.Rule{Chance: 0.03, Fault: faultproxy.InternalError()},
@@ -32,13 +32,20 @@ func TestConformanceThroughFaults(t *testing.T) {
 		faultproxy.Rule{Chance: 0.1, Fault: faultproxy.Slow(2 * time.Millisecond)},
 		faultproxy.Rule{Operation: "BatchGetItem", Chance: 0.1, Fault: faultproxy.Partial("")},
 		faultproxy.Rule{Operation: "BatchExecuteStatement", Chance: 0.05, Fault: faultproxy.Partial("ThrottlingError")},
-		faultproxy.Rule{Operation: "BatchExecuteStatement", Chance: 0.05, Fault: faultproxy.Partial("ProvisionedThroughputExceeded")},
-		faultproxy.Rule{Operation: "BatchExecuteStatement", Chance: 0.05, Fault: faultproxy.PartialAfter("InternalServerError")},
+		faultproxy.Rule{Operation: "BatchExecuteStatement", Chance: 0.05,
+			Fault: faultproxy.Partial("ProvisionedThroughputExceeded")},
+		faultproxy.Rule{Operation: "BatchExecuteStatement", Chance: 0.05,
+			Fault: faultproxy.PartialAfter("InternalServerError")},
 		faultproxy.Rule{Operation: "TransactWriteItems", Chance: 0.05, Fault: faultproxy.Partial("TransactionConflict")},
-		faultproxy.Rule{Operation: "TransactWriteItems", Chance: 0.05, Fault: faultproxy.Refuse(http.StatusBadRequest, "TransactionInProgressException")},
-		faultproxy.Rule{Operation: "UpdateItem", Chance: 0.05, Fault: faultproxy.Refuse(http.StatusBadRequest, "TransactionConflictException")},
+		faultproxy.Rule{Operation: "TransactWriteItems", Chance: 0.05, Fault: faultproxy.Refuse(http.StatusBadRequest,
+			"TransactionInProgressException")},
+		faultproxy.Rule{Operation: "UpdateItem", Chance: 0.05, Fault: faultproxy.Refuse(http.StatusBadRequest,
+			"TransactionConflictException")},
 	)
-	conformance.TestTable(t, func(t *testing.T) conformance.TableUnderTest { return open(t, faulty.URL, endpoint, patient) })
+	conformance.TestTable(t, func(t *testing.T) conformance.TableUnderTest {
+		return open(t, faulty.URL, endpoint,
+			fastRetries)
+	})
 	for operation, n := range faulty.proxy.Counts() {
 		t.Logf("%s: %d calls, %d with faults, %d with conflicts", operation, n.Calls, n.Faults, n.Conflicts)
 	}
@@ -57,25 +64,28 @@ func proxy(t testing.TB, endpoint string, rules ...faultproxy.Rule) faultyServer
 	return faultyServer{s, p}
 }
 
-// patient is how a function sets the client up, but for the times, which are short.
-func patient(o *dynamodb.Options) {
+// fastRetries configures a client as functions do, but with short delays between retries.
+func fastRetries(o *dynamodb.Options) {
 	o.Retryer = ours.Retryer(retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = 10
 		o.RateLimiter = ratelimit.None
-		o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) { return time.Millisecond << attempt, nil })
+		o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
+			return time.Millisecond << attempt, nil
+		})
 	}))
 }
 
-// TestLostAnswerThenConflict: a transaction happens, its answer is lost, and the next try of it is cancelled. The batch was
-// applied by this call and no other, which has to say so: nobody else will.
+// TestLostAnswerThenConflict loses the response to a transaction that succeeded, and cancels the retry. Apply must
+// report the batch as applied and not as a duplicate, because no other call will.
 func TestLostAnswerThenConflict(t *testing.T) {
-	endpoint := judge.Endpoint(t)
+	endpoint := emulator.Endpoint(t)
 	faulty := proxy(t, endpoint,
 		faultproxy.Rule{Operation: "TransactWriteItems", Times: 1, Fault: faultproxy.ResetAfter()},
 		faultproxy.Rule{Operation: "TransactWriteItems", Skip: 1, Times: 1, Fault: faultproxy.Partial("TransactionConflict")},
 	)
-	table := open(t, faulty.URL, endpoint, patient)
-	origin, err := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_700_000_000_000)}.Origin()
+	table := open(t, faulty.URL, endpoint, fastRetries)
+	origin, err := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "01",
+		Time: time.UnixMilli(1_700_000_000_000)}.Origin()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +96,7 @@ func TestLostAnswerThenConflict(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got[0] != want {
-			t.Errorf("the tally is %+v, want %+v", got[0], want)
+			t.Errorf("Apply() = %+v, want %+v", got[0], want)
 		}
 	}
 	if n := faulty.proxy.Counts()["TransactWriteItems"].Faults; n != 2 {
@@ -94,22 +104,27 @@ func TestLostAnswerThenConflict(t *testing.T) {
 	}
 }
 
-// TestTransactionConflict: DynamoDB refuses a plain write to a record while a transaction counts a batch in it. None of the calls
-// that write records may fail for that.
+// TestTransactionConflict checks that no call fails because DynamoDB refuses writes to a record while a transaction
+// counts a batch in it.
 func TestTransactionConflict(t *testing.T) {
-	endpoint := judge.Endpoint(t)
-	object := events.Object{Bucket: "b", Key: "uploads/k.csv", ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_700_000_000_000)}
+	endpoint := emulator.Endpoint(t)
+	object := events.Object{Bucket: "b", Key: "uploads/k.csv", ETag: "e", Sequencer: "01",
+		Time: time.UnixMilli(1_700_000_000_000)}
 	origin, err := object.Origin()
 	if err != nil {
 		t.Fatal(err)
 	}
 	batch := func(n int64) events.Batch {
-		return events.Batch{Origin: origin, First: n, Rows: []events.Update{{Offset: n, Person: fmt.Sprint("person ", n), Flavor: "mint"}}}
+		return events.Batch{Origin: origin, First: n, Rows: []events.Update{{Offset: n, Person: fmt.Sprint("person ", n),
+			Flavor: "mint"}}}
 	}
 	reading := events.ReadSummary{Format: "csv", Rows: 2, Batches: 2, At: object.Time}
-	apply := func(ctx context.Context, table conformance.TableUnderTest, n int64) error {
-		_, err := table.Store.Apply(ctx, []events.Batch{batch(n)})
-		return err
+	type step = func(context.Context, conformance.TableUnderTest) error
+	applyBatch := func(n int64) step {
+		return func(ctx context.Context, table conformance.TableUnderTest) error {
+			_, err := table.Store.Apply(ctx, []events.Batch{batch(n)})
+			return err
+		}
 	}
 	begin := func(ctx context.Context, table conformance.TableUnderTest) error {
 		_, err := table.Store.Begin(ctx, object)
@@ -121,23 +136,19 @@ func TestTransactionConflict(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name     string
-		before   []func(context.Context, conformance.TableUnderTest) error
-		call     func(context.Context, conformance.TableUnderTest) error
-		refusals int // of the call's writes, until the transaction happens
+		before   []step
+		call     step
+		refusals int // of the call's writes, until the transaction is executed
 	}{
-		{name: "a new upload begins", call: begin, refusals: 3},
-		{name: "an upload begins that Apply has met before", before: []func(context.Context, conformance.TableUnderTest) error{
-			func(ctx context.Context, table conformance.TableUnderTest) error { return apply(ctx, table, 1) },
-		}, call: begin, refusals: 3},
-		{name: "an upload begins again", before: []func(context.Context, conformance.TableUnderTest) error{begin}, call: begin},
-		{name: "an upload is sealed", before: []func(context.Context, conformance.TableUnderTest) error{begin}, call: seal, refusals: 3},
-		{name: "another batch is counted", before: []func(context.Context, conformance.TableUnderTest) error{begin},
-			call:     func(ctx context.Context, table conformance.TableUnderTest) error { return apply(ctx, table, 3) },
-			refusals: 3},
+		{name: "Begin", call: begin, refusals: 3},
+		{name: "Begin after Apply", before: []step{applyBatch(1)}, call: begin, refusals: 3},
+		{name: "Begin again", before: []step{begin}, call: begin},
+		{name: "Seal", before: []step{begin}, call: seal, refusals: 3},
+		{name: "Apply another batch", before: []step{begin}, call: applyBatch(3), refusals: 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			faulty := proxy(t, endpoint)
-			table := open(t, faulty.URL, endpoint, patient)
+			table := open(t, faulty.URL, endpoint, fastRetries)
 			for _, step := range test.before {
 				if err := step(t.Context(), table); err != nil {
 					t.Fatal(err)
@@ -150,7 +161,7 @@ func TestTransactionConflict(t *testing.T) {
 			call := func() {
 				err := test.call(ctx, table)
 				if err != nil {
-					stop() // else the transaction waits for refusals that do not come
+					stop() // otherwise the transaction would wait for refusals forever
 				}
 				failed <- err
 			}
@@ -158,8 +169,9 @@ func TestTransactionConflict(t *testing.T) {
 			if test.refusals > 0 {
 				held = func() { go call() }
 			}
-			faulty.proxy.SetRules(faultproxy.Rule{Operation: "TransactWriteItems", Times: 1, Fault: faultproxy.Hold(held, test.refusals)})
-			failed <- apply(ctx, table, 2)
+			faulty.proxy.SetRules(faultproxy.Rule{Operation: "TransactWriteItems", Times: 1, Fault: faultproxy.Hold(held,
+				test.refusals)})
+			failed <- applyBatch(2)(ctx, table)
 			for range 2 {
 				if err := <-failed; err != nil {
 					t.Error(err)
@@ -170,20 +182,23 @@ func TestTransactionConflict(t *testing.T) {
 				conflicts += n.Conflicts
 			}
 			if conflicts < test.refusals {
-				t.Errorf("%d writes were refused for a conflict, want at least %d", conflicts, test.refusals)
+				t.Errorf("%d writes were refused because of a conflict, want at least %d", conflicts, test.refusals)
 			}
 		})
 	}
 }
 
-// TestClientRetriesConflicts: the functions' client does what patient does in the other tests.
+// TestClientRetriesConflicts checks that the functions' client retries conflicts, as fastRetries does in the other
+// tests.
 func TestClientRetriesConflicts(t *testing.T) {
-	endpoint := judge.Endpoint(t)
+	endpoint := emulator.Endpoint(t)
 	faulty := proxy(t, endpoint,
-		faultproxy.Rule{Operation: "UpdateItem", Times: 1, Fault: faultproxy.Refuse(http.StatusBadRequest, "TransactionConflictException")},
+		faultproxy.Rule{Operation: "UpdateItem", Times: 1, Fault: faultproxy.Refuse(http.StatusBadRequest,
+			"TransactionConflictException")},
 	)
 	tables := dynamolocal.Create(t, dynamodb.New(dynamolocal.Options(endpoint)), "conflicts")
-	access := ours.Access{Region: "us-east-1", KeyID: "key", Secret: "secret", Endpoint: func(string) string { return faulty.URL }}
+	access := ours.Access{Region: "us-east-1", KeyID: "key", Secret: "secret",
+		Endpoint: func(string) string { return faulty.URL }}
 	table := dynamo.New(dynamo.Config{Client: dynamo.Client(access), Uploads: tables.Uploads})
 	object := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_700_000_000_000)}
 	if _, err := table.Begin(t.Context(), object); err != nil {

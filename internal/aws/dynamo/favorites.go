@@ -13,11 +13,11 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Lookup gives a person's favorite, strongly consistent: what the last Apply that has returned left, or a later one. An
-// unknown or removed person is events.ErrNotFound.
+// Lookup returns a person's favorite with strong consistency: it includes every Apply that has returned. It returns
+// [events.ErrNotFound] for an unknown or removed person.
 func (t *Table) Lookup(ctx context.Context, person string) (events.Favorite, error) {
-	if person == "" || len(person) > events.MaxName { // no key can be that
-		return events.Favorite{}, fmt.Errorf("a person of %d bytes: %w", len(person), events.ErrNotFound)
+	if person == "" || len(person) > events.MaxName { // DynamoDB would refuse such a key
+		return events.Favorite{}, fmt.Errorf("person with a name of %d bytes: %w", len(person), events.ErrNotFound)
 	}
 	found, err := t.readItem(ctx, t.cfg.Favorites, t.key(person), fmt.Sprintf("person %q", person))
 	if err != nil {
@@ -36,11 +36,11 @@ func decodeFavorite(found item) events.Favorite {
 	}
 }
 
-// Team lists up to limit favorites in the byte order of person, those behind after. Removed people are not among them. It
-// is strongly consistent, shard by shard: after an upload has become live, it shows all of it.
+// Team returns up to limit favorites, in byte order of the person, of people after the person after. It leaves out
+// removed people. Each shard is read with strong consistency, so the result includes all of every upload that is live.
 //
-// It merges the shards, reading each in pages of about the share that it is expected to have in the answer: at 1,000
-// people the first pages have 1,270, and rarely a second one is needed.
+// Team merges the shards. It reads each in pages of about its expected share of the result: for 1,000 people the first
+// pages have 1,270 items together, and a second page is rarely needed.
 func (t *Table) Team(ctx context.Context, after string, limit int) ([]events.Favorite, error) {
 	if limit <= 0 {
 		return nil, nil
@@ -70,18 +70,18 @@ func (t *Table) Team(ctx context.Context, after string, limit int) ([]events.Fav
 	return team, nil
 }
 
-// teamQueries is how many shards are read at a time. Each that is under way needs a connection; the first request of a
-// function has none yet, and would spend more on 16 handshakes than on the queries.
+// teamQueries is the most shards that are read at a time. Each needs a connection, and the first request of a function,
+// which has no connections yet, would spend more time on 16 handshakes than on the queries.
 const teamQueries = 4
 
-// pageFor is how many items to read of each shard for so many people: its share, and two standard deviations of that on
-// top, since people are spread at random.
+// pageFor returns how many items to read from each shard for a result of limit people: the shard's expected share plus
+// two standard deviations, because a hash distributes people.
 func pageFor(limit int) int32 {
 	share := float64(limit) / shards
 	return int32(min(float64(limit), math.Ceil(share+2*math.Sqrt(share))))
 }
 
-// merge gives the people of all shards in order.
+// merge returns the people of all shards in order.
 type merge struct {
 	table     *Table
 	condition teamQuery
@@ -89,16 +89,16 @@ type merge struct {
 	shards    [shards]shard
 }
 
-// shard is what is read of one and not given yet.
+// shard is the state of reading one shard.
 type shard struct {
 	number types.AttributeValue
-	ahead  []events.Favorite
-	start  item // of the next page
+	ahead  []events.Favorite // read, but not yet returned
+	start  item              // of the next page
 	ended  bool
 }
 
-// next takes the first person of all shards. A shard of which nothing is left is read on first: only then is it known
-// that no one in it precedes the others.
+// next returns the first person of all shards. It first reads the next page of a shard that has nothing ahead, because
+// a person in it may come first.
 func (m *merge) next(ctx context.Context) (events.Favorite, bool, error) {
 	var first *shard
 	for i := range m.shards {
@@ -120,16 +120,17 @@ func (m *merge) next(ctx context.Context) (events.Favorite, bool, error) {
 	return f, true, nil
 }
 
-// longPage bounds the pages that fill lengthens, in items.
-const longPage = 1000
+// maxPage is the most items of a page that fill has lengthened.
+const maxPage = 1000
 
-// fill reads pages until there is somebody, or the shard ends. A page can be empty: tombstones are left out after it was
-// cut. Where there are many, the pages become longer. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.FilterExpression.html
+// fill reads pages until it finds a person or the shard ends. A page can be empty, because the filter removes
+// tombstones after DynamoDB has cut the page. Where there are many tombstones, the pages become longer.
+// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.FilterExpression.html
 func (m *merge) fill(ctx context.Context, s *shard) error {
-	for page := m.page; len(s.ahead) == 0 && !s.ended; page = min(2*page, longPage) {
+	for page := m.page; len(s.ahead) == 0 && !s.ended; page = min(2*page, maxPage) {
 		out, err := m.table.cfg.Client.Query(ctx, m.condition.of(s, page))
 		if err != nil {
-			return marked(err)
+			return markUnavailable(err)
 		}
 		for _, found := range out.Items {
 			s.ahead = append(s.ahead, decodeFavorite(found))
@@ -140,7 +141,7 @@ func (m *merge) fill(ctx context.Context, s *shard) error {
 	return nil
 }
 
-// teamQuery is what the queries of all shards have in common.
+// teamQuery is the common part of the queries of all shards.
 type teamQuery struct {
 	table, after                  string
 	condition, filter, projection string

@@ -14,8 +14,8 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 )
 
-// FuzzUploadRecord: a record of whatever types and texts is read or refused; what is read says what the record says, and the
-// counts of a failed upload add up.
+// FuzzUploadRecord checks that a record with arbitrary types and values is decoded or refused, that a decoded upload
+// has the values of the record, and that the counts of a failed upload add up.
 func FuzzUploadRecord(f *testing.F) {
 	f.Add("live", `{"code":"bad_header","reason":"x","offset":1}`, "12", int64(5), int64(1), uint8(0))
 	f.Add("failed", "", "1e3", int64(-1), int64(1<<62), uint8(1))
@@ -43,18 +43,19 @@ func FuzzUploadRecord(f *testing.F) {
 		u, err := dynamo.DecodeUpload(record)
 		if err != nil {
 			if u.ID != "" {
-				t.Errorf("%+v came with %v", u, err)
+				t.Errorf("DecodeUpload() = %+v, %v, want no upload with an error", u, err)
 			}
 			return
 		}
 		if kind%5 > 0 && kind%5 < 4 {
-			t.Errorf("read %+v of a record with wrong types", u)
+			t.Errorf("DecodeUpload() = %+v for a record with wrong types, want an error", u)
 		}
-		if u.ID != "u" || string(u.Status) != status || u.Counts.Applied != applied || !u.Uploaded.Equal(time.UnixMilli(superseded)) {
-			t.Errorf("read %+v", u)
+		if u.ID != "u" || string(u.Status) != status || u.Counts.Applied != applied ||
+			!u.Uploaded.Equal(time.UnixMilli(superseded)) {
+			t.Errorf("DecodeUpload(%v) = %+v", record, u)
 		}
 		if c := u.Counts; u.Status == events.Failed && c.Rows != c.Applied+c.Superseded+c.Rejected {
-			t.Errorf("counts %+v", c)
+			t.Errorf("the counts of a failed upload don't add up: %+v", c)
 		}
 		if u.Failure == nil {
 			return
@@ -64,12 +65,13 @@ func FuzzUploadRecord(f *testing.F) {
 		}
 		again, err := dynamo.DecodeUpload(record)
 		if diff := cmp.Diff(u, again); err != nil || diff != "" {
-			t.Errorf("again: %v (-first +again):\n%s", err, diff)
+			t.Errorf("after encoding the failure again: error %v, upload (-first +again):\n%s", err, diff)
 		}
 	})
 }
 
-// FuzzRejects: packed rejects of any form are unpacked or refused, in bounded memory; what is unpacked can be packed again.
+// FuzzRejects checks that arbitrary packed rejects are unpacked or refused, in bounded memory, and that unpacked
+// rejects survive packing.
 func FuzzRejects(f *testing.F) {
 	packed := func(text string) []byte {
 		var b bytes.Buffer
@@ -101,7 +103,7 @@ func FuzzRejects(f *testing.F) {
 		}
 		again, err := dynamo.UnpackRejects(value)
 		if diff := cmp.Diff(rejects, again); err != nil || diff != "" {
-			t.Errorf("again: %v (-first +again):\n%s", err, diff)
+			t.Errorf("after packing again: error %v, rejects (-first +again):\n%s", err, diff)
 		}
 	})
 }

@@ -11,15 +11,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// mostKeys is how many items one BatchGetItem gives at most.
+// maxKeys is the most keys of a BatchGetItem.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
-const mostKeys = 100
+const maxKeys = 100
 
 var errUnprocessed = errors.New("DynamoDB left keys unprocessed")
 
-// getSome reads up to mostKeys items, strongly consistent, and calls each with those that exist, in any order. Without
-// attributes it gives all of them.
-func (t *Table) getSome(ctx context.Context, table string, keys []item, each func(item) error, attributes ...string) error {
+// batchGet reads up to maxKeys items with strong consistency, and calls each for those that exist, in any order. It
+// reads only the named attributes, or all if there are none.
+func (t *Table) batchGet(ctx context.Context, table string, keys []item, each func(item) error,
+	attributes ...string) error {
 	want := types.KeysAndAttributes{Keys: keys, ConsistentRead: aws.Bool(true)}
 	if len(attributes) > 0 {
 		want.ExpressionAttributeNames = map[string]string{}
@@ -29,12 +30,11 @@ func (t *Table) getSome(ctx context.Context, table string, keys []item, each fun
 		want.ProjectionExpression = aws.String("#" + strings.Join(attributes, ",#"))
 	}
 	for again := t.backoff(ctx, rowsReserve); len(want.Keys) > 0; {
-		out, err := t.cfg.Client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
-			RequestItems: map[string]types.KeysAndAttributes{table: want},
-		}, throttledOnce)
+		request := map[string]types.KeysAndAttributes{table: want}
+		out, err := t.cfg.Client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request}, dontRetryThrottling)
 		why := errUnprocessed
-		if throttled(err) { // then none of the keys was processed
-			out, why = &dynamodb.BatchGetItemOutput{UnprocessedKeys: map[string]types.KeysAndAttributes{table: want}}, err
+		if throttled(err) { // no key was processed
+			out, why = &dynamodb.BatchGetItemOutput{UnprocessedKeys: request}, err
 		} else if err != nil {
 			return fmt.Errorf("reading %d items of %s: %w", len(want.Keys), table, err)
 		}

@@ -14,10 +14,10 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// millis is how times are stored.
+// millis returns a time as it is stored, in milliseconds since 1970.
 func millis(at time.Time) types.AttributeValue { return number(at.UnixMilli()) }
 
-// decodeUpload reads a record; see ledger.go and record.go for what writes it. Rejects are left out.
+// decodeUpload decodes a record that ledger.go and record.go have written. It leaves out the rejects.
 func decodeUpload(record item) (events.Upload, error) {
 	in := fields{item: record}
 	u := events.Upload{
@@ -28,27 +28,28 @@ func decodeUpload(record item) (events.Upload, error) {
 			Rows: in.number("rows"), Applied: in.number("applied"), Superseded: in.number("superseded"),
 			Rejected: in.number("rejected"), Batches: in.number("batches"), BatchesApplied: in.number("batchesApplied"),
 		},
-		Uploaded: in.time("uploaded"), Started: in.time("started"), Published: in.time("published"), Settled: in.time("settled"),
+		Uploaded: in.time("uploaded"), Started: in.time("started"), Published: in.time("published"),
+		Settled: in.time("settled"),
 	}
 	if failure := in.text("failure"); failure != "" {
 		if err := json.Unmarshal([]byte(failure), &u.Failure); err != nil {
-			in.err = fmt.Errorf("its failure: %w", err)
+			in.err = fmt.Errorf("failure: %w", err)
 		}
 	}
 	if u.Status == events.Failed {
-		// It can have more batches than its reading knows: an earlier run published them and was killed before it could
-		// seal, and when the event came again the object had vanished. These rows are in the table, so they count; they
-		// may come even after the upload has failed.
+		// There may be more batches than the summary of the failed read counts: an earlier run published them and was
+		// killed, and at the next delivery the object was gone. Their rows are in the table, so they count; they may
+		// arrive even after the upload has failed.
 		c := &u.Counts
 		c.Rows, c.Batches = c.Applied+c.Superseded+c.Rejected, c.BatchesApplied
 	}
 	if in.err != nil {
-		return events.Upload{}, fmt.Errorf("the record of upload %q can't be read: %w", u.ID, in.err)
+		return events.Upload{}, fmt.Errorf("decoding the record of upload %q: %w", u.ID, in.err)
 	}
 	return u, nil
 }
 
-// fields reads attributes. One that is not there is zero.
+// fields reads attributes of an item and keeps the last error. A missing attribute is zero.
 type fields struct {
 	item item
 	err  error
@@ -61,7 +62,7 @@ func (f *fields) text(name string) string {
 	case *types.AttributeValueMemberS:
 		return v.Value
 	default:
-		f.err = fmt.Errorf("%s is not a text", name)
+		f.err = fmt.Errorf("attribute %s is not a string", name)
 		return ""
 	}
 }
@@ -73,11 +74,11 @@ func (f *fields) number(name string) int64 {
 	case *types.AttributeValueMemberN:
 		n, err := strconv.ParseInt(v.Value, 10, 64)
 		if err != nil {
-			f.err = fmt.Errorf("%s: %w", name, err)
+			f.err = fmt.Errorf("attribute %s: %w", name, err)
 		}
 		return n
 	default:
-		f.err = fmt.Errorf("%s is not a number", name)
+		f.err = fmt.Errorf("attribute %s is not a number", name)
 		return 0
 	}
 }
@@ -99,9 +100,9 @@ func encodeFailure(f *events.Failure) (types.AttributeValue, error) {
 
 func rejectsID(upload string) string { return upload + "/rejects" }
 
-// packRejects compresses the rejects: write units go by the kilobyte, and an item has at most 400 KB. As JSON a hundred
-// of them have 70 KB, or 350 KB if they are nothing but control characters; compressed it is 5 KB mostly, and never more
-// than the 70.
+// packRejects compresses the rejects, because a write costs one unit per kilobyte and an item may have at most 400 KB.
+// A hundred rejects as JSON have 70 KB, or 350 KB if they consist of control characters; compressed they have usually 5
+// KB, and at most 70.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items
 func packRejects(rejects []events.Reject) (types.AttributeValue, error) {
 	var packed bytes.Buffer
@@ -115,20 +116,20 @@ func packRejects(rejects []events.Reject) (types.AttributeValue, error) {
 	return &types.AttributeValueMemberB{Value: packed.Bytes()}, nil
 }
 
-// mostUnpacked bounds what unpackRejects takes, in bytes.
-const mostUnpacked = 4 << 20
+// maxUnpacked is the most bytes that unpackRejects decompresses.
+const maxUnpacked = 4 << 20
 
 func unpackRejects(v types.AttributeValue) ([]events.Reject, error) {
 	packed, ok := v.(*types.AttributeValueMemberB)
 	if !ok {
-		return nil, fmt.Errorf("they are stored as %T", v)
+		return nil, fmt.Errorf("attribute of type %T, want binary", v)
 	}
 	z, err := gzip.NewReader(bytes.NewReader(packed.Value))
 	if err != nil {
 		return nil, err
 	}
 	var rejects []events.Reject
-	if err := json.NewDecoder(io.LimitReader(z, mostUnpacked)).Decode(&rejects); err != nil {
+	if err := json.NewDecoder(io.LimitReader(z, maxUnpacked)).Decode(&rejects); err != nil {
 		return nil, err
 	}
 	return rejects, nil

@@ -14,16 +14,16 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Begin opens the upload's record, with the status publishing, or returns the one that exists, unchanged: then the event
-// was delivered before. An object that no origin can be made of is events.ErrPermanent.
+// Begin creates the upload's record with the status publishing, or returns the existing record unchanged if the event
+// was delivered before. It returns [events.ErrPermanent] for an object without a valid origin.
 func (t *Table) Begin(ctx context.Context, o events.Object) (events.Upload, error) {
 	id := o.UploadID()
 	origin, err := o.Origin()
 	if err != nil {
 		return events.Upload{}, fmt.Errorf("beginning upload %s of %s: %w: %w", id, o.Key, events.ErrPermanent, err)
 	}
-	// The event may have been delivered before. A read tells so for less than a write whose condition fails, and DynamoDB answers
-	// it also while a transaction that counts a batch holds the record.
+	// If the event was delivered before, a read costs less than a write whose condition fails, and it also succeeds while
+	// a transaction is counting a batch in the record.
 	switch record, err := t.readRecord(ctx, id); {
 	case err == nil && record["key"] != nil:
 		return t.decode(ctx, record)
@@ -32,8 +32,9 @@ func (t *Table) Begin(ctx context.Context, o events.Object) (events.Upload, erro
 	}
 	e := newExpression()
 	update := t.opening(e, origin) + ", " + e.set("bucket", text(o.Bucket)) + ", " + e.set("key", text(o.Key)) +
-		", " + e.set("versionId", text(o.VersionID)) + ", " + e.set("etag", text(o.ETag)) + ", " + e.set("size", number(o.Size))
-	condition := "attribute_not_exists(" + e.name("key") + ")" // it may have been made by Apply
+		", " + e.set("versionId", text(o.VersionID)) + ", " + e.set("etag", text(o.ETag)) + ", " +
+		e.set("size", number(o.Size))
+	condition := "attribute_not_exists(" + e.name("key") + ")" // Apply may have created the record, without a key
 	out, err := t.cfg.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &t.cfg.Uploads, Key: item{"id": text(id)},
 		UpdateExpression: &update, ConditionExpression: &condition,
@@ -53,10 +54,10 @@ func (t *Table) Begin(ctx context.Context, o events.Object) (events.Upload, erro
 	return t.decode(ctx, record)
 }
 
-// Seal records how the reading of the upload's file ended; the first time counts, later ones change nothing. If every
-// batch has been applied by then, the upload becomes live or failed here, and settled is its record. Of all calls of
-// Seal and Apply at most one tells so; none does if the process dies that should. Without Begin or Apply before, it is
-// events.ErrNotFound.
+// Seal records how the read of the upload's file ended. Only the first call has an effect. If every batch has been
+// applied by then, the upload becomes live or failed, and settled is its record. At most one call of Seal or Apply
+// returns the settled record; none does if the process ends before it can. Seal returns [events.ErrNotFound] if there
+// is no record.
 func (t *Table) Seal(ctx context.Context, id string, r events.ReadSummary) (settled *events.Upload, err error) {
 	in, err := t.sealing(id, r)
 	if err != nil {
@@ -67,17 +68,17 @@ func (t *Table) Seal(ctx context.Context, id string, r events.ReadSummary) (sett
 		if err == nil {
 			break
 		}
-		reasons, err := cancelled(err)
+		reasons, err := cancellationReasons(err)
 		if err != nil {
 			return nil, fmt.Errorf("sealing upload %s: %w", id, err)
 		}
-		if reasons[0].fault == lost {
+		if reasons[0].fault == conditionFailed {
 			if reasons[0].item == nil {
 				return nil, fmt.Errorf("sealing upload %s: %w", id, events.ErrNotFound)
 			}
-			break // it was sealed before; settling it may still be open
+			break // it was sealed before, but perhaps not settled
 		}
-		in.ClientRequestToken = nil // another transaction
+		in.ClientRequestToken = nil // the retry is another transaction
 		for _, r := range reasons {
 			if r.error != nil {
 				err = r.error
@@ -90,14 +91,14 @@ func (t *Table) Seal(ctx context.Context, id string, r events.ReadSummary) (sett
 	return t.settle(ctx, id)
 }
 
-// sealing is the transaction that seals a record, and writes the rejects if there are any.
+// sealing returns the transaction that seals a record and writes the rejects.
 func (t *Table) sealing(id string, r events.ReadSummary) (*dynamodb.TransactWriteItemsInput, error) {
 	e := newExpression()
 	update := "SET " + e.set("status", text(string(events.Applying))) +
 		", " + e.set("format", text(r.Format)) + ", " + e.set("rejectsAt", text(r.RejectsAt)) +
 		", " + e.set("rows", number(r.Rows)) + ", " + e.set("rejected", number(r.Rejected)) +
 		", " + e.set("batches", number(r.Batches)) + ", " + e.set("published", millis(r.At))
-	in := &dynamodb.TransactWriteItemsInput{}
+	in := &dynamodb.TransactWriteItemsInput{TransactItems: make([]types.TransactWriteItem, 1)}
 	if r.Failure != nil {
 		failure, err := encodeFailure(r.Failure)
 		if err != nil {
@@ -112,11 +113,9 @@ func (t *Table) sealing(id string, r events.ReadSummary) (*dynamodb.TransactWrit
 		if err != nil {
 			return nil, err
 		}
-		in.TransactItems = []types.TransactWriteItem{{}, {Put: &types.Put{
+		in.TransactItems = append(in.TransactItems, types.TransactWriteItem{Put: &types.Put{
 			TableName: &t.cfg.Uploads, Item: item{"id": text(rejectsID(id)), "rejects": packed},
-		}}}
-	} else {
-		in.TransactItems = []types.TransactWriteItem{{}}
+		}})
 	}
 	condition := e.name("status") + " = " + e.value(text(string(events.Publishing)))
 	in.TransactItems[0].Update = &types.Update{
@@ -127,12 +126,14 @@ func (t *Table) sealing(id string, r events.ReadSummary) (*dynamodb.TransactWrit
 	return in, nil
 }
 
-// settle makes a sealed upload whose batches have all been applied live, or failed, and returns its record if it did.
+// settle makes a sealed upload whose batches have all been applied live or failed. It returns the record if this call
+// changed it.
 //
-// The record is read first, strongly consistent, because a failed condition costs more than a read. No upload is missed:
-// of the transactions that seal it and count its batches one is the last, and whoever made it reads after it.
+// It first reads the record with strong consistency, because a failed condition costs more than a read. No upload is
+// missed: one of the transactions that seal the upload and count its batches is the last, and settle is called after
+// it.
 //
-// The token tells whose settling it was even if the answer was lost and the SDK has tried again.
+// The token identifies the update as that of this call, even if the response is lost and the SDK retries.
 func (t *Table) settle(ctx context.Context, id string) (*events.Upload, error) {
 	u, err := t.readUpload(ctx, id)
 	if errors.Is(err, events.ErrNotFound) {
@@ -150,7 +151,8 @@ func (t *Table) settle(ctx context.Context, id string) (*events.Upload, error) {
 	}
 	token := rand.Text()
 	e := newExpression()
-	update := "SET " + e.set("status", text(string(end))) + ", " + e.set("settled", millis(t.now())) + ", " + e.set("settledBy", text(token))
+	update := "SET " + e.set("status", text(string(end))) + ", " + e.set("settled", millis(t.now())) + ", " +
+		e.set("settledBy", text(token))
 	condition := e.name("status") + " = " + e.value(text(string(events.Applying)))
 	out, err := t.cfg.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &t.cfg.Uploads, Key: item{"id": text(id)},
@@ -163,7 +165,7 @@ func (t *Table) settle(ctx context.Context, id string) (*events.Upload, error) {
 	switch {
 	case errors.As(err, &failed):
 		if textOf(failed.Item["settledBy"]) != token {
-			return nil, nil // another one did
+			return nil, nil // another call settled it
 		}
 		record = failed.Item
 	case err != nil:
@@ -175,8 +177,8 @@ func (t *Table) settle(ctx context.Context, id string) (*events.Upload, error) {
 		return nil, fmt.Errorf("settling: %w", err)
 	}
 	if c := u.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.BatchesApplied != c.Batches {
-		// Only a reading that did not count what it published can do that.
-		t.cfg.Logger.ErrorContext(ctx, "the counts of an upload do not add up", slog.String("upload", u.ID), slog.Any("counts", c))
+		// Only a summary that did not count all published batches can cause this.
+		t.cfg.Logger.ErrorContext(ctx, "counts of upload don't add up", slog.String("upload", u.ID), slog.Any("counts", c))
 	}
 	return &u, nil
 }

@@ -15,12 +15,13 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// mostMarkers is how many markers fit into a transaction, beside the record.
+// maxMarkers is the most markers of a transaction that also updates the record.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
-const mostMarkers = 100 - 1
+const maxMarkers = 100 - 1
 
-// record marks and counts the batches that are no duplicates, and settles the uploads that are complete by that. Uploads of
-// which there are only duplicates are looked at, too: who counted their last batch may have died before settling them.
+// record writes markers for the batches that are no duplicates, counts them, and settles the uploads that are then
+// complete. It also tries to settle uploads that have only duplicates, because the process that counted their last
+// batch may have ended before it settled them.
 func (t *Table) record(ctx context.Context, parts []part) error {
 	uploads := map[events.Origin][]*part{}
 	for i := range parts {
@@ -30,31 +31,31 @@ func (t *Table) record(ctx context.Context, parts []part) error {
 	g.SetLimit(t.cfg.Concurrency)
 	for origin, all := range uploads {
 		g.Go(func() error {
-			fresh := slices.DeleteFunc(slices.Clone(all), func(p *part) bool { return p.tally.Duplicate })
+			fresh := slices.DeleteFunc(slices.Clone(all), func(p *part) bool { return p.result.Duplicate })
 			last := all[len(all)-1]
-			for some := range slices.Chunk(fresh, mostMarkers) {
+			for some := range slices.Chunk(fresh, maxMarkers) {
 				if err := t.recordSome(ctx, origin, some); err != nil {
 					return fmt.Errorf("counting batch %s and %d more: %w", some[0].id, len(some)-1, err)
 				}
 			}
 			for _, p := range fresh {
-				if !p.tally.Duplicate {
+				if !p.result.Duplicate {
 					last = p
 				}
 			}
 			var err error
-			last.tally.Settled, err = t.settle(ctx, origin.UploadID())
+			last.result.Settled, err = t.settle(ctx, origin.UploadID())
 			return err
 		})
 	}
 	return g.Wait()
 }
 
-// recordSome puts the markers of batches of one upload and moves its counters, in one transaction. A batch that another
-// call marks meanwhile becomes a duplicate.
+// recordSome writes the markers of batches of one upload and updates its counters, in one transaction. A batch that
+// another call has marked in the meantime becomes a duplicate.
 //
-// The markers tell whose they are: a transaction whose answer was lost, and that is then tried again, meets its own ones. It
-// put all of them or none.
+// The markers identify the call: if the response to a transaction is lost, the retry finds its own markers, which means
+// that the transaction succeeded.
 func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*part) error {
 	mine := rand.Text()
 	for again := t.backoff(ctx, recordReserve); len(fresh) > 0; {
@@ -66,7 +67,7 @@ func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*p
 				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 			}})
 		}
-		_, err := t.cfg.Client.TransactWriteItems(ctx, in, throttledOnce)
+		_, err := t.cfg.Client.TransactWriteItems(ctx, in, dontRetryThrottling)
 		if err == nil {
 			return nil
 		}
@@ -76,7 +77,7 @@ func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*p
 			}
 			continue
 		}
-		reasons, err := cancelled(err)
+		reasons, err := cancellationReasons(err)
 		if err != nil {
 			return err
 		}
@@ -84,10 +85,10 @@ func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*p
 		left := fresh[:0:0]
 		for i, r := range reasons {
 			switch {
-			case r.fault == lost && textOf(r.item["by"]) == mine:
+			case r.fault == conditionFailed && textOf(r.item["by"]) == mine:
 				return nil
-			case r.fault == lost && i > 0:
-				fresh[i-1].tally = events.BatchResult{Duplicate: true}
+			case r.fault == conditionFailed && i > 0:
+				fresh[i-1].result = events.BatchResult{Duplicate: true}
 				continue
 			case r.error != nil:
 				why = r.error
@@ -106,13 +107,13 @@ func (t *Table) recordSome(ctx context.Context, origin events.Origin, fresh []*p
 	return nil
 }
 
-// counting is the update of the record. Where Begin has not been, it makes a record that holds only what the origin
-// says; Begin will fill it in.
+// counting returns the update of the record's counters. If Begin has not created the record yet, the update creates it
+// with the data of the origin, and Begin adds the rest.
 func (t *Table) counting(origin events.Origin, fresh []*part) *types.Update {
 	var sum events.Counts
 	for _, p := range fresh {
-		sum.Applied += p.tally.Applied
-		sum.Superseded += p.tally.Superseded
+		sum.Applied += p.result.Applied
+		sum.Superseded += p.result.Superseded
 	}
 	e := newExpression()
 	update := t.opening(e, origin) +
@@ -125,25 +126,25 @@ func (t *Table) counting(origin events.Origin, fresh []*part) *types.Update {
 	}
 }
 
-// opening is how a record begins, whoever is first.
+// opening returns the beginning of an update expression that creates the record if it does not exist.
 func (t *Table) opening(e *expression, origin events.Origin) string {
 	return "SET " + e.set("origin", text(string(origin))) +
 		", " + e.set("list", text(list)) +
-		", " + e.start("status", text(string(events.Publishing))) +
-		", " + e.start("uploaded", millis(origin.Time())) +
-		", " + e.start("started", millis(t.now()))
+		", " + e.setDefault("status", text(string(events.Publishing))) +
+		", " + e.setDefault("uploaded", millis(origin.Time())) +
+		", " + e.setDefault("started", millis(t.now()))
 }
 
-// reason is why an item kept its transaction from happening.
+// reason is the reason why an item of a transaction canceled it.
 type reason struct {
 	fault fault
-	item  item  // that did not meet the condition, if asked for
-	error error // unless it has no part in it, or its condition is what failed
+	item  item  // that failed the condition, if requested
+	error error // nil if the item is not the reason, or if its condition failed
 }
 
-// cancelled gives the reasons, one an item in the order of the request, if err is a cancelled transaction that can be
-// mended or tried again. Any other error comes back.
-func cancelled(err error) ([]reason, error) {
+// cancellationReasons returns the reasons in the order of the request's items if err is a canceled transaction that can
+// be changed or retried. Otherwise it returns err.
+func cancellationReasons(err error) ([]reason, error) {
 	var c *types.TransactionCanceledException
 	if !errors.As(err, &c) {
 		return nil, err
@@ -152,14 +153,14 @@ func cancelled(err error) ([]reason, error) {
 	for i, r := range c.CancellationReasons {
 		code := aws.ToString(r.Code)
 		if code == "None" {
-			reasons[i].fault = busy
+			reasons[i].fault = retryable
 			continue
 		}
 		reasons[i] = reason{fault: faultOf(types.BatchStatementErrorCodeEnum(code)), item: r.Item}
 		switch reasons[i].fault {
 		case fatal:
 			return nil, err
-		case busy:
+		case retryable:
 			reasons[i].error = fmt.Errorf("%s: %s", code, aws.ToString(r.Message))
 		}
 	}

@@ -17,33 +17,33 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// How long a retry waits: a random part of a time that doubles with each attempt, from firstWait to longWait. A partition
-// that is beyond its capacity serves again within a second, so longer waits would leave it idle.
+// A retry waits for a random part of a duration that doubles with each attempt, from firstWait to maxWait. A throttled
+// partition has capacity again within a second, so longer waits would leave it idle.
 // https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ (full jitter)
 const (
 	firstWait = 25 * time.Millisecond
-	longWait  = time.Second
+	maxWait   = time.Second
 
-	maxDoublings = 10 // more than lead to longWait
+	maxDoublings = 10 // enough to reach maxWait
 )
 
-// What is left of the time until the context's deadline when retries end.
+// How long before the context's deadline retries end.
 const (
-	rowsReserve   = 2 * time.Second        // for rows: their batches are still to be recorded
-	recordReserve = 250 * time.Millisecond // for a record: the last call
+	rowsReserve   = 2 * time.Second        // for rows, whose batches must still be recorded
+	recordReserve = 250 * time.Millisecond // for a record, which is the last call
 )
 
-// maxRetryTime is how long retries go on where the context has no deadline.
+// maxRetryTime is how long retries continue if the context has no deadline.
 const maxRetryTime = 30 * time.Second
 
-// backoff waits between the attempts at one thing.
+// backoff waits between the attempts of one operation.
 type backoff struct {
 	log     *slog.Logger
 	attempt int
-	end     time.Time // of the attempts
+	end     time.Time
 }
 
-// backoff returns the waits for attempts that end some time before the context's deadline.
+// backoff returns a backoff whose attempts end before the context's deadline, by the reserve.
 func (t *Table) backoff(ctx context.Context, reserve time.Duration) *backoff {
 	end := time.Now().Add(maxRetryTime)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -52,27 +52,27 @@ func (t *Table) backoff(ctx context.Context, reserve time.Duration) *backoff {
 	return &backoff{log: t.cfg.Logger, end: end}
 }
 
-// wait waits until the next attempt, of which the last is made when the time ends. After that it returns an error that is
-// events.ErrUnavailable, since the same call succeeds later.
+// wait waits until the next attempt. The last attempt is at the end of the time. After that wait returns an
+// [events.ErrUnavailable], because the same call will succeed later.
 func (b *backoff) wait(ctx context.Context, left int, why error) error {
 	b.attempt++
 	remaining := time.Until(b.end)
 	if remaining <= 0 {
-		return fmt.Errorf("no time is left after %d attempts: %w: %w", b.attempt, events.ErrUnavailable, why)
+		return fmt.Errorf("giving up after %d attempts: %w: %w", b.attempt, events.ErrUnavailable, why)
 	}
-	longest := min(firstWait<<min(b.attempt-1, maxDoublings), longWait)
-	b.log.DebugContext(ctx, "waiting to try again", "left", left, "attempt", b.attempt, "error", why)
+	longest := min(firstWait<<min(b.attempt-1, maxDoublings), maxWait)
+	b.log.DebugContext(ctx, "waiting before retry", "left", left, "attempt", b.attempt, "error", why)
 	timer := time.NewTimer(min(rand.N(longest)+1, remaining))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return fmt.Errorf("%w, while trying again after: %w", ctx.Err(), why)
+		return fmt.Errorf("%w while waiting to retry after: %w", ctx.Err(), why)
 	case <-timer.C:
 		return nil
 	}
 }
 
-// throttled reports whether a call failed as a whole because the service limits its rate.
+// throttled reports whether a call failed as a whole because of throttling.
 func throttled(err error) bool {
 	var answer smithy.APIError
 	if !errors.As(err, &answer) {
@@ -82,49 +82,49 @@ func throttled(err error) bool {
 	return ok
 }
 
-// marked returns the error of a call, marked as events.ErrUnavailable if the call was throttled, since it succeeds later.
-func marked(err error) error {
+// markUnavailable adds [events.ErrUnavailable] to the error of a throttled call, because the call will succeed later.
+func markUnavailable(err error) error {
 	if throttled(err) {
 		return fmt.Errorf("%w: %w", events.ErrUnavailable, err)
 	}
 	return err
 }
 
-// throttledOnce leaves throttled calls to the caller's backoff. The SDK would wait up to 20 seconds between two attempts,
-// and stop after a hundred of all calls of the client.
-func throttledOnce(o *dynamodb.Options) { o.Retryer = exceptThrottled{o.Retryer} }
+// dontRetryThrottling leaves throttled calls to the caller's backoff. The SDK would wait up to 20 seconds between
+// attempts, and would stop after a hundred retries of all calls of the client.
+func dontRetryThrottling(o *dynamodb.Options) { o.Retryer = throttlingExcluded{o.Retryer} }
 
-// exceptThrottled is a retryer that does not retry throttled calls.
-type exceptThrottled struct{ aws.Retryer }
+// throttlingExcluded is a retryer that does not retry throttled calls.
+type throttlingExcluded struct{ aws.Retryer }
 
 // IsErrorRetryable implements [aws.Retryer].
-func (r exceptThrottled) IsErrorRetryable(err error) bool {
+func (r throttlingExcluded) IsErrorRetryable(err error) bool {
 	return !throttled(err) && r.Retryer.IsErrorRetryable(err)
 }
 
-// fault says what a code inside of an answer calls for.
+// fault classifies an error code within a response.
 type fault int
 
 const (
-	fatal fault = iota // trying again at once is of no use
-	lost               // a condition did not hold: somebody else was faster
-	busy               // try again
+	fatal           fault = iota // an immediate retry would fail as well
+	conditionFailed              // another writer was faster
+	retryable
 )
 
-// faultOf knows the codes of statements (BatchStatementError) and of the parts of a cancelled transaction. An
-// InternalServerError may come after the write: trying again then meets one's own version.
+// faultOf returns the fault for the error code of a statement (BatchStatementError) or of an item of a canceled
+// transaction. An InternalServerError may occur after the write; the retry then finds the version that it wrote.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 func faultOf(code types.BatchStatementErrorCodeEnum) fault {
 	switch code {
 	case types.BatchStatementErrorCodeEnumConditionalCheckFailed, types.BatchStatementErrorCodeEnumDuplicateItem:
-		return lost
+		return conditionFailed
 	case types.BatchStatementErrorCodeEnumThrottlingError,
 		types.BatchStatementErrorCodeEnumProvisionedThroughputExceeded,
 		types.BatchStatementErrorCodeEnumRequestLimitExceeded,
 		types.BatchStatementErrorCodeEnumInternalServerError,
 		types.BatchStatementErrorCodeEnumTransactionConflict:
-		return busy
+		return retryable
 	}
 	return fatal
 }

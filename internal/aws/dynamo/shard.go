@@ -1,9 +1,9 @@
 package dynamo
 
-// shards is how many partitions the favorites have. It can't change without moving everybody.
+// shards is the number of partition keys of the favorites. Changing it would move most items.
 const shards = 16
 
-// shardOf gives the shard in which a person lives: FNV-1a of 32 bits, folded to 4 by XOR because its lowest bits see only
+// shardOf returns the shard of a person: 32-bit FNV-1a, folded to 4 bits by XOR because its lowest bits depend only on
 // the lowest bits of the text. http://www.isthe.com/chongo/tech/comp/fnv/index.html#xor-fold
 func shardOf(person string) int {
 	h := uint32(2166136261)

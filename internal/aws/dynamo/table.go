@@ -12,18 +12,22 @@ import (
 	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
-// reader is what reading needs of the SDK's client.
+type option = func(*dynamodb.Options)
+
+// reader is the part of the SDK's client that reads.
 type reader interface {
-	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
-	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error)
-	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
+	GetItem(context.Context, *dynamodb.GetItemInput, ...option) (*dynamodb.GetItemOutput, error)
+	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...option) (*dynamodb.BatchGetItemOutput, error)
+	Query(context.Context, *dynamodb.QueryInput, ...option) (*dynamodb.QueryOutput, error)
 }
 
-// writer is what writing needs of it besides.
+// writer is the part of the SDK's client that writes.
 type writer interface {
-	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
-	BatchExecuteStatement(context.Context, *dynamodb.BatchExecuteStatementInput, ...func(*dynamodb.Options)) (*dynamodb.BatchExecuteStatementOutput, error)
-	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
+	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...option) (*dynamodb.UpdateItemOutput, error)
+	BatchExecuteStatement(context.Context, *dynamodb.BatchExecuteStatementInput,
+		...option) (*dynamodb.BatchExecuteStatementOutput, error)
+	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput,
+		...option) (*dynamodb.TransactWriteItemsOutput, error)
 }
 
 type client interface {
@@ -31,32 +35,33 @@ type client interface {
 	writer
 }
 
-// Client is a client of the tables.
+// Client returns a client of DynamoDB.
 func Client(a ours.Access) *dynamodb.Client {
-	return dynamodb.NewFromConfig(a.Config("DYNAMODB"), func(o *dynamodb.Options) { o.RetryMaxAttempts = tries })
+	return dynamodb.NewFromConfig(a.Config("DYNAMODB"), func(o *dynamodb.Options) { o.RetryMaxAttempts = maxAttempts })
 }
 
-// tries is more than the SDK's 3: a table that is scaling up throttles for seconds, and then serves.
-const tries = 8
+// maxAttempts is more than the SDK's 3 because a table throttles for seconds while it scales up.
+const maxAttempts = 8
 
-// Config is what New needs. Client and the names are a must.
+// Config configures a Table. Client, Favorites and Uploads are required.
 type Config struct {
-	// Client is a *dynamodb.Client. Its retryer is for calls that fail as a whole; give it six attempts or more, since
-	// throttling passes. What fails inside of a call is retried here, and so are throttled calls of Apply.
+	// Client is a *dynamodb.Client. Its retryer retries calls that fail as a whole; it should allow at least six attempts,
+	// because throttling is temporary. Table itself retries failures within a call, and throttled calls of Apply.
 	Client    client
-	Favorites string // the names of the tables
-	Uploads   string
+	Favorites string // name of the table
+	Uploads   string // name of the table
 
-	Clock  func() time.Time // time.Now by default
-	Logger *slog.Logger     // silent by default
+	Clock  func() time.Time // default time.Now
+	Logger *slog.Logger     // default: discard
 
-	// Retention is how long removed people and applied batches are remembered: longer than any delivery can be late, or
-	// a late older update brings a person back, or a batch counts twice. By default 60 days: SNS tries for 23, a queue
-	// keeps for at most 14, and the dead letters that are sent again for another 14.
+	// Retention is how long tombstones of removed people and markers of applied batches are kept. It must be longer than
+	// any delivery can be late: otherwise a late older update would restore a person, or a batch would count twice. The
+	// default is 60 days, because SNS retries for 23, a queue keeps a message for at most 14, and a redriven dead letter
+	// is kept for another 14.
 	// https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 	Retention time.Duration
 
-	// Concurrency is how many calls one Apply has under way at most. 16 by default.
+	// Concurrency is the most concurrent calls of one Apply. The default is 16.
 	Concurrency int
 }
 
@@ -65,14 +70,14 @@ const (
 	defaultConcurrency = 16
 )
 
-// Table is the adapter. Its methods may be called concurrently.
+// Table is the DynamoDB table of favorites and uploads. Its methods may be called concurrently.
 type Table struct {
 	cfg        Config
 	statements statements
 	shards     [shards]types.AttributeValue
 }
 
-// New returns the adapter for tables that exist.
+// New returns a Table. The tables in DynamoDB must exist.
 func New(cfg Config) *Table {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -93,10 +98,10 @@ func New(cfg Config) *Table {
 	return t
 }
 
-// now gives the time in milliseconds, which is as fine as the ledger has it.
+// now returns the time, truncated to the milliseconds that the ledger stores.
 func (t *Table) now() time.Time { return t.cfg.Clock().UTC().Truncate(time.Millisecond) }
 
-// expiry is when what is written now may be forgotten, in seconds since 1970, as the time to live wants it.
+// expiry returns when an item that is written now may be deleted, as a time to live: in seconds since 1970.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/time-to-live-ttl-before-you-start.html
 func (t *Table) expiry() types.AttributeValue { return number(t.now().Add(t.cfg.Retention).Unix()) }
 
@@ -108,7 +113,7 @@ func number(n int64) types.AttributeValue {
 	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
 }
 
-// textOf gives the text of an attribute; "" if there is none.
+// textOf returns the value of a string attribute, or "".
 func textOf(v types.AttributeValue) string {
 	if s, ok := v.(*types.AttributeValueMemberS); ok {
 		return s.Value
@@ -116,8 +121,8 @@ func textOf(v types.AttributeValue) string {
 	return ""
 }
 
-// expression gathers the names and values of one request's expressions. Every name goes through it: a good part of them is
-// reserved. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
+// expression collects the attribute names and values of one request's expressions. All names are placeholders, because
+// many are reserved words. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
 type expression struct {
 	names  map[string]string
 	values item
@@ -136,13 +141,13 @@ func (e *expression) value(v types.AttributeValue) string {
 	return placeholder
 }
 
-// set makes "attribute = value".
+// set returns the clause "attribute = value".
 func (e *expression) set(attribute string, v types.AttributeValue) string {
 	return e.name(attribute) + " = " + e.value(v)
 }
 
-// start makes "attribute = value, unless it has one".
-func (e *expression) start(attribute string, v types.AttributeValue) string {
+// setDefault returns the clause that sets an attribute which has no value.
+func (e *expression) setDefault(attribute string, v types.AttributeValue) string {
 	name := e.name(attribute)
 	return name + " = if_not_exists(" + name + ", " + e.value(v) + ")"
 }

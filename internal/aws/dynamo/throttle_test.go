@@ -21,7 +21,7 @@ import (
 	"github.com/flavorless/flavorless/test/bench/fakeaws"
 )
 
-// throttling is the way from a client to the services, which throttles one operation for a time.
+// throttling is a client's connection to the services that throttles one operation until a time.
 type throttling struct {
 	services  http.Handler
 	operation string
@@ -31,7 +31,7 @@ type throttling struct {
 	calls map[string]int
 }
 
-const throttlingAnswer = `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Throughput exceeds it"}`
+const throttlingAnswer = `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Throttled"}`
 
 func (s *throttling) Do(r *http.Request) (*http.Response, error) {
 	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
@@ -64,19 +64,20 @@ func (s *throttling) table() *dynamo.Table {
 	})
 }
 
-// limited are services of which the favorites serve so little that nothing is written to them for a long time.
+// limited returns services whose favorites table accepts no second write for a long time.
 func limited() http.Handler {
 	return fakeaws.NewLimited(fakeaws.Capacity{Partitions: 1, Write: 0.02, Read: 1000})
 }
 
-// TestThrottledUntilItIsNot: an apply that is throttled ends well if its deadline is later than the throttling's end,
-// whichever call it is that is throttled, and soon after it.
+// TestThrottledUntilItIsNot checks that a throttled Apply succeeds soon after the throttling ends, whatever call is
+// throttled.
 func TestThrottledUntilItIsNot(t *testing.T) {
 	for _, operation := range []string{"BatchGetItem", "BatchExecuteStatement", "TransactWriteItems"} {
 		t.Run(operation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				s := &throttling{services: fakeaws.New(), operation: operation, until: start.Add(20 * time.Second), calls: map[string]int{}}
+				s := &throttling{services: fakeaws.New(), operation: operation, until: start.Add(20 * time.Second),
+					calls: map[string]int{}}
 				ctx, cancel := context.WithDeadline(t.Context(), start.Add(30*time.Second))
 				defer cancel()
 				for i, err := range s.applier().Apply(ctx, bodies(t)) {
@@ -85,15 +86,15 @@ func TestThrottledUntilItIsNot(t *testing.T) {
 					}
 				}
 				if took := time.Since(start); took > 22*time.Second {
-					t.Errorf("it took %v, want at most 2 seconds more than the throttling's 20", took)
+					t.Errorf("Apply took %v, want at most 22s: 2 seconds more than the throttling", took)
 				}
 			})
 		})
 	}
 }
 
-// TestThrottledUntilTheDeadline: an apply that is throttled for longer gives up while there is time to say so, and does not
-// try the same rows once more in smaller batches. Its waits grow, so the calls are few.
+// TestThrottledUntilTheDeadline checks that an Apply that remains throttled gives up shortly before its deadline, does
+// not retry the rows in smaller batches, and makes few calls because its waits become longer.
 func TestThrottledUntilTheDeadline(t *testing.T) {
 	for _, test := range []struct{ name, throttled, counted string }{
 		{"reads", "BatchGetItem", "BatchGetItem"},
@@ -104,7 +105,8 @@ func TestThrottledUntilTheDeadline(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				s := &throttling{services: fakeaws.New(), operation: test.throttled, until: start.Add(time.Hour), calls: map[string]int{}}
+				s := &throttling{services: fakeaws.New(), operation: test.throttled, until: start.Add(time.Hour),
+					calls: map[string]int{}}
 				if test.throttled == "" {
 					s.services = limited()
 				}
@@ -116,19 +118,20 @@ func TestThrottledUntilTheDeadline(t *testing.T) {
 					}
 				}
 				if took := time.Since(start); took < 27*time.Second || took >= 30*time.Second {
-					t.Errorf("it gave up after %v, want shortly before the deadline of 30 seconds", took)
+					t.Errorf("Apply gave up after %v, want shortly before the deadline of 30s", took)
 				}
 				if n := s.calls[test.counted]; n < 20 || n > 200 {
-					t.Errorf("%d calls of %s, want about two a second", n, test.counted)
+					t.Errorf("%d calls of %s, want about two per second", n, test.counted)
 				}
 			})
 		})
 	}
 }
 
-// TestThrottledReads: the error for readers of a table that throttles for long says that the same call succeeds later.
+// TestThrottledReads checks that reads of a throttled table return events.ErrUnavailable.
 func TestThrottledReads(t *testing.T) {
-	object := events.Object{Bucket: "b", Key: "uploads/k.csv", ETag: "e", Sequencer: "1", Time: time.UnixMilli(1_795_000_000_000)}
+	object := events.Object{Bucket: "b", Key: "uploads/k.csv", ETag: "e", Sequencer: "1",
+		Time: time.UnixMilli(1_795_000_000_000)}
 	for _, test := range []struct {
 		name, operation string
 		read            func(context.Context, *dynamo.Table) error
@@ -152,7 +155,8 @@ func TestThrottledReads(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &throttling{services: fakeaws.New(), operation: test.operation, until: time.Now().Add(time.Hour), calls: map[string]int{}}
+				s := &throttling{services: fakeaws.New(), operation: test.operation, until: time.Now().Add(time.Hour),
+					calls: map[string]int{}}
 				if err := test.read(t.Context(), s.table()); !errors.Is(err, events.ErrUnavailable) {
 					t.Errorf("error %v, want %v", err, events.ErrUnavailable)
 				}
@@ -161,13 +165,14 @@ func TestThrottledReads(t *testing.T) {
 	}
 }
 
-// TestThrottledRaces: rows that others wrote first are settled by single updates, which are throttled, too.
+// TestThrottledRaces throttles the single updates for rows that another writer wrote first.
 func TestThrottledRaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		services := fakeaws.New()
 		s := &throttling{
-			services: &racing{Handler: services, t: t}, operation: "UpdateItem", until: start.Add(10 * time.Second), calls: map[string]int{},
+			services: &racing{Handler: services, t: t}, operation: "UpdateItem", until: start.Add(10 * time.Second),
+			calls: map[string]int{},
 		}
 		ctx, cancel := context.WithDeadline(t.Context(), start.Add(30*time.Second))
 		defer cancel()
@@ -175,16 +180,15 @@ func TestThrottledRaces(t *testing.T) {
 			t.Error(err)
 		}
 		if n := s.calls["UpdateItem"]; n < 5 {
-			t.Errorf("%d calls of UpdateItem, want some that are throttled", n)
+			t.Errorf("%d calls of UpdateItem, want at least 5 because of throttling", n)
 		}
 		if took := time.Since(start); took > 12*time.Second {
-			t.Errorf("it took %v, want at most 2 seconds more than the throttling's 10", took)
+			t.Errorf("Apply took %v, want at most 12s: 2 seconds more than the throttling", took)
 		}
 	})
 }
 
-// racing lets an older upload write the same people between the first read and the first write, of which it takes one at a
-// time.
+// racing applies an older upload with the same people between the first read and the first write.
 type racing struct {
 	http.Handler
 	t     *testing.T
@@ -195,14 +199,15 @@ func (h *racing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.raced && strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".BatchExecuteStatement") {
 		h.raced = true
 		other := &throttling{services: h.Handler, calls: map[string]int{}}
-		if err := errors.Join(other.applier().Apply(h.t.Context(), [][]byte{encoded(h.t, rows(h.t, 0, 0, 10))})...); err != nil {
+		if err := errors.Join(other.applier().Apply(h.t.Context(),
+			[][]byte{encoded(h.t, rows(h.t, 0, 0, 10))})...); err != nil {
 			h.t.Error(err)
 		}
 	}
 	h.Handler.ServeHTTP(w, r)
 }
 
-// bodies are two messages of 10 people each: one read, and one write.
+// bodies returns two messages with 10 people each, which need one read and one write.
 func bodies(t *testing.T) [][]byte {
 	t.Helper()
 	return [][]byte{encoded(t, rows(t, 1, 0, 10)), encoded(t, rows(t, 1, 10, 10))}

@@ -11,13 +11,14 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// The index that lists the records, and the one partition of it that all of them are in.
+// The index that lists the records, and its partition key, which is the same for all.
 const (
 	newest = "newest"
 	list   = "uploads"
 )
 
-// Upload gives the record of an upload, strongly consistent, with its first rejects; events.ErrNotFound if there is none.
+// Upload returns the record of an upload with its first rejects, with strong consistency. It returns
+// [events.ErrNotFound] if there is none.
 func (t *Table) Upload(ctx context.Context, id string) (events.Upload, error) {
 	record, err := t.readRecord(ctx, id)
 	if err != nil {
@@ -36,16 +37,17 @@ func (t *Table) readUpload(ctx context.Context, id string) (events.Upload, error
 }
 
 func (t *Table) readRecord(ctx context.Context, id string) (item, error) {
-	if !events.ValidUploadID(id) { // markers and rejects are items, too
+	if !events.ValidUploadID(id) { // the id of a marker or of rejects, for example
 		return nil, fmt.Errorf("upload %q: %w", id, events.ErrNotFound)
 	}
 	return t.readItem(ctx, t.cfg.Uploads, item{"id": text(id)}, "upload "+id)
 }
 
 func (t *Table) readItem(ctx context.Context, table string, key item, what string) (item, error) {
-	out, err := t.cfg.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: key, ConsistentRead: aws.Bool(true)})
+	out, err := t.cfg.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: key,
+		ConsistentRead: aws.Bool(true)})
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", what, marked(err))
+		return nil, fmt.Errorf("reading %s: %w", what, markUnavailable(err))
 	}
 	if out.Item == nil {
 		return nil, fmt.Errorf("%s: %w", what, events.ErrNotFound)
@@ -53,8 +55,8 @@ func (t *Table) readItem(ctx context.Context, table string, key item, what strin
 	return out.Item, nil
 }
 
-// decode makes an Upload of a record, and reads its rejects. They were written in one transaction with what the record
-// says of them.
+// decode decodes a record and reads its rejects. If the record says that there are rejects, they exist, because one
+// transaction wrote both.
 func (t *Table) decode(ctx context.Context, record item) (events.Upload, error) {
 	u, err := decodeUpload(record)
 	if err != nil {
@@ -69,16 +71,16 @@ func (t *Table) decode(ctx context.Context, record item) (events.Upload, error) 
 		return events.Upload{}, err
 	}
 	if u.Rejects, err = unpackRejects(packed["rejects"]); err != nil {
-		return events.Upload{}, fmt.Errorf("the rejects of upload %s: %w", u.ID, err)
+		return events.Upload{}, fmt.Errorf("decoding the rejects of upload %s: %w", u.ID, err)
 	}
 	return u, nil
 }
 
-// Uploads lists up to limit uploads, the newest first, in the order of their versions: those older than the upload
-// before, or from the newest on if before is empty. An unknown before is events.ErrNotFound. The records come without
-// Rejects (nil): Upload has them.
+// Uploads returns up to limit uploads, newest first in the order of their versions: those that are older than the
+// upload before, or the newest if before is empty. It returns [events.ErrNotFound] for an unknown before. Rejects are
+// nil; Upload returns them.
 //
-// Which uploads there are comes from the index and may lag behind by a moment; what is said of each is current.
+// The list comes from the index, which may be some milliseconds old; the records are current.
 func (t *Table) Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error) {
 	if limit <= 0 {
 		return nil, nil
@@ -100,7 +102,7 @@ func (t *Table) Uploads(ctx context.Context, before string, limit int) ([]events
 			ScanIndexForward: aws.Bool(false), Limit: aws.Int32(int32(min(limit-len(ids), 1000))), ExclusiveStartKey: start,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("listing uploads: %w", marked(err))
+			return nil, fmt.Errorf("listing uploads: %w", markUnavailable(err))
 		}
 		for _, keys := range out.Items {
 			ids = append(ids, textOf(keys["id"]))
@@ -112,15 +114,15 @@ func (t *Table) Uploads(ctx context.Context, before string, limit int) ([]events
 	return t.readUploads(ctx, ids)
 }
 
-// readUploads reads records, and gives them in the order of the ids.
+// readUploads returns records in the order of the ids.
 func (t *Table) readUploads(ctx context.Context, ids []string) ([]events.Upload, error) {
 	found := make(map[string]events.Upload, len(ids))
-	for some := range slices.Chunk(ids, mostKeys) {
+	for some := range slices.Chunk(ids, maxKeys) {
 		keys := make([]item, len(some))
 		for i, id := range some {
 			keys[i] = item{"id": text(id)}
 		}
-		err := t.getSome(ctx, t.cfg.Uploads, keys, func(record item) error {
+		err := t.batchGet(ctx, t.cfg.Uploads, keys, func(record item) error {
 			u, err := decodeUpload(record)
 			found[u.ID] = u
 			return err
@@ -131,7 +133,7 @@ func (t *Table) readUploads(ctx context.Context, ids []string) ([]events.Upload,
 	}
 	uploads := make([]events.Upload, 0, len(ids))
 	for _, id := range ids {
-		if u, ok := found[id]; ok { // nothing removes records; but if somebody does, the index may not know yet
+		if u, ok := found[id]; ok { // an operator may have deleted the record, and the index may be older
 			uploads = append(uploads, u)
 		}
 	}

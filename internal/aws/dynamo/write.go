@@ -13,68 +13,61 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// mostStatements is how many one BatchExecuteStatement takes.
+// maxStatements is the most statements of a BatchExecuteStatement.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.multiplestatements.batching.html
-const mostStatements = 25
+const maxStatements = 25
 
-// statements are the four ways to write a row. INSERT fails with DuplicateItem if there is an item, UPDATE with
-// ConditionalCheckFailed if it is not older, or not there.
+// statements are the four statements that write a row. INSERT fails with DuplicateItem if the item exists, and UPDATE
+// fails with ConditionalCheckFailed if the item is not older or does not exist.
 //
-// A set always removes expires, even where no tombstone was seen: somebody may have removed the person meanwhile, and
-// the time to live would take what has been set since.
+// An update of the flavor always removes expires, even if no tombstone was found: another writer may have removed the
+// person in the meantime, and the time to live would then delete the new item.
 //
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.insert.html
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.update.html
 type statements struct{ insert, update, insertTombstone, updateTombstone *string }
 
 func newStatements(table string) statements {
+	const older = ` WHERE "shard"=? AND "person"=? AND "version"<?`
 	in := func(s string) *string { return aws.String(strings.ReplaceAll(s, "favorites", `"`+table+`"`)) }
 	return statements{
 		insert:          in(`INSERT INTO favorites VALUE {'shard':?,'person':?,'flavor':?,'version':?}`),
 		insertTombstone: in(`INSERT INTO favorites VALUE {'shard':?,'person':?,'expires':?,'version':?}`),
-		update:          in(`UPDATE favorites SET "flavor"=? SET "version"=? REMOVE "expires" WHERE "shard"=? AND "person"=? AND "version"<?`),
-		updateTombstone: in(`UPDATE favorites SET "expires"=? SET "version"=? REMOVE "flavor" WHERE "shard"=? AND "person"=? AND "version"<?`),
+		update:          in(`UPDATE favorites SET "flavor"=? SET "version"=? REMOVE "expires"` + older),
+		updateTombstone: in(`UPDATE favorites SET "expires"=? SET "version"=? REMOVE "flavor"` + older),
 	}
 }
 
-// write stores up to mostStatements rows that are newer than what is stored.
+// write writes up to maxStatements rows that are newer than the stored ones.
 func (t *Table) write(ctx context.Context, rows []*row, expires types.AttributeValue) error {
-	if err := t.writeSome(ctx, rows, expires); err != nil {
-		return fmt.Errorf("writing favorites: %w", err)
-	}
-	return nil
-}
-
-func (t *Table) writeSome(ctx context.Context, rows []*row, expires types.AttributeValue) error {
 	for again := t.backoff(ctx, rowsReserve); len(rows) > 0; {
 		left, why, err := t.writeOnce(ctx, rows, expires)
-		if err != nil {
-			return err
+		if rows = left; err == nil && len(rows) > 0 {
+			err = again.wait(ctx, len(rows), why)
 		}
-		if rows = left; len(rows) > 0 {
-			if err := again.wait(ctx, len(rows), why); err != nil {
-				return err
-			}
+		if err != nil {
+			return fmt.Errorf("writing favorites: %w", err)
 		}
 	}
 	return nil
 }
 
-// writeOnce returns the rows that are to be written again, and why.
-func (t *Table) writeOnce(ctx context.Context, rows []*row, expires types.AttributeValue) (left []*row, why, err error) {
+// writeOnce returns the rows that must be written again, and why.
+func (t *Table) writeOnce(ctx context.Context, rows []*row,
+	expires types.AttributeValue) (left []*row, why, err error) {
 	in := &dynamodb.BatchExecuteStatementInput{Statements: make([]types.BatchStatementRequest, len(rows))}
 	for i, r := range rows {
 		in.Statements[i] = t.statement(r, expires)
 	}
-	out, err := t.cfg.Client.BatchExecuteStatement(ctx, in, throttledOnce)
+	out, err := t.cfg.Client.BatchExecuteStatement(ctx, in, dontRetryThrottling)
 	if throttled(err) {
 		return rows, err, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%d statements: %w", len(rows), err)
+		return nil, nil, fmt.Errorf("executing %d statements: %w", len(rows), err)
 	}
 	if len(out.Responses) != len(rows) {
-		return nil, nil, fmt.Errorf("%d statements have %d answers", len(rows), len(out.Responses))
+		return nil, nil, fmt.Errorf("executing %d statements: DynamoDB returned %d responses", len(rows), len(out.Responses))
 	}
 	for i, r := range rows {
 		e := out.Responses[i].Error
@@ -82,14 +75,14 @@ func (t *Table) writeOnce(ctx context.Context, rows []*row, expires types.Attrib
 			continue
 		}
 		switch faultOf(e.Code) {
-		case lost:
-			switch err := t.writeLost(ctx, r, e.Item, expires); {
+		case conditionFailed:
+			switch err := t.resolve(ctx, r, e.Item, expires); {
 			case throttled(err):
 				left, why = append(left, r), err
 			case err != nil:
 				return nil, nil, err
 			}
-		case busy:
+		case retryable:
 			left, why = append(left, r), statementError(e)
 		default:
 			return nil, nil, fmt.Errorf("writing row %s: %w", r.version, statementError(e))
@@ -130,11 +123,11 @@ func (t *Table) statement(r *row, expires types.AttributeValue) types.BatchState
 	return s
 }
 
-// writeLost settles a row that met something else than was expected: another writer's row, or its own, written by a
-// call whose answer was lost. If the item that stood in the way came along, it may decide already.
-func (t *Table) writeLost(ctx context.Context, r *row, met item, expires types.AttributeValue) error {
-	if met != nil {
-		if r.decide(met); r.outcome != events.Applied {
+// resolve decides about a row whose condition failed: another writer has written the item, or an earlier attempt whose
+// response was lost. found is the stored item, if DynamoDB returned it.
+func (t *Table) resolve(ctx context.Context, r *row, found item, expires types.AttributeValue) error {
+	if found != nil {
+		if r.decide(found); r.outcome != events.Applied {
 			return nil
 		}
 	}
@@ -145,18 +138,20 @@ func (t *Table) writeLost(ctx context.Context, r *row, met item, expires types.A
 	} else {
 		update += e.set("flavor", text(r.Flavor)) + " REMOVE " + e.name("expires")
 	}
-	condition := "attribute_not_exists(" + e.name("person") + ") OR " + e.name("version") + " < " + e.value(text(string(r.version)))
+	condition := "attribute_not_exists(" + e.name("person") + ") OR " + e.name("version") + " < " +
+		e.value(text(string(r.version)))
 	_, err := t.cfg.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &t.cfg.Favorites, Key: t.key(r.Person),
 		UpdateExpression: &update, ConditionExpression: &condition,
 		ExpressionAttributeNames: e.names, ExpressionAttributeValues: e.values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	}, throttledOnce)
+	}, dontRetryThrottling)
 	var failed *types.ConditionalCheckFailedException
 	switch {
 	case errors.As(err, &failed):
 		if r.decide(failed.Item); r.outcome == events.Applied {
-			return fmt.Errorf("writing row %s: the stored version %s is older, and yet the condition failed: %w", r.version, textOf(failed.Item["version"]), err)
+			return fmt.Errorf("writing row %s: the condition failed although the stored version %s is older: %w",
+				r.version, textOf(failed.Item["version"]), err)
 		}
 	case err != nil:
 		return fmt.Errorf("writing row %s: %w", r.version, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/feed"
 )
 
-// TestErrorNamesNoPerson: the announce function logs the error.
+// TestErrorNamesNoPerson checks the error because the announce function logs it.
 func TestErrorNamesNoPerson(t *testing.T) {
 	_, _, err := feed.Record{New: feed.Image{"person": "marija", "version": "1"}}.Change()
 	if err == nil || strings.Contains(err.Error(), "marija") {
@@ -19,7 +19,8 @@ func TestErrorNamesNoPerson(t *testing.T) {
 	}
 }
 
-// FuzzRecord: a change is what differs between the images, or nothing; what is none of ours is events.ErrPermanent.
+// FuzzRecord checks that a change is the difference between the images, and that an invalid item is an
+// events.ErrPermanent.
 func FuzzRecord(f *testing.F) {
 	version := "01a2077ca99b-0055aed6dcd90281e500000000000000-814yn63t3gfyg33an494e4jsgc-00000000002a"
 	f.Add("andy", version, "mint", "fig", uint8(3))
@@ -28,8 +29,8 @@ func FuzzRecord(f *testing.F) {
 	f.Add("", version, "", "", uint8(3))
 	f.Add("andy", version[1:], "", "x", uint8(0))
 	f.Fuzz(func(t *testing.T, person, version, had, has string, images uint8) {
-		image := func(flavor string, there bool) feed.Image {
-			if !there {
+		image := func(flavor string, exists bool) feed.Image {
+			if !exists {
 				return nil
 			}
 			i := feed.Image{"person": person, "version": version, "shard": "3"}
@@ -42,7 +43,7 @@ func FuzzRecord(f *testing.F) {
 		c, changed, err := r.Change()
 		if _, bad := events.ParseVersion(version); bad != nil || person == "" || images&3 == 0 {
 			if !errors.Is(err, events.ErrPermanent) || changed {
-				t.Errorf("%+v: change %+v (%v), error %v", r, c, changed, err)
+				t.Errorf("%+v.Change() = %+v, %v, %v, want events.ErrPermanent", r, c, changed, err)
 			}
 			return
 		}
@@ -50,11 +51,12 @@ func FuzzRecord(f *testing.F) {
 			t.Fatal(err)
 		}
 		if changed != (r.Old["flavor"] != r.New["flavor"]) {
-			t.Errorf("%+v: changed is %v", r, changed)
+			t.Errorf("%+v.Change() reports changed = %v, want %v", r, changed, !changed)
 		}
-		if want := (events.Change{Person: person, Flavor: r.New["flavor"], Previous: r.Old["flavor"], Kind: c.Kind, Version: events.Version(version)}); changed {
+		if want := (events.Change{Person: person, Flavor: r.New["flavor"], Previous: r.Old["flavor"], Kind: c.Kind,
+			Version: events.Version(version)}); changed {
 			if diff := cmp.Diff(want, c); diff != "" || !strings.Contains("created changed removed", string(c.Kind)) {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("kind %q, change (-want +got):\n%s", c.Kind, diff)
 			}
 		}
 	})

@@ -22,24 +22,26 @@ import (
 	"github.com/flavorless/flavorless/test/moto"
 )
 
-// TestTopicConformance holds topic, queue and dead letters to the contract of their port, wired as the deployment wires
-// them: raw delivery, a redrive policy behind. What Lambda's event source does is done here by consume.
+// TestTopicConformance runs the conformance suite against a topic, a queue and a dead-letter queue that are connected
+// as in the deployment: raw delivery and a redrive policy. consume does what Lambda's event source mapping does.
 func TestTopicConformance(t *testing.T) {
-	access := moto.Access(judge.URL(t))
-	// On a busy machine moto takes longer to answer than our own clients wait. Asked again it would have stored a message
-	// twice, or hide for an hour what it gave to the first request.
-	patient := awshttp.NewBuildableClient()
-	client := queueClient{sqs.NewFromConfig(access.Config("SQS"), func(o *sqs.Options) { o.HTTPClient = patient })}
+	access := moto.Access(emulator.URL(t))
+	// On a busy machine moto may take longer to answer than the adapters' clients wait. A retry would store a message
+	// twice, or find that the first request has made the messages invisible for an hour.
+	withoutTimeout := awshttp.NewBuildableClient()
+	client := queueClient{sqs.NewFromConfig(access.Config("SQS"), func(o *sqs.Options) { o.HTTPClient = withoutTimeout })}
 	var names atomic.Int32
-	var subscribing sync.RWMutex // moto drops what is published while it takes another subscription, and calls it neither stored nor failed
+	// moto drops messages that are published while it creates a subscription, and lists them neither as stored nor as
+	// failed.
+	var subscribing sync.RWMutex
 	conformance.TestTopic(t, func(t *testing.T) conformance.Topic {
-		const maxTries = 3
+		const maxReceives = 3
 		name := fmt.Sprint("t", names.Add(1))
 		ctx := t.Context()
 		dead, deadARN := client.create(t, name+"-dead", map[string]string{"VisibilityTimeout": "0"})
-		policy := fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":"%d"}`, deadARN, maxTries)
+		policy := fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":"%d"}`, deadARN, maxReceives)
 		queue, queueARN := client.create(t, name, map[string]string{"RedrivePolicy": policy})
-		sender := sns.NewFromConfig(access.Config("SNS"), func(o *sns.Options) { o.HTTPClient = patient })
+		sender := sns.NewFromConfig(access.Config("SNS"), func(o *sns.Options) { o.HTTPClient = withoutTimeout })
 		topic, err := sender.CreateTopic(ctx, &sns.CreateTopicInput{Name: &name})
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +56,7 @@ func TestTopicConformance(t *testing.T) {
 		}
 		letters := queues.DeadLetters{Client: client.Client, URL: dead}
 		return conformance.Topic{
-			Subject: events.UpdatesType, TooLarge: 256<<10 + 1, TextOnly: true, MaxTries: maxTries,
+			Subject: events.UpdatesType, TooLarge: 256<<10 + 1, TextOnly: true, MaxTries: maxReceives,
 			Publish: func(ctx context.Context, messages []events.Message) []error {
 				subscribing.RLock()
 				defer subscribing.RUnlock()
@@ -84,9 +86,10 @@ func (q queueClient) create(t *testing.T, name string, attributes map[string]str
 	return *out.QueueUrl, got.Attributes["QueueArn"]
 }
 
-// consume hands over what is in the queue until ctx ends. A failed message comes again at once, a permanent failure goes
-// to the dead letters.
-func (q queueClient) consume(ctx context.Context, url string, letters queues.DeadLetters, handle func(context.Context, []conformance.Received) []error) error {
+// consume passes the messages of a queue to handle until ctx ends. A failed message becomes visible again at once, and
+// a permanent failure goes to the dead-letter queue.
+func (q queueClient) consume(ctx context.Context, url string, letters queues.DeadLetters, handle func(context.Context,
+	[]conformance.Received) []error) error {
 	for ctx.Err() == nil {
 		messages, err := q.receive(ctx, url, 1)
 		if err != nil {
@@ -103,12 +106,14 @@ func (q queueClient) consume(ctx context.Context, url string, letters queues.Dea
 		ctx := context.WithoutCancel(ctx)
 		for i, m := range messages {
 			if errors.Is(errs[i], events.ErrPermanent) {
-				errs[i] = letters.Put(ctx, queues.FailedMessage{Body: received[i].Body, Attributes: received[i].Attributes, Reason: errs[i], ID: *m.MessageId})
+				errs[i] = letters.Put(ctx, queues.FailedMessage{Body: received[i].Body, Attributes: received[i].Attributes,
+					Reason: errs[i], ID: *m.MessageId})
 			}
 			if errs[i] == nil {
 				_, err = q.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle})
 			} else {
-				_, err = q.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle})
+				_, err = q.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &url,
+					ReceiptHandle: m.ReceiptHandle})
 			}
 			if err != nil {
 				return err
@@ -118,7 +123,7 @@ func (q queueClient) consume(ctx context.Context, url string, letters queues.Dea
 	return nil
 }
 
-// dead lists dead letters; the queue shows them again at once.
+// dead returns the dead letters, which stay in the queue.
 func (q queueClient) dead(ctx context.Context, url string) ([]conformance.Received, error) {
 	messages, err := q.receive(ctx, url, 0)
 	received := make([]conformance.Received, len(messages))
@@ -133,7 +138,8 @@ func (q queueClient) dead(ctx context.Context, url string) ([]conformance.Receiv
 	return received, err
 }
 
-// receive takes what is there for so long as the queue says, or for an hour if it is to wait for it.
+// receive receives messages. If wait is positive, it waits that many seconds for one, and the messages are invisible
+// for an hour; otherwise for the queue's visibility timeout.
 func (q queueClient) receive(ctx context.Context, url string, wait int32) ([]types.Message, error) {
 	in := &sqs.ReceiveMessageInput{
 		QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: wait, MessageAttributeNames: []string{"All"},

@@ -7,11 +7,11 @@ import (
 	"github.com/flavorless/flavorless/test/moto"
 )
 
-// judge is the one server of this test binary; see its type.
-var judge moto.Server
+// emulator is shared by all tests of this package.
+var emulator moto.Server
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	judge.Stop()
+	emulator.Stop()
 	os.Exit(code)
 }

@@ -1,4 +1,4 @@
-// Package topics publishes to SNS.
+// Package topics publishes messages to SNS.
 package topics
 
 import (
@@ -17,20 +17,20 @@ import (
 	ours "github.com/flavorless/flavorless/internal/aws"
 )
 
-// What SNS takes in one request of PublishBatch: so many messages, and so many bytes of bodies and attributes together.
-// One message alone may be as large as a request.
+// Limits of a PublishBatch request. A single message may be as large as a request.
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 const (
-	maxEntries = 10
-	maxRequest = 256 << 10
+	maxEntries = 10        // messages
+	maxRequest = 256 << 10 // bytes of bodies and attributes
 )
 
-// snsAPI is the client, as far as Topic needs it.
+// snsAPI is the part of the SDK's client that Topic uses.
 type snsAPI interface {
-	PublishBatch(ctx context.Context, in *sns.PublishBatchInput, opts ...func(*sns.Options)) (*sns.PublishBatchOutput, error)
+	PublishBatch(ctx context.Context, in *sns.PublishBatchInput,
+		opts ...func(*sns.Options)) (*sns.PublishBatchOutput, error)
 }
 
-// Client is a client of the topics.
+// Client returns a client of SNS.
 func Client(a ours.Access) *sns.Client { return sns.NewFromConfig(a.Config("SNS")) }
 
 // Topic is an SNS topic.
@@ -39,8 +39,8 @@ type Topic struct {
 	ARN    string
 }
 
-// Publish sends messages, several in a request, and returns one error a message: nil for those that SNS has stored,
-// events.ErrPermanent for those that it will never take, any other for those worth another try.
+// Publish publishes messages, several in one request, and returns one error per message: nil if SNS has stored it,
+// [events.ErrPermanent] if SNS will never accept it, and any other error if the caller should retry.
 func (t Topic) Publish(ctx context.Context, messages []events.Message) []error {
 	errs := make([]error, len(messages))
 	var request []int // indexes of messages
@@ -52,7 +52,7 @@ func (t Topic) Publish(ctx context.Context, messages []events.Message) []error {
 		request, size = nil, 0
 	}
 	for i, m := range messages {
-		if errs[i] = sendable(m); errs[i] != nil {
+		if errs[i] = Validate(m); errs[i] != nil {
 			continue
 		}
 		if len(request) == maxEntries || size+m.Size() > maxRequest {
@@ -64,24 +64,26 @@ func (t Topic) Publish(ctx context.Context, messages []events.Message) []error {
 	return errs
 }
 
-// send makes one request of the messages at these indexes, and notes what became of each.
+// send publishes the messages at these indexes in one request, and sets the error of each.
 func (t Topic) send(ctx context.Context, messages []events.Message, request []int, errs []error) {
 	entries := make([]types.PublishBatchRequestEntry, len(request))
 	for n, i := range request {
 		entries[n] = types.PublishBatchRequestEntry{
-			Id: aws.String(strconv.Itoa(n)), Message: aws.String(string(messages[i].Body)), MessageAttributes: snsAttributes(messages[i].Attributes),
+			Id: aws.String(strconv.Itoa(n)), Message: aws.String(string(messages[i].Body)),
+			MessageAttributes: snsAttributes(messages[i].Attributes),
 		}
 	}
-	out, err := t.Client.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: aws.String(t.ARN), PublishBatchRequestEntries: entries})
+	out, err := t.Client.PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: aws.String(t.ARN),
+		PublishBatchRequestEntries: entries})
 	if err != nil {
-		t.refused(ctx, messages, request, errs, err)
+		t.handleError(ctx, messages, request, errs, err)
 		return
 	}
-	// Silence about a message is no promise: only what is named as stored is stored.
+	// A message that the response does not list may not be stored.
 	for _, i := range request {
-		errs[i] = errors.New("publishing: SNS says nothing of the message")
+		errs[i] = errors.New("publishing a message: the response of SNS does not list it")
 	}
-	at := func(id *string) (int, bool) {
+	indexOf := func(id *string) (int, bool) {
 		n, err := strconv.Atoi(aws.ToString(id))
 		if err != nil || n < 0 || n >= len(request) {
 			return 0, false
@@ -89,13 +91,13 @@ func (t Topic) send(ctx context.Context, messages []events.Message, request []in
 		return request[n], true
 	}
 	for _, stored := range out.Successful {
-		if i, ok := at(stored.Id); ok {
+		if i, ok := indexOf(stored.Id); ok {
 			errs[i] = nil
 		}
 	}
 	for _, failed := range out.Failed {
-		if i, ok := at(failed.Id); ok {
-			errs[i] = fmt.Errorf("publishing: %s: %s", aws.ToString(failed.Code), aws.ToString(failed.Message))
+		if i, ok := indexOf(failed.Id); ok {
+			errs[i] = fmt.Errorf("publishing a message: %s: %s", aws.ToString(failed.Code), aws.ToString(failed.Message))
 			if failed.SenderFault {
 				errs[i] = fmt.Errorf("%w: %w", events.ErrPermanent, errs[i])
 			}
@@ -103,10 +105,10 @@ func (t Topic) send(ctx context.Context, messages []events.Message, request []in
 	}
 }
 
-// refused settles a request that failed as a whole. If its content was at fault, one message has spoilt it for all the
-// others: each then goes alone.
-func (t Topic) refused(ctx context.Context, messages []events.Message, request []int, errs []error, err error) {
-	err = fmt.Errorf("publishing: %w", err)
+// handleError handles a request that failed as a whole. If SNS refused its content, a single message may be the cause,
+// so each message is sent in its own request.
+func (t Topic) handleError(ctx context.Context, messages []events.Message, request []int, errs []error, err error) {
+	err = fmt.Errorf("publishing %d messages to %s: %w", len(request), t.ARN, err)
 	if !contentRefused(err) {
 		for _, i := range request {
 			errs[i] = err
@@ -122,8 +124,8 @@ func (t Topic) refused(ctx context.Context, messages []events.Message, request [
 	}
 }
 
-// contentRefused tells whether the service refused what was in the request. A topic that is not there, or that we must
-// not publish to, is a fault of the deployment: it is mended by deploying, and until then messages had better wait.
+// contentRefused reports whether SNS refused the content of a request. A missing topic or missing permission is a fault
+// of the deployment: messages are retried until the next deployment fixes it.
 func contentRefused(err error) bool {
 	var api smithy.APIError
 	if !errors.As(err, &api) {
@@ -131,7 +133,8 @@ func contentRefused(err error) bool {
 	}
 	switch api.ErrorCode() {
 	case "InvalidParameter", "ParameterValueInvalid", "ValidationException", "BatchRequestTooLong":
-		return !strings.Contains(api.ErrorMessage(), "TopicArn") // which is the deployment's fault, too
+		// SNS has no other way to report an invalid topic, which is also a fault of the deployment.
+		return !strings.Contains(api.ErrorMessage(), "TopicArn")
 	}
 	return false
 }

@@ -18,45 +18,45 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/topics"
 )
 
-// fakeSNS stores messages, and fails as SNS does: by what their bodies ask for.
+// fakeSNS counts messages, and fails as SNS does for some bodies.
 type fakeSNS struct {
-	requests [][]string // bodies, cut to 12 bytes
-	fail     error      // of every request
+	requests []int // number of messages in each
+	fail     error // of every request
 }
 
-func (f *fakeSNS) PublishBatch(_ context.Context, in *sns.PublishBatchInput, _ ...func(*sns.Options)) (*sns.PublishBatchOutput, error) {
-	var request []string
+func (f *fakeSNS) PublishBatch(_ context.Context, in *sns.PublishBatchInput,
+	_ ...func(*sns.Options)) (*sns.PublishBatchOutput, error) {
 	out := &sns.PublishBatchOutput{}
 	size := 0
-	var spoilt error
+	var refused error
 	for _, e := range in.PublishBatchRequestEntries {
 		body := *e.Message
 		size += len(body)
-		request = append(request, body[:min(len(body), 12)])
 		code := "InternalError"
 		switch body {
-		case "spoils":
-			spoilt = &types.InvalidParameterException{}
-		case "silence":
+		case "refused":
+			refused = &types.InvalidParameterException{}
+		case "not listed":
 		case "sender":
 			code = "InvalidParameter"
 			fallthrough
 		case "throttled":
-			out.Failed = append(out.Failed, types.BatchResultErrorEntry{Id: e.Id, Code: &code, Message: &code, SenderFault: body == "sender"})
+			out.Failed = append(out.Failed, types.BatchResultErrorEntry{Id: e.Id, Code: &code, Message: &code,
+				SenderFault: body == "sender"})
 		default:
 			out.Successful = append(out.Successful, types.PublishBatchResultEntry{Id: e.Id, MessageId: e.Id})
 		}
 	}
-	f.requests = append(f.requests, request)
+	f.requests = append(f.requests, len(in.PublishBatchRequestEntries))
 	switch {
 	case f.fail != nil:
 		return nil, f.fail
-	case len(request) > 10:
+	case len(in.PublishBatchRequestEntries) > 10:
 		return nil, &types.TooManyEntriesInBatchRequestException{}
 	case size > 256<<10:
 		return nil, &types.BatchRequestTooLongException{}
-	case spoilt != nil:
-		return nil, spoilt
+	case refused != nil:
+		return nil, refused
 	}
 	return out, nil
 }
@@ -69,7 +69,7 @@ func messages(bodies ...string) []events.Message {
 	return list
 }
 
-func TestSNSRequestsStayWithinTheirBounds(t *testing.T) {
+func TestRequestLimits(t *testing.T) {
 	kb60 := strings.Repeat("60 KB.", 10<<10)
 	whole := strings.Repeat("x", 256<<10-len("type"+"String"+"t"))
 	for _, test := range []struct {
@@ -89,19 +89,15 @@ func TestSNSRequestsStayWithinTheirBounds(t *testing.T) {
 					t.Errorf("message %d: %v", i, err)
 				}
 			}
-			var got []int
-			for _, r := range fake.requests {
-				got = append(got, len(r))
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(test.want, fake.requests); diff != "" {
 				t.Errorf("messages in each request (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestSNSFailuresAreTheMessagesOwn(t *testing.T) {
-	const stored, again, never = "stored", "again", "never"
+func TestErrorOfEachMessage(t *testing.T) {
+	const stored, again, never = "stored", "retry", "permanent failure"
 	for _, test := range []struct {
 		name   string
 		bodies []string
@@ -110,17 +106,19 @@ func TestSNSFailuresAreTheMessagesOwn(t *testing.T) {
 	}{
 		{"SNS is at fault", []string{"a", "throttled", "b"}, nil, []string{stored, again, stored}},
 		{"the message is at fault", []string{"a", "sender", "b"}, nil, []string{stored, never, stored}},
-		{"no word of it", []string{"a", "silence"}, nil, []string{stored, again}},
-		{"one spoils the request", []string{"a", "spoils", "b"}, nil, []string{stored, never, stored}},
-		{"the connection broke", []string{"a", "b"}, errors.New("EOF"), []string{again, again}},
+		{"message is not listed", []string{"a", "not listed"}, nil, []string{stored, again}},
+		{"one message fails the request", []string{"a", "refused", "b"}, nil, []string{stored, never, stored}},
+		{"connection closed", []string{"a", "b"}, errors.New("EOF"), []string{again, again}},
 		{"throttled as a whole", []string{"a"}, &types.ThrottledException{}, []string{again}},
 		{"forbidden", []string{"a"}, &types.AuthorizationErrorException{}, []string{again}},
-		{"no such topic", []string{"a"}, &types.NotFoundException{}, []string{again}},
-		{"a topic elsewhere", []string{"a"}, &smithy.GenericAPIError{Code: "InvalidParameter", Message: "Invalid parameter: TopicArn"}, []string{again}},
+		{"missing topic", []string{"a"}, &types.NotFoundException{}, []string{again}},
+		{"topic in another region", []string{"a"}, &smithy.GenericAPIError{Code: "InvalidParameter",
+			Message: "Invalid parameter: TopicArn"}, []string{again}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got []string
-			for _, err := range (topics.Topic{Client: &fakeSNS{fail: test.fail}}).Publish(t.Context(), messages(test.bodies...)) {
+			for _, err := range (topics.Topic{Client: &fakeSNS{fail: test.fail}}).Publish(t.Context(),
+				messages(test.bodies...)) {
 				switch {
 				case err == nil:
 					got = append(got, stored)
@@ -137,10 +135,11 @@ func TestSNSFailuresAreTheMessagesOwn(t *testing.T) {
 	}
 }
 
-// fakeSQS keeps what it is sent.
+// fakeSQS records requests.
 type fakeSQS struct{ sent []*sqs.SendMessageInput }
 
-func (f *fakeSQS) SendMessage(_ context.Context, in *sqs.SendMessageInput, _ ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+func (f *fakeSQS) SendMessage(_ context.Context, in *sqs.SendMessageInput,
+	_ ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
 	f.sent = append(f.sent, in)
 	return &sqs.SendMessageOutput{}, nil
 }
@@ -153,7 +152,8 @@ func TestDeadLetterSaysWhy(t *testing.T) {
 	}
 	letters := queues.DeadLetters{Client: fake, URL: "https://queue"}
 	for _, letter := range []queues.FailedMessage{
-		{Body: []byte("{}"), Attributes: map[string]string{"type": "t"}, Reason: errors.New("bad\x00\n\ufffe\xff" + strings.Repeat("é", 1024)), Source: "apply", ID: "1"},
+		{Body: []byte("{}"), Attributes: map[string]string{"type": "t"}, Reason: errors.New("bad\x00\n\ufffe\xff" +
+			strings.Repeat("é", 1024)), Source: "apply", ID: "1"},
 		{Body: []byte("\xff"), Attributes: many, Reason: errors.New("no"), Source: "apply", ID: "2"},
 		{Reason: errors.New("nothing"), ID: "3"},
 	} {
@@ -169,7 +169,8 @@ func TestDeadLetterSaysWhy(t *testing.T) {
 		}
 	}
 	want := []map[string]string{
-		{"body": "{}", "type": "t", "dead-reason": "bad    " + strings.Repeat("é", 508), "dead-source": "apply", "dead-id": "1"},
+		{"body": "{}", "type": "t", "dead-reason": "bad    " + strings.Repeat("é", 508), "dead-source": "apply",
+			"dead-id": "1"},
 		{"body": "\ufffd", "dead-reason": "no", "dead-source": "apply", "dead-id": "2",
 			"a0": "v", "a1": "v", "a2": "v", "a3": "v", "a4": "v", "a5": "v", "a6": "v"},
 		{"body": "(empty)", "dead-reason": "nothing", "dead-id": "3"},

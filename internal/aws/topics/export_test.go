@@ -1,4 +1,0 @@
-package topics
-
-// Sendable refuses what SNS would refuse or drop.
-var Sendable = sendable
