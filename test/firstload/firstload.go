@@ -1,6 +1,6 @@
-// Package firstload simulates the first load of a new DynamoDB table by the function apply: its real handler, applier,
-// adapter and SDK client take the messages of an upload from a queue, as Lambda polls it, and write to a fake that
-// throttles each partition (fakeaws.NewLimited). Run it in a bubble of testing/synctest: minutes then take seconds.
+// Package firstload simulates the first load of a new DynamoDB table by the function apply. The real handler, applier,
+// adapter and SDK client receive the messages of an upload from a queue, which is polled as Lambda does, and write to a
+// fake that throttles each partition (fakeaws.NewLimited). In a bubble of testing/synctest, minutes take seconds.
 package firstload
 
 import (
@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -31,30 +32,30 @@ import (
 	"github.com/flavorless/flavorless/test/bench/fakeaws"
 )
 
-// Deployment is how apply gets its messages; see serverless.yml and resources/messaging.yml.
+// Deployment is the configuration of apply in serverless.yml and resources/messaging.yml.
 type Deployment struct {
-	BatchSize   int           // messages of an invocation
-	Concurrency int           // invocations at the same time
+	BatchSize   int           // messages per invocation
+	Concurrency int           // concurrent invocations
 	Timeout     time.Duration // of an invocation
-	Visibility  time.Duration // after which a message that was not deleted comes again
-	MaxReceives int           // after which it is a dead letter
+	Visibility  time.Duration // until a message that was not deleted is delivered again
+	MaxReceives int           // until a message becomes a dead letter
 }
 
-// Result is what came of a load.
+// Result is the result of a load.
 type Result struct {
 	Took        time.Duration // from the first delivery until the upload is live
-	Floor       time.Duration // how long the fullest partition takes to write its rows, if it is never idle
+	Floor       time.Duration // time that the fullest partition needs for its rows if it is never idle
 	Deliveries  int           // of messages
 	Messages    int
 	DeadLetters int
-	Statements  int // that were sent to write the rows, with those that were throttled
+	Statements  int // sent to write the rows, including those that were throttled
 	Upload      events.Upload
 }
 
-// Ratio returns the time taken by the floor.
+// Ratio returns the time taken divided by the floor.
 func (r Result) Ratio() float64 { return r.Took.Seconds() / r.Floor.Seconds() }
 
-// roundTrip is how long a request to DynamoDB takes.
+// roundTrip is the duration of a request to DynamoDB.
 const roundTrip = 10 * time.Millisecond
 
 // Run loads rows into the empty tables of the server.
@@ -68,8 +69,8 @@ func Run(ctx context.Context, server *fakeaws.Server, rows int, d Deployment) (R
 	if err != nil {
 		return Result{}, err
 	}
-	reading := events.ReadSummary{Format: "csv", Rows: int64(rows), Batches: int64(len(messages)), At: time.Now()}
-	if _, err := table.Seal(ctx, object.UploadID(), reading); err != nil {
+	summary := events.ReadSummary{Format: "csv", Rows: int64(rows), Batches: int64(len(messages)), At: time.Now()}
+	if _, err := table.Seal(ctx, object.UploadID(), summary); err != nil {
 		return Result{}, err
 	}
 	server.Counts()
@@ -94,7 +95,7 @@ func Run(ctx context.Context, server *fakeaws.Server, rows int, d Deployment) (R
 	return r, err
 }
 
-// encode makes the messages of an upload, as long as ingest makes them.
+// encode returns the messages of an upload, of the size that ingest gives them.
 func encode(object events.Object, rows int) ([]*message, error) {
 	origin, err := object.Origin()
 	if err != nil {
@@ -125,7 +126,7 @@ func newTable(server http.Handler) *dynamo.Table {
 	})
 }
 
-// newHandler is what cmd/lambda/apply builds.
+// newHandler returns the handler that cmd/lambda/apply builds.
 func newHandler(server http.Handler) lambda.Handler {
 	log := slog.New(slog.DiscardHandler)
 	tools := bootstrap.Tools{Log: log, Metrics: metrics.NewEMF(io.Discard, "apply", "test", time.Now)}
@@ -161,7 +162,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// queue is an SQS queue, and Lambda's event source mapping.
+// queue is an SQS queue with Lambda's event source mapping.
 type queue struct {
 	deployment Deployment
 
@@ -177,10 +178,10 @@ type message struct {
 	visibleAt time.Time
 }
 
-// pollPause is how long a poller that got no message waits.
+// pollPause is how long a poller waits that received no message.
 const pollPause = 100 * time.Millisecond
 
-// poll invokes the handler with messages until the queue is empty.
+// poll invokes the handler with batches until the queue is empty.
 func (q *queue) poll(ctx context.Context, handler lambda.Handler) error {
 	for {
 		batch, empty := q.receive()
@@ -201,7 +202,7 @@ func (q *queue) poll(ctx context.Context, handler lambda.Handler) error {
 	}
 }
 
-// receive takes visible messages. It reports whether the queue is empty.
+// receive returns visible messages, and whether the queue is empty.
 func (q *queue) receive() (batch []*message, empty bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -225,7 +226,7 @@ func (q *queue) receive() (batch []*message, empty bool) {
 	return batch, len(kept) == 0
 }
 
-// invoke returns the ids of the messages that have to come again.
+// invoke invokes the handler, and returns the ids of the messages that failed.
 func (q *queue) invoke(ctx context.Context, handler lambda.Handler, batch []*message) (map[string]bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, q.deployment.Timeout)
 	defer cancel()
@@ -239,7 +240,7 @@ func (q *queue) invoke(ctx context.Context, handler lambda.Handler, batch []*mes
 	}
 	failed := map[string]bool{}
 	answer, err := handler.Invoke(ctx, payload)
-	if err != nil { // all of them, then
+	if err != nil { // all messages failed
 		for _, m := range batch {
 			failed[m.id] = true
 		}
@@ -256,17 +257,7 @@ func (q *queue) invoke(ctx context.Context, handler lambda.Handler, batch []*mes
 }
 
 func (q *queue) delete(batch []*message, failed map[string]bool) {
-	done := map[*message]bool{}
-	for _, m := range batch {
-		done[m] = !failed[m.id]
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	kept := q.messages[:0]
-	for _, m := range q.messages {
-		if !done[m] {
-			kept = append(kept, m)
-		}
-	}
-	q.messages = kept
+	q.messages = slices.DeleteFunc(q.messages, func(m *message) bool { return slices.Contains(batch, m) && !failed[m.id] })
 }

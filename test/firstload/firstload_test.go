@@ -14,18 +14,18 @@ import (
 	"github.com/flavorless/flavorless/test/firstload"
 )
 
-// A first load may take maxRatio times the fullest partition's floor, and maxTail more for its last messages, which weighs
-// nothing in a load of a million rows.
+// A first load may take maxRatio times the fullest partition's floor, and maxTail more for its last messages, which is
+// negligible in a load of a million rows.
 const (
 	maxRatio = 1.1
 	maxTail  = time.Second
 )
 
-// rows overrides the rows of each load: `go run ./test/bench firstload` measures a million.
-var rows = flag.Int("rows", 0, "rows of each load; by default as the test says")
+// rows overrides the rows of each load. `go run ./test/bench firstload` measures a million.
+var rows = flag.Int("rows", 0, "rows of each load (default: those of the test)")
 
-// TestFirstLoad loads new on-demand tables, whose four partitions hold the 16 shards unevenly: the fullest one holds six at
-// the median of all placements. Loads are deterministic up to the random part of waits.
+// TestFirstLoad loads new on-demand tables, whose four partitions hold the 16 shards unevenly: in the median placement
+// the fullest partition holds six. Loads are deterministic except for the random part of waits.
 func TestFirstLoad(t *testing.T) {
 	for _, test := range []struct {
 		name      string
@@ -44,26 +44,26 @@ func TestFirstLoad(t *testing.T) {
 				test.rows = *rows
 			}
 			r := load(t, capacity, test.rows, test.fullest)
-			if most := time.Duration(maxRatio*float64(r.Floor)) + maxTail; r.Took > most {
-				t.Errorf("the load took %s, want at most %s: %.1f × the floor and %s", r.Took, most, maxRatio, maxTail)
+			if limit := time.Duration(maxRatio*float64(r.Floor)) + maxTail; r.Took > limit {
+				t.Errorf("the load took %s, want at most %s: %.1f × the floor and %s", r.Took, limit, maxRatio, maxTail)
 			}
 			if r.Deliveries != r.Messages {
-				t.Errorf("%d messages were delivered %d times, want once each", r.Messages, r.Deliveries)
+				t.Errorf("%d messages were delivered %d times, want one delivery each", r.Messages, r.Deliveries)
 			}
 		})
 	}
 }
 
-// TestSlowTable loads a table that serves a fraction of what a new one does. Invocations then run out of time and their
-// messages come again, but what they have written stays, so that none becomes a dead letter.
+// TestSlowTable loads a table with a fraction of a new table's capacity. Invocations reach their timeout and their
+// messages are delivered again, but rows that are written remain, so no message becomes a dead letter.
 func TestSlowTable(t *testing.T) {
 	r := load(t, fakeaws.Capacity{Partitions: 1, Write: 100, Read: 300}, 3_500, 16)
 	if r.Deliveries == r.Messages {
-		t.Error("all messages were applied at their first delivery; want a table that is too slow for that")
+		t.Error("all messages were applied at their first delivery, want a table that is too slow for that")
 	}
 }
 
-// load loads rows into tables of the capacity, by the deployment as it is configured.
+// load loads rows into tables with the capacity, by the configured deployment.
 func load(t *testing.T, capacity fakeaws.Capacity, rows, fullest int) (r firstload.Result) {
 	t.Helper()
 	deployment := readDeployment(t)
@@ -105,13 +105,13 @@ func readDeployment(t *testing.T) firstload.Deployment {
 	}
 }
 
-// configured is a function or a resource in one of the deployment's files.
+// configured is a function or a resource in a file of the deployment.
 type configured struct {
 	t    *testing.T
 	text string
 }
 
-// section returns the lines of a file that are indented below a name which is indented itself.
+// section returns the lines in a file below the name of a function or resource.
 func section(t *testing.T, file, name string) configured {
 	t.Helper()
 	text, err := os.ReadFile(file)
