@@ -1,5 +1,7 @@
 // The alarms. docs/operations.md describes, by the alarm's name, what to do. Descriptions are in the mail to the
 // operator: they say what happened and what to do.
+const topicActions = require('./topic-actions.cjs');
+
 const functions = ['ingest', 'apply', 'announce', 'team', 'lookup', 'uploads', 'authorizer'];
 // Functions that report failed messages separately. Lambda counts such an invocation as a success, so Errors stays 0.
 const reporting = ['ingest', 'apply', 'announce'];
@@ -154,12 +156,7 @@ module.exports = async ({ resolveVariable }) => {
                 Sid: 'TlsOnly',
                 Effect: 'Deny',
                 Principal: '*',
-                // A topic policy does not accept sns:*. These are the actions in the policy that SNS creates for a
-                // topic.
-                Action: [
-                  'sns:AddPermission', 'sns:DeleteTopic', 'sns:GetTopicAttributes', 'sns:ListSubscriptionsByTopic', 'sns:Publish',
-                  'sns:RemovePermission', 'sns:SetTopicAttributes', 'sns:Subscribe',
-                ],
+                Action: topicActions,
                 Resource: { Ref: 'AlarmTopic' },
                 Condition: { Bool: { 'aws:SecureTransport': 'false' } },
               },

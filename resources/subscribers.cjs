@@ -4,14 +4,10 @@
 // Principals of the stack's own account need only a policy of their own and no Allow here, so the Deny statements limit
 // them.
 
+const topicActions = require('./topic-actions.cjs');
+
 // The protocols that docs/operations.md describes. http is not among them because it would send names unencrypted.
 const protocols = ['email', 'https', 'lambda', 'sqs'];
-
-// The actions in the policy that SNS creates for a topic. A topic policy does not accept sns:*.
-const topicActions = [
-  'sns:AddPermission', 'sns:DeleteTopic', 'sns:GetTopicAttributes', 'sns:ListSubscriptionsByTopic', 'sns:Publish',
-  'sns:RemovePermission', 'sns:SetTopicAttributes', 'sns:Subscribe',
-];
 
 module.exports = async ({ resolveVariable }) => {
   const accounts = [].concat(await resolveVariable('param:subscriberAccounts'));

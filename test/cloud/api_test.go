@@ -19,7 +19,8 @@ import (
 // testTeam uploads the talk's team and reads it as the talk does.
 func testTeam(t *testing.T, d *deployment) {
 	all := d.subscribe(t, "all-changes", nil)
-	filtered := d.subscribe(t, "pistachio-only", map[string]any{"kind": []string{"changed"}, "flavor": []string{"pistachio"}})
+	filtered := d.subscribe(t, "pistachio-only", map[string]any{"kind": []string{"changed"},
+		"flavor": []string{"pistachio"}})
 	uploads := "s3://" + d.Ref("UploadsBucket") + "/uploads/"
 	d.aws(t, "s3", "cp", filepath.Join(root, "test/testdata/favorites.csv"), uploads+"the team, 1+1.csv")
 	d.checkLive(t, "uploads/the team, 1+1.csv", events.Counts{Rows: 8, Applied: 8, Batches: 1, BatchesApplied: 1})
@@ -39,7 +40,8 @@ func testTeam(t *testing.T, d *deployment) {
 	}
 	d.aws(t, "s3", "cp", "--metadata", "on-error=abort", second, uploads)
 	d.checkLive(t, "uploads/second.json", events.Counts{Rows: 5, Applied: 5, Batches: 1, BatchesApplied: 1})
-	if got := d.request(t, http.MethodGet, "/uploads", d.token); got.status != http.StatusOK || bytes.Contains(got.body, []byte("uploads/2026/")) {
+	if got := d.request(t, http.MethodGet, "/uploads", d.token); got.status != http.StatusOK || bytes.Contains(got.body,
+		[]byte("uploads/2026/")) {
 		t.Errorf("GET /uploads = %v, want 200 and no upload in uploads/2026/", got)
 	}
 	if got := d.request(t, http.MethodGet, "/ice-cream/zo%C3%AB", d.token); got.status != http.StatusOK {
@@ -172,7 +174,8 @@ func testRefusals(t *testing.T, d *deployment) {
 				t.Errorf("Content-Type = %q, want application/problem+json", kind)
 			}
 			// A browser sends a preflight request before another method, which fails first.
-			if origin := got.header.Get("Access-Control-Allow-Origin"); origin != "*" && test.status != http.StatusMethodNotAllowed {
+			if origin := got.header.Get("Access-Control-Allow-Origin"); origin != "*" &&
+				test.status != http.StatusMethodNotAllowed {
 				t.Errorf("Access-Control-Allow-Origin = %q, want *", origin)
 			}
 			challenge, want := got.header.Get("WWW-Authenticate"), test.status == 401 || test.status == 403
@@ -198,7 +201,8 @@ func testPublic(t *testing.T, d *deployment) {
 	req.Header.Set("Access-Control-Request-Method", "GET")
 	req.Header.Set("Access-Control-Request-Headers", "authorization")
 	got := send(t, req)
-	if allowed := got.header.Get("Access-Control-Allow-Headers"); got.status/100 != 2 || !strings.Contains(strings.ToLower(allowed), "authorization") {
+	if allowed := got.header.Get("Access-Control-Allow-Headers"); got.status/100 != 2 ||
+		!strings.Contains(strings.ToLower(allowed), "authorization") {
 		t.Errorf("the preflight request = %v, allowed headers %q, want authorization among them", got, allowed)
 	}
 }

@@ -57,14 +57,16 @@ func (g *Gateway) addAuthorizer(s *Stack, id string) error {
 		return err
 	}
 	g.authorizers[id] = &authorizer{
-		function: f, header: header, valid: valid, ttl: time.Duration(p.AuthorizerResultTTLInSeconds) * time.Second, cached: map[string]grant{},
+		function: f, header: header, valid: valid, ttl: time.Duration(p.AuthorizerResultTTLInSeconds) * time.Second,
+		cached: map[string]grant{},
 	}
 	return s.mayInvoke(f, "apigateway.amazonaws.com", arnOf("execute-api", g.id+"/authorizers/"+id))
 }
 
 // authorize returns the context that the authorizer passes to the function, or the type of the gateway response that
 // refuses the request.
-func (a *authorizer) authorize(ctx context.Context, g *Gateway, event *events.APIGatewayProxyRequest) (map[string]any, string) {
+func (a *authorizer) authorize(ctx context.Context, g *Gateway,
+	event *events.APIGatewayProxyRequest) (map[string]any, string) {
 	token := event.Headers[a.header]
 	if !a.valid.MatchString(token) {
 		return nil, "UNAUTHORIZED"
@@ -90,7 +92,8 @@ func (a *authorizer) grant(ctx context.Context, token, arn string) (granted gran
 	if granted, ok := a.cached[token]; ok && time.Now().Before(granted.until) {
 		return granted, ""
 	}
-	payload, err := json.Marshal(events.APIGatewayCustomAuthorizerRequest{Type: "TOKEN", MethodArn: arn, AuthorizationToken: token})
+	payload, err := json.Marshal(events.APIGatewayCustomAuthorizerRequest{Type: "TOKEN", MethodArn: arn,
+		AuthorizationToken: token})
 	if err != nil {
 		return grant{}, "AUTHORIZER_FAILURE"
 	}
@@ -98,7 +101,8 @@ func (a *authorizer) grant(ctx context.Context, token, arn string) (granted gran
 	done := a.function.Invoke(ctx, payload)
 	if done.Failed != "" {
 		var failure struct{ ErrorMessage string }
-		if err := json.Unmarshal(done.Answer, &failure); err == nil && failure.ErrorMessage == "Unauthorized" { // exactly this text
+		// exactly this text
+		if err := json.Unmarshal(done.Answer, &failure); err == nil && failure.ErrorMessage == "Unauthorized" {
 			return grant{}, "UNAUTHORIZED"
 		}
 		return grant{}, "AUTHORIZER_FAILURE"

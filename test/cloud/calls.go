@@ -60,7 +60,8 @@ func (c Caller) JSON(ctx context.Context, target string, in, out any) error {
 var queryVersions = map[string]string{"sns": "2010-03-31", "cloudformation": "2010-05-15"}
 
 // Query calls an operation of a service that uses the query protocol. The answer is XML.
-func (c Caller) Query(ctx context.Context, service, action string, params map[string]string) (answer string, err error) {
+func (c Caller) Query(ctx context.Context, service, action string,
+	params map[string]string) (answer string, err error) {
 	form := url.Values{"Action": {action}, "Version": {queryVersions[service]}}
 	for key, value := range params {
 		form.Set(key, value)
@@ -71,11 +72,13 @@ func (c Caller) Query(ctx context.Context, service, action string, params map[st
 }
 
 // S3 calls an operation of S3. The path is /bucket/key, escaped, with the query.
-func (c Caller) S3(ctx context.Context, method, path string, body []byte, header http.Header) ([]byte, http.Header, error) {
+func (c Caller) S3(ctx context.Context, method, path string, body []byte,
+	header http.Header) ([]byte, http.Header, error) {
 	return c.do(ctx, method, path, "s3", body, header)
 }
 
-func (c Caller) do(ctx context.Context, method, path, service string, body []byte, header http.Header) ([]byte, http.Header, error) {
+func (c Caller) do(ctx context.Context, method, path, service string, body []byte,
+	header http.Header) ([]byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.Endpoint+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, err

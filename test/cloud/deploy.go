@@ -68,7 +68,8 @@ func Deploy(ctx context.Context, config Config) (*Stack, error) {
 	}
 	s := &Stack{
 		Config: config, Functions: map[string]*Function{}, Roles: map[string]Policy{}, resources: map[string]created{},
-		policies: map[string]Policy{}, queues: map[string]Policy{}, topics: map[string]Policy{}, Notifications: &Notifications{},
+		policies: map[string]Policy{}, queues: map[string]Policy{}, topics: map[string]Policy{},
+		Notifications: &Notifications{},
 	}
 	var err error
 	if s.Template, err = ParseTemplate(config.Template); err != nil {

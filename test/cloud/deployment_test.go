@@ -75,7 +75,7 @@ func needTools(t *testing.T) {
 	t.Helper()
 	switch {
 	case os.Getenv("FLAVORLESS_TEST_TOOLS") == "":
-		t.Skip("this test needs moto, DynamoDB Local, osls and the aws command line, which test/tools.sh installs; run it with: make test")
+		t.Skip("this test needs moto, DynamoDB Local, osls and the aws command line; run it with: make test")
 	case runtime.GOOS != "linux":
 		t.Skip("functions are Linux programs")
 	}
@@ -99,7 +99,8 @@ func deploy(t *testing.T) *deployment {
 	go func() { // while the emulators start
 		var err error
 		template, err = pack(t.Context(), dir, map[string]string{
-			"tokenIssuer": identity.Name(), "audience": audience, "jwksUri": provider.URL + issuer.JWKSPath, "requiredScope": scope,
+			"tokenIssuer": identity.Name(), "audience": audience, "jwksUri": provider.URL + issuer.JWKSPath,
+			"requiredScope": scope,
 		})
 		packaged <- err
 	}()
@@ -143,7 +144,8 @@ func pack(ctx context.Context, dir string, params map[string]string) ([]byte, er
 		return nil, err
 	}
 	zips := filepath.Join(dir, ".build")
-	build := exec.CommandContext(ctx, "go", "run", "./tools/lambdazip", "-arch", runtime.GOARCH, "-o", zips, "./cmd/lambda/...")
+	build := exec.CommandContext(ctx, "go", "run", "./tools/lambdazip", "-arch", runtime.GOARCH, "-o", zips,
+		"./cmd/lambda/...")
 	build.Dir = repository
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building the functions: %w\n%s", err, out)
@@ -160,7 +162,8 @@ func pack(ctx context.Context, dir string, params map[string]string) ([]byte, er
 	}
 	osls := exec.CommandContext(ctx, "node", args...)
 	// The environment has neither credentials nor a configuration of the developer.
-	osls.Dir, osls.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "NO_COLOR=1", "AWS_EC2_METADATA_DISABLED=true"}
+	osls.Dir, osls.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "NO_COLOR=1",
+		"AWS_EC2_METADATA_DISABLED=true"}
 	if out, err := osls.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("osls package: %w\n%s", err, out)
 	}

@@ -88,7 +88,8 @@ func testObjectGone(t *testing.T, d *deployment) {
 func testPoison(t *testing.T, d *deployment) {
 	_, err := d.Admin().Query(t.Context(), "sns", "Publish", map[string]string{
 		"TopicArn": d.Ref("UpdatesTopic"), "Message": "poison", "MessageAttributes.entry.1.Name": "type",
-		"MessageAttributes.entry.1.Value.DataType": "String", "MessageAttributes.entry.1.Value.StringValue": "flavorless.updates.v1",
+		"MessageAttributes.entry.1.Value.DataType":    "String",
+		"MessageAttributes.entry.1.Value.StringValue": "flavorless.updates.v1",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +107,8 @@ func testPoisonChange(t *testing.T, d *deployment) {
 	type attribute = map[string]string
 	key := map[string]any{"shard": attribute{"N": "0"}, "person": attribute{"S": "poisoned"}}
 	d.table(t, "PutItem", map[string]any{"Item": map[string]any{
-		"shard": key["shard"], "person": key["person"], "flavor": attribute{"S": "arsenic"}, "version": attribute{"S": "none"},
+		"shard": key["shard"], "person": key["person"], "flavor": attribute{"S": "arsenic"},
+		"version": attribute{"S": "none"},
 	}}, nil)
 	d.put(t, "uploads/behind.csv", "person,flavor\nbehind,mint\n")
 	d.find(t, behind, `"behind"`)

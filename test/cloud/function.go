@@ -30,7 +30,9 @@ type FunctionConfig struct {
 	Retries     int  // of an asynchronous event
 	Recursive   bool // RecursiveLoop is Allow
 	Delay       time.Duration
-	OnFailure   func(ctx context.Context, record []byte) error // the destination of events that failed for good; may be nil
+
+	// OnFailure, if non-nil, receives events that failed for good.
+	OnFailure func(ctx context.Context, record []byte) error
 }
 
 // Function is a Lambda function: its processes, logs and past invocations.

@@ -191,7 +191,8 @@ func (g *Gateway) event(r *http.Request, m *method) (*events.APIGatewayProxyRequ
 	headers.Set("X-Forwarded-For", source)
 	headers.Set("X-Forwarded-Proto", "https")
 	event := &events.APIGatewayProxyRequest{
-		Resource: m.path, Path: strings.TrimPrefix(r.URL.EscapedPath(), "/"+g.stage), HTTPMethod: r.Method, Body: string(body),
+		Resource: m.path, Path: strings.TrimPrefix(r.URL.EscapedPath(), "/"+g.stage), HTTPMethod: r.Method,
+		Body:    string(body),
 		Headers: lastValues(headers), MultiValueHeaders: headers, PathParameters: map[string]string{},
 		QueryStringParameters: lastValues(r.URL.Query()), MultiValueQueryStringParameters: r.URL.Query(),
 		RequestContext: events.APIGatewayProxyRequestContext{
@@ -234,7 +235,8 @@ func (g *Gateway) addResponse(s *Stack, id string) error {
 	if err := s.convertProperties(id, &p); err != nil {
 		return err
 	}
-	response := gatewayResponse{status: http.StatusBadGateway, headers: map[string]string{}, body: p.ResponseTemplates["application/json"]}
+	response := gatewayResponse{status: http.StatusBadGateway, headers: map[string]string{},
+		body: p.ResponseTemplates["application/json"]}
 	if p.StatusCode != "" {
 		var err error
 		if response.status, err = strconv.Atoi(p.StatusCode); err != nil {

@@ -126,7 +126,8 @@ func createPermission(_ context.Context, s *Stack, id string, p map[string]any) 
 // https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html
 func (s *Stack) mayInvoke(f *Function, service, source string) error {
 	for _, p := range s.permissions {
-		if p.Action == "lambda:InvokeFunction" && p.Principal == service && (p.FunctionName == f.ARN() || p.FunctionName == f.Name) &&
+		if p.Action == "lambda:InvokeFunction" && p.Principal == service && (p.FunctionName == f.ARN() ||
+			p.FunctionName == f.Name) &&
 			(p.SourceARN == "" || MatchARN(p.SourceARN, source)) {
 			return nil
 		}
@@ -168,7 +169,8 @@ func (s *Stack) sender(f *Function, queue string) func(context.Context, []byte) 
 		if err != nil {
 			return err
 		}
-		return caller.JSON(ctx, targetQueue+"SendMessage", map[string]any{"QueueUrl": url, "MessageBody": string(record)}, nil)
+		return caller.JSON(ctx, targetQueue+"SendMessage", map[string]any{"QueueUrl": url, "MessageBody": string(record)},
+			nil)
 	}
 }
 

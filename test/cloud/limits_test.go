@@ -41,7 +41,8 @@ func testResumed(t *testing.T, d *deployment) {
 	d.put(t, key, file.String())
 	u := d.settled(t, key)
 	if u.Status != events.Live || u.Counts.Rows != rows+2 || u.Counts.Rejected != 2 || u.Counts.Batches < 3 {
-		t.Fatalf("the upload is %s with %+v, want live with %d rows, 2 rejected, at least 3 batches", u.Status, u.Counts, rows+2)
+		t.Fatalf("the upload is %s with %+v, want live with %d rows, 2 rejected, at least 3 batches", u.Status, u.Counts,
+			rows+2)
 	}
 	if report := d.rejects(t, u); len(report) != 2 || len(u.Rejects) != 2 || report[1].Line != rows+3 {
 		t.Errorf("the report is %+v, want the rejects of the whole file", report)
@@ -91,7 +92,8 @@ func testLoop(t *testing.T, d *deployment) {
 	ingest.SetRecursive(true)
 	d.sqs(t, "SendMessage", "ResumeQueue", map[string]any{"MessageBody": rest.Body}, nil)
 	if u := d.settled(t, "uploads/cut loop.csv"); u.Status != events.Live || u.Counts.Batches < 17 {
-		t.Errorf("after the redrive the upload is %s with %d batches, want live with more than 16", u.Status, u.Counts.Batches)
+		t.Errorf("after the redrive the upload is %s with %d batches, want live with more than 16", u.Status,
+			u.Counts.Batches)
 	}
 }
 
@@ -103,7 +105,8 @@ func testRace(t *testing.T, d *deployment) {
 	d.checkLive(t, key, counts)
 	var stored struct{ Items []map[string]any }
 	d.table(t, "Scan", map[string]any{
-		"FilterExpression": "person = :racer", "ExpressionAttributeValues": map[string]any{":racer": map[string]string{"S": "racer"}},
+		"FilterExpression":          "person = :racer",
+		"ExpressionAttributeValues": map[string]any{":racer": map[string]string{"S": "racer"}},
 	}, &stored)
 	if len(stored.Items) != 1 {
 		t.Fatalf("found %v, want one item", stored.Items)
@@ -142,8 +145,10 @@ func testLongReport(t *testing.T, d *deployment) {
 	defer fix()
 	d.aws(t, "s3", "cp", file, "s3://"+d.Ref("UploadsBucket")+"/"+key)
 	u := d.settled(t, key)
-	if report := d.rejects(t, u); u.Status != events.Live || u.Counts.Applied != 1 || u.Counts.Rejected != bad || len(report) != bad {
-		t.Errorf("the upload is %s with %+v and %d reported rejects, want live with 1 applied and %d rejected", u.Status, u.Counts, len(report), bad)
+	if report := d.rejects(t, u); u.Status != events.Live || u.Counts.Applied != 1 || u.Counts.Rejected != bad ||
+		len(report) != bad {
+		t.Errorf("the upload is %s with %+v and %d reported rejects, want live with 1 applied and %d rejected", u.Status,
+			u.Counts, len(report), bad)
 	}
 	if n := reads.Load(); n < 12 {
 		t.Errorf("parts of the report were read %d times, want at least 12 because of the retry", n)

@@ -11,7 +11,8 @@ import (
 // createTopic returns the topic that moto created.
 func createTopic(_ context.Context, s *Stack, id string, _ map[string]any) (created, error) {
 	arn := s.physicalIDs[id]
-	return created{ref: arn, attrs: map[string]string{"TopicName": arn[strings.LastIndexByte(arn, ':')+1:], "TopicArn": arn}}, nil
+	return created{ref: arn, attrs: map[string]string{"TopicName": arn[strings.LastIndexByte(arn, ':')+1:],
+		"TopicArn": arn}}, nil
 }
 
 // createQueue returns the queue that moto created. GetQueueUrl returns a URL that leads through the proxy,
@@ -20,7 +21,8 @@ func createQueue(ctx context.Context, s *Stack, id string, _ map[string]any) (cr
 	name := s.physicalIDs[id][strings.LastIndexByte(s.physicalIDs[id], '/')+1:]
 	var out struct{ QueueURL string }
 	err := s.admin.JSON(ctx, targetQueue+"GetQueueUrl", map[string]any{"QueueName": name}, &out)
-	return created{ref: out.QueueURL, attrs: map[string]string{"Arn": arnOf("sqs", name), "QueueName": name, "QueueUrl": out.QueueURL}}, err
+	return created{ref: out.QueueURL, attrs: map[string]string{"Arn": arnOf("sqs", name), "QueueName": name,
+		"QueueUrl": out.QueueURL}}, err
 }
 
 func createQueuePolicy(_ context.Context, s *Stack, id string, p map[string]any) (created, error) {
@@ -103,7 +105,8 @@ func createSubscription(ctx context.Context, s *Stack, _ string, p map[string]an
 }
 
 // Subscribe subscribes a queue to a topic. filter, by message attributes, may be nil.
-func (s *Stack) Subscribe(ctx context.Context, topic, queue string, raw bool, filter map[string]any) (arn string, err error) {
+func (s *Stack) Subscribe(ctx context.Context, topic, queue string, raw bool,
+	filter map[string]any) (arn string, err error) {
 	in := map[string]string{"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue, "ReturnSubscriptionArn": "true",
 		"Attributes.entry.1.key": "RawMessageDelivery", "Attributes.entry.1.value": apiText(raw)}
 	if filter != nil {

@@ -22,7 +22,8 @@ type notificationRule struct {
 }
 
 func (n notificationRule) matches(bucket, key, event string) bool {
-	return n.bucket == bucket && Wildcard(n.event, "s3:"+event) && strings.HasPrefix(key, n.prefix) && strings.HasSuffix(key, n.suffix)
+	return n.bucket == bucket && Wildcard(n.event, "s3:"+event) && strings.HasPrefix(key, n.prefix) &&
+		strings.HasSuffix(key, n.suffix)
 }
 
 // Notifications are S3's event notifications about objects that are created through the proxy.
@@ -98,7 +99,8 @@ func (n *Notifications) created(ctx context.Context, r *http.Request, event stri
 
 // message returns the event in S3's format.
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-func (n *Notifications) message(r *http.Request, bucket, key, event string, h http.Header, body []byte) ([]byte, error) {
+func (n *Notifications) message(r *http.Request, bucket, key, event string, h http.Header,
+	body []byte) ([]byte, error) {
 	etag, version := h.Get("ETag"), h.Get("X-Amz-Version-Id")
 	if len(body) > 0 { // a copy or a completed multipart upload has its ETag in the body
 		var result struct{ ETag string }

@@ -46,7 +46,8 @@ func permissionsS3(r *http.Request) ([]Permission, error) {
 	action := ""
 	for name := range q {
 		switch name {
-		case "acl", "tagging", "policy", "notification", "lifecycle", "versioning", "cors", "retention", "legal-hold", "restore",
+		case "acl", "tagging", "policy", "notification", "lifecycle", "versioning", "cors", "retention", "legal-hold",
+			"restore",
 			"select", "attributes":
 			return nil, fmt.Errorf("%s ?%s is not supported", r.Method, name)
 		}
@@ -125,7 +126,8 @@ func arnOf(service, name string) string {
 }
 
 // partiql matches the verb and the table, or table.index, of a statement.
-var partiql = regexp.MustCompile(`(?is)^\s*(INSERT\s+INTO|UPDATE|DELETE\s+FROM|SELECT\b.*?\bFROM)\s+"?([A-Za-z0-9_.-]+)"?(?:\."([A-Za-z0-9_.-]+)")?`)
+var partiql = regexp.MustCompile(`(?is)^\s*(INSERT\s+INTO|UPDATE|DELETE\s+FROM|SELECT\b.*?\bFROM)\s+` +
+	`"?([A-Za-z0-9_.-]+)"?(?:\."([A-Za-z0-9_.-]+)")?`)
 
 // tableCall has the members of all operations that name tables and streams.
 type tableCall struct {

@@ -159,7 +159,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	upstream := p.upstream[service]
 	if upstream == nil {
-		p.refuse(w, service, http.StatusNotImplemented, fmt.Sprintf("%s requests %q of the unknown service %q", key, r.URL, service))
+		p.refuse(w, service, http.StatusNotImplemented, fmt.Sprintf("%s requests %q of the unknown service %q", key, r.URL,
+			service))
 		return
 	}
 	var body []byte
@@ -233,7 +234,8 @@ func (p *Proxy) refuse(w http.ResponseWriter, service string, status int, why st
 		p.mu.Unlock()
 	}
 	code := map[int]string{
-		http.StatusForbidden: "AccessDenied", http.StatusNotImplemented: "NotImplemented", http.StatusInternalServerError: "InternalServerError",
+		http.StatusForbidden: "AccessDenied", http.StatusNotImplemented: "NotImplemented",
+		http.StatusInternalServerError: "InternalServerError",
 	}[status]
 	message := jsonString(cmp.Or(why, "injected by the test"))
 	switch service {
@@ -250,11 +252,12 @@ func (p *Proxy) refuse(w http.ResponseWriter, service string, status int, why st
 		}
 		w.Header().Set("Content-Type", "text/xml")
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, code, message)
+		fmt.Fprintf(w, `<ErrorResponse><Error><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, code, message)
 	default:
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code, message)
+		fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code,
+			message)
 	}
 }
 
@@ -300,7 +303,7 @@ func (p *Proxy) hideMissing(res *http.Response, key string) error {
 		p.used[Use{Function: caller.function, Permission: permission}]++
 		return nil
 	}
-	body := `<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>`
+	body := `<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>`
 	res.StatusCode, res.Status = http.StatusForbidden, "403 Forbidden"
 	res.Body, res.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 	res.Header.Set("Content-Length", strconv.Itoa(len(body)))

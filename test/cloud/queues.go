@@ -70,7 +70,8 @@ func (s *Stack) poll(ctx context.Context, m mapping, url string) error {
 		}
 	}
 	for chunk := range slices.Chunk(entries, 10) {
-		if err := m.caller.JSON(ctx, targetQueue+"DeleteMessageBatch", map[string]any{"QueueUrl": url, "Entries": chunk}, nil); err != nil {
+		in := map[string]any{"QueueUrl": url, "Entries": chunk}
+		if err := m.caller.JSON(ctx, targetQueue+"DeleteMessageBatch", in, nil); err != nil {
 			return err
 		}
 	}
@@ -149,7 +150,8 @@ func queueRecord(m mapping, one message) map[string]any {
 	}
 	return map[string]any{
 		"messageId": one.MessageID, "receiptHandle": one.ReceiptHandle, "body": one.Body, "attributes": one.Attributes,
-		"messageAttributes": attributes, "md5OfBody": one.MD5OfBody, "eventSource": "aws:sqs", "eventSourceARN": m.EventSourceARN,
-		"awsRegion": Region,
+		"messageAttributes": attributes, "md5OfBody": one.MD5OfBody, "eventSource": "aws:sqs",
+		"eventSourceARN": m.EventSourceARN,
+		"awsRegion":      Region,
 	}
 }

@@ -48,7 +48,7 @@ var creators = map[string]creator{
 	"AWS::ApiGateway::Deployment":        createGatewayPart,
 	"AWS::ApiGateway::Stage":             createGatewayPart,
 	"AWS::ApiGateway::RequestValidator":  createGatewayPart,
-	"AWS::S3::BucketPolicy":              ignored("it denies plain HTTP, which this package uses; a rule of test/template checks it"),
+	"AWS::S3::BucketPolicy":              ignored("it denies plain HTTP, which this package uses"),
 	"AWS::Logs::LogGroup":                ignored("Function keeps its logs", "Arn"),
 	"AWS::Logs::MetricFilter":            ignored("there are no metrics"),
 	"AWS::CloudWatch::Alarm":             ignored("there are no metrics", "Arn"),
@@ -80,7 +80,8 @@ func createTable(ctx context.Context, s *Stack, id string, p map[string]any) (cr
 	}
 	ttl := in["TimeToLiveSpecification"]
 	for _, later := range []string{
-		"TimeToLiveSpecification", "PointInTimeRecoverySpecification", "SSESpecification", "DeletionProtectionEnabled", "Tags", "WarmThroughput",
+		"TimeToLiveSpecification", "PointInTimeRecoverySpecification", "SSESpecification", "DeletionProtectionEnabled",
+		"Tags", "WarmThroughput",
 	} {
 		delete(in, later) // CreateTable, or that of DynamoDB Local, does not take it
 	}

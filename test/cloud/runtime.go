@@ -57,7 +57,8 @@ func startSandbox(arn, program, dir string, env []string, line func(string)) (*s
 		return nil, err
 	}
 	s := &sandbox{
-		arn: arn, idle: make(chan struct{}, 1), work: make(chan invocation), answers: make(chan answer, 1), exited: make(chan struct{}),
+		arn: arn, idle: make(chan struct{}, 1), work: make(chan invocation), answers: make(chan answer, 1),
+		exited: make(chan struct{}),
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", s.next)
@@ -183,7 +184,8 @@ func (s *sandbox) invoke(id string, payload []byte, trace string, timeout time.D
 		return s.exitError(id)
 	case <-timer.C:
 		s.stop()
-		return failure("Sandbox.Timedout", fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", id, timeout.Seconds()))
+		return failure("Sandbox.Timedout", fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", id,
+			timeout.Seconds()))
 	}
 }
 

@@ -78,10 +78,13 @@ func TestFunction(t *testing.T) {
 	began := time.Now()
 	first := invoke(t, f, "answer")
 	took := time.Since(began)
-	if !first.cold || first.Calls != 1 || first.Own != "variable" || first.Name != "stub" || first.Home != "" || first.ARN != f.ARN() {
-		t.Errorf("first invocation: %+v, want a new process with the environment of the configuration and ARN %s", first, f.ARN())
+	if !first.cold || first.Calls != 1 || first.Own != "variable" || first.Name != "stub" || first.Home != "" ||
+		first.ARN != f.ARN() {
+		t.Errorf("first invocation: %+v, want a new process with the environment of the configuration and ARN %s", first,
+			f.ARN())
 	}
-	if left := time.Duration(first.Left) * time.Millisecond; left < 3*time.Minute-took-time.Millisecond || left > 3*time.Minute {
+	if left := time.Duration(first.Left) * time.Millisecond; left < 3*time.Minute-took-time.Millisecond ||
+		left > 3*time.Minute {
 		t.Errorf("time until the deadline = %s, want 3 minutes less at most %s", left, took)
 	}
 	second := invoke(t, f, "answer")
@@ -120,7 +123,8 @@ func TestFrozen(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	f := startStub(t, cloud.FunctionConfig{Timeout: 3 * time.Second})
 	got := invoke(t, f, "hang")
-	if got.failed == "" || got.ErrorType != "Sandbox.Timedout" || !strings.Contains(got.ErrorMessage, "Task timed out after 3.00 seconds") {
+	if got.failed == "" || got.ErrorType != "Sandbox.Timedout" || !strings.Contains(got.ErrorMessage,
+		"Task timed out after 3.00 seconds") {
 		t.Errorf("hang: %+v, want a timeout after 3 seconds", got)
 	}
 	if got := invoke(t, f, "answer"); !got.cold || got.failed != "" {

@@ -58,7 +58,8 @@ func (m mapping) shards(ctx context.Context) ([]string, error) {
 			Shards []struct{ ShardID string }
 		}
 	}
-	if err := m.caller.JSON(ctx, targetStream+"DescribeStream", map[string]any{"StreamArn": m.EventSourceARN}, &out); err != nil {
+	if err := m.caller.JSON(ctx, targetStream+"DescribeStream", map[string]any{"StreamArn": m.EventSourceARN},
+		&out); err != nil {
 		return nil, err
 	}
 	var ids []string
@@ -187,7 +188,8 @@ func (s *Stack) giveUp(ctx context.Context, m mapping, shard string, records []r
 		"responseContext": map[string]any{"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
 		"version":         "1.0", "timestamp": now,
 		"DDBStreamBatchInfo": map[string]any{
-			"shardId": shard, "startSequenceNumber": sequenceOf(records[0]), "endSequenceNumber": sequenceOf(records[len(records)-1]),
+			"shardId": shard, "startSequenceNumber": sequenceOf(records[0]),
+			"endSequenceNumber":               sequenceOf(records[len(records)-1]),
 			"approximateArrivalOfFirstRecord": now, "approximateArrivalOfLastRecord": now, "batchSize": len(records),
 			"streamArn": m.EventSourceARN,
 		},

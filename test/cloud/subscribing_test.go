@@ -24,7 +24,8 @@ func testSubscribing(t *testing.T, d *deployment) {
 		{"plain HTTP", "ChangesTopic", own, "http", "http://example.com/changes", cloud.ExplicitDeny},
 		{"text message", "ChangesTopic", own, "sms", "+15550100", cloud.ExplicitDeny},
 		{"queue of another account", "ChangesTopic", own, "sqs", arn("sqs", "210987654321", "q"), cloud.ExplicitDeny},
-		{"function of another account", "ChangesTopic", own, "lambda", arn("lambda", "210987654321", "function:greet"), cloud.ExplicitDeny},
+		{"function of another account", "ChangesTopic", own, "lambda", arn("lambda", "210987654321", "function:greet"),
+			cloud.ExplicitDeny},
 		{"another account subscribes", "ChangesTopic", other, "https", "https://example.com/changes", cloud.ImplicitDeny},
 		{"updates: queue of the stack", "UpdatesTopic", own, "sqs", d.Attr("ApplyQueue", "Arn"), cloud.ImplicitDeny},
 		{"updates: another queue", "UpdatesTopic", own, "sqs", arn("sqs", cloud.Account, "q"), cloud.ExplicitDeny},
@@ -33,7 +34,8 @@ func testSubscribing(t *testing.T, d *deployment) {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := d.MaySubscribe(d.Ref(test.topic), test.principal, test.protocol, test.endpoint)
 			if err != nil || got != test.want {
-				t.Errorf("MaySubscribe(%s, %s, %s, %s) = %v, %v, want %v", test.topic, test.principal, test.protocol, test.endpoint, got, err, test.want)
+				t.Errorf("MaySubscribe(%s, %s, %s, %s) = %v, %v, want %v", test.topic, test.principal, test.protocol, test.endpoint,
+					got, err, test.want)
 			}
 		})
 	}

@@ -142,7 +142,8 @@ func failures(t *template) (v violations) {
 			}
 		}
 		if soonest > noticeTime {
-			v.add("%s: an alarm reports that it fails with all of %s after %v seconds; want at most %d", function, id, soonest, noticeTime)
+			v.add("%s: an alarm reports that it fails with all of %s after %v seconds; want at most %d", function, id, soonest,
+				noticeTime)
 		}
 	}
 	return v
@@ -182,10 +183,11 @@ var emitted = map[string]struct {
 	values    []string
 	functions []string
 }{
-	metrics.Rows:           {"outcome", []string{"applied", "superseded", "rejected"}, []string{"apply", "ingest"}},
-	metrics.Uploads:        {"status", []string{"live", "failed"}, []string{"apply", "ingest"}},
-	metrics.Retries:        {functions: []string{"ingest", "apply", "announce"}},
-	metrics.Authorizations: {"result", []string{"allowed", "unauthorized", "forbidden", "unavailable"}, []string{"authorizer"}},
+	metrics.Rows:    {"outcome", []string{"applied", "superseded", "rejected"}, []string{"apply", "ingest"}},
+	metrics.Uploads: {"status", []string{"live", "failed"}, []string{"apply", "ingest"}},
+	metrics.Retries: {functions: []string{"ingest", "apply", "announce"}},
+	metrics.Authorizations: {"result", []string{"allowed", "unauthorized", "forbidden", "unavailable"},
+		[]string{"authorizer"}},
 }
 
 // watched requires that alarms and the dashboard use metrics that exist: CloudWatch accepts any name and never reports
@@ -245,7 +247,8 @@ func alarmMetrics(t *template) (all []metric) {
 			for _, d := range list(at(m, "Dimensions")) {
 				dimensions[text(at(d, "Name"))] = spelled(at(d, "Value"))
 			}
-			all = append(all, metric{id, text(at(m, "Namespace")), text(at(m, "MetricName")), dimensions, mentioned(at(m, "Dimensions"))})
+			all = append(all, metric{id, text(at(m, "Namespace")), text(at(m, "MetricName")), dimensions,
+				mentioned(at(m, "Dimensions"))})
 		}
 	}
 	return all
@@ -262,7 +265,8 @@ func dashboardMetrics(t *template, v *violations) (all []metric) {
 			}
 		}
 	}
-	if err := json.Unmarshal([]byte(spelled(t.get("Dashboard", "DashboardBody"))), &body); err != nil || len(body.Widgets) == 0 {
+	if err := json.Unmarshal([]byte(spelled(t.get("Dashboard", "DashboardBody"))), &body); err != nil ||
+		len(body.Widgets) == 0 {
 		v.add("Dashboard: %d widgets, error %v", len(body.Widgets), err)
 		return nil
 	}

@@ -13,6 +13,6 @@
 //	subscribers_test.go rules about subscribers and TLS
 //	storage_test.go     rules about buckets and tables
 //	functions_test.go   rules about functions and their logs; loops_test.go: about recursive loops
-//	gateway_test.go     rules about routes, the authorizer and gateway responses; stage_test.go: about the stage and its logs
+//	gateway_test.go     rules about routes, the authorizer and gateway responses; stage_test.go: about the stage
 //	operations_test.go  compares docs/operations.md with the template
 package template_test

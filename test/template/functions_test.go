@@ -31,7 +31,8 @@ var functionRules = []rule{
 		{"by name", set("TeamLambdaFunction", "x", "Environment", "Variables", "CLIENT_SECRET")},
 		{"by value", set("TeamLambdaFunction", "AKIA"+"ABCDEFGHIJKLMNOP", "Environment", "Variables", "SOMETHING")},
 		{"in a URL", set("TeamLambdaFunction", "https://me:hush@example.com/", "Environment", "Variables", "SOMETHING")},
-		{"resolved by CloudFormation", set("TeamLambdaFunction", "{{resolve:secretsmanager:s}}", "Environment", "Variables", "SOMETHING")},
+		{"resolved by CloudFormation", set("TeamLambdaFunction", "{{resolve:secretsmanager:s}}", "Environment", "Variables",
+			"SOMETHING")},
 	}},
 	{"logs expire", logs, []mutation{
 		{"never expires", without("TeamLogGroup", "RetentionInDays")},
@@ -43,7 +44,8 @@ var functionRules = []rule{
 		{"default setting", set("IngestLambdaFunction", "Terminate", "RecursiveLoop")},
 		{"allowed without a loop", set("ApplyLambdaFunction", "Allow", "RecursiveLoop")},
 		{"through a topic", grant("ApplyRole", "sns:Publish", ref("UpdatesTopic"))},
-		{"through a queue that is named by a text", grant("ApplyRole", []any{"sqs:SendMessage"}, sub("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:flavorless-test-apply"))},
+		{"through a queue that is named by a text", grant("ApplyRole", []any{"sqs:SendMessage"},
+			sub("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:flavorless-test-apply"))},
 		{"through another function", grant("ApplyRole", "s3:PutObject", sub("${UploadsBucket.Arn}/*"))},
 	}},
 }
@@ -60,11 +62,13 @@ func functions(t *template) (v violations) {
 	}
 	patterns := strings.Fields(text(t.get("IngestLambdaFunction", "Environment", "Variables", "IGNORED_OBJECTS")))
 	if diff := cmp.Diff(events.DefaultIgnoreList(), events.IgnoreList(patterns)); diff != "" {
-		v.add("IngestLambdaFunction: IGNORED_OBJECTS differs from the default of the one-machine server (-want +got):\n%s", diff)
+		v.add("IngestLambdaFunction: IGNORED_OBJECTS differs from the default of the one-machine server (-want +got):\n%s",
+			diff)
 	}
 	code := map[string]string{}
 	for _, id := range t.of(aFunction) {
-		if runtime, handler, architectures := t.get(id, "Runtime"), t.get(id, "Handler"), texts(t.get(id, "Architectures")); runtime != "provided.al2023" ||
+		if runtime, handler, architectures := t.get(id, "Runtime"), t.get(id, "Handler"),
+			texts(t.get(id, "Architectures")); runtime != "provided.al2023" ||
 			handler != "bootstrap" || !slices.Equal(architectures, []string{"arm64"}) {
 			v.add("%s: runs %v on %v with %v; want bootstrap on arm64 with provided.al2023", id, handler, architectures, runtime)
 		}
@@ -81,7 +85,8 @@ func functions(t *template) (v violations) {
 		}
 	}
 	for _, id := range t.of(aMapping) {
-		if queue := target(t.get(id, "EventSourceArn")); t.is(queue, aQueue) && number(t.get(id, "ScalingConfig", "MaximumConcurrency"), 0) < 2 {
+		if queue := target(t.get(id, "EventSourceArn")); t.is(queue, aQueue) &&
+			number(t.get(id, "ScalingConfig", "MaximumConcurrency"), 0) < 2 {
 			v.add("%s: no MaximumConcurrency, so a full queue takes all of the account's concurrency", id)
 		}
 		// Messages beyond the function's concurrency are throttled, and each throttled delivery counts as a receive.
@@ -125,7 +130,8 @@ func behindGateway(t *template, function string) bool {
 var (
 	secretName = regexp.MustCompile(`(?i)secret|passw|credential|private|api_?key|access_?key|^token$|_token$`)
 	// Access key ids, tokens, PEM keys, passwords in URLs, and text that is too random for a name.
-	secretValue = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b|eyJ[A-Za-z0-9_-]{10,}\.|-----BEGIN|gh[pousr]_[A-Za-z0-9]{20,}|[A-Za-z0-9+=]{40,}|://[^/@]*:[^/@]*@`)
+	secretValue = regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b|eyJ[A-Za-z0-9_-]{10,}\.|-----BEGIN|` +
+		`gh[pousr]_[A-Za-z0-9]{20,}|[A-Za-z0-9+=]{40,}|://[^/@]*:[^/@]*@`)
 	// CloudFormation resolves these to plain text in the function's configuration.
 	dynamicReference = regexp.MustCompile(`\{\{resolve:(secretsmanager|ssm-secure)`)
 )
@@ -163,8 +169,10 @@ func logs(t *template) (v violations) {
 			v.add("%s: no log group %s", id, name)
 		}
 		// Metrics are log lines without a level, which Lambda treats as INFO.
-		if level := text(t.get(id, "LoggingConfig", "ApplicationLogLevel")); t.get(id, "LoggingConfig", "LogFormat") != "JSON" || !slices.Contains([]string{"TRACE", "DEBUG", "INFO"}, level) {
-			v.add("%s: log format %v, level %q; want JSON with INFO or lower", id, t.get(id, "LoggingConfig", "LogFormat"), level)
+		if level := text(t.get(id, "LoggingConfig", "ApplicationLogLevel")); t.get(id, "LoggingConfig",
+			"LogFormat") != "JSON" || !slices.Contains([]string{"TRACE", "DEBUG", "INFO"}, level) {
+			v.add("%s: log format %v, level %q; want JSON with INFO or lower", id, t.get(id, "LoggingConfig", "LogFormat"),
+				level)
 		}
 	}
 	return v

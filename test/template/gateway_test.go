@@ -49,7 +49,8 @@ var gatewayRules = []rule{
 		{"status differs from body", replace("GatewayForbidden", `\"status\":403`, `\"status\":401`)},
 		{"another content type", replace("GatewayForbidden", "application/problem+json", "application/json")},
 		{"no CORS header", without("Gateway5xx", "ResponseParameters", "gatewayresponse.header.Access-Control-Allow-Origin")},
-		{"401 without challenge", without("GatewayUnauthorized", "ResponseParameters", "gatewayresponse.header.WWW-Authenticate")},
+		{"401 without challenge", without("GatewayUnauthorized", "ResponseParameters",
+			"gatewayresponse.header.WWW-Authenticate")},
 		{"502 when throttled", remove("GatewayFunctionFailure")},
 		{"500 when throttled", without("GatewayFunctionConfiguration", "StatusCode")},
 		{"503 without Retry-After", without("GatewayTimeout", "ResponseParameters", "gatewayresponse.header.Retry-After")},
@@ -162,7 +163,8 @@ var (
 	}
 	badHeaders = []string{
 		"", "Bearer", "Bearer ", "eyJh.eyJp.c2ln", "Basic YTpi", "Bearer a.b", "Bearer a.b.", "Bearer .b.c", "Bearer a.b.c.d",
-		"Bearer a.b.c, Bearer a.b.c", "Bearer a b.c.d", "Bearer a.b.c\nX: y", "xBearer a.b.c", "Bearer a+b.c.d", "Bearer a.b.c=",
+		"Bearer a.b.c, Bearer a.b.c", "Bearer a b.c.d", "Bearer a.b.c\nX: y", "xBearer a.b.c", "Bearer a+b.c.d",
+		"Bearer a.b.c=",
 	}
 )
 
@@ -174,13 +176,15 @@ func authorizer(t *template) (v violations) {
 		v.add("the template has %d authorizers; want one", len(all))
 	}
 	for _, id := range all {
-		if typ, source := t.get(id, "Type"), t.get(id, "IdentitySource"); typ != "TOKEN" || source != "method.request.header.Authorization" {
+		if typ, source := t.get(id, "Type"), t.get(id, "IdentitySource"); typ != "TOKEN" ||
+			source != "method.request.header.Authorization" {
 			v.add("%s: type %v, identity source %v; want TOKEN and the Authorization header", id, typ, source)
 		}
 		if ttl := number(t.get(id, "AuthorizerResultTtlInSeconds"), 300); ttl < 60 || ttl > 300 {
 			v.add("%s: caches answers for %v seconds; want 60 to 300", id, ttl)
 		}
-		if !strings.Contains(spelled(t.get(id, "AuthorizerUri")), "/${AuthorizerLambdaFunction.Arn}/invocations") || !behindGateway(t, "AuthorizerLambdaFunction") {
+		if !strings.Contains(spelled(t.get(id, "AuthorizerUri")), "/${AuthorizerLambdaFunction.Arn}/invocations") ||
+			!behindGateway(t, "AuthorizerLambdaFunction") {
 			v.add("%s: does not invoke AuthorizerLambdaFunction, or has no permission", id)
 		}
 		expression, err := regexp.Compile(text(t.get(id, "IdentityValidationExpression")))
@@ -233,7 +237,8 @@ func gatewayResponses(t *template) (v violations) {
 		header := func(name string) string { return text(t.get(id, "ResponseParameters", "gatewayresponse.header."+name)) }
 		for name, value := range map[string]string{
 			"Content-Type": "'application/problem+json'", "Cache-Control": "'no-store'", "X-Content-Type-Options": "'nosniff'",
-			"Access-Control-Allow-Origin": "'" + text(t.get("TeamLambdaFunction", "Environment", "Variables", "ALLOWED_ORIGIN")) + "'",
+			"Access-Control-Allow-Origin": "'" + text(t.get("TeamLambdaFunction", "Environment", "Variables",
+				"ALLOWED_ORIGIN")) + "'",
 		} {
 			if got := header(name); got != value {
 				v.add("%s: header %s is %s; want %s", id, name, got, value)
@@ -247,19 +252,21 @@ func gatewayResponses(t *template) (v violations) {
 				v.add("%s: header %s is %q; want it with status %s only", id, name, header(name), types)
 			}
 		}
-		rendered := contextVariable.ReplaceAllStringFunc(text(t.get(id, "ResponseTemplates", "application/json")), func(variable string) string {
-			if strings.HasSuffix(variable, "String") {
-				return `"text"`
-			}
-			return "id"
-		})
+		rendered := contextVariable.ReplaceAllStringFunc(text(t.get(id, "ResponseTemplates", "application/json")),
+			func(variable string) string {
+				if strings.HasSuffix(variable, "String") {
+					return `"text"`
+				}
+				return "id"
+			})
 		var problem struct {
 			Type, Title, Detail, Instance string
 			Status                        json.Number
 		}
 		if err := json.Unmarshal([]byte(rendered), &problem); err != nil {
 			v.add("%s: the body is not JSON: %v: %s", id, err, rendered)
-		} else if problem.Type == "" || problem.Title == "" || problem.Detail == "" || problem.Instance == "" || problem.Status.String() != want {
+		} else if problem.Type == "" || problem.Title == "" || problem.Detail == "" || problem.Instance == "" ||
+			problem.Status.String() != want {
 			v.add("%s: the body is no problem document with status %q: %s", id, want, rendered)
 		}
 	}

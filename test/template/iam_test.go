@@ -14,12 +14,15 @@ const aRole = "AWS::IAM::Role"
 var iamRules = []rule{
 	{"one role for each function", roles, []mutation{
 		{"shared role", set("TeamLambdaFunction", getAtt("LookupRole", "Arn"), "Role")},
-		{"everybody may assume the role", set("TeamRole", map[string]any{"AWS": "*", "Service": "lambda.amazonaws.com"}, "AssumeRolePolicyDocument", "Statement", 0, "Principal")},
-		{"managed policy", set("TeamRole", []any{"arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"}, "ManagedPolicyArns")},
+		{"everybody may assume the role", set("TeamRole", map[string]any{"AWS": "*", "Service": "lambda.amazonaws.com"},
+			"AssumeRolePolicyDocument", "Statement", 0, "Principal")},
+		{"managed policy", set("TeamRole", []any{"arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"},
+			"ManagedPolicyArns")},
 	}},
 	{"no wildcards", wildcards, []mutation{
 		{"any resource", grant("TeamRole", "dynamodb:Query", "*")},
-		{"any queue", grant("ApplyRole", "sqs:SendMessage", sub("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:*"))},
+		{"any queue", grant("ApplyRole", "sqs:SendMessage",
+			sub("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:*"))},
 		{"any action", grant("TeamRole", "dynamodb:*", getAtt("FavoritesTable", "Arn"))},
 		{"other actions beside X-Ray's", grant("TeamRole", []any{"xray:PutTraceSegments", "s3:GetObject"}, "*")},
 	}},
@@ -29,7 +32,8 @@ var iamRules = []rule{
 		{"wrong action of a permission", set("TeamLambdaPermissionApiGateway", "lambda:Invoke", "Action")},
 	}},
 	{"roles match the environment", purposes, []mutation{
-		{"resource in the environment only", set("TeamLambdaFunction", ref("UploadsTable"), "Environment", "Variables", "UPLOADS_TABLE")},
+		{"resource in the environment only", set("TeamLambdaFunction", ref("UploadsTable"), "Environment", "Variables",
+			"UPLOADS_TABLE")},
 		{"resource in the role only", grant("TeamRole", "dynamodb:GetItem", getAtt("UploadsTable", "Arn"))},
 		{"no permission to log", revoke("TeamRole", "logs:PutLogEvents")},
 		{"no permission to trace", revoke("TeamRole", "xray:PutTraceSegments")},
@@ -46,8 +50,10 @@ var iamRules = []rule{
 		{"permission without account", without("UploadsBucketMayInvokeIngest", "SourceAccount")},
 	}},
 	{"policies allow nobody else", principals, []mutation{
-		{"everybody may send", set("QueuesTakeFromUpdates", allowEverybody("sqs:SendMessage", "ApplyQueue"), "PolicyDocument", "Statement", 0)},
-		{"everybody may subscribe", set("ChangesTopicPolicy", allowEverybody("sns:Subscribe", "ChangesTopic"), "PolicyDocument", "Statement", 0)},
+		{"everybody may send", set("QueuesTakeFromUpdates", allowEverybody("sqs:SendMessage", "ApplyQueue"), "PolicyDocument",
+			"Statement", 0)},
+		{"everybody may subscribe", set("ChangesTopicPolicy", allowEverybody("sns:Subscribe", "ChangesTopic"),
+			"PolicyDocument", "Statement", 0)},
 		{"everybody may invoke", set("TeamLambdaPermissionApiGateway", "*", "Principal")},
 	}},
 }
@@ -117,7 +123,8 @@ func wildcards(t *template) (v violations) {
 	return v
 }
 
-var narrow = regexp.MustCompile(`^(\$\{\w+(\.\w+)?\}(/\*(/rejects/\*\.part)?|/index/\w+)?` + // a resource of the stack; its objects; parts of reports; its index
+// a resource of the stack; its objects; parts of reports; its index
+var narrow = regexp.MustCompile(`^(\$\{\w+(\.\w+)?\}(/\*(/rejects/\*\.part)?|/index/\w+)?` +
 	`|arn:\$\{AWS::Partition\}:logs:[^*]+:log-group:[^*]+:\*` +
 	`|arn:\$\{AWS::Partition\}:s3:::[^*]+(/[^*]+/\*)?)$`)
 
@@ -247,7 +254,8 @@ func sources(t *template) (v violations) {
 		if t.is(source, aQueue) {
 			need(function, source, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 		} else {
-			need(function, source, "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams")
+			need(function, source, "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator",
+				"dynamodb:ListStreams")
 		}
 	}
 	for _, id := range slices.Concat(t.of(aMapping), t.of(anInvokeConf)) {

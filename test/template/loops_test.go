@@ -15,7 +15,8 @@ func loops(t *template) (v violations) {
 		loop := reaches(t, id, id, map[string]bool{})
 		switch setting := t.get(id, "RecursiveLoop"); {
 		case loop && setting != "Allow":
-			v.add("%s: its messages return to it, which Lambda stops after 16 times; RecursiveLoop is %v, want Allow", id, setting)
+			v.add("%s: its messages return to it, which Lambda stops after 16 times; RecursiveLoop is %v, want Allow", id,
+				setting)
 		case !loop && setting == "Allow":
 			v.add("%s: RecursiveLoop is Allow although its messages don't return to it", id)
 		}

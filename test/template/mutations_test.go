@@ -64,7 +64,8 @@ func replace(id, old, with string) func(*template) {
 			panic(err)
 		}
 		t.Resources[id].Properties = nil
-		if err := json.Unmarshal([]byte(strings.ReplaceAll(string(src), old, with)), &t.Resources[id].Properties); err != nil {
+		if err := json.Unmarshal([]byte(strings.ReplaceAll(string(src), old, with)),
+			&t.Resources[id].Properties); err != nil {
 			panic(err)
 		}
 	}
@@ -74,7 +75,8 @@ func replace(id, old, with string) func(*template) {
 func grant(role string, actions, resource any) func(*template) {
 	return func(t *template) {
 		document := at(list(t.get(role, "Policies"))[0], "PolicyDocument").(map[string]any)
-		document["Statement"] = append(list(document["Statement"]), map[string]any{"Effect": "Allow", "Action": actions, "Resource": resource})
+		document["Statement"] = append(list(document["Statement"]), map[string]any{"Effect": "Allow", "Action": actions,
+			"Resource": resource})
 	}
 }
 
@@ -92,7 +94,8 @@ func revoke(role, action string) func(*template) {
 func withoutStatement(id, sid string) func(*template) {
 	return func(t *template) {
 		document := t.Resources[id].Properties["PolicyDocument"].(map[string]any)
-		document["Statement"] = slices.DeleteFunc(list(document["Statement"]), func(s any) bool { return at(s, "Sid") == sid })
+		document["Statement"] = slices.DeleteFunc(list(document["Statement"]),
+			func(s any) bool { return at(s, "Sid") == sid })
 	}
 }
 

@@ -135,7 +135,8 @@ func TestInvalidParameters(t *testing.T) {
 		{"no audience", packageNewStage, identityParams("audience"), []string{"audience"}},
 		{"no jwksUri", packageNewStage, identityParams("jwksUri"), []string{"jwksUri"}},
 		{"no identity provider", packageNewStage, nil, []string{"tokenIssuer", "audience", "jwksUri"}},
-		{"budget without e-mail", packageNewStage, append(identityParams(), "monthlyBudget=50"), []string{"monthlyBudget", "alarmEmail"}},
+		{"budget without e-mail", packageNewStage, append(identityParams(), "monthlyBudget=50"),
+			[]string{"monthlyBudget", "alarmEmail"}},
 		{"budget is no number", packageWith, []string{"monthlyBudget=$50"}, []string{"monthlyBudget", `"$50"`}},
 		{"warmWriteUnits is no number", packageWith, []string{"warmWriteUnits=many"}, []string{"warmWriteUnits", `"many"`}},
 		{"maxReadUnits is 0", packageWith, []string{"maxReadUnits=0"}, []string{"maxReadUnits", `"0"`}},
@@ -159,7 +160,8 @@ func TestIdentityProvider(t *testing.T) {
 	}
 	tpl := parse(t, src)
 	checkRules(t, tpl)
-	for variable, param := range map[string]string{"TOKEN_ISSUER": "tokenIssuer", "AUDIENCE": "audience", "JWKS_URI": "jwksUri"} {
+	for variable, param := range map[string]string{"TOKEN_ISSUER": "tokenIssuer", "AUDIENCE": "audience",
+		"JWKS_URI": "jwksUri"} {
 		if got := tpl.get("AuthorizerLambdaFunction", "Environment", "Variables", variable); got != identityProvider[param] {
 			t.Errorf("%s = %v, want %s", variable, got, identityProvider[param])
 		}
@@ -199,8 +201,10 @@ func TestOptions(t *testing.T) {
 			t.Errorf("by default %s = %v, want none", property, got)
 		}
 	}
-	src, err := packageWith(t, "warmReadUnits=24000", "warmWriteUnits=8000", "maxReadUnits=30000", "maxWriteUnits=9000", "monthlyBudget=50",
-		"ingestConcurrency=50", "readerConcurrency=100", "announceParallelization=10", "listRequestsPerSecond=3", "listRequestBurst=5")
+	src, err := packageWith(t, "warmReadUnits=24000", "warmWriteUnits=8000", "maxReadUnits=30000", "maxWriteUnits=9000",
+		"monthlyBudget=50",
+		"ingestConcurrency=50", "readerConcurrency=100", "announceParallelization=10", "listRequestsPerSecond=3",
+		"listRequestBurst=5")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +266,8 @@ func lint(t *testing.T, linter []string, src []byte) (string, error) {
 	if err := os.WriteFile(file, src, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	output, err := exec.CommandContext(t.Context(), linter[0], append(linter[1:len(linter):len(linter)], file)...).CombinedOutput()
+	output, err := exec.CommandContext(t.Context(), linter[0], append(linter[1:len(linter):len(linter)],
+		file)...).CombinedOutput()
 	return string(output), err
 }
 

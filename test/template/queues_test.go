@@ -63,7 +63,8 @@ func visibilityTimeouts(t *template) (v violations) {
 		has := number(t.get(queue, "VisibilityTimeout"), 30)
 		needs := 6*number(t.get(function, "Timeout"), 3) + number(t.get(id, "MaximumBatchingWindowInSeconds"), 0)
 		if has < needs {
-			v.add("%s: VisibilityTimeout is %v seconds; want at least %v, 6 times the timeout of %s", queue, has, needs, function)
+			v.add("%s: VisibilityTimeout is %v seconds; want at least %v, 6 times the timeout of %s", queue, has, needs,
+				function)
 		}
 	}
 	return v

@@ -44,7 +44,8 @@ var stageRules = []rule{
 // string or a claim of a token.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-variables-for-access-logging.html
 var loggedVariables = []string{
-	"$context.requestId", "$context.requestTime", "$context.identity.sourceIp", "$context.httpMethod", "$context.resourcePath", "$context.status",
+	"$context.requestId", "$context.requestTime", "$context.identity.sourceIp", "$context.httpMethod",
+	"$context.resourcePath", "$context.status",
 	"$context.responseLatency", "$context.responseLength", "$context.authorizer.principalId", "$context.authorizer.status",
 	"$context.authorizer.error", "$context.error.responseType", "$context.awsEndpointRequestId",
 }

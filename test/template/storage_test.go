@@ -21,7 +21,8 @@ var storageRules = []rule{
 		{"deleted with the stack", func(t *template) { t.Resources["UploadsBucket"].DeletionPolicy = "Delete" }},
 		{"no versions", without("UploadsBucket", "VersioningConfiguration")},
 		{"nothing expires", without("UploadsBucket", "LifecycleConfiguration")},
-		{"objects owned by uploaders", set("UploadsBucket", "ObjectWriter", "OwnershipControls", "Rules", 0, "ObjectOwnership")},
+		{"objects owned by uploaders", set("UploadsBucket", "ObjectWriter", "OwnershipControls", "Rules", 0,
+			"ObjectOwnership")},
 	}},
 	{"only uploads trigger ingest", trigger, []mutation{
 		{"any key", without("UploadsBucket", "NotificationConfiguration", "LambdaConfigurations", 0, "Filter")},
@@ -93,7 +94,8 @@ func retainedBuckets(t *template) (v violations) {
 		if !unfinished || !old {
 			v.add("%s: unfinished uploads expire: %t, old versions expire: %t; want both", id, unfinished, old)
 		}
-		if ownership := list(t.get(id, "OwnershipControls", "Rules")); len(ownership) != 1 || at(ownership[0], "ObjectOwnership") != "BucketOwnerEnforced" {
+		if ownership := list(t.get(id, "OwnershipControls", "Rules")); len(ownership) != 1 ||
+			at(ownership[0], "ObjectOwnership") != "BucketOwnerEnforced" {
 			v.add("%s: ObjectOwnership is not BucketOwnerEnforced", id)
 		}
 	}

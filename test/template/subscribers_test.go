@@ -15,12 +15,15 @@ var subscriberRules = []rule{
 	{"subscriptions are limited to encrypted protocols and known accounts", subscriptions, []mutation{
 		{"http in place of https", replace("ChangesTopicPolicy", `"https"`, `"http"`)},
 		{"http as well", replace("ChangesTopicPolicy", `"https"`, `"https","http"`)},
-		{"any protocol for subscriber accounts", without("ChangesTopicPolicy", "PolicyDocument", "Statement", 0, "Condition")},
+		{"any protocol for subscriber accounts", without("ChangesTopicPolicy", "PolicyDocument", "Statement", 0,
+			"Condition")},
 		{"any protocol for principals of the account", withoutStatement("ChangesTopicPolicy", "KnownProtocolsOnly")},
-		{"Deny with an exception", set("ChangesTopicPolicy", map[string]any{"aws:username": "admin"}, "PolicyDocument", "Statement", 1, "Condition", "StringEquals")},
+		{"Deny with an exception", set("ChangesTopicPolicy", map[string]any{"aws:username": "admin"}, "PolicyDocument",
+			"Statement", 1, "Condition", "StringEquals")},
 		{"queues of any account", withoutStatement("ChangesTopicPolicy", "EndpointsOfSubscribersOnly")},
 		{"wildcard for the account", replace("ChangesTopicPolicy", "sqs:*:${account}:*", "sqs:*:*:*")},
-		{"functions of any account", set("ChangesTopicPolicy", []any{"sqs"}, "PolicyDocument", "Statement", 2, "Condition", "StringEquals", "sns:Protocol")},
+		{"functions of any account", set("ChangesTopicPolicy", []any{"sqs"}, "PolicyDocument", "Statement", 2, "Condition",
+			"StringEquals", "sns:Protocol")},
 		{"other queues on the updates topic", withoutStatement("UpdatesTopicPolicy", "OwnQueuesOnly")},
 		{"dead-letter queue on the updates topic", replace("UpdatesTopicPolicy", `"ResumeQueue"`, `"ResumeDead"`)},
 	}},
@@ -28,18 +31,25 @@ var subscriberRules = []rule{
 		{"bucket", remove("ReportsBucketPolicy")},
 		{"queue", withoutStatement("QueuesTakeFromUpdates", "TlsOnly")},
 		{"dead-letter queue", remove("DeadLetterQueuesByTlsOnly")},
-		{"statement without one queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"), ref("IngestDead")}, "PolicyDocument", "Statement", 0, "Resource")},
-		{"policy that is not attached to a queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"), ref("IngestDead")}, "Queues")},
+		{"statement without one queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"),
+			ref("IngestDead")}, "PolicyDocument", "Statement", 0, "Resource")},
+		{"policy that is not attached to a queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"),
+			ref("IngestDead")}, "Queues")},
 		{"statement about sending to queues only", replace("QueuesTakeFromUpdates", "sqs:*", "sqs:SendMessage")},
 		{"topic", withoutStatement("ChangesTopicPolicy", "TlsOnly")},
 		{"alarm topic", withoutStatement("AlarmTopicPolicy", "TlsOnly")},
-		{"statement about publishing only", set("UpdatesTopicPolicy", "sns:Publish", "PolicyDocument", "Statement", 0, "Action")},
+		{"statement about publishing only", set("UpdatesTopicPolicy", "sns:Publish", "PolicyDocument", "Statement", 0,
+			"Action")},
 		{"statement about requests with TLS", replace("UpdatesTopicPolicy", `"false"`, `"true"`)},
-		{"two policies for one queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"), ref("IngestDead"), ref("AnnounceDead"), ref("ApplyQueue")}, "Queues")},
+		{"two policies for one queue", set("DeadLetterQueuesByTlsOnly", []any{ref("ApplyDead"), ref("ResumeDead"),
+			ref("IngestDead"), ref("AnnounceDead"), ref("ApplyQueue")}, "Queues")},
 	}},
 	{"wildcard principals have conditions", wildcardPrincipals, []mutation{
-		{"everybody may send", set("QueuesTakeFromUpdates", allowEverybody("sqs:SendMessage", "ApplyQueue"), "PolicyDocument", "Statement", 0)},
-		{"any role of an account", set("ChangesTopicPolicy", map[string]any{"Effect": "Allow", "Principal": map[string]any{"AWS": []any{"arn:aws:iam::210987654321:role/*"}}, "Action": "sns:Subscribe", "Resource": ref("ChangesTopic")}, "PolicyDocument", "Statement", 0)},
+		{"everybody may send", set("QueuesTakeFromUpdates", allowEverybody("sqs:SendMessage", "ApplyQueue"), "PolicyDocument",
+			"Statement", 0)},
+		{"any role of an account", set("ChangesTopicPolicy", map[string]any{"Effect": "Allow",
+			"Principal": map[string]any{"AWS": []any{"arn:aws:iam::210987654321:role/*"}}, "Action": "sns:Subscribe",
+			"Resource": ref("ChangesTopic")}, "PolicyDocument", "Statement", 0)},
 		{"everybody is denied", without("UpdatesTopicPolicy", "PolicyDocument", "Statement", 0, "Condition")},
 	}},
 }
@@ -140,7 +150,8 @@ func allowedProtocols(t *template, topic string) []string {
 }
 
 // accountEndpoint matches the pattern for the queues or the functions of one account.
-var accountEndpoint = regexp.MustCompile(`^arn:\$\{AWS::Partition\}:(sqs:\*:\$\{account\}:\*|lambda:\*:\$\{account\}:function:\*)$`)
+var accountEndpoint = regexp.MustCompile(`^arn:\$\{AWS::Partition\}:` +
+	`(sqs:\*:\$\{account\}:\*|lambda:\*:\$\{account\}:function:\*)$`)
 
 func deniesOtherAccounts(s statement) bool {
 	protocols := texts(at(s.condition, "StringEquals", "sns:Protocol"))
@@ -184,7 +195,8 @@ func deniesOtherQueues(t *template, topic string, s statement) bool {
 // topicActions are the actions on a topic that its policy can deny.
 // https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-language-api-permissions-reference.html
 var topicActions = []string{
-	"sns:AddPermission", "sns:DeleteTopic", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:Publish", "sns:RemovePermission",
+	"sns:AddPermission", "sns:DeleteTopic", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:Publish",
+	"sns:RemovePermission",
 	"sns:SetTopicAttributes", subscribe,
 }
 
