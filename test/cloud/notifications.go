@@ -17,13 +17,12 @@ import (
 
 // notificationRule is one event notification of a bucket: which created objects invoke which function.
 type notificationRule struct {
-	bucket, event, prefix, suffix string
-	function                      *Function
+	bucket, event, prefix string
+	function              *Function
 }
 
 func (n notificationRule) matches(bucket, key, event string) bool {
-	return n.bucket == bucket && Wildcard(n.event, "s3:"+event) && strings.HasPrefix(key, n.prefix) &&
-		strings.HasSuffix(key, n.suffix)
+	return n.bucket == bucket && Wildcard(n.event, "s3:"+event) && strings.HasPrefix(key, n.prefix)
 }
 
 // Notifications are S3's event notifications about objects that are created through the proxy.
@@ -67,9 +66,7 @@ func createdBy(r *http.Request) string {
 		return "ObjectCreated:CompleteMultipartUpload"
 	case r.Method == http.MethodPut && q.Has("uploadId"):
 		return "" // a part
-	case r.Method == http.MethodPut && r.Header.Get("X-Amz-Copy-Source") != "":
-		return "ObjectCreated:Copy"
-	case r.Method == http.MethodPut:
+	case r.Method == http.MethodPut && r.Header.Get("X-Amz-Copy-Source") == "": // copies are not supported
 		return "ObjectCreated:Put"
 	}
 	return ""
@@ -102,7 +99,7 @@ func (n *Notifications) created(ctx context.Context, r *http.Request, event stri
 func (n *Notifications) message(r *http.Request, bucket, key, event string, h http.Header,
 	body []byte) ([]byte, error) {
 	etag, version := h.Get("ETag"), h.Get("X-Amz-Version-Id")
-	if len(body) > 0 { // a copy or a completed multipart upload has its ETag in the body
+	if len(body) > 0 { // a completed multipart upload has its ETag in the body
 		var result struct{ ETag string }
 		if err := xml.Unmarshal(body, &result); err != nil {
 			return nil, fmt.Errorf("the response to %s: %w", event, err)

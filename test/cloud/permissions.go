@@ -39,64 +39,41 @@ func requiredPermissions(service string, r *http.Request, body []byte) ([]Permis
 	return nil, fmt.Errorf("the service %q is not supported", service)
 }
 
+// s3Parameters are the query parameters of the supported requests. Others, such as acl, select another operation.
+var s3Parameters = []string{
+	"x-id", "versionId", "uploads", "uploadId", "partNumber", "list-type", "prefix", "continuation-token", "max-keys",
+}
+
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 func permissionsS3(r *http.Request) ([]Permission, error) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	q, on := r.URL.Query(), "arn:aws:s3:::"+bucket
-	action := ""
+	q, resource := r.URL.Query(), "arn:aws:s3:::"+bucket
+	supported := r.Header.Get("X-Amz-Copy-Source") == "" && r.Header.Get("X-Amz-Tagging") == ""
 	for name := range q {
-		switch name {
-		case "acl", "tagging", "policy", "notification", "lifecycle", "versioning", "cors", "retention", "legal-hold",
-			"restore",
-			"select", "attributes":
-			return nil, fmt.Errorf("%s ?%s is not supported", r.Method, name)
-		}
+		supported = supported && slices.Contains(s3Parameters, name)
 	}
-	if key == "" {
-		switch {
-		case r.Method == http.MethodGet && q.Has("versions"):
-			action = "s3:ListBucketVersions"
-		case r.Method == http.MethodGet && q.Has("uploads"):
-			action = "s3:ListBucketMultipartUploads"
-		case r.Method == http.MethodGet, r.Method == http.MethodHead:
-			action = "s3:ListBucket"
-		default:
-			return nil, fmt.Errorf("%s of a bucket is not supported", r.Method)
-		}
-		return []Permission{{action, on}}, nil
-	}
-	on += "/" + key
-	switch {
-	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+	action := ""
+	switch method := r.Method; {
+	case !supported:
+	case key == "" && method == http.MethodGet && q.Has("list-type"):
+		return []Permission{{"s3:ListBucket", resource}}, nil
+	case key == "":
+	case method == http.MethodGet || method == http.MethodHead:
 		action = "s3:GetObject"
-		if q.Has("versionId") {
-			action = "s3:GetObjectVersion"
-		}
-	case r.Method == http.MethodDelete && q.Has("uploadId"):
+	case method == http.MethodDelete && q.Has("uploadId"):
 		action = "s3:AbortMultipartUpload"
-	case r.Method == http.MethodDelete:
+	case method == http.MethodDelete:
 		action = "s3:DeleteObject"
-		if q.Has("versionId") {
-			action = "s3:DeleteObjectVersion"
-		}
-	case r.Method == http.MethodPut, r.Method == http.MethodPost && (q.Has("uploads") || q.Has("uploadId")):
+	case method == http.MethodPut, method == http.MethodPost && (q.Has("uploads") || q.Has("uploadId")):
 		action = "s3:PutObject"
-	default:
-		return nil, fmt.Errorf("%s of an object is not supported", r.Method)
 	}
-	all := []Permission{{action, on}}
-	if source := r.Header.Get("X-Amz-Copy-Source"); source != "" {
-		path, err := url.PathUnescape(strings.TrimPrefix(source, "/"))
-		if err != nil {
-			return nil, err
-		}
-		path, _, _ = strings.Cut(path, "?versionId=")
-		all = append(all, Permission{"s3:GetObject", "arn:aws:s3:::" + path})
+	if action == "" {
+		return nil, fmt.Errorf("the S3 request %s %s is not supported", r.Method, r.URL)
 	}
-	if r.Header.Get("X-Amz-Tagging") != "" {
-		all = append(all, Permission{"s3:PutObjectTagging", on})
+	if q.Has("versionId") {
+		action += "Version"
 	}
-	return all, nil
+	return []Permission{{action, resource + "/" + key}}, nil
 }
 
 func permissionsSNS(body []byte) ([]Permission, error) {
@@ -131,10 +108,10 @@ var partiql = regexp.MustCompile(`(?is)^\s*(INSERT\s+INTO|UPDATE|DELETE\s+FROM|S
 
 // tableCall has the members of all operations that name tables and streams.
 type tableCall struct {
-	TableName, IndexName, StreamARN, ShardIterator, Statement string
-	RequestItems                                              map[string]any
-	Statements, TransactStatements                            []struct{ Statement string }
-	TransactItems                                             []map[string]struct{ TableName string }
+	TableName, IndexName, StreamARN, ShardIterator string
+	RequestItems                                   map[string]any
+	Statements                                     []struct{ Statement string }
+	TransactItems                                  []map[string]struct{ TableName string }
 }
 
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/api-permissions-reference.html
@@ -171,11 +148,7 @@ func permissionsDynamoDB(target string, body []byte) ([]Permission, error) {
 			all = append(all, Permission{"dynamodb:" + kind + "Item", table(part.TableName)}) // such as PutItem
 		}
 	}
-	statements := slices.Concat(in.Statements, in.TransactStatements)
-	if in.Statement != "" {
-		statements = append(statements, struct{ Statement string }{in.Statement})
-	}
-	for _, s := range statements {
+	for _, s := range in.Statements {
 		m := partiql.FindStringSubmatch(s.Statement)
 		if m == nil {
 			return nil, fmt.Errorf("the statement %q is not supported", s.Statement)

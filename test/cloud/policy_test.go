@@ -34,74 +34,67 @@ func TestMatchARN(t *testing.T) {
 
 func TestDecide(t *testing.T) {
 	const topic, queue = "arn:aws:sns:eu-west-1:123456789012:t", "arn:aws:sqs:eu-west-1:123456789012:q"
-	tests := []struct {
+	const queuePolicy = `{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
+		"Resource": "` + queue + `", "Condition": {"ArnEquals": {"aws:SourceArn": "` + topic + `"}}}`
+	const denyPublish = `{"Effect": "Deny", "Action": "sns:Publish", "Resource": "*"}`
+	const encrypted = `{"StringNotEquals": {"sns:Protocol": ["https", "sqs"]}}`
+	allow := func(action, resource string) string {
+		return `{"Effect": "Allow", "Action": ["` + action + `"], "Resource": "` + resource + `"}`
+	}
+	denyIf := func(condition string) string {
+		return `{"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": ` + condition + `}`
+	}
+	publish := cloud.Request{Action: "sns:Publish", Resource: topic}
+	request := func(action, resource, principal, key, value string) cloud.Request {
+		return cloud.Request{Action: action, Resource: resource, Principal: principal, Context: map[string]string{key: value}}
+	}
+	const sns = "Service:sns.amazonaws.com"
+	for _, test := range []struct {
 		name, statements string
 		request          cloud.Request
 		want             cloud.Decision
 		err              string
 	}{
-		{name: "allowed", statements: `{"Effect": "Allow", "Action": "sns:Publish", "Resource": "` + topic + `"}`,
-			request: cloud.Request{Action: "sns:Publish", Resource: topic}, want: cloud.Allow},
-		{name: "actions ignore case", statements: `{"Effect": "Allow", "Action": ["SNS:pub*"], "Resource": ["` + topic +
-			`"]}`,
-			request: cloud.Request{Action: "sns:Publish", Resource: topic}, want: cloud.Allow},
-		{name: "another resource", statements: `{"Effect": "Allow", "Action": "sns:Publish", "Resource": "` + topic + `x"}`,
-			request: cloud.Request{Action: "sns:Publish", Resource: topic}},
-		{name: "deny overrides allow",
-			statements: `{"Effect": "Allow", "Action": "*", "Resource": "*"}, {"Effect": "Deny", "Action": "sns:Publish", "Resource": "*"}`,
-			request:    cloud.Request{Action: "sns:Publish", Resource: topic}, want: cloud.ExplicitDeny},
-		{name: "queue policy", statements: `{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
-			"Resource": "` + queue + `", "Condition": {"ArnEquals": {"aws:SourceArn": "` + topic + `"}}}`,
-			request: cloud.Request{Action: "sqs:SendMessage", Resource: queue, Principal: "Service:sns.amazonaws.com",
-				Context: map[string]string{"aws:SourceArn": topic}}, want: cloud.Allow},
-		{name: "queue policy for another topic", statements: `{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
-			"Resource": "` + queue + `", "Condition": {"ArnEquals": {"aws:SourceArn": "` + topic + `"}}}`,
-			request: cloud.Request{Action: "sqs:SendMessage", Resource: queue, Principal: "Service:sns.amazonaws.com",
-				Context: map[string]string{"aws:SourceArn": topic + "2"}}},
-		{name: "Bool", statements: `{"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": false}}}`,
-			request: cloud.Request{Action: "s3:GetObject", Resource: "x",
-				Context: map[string]string{"aws:SecureTransport": "true"}}},
-		{name: "StringNotEquals with another value",
-			statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"sns:Protocol": ["https", "sqs"]}}}`,
-			request: cloud.Request{Action: "sns:Subscribe", Resource: topic,
-				Context: map[string]string{"sns:Protocol": "http"}},
-			want: cloud.ExplicitDeny},
-		{name: "StringNotEquals with a listed value",
-			statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"sns:Protocol": ["https", "sqs"]}}}`,
-			request: cloud.Request{Action: "sns:Subscribe", Resource: topic,
-				Context: map[string]string{"sns:Protocol": "sqs"}}},
-		{name: "negated operator without the key",
-			statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotLike": {"sns:Endpoint": "a*"}}}`,
-			request:    cloud.Request{Action: "sns:Subscribe", Resource: topic}, want: cloud.ExplicitDeny},
-		{name: "StringNotLike with a matching value",
-			statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"StringNotLike": {"sns:Endpoint": "arn:*:q"}}}`,
-			request: cloud.Request{Action: "sns:Subscribe", Resource: topic,
-				Context: map[string]string{"sns:Endpoint": queue}}},
-		{name: "unknown operator",
-			statements: `{"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"DateLessThan": {}}}`,
-			err:        "DateLessThan"},
-		{name: "unknown member", statements: `{"Effect": "Deny", "NotAction": "*", "Resource": "*"}`, err: "NotAction"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+		{"allowed", allow("sns:Publish", topic), publish, cloud.Allow, ""},
+		{"actions ignore case", allow("SNS:pub*", topic), publish, cloud.Allow, ""},
+		{"another resource", allow("sns:Publish", topic+"x"), publish, cloud.ImplicitDeny, ""},
+		{"deny overrides allow", allow("*", "*") + "," + denyPublish, publish, cloud.ExplicitDeny, ""},
+		{"queue policy", queuePolicy,
+			request("sqs:SendMessage", queue, sns, "aws:SourceArn", topic), cloud.Allow, ""},
+		{"queue policy for another topic", queuePolicy,
+			request("sqs:SendMessage", queue, sns, "aws:SourceArn", topic+"2"), cloud.ImplicitDeny, ""},
+		{"Bool", denyIf(`{"Bool": {"aws:SecureTransport": false}}`),
+			request("s3:GetObject", "x", "", "aws:SecureTransport", "true"), cloud.ImplicitDeny, ""},
+		{"StringNotEquals with another value", denyIf(encrypted),
+			request("sns:Subscribe", topic, "", "sns:Protocol", "http"), cloud.ExplicitDeny, ""},
+		{"StringNotEquals with a listed value", denyIf(encrypted),
+			request("sns:Subscribe", topic, "", "sns:Protocol", "sqs"), cloud.ImplicitDeny, ""},
+		{"negated operator without the key", denyIf(`{"StringNotLike": {"sns:Endpoint": "a*"}}`),
+			publish, cloud.ExplicitDeny, ""},
+		{"StringNotLike with a matching value", denyIf(`{"StringNotLike": {"sns:Endpoint": "arn:*:q"}}`),
+			request("sns:Subscribe", topic, "", "sns:Endpoint", queue), cloud.ImplicitDeny, ""},
+		{"unknown operator", denyIf(`{"DateLessThan": {}}`), cloud.Request{}, 0, "DateLessThan"},
+		{"unknown member", `{"Effect": "Deny", "NotAction": "*", "Resource": "*"}`, cloud.Request{}, 0, "NotAction"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
 			var document any
-			if err := json.Unmarshal([]byte(`{"Version": "2012-10-17", "Statement": [`+tt.statements+`]}`),
-				&document); err != nil {
+			policy := `{"Version": "2012-10-17", "Statement": [` + test.statements + `]}`
+			if err := json.Unmarshal([]byte(policy), &document); err != nil {
 				t.Fatal(err)
 			}
-			policy, err := cloud.ParsePolicy(document)
+			parsed, err := cloud.ParsePolicy(document)
 			var got cloud.Decision
 			if err == nil {
-				got, err = policy.Decide(tt.request)
+				got, err = parsed.Decide(test.request)
 			}
-			if tt.err != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.err) {
-					t.Errorf("error %v, want one with %q", err, tt.err)
+			if test.err != "" {
+				if err == nil || !strings.Contains(err.Error(), test.err) {
+					t.Errorf("error %v, want one that mentions %q", err, test.err)
 				}
 				return
 			}
-			if err != nil || got != tt.want {
-				t.Errorf("Decide(%+v) = %v, %v, want %v", tt.request, got, err, tt.want)
+			if err != nil || got != test.want {
+				t.Errorf("Decide(%+v) = %v, %v, want %v", test.request, got, err, test.want)
 			}
 		})
 	}

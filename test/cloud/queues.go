@@ -90,25 +90,15 @@ func (s *Stack) poll(ctx context.Context, m mapping, url string) error {
 	return nil
 }
 
-// receive returns a batch of messages, or none after a second without any.
-func (s *Stack) receive(ctx context.Context, m mapping, url string) (batch []message, err error) {
-	wait, until := 1, time.Time{}
-	for size := max(m.BatchSize, 1); len(batch) < size; {
-		var out struct{ Messages []message }
-		in := map[string]any{"QueueUrl": url, "MaxNumberOfMessages": min(10, size-len(batch)), "WaitTimeSeconds": wait,
-			"AttributeNames": []string{"All"}, "MessageAttributeNames": []string{"All"}}
-		if err := m.caller.JSON(ctx, targetQueue+"ReceiveMessage", in, &out); err != nil {
-			return nil, err
-		}
-		batch = append(batch, out.Messages...)
-		if wait = 0; until.IsZero() {
-			until = time.Now().Add(min(s.Delay, time.Duration(m.MaximumBatchingWindowInSeconds)*time.Second))
-		}
-		if time.Now().After(until) || len(batch) == 0 {
-			break
-		}
+// receive returns a batch of messages, or none after a second without any. It does not wait for a full batch.
+func (s *Stack) receive(ctx context.Context, m mapping, url string) ([]message, error) {
+	var out struct{ Messages []message }
+	in := map[string]any{
+		"QueueUrl": url, "MaxNumberOfMessages": min(10, max(m.BatchSize, 1)), "WaitTimeSeconds": 1,
+		"AttributeNames": []string{"All"}, "MessageAttributeNames": []string{"All"},
 	}
-	return batch, nil
+	err := m.caller.JSON(ctx, targetQueue+"ReceiveMessage", in, &out)
+	return out.Messages, err
 }
 
 // deliverMessages invokes the function with a batch, and returns the ids of the messages that failed.

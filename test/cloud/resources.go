@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"strconv"
@@ -28,33 +29,30 @@ func ignored(_ string, attrs ...string) creator {
 
 // creators are the supported types of resources. Any other type fails the deployment.
 var creators = map[string]creator{
-	"AWS::DynamoDB::Table":               createTable,
-	"AWS::S3::Bucket":                    createBucket,
-	"AWS::SNS::Topic":                    createTopic,
-	"AWS::SNS::TopicPolicy":              createTopicPolicy,
-	"AWS::SNS::Subscription":             createSubscription,
-	"AWS::SQS::Queue":                    createQueue,
-	"AWS::SQS::QueuePolicy":              createQueuePolicy,
-	"AWS::IAM::Role":                     createRole,
-	"AWS::Lambda::Function":              createFunction,
-	"AWS::Lambda::EventInvokeConfig":     createInvokeConfig,
-	"AWS::Lambda::EventSourceMapping":    createMapping,
-	"AWS::Lambda::Permission":            createPermission,
-	"AWS::ApiGateway::RestApi":           createGatewayPart,
-	"AWS::ApiGateway::Resource":          createGatewayPart,
-	"AWS::ApiGateway::Method":            createGatewayPart,
-	"AWS::ApiGateway::Authorizer":        createGatewayPart,
-	"AWS::ApiGateway::GatewayResponse":   createGatewayPart,
-	"AWS::ApiGateway::Deployment":        createGatewayPart,
-	"AWS::ApiGateway::Stage":             createGatewayPart,
-	"AWS::ApiGateway::RequestValidator":  createGatewayPart,
-	"AWS::S3::BucketPolicy":              ignored("it denies plain HTTP, which this package uses"),
-	"AWS::Logs::LogGroup":                ignored("Function keeps its logs", "Arn"),
-	"AWS::Logs::MetricFilter":            ignored("there are no metrics"),
-	"AWS::CloudWatch::Alarm":             ignored("there are no metrics", "Arn"),
-	"AWS::CloudWatch::CompositeAlarm":    ignored("there are no metrics", "Arn"),
-	"AWS::CloudWatch::Dashboard":         ignored("there are no metrics"),
-	"AWS::CloudFormation::WaitCondition": ignored("nothing waits for it"),
+	"AWS::DynamoDB::Table":              createTable,
+	"AWS::S3::Bucket":                   createBucket,
+	"AWS::SNS::Topic":                   createTopic,
+	"AWS::SNS::TopicPolicy":             createTopicPolicy,
+	"AWS::SNS::Subscription":            createSubscription,
+	"AWS::SQS::Queue":                   createQueue,
+	"AWS::SQS::QueuePolicy":             createQueuePolicy,
+	"AWS::IAM::Role":                    createRole,
+	"AWS::Lambda::Function":             createFunction,
+	"AWS::Lambda::EventInvokeConfig":    createInvokeConfig,
+	"AWS::Lambda::EventSourceMapping":   createMapping,
+	"AWS::Lambda::Permission":           createPermission,
+	"AWS::ApiGateway::RestApi":          createGatewayPart,
+	"AWS::ApiGateway::Resource":         createGatewayPart,
+	"AWS::ApiGateway::Method":           createGatewayPart,
+	"AWS::ApiGateway::Authorizer":       createGatewayPart,
+	"AWS::ApiGateway::GatewayResponse":  createGatewayPart,
+	"AWS::ApiGateway::Deployment":       createGatewayPart,
+	"AWS::ApiGateway::Stage":            createGatewayPart,
+	"AWS::ApiGateway::RequestValidator": createGatewayPart,
+	"AWS::S3::BucketPolicy":             ignored("it denies plain HTTP, which this package uses"),
+	"AWS::Logs::LogGroup":               ignored("Function keeps its logs", "Arn"),
+	"AWS::CloudWatch::Alarm":            ignored("there are no metrics", "Arn"),
+	"AWS::CloudWatch::Dashboard":        ignored("there are no metrics"),
 }
 
 // createGatewayPart only invents identifiers: newGateway reads all parts together.
@@ -137,12 +135,10 @@ func createBucket(ctx context.Context, s *Stack, id string, p map[string]any) (c
 		}
 		n := notificationRule{bucket: name, event: c.Event, function: f}
 		for _, rule := range c.Filter.S3Key.Rules {
-			switch strings.ToLower(rule.Name) {
-			case "prefix":
-				n.prefix = rule.Value
-			case "suffix":
-				n.suffix = rule.Value
+			if rule.Name != "prefix" {
+				return created{}, fmt.Errorf("the filter rule %q is not supported", rule.Name)
 			}
+			n.prefix = rule.Value
 		}
 		s.Notifications.rules = append(s.Notifications.rules, n)
 	}

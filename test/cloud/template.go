@@ -121,7 +121,7 @@ func (t *Template) dependencies(id string) ([]string, error) {
 	}
 	_, err := t.Resolve(r.Properties, func(ref, _ string) (any, error) {
 		found[ref] = true
-		return unknown, nil
+		return "", nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
@@ -133,9 +133,6 @@ func (t *Template) dependencies(id string) ([]string, error) {
 	}
 	return slices.Sorted(maps.Keys(found)), nil
 }
-
-// unknown stands for the value of a reference while dependencies are searched.
-const unknown = "?"
 
 // Resolve returns a value with all intrinsic functions in it evaluated.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
@@ -197,10 +194,6 @@ func (t *Template) call(name string, arg any, lookup Lookup) (any, error) {
 			return ref(s, lookup)
 		}
 	case "Fn::GetAtt":
-		if s, ok := arg.(string); ok {
-			id, attr, _ := strings.Cut(s, ".")
-			return lookup(id, attr)
-		}
 		if names, err := stringList(arg); err == nil && len(names) == 2 {
 			return lookup(names[0], names[1])
 		}
@@ -209,30 +202,6 @@ func (t *Template) call(name string, arg any, lookup Lookup) (any, error) {
 			parts, err := stringList(list[1])
 			if sep, ok := list[0].(string); ok && err == nil {
 				return strings.Join(parts, sep), nil
-			}
-		}
-	case "Fn::Split":
-		if len(list) == 2 {
-			sep, ok1 := list[0].(string)
-			text, ok2 := list[1].(string)
-			if ok1 && ok2 {
-				var out []any
-				for part := range strings.SplitSeq(text, sep) {
-					out = append(out, part)
-				}
-				return out, nil
-			}
-		}
-	case "Fn::Select":
-		if len(list) == 2 {
-			var i int
-			if n, err := fmt.Sscan(fmt.Sprint(list[0]), &i); n == 1 && err == nil {
-				// A list that is split from an unknown text is too short.
-				if from, ok := list[1].([]any); ok && i < len(from) {
-					return from[i], nil
-				} else if ok && len(from) > 0 && from[0] == unknown {
-					return unknown, nil
-				}
 			}
 		}
 	}
@@ -249,10 +218,6 @@ func ref(id string, lookup Lookup) (any, error) {
 		return Partition, nil
 	case "AWS::URLSuffix":
 		return "amazonaws.com", nil
-	case "AWS::StackName":
-		return "stack", nil
-	case "AWS::StackId":
-		return "arn:aws:cloudformation:" + Region + ":" + Account + ":stack/stack/1", nil
 	case "AWS::NoValue":
 		return noValue{}, nil
 	}
