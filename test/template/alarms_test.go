@@ -15,7 +15,7 @@ const anAlarm = "AWS::CloudWatch::Alarm"
 var alarmRules = []rule{
 	{"every failure has an alarm", alarms, []mutation{
 		{"dead-letter queue", remove("AnnounceDeadAlarm")},
-		{"another queue", set("ApplyDeadAlarm", getAtt("ResumeDead", "QueueName"), "Dimensions", 0, "Value")},
+		{"another queue", set("ApplyDeadAlarm", getAtt("ResumeDead", "QueueName"), "Dimensions/0/Value")},
 		{"age of a queue", remove("ApplyQueueAgeAlarm")},
 		{"age of the stream", remove("AnnounceIteratorAgeAlarm")},
 		{"errors", remove("TeamErrorsAlarm")},

@@ -28,16 +28,16 @@ var functionRules = []rule{
 		{"faster apply", set("ApplyLambdaFunction", 20.0, "Timeout")},
 	}},
 	{"environment variables hold no secrets", secrets, []mutation{
-		{"by name", set("TeamLambdaFunction", "x", "Environment", "Variables", "CLIENT_SECRET")},
-		{"by value", set("TeamLambdaFunction", "AKIA"+"ABCDEFGHIJKLMNOP", "Environment", "Variables", "SOMETHING")},
-		{"in a URL", set("TeamLambdaFunction", "https://me:hush@example.com/", "Environment", "Variables", "SOMETHING")},
-		{"resolved by CloudFormation", set("TeamLambdaFunction", "{{resolve:secretsmanager:s}}", "Environment", "Variables",
-			"SOMETHING")},
+		{"by name", set("TeamLambdaFunction", "x", "Environment/Variables/CLIENT_SECRET")},
+		{"by value", set("TeamLambdaFunction", "AKIA"+"ABCDEFGHIJKLMNOP", "Environment/Variables/SOMETHING")},
+		{"in a URL", set("TeamLambdaFunction", "https://me:hush@example.com/", "Environment/Variables/SOMETHING")},
+		{"resolved by CloudFormation", set("TeamLambdaFunction", "{{resolve:secretsmanager:s}}",
+			"Environment/Variables/SOMETHING")},
 	}},
 	{"logs expire", logs, []mutation{
 		{"never expires", without("TeamLogGroup", "RetentionInDays")},
 		{"no group", remove("TeamLogGroup")},
-		{"metrics suppressed", set("TeamLambdaFunction", "WARN", "LoggingConfig", "ApplicationLogLevel")},
+		{"metrics suppressed", set("TeamLambdaFunction", "WARN", "LoggingConfig/ApplicationLogLevel")},
 	}},
 	{"recursive loops are allowed only where intended", loops, []mutation{
 		{"no setting", without("IngestLambdaFunction", "RecursiveLoop")},

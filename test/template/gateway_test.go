@@ -48,12 +48,12 @@ var gatewayRules = []rule{
 		{"invalid JSON", replace("Gateway4xx", "$context.error.messageString", "$context.error.message")},
 		{"status differs from body", replace("GatewayForbidden", `\"status\":403`, `\"status\":401`)},
 		{"another content type", replace("GatewayForbidden", "application/problem+json", "application/json")},
-		{"no CORS header", without("Gateway5xx", "ResponseParameters", "gatewayresponse.header.Access-Control-Allow-Origin")},
-		{"401 without challenge", without("GatewayUnauthorized", "ResponseParameters",
-			"gatewayresponse.header.WWW-Authenticate")},
+		{"no CORS header", without("Gateway5xx", "ResponseParameters/gatewayresponse.header.Access-Control-Allow-Origin")},
+		{"401 without challenge", without("GatewayUnauthorized",
+			"ResponseParameters/gatewayresponse.header.WWW-Authenticate")},
 		{"502 when throttled", remove("GatewayFunctionFailure")},
 		{"500 when throttled", without("GatewayFunctionConfiguration", "StatusCode")},
-		{"503 without Retry-After", without("GatewayTimeout", "ResponseParameters", "gatewayresponse.header.Retry-After")},
+		{"503 without Retry-After", without("GatewayTimeout", "ResponseParameters/gatewayresponse.header.Retry-After")},
 	}},
 }
 

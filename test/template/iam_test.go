@@ -15,7 +15,7 @@ var iamRules = []rule{
 	{"one role for each function", roles, []mutation{
 		{"shared role", set("TeamLambdaFunction", getAtt("LookupRole", "Arn"), "Role")},
 		{"everybody may assume the role", set("TeamRole", map[string]any{"AWS": "*", "Service": "lambda.amazonaws.com"},
-			"AssumeRolePolicyDocument", "Statement", 0, "Principal")},
+			"AssumeRolePolicyDocument/Statement/0/Principal")},
 		{"managed policy", set("TeamRole", []any{"arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"},
 			"ManagedPolicyArns")},
 	}},
@@ -32,8 +32,8 @@ var iamRules = []rule{
 		{"wrong action of a permission", set("TeamLambdaPermissionApiGateway", "lambda:Invoke", "Action")},
 	}},
 	{"roles match the environment", purposes, []mutation{
-		{"resource in the environment only", set("TeamLambdaFunction", ref("UploadsTable"), "Environment", "Variables",
-			"UPLOADS_TABLE")},
+		{"resource in the environment only", set("TeamLambdaFunction", ref("UploadsTable"),
+			"Environment/Variables/UPLOADS_TABLE")},
 		{"resource in the role only", grant("TeamRole", "dynamodb:GetItem", getAtt("UploadsTable", "Arn"))},
 		{"no permission to log", revoke("TeamRole", "logs:PutLogEvents")},
 		{"no permission to trace", revoke("TeamRole", "xray:PutTraceSegments")},
@@ -44,16 +44,16 @@ var iamRules = []rule{
 		{"failure destination", revoke("IngestRole", "sqs:SendMessage")},
 	}},
 	{"services act only for resources of the stack", sourceARNs, []mutation{
-		{"queue policy", without("QueuesTakeFromUpdates", "PolicyDocument", "Statement", 0, "Condition")},
-		{"policy of the alarm topic", without("AlarmTopicPolicy", "PolicyDocument", "Statement", 0, "Condition")},
+		{"queue policy", without("QueuesTakeFromUpdates", "PolicyDocument/Statement/0/Condition")},
+		{"policy of the alarm topic", without("AlarmTopicPolicy", "PolicyDocument/Statement/0/Condition")},
 		{"permission without source", without("TeamLambdaPermissionApiGateway", "SourceArn")},
 		{"permission without account", without("UploadsBucketMayInvokeIngest", "SourceAccount")},
 	}},
 	{"policies allow nobody else", principals, []mutation{
-		{"everybody may send", set("QueuesTakeFromUpdates", allowEverybody("sqs:SendMessage", "ApplyQueue"), "PolicyDocument",
-			"Statement", 0)},
+		{"everybody may send", set("QueuesTakeFromUpdates", allowEverybody("sqs:SendMessage", "ApplyQueue"),
+			"PolicyDocument/Statement/0")},
 		{"everybody may subscribe", set("ChangesTopicPolicy", allowEverybody("sns:Subscribe", "ChangesTopic"),
-			"PolicyDocument", "Statement", 0)},
+			"PolicyDocument/Statement/0")},
 		{"everybody may invoke", set("TeamLambdaPermissionApiGateway", "*", "Principal")},
 	}},
 }

@@ -3,6 +3,7 @@ package template_test
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -21,34 +22,54 @@ func getAtt(id, attribute string) map[string]any {
 
 func sub(s string) map[string]any { return map[string]any{"Fn::Sub": s} }
 
-// set sets the value at a path of a resource's properties. A path consists of names and, in lists, of indexes.
-func set(id string, value any, path ...any) func(*template) {
+// refs returns references to resources.
+func refs(ids ...string) (all []any) {
+	for _, id := range ids {
+		all = append(all, ref(id))
+	}
+	return all
+}
+
+// set sets the value at a path of a resource's properties, such as PolicyDocument/Statement/0/Condition.
+func set(id string, value any, path string) func(*template) {
 	return func(t *template) {
-		switch parent, last := parentOf(t, id, path), path[len(path)-1]; last := last.(type) {
-		case string:
+		parent, last := parentOf(t, id, path)
+		if values, ok := parent.([]any); ok {
+			values[index(last)] = value
+		} else {
 			parent.(map[string]any)[last] = value
-		case int:
-			parent.([]any)[last] = value
 		}
 	}
 }
 
 // without removes a property.
-func without(id string, path ...any) func(*template) {
-	return func(t *template) { delete(parentOf(t, id, path).(map[string]any), path[len(path)-1].(string)) }
+func without(id, path string) func(*template) {
+	return func(t *template) {
+		parent, last := parentOf(t, id, path)
+		delete(parent.(map[string]any), last)
+	}
 }
 
-// parentOf returns the map or list that contains the last element of a path.
-func parentOf(t *template, id string, path []any) any {
-	v := any(t.Resources[id].Properties)
-	for _, step := range path[:len(path)-1] {
-		if i, ok := step.(int); ok {
-			v = v.([]any)[i]
+// parentOf returns the map or list that contains the last element of a path, and that element.
+func parentOf(t *template, id, path string) (parent any, last string) {
+	steps := strings.Split(path, "/")
+	parent = t.Resources[id].Properties
+	for _, step := range steps[:len(steps)-1] {
+		if values, ok := parent.([]any); ok {
+			parent = values[index(step)]
 		} else {
-			v = v.(map[string]any)[step.(string)]
+			parent = parent.(map[string]any)[step]
 		}
 	}
-	return v
+	return parent, steps[len(steps)-1]
+}
+
+func index(step string) int {
+	i, err := strconv.Atoi(step)
+	if err != nil {
+		panic(err)
+	}
+	return i
 }
 
 // remove removes a resource.

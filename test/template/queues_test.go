@@ -35,14 +35,14 @@ var queueRules = []rule{
 		{"stream without destination", without(announceMapping, "DestinationConfig")},
 		{"stream with unlimited retries", without(announceMapping, "MaximumRetryAttempts")},
 		{"asynchronous events without destination", remove("IngestLambdaEvConf")},
-		{"two receives", set("ApplyQueue", 2.0, "RedrivePolicy", "maxReceiveCount")},
+		{"two receives", set("ApplyQueue", 2.0, "RedrivePolicy/maxReceiveCount")},
 	}},
 	{"dead-letter queues retain messages and accept their sources", deadLetterStorage, []mutation{
 		{"default retention", without("IngestDead", "MessageRetentionPeriod")},
 		{"no queue policy", remove("QueuesTakeFromUpdates")},
 	}},
 	{"subscriptions filter by message type", filters, []mutation{
-		{"continuations for apply", set("ApplySubscription", []any{"flavorless.span.v1"}, "FilterPolicy", "type")},
+		{"continuations for apply", set("ApplySubscription", []any{"flavorless.span.v1"}, "FilterPolicy/type")},
 		{"no filter", without("ResumeSubscription", "FilterPolicy")},
 		{"filter by message body", set("ApplySubscription", "MessageBody", "FilterPolicyScope")},
 		{"envelope", without("ApplySubscription", "RawMessageDelivery")},

@@ -17,15 +17,15 @@ var stageRules = []rule{
 		{"no access log", without("ApiStage", "AccessLogSetting")},
 		{"execution log never expires", remove("ExecutionLog")},
 		{"claims in the access log", replace("ApiStage", "$context.resourcePath", "$context.authorizer.claims")},
-		{"data tracing", set("ApiStage", true, "MethodSettings", 0, "DataTraceEnabled")},
-		{"no rate limit", without("ApiStage", "MethodSettings", 0, "ThrottlingRateLimit")},
-		{"no burst limit of one method", without("ApiStage", "MethodSettings", 1, "ThrottlingBurstLimit")},
-		{"list with the limit of other methods", set("ApiStage", 200.0, "MethodSettings", 1, "ThrottlingRateLimit")},
+		{"data tracing", set("ApiStage", true, "MethodSettings/0/DataTraceEnabled")},
+		{"no rate limit", without("ApiStage", "MethodSettings/0/ThrottlingRateLimit")},
+		{"no burst limit of one method", without("ApiStage", "MethodSettings/1/ThrottlingBurstLimit")},
+		{"list with the limit of other methods", set("ApiStage", 200.0, "MethodSettings/1/ThrottlingRateLimit")},
 		{"another list", replace("ApiStage", "/~1uploads", "/~1upload")},
 		{"one method of a list", replace("ApiStage", `"HEAD"`, `"PUT"`)},
 		{"path that is not encoded", replace("ApiStage", "/~1team", "/team")},
-		{"data tracing of one method", set("ApiStage", true, "MethodSettings", 2, "DataTraceEnabled")},
-		{"one method without metrics", without("ApiStage", "MethodSettings", 2, "MetricsEnabled")},
+		{"data tracing of one method", set("ApiStage", true, "MethodSettings/2/DataTraceEnabled")},
+		{"one method without metrics", without("ApiStage", "MethodSettings/2/MetricsEnabled")},
 		{"deployment before a gateway response", func(t *template) {
 			deployment := t.Resources[t.of(aDeployment)[0]]
 			deployment.DependsOn = slices.DeleteFunc(list(deployment.DependsOn), func(id any) bool { return id == "Gateway5xx" })
@@ -36,7 +36,7 @@ var stageRules = []rule{
 		{"path in another field", replace("ApiStage", "$context.requestTime", "$context.requestTime $context.path")},
 		{"claim of the token", replace("ApiStage", "$context.authorizer.principalId", "$context.authorizer.email")},
 		{"tracing", set("ApiStage", true, "TracingEnabled")},
-		{"paths in the execution log", set("ApiStage", "INFO", "MethodSettings", 0, "LoggingLevel")},
+		{"paths in the execution log", set("ApiStage", "INFO", "MethodSettings/0/LoggingLevel")},
 	}},
 }
 

@@ -15,17 +15,16 @@ const oslsBucket = "ServerlessDeploymentBucket"
 var storageRules = []rule{
 	{"buckets are private and encrypted", buckets, []mutation{
 		{"not encrypted", without("ReportsBucket", "BucketEncryption")},
-		{"public policies allowed", set("UploadsBucket", false, "PublicAccessBlockConfiguration", "BlockPublicPolicy")},
+		{"public policies allowed", set("UploadsBucket", false, "PublicAccessBlockConfiguration/BlockPublicPolicy")},
 	}},
 	{"buckets are retained", retainedBuckets, []mutation{
 		{"deleted with the stack", func(t *template) { t.Resources["UploadsBucket"].DeletionPolicy = "Delete" }},
 		{"no versions", without("UploadsBucket", "VersioningConfiguration")},
 		{"nothing expires", without("UploadsBucket", "LifecycleConfiguration")},
-		{"objects owned by uploaders", set("UploadsBucket", "ObjectWriter", "OwnershipControls", "Rules", 0,
-			"ObjectOwnership")},
+		{"objects owned by uploaders", set("UploadsBucket", "ObjectWriter", "OwnershipControls/Rules/0/ObjectOwnership")},
 	}},
 	{"only uploads trigger ingest", trigger, []mutation{
-		{"any key", without("UploadsBucket", "NotificationConfiguration", "LambdaConfigurations", 0, "Filter")},
+		{"any key", without("UploadsBucket", "NotificationConfiguration/LambdaConfigurations/0/Filter")},
 		{"no notification", without("UploadsBucket", "NotificationConfiguration")},
 		{"no permission to invoke", remove("UploadsBucketMayInvokeIngest")},
 		{"no permission to read versions", revoke("IngestRole", "s3:GetObjectVersion")},
@@ -43,12 +42,12 @@ var storageRules = []rule{
 		{"no deletion protection", set("FavoritesTable", false, "DeletionProtectionEnabled")},
 		{"no point-in-time recovery", without("UploadsTable", "PointInTimeRecoverySpecification")},
 		{"not encrypted", without("UploadsTable", "SSESpecification")},
-		{"another time-to-live attribute", set("FavoritesTable", "ttl", "TimeToLiveSpecification", "AttributeName")},
+		{"another time-to-live attribute", set("FavoritesTable", "ttl", "TimeToLiveSpecification/AttributeName")},
 	}},
 	{"tables have the adapter's keys", keys, []mutation{
-		{"another key", set("FavoritesTable", "name", "KeySchema", 1, "AttributeName")},
-		{"stream without old images", set("FavoritesTable", "NEW_IMAGE", "StreamSpecification", "StreamViewType")},
-		{"another index", set("UploadsTable", "latest", "GlobalSecondaryIndexes", 0, "IndexName")},
+		{"another key", set("FavoritesTable", "name", "KeySchema/1/AttributeName")},
+		{"stream without old images", set("FavoritesTable", "NEW_IMAGE", "StreamSpecification/StreamViewType")},
+		{"another index", set("UploadsTable", "latest", "GlobalSecondaryIndexes/0/IndexName")},
 	}},
 	{"queues and topics are encrypted", encryption, []mutation{
 		{"queue", without("ApplyQueue", "SqsManagedSseEnabled")},
