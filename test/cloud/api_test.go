@@ -34,7 +34,8 @@ func testTeam(t *testing.T, d *deployment) {
 	d.aws(t, "s3", "cp", filepath.Join(root, "test/testdata/favorites.csv"), uploads+"2026/_SUCCESS")
 
 	second := filepath.Join(t.TempDir(), "second.json")
-	const favorites = `{"andy": "pistachio", "dan": "mint chocolate chip", "eileen": "rocky road", "liz": null, "zoë": "pistachio"}`
+	const favorites = `{"andy": "pistachio", "dan": "mint chocolate chip", "eileen": "rocky road", "liz": null,
+		"zoë": "pistachio"}`
 	if err := os.WriteFile(second, []byte(favorites), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,8 @@ import (
 
 // Gateway emulates the template's API Gateway REST API: routes, token authorizers with their cached policies, Lambda
 // proxy integrations, and the gateway responses to what an authorizer or a function refuses. It leaves out what
-// [TestDeployment] does not need, such as throttling, compression, binary media types and the remapping of headers.
-// Rules of test/template check those, and that the deployment includes every method.
+// TestDeployment does not need, such as throttling, compression, binary media types and the remapping of headers. Rules
+// of test/template check the stage's limits, and that the deployment includes every method and gateway response.
 type Gateway struct {
 	URL string // with the stage, without a trailing slash
 

@@ -124,8 +124,9 @@ func (s *Stack) deliverShard(ctx context.Context, m mapping, records []record) {
 	wg.Wait()
 }
 
-// deliverRecords invokes the function until all records are processed: it continues from the first record that failed, or
-// repeats all if the invocation failed. It does not bisect batches and never gives up, because no test gets that far.
+// deliverRecords invokes the function until all records are processed: it continues from the first record that failed,
+// or repeats all if the invocation failed. It does not bisect batches and never gives up, because no test gets that
+// far.
 // https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 func (s *Stack) deliverRecords(ctx context.Context, m mapping, records []record) {
 	for len(records) > 0 {

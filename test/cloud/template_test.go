@@ -76,7 +76,9 @@ func TestOrder(t *testing.T) {
 	if err != nil || !slices.Equal(order, []string{"D", "C", "B", "A"}) {
 		t.Errorf("Order() = %v, %v, want D, C, B, A", order, err)
 	}
-	_, err = parse(`{"Resources": {"A": {"Type": "T", "DependsOn": "B"}, "B": {"Type": "T", "Properties": {"X": {"Ref": "A"}}}}}`).Order()
+	_, err = parse(`{"Resources": {
+		"A": {"Type": "T", "DependsOn": "B"},
+		"B": {"Type": "T", "Properties": {"X": {"Ref": "A"}}}}}`).Order()
 	if err == nil || !strings.Contains(err.Error(), "A → B → A") {
 		t.Errorf("circular dependency: error %v, want one that names it", err)
 	}

@@ -143,7 +143,9 @@ func (q queueClient) dead(ctx context.Context, url string) ([]conformance.Receiv
 func (q queueClient) receive(ctx context.Context, url string, wait int32) ([]types.Message, error) {
 	in := &sqs.ReceiveMessageInput{
 		QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: wait, MessageAttributeNames: []string{"All"},
-		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameApproximateReceiveCount},
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{
+			types.MessageSystemAttributeNameApproximateReceiveCount,
+		},
 	}
 	if wait > 0 {
 		in.VisibilityTimeout = 3600
