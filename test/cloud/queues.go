@@ -16,8 +16,8 @@ type message struct {
 	MessageAttributes                         map[string]struct{ DataType, StringValue, BinaryValue string }
 }
 
-// pollers is the most pollers of a queue. Lambda scales them up to the mapping's concurrency, but more are of no use on
-// one machine.
+// pollers is the maximum number of pollers of a queue. Lambda scales them up to the mapping's concurrency, but more are
+// of no use on one machine.
 const pollers = 4
 
 // startQueue polls a queue as Lambda does: by the function's role, up to the mapping's concurrency at once.

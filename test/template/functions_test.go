@@ -136,7 +136,8 @@ var (
 	dynamicReference = regexp.MustCompile(`\{\{resolve:(secretsmanager|ssm-secure)`)
 )
 
-// secrets requires environment variables without secrets, because everybody who may view a function can read them.
+// secrets requires that environment variables contain no secrets, because everybody who may view a function can read
+// them.
 func secrets(t *template) (v violations) {
 	for _, id := range t.of(aFunction) {
 		variables, _ := t.get(id, "Environment", "Variables").(map[string]any)

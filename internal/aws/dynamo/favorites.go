@@ -36,8 +36,9 @@ func decodeFavorite(found item) events.Favorite {
 	}
 }
 
-// Team returns up to limit favorites, in byte order of the person, of people after the person after. It leaves out
-// removed people. Each shard is read with strong consistency, so the result includes all of every upload that is live.
+// Team returns up to limit favorites in byte order of the person, beginning after the person named by after. It leaves
+// out removed people. Each shard is read with strong consistency, so the result includes all of every upload that is
+// live.
 //
 // Team merges the shards. It reads each in pages of about its expected share of the result: for 1,000 people the first
 // pages have 1,270 items together, and a second page is rarely needed.
@@ -70,8 +71,8 @@ func (t *Table) Team(ctx context.Context, after string, limit int) ([]events.Fav
 	return team, nil
 }
 
-// teamQueries is the most shards that are read at a time. Each needs a connection, and the first request of a function,
-// which has no connections yet, would spend more time on 16 handshakes than on the queries.
+// teamQueries is the maximum number of shards that are read at a time. Each needs a connection, and the first request
+// of a function, which has no connections yet, would spend more time on 16 handshakes than on the queries.
 const teamQueries = 4
 
 // pageFor returns how many items to read from each shard for a result of limit people: the shard's expected share plus
@@ -120,7 +121,7 @@ func (m *merge) next(ctx context.Context) (events.Favorite, bool, error) {
 	return f, true, nil
 }
 
-// maxPage is the most items of a page that fill has lengthened.
+// maxPage is the maximum number of items in a page that fill has lengthened.
 const maxPage = 1000
 
 // fill reads pages until it finds a person or the shard ends. A page can be empty, because the filter removes

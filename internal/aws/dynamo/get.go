@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// maxKeys is the most keys of a BatchGetItem.
+// maxKeys is the maximum number of keys in a BatchGetItem.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 const maxKeys = 100
 

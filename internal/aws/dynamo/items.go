@@ -116,7 +116,7 @@ func packRejects(rejects []events.Reject) (types.AttributeValue, error) {
 	return &types.AttributeValueMemberB{Value: packed.Bytes()}, nil
 }
 
-// maxUnpacked is the most bytes that unpackRejects decompresses.
+// maxUnpacked is the maximum number of bytes that unpackRejects decompresses.
 const maxUnpacked = 4 << 20
 
 func unpackRejects(v types.AttributeValue) ([]events.Reject, error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// maxMarkers is the most markers of a transaction that also updates the record.
+// maxMarkers is the maximum number of markers in a transaction that also updates the record.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 const maxMarkers = 100 - 1
 

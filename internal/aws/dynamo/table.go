@@ -61,7 +61,7 @@ type Config struct {
 	// https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 	Retention time.Duration
 
-	// Concurrency is the most concurrent calls of one Apply. The default is 16.
+	// Concurrency is the maximum number of concurrent calls of one Apply. The default is 16.
 	Concurrency int
 }
 

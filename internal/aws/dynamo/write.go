@@ -13,7 +13,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// maxStatements is the most statements of a BatchExecuteStatement.
+// maxStatements is the maximum number of statements in a BatchExecuteStatement.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.multiplestatements.batching.html
 const maxStatements = 25
 
