@@ -166,6 +166,7 @@ func object() events.Object {
 	}
 }
 
+// set stores favorites, which are pairs of a person and a flavor.
 func (s *store) set(t testing.TB, favorites ...string) {
 	t.Helper()
 	origin, err := object().Origin()

@@ -5,14 +5,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,49 +78,41 @@ func newIssuer(t testing.TB) *issuer {
 	return i
 }
 
-// token signs valid claims with changes. A nil value removes a claim.
-func (i *issuer) token(t testing.TB, alg jose.SignatureAlgorithm, changes map[string]any) string {
-	t.Helper()
+// claims returns valid claims with changes. A nil value removes a claim.
+func claims(changes map[string]any) map[string]any {
 	claims := map[string]any{
 		"iss": "https://issuer.example/", "aud": "flavorless", "sub": "andy", "exp": now().Add(time.Hour).Unix(),
 		"scope": scope + " profile",
 	}
 	maps.Copy(claims, changes)
 	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
-	return sign(t, alg, i.keys[alg], claims)
+	return claims
 }
 
-func sign(t testing.TB, alg jose.SignatureAlgorithm, key any, claims map[string]any) string {
+// token returns a token with valid claims and changes, which are as for claims.
+func (i *issuer) token(t testing.TB, alg jose.SignatureAlgorithm, changes map[string]any) string {
+	t.Helper()
+	return sign(t, alg, i.keys[alg], map[string]any{"typ": "JWT"}, claims(changes))
+}
+
+// signHeader returns a token with valid claims and a header in which a member is replaced or added. The header has no
+// typ.
+func signHeader(t testing.TB, i *issuer, name string, value any) string {
+	t.Helper()
+	return sign(t, jose.ES256, i.keys[jose.ES256], map[string]any{name: value}, claims(nil))
+}
+
+func sign(t testing.TB, alg jose.SignatureAlgorithm, key any, header, claims map[string]any) string {
 	t.Helper()
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
-	if err != nil {
-		t.Fatal(err)
+	options := &jose.SignerOptions{}
+	for name, value := range header {
+		options.WithHeader(jose.HeaderKey(name), value)
 	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := signed.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
-}
-
-// signHeader signs valid claims with a header in which a member is replaced or added. The header has no typ.
-func signHeader(t testing.TB, i *issuer, name string, value any) string {
-	t.Helper()
-	claims := strings.Split(i.token(t, jose.ES256, nil), ".")[1]
-	payload, err := base64.RawURLEncoding.DecodeString(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := (&jose.SignerOptions{}).WithHeader(jose.HeaderKey(name), value)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: i.keys[jose.ES256]}, options)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, options)
 	if err != nil {
 		t.Fatal(err)
 	}
