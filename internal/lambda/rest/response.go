@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // recorder is an http.ResponseWriter that buffers the response.
@@ -62,16 +63,8 @@ func (w *recorder) tooLarge() bool {
 	case !w.isText():
 		return base64.StdEncoding.EncodedLen(n) > maxPayload
 	}
-	escapes := 0 // bytes that escaping adds
-	for _, c := range w.body.Bytes() {
-		switch {
-		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t':
-			escapes++
-		case c < ' ':
-			escapes += len(`\u0000`) - 1
-		}
-	}
-	return n+escapes > maxPayload
+	quoted, err := jsontext.AppendQuote(nil, w.body.Bytes())
+	return err != nil || len(quoted) > maxPayload
 }
 
 func (w *recorder) response() events.APIGatewayProxyResponse {
