@@ -27,14 +27,14 @@ func (s *Set) fetch(ctx context.Context) (keys []Key, skipped []error, err error
 	if response.StatusCode != http.StatusOK {
 		return nil, nil, fmt.Errorf("the response is %s, want 200 OK", response.Status)
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, s.config.MaxBytes+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBytes+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the key set: %w", err)
 	}
-	if int64(len(body)) > s.config.MaxBytes {
-		return nil, nil, fmt.Errorf("the key set has more than the allowed %d bytes", s.config.MaxBytes)
+	if len(body) > maxBytes {
+		return nil, nil, fmt.Errorf("the key set has more than %d bytes", maxBytes)
 	}
-	return parse(body, s.config.MaxKeys)
+	return parse(body)
 }
 
 // maxRedirects is more than issuers need.

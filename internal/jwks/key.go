@@ -60,7 +60,7 @@ func onCurve(public crypto.PublicKey, curve elliptic.Curve) bool {
 
 // parse decodes a key set. It skips keys that can't verify signatures, as RFC 7517 section 5 recommends, and returns
 // the reasons in skipped.
-func parse(body []byte, maxKeys int) (keys []Key, skipped []error, err error) {
+func parse(body []byte) (keys []Key, skipped []error, err error) {
 	var set struct {
 		Keys []jsontext.Value `json:"keys"`
 	}

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,32 +27,31 @@ var (
 	ErrUnavailable = errors.New("the key set is unavailable")
 )
 
-// Config configures a Set. Only URI is required. Zero durations and limits take the default in their comment.
+// Timing of a Set.
+const (
+	MaxAge   = 10 * time.Minute // age of the keys from which their use starts a refresh
+	MaxStale = 24 * time.Hour   // age up to which keys are used if refreshes fail
+	Cooldown = 30 * time.Second // pause between fetches for unknown key ids, and after a failed refresh
+	Retry    = time.Second      // pause after a failed fetch if there are no usable keys
+)
+
+// Limits of a key set.
+const (
+	maxBytes = 256 << 10 // decompressed
+	maxKeys  = 100
+)
+
+// Config configures a Set. URI is required.
 type Config struct {
 	URI    string       // of the key set: https, or http on the loopback interface
 	Client *http.Client // default: http.DefaultTransport; its CheckRedirect is replaced
 
-	MaxAge      time.Duration // age of the keys from which their use starts a refresh; 10 minutes
-	MaxStale    time.Duration // age up to which keys are used if refreshes fail; 24 hours
-	Cooldown    time.Duration // pause between fetches for unknown key ids, and after a failed refresh; 30 seconds
-	Retry       time.Duration // pause after a failed fetch if there are no usable keys; 1 second
-	Timeout     time.Duration // of one fetch; 3 seconds
-	RefreshWait time.Duration // how long a known key waits for a refresh that is due; 0
+	Timeout     time.Duration // of one fetch; default: 3 seconds
+	RefreshWait time.Duration // how long a known key waits for a refresh that is due; default: not at all
 
-	MaxBytes int64 // decompressed size of a key set; 256 KiB
-	MaxKeys  int   // number of keys in a key set; 100
-
-	Clock   func() time.Time  // default: time.Now
-	Logger  *slog.Logger      // default: no logs
-	Observe func(FetchResult) // called after each fetch; may be nil
-}
-
-// FetchResult describes a fetch.
-type FetchResult struct {
-	Duration time.Duration
-	Keys     int   // usable keys
-	Skipped  int   // unusable keys
-	Err      error // nil if the cached keys were replaced
+	Clock   func() time.Time // default: time.Now
+	Logger  *slog.Logger     // default: no logs
+	Observe func(err error)  // called with the result of each fetch; may be nil
 }
 
 // Set is a cached key set. It is safe for concurrent use, does not fetch before it is first used, and need not be
@@ -91,34 +91,7 @@ func New(config Config) (*Set, error) {
 	if err := checkURI(config.URI); err != nil {
 		return nil, fmt.Errorf("key set %q: %w", config.URI, err)
 	}
-	defaults := []struct {
-		field *time.Duration
-		value time.Duration
-	}{
-		{&config.MaxAge, 10 * time.Minute},
-		{&config.MaxStale, 24 * time.Hour},
-		{&config.Cooldown, 30 * time.Second},
-		{&config.Retry, time.Second},
-		{&config.Timeout, 3 * time.Second},
-		{&config.RefreshWait, 0}, // for the check below
-	}
-	for _, d := range defaults {
-		if *d.field < 0 {
-			return nil, fmt.Errorf("key set %q: the duration %s is negative", config.URI, *d.field)
-		}
-		if *d.field == 0 {
-			*d.field = d.value
-		}
-	}
-	if config.MaxStale < config.MaxAge {
-		return nil, fmt.Errorf("key set %q: MaxStale %s is less than MaxAge %s", config.URI, config.MaxStale, config.MaxAge)
-	}
-	if config.MaxBytes <= 0 {
-		config.MaxBytes = 256 << 10
-	}
-	if config.MaxKeys <= 0 {
-		config.MaxKeys = 100
-	}
+	config.Timeout = cmp.Or(config.Timeout, 3*time.Second)
 	if config.Clock == nil {
 		config.Clock = time.Now
 	}
@@ -126,7 +99,7 @@ func New(config Config) (*Set, error) {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	if config.Observe == nil {
-		config.Observe = func(FetchResult) {}
+		config.Observe = func(error) {}
 	}
 	return &Set{config: config, client: secured(config.Client)}, nil
 }
@@ -138,7 +111,7 @@ func (s *Set) Key(ctx context.Context, id, alg string) (Key, error) {
 	now := s.config.Clock()
 	known := s.current.Load()
 
-	if !known.youngerThan(s.config.MaxStale, now) {
+	if !known.youngerThan(MaxStale, now) {
 		if err := s.refresh(ctx, noKeys, now); err != nil {
 			return Key{}, err
 		}
@@ -149,7 +122,7 @@ func (s *Set) Key(ctx context.Context, id, alg string) (Key, error) {
 		}
 		return key, err
 	}
-	if !known.youngerThan(s.config.MaxAge, now) {
+	if !known.youngerThan(MaxAge, now) {
 		if f := s.begin(due, now); f != nil && s.config.RefreshWait > 0 {
 			wait, cancel := context.WithTimeout(ctx, s.config.RefreshWait)
 			defer cancel()
@@ -188,7 +161,7 @@ func (s *Set) refresh(ctx context.Context, why reason, now time.Time) error {
 // lastFailure returns the result of refresh when it is too early for a fetch: the error of the last fetch. While the
 // issuer does not respond, a token with an unknown key id may be valid, so it must not be refused.
 func (s *Set) lastFailure(why reason, now time.Time) error {
-	if why == noKeys && s.current.Load().youngerThan(s.config.MaxStale, now) {
+	if why == noKeys && s.current.Load().youngerThan(MaxStale, now) {
 		return nil // the fetch of another caller has just succeeded
 	}
 	s.mu.Lock()
@@ -206,15 +179,15 @@ func (s *Set) begin(why reason, now time.Time) *pendingFetch {
 		}
 		switch why {
 		case unknownKey:
-			if now.Before(s.unknown.Add(s.config.Cooldown)) {
+			if now.Before(s.unknown.Add(Cooldown)) {
 				return nil
 			}
 		case noKeys:
-			if s.current.Load().youngerThan(s.config.MaxStale, now) {
+			if s.current.Load().youngerThan(MaxStale, now) {
 				return nil
 			}
 		case due:
-			if s.current.Load().youngerThan(s.config.MaxAge, now) {
+			if s.current.Load().youngerThan(MaxAge, now) {
 				return nil
 			}
 		}
@@ -250,7 +223,7 @@ func (s *Set) run(f *pendingFetch, started time.Time) {
 		s.config.Logger.WarnContext(ctx, "keys not fetched", "uri", s.config.URI, "error", err)
 		f.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	s.config.Observe(FetchResult{Duration: now.Sub(started), Keys: len(keys), Skipped: len(skipped), Err: err})
+	s.config.Observe(err)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -258,10 +231,10 @@ func (s *Set) run(f *pendingFetch, started time.Time) {
 	switch {
 	case err == nil:
 		s.current.Store(&snapshot{fetched: started, keys: keys})
-	case s.current.Load().youngerThan(s.config.MaxStale, now):
-		s.notBefore = now.Add(s.config.Cooldown)
+	case s.current.Load().youngerThan(MaxStale, now):
+		s.notBefore = now.Add(Cooldown)
 	default:
-		s.notBefore = now.Add(s.config.Retry)
+		s.notBefore = now.Add(Retry)
 	}
 	s.running = nil
 	close(f.done)

@@ -54,10 +54,10 @@ func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
 }
 
 // observeKeys returns a function that counts fetches of the issuer's keys and reports them as a heartbeat.
-func (s *Server) observeKeys() func(jwks.FetchResult) {
+func (s *Server) observeKeys() func(error) {
 	count, heartbeat := tokens.ObserveFetches(s.recorder), s.heartbeats.Of("keys")
-	return func(f jwks.FetchResult) {
-		count(f)
-		heartbeat.Beat(f.Err == nil)
+	return func(err error) {
+		count(err)
+		heartbeat.Beat(err == nil)
 	}
 }

@@ -25,7 +25,7 @@ func Main[Settings any](
 	env := config.FromEnv(os.LookupEnv)
 	function, settings := env.Function(name), read(env)
 	tools := Tools{
-		Log:     NewLogger(os.Stdout, function.Level),
+		Log:     newLogger(os.Stdout, function.Level),
 		Metrics: metrics.NewEMF(os.Stdout, function.Name, function.Stage, time.Now),
 	}
 	err := env.Err()
@@ -75,9 +75,9 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	return h.next.Invoke(ctx, payload)
 }
 
-// NewLogger returns a logger that writes the same JSON as Lambda's own loggers, so that one query finds both.
+// newLogger returns a logger that writes the same JSON as Lambda's own loggers, so that one query finds both.
 // https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
-func NewLogger(out io.Writer, level slog.Level) *slog.Logger {
+func newLogger(out io.Writer, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: lambdacontext.ReplaceAttr}
 	return slog.New(withRequest{slog.NewJSONHandler(out, options)})
 }

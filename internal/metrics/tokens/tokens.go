@@ -6,7 +6,6 @@ import (
 	"context"
 
 	"github.com/flavorless/flavorless/api"
-	"github.com/flavorless/flavorless/internal/jwks"
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
@@ -29,10 +28,10 @@ func (v Verifier) Verify(ctx context.Context, authorization string) (api.Claims,
 }
 
 // ObserveFetches returns a jwks.Config.Observe that counts the fetches of the issuer's keys.
-func ObserveFetches(r metrics.Recorder) func(jwks.FetchResult) {
-	return func(f jwks.FetchResult) {
+func ObserveFetches(r metrics.Recorder) func(error) {
+	return func(err error) {
 		result := "ok"
-		if f.Err != nil {
+		if err != nil {
 			result = "failed"
 		}
 		r.Count(metrics.KeyFetches, 1, metrics.Label{Name: "result", Value: result})
