@@ -72,7 +72,6 @@ type Config struct {
 	Changes      changes
 	MaxFollowers int           // concurrent requests of GET /changes; default: DefaultMaxFollowers
 	Heartbeat    time.Duration // interval of position events on GET /changes; default: DefaultHeartbeat
-	WriteTimeout time.Duration // for one event; a slower follower is disconnected; default: DefaultWriteTimeout
 
 	Version string                           // of the program, for GET / and GET /healthz; may be empty
 	Health  func(ctx context.Context) Health // called by GET /healthz; default: always healthy
@@ -84,7 +83,6 @@ type Config struct {
 const (
 	DefaultMaxFollowers = 256
 	DefaultHeartbeat    = 15 * time.Second
-	DefaultWriteTimeout = 30 * time.Second
 )
 
 // handler is the API without CORS.
@@ -153,7 +151,6 @@ func New(config Config) (http.Handler, error) {
 	}
 	config.MaxFollowers = cmp.Or(config.MaxFollowers, DefaultMaxFollowers)
 	config.Heartbeat = cmp.Or(config.Heartbeat, DefaultHeartbeat)
-	config.WriteTimeout = cmp.Or(config.WriteTimeout, DefaultWriteTimeout)
 	config.BasePath = strings.TrimSuffix(config.BasePath, "/")
 
 	h := &handler{Config: config, routes: map[string]routeHandler{}, followers: make(chan struct{}, config.MaxFollowers)}

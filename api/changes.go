@@ -58,7 +58,7 @@ func (h *handler) changes(r *http.Request, q query, claims Claims) (response, er
 		if !claims.Expires.IsZero() { // the client must reconnect with a new token
 			defer time.AfterFunc(claims.Expires.Sub(h.Clock()), func() { stop(errExpired) }).Stop()
 		}
-		out := &eventWriter{w: w, control: http.NewResponseController(w), timeout: h.WriteTimeout, position: position}
+		out := &eventWriter{w: w, control: http.NewResponseController(w), position: position}
 		cause := out.follow(ctx, stop, h.Heartbeat, log, filter)
 		h.Logger.DebugContext(ctx, "follower of changes disconnected", "cause", cause)
 	}}, nil

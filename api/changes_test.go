@@ -268,7 +268,7 @@ func TestChangesSlowFollower(t *testing.T) {
 		if d := time.Since(began); d != 0 {
 			t.Errorf("the quick follower was delayed by %s, want 0", d)
 		}
-		time.Sleep(31 * time.Second) // of the bubble: longer than WriteTimeout
+		time.Sleep(31 * time.Second) // of the bubble: longer than writeTimeout
 		n := 0
 		for ; ; n++ { // events in buffers
 			if _, err := slow.block(); err != nil {

@@ -72,11 +72,11 @@ func (c *allClaims) check(config *VerifierConfig) error {
 		return invalid("the token is for another audience", nil)
 	case c.Expires.IsZero():
 		return invalid("the token has no expiry", nil)
-	case !now.Before(c.Expires.Add(config.Leeway)):
+	case !now.Before(c.Expires.Add(Leeway)):
 		return invalid("the token has expired", nil)
-	case now.Before(c.notBefore.Add(-config.Leeway)):
+	case now.Before(c.notBefore.Add(-Leeway)):
 		return invalid("the token is not valid yet", nil)
-	case now.Before(c.issued.Add(-config.Leeway)):
+	case now.Before(c.issued.Add(-Leeway)):
 		return invalid("the token was issued in the future", nil)
 	case config.RequiredScope != "" && !slices.Contains(c.Scopes, config.RequiredScope):
 		return &AuthError{

@@ -23,11 +23,13 @@ func beginEvents(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// eventWriter writes Server-Sent Events, each with a timeout.
+// writeTimeout limits the time of writing one event. A slower follower is disconnected.
+const writeTimeout = 30 * time.Second
+
+// eventWriter writes Server-Sent Events.
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	timeout time.Duration
 
 	mu       sync.Mutex
 	buf      []byte
@@ -121,7 +123,7 @@ func (e *eventWriter) send(encode func([]byte) []byte) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.buf = encode(e.buf[:0])
-	err := e.control.SetWriteDeadline(time.Now().Add(e.timeout))
+	err := e.control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +27,6 @@ type VerifierConfig struct {
 	Audience      string           // must be in "aud"
 	Keys          keySource        // of the issuer: a *jwks.Set
 	RequiredScope string           // must be one of the token's scopes; empty: no scope is required
-	Leeway        time.Duration    // tolerated clock difference, at most 5 minutes; default: DefaultLeeway
 	Clock         func() time.Time // default: time.Now
 }
 
@@ -41,10 +39,8 @@ type Verifier struct {
 // MaxAuthorization is the maximum size of an Authorization header, in bytes. API Gateway limits all headers to 10,240.
 const MaxAuthorization = 8 << 10
 
-// DefaultLeeway is the default of VerifierConfig.Leeway.
-const DefaultLeeway = 30 * time.Second
-
-const maxLeeway = 5 * time.Minute
+// Leeway is the tolerated difference between the issuer's clock and this one.
+const Leeway = 30 * time.Second
 
 // notSigned is the description of a token that is not a JWT in the JWS compact serialization.
 const notSigned = "the token is not a signed JWT"
@@ -72,10 +68,7 @@ func NewVerifier(config VerifierConfig) (*Verifier, error) {
 		return nil, errors.New("configuring token verification: Keys is required")
 	case !isScope(config.RequiredScope):
 		return nil, fmt.Errorf("configuring token verification: RequiredScope %q is not one scope", config.RequiredScope)
-	case config.Leeway < 0 || config.Leeway > maxLeeway:
-		return nil, fmt.Errorf("configuring token verification: the leeway is %s; use 0 to %s", config.Leeway, maxLeeway)
 	}
-	config.Leeway = cmp.Or(config.Leeway, DefaultLeeway)
 	if config.Clock == nil {
 		config.Clock = time.Now
 	}

@@ -32,7 +32,7 @@ func (v Verifier) Verify(ctx context.Context, _ string) (api.Claims, error) {
 		return api.Claims{}, &api.AuthError{Description: "a bearer token is required"}
 	}
 	expires, ok := seconds(values[authorizer.Expires])
-	if !ok || !v.Clock().Before(expires.Add(api.DefaultLeeway)) {
+	if !ok || !v.Clock().Before(expires.Add(api.Leeway)) {
 		return api.Claims{}, &api.AuthError{Code: "invalid_token", Description: "the token has expired"}
 	}
 	subject, _ := values[authorizer.Subject].(string)
