@@ -33,12 +33,13 @@ func TestAllProblems(t *testing.T) {
 		"REPORTS_BUCKET= reports", "IGNORED_OBJECTS=*.tmp [a", "DEAD_LETTER_QUEUE_URL=dead")
 	e.Function("ingest")
 	e.Ingest()
+	_, badPattern := events.ParseIgnoreList([]string{"[a"})
 	want := "invalid environment variables: STAGE is not set; LOG_LEVEL is \"loud\"; use debug, info, warn or error; " +
 		"AWS_ACCESS_KEY_ID is not set; AWS_ENDPOINT_URL_SNS is not an absolute URL with http or https; " +
 		"UPDATES_TOPIC_ARN is \"arn:aws:sqs:eu-west-1:1:t\", which is not an ARN of the service sns; " +
 		"UPLOADS_TABLE is not set; " +
 		"REPORTS_BUCKET begins or ends with white space; DEAD_LETTER_QUEUE_URL is not an absolute URL with http or https; " +
-		"IGNORED_OBJECTS has a bad pattern: \"[a\" is not a pattern of file names; write one like *.tmp, without a slash"
+		"IGNORED_OBJECTS has a bad pattern: " + badPattern.Error()
 	err := e.Err()
 	if !errors.Is(err, config.ErrInvalid) {
 		t.Fatalf("got %v, want config.ErrInvalid", err)

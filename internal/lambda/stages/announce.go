@@ -45,7 +45,8 @@ func (a Announce) Handle(
 	}
 	errs := a.announce(ctx, records)
 	for i, r := range event.Records {
-		err := a.settle(ctx, errs[i], announceSource, r.EventID, func() queues.FailedMessage { return records[i].deadLetter(r) })
+		letter := func() queues.FailedMessage { return records[i].deadLetter(r) }
+		err := a.settle(ctx, errs[i], announceSource, r.EventID, letter)
 		if err == nil {
 			continue
 		}
