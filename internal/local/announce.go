@@ -62,7 +62,8 @@ func (a announcing) run(ctx context.Context) error {
 			pause = a.pause
 			continue
 		}
-		log.WarnContext(ctx, "announcing changes failed; it will be retried", "event", "announce_retry", "in", pause, "error", err)
+		log.WarnContext(ctx, "announcing changes failed; it will be retried",
+			"event", "announce_retry", "in", pause, "error", err)
 		wait(ctx, pause)
 		pause = min(2*pause, announceMaxPause)
 	}

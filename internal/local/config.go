@@ -81,7 +81,8 @@ func (c Config) checked() (Config, error) {
 		}
 	}
 	if given != 0 && given != 3 {
-		return c, fmt.Errorf("%w: issuer, audience and JWKS URI belong together; give all three, or none for the development issuer", ErrConfig)
+		return c, fmt.Errorf("%w: issuer, audience and JWKS URI belong together; "+
+			"give all three, or none for the development issuer", ErrConfig)
 	}
 	for _, address := range []struct {
 		name  string
@@ -153,7 +154,8 @@ func checkOrigin(origin string) error {
 		return fmt.Errorf("%q is not a web origin; write it like https://flavors.example or http://localhost:5173, "+
 			"without a path or a wildcard, and a name with other letters in Punycode (xn--…)", origin)
 	}
-	if ip := net.ParseIP(u.Hostname()); ip == nil && lastLabelIsNumber(u.Hostname()) || ip != nil && ip.String() != u.Hostname() {
+	host := u.Hostname()
+	if ip := net.ParseIP(host); ip == nil && lastLabelIsNumber(host) || ip != nil && ip.String() != host {
 		return fmt.Errorf("browsers write the address in the origin %q differently; "+
 			"write it like http://127.0.0.1:5173 or http://[::1]:5173", origin)
 	}

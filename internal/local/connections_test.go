@@ -17,7 +17,7 @@ import (
 	"github.com/flavorless/flavorless/test/raw"
 )
 
-// client is a connection on which a test sends requests by hand.
+// client is a connection on which a test writes requests itself.
 type client struct {
 	net.Conn
 	in *bufio.Reader
@@ -26,7 +26,7 @@ type client struct {
 func dial(t *testing.T, address string) client {
 	t.Helper()
 	c := raw.Dial(t, address)
-	if err := c.SetDeadline(time.Now().Add(soon)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
 		t.Fatal(err)
 	}
 	return client{c, bufio.NewReader(c)}
@@ -39,8 +39,8 @@ func (c client) send(t *testing.T, text string) {
 	}
 }
 
-// answer reads the answer to what was sent, to its end.
-func (c client) answer() error {
+// response reads a whole response, and returns an error unless its status is 200.
+func (c client) response() error {
 	res, err := http.ReadResponse(c.in, nil)
 	if err != nil {
 		return err
@@ -53,17 +53,18 @@ func (c client) answer() error {
 	return err
 }
 
-func (c client) ask(t *testing.T) {
+// get sends a request that needs no token, and reads the response.
+func (c client) get(t *testing.T) {
 	t.Helper()
-	c.send(t, anyone+"\r\n")
-	if err := c.answer(); err != nil {
+	c.send(t, publicRequest+"\r\n")
+	if err := c.response(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestIdleConnectionsMakeRoom: clients that keep connections open without asking anything can't keep others out,
-// neither of the API nor of the metrics' address.
-func TestIdleConnectionsMakeRoom(t *testing.T) {
+// TestIdleConnectionsAreClosed checks that clients with idle connections can't keep others out, neither of the API nor
+// of the metrics.
+func TestIdleConnectionsAreClosed(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *local.Config) {
 		c.Limits.MaxConnections, c.Limits.MaxRequests, c.Metrics = 4, 4, "127.0.0.1:0"
@@ -74,37 +75,38 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		var idle []client
 		for range 3 {
 			c := dial(t, s.address())
-			c.ask(t)
+			c.get(t)
 			idle = append(idle, c)
 		}
-		// A client has its answer before the server takes the connection for idle.
+		// A client gets its response before the server marks the connection as idle.
 		await(t, "four idle connections", func() bool { return s.IdleConnections() == 4 })
-		idle[0].ask(t) // so idle[1] has been idle for longer
-		await(t, "four idle connections still", func() bool { return s.IdleConnections() == 4 })
-		dial(t, s.address()).ask(t)
-		await(t, "four idle connections again", func() bool { return s.IdleConnections() == 4 })
-		dial(t, s.address()).ask(t)
-		for name, c := range map[string]client{"one that never asked": silent, "the one that asked least recently": idle[1]} {
+		idle[0].get(t) // so idle[1] has been idle for longer
+		await(t, "four idle connections after a request", func() bool { return s.IdleConnections() == 4 })
+		dial(t, s.address()).get(t)
+		await(t, "four idle connections after a new one", func() bool { return s.IdleConnections() == 4 })
+		dial(t, s.address()).get(t)
+		for name, c := range map[string]client{"unused connection": silent, "least recently used connection": idle[1]} {
 			if _, err := c.in.ReadByte(); !errors.Is(err, io.EOF) {
 				t.Errorf("%s: %v, want EOF", name, err)
 			}
 		}
-		idle[0].ask(t)
-		idle[2].ask(t)
+		idle[0].get(t)
+		idle[2].get(t)
 	})
 	t.Run("metrics", func(t *testing.T) {
 		for range 20 {
 			c := dial(t, metrics)
 			c.send(t, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-			if err := c.answer(); err != nil {
+			if err := c.response(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
 }
 
-// TestFollowersAreNotCut: a client that follows the changes keeps its connection, however many others come.
-func TestFollowersAreNotCut(t *testing.T) {
+// TestFollowersStayConnected checks that a client that follows the changes keeps its connection when many others
+// connect.
+func TestFollowersStayConnected(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *local.Config) { c.Limits.MaxConnections, c.Limits.MaxRequests = 4, 4 })
 	follower := dial(t, s.address())
@@ -113,14 +115,14 @@ func TestFollowersAreNotCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Closing the body would read it to its end, which is the connection's.
+	// The body ends with the connection, so it is not closed here: that would read it to its end.
 	for range 10 {
-		dial(t, s.address()).ask(t)
+		dial(t, s.address()).get(t)
 	}
 	s.upload("a.csv", "person,flavor\nandy,vanilla\n")
 	for lines := bufio.NewScanner(following.Body); ; {
 		if !lines.Scan() {
-			t.Fatalf("the follower was not told: %v", lines.Err())
+			t.Fatalf("the stream of changes ended (%v), want the change to vanilla", lines.Err())
 		}
 		if strings.Contains(lines.Text(), "vanilla") {
 			return
@@ -128,14 +130,15 @@ func TestFollowersAreNotCut(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreBounded: while every connection has a request under way, or the beginning of one, the next one
-// waits until another ends or becomes idle, or the listener is closed.
+// TestConnectionsAreBounded checks that while each connection has a request in flight, or the beginning of one, the
+// next one waits until another one is closed or becomes idle, or until the listener is closed.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	for name, release := range map[string]func(l net.Listener, state func(net.Conn, http.ConnState), busy net.Conn){
-		"one ends":               func(_ net.Listener, _ func(net.Conn, http.ConnState), busy net.Conn) { _ = busy.Close() },
-		"one becomes idle":       func(_ net.Listener, state func(net.Conn, http.ConnState), busy net.Conn) { state(busy, http.StateIdle) },
-		"the listener is closed": func(l net.Listener, _ func(net.Conn, http.ConnState), _ net.Conn) { _ = l.Close() },
+	type hook = func(net.Conn, http.ConnState)
+	for name, release := range map[string]func(l net.Listener, state hook, busy net.Conn){
+		"one is closed":          func(_ net.Listener, _ hook, busy net.Conn) { _ = busy.Close() },
+		"one becomes idle":       func(_ net.Listener, state hook, busy net.Conn) { state(busy, http.StateIdle) },
+		"the listener is closed": func(l net.Listener, _ hook, _ net.Conn) { _ = l.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -170,14 +173,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 				synctest.Wait()
 				closed := name == "the listener is closed"
 				if !accepted || (third == nil) != closed || errors.Is(failed, net.ErrClosed) != closed {
-					t.Errorf("accepted %t: %v, %v", accepted, third, failed)
+					t.Errorf("Accept returned %t: %v, %v", accepted, third, failed)
 				}
 				for _, c := range []net.Conn{sending, busy} {
-					want := os.ErrDeadlineExceeded // it is open, and nobody reads
+					want := os.ErrDeadlineExceeded // open, but nothing reads
 					if c == busy && !closed {
 						want = io.ErrClosedPipe
 					}
-					_ = c.SetDeadline(time.Unix(0, 0)) // fails if it is closed
+					_ = c.SetDeadline(time.Unix(0, 0)) // fails on a closed one
 					if _, err := c.Write([]byte("x")); !errors.Is(err, want) {
 						t.Errorf("writing to a connection: %v, want %v", err, want)
 					}
@@ -187,13 +190,13 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// pipes is a listener that always has a connection. It hands out the clients' ends.
+// pipes is a listener that always has a new connection. It sends the other end to the test.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	p <- theirs
-	return ours, nil
+	server, client := net.Pipe()
+	p <- client
+	return server, nil
 }
 
 func (pipes) Addr() net.Addr { return nil }

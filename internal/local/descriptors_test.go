@@ -11,8 +11,8 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestConnectionsFitDescriptors: all connections together, with a file for each upload, leave descriptors to the
-// process. At least 50 are its own, and 18 for each webhook.
+// TestConnectionsFitDescriptors checks that all connections, with a file for each upload, leave enough file descriptors
+// for the process: 50, and 18 for each webhook.
 func TestConnectionsFitDescriptors(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -31,22 +31,23 @@ func TestConnectionsFitDescriptors(t *testing.T) {
 		connections, requests, subscribers, err := local.FitDescriptors(c)
 		if err != nil {
 			if c.Limits.OpenFiles > own+50 {
-				t.Fatalf("%d files are refused: %v", c.Limits.OpenFiles, err)
+				t.Fatalf("FitDescriptors with %d open files: %v", c.Limits.OpenFiles, err)
 			}
 			return
 		}
 		if used := own + 3*connections + subscribers; used > c.Limits.OpenFiles {
-			t.Errorf("%d connections and %d subscribers use %d of %d files", connections, subscribers, used, c.Limits.OpenFiles)
+			t.Errorf("%d connections and %d subscribers use %d files, want at most %d",
+				connections, subscribers, used, c.Limits.OpenFiles)
 		}
 		if requests > connections || connections < 1 || requests < 1 || subscribers < 2 {
 			t.Errorf("%d connections, %d requests, %d subscribers", connections, requests, subscribers)
 		}
 		lowered := connections < c.Limits.MaxConnections || requests < c.Limits.MaxRequests
 		if lowered && !strings.Contains(log.String(), "event=descriptors") {
-			t.Error("the limits were lowered, and the log does not say so")
+			t.Error("the limits were lowered without a log entry")
 		}
 		if lowered && c.Limits.OpenFiles > own+3*c.Limits.MaxConnections+256+64+20 {
-			t.Errorf("the limits were lowered to %d connections and %d requests although they fit", connections, requests)
+			t.Errorf("got %d connections and %d requests, want the configured ones, which fit", connections, requests)
 		}
 	})
 }

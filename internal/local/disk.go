@@ -26,8 +26,8 @@ func (d diskSpace) check(bytes, minFree int64) error {
 	if err != nil || minFree <= 0 || free-bytes >= minFree {
 		return nil //nolint:nilerr // see above
 	}
-	return fmt.Errorf("%w: the disk of %s is nearly full: %s are free, and %s have to remain free", events.ErrUnavailable, d.dir,
-		humanize.IBytes(uint64(max(free, 0))), humanize.IBytes(uint64(minFree)))
+	return fmt.Errorf("%w: the disk of %s is nearly full: %s are free, and %s have to remain free",
+		events.ErrUnavailable, d.dir, humanize.IBytes(uint64(max(free, 0))), humanize.IBytes(uint64(minFree)))
 }
 
 func (d diskSpace) checkIngest() error  { return d.check(0, d.reserve/2) }
@@ -46,7 +46,8 @@ func freeDisk(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, err
 	}
-	return usable(int64(st.Bavail)*int64(st.Bsize), st.Files, uint64(st.Ffree)), nil //nolint:unconvert // other types on macOS
+	free := int64(st.Bavail) * int64(st.Bsize)           //nolint:unconvert // other types on macOS
+	return usable(free, st.Files, uint64(st.Ffree)), nil //nolint:unconvert // other types on macOS
 }
 
 // bytesPerInode is what a free inode counts as: without inodes no file can be created, however many bytes are free.

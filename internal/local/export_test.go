@@ -27,7 +27,8 @@ func (s *Server) StopQueues() { s.streams.Stop() }
 // StopGateway stops the bucket of a running server.
 func (s *Server) StopGateway(ctx context.Context) error { return s.gateway.Stop(ctx) }
 
-// Reconciled returns a channel that is closed when all objects that were stored at the start are in a queue or in the ledger.
+// Reconciled returns a channel that is closed when all objects that were stored at the start are in a queue or in the
+// ledger.
 func (s *Server) Reconciled() <-chan struct{} { return s.pipeline.reconciled }
 
 // Clean removes old data at once. It returns true if uploads were skipped because others are being processed.
@@ -91,8 +92,8 @@ func LimitConnections(l net.Listener, maxOpen int) (net.Listener, func(net.Conn,
 	return limited, limited.state
 }
 
-// FitDescriptors returns the limits that fit into the limit of open files: connections to the API, and as many to the bucket,
-// requests to the bucket, and connections of subscribers.
+// FitDescriptors returns the limits that fit into the limit of open files: connections to the API, and as many to the
+// bucket, requests to the bucket, and connections of subscribers.
 func FitDescriptors(c Config) (connections, requests, subscribers int, err error) {
 	c, err = c.checked()
 	return c.Limits.MaxConnections, c.Limits.MaxRequests, c.Limits.subscribers, err
@@ -102,3 +103,16 @@ func FitDescriptors(c Config) (connections, requests, subscribers int, err error
 var Usable = usable
 
 const BytesPerInode = bytesPerInode
+
+// Retried returns how many failures counted as a try. It also works after Stop.
+func (s *Server) Retried() (n float64, err error) {
+	families, err := s.registry.Gather()
+	for _, f := range families {
+		if f.GetName() == "flavorless_deliveries_retried_total" {
+			for _, m := range f.GetMetric() {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n, err
+}

@@ -31,44 +31,48 @@ import (
 	"github.com/flavorless/flavorless/internal/s3store"
 )
 
-// tries of a message until it is a dead letter.
-const tries = 3
+// maxTries is after how many tries a message becomes a dead letter.
+const maxTries = 3
 
-// TestFaults lets each port of the core be slow, fail, fail once, fail in parts, do its work without saying so, and
-// lose its connection, over the real parts and with what drives the stages in the house. The end is the one that there
-// is without faults: the same table, the same counts, the same reports, changes that add up. What fails for good waits
-// in the dead letters with its error and its tries, and once the port is mended, redriving brings it to the same end.
+// TestFaults injects faults at each port of the core, between real stores and with the real stages: the port is slow,
+// fails always, once, sometimes or for some messages, succeeds but reports an error, or loses its connection. The
+// result must be the same as without faults: the same table, counts and reports, and changes that lead to that table. A
+// message that fails permanently must be a dead letter with its error and its number of tries, and after the fault is
+// fixed, redriving it must lead to the same result.
 func TestFaults(t *testing.T) {
 	bucket := startBucket(t)
-	fine := bucket.run(t, &faults{}, "")
-	if n := fine.Uploads["a.csv"].Counts.Batches; len(fine.Team) < 80 || len(fine.Uploads) < 5 || n < 6 {
-		t.Fatalf("this proves nothing: %d people, %d uploads, %d batches of the first", len(fine.Team), len(fine.Uploads), n)
+	want := bucket.run(t, &faults{}, "")
+	if n := want.Uploads["a.csv"].Counts.Batches; len(want.Team) < 80 || len(want.Uploads) < 5 || n < 6 {
+		t.Fatalf("without faults: %d people, %d uploads, %d batches of the first; want at least 80, 5 and 6",
+			len(want.Team), len(want.Uploads), n)
 	}
-	anyCall := []string{"slow", "fails once", "fails now and then", "its answer is lost", "fails until mended", "refuses until mended"}
+	anyCall := []string{
+		"slow", "fails once", "fails sometimes", "loses responses", "fails until fixed", "rejects until fixed",
+	}
 	for port, more := range map[string][]string{
-		openObject: {"its connection is lost"}, beginUpload: nil, sealUpload: nil,
-		putReport: {"its connection is lost"}, getReport: {"its connection is lost"}, removeReport: nil,
-		publishBatch: {"half of it fails"}, applyBatches: {"half of it fails"},
-		waitFeed: nil, readFeed: nil, markFeed: nil, publishOut: {"half of it fails"},
+		openObject: {"loses connections"}, beginUpload: nil, sealUpload: nil,
+		putReport: {"loses connections"}, getReport: {"loses connections"}, removeReport: nil,
+		publishBatch: {"fails by half"}, applyBatches: {"fails by half"},
+		waitFeed: nil, readFeed: nil, markFeed: nil, publishOut: {"fails by half"},
 	} {
 		for _, plan := range slices.Concat(anyCall, more) {
 			t.Run(port+" "+plan, func(t *testing.T) {
 				t.Parallel()
 				f := &faults{port: port, plan: plans[plan]}
 				got := bucket.run(t, f, plan)
-				if f.hit() == 0 {
-					t.Error("there was no fault")
+				if f.injected() == 0 {
+					t.Error("no fault was injected")
 				}
-				if diff := gocmp.Diff(fine, got); diff != "" {
-					t.Errorf("the end (-without faults +with them):\n%s", diff)
+				if diff := gocmp.Diff(want, got); diff != "" {
+					t.Errorf("result (-without faults +with faults):\n%s", diff)
 				}
 			})
 		}
 	}
 }
 
-// ending is what is left when all is done, but for what depends on the order of deliveries.
-type ending struct {
+// result is the final state, without what depends on the order of deliveries.
+type result struct {
 	Team    map[string]string // flavor and version
 	Uploads map[string]outcome
 }
@@ -76,21 +80,21 @@ type ending struct {
 type outcome struct {
 	Status  events.Status
 	Failure *events.Failure
-	Counts  events.Counts // applied with superseded: which of them depends on who came first
+	Counts  events.Counts // Applied includes superseded rows: which of them a row is depends on the order
 	Rejects []events.Reject
 	Report  string
 }
 
-// bucket has the uploads that all cases have in common.
+// bucket has the uploads, which all cases share.
 type bucket struct {
 	client  *s3.Client
 	mu      sync.Mutex
 	objects []events.Object
-	reports int // buckets for them
+	runs    int // number of buckets for reports in use
 }
 
-// maxRuns is the greatest number of cases: buckets are made when a gateway starts, and each case has one for its
-// reports.
+// maxRuns is the maximum number of cases. Each one has a bucket for its reports, and buckets are created when the
+// gateway starts.
 const maxRuns = 100
 
 func reportsOf(run int) string { return fmt.Sprintf("reports-%d", run) }
@@ -103,7 +107,8 @@ func startBucket(t *testing.T) *bucket {
 		names = append(names, reportsOf(i+1))
 	}
 	g, err := gateway.Start(gateway.Config{
-		Dir: t.TempDir(), AccessKey: "test", SecretKey: "test", Buckets: names, Bucket: uploadsBucket, Region: region, NoSync: true,
+		Dir: t.TempDir(), AccessKey: "test", SecretKey: "test", Region: region, NoSync: true,
+		Buckets: names, Bucket: uploadsBucket,
 		OnStored: func(_ context.Context, o events.Object) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -128,12 +133,12 @@ func startBucket(t *testing.T) *bucket {
 	b.put(t, "b.ndjson", "", manyRows("", "{\"person\":\"person %d\",\"flavor\":%q}\n", "mint", 1))
 	b.put(t, "broken.json.gz", "", manyRows("[", "{\"person\":\"person %d\",\"flavor\":%q},\n", "fudge", 2)+"{")
 	b.put(t, "whole.csv", "abort", "person,flavor\nandy,vanilla\ndan,mint\n")
-	b.put(t, "not at all.csv", "abort", "person,flavor\nandy,fudge\ndan,\n")
+	b.put(t, "aborted.csv", "abort", "person,flavor\nandy,fudge\ndan,\n")
 	b.put(t, "removals.csv", "", "person,flavor,action\nperson 1,,remove\nperson 5,,remove\nnobody,,remove\n")
 	return b
 }
 
-// manyRows are enough for several batches. Every so often there is a bad one.
+// manyRows returns a file with enough rows for several batches. Every twelfth row is rejected.
 func manyRows(begin, row, flavor string, seed int) string {
 	var b strings.Builder
 	b.WriteString(begin)
@@ -170,8 +175,8 @@ func (b *bucket) put(t *testing.T, name, onError, text string) {
 	}
 }
 
-// house is the write side between real queues and a real table, with faults at one of its ports.
-type house struct {
+// faultyPipeline is the write side between real queues and a real table, with faults at one of its ports.
+type faultyPipeline struct {
 	*faults
 	t       *testing.T
 	bucket  *bucket
@@ -179,31 +184,32 @@ type house struct {
 	db      *sqlite.DB
 	queues  *streams
 
-	mu    sync.Mutex
-	heard []events.Change
+	mu        sync.Mutex
+	published []events.Change
 }
 
-// run announces all uploads to a house of its own and gives the end of it.
-func (b *bucket) run(t *testing.T, f *faults, plan string) ending {
+// run processes all uploads in a new pipeline and returns the result.
+func (b *bucket) run(t *testing.T, f *faults, plan string) result {
 	t.Helper()
-	h := &house{faults: f, t: t, bucket: b}
-	quiet := slog.New(slog.DiscardHandler)
+	p := &faultyPipeline{faults: f, t: t, bucket: b}
+	log := slog.New(slog.DiscardHandler)
 	b.mu.Lock()
-	b.reports++
-	h.reports = s3store.Reports{Client: b.client, Bucket: reportsOf(b.reports)}
+	b.runs++
+	p.reports = s3store.Reports{Client: b.client, Bucket: reportsOf(b.runs)}
 	b.mu.Unlock()
 	dir := t.TempDir()
 	var err error
-	if h.db, err = sqlite.Open(sqlite.Config{Path: filepath.Join(dir, "db"), Relaxed: true}); err != nil {
+	if p.db, err = sqlite.Open(sqlite.Config{Path: filepath.Join(dir, "db"), Relaxed: true}); err != nil {
 		t.Fatal(err)
 	}
-	defer h.db.Close()
-	if h.queues, err = startStreams(t.Context(), broker.Config{Dir: filepath.Join(dir, "streams"), Logger: quiet}); err != nil {
+	defer p.db.Close()
+	p.queues, err = startStreams(t.Context(), broker.Config{Dir: filepath.Join(dir, "streams"), Logger: log})
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.queues.Stop()
+	defer p.queues.Stop()
 	for _, o := range b.objects {
-		if err := publishObject(t.Context(), h.queues.uploads, o); err != nil {
+		if err := publishObject(t.Context(), p.queues.uploads, o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -211,131 +217,137 @@ func (b *bucket) run(t *testing.T, f *faults, plan string) ending {
 	var stages sync.WaitGroup
 	defer stages.Wait()
 	defer stop()
-	for _, stage := range h.stages(ctx, quiet) {
+	for _, stage := range p.stages(ctx, log) {
 		stages.Go(func() {
 			if err := stage(); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	h.settle(plan)
-	return h.end()
+	p.settle(plan)
+	return p.result()
 }
 
-// stages are driven as Server does it, but for the times and tries.
-func (h *house) stages(ctx context.Context, log *slog.Logger) []func() error {
-	db := faultyDB{h.faults, h.db}
+// stages returns the stages, as the server runs them but with other times and tries.
+func (p *faultyPipeline) stages(ctx context.Context, log *slog.Logger) []func() error {
+	db := faultyDB{p.faults, p.db}
 	reading := ingest.Config{
-		Objects: faultyObjects{h.faults, s3store.Objects{Client: h.bucket.client}}, Ledger: db, Reports: faultyReports{h.faults, h.reports},
-		Updates:       faultyTopic{h.faults, publishBatch, h.queues.updates, func([]events.Message) {}},
-		Continuations: faultyTopic{h.faults, publishBatch, h.queues.uploads, func([]events.Message) {}},
+		Objects: faultyObjects{p.faults, s3store.Objects{Client: p.bucket.client}},
+		Ledger:  db, Reports: faultyReports{p.faults, p.reports},
+		Updates:       faultyTopic{p.faults, publishBatch, p.queues.updates, func([]events.Message) {}},
+		Continuations: faultyTopic{p.faults, publishBatch, p.queues.uploads, func([]events.Message) {}},
 		Clock:         func() time.Time { return time.UnixMilli(0) }, Log: log, BatchBytes: 8_000,
 	}
 	applier := &ingest.Applier{Table: db, Log: log}
-	announcer := &ingest.Announcer{Changes: faultyTopic{h.faults, publishOut, h.queues.changes, h.hear}, Log: log}
-	config := queue.Config{MaxTries: tries, Backoff: func(int) time.Duration { return time.Millisecond }}
-	uploads, updates := config, config
-	uploads.Stream, uploads.MaxMessages, uploads.Concurrency = broker.Uploads, 1, 6 // all: those that fail for good take their time
+	changes := faultyTopic{p.faults, publishOut, p.queues.changes, p.record}
+	announcer := &ingest.Announcer{Changes: changes, Log: log}
+	queue := queue.Config{MaxTries: maxTries, Backoff: func(int) time.Duration { return time.Millisecond }}
+	uploads, updates := queue, queue
+	// All uploads at once, because the failing ones take long.
+	uploads.Stream, uploads.MaxMessages, uploads.Concurrency = broker.Uploads, 1, 6
 	updates.Stream, updates.MaxMessages, updates.Concurrency = broker.Updates, 3, applyGroups
 	return []func() error{
-		func() error { return h.queues.Consume(ctx, uploads, readEach(reading, 0)) }, // one batch at a time
-		func() error { return h.queues.Consume(ctx, updates, applyGroup(applier)) },
+		func() error { return p.queues.Consume(ctx, uploads, readEach(reading, 0)) }, // a continuation after each batch
+		func() error { return p.queues.Consume(ctx, updates, applyGroup(applier)) },
 		func() error {
 			return announcing{
-				feed: db, announcer: announcer, pause: time.Millisecond, heartbeat: health.NewHeartbeats(time.Now).Of("announce"), log: log,
+				feed: db, announcer: announcer, pause: time.Millisecond,
+				heartbeat: health.NewHeartbeats(time.Now).Of("announce"), log: log,
 			}.run(ctx)
 		},
 	}
 }
 
-func (h *house) hear(messages []events.Message) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+func (p *faultyPipeline) record(messages []events.Message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, m := range messages {
 		c, err := events.DecodeChange(m.Body)
 		if err != nil {
-			h.t.Error(err)
+			p.t.Error(err)
 		}
-		h.heard = append(h.heard, c)
+		p.published = append(p.published, c)
 	}
 }
 
-// settle waits until nothing is left to do. What died of a fault on the way is put back once that is mended.
-func (h *house) settle(plan string) {
-	h.t.Helper()
-	if strings.HasSuffix(plan, "until mended") {
-		h.mend(plan)
+// settle waits until all work is done. Messages that became dead letters because of a temporary fault are redriven
+// after it.
+func (p *faultyPipeline) settle(plan string) {
+	p.t.Helper()
+	if strings.HasSuffix(plan, "until fixed") {
+		p.fix(plan)
 	}
-	h.await("the queues to be empty", h.idle)
-	if dead := h.dead(); len(dead) > 0 { // three faults in a row
-		h.heal()
-		h.redrive(dead)
-		h.await("the queues to be empty", h.idle)
+	p.await("the queues to be empty", p.idle)
+	if dead := p.dead(); len(dead) > 0 { // after three faults in a row
+		p.disable()
+		p.redrive(dead)
+		p.await("the queues to be empty", p.idle)
 	}
-	h.await("all changes to be announced", func() bool {
-		left, err := h.db.Pending(h.t.Context(), 1)
+	p.await("all changes to be announced", func() bool {
+		left, err := p.db.Pending(p.t.Context(), 1)
 		return err == nil && len(left) == 0
 	})
 }
 
-// mend lets the port fail until nothing more can be done, and holds what is in the dead letters against that.
-func (h *house) mend(plan string) {
-	h.t.Helper()
-	if slices.Contains([]string{waitFeed, readFeed, markFeed, publishOut}, h.port) {
-		// There is no queue that could give a change up: it is tried without end.
-		h.await("several tries", func() bool { return h.hit() >= 5 })
-		h.await("the queues to be empty", h.idle)
-		if dead := h.dead(); len(dead) > 0 {
-			h.t.Errorf("dead letters because of %s: %+v", h.port, dead)
+// fix waits until all messages have failed, checks the dead letters, and then fixes the port and redrives them.
+func (p *faultyPipeline) fix(plan string) {
+	p.t.Helper()
+	if slices.Contains([]string{waitFeed, readFeed, markFeed, publishOut}, p.port) {
+		// The outbox has no dead letters: changes are retried forever.
+		p.await("several tries", func() bool { return p.injected() >= 5 })
+		p.await("the queues to be empty", p.idle)
+		if dead := p.dead(); len(dead) > 0 {
+			p.t.Errorf("dead letters because of %s: %+v, want none", p.port, dead)
 		}
-		h.heal()
+		p.disable()
 		return
 	}
-	h.await("the queues to be empty", h.idle)
-	stream, want := broker.Uploads, tries
-	if h.port == applyBatches {
-		stream = broker.Updates
+	p.await("the queues to be empty", p.idle)
+	queue, want := broker.Uploads, maxTries
+	if p.port == applyBatches {
+		queue = broker.Updates
 	}
-	if strings.HasPrefix(plan, "refuses") {
+	if strings.HasPrefix(plan, "rejects") {
 		want = 1
 	}
-	dead := h.dead()
+	dead := p.dead()
 	if len(dead) == 0 {
-		h.t.Errorf("%s fails for good, and there is no dead letter", h.port)
+		p.t.Errorf("there is no dead letter although %s always fails", p.port)
 	}
 	for _, d := range dead {
-		if d.Queue != stream || d.Tries != want || !strings.Contains(d.Reason, errFault.Error()) || control.Subject(d) == "" {
-			h.t.Errorf("dead letter of %s after %d tries, because of %q; want one of %s after %d tries", d.Queue, d.Tries, d.Reason, stream, want)
+		if d.Queue != queue || d.Tries != want || !strings.Contains(d.Reason, errFault.Error()) || control.Subject(d) == "" {
+			p.t.Errorf("dead letter of %s after %d tries because of %q; want one of %s after %d tries because of the fault",
+				d.Queue, d.Tries, d.Reason, queue, want)
 		}
 	}
-	h.heal()
-	h.redrive(dead)
+	p.disable()
+	p.redrive(dead)
 }
 
-func (h *house) dead() (all []queue.DeadLetter) {
-	h.t.Helper()
-	for d, err := range h.queues.DeadLetters(h.t.Context()) {
+func (p *faultyPipeline) dead() (all []queue.DeadLetter) {
+	p.t.Helper()
+	for d, err := range p.queues.DeadLetters(p.t.Context()) {
 		if err != nil {
-			h.t.Fatal(err)
+			p.t.Fatal(err)
 		}
 		all = append(all, d)
 	}
 	return all
 }
 
-func (h *house) redrive(dead []queue.DeadLetter) {
-	h.t.Helper()
-	if n, err := h.queues.RedriveAll(h.t.Context()); n != len(dead) || err != nil {
-		h.t.Errorf("%d of %d redriven: %v", n, len(dead), err)
+func (p *faultyPipeline) redrive(dead []queue.DeadLetter) {
+	p.t.Helper()
+	if n, err := p.queues.RedriveAll(p.t.Context()); n != len(dead) || err != nil {
+		p.t.Errorf("RedriveAll = %d, %v; want %d", n, err, len(dead))
 	}
 }
 
-// idle tells whether every message is done or dead. UPLOADS comes first: what is done there is in UPDATES already.
-func (h *house) idle() bool {
+// idle reports whether every message is done or dead. It checks UPLOADS first, because ingest publishes to UPDATES.
+func (p *faultyPipeline) idle() bool {
 	for _, q := range []broker.Stream{broker.Uploads, broker.Updates} {
-		depths, err := h.queues.Depths(h.t.Context())
+		depths, err := p.queues.Depths(p.t.Context())
 		if err != nil {
-			h.t.Fatal(err)
+			p.t.Fatal(err)
 		}
 		if depths[q].Pending+depths[q].InFlight > 0 {
 			return false
@@ -344,75 +356,80 @@ func (h *house) idle() bool {
 	return true
 }
 
-func (h *house) await(what string, met func() bool) {
-	h.t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !met(); time.Sleep(2 * time.Millisecond) {
+func (p *faultyPipeline) await(what string, holds func() bool) {
+	p.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			h.t.Fatalf("waited two minutes for %s", what)
+			p.t.Fatalf("waited two minutes for %s", what)
 		}
 	}
 }
 
-// end reads what is left, and makes sure that the changes add up to it.
-func (h *house) end() ending {
-	h.t.Helper()
-	ctx := h.t.Context()
-	e := ending{Team: map[string]string{}, Uploads: map[string]outcome{}}
-	team, err := h.db.Team(ctx, "", 1<<20)
+// result reads the final state, and checks that the changes lead to it.
+func (p *faultyPipeline) result() result {
+	p.t.Helper()
+	ctx := p.t.Context()
+	r := result{Team: map[string]string{}, Uploads: map[string]outcome{}}
+	team, err := p.db.Team(ctx, "", 1<<20)
 	if err != nil {
-		h.t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	flavors := map[string]string{}
 	for _, f := range team {
-		e.Team[f.Person], flavors[f.Person] = f.Flavor+" at "+string(f.Version), f.Flavor
+		r.Team[f.Person], flavors[f.Person] = f.Flavor+" at "+string(f.Version), f.Flavor
 	}
-	for _, o := range h.bucket.objects {
-		u, err := h.db.Upload(ctx, o.UploadID())
+	for _, o := range p.bucket.objects {
+		u, err := p.db.Upload(ctx, o.UploadID())
 		if err != nil {
-			h.t.Fatal(err)
+			p.t.Fatal(err)
 		}
 		out := outcome{Status: u.Status, Failure: u.Failure, Counts: u.Counts, Rejects: u.Rejects}
 		if c := u.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.Batches != c.BatchesApplied {
-			h.t.Errorf("the rows of %s do not add up: %+v", o.Key, c)
+			p.t.Errorf("the counts of %s do not add up: %+v", o.Key, c)
 		}
 		out.Counts.Applied, out.Counts.Superseded = u.Counts.Applied+u.Counts.Superseded, 0
 		if u.RejectsAt != "" {
-			body, err := h.reports.Get(ctx, u.ID+"/rejects.ndjson")
+			body, err := p.reports.Get(ctx, u.ID+"/rejects.ndjson")
 			if err != nil {
-				h.t.Fatal(err)
+				p.t.Fatal(err)
 			}
 			report, err := io.ReadAll(body)
 			if err != nil {
-				h.t.Fatal(err)
+				p.t.Fatal(err)
 			}
 			_ = body.Close()
 			out.Report = string(report)
 		}
-		parts, err := h.reports.Client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &h.reports.Bucket, Prefix: aws.String(u.ID + "/rejects/")})
+		parts, err := p.reports.Client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+			Bucket: &p.reports.Bucket, Prefix: aws.String(u.ID + "/rejects/"),
+		})
 		if err != nil {
-			h.t.Fatal(err)
+			p.t.Fatal(err)
 		}
 		if n := len(parts.Contents); n > 0 {
-			h.t.Errorf("%d parts of the report of %s are left", n, o.Key)
+			p.t.Errorf("%d parts of the report of %s are left, want 0", n, o.Key)
 		}
-		e.Uploads[o.Key] = out
+		r.Uploads[o.Key] = out
 	}
-	if diff := gocmp.Diff(flavors, h.folded()); diff != "" {
-		h.t.Errorf("the changes do not add up to the table (-table +changes):\n%s", diff)
+	if diff := gocmp.Diff(flavors, p.replayed()); diff != "" {
+		p.t.Errorf("the changes do not lead to the table (-table +changes):\n%s", diff)
 	}
-	return e
+	return r
 }
 
-// folded applies the changes that were published in the order of their versions. Each has to be one.
-func (h *house) folded() map[string]string {
-	h.t.Helper()
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// replayed applies the published changes in the order of their versions, and checks that each one changes a flavor.
+func (p *faultyPipeline) replayed() map[string]string {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	flavors := map[string]string{}
-	byVersion := slices.SortedFunc(slices.Values(h.heard), func(a, b events.Change) int { return cmp.Compare(a.Version, b.Version) })
-	for _, c := range slices.Compact(byVersion) { // they may be told twice
+	changes := slices.SortedFunc(slices.Values(p.published), func(a, b events.Change) int {
+		return cmp.Compare(a.Version, b.Version)
+	})
+	for _, c := range slices.Compact(changes) { // they may be published twice
 		if flavors[c.Person] != c.Previous || c.Flavor == c.Previous {
-			h.t.Fatalf("%s had %q, and then this is announced: %+v", c.Person, flavors[c.Person], c)
+			p.t.Fatalf("%s had %q before the change %+v, want the previous flavor of the change and a new one",
+				c.Person, flavors[c.Person], c)
 		}
 		flavors[c.Person] = c.Flavor
 	}

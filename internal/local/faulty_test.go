@@ -14,7 +14,7 @@ import (
 	"github.com/flavorless/flavorless/internal/s3store"
 )
 
-// The calls of the ports of the core.
+// The methods of the ports of the core.
 const (
 	openObject   = "objects.Open"
 	beginUpload  = "ledger.Begin"
@@ -30,35 +30,35 @@ const (
 	publishOut   = "changes.Publish"
 )
 
-// trouble is what befalls one call. The zero value is none.
-type trouble struct {
+// fault is what happens to one call. The zero value is no fault.
+type fault struct {
 	delay  time.Duration
-	before error // it fails, and nothing happens
-	after  error // it happens, and fails all the same
-	half   error // every other message of it fails
-	cut    error // the connection is lost in the middle of the body
+	before error // returned without doing anything
+	after  error // returned although the call succeeded
+	half   error // returned for every other message
+	cut    error // returned in the middle of the body
 }
 
-// faults decides what befalls the calls of one port.
+// faults injects faults into the calls of one port.
 type faults struct {
 	port string
-	plan func(call int) trouble // from 1 on
+	plan func(call int) fault // by the number of the call, from 1
 
-	mu     sync.Mutex
-	calls  int
-	hits   int // of these
-	healed bool
+	mu       sync.Mutex
+	calls    int
+	hits     int // number of calls with a fault
+	disabled bool
 }
 
-func (f *faults) next(ctx context.Context, port string) trouble {
+func (f *faults) next(ctx context.Context, port string) fault {
 	if port != f.port {
-		return trouble{}
+		return fault{}
 	}
 	f.mu.Lock()
 	f.calls++
-	var t trouble
-	if !f.healed {
-		if t = f.plan(f.calls); t != (trouble{}) {
+	var t fault
+	if !f.disabled {
+		if t = f.plan(f.calls); t != (fault{}) {
 			f.hits++
 		}
 	}
@@ -72,28 +72,30 @@ func (f *faults) next(ctx context.Context, port string) trouble {
 	return t
 }
 
-func (f *faults) heal() {
+// disable ends all faults.
+func (f *faults) disable() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.healed = true
+	f.disabled = true
 }
 
-func (f *faults) hit() int {
+// injected returns the number of faults so far.
+func (f *faults) injected() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.hits
 }
 
-// through does a call with what befalls it.
-func through[T any](ctx context.Context, f *faults, port string, do func(trouble) (T, error)) (T, error) {
+// call calls do with the next fault of a port.
+func call[T any](ctx context.Context, f *faults, port string, do func(fault) (T, error)) (T, error) {
 	t := f.next(ctx, port)
-	var none T
+	var zero T
 	if t.before != nil {
-		return none, t.before
+		return zero, t.before
 	}
 	got, err := do(t)
 	if err == nil && t.after != nil {
-		return none, t.after
+		return zero, t.after
 	}
 	return got, err
 }
@@ -103,12 +105,14 @@ type faultyObjects struct {
 	objects s3store.Objects
 }
 
-func (p faultyObjects) Open(ctx context.Context, o events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
+func (p faultyObjects) Open(
+	ctx context.Context, o events.Object, offset int64,
+) (io.ReadCloser, map[string]string, error) {
 	var metadata map[string]string
-	body, err := through(ctx, p.faults, openObject, func(t trouble) (io.ReadCloser, error) {
+	body, err := call(ctx, p.faults, openObject, func(t fault) (io.ReadCloser, error) {
 		body, m, err := p.objects.Open(ctx, o, offset)
 		metadata = m
-		return cutting(body, (o.Size-offset)/2, t.cut), err
+		return cut(body, (o.Size-offset)/2, t.cut), err
 	})
 	return body, metadata, err
 }
@@ -119,25 +123,27 @@ type faultyReports struct {
 }
 
 func (p faultyReports) Put(ctx context.Context, key string, body io.Reader) (string, error) {
-	return through(ctx, p.faults, putReport, func(t trouble) (string, error) {
-		return p.reports.Put(ctx, key, cutting(io.NopCloser(body), 100, t.cut))
+	return call(ctx, p.faults, putReport, func(t fault) (string, error) {
+		return p.reports.Put(ctx, key, cut(io.NopCloser(body), 100, t.cut))
 	})
 }
 
 func (p faultyReports) Get(ctx context.Context, key string) (io.ReadCloser, error) {
-	return through(ctx, p.faults, getReport, func(t trouble) (io.ReadCloser, error) {
+	return call(ctx, p.faults, getReport, func(t fault) (io.ReadCloser, error) {
 		body, err := p.reports.Get(ctx, key)
-		return cutting(body, 100, t.cut), err
+		return cut(body, 100, t.cut), err
 	})
 }
 
 func (p faultyReports) Remove(ctx context.Context, prefix string) error {
-	_, err := through(ctx, p.faults, removeReport, func(trouble) (struct{}, error) { return struct{}{}, p.reports.Remove(ctx, prefix) })
+	_, err := call(ctx, p.faults, removeReport, func(fault) (struct{}, error) {
+		return struct{}{}, p.reports.Remove(ctx, prefix)
+	})
 	return err
 }
 
-// cutting loses the connection after some bytes.
-func cutting(body io.ReadCloser, after int64, err error) io.ReadCloser {
+// cut returns a body that fails after some bytes, unless err is nil.
+func cut(body io.ReadCloser, after int64, err error) io.ReadCloser {
 	if err == nil || body == nil {
 		return body
 	}
@@ -165,7 +171,7 @@ type faultyTopic struct {
 	topic interface {
 		Publish(ctx context.Context, messages []events.Message) []error
 	}
-	published func([]events.Message) // those that are stored, whatever the caller is told
+	published func([]events.Message) // called with the messages that were stored
 }
 
 func (p faultyTopic) Publish(ctx context.Context, messages []events.Message) []error {
@@ -201,16 +207,16 @@ type faultyDB struct {
 }
 
 func (p faultyDB) Begin(ctx context.Context, o events.Object) (events.Upload, error) {
-	return through(ctx, p.faults, beginUpload, func(trouble) (events.Upload, error) { return p.db.Begin(ctx, o) })
+	return call(ctx, p.faults, beginUpload, func(fault) (events.Upload, error) { return p.db.Begin(ctx, o) })
 }
 
 func (p faultyDB) Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error) {
-	return through(ctx, p.faults, sealUpload, func(trouble) (*events.Upload, error) { return p.db.Seal(ctx, id, r) })
+	return call(ctx, p.faults, sealUpload, func(fault) (*events.Upload, error) { return p.db.Seal(ctx, id, r) })
 }
 
 func (p faultyDB) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
-	return through(ctx, p.faults, applyBatches, func(t trouble) ([]events.BatchResult, error) {
-		if t.half != nil { // what is done stays done
+	return call(ctx, p.faults, applyBatches, func(t fault) ([]events.BatchResult, error) {
+		if t.half != nil { // the first half is applied
 			if _, err := p.db.Apply(ctx, batches[:len(batches)/2]); err != nil {
 				return nil, err
 			}
@@ -221,36 +227,36 @@ func (p faultyDB) Apply(ctx context.Context, batches []events.Batch) ([]events.B
 }
 
 func (p faultyDB) WaitPending(ctx context.Context) error {
-	_, err := through(ctx, p.faults, waitFeed, func(trouble) (struct{}, error) { return struct{}{}, p.db.WaitPending(ctx) })
+	_, err := call(ctx, p.faults, waitFeed, func(fault) (struct{}, error) { return struct{}{}, p.db.WaitPending(ctx) })
 	return err
 }
 
 func (p faultyDB) Pending(ctx context.Context, limit int) ([]sqlite.OutboxRecord, error) {
-	return through(ctx, p.faults, readFeed, func(trouble) ([]sqlite.OutboxRecord, error) { return p.db.Pending(ctx, limit) })
+	return call(ctx, p.faults, readFeed, func(fault) ([]sqlite.OutboxRecord, error) { return p.db.Pending(ctx, limit) })
 }
 
 func (p faultyDB) Announced(ctx context.Context, upTo int64) error {
-	_, err := through(ctx, p.faults, markFeed, func(trouble) (struct{}, error) { return struct{}{}, p.db.Announced(ctx, upTo) })
+	_, err := call(ctx, p.faults, markFeed, func(fault) (struct{}, error) { return struct{}{}, p.db.Announced(ctx, upTo) })
 	return err
 }
 
-var errFault = errors.New("a fault of the test's")
+var errFault = errors.New("injected fault")
 
-// plans are the kinds of faults, by name. What each does is told of the nth call.
-var plans = map[string]func(call int) trouble{
-	"slow":                   func(int) trouble { return trouble{delay: 20 * time.Millisecond} },
-	"fails once":             func(n int) trouble { return when(n == 1, trouble{before: errFault}) },
-	"fails now and then":     func(n int) trouble { return when(n%3 == 1, trouble{before: errFault}) },
-	"its answer is lost":     func(n int) trouble { return when(n%3 == 1, trouble{after: errFault}) },
-	"half of it fails":       func(n int) trouble { return when(n <= 3, trouble{half: errFault}) },
-	"its connection is lost": func(n int) trouble { return when(n%3 == 1, trouble{cut: fmt.Errorf("reading: %w", errFault)}) },
-	"fails until mended":     func(int) trouble { return trouble{before: errFault} },
-	"refuses until mended":   func(int) trouble { return trouble{before: fmt.Errorf("%w: %w", events.ErrPermanent, errFault)} },
+// plans are the kinds of faults by name. Each one returns the fault of the nth call.
+var plans = map[string]func(call int) fault{
+	"slow":                func(int) fault { return fault{delay: 20 * time.Millisecond} },
+	"fails once":          func(n int) fault { return when(n == 1, fault{before: errFault}) },
+	"fails sometimes":     func(n int) fault { return when(n%3 == 1, fault{before: errFault}) },
+	"loses responses":     func(n int) fault { return when(n%3 == 1, fault{after: errFault}) },
+	"fails by half":       func(n int) fault { return when(n <= 3, fault{half: errFault}) },
+	"loses connections":   func(n int) fault { return when(n%3 == 1, fault{cut: fmt.Errorf("reading: %w", errFault)}) },
+	"fails until fixed":   func(int) fault { return fault{before: errFault} },
+	"rejects until fixed": func(int) fault { return fault{before: fmt.Errorf("%w: %w", events.ErrPermanent, errFault)} },
 }
 
-func when(now bool, t trouble) trouble {
+func when(now bool, t fault) fault {
 	if now {
 		return t
 	}
-	return trouble{}
+	return fault{}
 }

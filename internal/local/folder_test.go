@@ -9,15 +9,15 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestFolderIsPrivate: in a data folder that everybody may look into, nobody else can read a file of the server,
-// neither one that it makes nor one that an earlier release left with a wider mode. What is not its own it leaves
-// alone.
+// TestFolderIsPrivate checks that other users can't read files of the server, even if they can list the data folder:
+// neither files that it creates nor files that an earlier release created with a wider mode. Files that are not its own
+// keep their mode.
 func TestFolderIsPrivate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := start(t, func(c *local.Config) { c.Dir = dir })
 	s.settled(s.upload("a.csv", "person,flavor\nandy,vanilla\n,bad\n"))
-	open := func() (found []string) {
+	readable := func() (found []string) {
 		t.Helper()
 		entries, err := os.ReadDir(dir)
 		if err != nil {
@@ -37,8 +37,8 @@ func TestFolderIsPrivate(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if found := open(); len(found) > 0 {
-		t.Errorf("others can read %q", found)
+	if found := readable(); len(found) > 0 {
+		t.Errorf("others can read %q, want nothing", found)
 	}
 	s.stop()
 	notes := filepath.Join(dir, "notes.txt")
@@ -59,7 +59,7 @@ func TestFolderIsPrivate(t *testing.T) {
 		}
 	}
 	s.start()
-	if found := open(); strings.Join(found, " ") != "notes.txt" {
-		t.Errorf("others can read %q, want notes.txt alone", found)
+	if found := readable(); strings.Join(found, " ") != "notes.txt" {
+		t.Errorf("others can read %q, want only notes.txt", found)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// health is an answer of GET /healthz.
+// health is a response of GET /healthz.
 type health struct {
 	code   int
 	Status string
@@ -35,34 +35,34 @@ func (s *testServer) health() (got health) {
 	return got
 }
 
-// well is all that there is, when nothing is wrong.
-func well() map[string]string {
+// healthyStages returns the conditions of all parts when nothing is wrong.
+func healthyStages() map[string]string {
 	return map[string]string{
 		"gateway": "ok", "reconcile": "ok", "ingest": "ok", "apply": "ok", "announce": "ok", "tidy": "ok",
 		"table": "ok", "queues": "ok", "subscribers": "ok", "disk": "ok", "keys": "ok",
 	}
 }
 
-// wantHealth waits until the house says of itself that all is well but for these parts, and holds the status to that.
-func (s *testServer) wantHealth(code int, status string, unwell map[string]string) {
+// wantHealth waits until GET /healthz returns this status, and "ok" for all parts but these.
+func (s *testServer) wantHealth(code int, status string, stages map[string]string) {
 	s.t.Helper()
-	want := health{code, status, well()}
-	maps.Copy(want.Stages, unwell)
+	want := health{code, status, healthyStages()}
+	maps.Copy(want.Stages, stages)
 	var got health
 	defer func() {
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(health{})); diff != "" {
 			s.t.Errorf("health (-want +got):\n%s", diff)
 		}
 	}()
-	await(s.t, "that health", func() bool {
+	await(s.t, "GET /healthz to return the wanted health", func() bool {
 		got = s.health()
 		return cmp.Equal(want, got, cmp.AllowUnexported(health{}))
 	})
 }
 
-// TestHealth takes one part after the other away under a running house.
+// TestHealth breaks one part of a running server after the other.
 func TestHealth(t *testing.T) {
-	t.Run("all is well", func(t *testing.T) {
+	t.Run("nothing is wrong", func(t *testing.T) {
 		s := start(t)
 		s.settled(s.upload("a.csv", "person,flavor\nandy,mint\n"))
 		s.read("/team")
@@ -70,7 +70,7 @@ func TestHealth(t *testing.T) {
 	})
 	t.Run("no bucket", func(t *testing.T) {
 		s := start(t)
-		<-s.Reconciled() // or that stage lacks the bucket, too
+		<-s.Reconciled() // otherwise that stage fails without the bucket, too
 		s.broken = true
 		if err := s.StopGateway(t.Context()); err != nil {
 			t.Fatal(err)
@@ -87,16 +87,20 @@ func TestHealth(t *testing.T) {
 		if err := s.CloseTable(); err != nil {
 			t.Fatal(err)
 		}
-		// What announces tries again without end.
-		s.wantHealth(http.StatusServiceUnavailable, "unavailable", map[string]string{"table": "silent", "announce": "failing"})
+		// The stage announce retries forever.
+		s.wantHealth(http.StatusServiceUnavailable, "unavailable", map[string]string{
+			"table": "silent", "announce": "failing",
+		})
 	})
 	t.Run("no queues", func(t *testing.T) {
 		s := start(t)
 		s.broken = true
 		s.StopQueues()
-		s.wantHealth(http.StatusServiceUnavailable, "unavailable", map[string]string{"queues": "silent", "subscribers": "silent", "ingest": "stopped", "apply": "stopped"})
+		s.wantHealth(http.StatusServiceUnavailable, "unavailable", map[string]string{
+			"queues": "silent", "subscribers": "silent", "ingest": "stopped", "apply": "stopped",
+		})
 	})
-	t.Run("nobody at a webhook", func(t *testing.T) {
+	t.Run("webhook refuses connections", func(t *testing.T) {
 		s := start(t, func(c *local.Config) { c.Webhooks = []string{"http://127.0.0.1:1/changes"} })
 		s.upload("a.csv", "person,flavor\nandy,mint\n")
 		s.wantHealth(http.StatusOK, "degraded", map[string]string{"webhook-1": "failing", "forward-to-webhook-1": "ok"})
@@ -105,15 +109,15 @@ func TestHealth(t *testing.T) {
 				return
 			}
 		}
-		t.Error("no metric tells that deliveries to the webhook are retried")
+		t.Error("no metric counts retried deliveries to the webhook, want at least 3")
 	})
 	t.Run("no consumers left", func(t *testing.T) {
 		s := start(t)
 		var changes jetstream.Stream
 		var consumer jetstream.Consumer
 		for n := range 256 {
-			if n%64 == 0 { // each connection has a limit of requests
-				changes = s.log()
+			if n%64 == 0 { // the requests of each connection are limited
+				changes = s.changesStream()
 			}
 			var err error
 			if consumer, err = changes.CreateConsumer(t.Context(), jetstream.ConsumerConfig{}); err != nil {
@@ -130,11 +134,11 @@ func TestHealth(t *testing.T) {
 		s := start(t, func(c *local.Config) {
 			c.Issuer, c.Audience, c.JWKSURI = "https://id.example", "flavorless", "http://127.0.0.1:1/jwks.json"
 		})
-		// Signed by nobody: {"alg":"ES256","kid":"x"}.{}
+		// {"alg":"ES256","kid":"x"}.{} with an invalid signature
 		const token = "eyJhbGciOiJFUzI1NiIsImtpZCI6IngifQ.e30.AAAA"
 		for range 3 {
 			if status, body := s.get("/team", "Authorization", "Bearer "+token); status != http.StatusServiceUnavailable {
-				t.Fatalf("%d %s", status, body)
+				t.Fatalf("GET /team = %d %s, want 503", status, body)
 			}
 			s.forward(5 * time.Second)
 		}
@@ -142,35 +146,34 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-// TestHealthOfAStageThatFails lets the table refuse what is applied, and then mends it.
-func TestHealthOfAStageThatFails(t *testing.T) {
+// TestHealthOfFailingStage makes the table reject writes, and then fixes it.
+func TestHealthOfFailingStage(t *testing.T) {
 	var log syncBuffer
 	s := start(t, func(c *local.Config) { c.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
 	s.sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'secret strike'); END")
 	id := s.upload("a.csv", "person,flavor\nandy,mint\n")
 	s.wantHealth(http.StatusOK, "degraded", map[string]string{"apply": "failing"})
 	if got := s.scrape()[`flavorless_deliveries_retried_total{queue="apply"}`]; got < 3 {
-		t.Errorf("%v deliveries were retried", got)
+		t.Errorf("%v deliveries were retried, want at least 3", got)
 	}
-	s.forward(11 * time.Minute) // long after the last try; but the message is still waiting
+	s.forward(11 * time.Minute) // the last try is forgotten, but the message still waits
 	s.wantHealth(http.StatusOK, "degraded", map[string]string{"apply": "behind"})
 	if got := s.scrape()[`flavorless_queue_oldest_age_seconds{queue="apply"}`]; got < 660 || got > 780 {
-		t.Errorf("the oldest message is %v seconds old", got)
+		t.Errorf("the oldest message is %v seconds old, want 660 to 780", got)
 	}
 	s.sql("DROP TRIGGER outage")
 	if u := s.settled(id); u.Status != events.Live {
-		t.Fatalf("%+v", u)
+		t.Fatalf("upload = %+v, want it live", u)
 	}
 	s.wantHealth(http.StatusOK, "ok", nil)
 
-	if err := s.PublishEvent(t.Context(), events.Object{Bucket: "b", Key: "uploads/bad.csv", ETag: "e", Sequencer: "none", Time: time.Now()}); err != nil {
-		t.Fatal(err)
-	}
+	s.publishMalformed()
 	s.wantHealth(http.StatusOK, "degraded", map[string]string{"ingest": "dead_letters"})
 
 	text := log.String()
 	for _, want := range []string{
-		`"event":"health","stage":"apply","condition":"failing","was":"ok"`, `"event":"health","stage":"apply","condition":"ok","was":"behind"`,
+		`"event":"health","stage":"apply","condition":"failing","was":"ok"`,
+		`"event":"health","stage":"apply","condition":"ok","was":"behind"`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the log has no entry with %s:\n%s", want, text)

@@ -8,8 +8,8 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestIgnoredObjects: what jobs and consoles leave beside uploads is stored, but is no upload: neither when it is
-// stored nor when the next start looks for uploads that are not in the ledger.
+// TestIgnoredObjects checks that objects which jobs and consoles create next to uploads are stored but not ingested,
+// neither at once nor when the next start looks for objects that are not in the ledger.
 func TestIgnoredObjects(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -45,7 +45,7 @@ func TestIgnoredObjects(t *testing.T) {
 					}
 				}
 				if len(found) != len(tt.uploads) {
-					t.Errorf("the ledger has %v, want %q", found, tt.uploads)
+					t.Errorf("the ledger has the keys %v, want %q", found, tt.uploads)
 				}
 				s.stop()
 				s.start()
@@ -53,14 +53,14 @@ func TestIgnoredObjects(t *testing.T) {
 			}
 			for _, key := range tt.ignored {
 				if s.object("flavorless-uploads", "uploads/"+key) != contentOf(key) {
-					t.Errorf("%s is not stored as it was sent", key)
+					t.Errorf("%s does not have the content that was sent", key)
 				}
 			}
 		})
 	}
 }
 
-// contentOf is what the test stores: folder markers are empty.
+// contentOf returns the content of an ignored object. Folder markers are empty.
 func contentOf(key string) string {
 	if strings.HasSuffix(key, "/") {
 		return ""

@@ -8,14 +8,15 @@ import (
 	"path/filepath"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestInfoOfAKilledServer: while a server starts on the folder of one that was killed, nobody is sent to where that one
-// was.
-func TestInfoOfAKilledServer(t *testing.T) {
+// TestInfoOfKilledServer checks that while a server starts on the folder of one that was killed, ReadInfo does not
+// return the addresses of the killed one.
+func TestInfoOfKilledServer(t *testing.T) {
 	dir := t.TempDir()
 	start := func(log slog.Handler) *local.Server {
 		t.Helper()
@@ -33,43 +34,46 @@ func TestInfoOfAKilledServer(t *testing.T) {
 	}
 	path := filepath.Join(dir, "server.json")
 	s := start(slog.DiscardHandler)
-	left, err := os.ReadFile(path)
+	stale, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	killed := s.Info()
 	stop(s)
-	if err := os.WriteFile(path, left, 0o600); err != nil { // as it would be had it been killed
+	if err := os.WriteFile(path, stale, 0o600); err != nil { // as after a kill
 		t.Fatal(err)
 	}
-	looked := 0
-	s = start(eachLine(func() {
-		looked++
-		if _, err := local.ReadInfo(dir); !errors.Is(err, local.ErrNotRunning) {
-			t.Errorf("while it starts: %v, want %v", err, local.ErrNotRunning)
+	var reads atomic.Int64
+	s = start(logHook(func() { // at each log entry of the start, and perhaps later ones
+		reads.Add(1)
+		info, err := local.ReadInfo(dir)
+		if err == nil && info.Control == killed.Control || err != nil && !errors.Is(err, local.ErrNotRunning) {
+			t.Errorf("ReadInfo during the start: PID %d, error %v; want %v", info.PID, err, local.ErrNotRunning)
 		}
 	}))
 	defer stop(s)
-	if looked == 0 {
-		t.Error("the start logs nothing, so nobody looked")
+	if reads.Load() == 0 {
+		t.Error("ReadInfo was not called, because the start logs nothing")
 	}
 	if info, err := local.ReadInfo(dir); err != nil || !reflect.DeepEqual(info, s.Info()) {
-		t.Errorf("when it is ready: %v, %v", info, err)
+		t.Errorf("ReadInfo after the start = %+v, %v; want %+v", info, err, s.Info())
 	}
 }
 
-// TestWhoLooksDoesNotStopAStart: commands ask all the time whether a server runs.
-func TestWhoLooksDoesNotStopAStart(t *testing.T) {
+// TestReadInfoDoesNotPreventStart checks that commands that look for a server all the time do not keep one from
+// starting.
+func TestReadInfoDoesNotPreventStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var looking sync.WaitGroup
-	defer looking.Wait()
-	over := make(chan struct{})
-	defer close(over)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	done := make(chan struct{})
+	defer close(done)
 	for range 4 {
-		looking.Go(func() {
+		readers.Go(func() {
 			for {
 				select {
-				case <-over:
+				case <-done:
 					return
 				default:
 				}
@@ -90,35 +94,24 @@ func TestWhoLooksDoesNotStopAStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info, err := local.ReadInfo(dir); err != nil || !reflect.DeepEqual(info, s.Info()) {
-		t.Errorf("%v, %v", info, err)
+		t.Errorf("ReadInfo = %+v, %v; want %+v", info, err, s.Info())
 	}
 	if err := s.Stop(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := local.ReadInfo(dir); !errors.Is(err, local.ErrNotRunning) {
-		t.Errorf("when it has stopped: %v", err)
+		t.Errorf("ReadInfo after Stop: %v, want %v", err, local.ErrNotRunning)
 	}
 }
 
-// eachLine does something at each line of a log, up to the one that the NATS server is ready.
-func eachLine(do func()) slog.Handler { return &lineHandler{do: do} }
+// logHook is a log that calls a function at each entry.
+type logHook func()
 
-type lineHandler struct {
-	mu   sync.Mutex
-	do   func()
-	over bool
-}
+func (h logHook) Enabled(context.Context, slog.Level) bool { return true }
+func (h logHook) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h logHook) WithGroup(string) slog.Handler            { return h }
 
-func (h *lineHandler) Enabled(context.Context, slog.Level) bool { return true }
-func (h *lineHandler) WithAttrs([]slog.Attr) slog.Handler       { return h }
-func (h *lineHandler) WithGroup(string) slog.Handler            { return h }
-
-func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.over {
-		h.do()
-	}
-	h.over = h.over || r.Message == "nats server ready"
+func (h logHook) Handle(context.Context, slog.Record) error {
+	h()
 	return nil
 }

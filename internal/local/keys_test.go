@@ -27,78 +27,77 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-var randomKeys = flag.Int("keys", 300, "how many random object keys TestRandomKeys uploads")
+var randomKeys = flag.Int("keys", 300, "number of random object keys that TestRandomKeys uploads")
 
-// keyMaker makes random object keys, some of which need the path of another one.
-type keyMaker struct {
+// keyGenerator generates random object keys, some of which need the path of another one.
+type keyGenerator struct {
 	*rand.Rand
 
-	made []string
+	keys []string // so far
 }
 
-// segment makes one segment of a key.
-func (m *keyMaker) segment() string {
-	switch m.IntN(12) {
+// segment returns a segment of a key.
+func (g *keyGenerator) segment() string {
+	switch g.IntN(12) {
 	case 0:
-		return []string{"", ".", "..", "...", ".sgwtmp", "~", "meta", " ", "con", "-"}[m.IntN(10)]
+		return []string{"", ".", "..", "...", ".sgwtmp", "~", "meta", " ", "con", "-"}[g.IntN(10)]
 	case 1:
 		return []string{
-			"%", "%2F", "%2e%2e", "%00", "%%", "100%.csv", "+", "a+b", "&", "?x=1", "#", "\\", "..\\x", "a:b", "a;b", "*", "'", `"`, "<", "$x",
-		}[m.IntN(20)]
+			"%", "%2F", "%2e%2e", "%00", "%%", "100%.csv", "+", "a+b", "&", "?x=1",
+			"#", "\\", "..\\x", "a:b", "a;b", "*", "'", `"`, "<", "$x",
+		}[g.IntN(20)]
 	case 2, 3: // any bytes
-		b := make([]byte, 1+m.IntN(12))
+		b := make([]byte, 1+g.IntN(12))
 		for i := range b {
-			b[i] = byte(m.IntN(256))
+			b[i] = byte(g.IntN(256))
 		}
 		return string(b)
 	case 4: // long
-		return strings.Repeat(string(rune('a'+m.IntN(26))), 200+m.IntN(120))
+		return strings.Repeat(string(rune('a'+g.IntN(26))), 200+g.IntN(120))
 	case 5: // other scripts
 		r := []rune("äßñéøžшщ日本語한국🍦\u200f\u0301\u00a0\u2028")
-		return string(r[m.IntN(len(r))]) + string(r[m.IntN(len(r))])
+		return string(r[g.IntN(len(r))]) + string(r[g.IntN(len(r))])
 	default: // any of ASCII
-		b := make([]byte, 1+m.IntN(12))
+		b := make([]byte, 1+g.IntN(12))
 		for i := range b {
-			b[i] = byte(0x20 + m.IntN(0x5f))
+			b[i] = byte(0x20 + g.IntN(0x5f))
 		}
 		return string(b)
 	}
 }
 
-// next makes a key of 1 to 1,100 bytes that was not made before.
-func (m *keyMaker) next() string {
+// next returns a new key of 1 to 1,100 bytes.
+func (g *keyGenerator) next() string {
 	for {
 		var key string
-		if m.IntN(10) > 0 {
+		if g.IntN(10) > 0 {
 			key = "uploads/"
 		}
-		if len(m.made) > 0 && m.IntN(25) == 0 {
-			key = m.made[m.IntN(len(m.made))] + "/"
+		if len(g.keys) > 0 && g.IntN(25) == 0 {
+			key = g.keys[g.IntN(len(g.keys))] + "/"
 		}
-		segments := 1 + m.IntN(4)
-		if m.IntN(40) == 0 {
-			segments = 40 + m.IntN(60)
+		segments := 1 + g.IntN(4)
+		if g.IntN(40) == 0 {
+			segments = 40 + g.IntN(60)
 		}
 		for n := range segments {
 			if n > 0 {
 				key += "/"
 			}
-			key += m.segment()
+			key += g.segment()
 		}
-		key += []string{"", "", "/", ".csv", ".csv", ".CSV", ".tsv", ".json", ".ndjson", ".jsonl", ".csv.gz", ".txt"}[m.IntN(12)]
+		key += []string{
+			"", "", "/", ".csv", ".csv", ".CSV", ".tsv", ".json", ".ndjson", ".jsonl", ".csv.gz", ".txt",
+		}[g.IntN(12)]
 		key = key[:min(len(key), 1100)]
-		seen := false
-		for _, made := range m.made {
-			seen = seen || made == key
-		}
-		if key != "" && !seen {
-			m.made = append(m.made, key)
+		if key != "" && !slices.Contains(g.keys, key) {
+			g.keys = append(g.keys, key)
 			return key
 		}
 	}
 }
 
-// content is a file of one row in the format that the key says, and CSV where it says none.
+// content returns a file with one row in the format that the key indicates, or else in CSV.
 func content(t *testing.T, key, person, flavor string) string {
 	t.Helper()
 	format, _ := ingest.FileTypeOf(key)
@@ -124,7 +123,7 @@ func content(t *testing.T, key, person, flavor string) string {
 	return b.String()
 }
 
-// fate returns the status in which the upload of a stored object has to end, and "" if the object is no upload.
+// fate returns the status that the upload of an object must get, or "" if the object is not an upload.
 func fate(key string) events.Status {
 	if !strings.HasPrefix(key, "uploads/") || events.DefaultIgnoreList().Match(events.Object{Key: key, Size: 1}) {
 		return ""
@@ -135,13 +134,14 @@ func fate(key string) events.Status {
 	return events.Live
 }
 
-// putRaw stores an object under any bytes, and returns the status of the answer.
+// putRaw stores an object whose key may be any bytes, and returns the status of the response.
 func (s *testServer) putRaw(key, body string) int {
 	s.t.Helper()
 	info := s.Info()
 	var escaped strings.Builder
 	for i := range len(key) {
-		if c := key[i]; strings.IndexByte("/-_.~", c) >= 0 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
+		c := key[i]
+		if strings.IndexByte("/-_.~", c) >= 0 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' {
 			escaped.WriteByte(c)
 		} else {
 			fmt.Fprintf(&escaped, "%%%02X", c)
@@ -156,7 +156,8 @@ func (s *testServer) putRaw(key, body string) int {
 	hash := hex.EncodeToString(sum[:])
 	req.Header.Set("X-Amz-Content-Sha256", hash)
 	err = v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }).SignHTTP(s.t.Context(),
-		aws.Credentials{AccessKeyID: info.AccessKey, SecretAccessKey: info.SecretKey}, req, hash, "s3", info.Region, time.Now())
+		aws.Credentials{AccessKeyID: info.AccessKey, SecretAccessKey: info.SecretKey},
+		req, hash, "s3", info.Region, time.Now())
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -171,17 +172,17 @@ func (s *testServer) putRaw(key, body string) int {
 	return resp.StatusCode
 }
 
-// TestRandomKeys: a key is refused and leaves no trace, or its upload ends in the ledger under exactly that key, with
-// its rows live. Run it with -keys 10000 for longer.
+// TestRandomKeys checks that each key is either rejected without a trace, or is in the ledger exactly as it was sent,
+// with its row live. Use -keys 10000 for a longer test.
 func TestRandomKeys(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	maker := &keyMaker{Rand: rand.New(rand.NewPCG(17, 3))}
-	stored, answers := map[string]int{}, map[int]int{} // key to its number; how often each status
+	generator := &keyGenerator{Rand: rand.New(rand.NewPCG(17, 3))}
+	stored, responses := map[string]int{}, map[int]int{} // numbers by key, counts by status
 	for n := range *randomKeys {
-		key := maker.next()
+		key := generator.next()
 		status := s.putRaw(key, content(t, key, fmt.Sprintf("person%d", n), fmt.Sprintf("flavor%d", n)))
-		answers[status]++
+		responses[status]++
 		switch {
 		case status == http.StatusOK:
 			stored[key] = n
@@ -190,12 +191,12 @@ func TestRandomKeys(t *testing.T) {
 		}
 	}
 	if len(stored) < *randomKeys/4 || len(stored) == *randomKeys {
-		t.Errorf("%d of %d keys are stored", len(stored), *randomKeys)
+		t.Errorf("%d of %d keys are stored, want at least a quarter but not all", len(stored), *randomKeys)
 	}
 	want := map[string]events.Status{}
-	ends := map[events.Status]int{}
+	fates := map[events.Status]int{}
 	for key := range stored {
-		ends[fate(key)]++
+		fates[fate(key)]++
 		if status := fate(key); status != "" {
 			want[key] = status
 		}
@@ -211,19 +212,18 @@ func TestRandomKeys(t *testing.T) {
 		}
 		status, body := s.get(fmt.Sprintf("/ice-cream/person%d", n), "Authorization", "Bearer "+token)
 		if status != http.StatusOK || !strings.Contains(body, fmt.Sprintf(`"flavor%d"`, n)) || applied[key] != 1 {
-			t.Errorf("the row of %q: %d applied, read as %d %s", key, applied[key], status, body)
+			t.Errorf("%q: %d rows applied, GET = %d %s; want 1 row that can be read", key, applied[key], status, body)
 		}
 	}
 	s.onlyStored(stored)
-	t.Logf("answers %v, stored %d: %d live, %d failed as unknown_format, %d no uploads",
-		answers, len(stored), ends[events.Live], ends[events.Failed], ends[""])
+	t.Logf("responses %v, stored %d: %d live, %d failed as unknown_format, %d not uploads",
+		responses, len(stored), fates[events.Live], fates[events.Failed], fates[""])
 }
 
-// ledger waits until so many uploads are settled, and returns the status of each key and how many rows of it were
-// applied.
+// ledger waits until n uploads are settled, and returns the status and the number of applied rows for each key.
 func (s *testServer) ledger(n int) (statuses map[string]events.Status, applied map[string]int64) {
 	s.t.Helper()
-	await(s.t, "the end of all uploads", func() bool {
+	await(s.t, "all uploads to be settled", func() bool {
 		statuses, applied = map[string]events.Status{}, map[string]int64{}
 		for before, more := "", true; more; {
 			page, err := s.Uploads(s.t.Context(), before, 500)
@@ -232,14 +232,14 @@ func (s *testServer) ledger(n int) (statuses map[string]events.Status, applied m
 			}
 			for _, u := range page {
 				if _, twice := statuses[u.Key]; twice {
-					s.t.Fatalf("%q is twice in the ledger", u.Key)
+					s.t.Fatalf("%q is in the ledger twice", u.Key)
 				}
 				statuses[u.Key], applied[u.Key], before = u.Status, u.Counts.Applied, u.ID
 				if !u.Status.Settled() {
 					return false
 				}
 				if u.Status == events.Failed && u.Failure.Code != events.UnknownFormat {
-					s.t.Fatalf("%q: %+v", u.Key, u.Failure)
+					s.t.Fatalf("%q failed with %+v, want unknown_format", u.Key, u.Failure)
 				}
 			}
 			more = len(page) > 0
@@ -249,8 +249,7 @@ func (s *testServer) ledger(n int) (statuses map[string]events.Status, applied m
 	return statuses, applied
 }
 
-// onlyStored makes sure that what was refused has left no trace: lists and the folder have the stored keys, and nothing
-// else.
+// onlyStored checks that rejected keys left no trace: the listing and the folder have exactly the stored keys.
 func (s *testServer) onlyStored(stored map[string]int) {
 	s.t.Helper()
 	want := map[string]bool{}
@@ -298,6 +297,6 @@ func (s *testServer) onlyStored(stored map[string]int) {
 		}
 	}
 	if len(folders) > 0 {
-		s.t.Errorf("folders that hold nothing: %q", slices.Sorted(maps.Keys(folders)))
+		s.t.Errorf("empty folders: %q, want none", slices.Sorted(maps.Keys(folders)))
 	}
 }

@@ -62,7 +62,8 @@ func (l Limits) check() error {
 	case l.MaxUpload < 0 || l.MaxRequests < 0 || l.MaxConnections < 0:
 		return errors.New("a limit can't be negative")
 	case l.MaxRequests > l.MaxConnections:
-		return fmt.Errorf("%d concurrent requests need as many connections, but only %d are allowed", l.MaxRequests, l.MaxConnections)
+		return fmt.Errorf("%d concurrent requests need as many connections, but only %d are allowed",
+			l.MaxRequests, l.MaxConnections)
 	case l.ClientTimeout < time.Second/10:
 		return fmt.Errorf("the timeout for clients is %s; use at least 100ms", l.ClientTimeout)
 	}

@@ -3,13 +3,10 @@ package local_test
 import (
 	"encoding/json"
 	"log/slog"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
 	"github.com/flavorless/flavorless/internal/local/control"
 )
@@ -47,8 +44,8 @@ func (b *syncBuffer) levels(t *testing.T, id string) (levels []string) {
 	return levels
 }
 
-// TestLogNamesTheUpload checks that every log entry about an upload names it in an attribute, on the whole path of an upload:
-// when its batches are published and applied, when it is settled, and when any of that fails.
+// TestLogNamesTheUpload checks that every log entry about an upload names it in an attribute, on the whole path of an
+// upload: when its batches are published and applied, when it is settled, and when any of that fails.
 func TestLogNamesTheUpload(t *testing.T) {
 	var log syncBuffer
 	s := start(t, func(c *local.Config) {
@@ -86,24 +83,17 @@ func TestLogNamesTheUpload(t *testing.T) {
 	}
 
 	// A malformed event becomes a dead letter at once, and again after a redrive.
-	malformed := events.Object{Bucket: "b", Key: "uploads/dead.csv", ETag: "e", Sequencer: "none", Time: time.Now()}
-	dead := malformed.UploadID()
+	dead := s.publishMalformed()
 	want[dead] = []string{"ERROR", "INFO", "ERROR"}
-	if err := s.PublishEvent(t.Context(), malformed); err != nil {
-		t.Fatal(err)
-	}
 	isDead := func() bool { return s.scrape()[`flavorless_queue_messages{queue="ingest",state="dead"}`] == 1 }
 	await(t, "a dead letter", isDead)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Info().API+control.Path+"?queue=ingest-dead", nil)
+	client, err := control.Open(t.Context(), s.Info().API, s.Info().Control)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+s.Info().Control)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("redriving: %v, error %v", res, err)
+	if r, err := client.Redrive(t.Context(), "ingest-dead", func(int64) {}); r.Restored != 1 || err != nil {
+		t.Fatalf("Redrive = %+v, %v; want 1 restored", r, err)
 	}
-	res.Body.Close()
 	await(t, "the dead letter again", isDead)
 
 	// Records can't be removed from the outbox.

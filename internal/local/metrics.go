@@ -53,14 +53,16 @@ func isLoopback(l net.Listener) bool {
 // machine.
 func (s *Server) metricsHandler(loopback bool) http.Handler {
 	handler := promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{
-		ErrorLog: warnLog(s.cfg.Log), ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
+		ErrorLog: warnLog(s.cfg.Log), ErrorHandling: promhttp.ContinueOnError,
+		MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
 	})
 	if !loopback {
 		return handler
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocal(r) {
-			http.Error(w, "metrics are served to this machine only; use 127.0.0.1 or localhost, without a proxy", http.StatusForbidden)
+			http.Error(w, "metrics are served to this machine only; use 127.0.0.1 or localhost, without a proxy",
+				http.StatusForbidden)
 			return
 		}
 		handler.ServeHTTP(w, r)

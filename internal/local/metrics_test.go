@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -22,12 +21,12 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// scrape gives what the metrics say, by series.
+// scrape returns the values of all metrics by series.
 func (s *testServer) scrape() map[string]float64 {
 	s.t.Helper()
 	status, body := s.get(s.Info().Metrics)
 	if status != http.StatusOK {
-		s.t.Fatalf("metrics: %d %s", status, body)
+		s.t.Fatalf("GET /metrics = %d %s, want 200", status, body)
 	}
 	series := map[string]float64{}
 	for line := range strings.Lines(body) {
@@ -35,7 +34,7 @@ func (s *testServer) scrape() map[string]float64 {
 			continue
 		}
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if at := strings.LastIndex(line, "} "); at > 0 { // label values may have spaces
+		if at := strings.LastIndex(line, "} "); at > 0 { // label values may contain spaces
 			name, value = line[:at+1], strings.TrimSpace(line[at+2:])
 		}
 		v, err := strconv.ParseFloat(value, 64)
@@ -47,12 +46,12 @@ func (s *testServer) scrape() map[string]float64 {
 	return series
 }
 
-// want holds series against what they have to say.
-func want(t *testing.T, got, want map[string]float64) {
+// wantSeries checks the values of some series.
+func wantSeries(t *testing.T, got, want map[string]float64) {
 	t.Helper()
 	for name, v := range want {
 		if g, ok := got[name]; !ok || g != v {
-			t.Errorf("%s is %v (there: %v), want %v", name, g, ok, v)
+			t.Errorf("%s = %v (exists: %t), want %v", name, g, ok, v)
 		}
 	}
 }
@@ -64,30 +63,35 @@ func TestMetrics(t *testing.T) {
 		status     events.Status
 	}{
 		{"first.csv", "person,flavor\nandy,vanilla\nbill,mint\ncarl,fudge\n", events.Live},
-		{"second.csv", "person,flavor,action\nandy,lemon,\nbill,mint,\ncarl,,remove\ndora,fig,\ndora,plum,\nemil,,\n", events.Live},
+		{"second.csv", "person,flavor,action\nandy,lemon,\nbill,mint,\ncarl,,remove\ndora,fig,\ndora,plum,\nemil,,\n",
+			events.Live},
 		{"third.json", `{"andy": "fig", "bill`, events.Failed},
 	} {
 		if u := s.settled(s.upload(file.name, file.text)); u.Status != file.status {
-			t.Fatalf("%+v", u)
+			t.Fatalf("upload = %+v, want status %s", u, file.status)
 		}
 	}
-	// An object that no version can be made of is a dead letter at once.
-	if err := s.PublishEvent(t.Context(), events.Object{Bucket: "b", Key: "uploads/bad.csv", ETag: "e", Sequencer: "none", Time: time.Now()}); err != nil {
-		t.Fatal(err)
-	}
-	for _, route := range []string{"/team", "/team", "/ice-cream/andy", "/ice-cream/nobody", "/openapi.json", "/nothing/here", "/ice-cream/"} {
+	// The event of an object without a valid sequencer becomes a dead letter at once.
+	s.publishMalformed()
+	for _, route := range []string{
+		"/team", "/team", "/ice-cream/andy", "/ice-cream/nobody", "/openapi.json", "/nothing/here", "/ice-cream/",
+	} {
 		s.read(route)
 	}
 	s.get("/team")
 
-	const deadLetters, changes = `flavorless_queue_messages{queue="ingest",state="dead"}`, `flavorless_change_delay_seconds_count`
+	const (
+		deadLetters = `flavorless_queue_messages{queue="ingest",state="dead"}`
+		changes     = `flavorless_change_delay_seconds_count`
+	)
 	var got map[string]float64
-	await(t, "all that was done in the metrics", func() bool {
+	await(t, "the metrics to include all work", func() bool {
 		got = s.scrape()
 		return got[deadLetters] == 1 && got[changes] == 7 && got[`flavorless_outbox_records`] == 0 &&
-			got[`flavorless_queue_messages{queue="ingest",state="in_flight"}`] == 0 && got[`flavorless_queue_messages{queue="apply",state="in_flight"}`] == 0
+			got[`flavorless_queue_messages{queue="ingest",state="in_flight"}`] == 0 &&
+			got[`flavorless_queue_messages{queue="apply",state="in_flight"}`] == 0
 	})
-	want(t, got, map[string]float64{
+	wantSeries(t, got, map[string]float64{
 		`flavorless_rows_total{outcome="applied"}`:                                 3 + 4 + 1,
 		`flavorless_rows_total{outcome="superseded"}`:                              1,
 		`flavorless_rows_total{outcome="rejected"}`:                                1,
@@ -124,27 +128,31 @@ func TestMetrics(t *testing.T) {
 		`flavorless_scrape_errors_total{part="outbox"}`:                            0,
 		`flavorless_scrape_errors_total{part="disk"}`:                              0,
 	})
-	for _, positive := range []string{"flavorless_disk_free_bytes", "go_goroutines", "process_resident_memory_bytes", "flavorless_change_delay_seconds_sum"} {
+	for _, positive := range []string{
+		"flavorless_disk_free_bytes", "go_goroutines", "process_resident_memory_bytes", "flavorless_change_delay_seconds_sum",
+	} {
 		if got[positive] <= 0 {
-			t.Errorf("%s is %v", positive, got[positive])
+			t.Errorf("%s = %v, want more than 0", positive, got[positive])
 		}
 	}
 
 	_, body := s.get(s.Info().Metrics)
 	problems, err := promlint.New(strings.NewReader(body)).Lint()
 	if err != nil || len(problems) > 0 {
-		t.Errorf("promlint: %+v, error %v", problems, err)
+		t.Errorf("promlint reports %+v, error %v; want no problems", problems, err)
 	}
 }
 
-// TestMetricsCountFollowers of GET /changes, while they are there.
+// TestMetricsCountFollowers checks the number of clients that follow GET /changes.
 func TestMetricsCountFollowers(t *testing.T) {
 	s := start(t)
-	want := func(n float64) {
+	awaitFollowers := func(n int) {
 		t.Helper()
-		await(t, fmt.Sprintf("%v followers", n), func() bool { return s.scrape()["flavorless_change_followers"] == n })
+		await(t, fmt.Sprintf("%d followers", n), func() bool {
+			return s.scrape()["flavorless_change_followers"] == float64(n)
+		})
 	}
-	want(0)
+	awaitFollowers(0)
 	ctx, leave := context.WithCancel(t.Context())
 	for n := range 2 {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Info().API+"/changes", nil)
@@ -157,14 +165,15 @@ func TestMetricsCountFollowers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		want(float64(n + 1))
+		awaitFollowers(n + 1)
 	}
 	leave()
-	want(0)
+	awaitFollowers(0)
 }
 
-// TestMetricsOfABrokenHouse: what can't be read is missing and counted, the rest is there.
-func TestMetricsOfABrokenHouse(t *testing.T) {
+// TestMetricsOfBrokenServer checks that the metrics of a part that can't be read are missing, and that the failure is
+// counted.
+func TestMetricsOfBrokenServer(t *testing.T) {
 	s := start(t)
 	s.broken = true
 	if err := s.CloseTable(); err != nil {
@@ -172,25 +181,26 @@ func TestMetricsOfABrokenHouse(t *testing.T) {
 	}
 	s.scrape()
 	got := s.scrape()
-	want(t, got, map[string]float64{
+	wantSeries(t, got, map[string]float64{
 		`flavorless_scrape_errors_total{part="outbox"}`:         2,
 		`flavorless_scrape_errors_total{part="queues"}`:         0,
 		`flavorless_queue_messages{queue="apply",state="dead"}`: 0,
 		`flavorless_rows_total{outcome="applied"}`:              0,
 	})
-	if v, there := got["flavorless_outbox_records"]; there {
-		t.Errorf("the outbox of a closed table has %v records", v)
+	if v, ok := got["flavorless_outbox_records"]; ok {
+		t.Errorf("flavorless_outbox_records = %v, want none because the table is closed", v)
 	}
 }
 
-// TestMetricsAreForThisMachine: they need no token, so it matters where they are.
-func TestMetricsAreForThisMachine(t *testing.T) {
+// TestMetricsArePrivate checks where metrics are served and to whom, because they need no token.
+func TestMetricsArePrivate(t *testing.T) {
 	status := func(s *testServer, url string, headers ...string) int {
 		t.Helper()
 		status, _ := s.get(url, headers...)
 		return status
 	}
-	open := func(address string) string { // reachable by others, as far as the house knows
+	// public returns the URL of the metrics at an address that the server believes to be public.
+	public := func(address string) string {
 		_, port, err := net.SplitHostPort(strings.TrimPrefix(address, "http://"))
 		if err != nil {
 			t.Fatal(err)
@@ -200,7 +210,7 @@ func TestMetricsAreForThisMachine(t *testing.T) {
 	t.Run("next to the API on the loopback interface", func(t *testing.T) {
 		s := start(t)
 		if got := s.Info().Metrics; got != s.Info().API+local.MetricsPath {
-			t.Errorf("they are at %q", got)
+			t.Errorf("metrics are at %q, want the address of the API", got)
 		}
 		for _, test := range []struct {
 			name, value string
@@ -224,39 +234,39 @@ func TestMetricsAreForThisMachine(t *testing.T) {
 			}
 		}
 	})
-	t.Run("not at an API that is open to others", func(t *testing.T) {
+	t.Run("not next to a public API", func(t *testing.T) {
 		s := start(t, func(c *local.Config) { c.API = "0.0.0.0:0" })
 		if got := s.Info().Metrics; got != "" {
-			t.Errorf("they are at %q", got)
+			t.Errorf("metrics are at %q, want none", got)
 		}
-		if got := status(s, open(s.Info().API)); got != http.StatusNotFound {
-			t.Errorf("got %d", got)
+		if got := status(s, public(s.Info().API)); got != http.StatusNotFound {
+			t.Errorf("status %d, want 404", got)
 		}
 	})
-	t.Run("at their own address, and there alone", func(t *testing.T) {
+	t.Run("only at their own address", func(t *testing.T) {
 		s := start(t, func(c *local.Config) { c.Metrics = ":0" })
 		if got := status(s, s.Info().API+local.MetricsPath); got != http.StatusNotFound {
-			t.Errorf("beside the API: %d", got)
+			t.Errorf("next to the API: status %d, want 404", got)
 		}
 		if got := status(s, s.Info().Metrics); got != http.StatusOK {
-			t.Errorf("there: %d", got)
+			t.Errorf("at their own address: status %d, want 200", got)
 		}
 		if got := status(s, s.Info().Metrics, "Host", "rebound.example"); got != http.StatusForbidden {
-			t.Errorf("there, by a name: %d", got)
+			t.Errorf("at their own address by a host name: status %d, want 403", got)
 		}
 		if got := status(s, strings.Replace(s.Info().Metrics, local.MetricsPath, "/team", 1)); got != http.StatusNotFound {
-			t.Errorf("the API there: %d", got)
+			t.Errorf("API at the address of the metrics: status %d, want 404", got)
 		}
 	})
-	t.Run("by any name where they were opened to others", func(t *testing.T) {
+	t.Run("by any host name at a public address", func(t *testing.T) {
 		s := start(t, func(c *local.Config) { c.Metrics = "0.0.0.0:0" })
 		if got := status(s, s.Info().Metrics, "Host", "flavorless.internal"); got != http.StatusOK {
-			t.Errorf("got %d", got)
+			t.Errorf("status %d, want 200", got)
 		}
 	})
 }
 
-// TestOperations: whoever looks a metric or a word of the health up finds it in docs/operations.md, and nothing else.
+// TestOperations checks that docs/operations.md documents exactly the metrics, parts and conditions that exist.
 func TestOperations(t *testing.T) {
 	manual, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
@@ -277,14 +287,21 @@ func TestOperations(t *testing.T) {
 		families = append(families, m[1])
 	}
 	if diff := cmp.Diff(families, rows("flavorless_[a-z_]+")); diff != "" {
-		t.Errorf("metrics (-there are +are told of):\n%s", diff)
+		t.Errorf("metrics (-existing +documented):\n%s", diff)
 	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(s.health().Stages)), rows("gateway|ingest|apply|announce|reconcile|tidy|[a-z]*-?to-?webhook-1|webhook-1|table|queues|subscribers|disk|keys")); diff != "" {
-		t.Errorf("parts (-there are +are told of):\n%s", diff)
+	parts := rows("gateway|ingest|apply|announce|reconcile|tidy|[a-z]*-?to-?webhook-1|webhook-1|" +
+		"table|queues|subscribers|disk|keys")
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(s.health().Stages)), parts); diff != "" {
+		t.Errorf("parts (-existing +documented):\n%s", diff)
 	}
-	words := []string{string(api.OK), string(api.Stopped), string(api.Silent), string(api.Full), string(api.Failing), string(api.Behind), string(api.DeadLetters)}
-	slices.Sort(words)
-	if diff := cmp.Diff(words, rows("ok|stopped|silent|full|failing|behind|dead_[a-z]+")); diff != "" {
-		t.Errorf("words of the health (-there are +are told of):\n%s", diff)
+	var conditions []string
+	for _, c := range []api.Condition{
+		api.OK, api.Stopped, api.Silent, api.Full, api.Failing, api.Behind, api.DeadLetters,
+	} {
+		conditions = append(conditions, string(c))
+	}
+	slices.Sort(conditions)
+	if diff := cmp.Diff(conditions, rows("ok|stopped|silent|full|failing|behind|dead_[a-z]+")); diff != "" {
+		t.Errorf("conditions (-existing +documented):\n%s", diff)
 	}
 }

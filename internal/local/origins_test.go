@@ -9,14 +9,15 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// TestOrigins: pages of the origins that are configured read every answer of the API and the bucket, and no others do.
+// TestOrigins checks that only pages of the configured origins can read the responses of the API and the bucket.
 func TestOrigins(t *testing.T) {
 	t.Parallel()
-	const page = "http://localhost:5173"
-	s := start(t, func(c *local.Config) { c.Origins = []string{"https://flavors.example", page} })
+	const page, other = "http://localhost:5173", "https://flavors.example"
+	s := start(t, func(c *local.Config) { c.Origins = []string{other, page} })
 	closed := start(t)
 	const object = "/flavorless-uploads/uploads/a.csv"
 	token := []string{"Authorization", "Bearer " + s.token()}
+	resume := append(token[:2:2], "Last-Event-ID", "0")
 	for name, c := range map[string]struct {
 		method, url, origin string
 		headers             []string
@@ -25,15 +26,16 @@ func TestOrigins(t *testing.T) {
 	}{
 		"preflight": {http.MethodOptions, s.Info().API + "/changes", page, []string{
 			"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization,last-event-id"}, 204, page},
-		"team":             {http.MethodGet, s.Info().API + "/team", "https://flavors.example", token, 200, "https://flavors.example"},
-		"changes":          {http.MethodGet, s.Info().API + "/changes", page, append(token[:2:2], "Last-Event-ID", "0"), 200, page},
-		"no token":         {http.MethodGet, s.Info().API + "/team", page, nil, 401, page},
-		"no such person":   {http.MethodGet, s.Info().API + "/ice-cream/nobody", page, token, 404, page},
-		"bucket, no key":   {http.MethodGet, s.Info().S3 + object, page, nil, 403, page},
-		"bucket preflight": {http.MethodOptions, s.Info().S3 + object, page, []string{"Access-Control-Request-Method", "PUT"}, 204, page},
-		"another page":     {http.MethodGet, s.Info().API + "/team", "http://localhost:5174", token, 200, ""},
-		"closed":           {http.MethodGet, closed.Info().API + "/", page, nil, 200, ""},
-		"closed bucket":    {http.MethodGet, closed.Info().S3 + object, page, nil, 403, ""},
+		"team":           {http.MethodGet, s.Info().API + "/team", other, token, 200, other},
+		"changes":        {http.MethodGet, s.Info().API + "/changes", page, resume, 200, page},
+		"no token":       {http.MethodGet, s.Info().API + "/team", page, nil, 401, page},
+		"no such person": {http.MethodGet, s.Info().API + "/ice-cream/nobody", page, token, 404, page},
+		"bucket, no key": {http.MethodGet, s.Info().S3 + object, page, nil, 403, page},
+		"bucket preflight": {http.MethodOptions, s.Info().S3 + object, page, []string{
+			"Access-Control-Request-Method", "PUT"}, 204, page},
+		"other origin":  {http.MethodGet, s.Info().API + "/team", "http://localhost:5174", token, 200, ""},
+		"closed":        {http.MethodGet, closed.Info().API + "/", page, nil, 200, ""},
+		"closed bucket": {http.MethodGet, closed.Info().S3 + object, page, nil, 403, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -56,17 +58,18 @@ func TestOrigins(t *testing.T) {
 			exposed := strings.ToLower(res.Header.Get("Access-Control-Expose-Headers"))
 			for _, header := range []string{"etag", "retry-after"} {
 				if c.method != http.MethodOptions && strings.Contains(exposed, header) != (c.want != "") {
-					t.Errorf("Access-Control-Expose-Headers is %q", exposed)
+					t.Errorf("Access-Control-Expose-Headers = %q, want it to have %s only for an allowed origin", exposed, header)
 				}
 			}
-			if asked := r.Header.Get("Access-Control-Request-Headers"); res.Header.Get("Access-Control-Allow-Headers") != asked {
-				t.Errorf("Access-Control-Allow-Headers = %q, want %q", res.Header.Get("Access-Control-Allow-Headers"), asked)
+			want := r.Header.Get("Access-Control-Request-Headers")
+			if got := res.Header.Get("Access-Control-Allow-Headers"); got != want {
+				t.Errorf("Access-Control-Allow-Headers = %q, want %q", got, want)
 			}
 		})
 	}
 }
 
-// TestOriginsAreExact: what no browser sends, and what would let many pages in, is refused before anything starts.
+// TestOriginsAreExact checks that Start rejects origins that no browser sends, and patterns for many origins.
 func TestOriginsAreExact(t *testing.T) {
 	t.Parallel()
 	for _, origin := range []string{
@@ -74,18 +77,19 @@ func TestOriginsAreExact(t *testing.T) {
 		"https://flavors.example/page", "https://flavors.example?", "https://user@flavors.example", "https://Flavors.example",
 		"HTTPS://flavors.example", "https://flavors.example:443", "http://flavors.example:80",
 		"https://a.example,https://b.example", "https://a.example https://b.example",
-		"https://x.example:", "https://x.example:0", "https://x.example:0444", "https://x.example:99999", "https://é.example", "https://a..b",
-		"ftp://x.example", "http://127.1", "http://0x7f.1", "http://2130706433", "http://[0:0:0:0:0:0:0:1]", "http://[::1%25lo]",
+		"https://x.example:", "https://x.example:0", "https://x.example:0444", "https://x.example:99999",
+		"https://é.example", "https://a..b", "ftp://x.example", "http://127.1", "http://0x7f.1", "http://2130706433",
+		"http://[0:0:0:0:0:0:0:1]", "http://[::1%25lo]",
 	} {
 		origins := []string{"https://flavors.example", origin}
 		s, err := local.Start(t.Context(), local.Config{Dir: t.TempDir(), Log: discard, Origins: origins})
 		if err == nil {
-			t.Errorf("%q is accepted", origin)
+			t.Errorf("origin %q is accepted", origin)
 			if err := s.Stop(t.Context()); err != nil {
 				t.Error(err)
 			}
 		} else if !errors.Is(err, local.ErrConfig) {
-			t.Errorf("%q: %v; want ErrConfig", origin, err)
+			t.Errorf("origin %q: %v, want ErrConfig", origin, err)
 		}
 	}
 }

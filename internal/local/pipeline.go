@@ -99,7 +99,8 @@ func (p *pipeline) start(ctx context.Context) {
 	}
 	applier := &ingest.Applier{Table: metrics.Table{Next: p.db, Recorder: p.recorder}, Log: p.cfg.Log}
 	announcer := metrics.Announcer{
-		Next: &ingest.Announcer{Changes: p.streams.changes, Log: p.cfg.Log}, Recorder: p.recorder, Clock: p.cfg.Clock,
+		Next:     &ingest.Announcer{Changes: p.streams.changes, Log: p.cfg.Log},
+		Recorder: p.recorder, Clock: p.cfg.Clock,
 	}
 	queues := queues(p.webhooks)
 

@@ -16,7 +16,7 @@ import (
 
 const day = 24 * time.Hour
 
-// pass lets time pass, and the hourly work be done.
+// pass sets the clock forward and removes old data.
 func (s *testServer) pass(d time.Duration) {
 	s.t.Helper()
 	s.forward(d)
@@ -25,17 +25,9 @@ func (s *testServer) pass(d time.Duration) {
 	}
 }
 
-func (s *testServer) keys() (keys []string) {
-	s.t.Helper()
-	for _, u := range s.uploads() {
-		keys = append(keys, u.Key)
-	}
-	return keys
-}
-
-// TestUploadsAreForgotten as a whole: file and record. What they brought stays, the next start does not ingest them
-// anew, and a file of the same name that came later is not theirs.
-func TestUploadsAreForgotten(t *testing.T) {
+// TestOldUploadsAreRemoved checks that the file and the record of an upload are removed, but not its rows; that the
+// next start does not ingest it again; and that a newer file with the same name stays.
+func TestOldUploadsAreRemoved(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *local.Config) { c.Retention.Uploads, c.Retention.Newest = 10*day, 1 })
 	bucket := s.Info().Bucket
@@ -51,30 +43,30 @@ func TestUploadsAreForgotten(t *testing.T) {
 	s.allSettled(3)
 	s.pass(2 * time.Minute)
 	if left := s.allSettled(1); left[0].Key != "uploads/same.csv" || left[0].Counts.Rejected != 0 {
-		t.Errorf("left: %+v", left)
+		t.Errorf("remaining upload = %+v, want the newer same.csv without rejects", left)
 	}
 	if got := s.object(bucket, "uploads/old.csv"); got != "" {
-		t.Errorf("the old file is still there: %q", got)
+		t.Errorf("the old file still has the content %q, want it removed", got)
 	}
 	if got := s.object(bucket, "uploads/same.csv"); got == "" {
-		t.Error("the newer file is gone")
+		t.Error("the newer file was removed")
 	}
-	s.pass(100 * day) // the newest stays
+	s.pass(100 * day) // the newest upload is kept
 	s.allSettled(1)
 	s.stop()
 	s.start()
 	s.allSettled(1)
 	s.put("new.csv", "person,flavor\nandy,mint\nbill,mint\ncleo,vanilla\n")
 	if u := s.allSettled(2)[0]; u.Counts.Applied != 3 {
-		t.Errorf("%+v", u)
+		t.Errorf("upload = %+v, want 3 rows applied", u)
 	}
-	if n := s.changes(5); n != 5 { // andy, cleo, dora; andy and bill: cleo was still there
+	if n := s.changes(5); n != 5 { // andy, cleo, dora; then andy and bill, but not cleo, who has the same flavor
 		t.Errorf("%d changes, want 5", n)
 	}
 }
 
-// log is the stream of changes, as a subscriber sees it.
-func (s *testServer) log() jetstream.Stream {
+// changesStream returns the stream of changes, as a subscriber sees it.
+func (s *testServer) changesStream() jetstream.Stream {
 	s.t.Helper()
 	i := s.Info()
 	nc, err := nats.Connect(i.NATS, nats.UserInfo(i.NATSUser, i.NATSPassword))
@@ -93,12 +85,12 @@ func (s *testServer) log() jetstream.Stream {
 	return stream
 }
 
-// changes counts what was announced, once so many are there.
+// changes waits for a number of announced changes, and returns how many there are.
 func (s *testServer) changes(atLeast uint64) (n uint64) {
 	s.t.Helper()
-	log := s.log()
+	stream := s.changesStream()
 	await(s.t, "all changes", func() bool {
-		info, err := log.Info(s.t.Context())
+		info, err := stream.Info(s.t.Context())
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -108,7 +100,7 @@ func (s *testServer) changes(atLeast uint64) (n uint64) {
 	return n
 }
 
-// TestUploadsAreKept for ever, unless told otherwise.
+// TestUploadsAreKept checks that uploads are kept forever by default.
 func TestUploadsAreKept(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *local.Config) { c.Retention.Newest = 1 })
@@ -120,8 +112,9 @@ func TestUploadsAreKept(t *testing.T) {
 	s.allSettled(3)
 }
 
-// TestNothingIsForgottenWhileDeadLettersWait: one may belong to it, and would be taken for news.
-func TestNothingIsForgottenWhileDeadLettersWait(t *testing.T) {
+// TestUploadsAreKeptWhileDeadLettersWait checks that no upload is removed while there is a dead letter, which may
+// belong to it and would be processed as a new upload after a redrive.
+func TestUploadsAreKeptWhileDeadLettersWait(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *local.Config) { c.Retention.Uploads, c.Retention.Newest = 10*day, 1 })
 	for i := range 3 {
@@ -131,7 +124,7 @@ func TestNothingIsForgottenWhileDeadLettersWait(t *testing.T) {
 	if err := s.PublishInvalidBatch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "it is dead", func() bool {
+	await(t, "a dead letter", func() bool {
 		_, dead, err := s.Depth(t.Context())
 		return err == nil && dead == 1
 	})
@@ -139,13 +132,13 @@ func TestNothingIsForgottenWhileDeadLettersWait(t *testing.T) {
 	if busy, err := s.Clean(t.Context()); !busy || err != nil {
 		t.Errorf("Clean = %t, %v; want true, nil", busy, err)
 	}
-	if got := s.keys(); len(got) != 3 {
-		t.Errorf("left: %v", got)
+	if got := s.uploads(); len(got) != 3 {
+		t.Errorf("%d uploads are left, want 3", len(got))
 	}
 }
 
-// TestReportsAreRemoved after their time; the record that names one stays.
-func TestReportsAreRemoved(t *testing.T) {
+// TestOldReportsAreRemoved checks that the report of an upload is removed, but neither its record nor its file.
+func TestOldReportsAreRemoved(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *local.Config) { c.Retention.Reports = 10 * day })
 	s.put("a.csv", "person,flavor\nbill\n")
@@ -153,20 +146,21 @@ func TestReportsAreRemoved(t *testing.T) {
 	key := u.ID + "/rejects.ndjson"
 	s.pass(10*day - time.Minute)
 	if got := s.object(s.Info().ReportsBucket, key); got == "" {
-		t.Fatal("the report is gone too early")
+		t.Fatal("the report was removed too early")
 	}
 	s.pass(2 * time.Minute)
 	if got := s.object(s.Info().ReportsBucket, key); got != "" {
-		t.Errorf("the report is still there: %q", got)
+		t.Errorf("the report still has the content %q, want it removed", got)
 	}
 	if got := s.object(s.Info().Bucket, "uploads/a.csv"); got == "" {
-		t.Error("the upload is gone")
+		t.Error("the file of the upload was removed")
 	}
 	s.allSettled(1)
 }
 
-// TestRemovedPeopleAreForgotten after their time, and not before.
-func TestRemovedPeopleAreForgotten(t *testing.T) {
+// TestOldTombstonesAreRemoved checks that the record of a removed person is removed after its retention, and not
+// before.
+func TestOldTombstonesAreRemoved(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *local.Config) { c.Retention.Removed = 10 * day })
 	s.put("a.json", `{"andy":"vanilla"}`)
@@ -179,24 +173,24 @@ func TestRemovedPeopleAreForgotten(t *testing.T) {
 	}{{10*day - time.Minute, 1}, {2 * time.Minute, 0}} {
 		s.pass(test.after)
 		if n, err := s.Tombstones(); n != test.want || err != nil {
-			t.Errorf("%d are remembered, %v; want %d", n, err, test.want)
+			t.Errorf("%d records of removed people, error %v; want %d", n, err, test.want)
 		}
 	}
 }
 
-// TestChangesAreKept as long as told, also when that was told otherwise before, and a subscriber of then is still
-// there.
+// TestChangesAreKept checks the limits of the stream of changes, also after they were changed while a subscriber has a
+// consumer.
 func TestChangesAreKept(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *local.Config) { c.Retention.Changes = 20 * day })
 	kept := func(want time.Duration, bytes int64) {
 		t.Helper()
-		stream := s.log()
+		stream := s.changesStream()
 		if c := stream.CachedInfo().Config; c.MaxAge != want || c.MaxBytes != bytes {
-			t.Errorf("kept for %s and %d bytes, want %s and %d", c.MaxAge, c.MaxBytes, want, bytes)
+			t.Errorf("changes are kept for %s and up to %d bytes, want %s and %d", c.MaxAge, c.MaxBytes, want, bytes)
 		}
 		if _, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Name: "subscriber"}); err != nil {
-			t.Errorf("a subscriber: %v", err)
+			t.Errorf("creating a consumer: %v", err)
 		}
 	}
 	kept(20*day, 10<<30)
@@ -206,42 +200,42 @@ func TestChangesAreKept(t *testing.T) {
 	kept(day, 1<<20)
 }
 
-// TestWithoutStreams: a data folder whose queues are gone (a backup without them, say) loses no upload. Those that were
-// under way are read again, and their rows are counted as if for the first time; if the file is gone, too, that shows.
+// TestWithoutStreams checks that a data folder without its queues, as in a backup that lacks them, loses no upload.
+// Unsettled uploads are read again, and their rows are counted once. If the file is missing too, the upload fails.
 func TestWithoutStreams(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		lucky  int64
-		delete bool
+		spare  int64
+		noFile bool
 		want   events.Status
 	}{
-		"before ingest":        {2, false, events.Live},
-		"before a batch":       {3, false, events.Live},
-		"before apply":         {4, false, events.Live},
-		"and without the file": {4, true, events.Failed},
+		"before ingest":    {2, false, events.Live},
+		"before a batch":   {3, false, events.Live},
+		"before apply":     {4, false, events.Live},
+		"without the file": {4, true, events.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
 			s.put("done.csv", "person,flavor\nandy,vanilla\n")
 			before := s.allSettled(1)[0]
-			s.fill(test.lucky, 0)
+			s.fill(test.spare, 0)
 			s.put("a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
 			least := s.low.Load() + 2
-			await(t, "it stands still", func() bool { return s.low.Load() >= least })
+			await(t, "the upload to pause", func() bool { return s.low.Load() >= least })
 			s.stop()
-			gone := []string{"streams"}
-			if test.delete {
-				gone = append(gone, "bucket/objects/flavorless-uploads/uploads/a.csv")
+			missing := []string{"streams"}
+			if test.noFile {
+				missing = append(missing, "bucket/objects/flavorless-uploads/uploads/a.csv")
 			}
-			for _, path := range gone {
+			for _, path := range missing {
 				if err := os.RemoveAll(filepath.Join(s.cfg.Dir, path)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			s.disk.Store(plenty)
 			s.start()
-			await(t, "it is read again", func() bool {
+			await(t, "the upload to be read again", func() bool {
 				if _, err := s.Clean(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -250,32 +244,32 @@ func TestWithoutStreams(t *testing.T) {
 			})
 			list := s.allSettled(2)
 			c := list[0].Counts
-			if list[0].Status != test.want || !test.delete && (c.Rows != 3 || c.Applied != 2 || c.Rejected != 1) {
-				t.Errorf("it was read again as %+v", list[0])
+			if list[0].Status != test.want || !test.noFile && (c.Rows != 3 || c.Applied != 2 || c.Rejected != 1) {
+				t.Errorf("upload after it was read again = %+v, want status %s", list[0], test.want)
 			}
 			if !before.Settled.Equal(list[1].Settled) {
-				t.Errorf("what was done was done again: %+v, was %+v", list[1], before)
+				t.Errorf("the settled upload was processed again: got %+v, want %+v", list[1], before)
 			}
-			if want := map[bool]uint64{false: 2}[test.delete]; s.changes(want) != want {
+			if want := map[bool]uint64{false: 2}[test.noFile]; s.changes(want) != want {
 				t.Errorf("%d changes, want %d", s.changes(want), want)
 			}
 		})
 	}
 }
 
-// TestWhatIsUnderWayIsNotReadAgain: it only takes long.
-func TestWhatIsUnderWayIsNotReadAgain(t *testing.T) {
+// TestUploadsInProgressAreNotRestarted checks an upload that only takes long.
+func TestUploadsInProgressAreNotRestarted(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *local.Config) { c.Limits.MinFree = reserve })
 	s.fill(4, 0)
 	s.put("a.csv", "person,flavor\nandy,mint\n")
 	least := s.low.Load() + 2
-	await(t, "it stands still", func() bool { return s.low.Load() >= least })
+	await(t, "the upload to pause", func() bool { return s.low.Load() >= least })
 	if busy, err := s.Clean(t.Context()); !busy || err != nil {
 		t.Errorf("Clean = %t, %v; want true, nil", busy, err)
 	}
 	if u := s.uploads()[0]; u.Status != events.Applying || u.Counts.Rows != 1 {
-		t.Errorf("%+v", u)
+		t.Errorf("upload = %+v, want it unchanged", u)
 	}
 	s.disk.Store(plenty)
 	s.allSettled(1)

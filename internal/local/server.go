@@ -181,7 +181,8 @@ func (s *Server) startGateway() (err error) {
 		ignore: s.cfg.Ignore, topic: s.streams.uploads, heartbeat: s.heartbeats.Of("gateway"),
 	}
 	s.gateway, err = gateway.Start(gateway.Config{
-		Dir: s.folder.path("bucket"), Addr: s.cfg.S3, AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, Region: region,
+		Dir: s.folder.path("bucket"), Addr: s.cfg.S3, Region: region,
+		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey,
 		Origins: s.cfg.Origins, Buckets: []string{uploadsBucket, reportsBucket}, ReadOnly: []string{reportsBucket},
 		Bucket: uploadsBucket, Prefix: uploadsPrefix, OnStored: s.events.publish, Now: s.cfg.Clock, Logger: s.cfg.Log,
 		MaxObject: s.cfg.Limits.MaxUpload, CheckSpace: s.disk.checkStore, MaxConnections: s.cfg.Limits.MaxConnections,
@@ -236,12 +237,14 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 func (s *Server) startPipeline(ctx context.Context) {
 	reconciled := make(chan struct{})
 	s.cleaner = retention.New(retention.Config{
-		Policy: s.cfg.Retention, Table: s.db, Bucket: s.gateway, Uploads: uploadsBucket, Reports: reportsBucket, Queues: s.streams,
+		Policy: s.cfg.Retention, Table: s.db, Queues: s.streams,
+		Bucket: s.gateway, Uploads: uploadsBucket, Reports: reportsBucket,
 		Reconciled: reconciled, Publish: s.events.publish, Clock: s.cfg.Clock, Log: s.cfg.Log,
 	})
 	s.pipeline = &pipeline{
-		cfg: s.cfg, db: s.db, streams: s.streams, gateway: s.gateway, client: s.S3(), events: s.events, webhooks: s.webhooks,
-		disk: s.disk, cleaner: s.cleaner, recorder: s.recorder, heartbeats: s.heartbeats, failures: s.failures, reconciled: reconciled,
+		cfg: s.cfg, db: s.db, streams: s.streams, gateway: s.gateway, client: s.S3(), events: s.events,
+		webhooks: s.webhooks, disk: s.disk, cleaner: s.cleaner, recorder: s.recorder, heartbeats: s.heartbeats,
+		failures: s.failures, reconciled: reconciled,
 	}
 	s.pipeline.start(ctx)
 }
@@ -250,7 +253,8 @@ func (s *Server) describe() Info {
 	info := Info{
 		PID: os.Getpid(), API: reachable("http", s.listener.Addr().String()), S3: reachable("http", s.gateway.Addr()),
 		NATS: reachable("nats", s.streams.Addr()), Bucket: uploadsBucket, ReportsBucket: reportsBucket, Region: region,
-		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey, NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
+		AccessKey: s.creds.AccessKey, SecretKey: s.creds.SecretKey,
+		NATSUser: s.creds.NATSUser, NATSPassword: s.creds.NATSPassword,
 		Audience: s.cfg.Audience, Scope: s.cfg.RequiredScope, Development: s.cfg.development(), Ignore: s.cfg.Ignore,
 		Control: s.secret,
 	}

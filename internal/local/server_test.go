@@ -23,33 +23,35 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-const plenty = 1 << 40 // bytes
+const plenty = 1 << 40 // bytes of free disk space
 
 var discard = slog.New(slog.DiscardHandler)
 
-// soon is how long a test waits for what must happen.
-const soon = 3 * time.Minute
+// timeout is how long a test waits for a condition.
+const timeout = 3 * time.Minute
 
-// house is a running one with a clock and a disk of its own, and what a test does to it.
+// testServer is a running server with a clock and a disk that the test controls.
 type testServer struct {
 	*local.Server
 	t      *testing.T
 	cfg    local.Config
-	later  atomic.Int64 // how far its clock is ahead
-	disk   atomic.Int64 // bytes that are free
-	lucky  atomic.Int64 // so many looks at the disk find plenty all the same
-	low    atomic.Int64 // looks that did not
-	broken bool         // by the test: how it stops is of no interest then
+	ahead  atomic.Int64 // of its clock, in nanoseconds
+	disk   atomic.Int64 // free bytes
+	spare  atomic.Int64 // number of next reads of the free bytes that return plenty
+	low    atomic.Int64 // number of reads that returned less
+	broken bool         // the test has broken it, so it may fail to stop
 }
 
 func start(t *testing.T, change ...func(*local.Config)) *testServer {
 	t.Helper()
-	s := &testServer{t: t, cfg: local.Config{Dir: filepath.Join(t.TempDir(), "data"), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}}
+	s := &testServer{t: t, cfg: local.Config{
+		Dir: filepath.Join(t.TempDir(), "data"), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}}
 	s.cfg.Limits.RetryInterval = time.Millisecond
 	s.disk.Store(plenty)
-	s.cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(s.later.Load())) }
+	s.cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 	s.cfg.Limits.FreeDisk = func(string) (int64, error) {
-		if s.lucky.Add(-1) >= 0 {
+		if s.spare.Add(-1) >= 0 {
 			return plenty, nil
 		}
 		if s.disk.Load() < plenty {
@@ -76,7 +78,7 @@ func (s *testServer) start() {
 
 func (s *testServer) stop() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	err := s.Stop(ctx)
 	if s.broken {
@@ -90,19 +92,19 @@ func (s *testServer) stop() {
 	}
 }
 
-// forward sets its clock forward.
-func (s *testServer) forward(d time.Duration) { s.later.Add(int64(d)) }
+// forward sets the clock forward.
+func (s *testServer) forward(d time.Duration) { s.ahead.Add(int64(d)) }
 
-// fill lets only so much of the disk be left, once it was looked at so often. Nothing else looks at it then.
-func (s *testServer) fill(looks, left int64) {
+// fill sets the free bytes that are returned after the next reads. It first waits until no background work reads them.
+func (s *testServer) fill(reads, free int64) {
 	s.t.Helper()
-	<-s.Reconciled() // or a file may be handed over twice
-	s.allAnnounced()
-	s.lucky.Store(looks)
-	s.disk.Store(left)
+	<-s.Reconciled() // otherwise the event of an upload may be published twice
+	s.awaitAnnounced()
+	s.spare.Store(reads)
+	s.disk.Store(free)
 }
 
-func (s *testServer) allAnnounced() {
+func (s *testServer) awaitAnnounced() {
 	s.t.Helper()
 	await(s.t, "all changes are announced", func() bool {
 		waiting, err := s.HasUnannounced(s.t.Context())
@@ -110,7 +112,7 @@ func (s *testServer) allAnnounced() {
 	})
 }
 
-// sql does something to the file of its table, behind its back.
+// sql executes a statement in the database file, next to the server.
 func (s *testServer) sql(statement string) {
 	s.t.Helper()
 	db, err := sqlite.OpenConn(filepath.Join(s.cfg.Dir, "flavorless.db"), sqlite.OpenReadWrite)
@@ -118,13 +120,13 @@ func (s *testServer) sql(statement string) {
 		s.t.Fatal(err)
 	}
 	defer db.Close()
-	db.SetBusyTimeout(soon)
+	db.SetBusyTimeout(timeout)
 	if err := sqlitex.ExecuteTransient(db, statement, nil); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// tryPut uploads a file.
+// tryPut stores a file.
 func (s *testServer) tryPut(name, text string) error {
 	s.t.Helper()
 	_, err := s.S3().PutObject(s.t.Context(), &s3.PutObjectInput{
@@ -140,7 +142,7 @@ func (s *testServer) put(name, text string) {
 	}
 }
 
-// upload uploads a file, and gives the upload's id once it has one.
+// upload stores a file and returns the id of its upload, once the ledger has it.
 func (s *testServer) upload(name, text string) (id string) {
 	s.t.Helper()
 	s.put(name, text)
@@ -155,7 +157,17 @@ func (s *testServer) upload(name, text string) (id string) {
 	return id
 }
 
-// object reads an object; it is empty if there is none.
+// publishMalformed publishes the event of an object without a valid sequencer, which becomes a dead letter at once.
+func (s *testServer) publishMalformed() (id string) {
+	s.t.Helper()
+	o := events.Object{Bucket: "b", Key: "uploads/bad.csv", ETag: "e", Sequencer: "none", Time: time.Now()}
+	if err := s.PublishEvent(s.t.Context(), o); err != nil {
+		s.t.Fatal(err)
+	}
+	return o.UploadID()
+}
+
+// object returns the content of an object, or "" if there is none.
 func (s *testServer) object(bucket, key string) string {
 	s.t.Helper()
 	out, err := s.S3().GetObject(s.t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
@@ -173,7 +185,7 @@ func (s *testServer) object(bucket, key string) string {
 	return string(b)
 }
 
-// code is that of an error of S3.
+// code returns the code of an error of S3, or "".
 func code(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -182,7 +194,7 @@ func code(err error) string {
 	return ""
 }
 
-// uploads lists them, the newest first.
+// uploads returns all uploads, the newest first.
 func (s *testServer) uploads() []events.Upload {
 	s.t.Helper()
 	list, err := s.Uploads(s.t.Context(), "", 1000)
@@ -192,10 +204,10 @@ func (s *testServer) uploads() []events.Upload {
 	return list
 }
 
-// settled waits for the end of an upload.
+// settled waits until an upload is settled and returns it.
 func (s *testServer) settled(id string) (settled events.Upload) {
 	s.t.Helper()
-	await(s.t, "the end of upload "+id, func() bool {
+	await(s.t, "upload "+id+" to be settled", func() bool {
 		for _, u := range s.uploads() {
 			if u.ID == id {
 				settled = u
@@ -206,10 +218,10 @@ func (s *testServer) settled(id string) (settled events.Upload) {
 	return settled
 }
 
-// allSettled waits until so many uploads are settled and no message is left.
+// allSettled waits until n uploads are settled and the queues are empty, and returns all uploads.
 func (s *testServer) allSettled(n int) (list []events.Upload) {
 	s.t.Helper()
-	await(s.t, "the end of all uploads", func() bool {
+	await(s.t, "all uploads to be settled", func() bool {
 		list = s.uploads()
 		for _, u := range list {
 			if !u.Status.Settled() {
@@ -220,12 +232,12 @@ func (s *testServer) allSettled(n int) (list []events.Upload) {
 		return err == nil && waiting == 0 && len(list) >= n
 	})
 	if len(list) != n {
-		s.t.Fatalf("%d uploads, want %d", len(list), n)
+		s.t.Fatalf("there are %d uploads, want %d", len(list), n)
 	}
 	return list
 }
 
-// get asks for a URL, or for a route of the API; headers are pairs of name and value.
+// get requests a URL, or a path of the API. The headers are pairs of name and value.
 func (s *testServer) get(target string, headers ...string) (status int, body string) {
 	s.t.Helper()
 	if strings.HasPrefix(target, "/") {
@@ -251,7 +263,7 @@ func (s *testServer) get(target string, headers ...string) (status int, body str
 	return res.StatusCode, string(all)
 }
 
-// read asks with a good token.
+// read requests a path of the API with a valid token.
 func (s *testServer) read(route string) (status int, body string) {
 	s.t.Helper()
 	return s.get(route, "Authorization", "Bearer "+s.token())
@@ -270,16 +282,16 @@ func (s *testServer) token() string {
 	return token
 }
 
-// await looks until a condition holds.
+// await waits until a condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for deadline := time.After(soon); !holds(); {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(timeout); !holds(); {
 		select {
-		case <-look.C:
+		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("after %s there is still not %s", soon, what)
+			t.Fatalf("waited %s for %s", timeout, what)
 		}
 	}
 }

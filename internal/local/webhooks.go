@@ -56,7 +56,8 @@ func (p *pipeline) startWebhook(ctx context.Context, e *webhook.Endpoint, q cons
 		p.streams.Forward(ctx, e.Name(), func(err error) {
 			heartbeat.Beat(err == nil)
 			if err != nil {
-				log.WarnContext(ctx, "copying changes to the queue of a webhook failed; it will be retried in a second", "error", err)
+				log.WarnContext(ctx, "copying changes to the queue of a webhook failed; it will be retried in a second",
+					"error", err)
 			}
 		})
 		return nil

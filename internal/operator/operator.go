@@ -1,6 +1,6 @@
-// Package operator declares how an operator looks at dead letters and redrives them: messages that could not be processed and wait
-// in a dead-letter queue. [DeadLetters] has two implementations: internal/aws/stack for a stack on AWS, and
-// internal/local/control for the server on this machine.
+// Package operator declares how an operator looks at dead letters and redrives them: messages that could not be
+// processed and wait in a dead-letter queue. [DeadLetters] has two implementations: internal/aws/stack for a stack on
+// AWS, and internal/local/control for the server on this machine.
 package operator
 
 import (
@@ -15,9 +15,9 @@ type DeadLetters interface {
 	// DeadQueue returns a queue with at most limit of its messages. The messages stay where they are.
 	DeadQueue(ctx context.Context, name string, limit int) (DeadQueue, error)
 	// Redrive puts the messages of a dead-letter queue back into the pipeline, where they have all their tries again. A
-	// deployment whose messages have ids also takes the id of a single message as target. A message is deleted only after it
-	// was put back, so an interrupted redrive may repeat messages but loses none. The progress function is called with the
-	// number of messages restored so far. The result is valid even if the error is not nil.
+	// deployment whose messages have ids also takes the id of a single message as target. A message is deleted only after
+	// it was put back, so an interrupted redrive may repeat messages but loses none. The progress function is called with
+	// the number of messages restored so far. The result is valid even if the error is not nil.
 	Redrive(ctx context.Context, target string, progress func(restored int64)) (RedriveResult, error)
 }
 

@@ -56,7 +56,8 @@ func (d DeadLetters) Put(ctx context.Context, m FailedMessage) error {
 		body = "(empty)"
 	}
 	_, err := d.Client.SendMessage(ctx, &sqs.SendMessageInput{
-		QueueUrl: aws.String(d.URL), MessageBody: aws.String(strings.ToValidUTF8(body, "\ufffd")), MessageAttributes: m.deadAttributes(),
+		QueueUrl: aws.String(d.URL), MessageBody: aws.String(strings.ToValidUTF8(body, "\ufffd")),
+		MessageAttributes: m.deadAttributes(),
 	})
 	if err != nil {
 		return fmt.Errorf("sending %s to the dead-letter queue: %w", m.ID, errors.Join(err, m.Reason))

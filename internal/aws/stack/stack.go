@@ -107,7 +107,8 @@ func (s *Stack) UploadsBucket() (string, error) { return s.output(outputUploadsB
 func (s *Stack) output(name string) (string, error) {
 	value := s.outputs[name]
 	if value == "" {
-		return "", fmt.Errorf("the stack %q has no output %s; check that this version of flavorless deployed it", s.name, name)
+		return "", fmt.Errorf("the stack %q has no output %s; check that this version of flavorless deployed it",
+			s.name, name)
 	}
 	return value, nil
 }

@@ -41,7 +41,9 @@ func (c *Client) DeadQueues() []string {
 
 // HasQueue reports whether the server has a dead-letter queue with this name or alias.
 func (c *Client) HasQueue(name string) bool {
-	return name != "" && slices.ContainsFunc(c.queues, func(q operator.DeadQueue) bool { return q.Queue == name || q.Alias == name })
+	return name != "" && slices.ContainsFunc(c.queues, func(q operator.DeadQueue) bool {
+		return q.Queue == name || q.Alias == name
+	})
 }
 
 // DeadQueue implements [operator.DeadLetters]. It returns what was in the queue when the client was opened.

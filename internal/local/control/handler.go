@@ -187,7 +187,8 @@ func (h Handler) redriveQueue(ctx context.Context, name string) (operator.Redriv
 			r.Restored++
 		case !errors.Is(err, events.ErrNotFound): // not found: another operator has redriven it
 			r.Failures = append(r.Failures, err.Error())
-			h.Log.WarnContext(ctx, "redriving a dead letter failed", "upload", d.Attributes["upload"], "queue", name, "error", err)
+			h.Log.WarnContext(ctx, "redriving a dead letter failed",
+				"upload", d.Attributes["upload"], "queue", name, "error", err)
 		}
 		if len(r.Failures) == maxLetters {
 			break

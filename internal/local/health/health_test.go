@@ -22,11 +22,14 @@ var now = time.Date(2026, 11, 23, 8, 19, 0, 0, time.UTC)
 type server struct {
 	tableErr, queuesErr, mirrorErr, diskErr error
 
-	records int64
-	oldest  time.Time
-	depth   queue.Depth
-	mirror  broker.Mirror
-	free    int64
+	used    int64     // bytes of the reserve
+	records int64     // in the outbox
+	oldest  time.Time // of them
+	queued  time.Time // when the oldest message was published
+	dead    uint64    // letters
+	lag     uint64    // of the mirror
+	silent  time.Duration
+	full    bool
 }
 
 func (s server) Uploads(context.Context, string, int) ([]events.Upload, error) {
@@ -36,50 +39,59 @@ func (s server) Uploads(context.Context, string, int) ([]events.Upload, error) {
 func (s server) Backlog(context.Context) (int64, time.Time, error) { return s.records, s.oldest, nil }
 
 func (s server) Depths(context.Context) (map[broker.Stream]queue.Depth, error) {
-	return map[broker.Stream]queue.Depth{broker.Uploads: s.depth}, s.queuesErr
+	return map[broker.Stream]queue.Depth{broker.Uploads: {Oldest: s.queued, Dead: s.dead}}, s.queuesErr
 }
 
-func (s server) Mirror(context.Context) (broker.Mirror, error) { return s.mirror, s.mirrorErr }
+func (s server) Mirror(context.Context) (broker.Mirror, error) {
+	return broker.Mirror{Lag: s.lag, Silent: s.silent, Full: s.full}, s.mirrorErr
+}
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	const minFree = 64 << 20
 	broken := errors.New("broken")
-	fail := func(stage string, times int) func(*health.Heartbeats) {
+	old, recent := now.Add(-11*time.Minute), now.Add(-9*time.Minute)
+	fail := func(times int) func(*health.Heartbeats) {
 		return func(h *health.Heartbeats) {
 			for range times {
-				h.Of(stage).Beat(false)
+				h.Of("ingest").Beat(false)
 			}
 		}
 	}
+	type conditions = map[string]api.Condition
 	for name, test := range map[string]struct {
 		server     server
 		heartbeats func(*health.Heartbeats)
-		want       map[string]api.Condition // of the parts that are not well
+		want       conditions // of the parts that are not well
 		down       bool
 	}{
-		"all is well":            {server{free: minFree}, nil, nil, false},
-		"no bytes free":          {server{}, nil, map[string]api.Condition{"disk": api.Full}, true},
-		"one byte too few":       {server{free: minFree - 1}, nil, map[string]api.Condition{"disk": api.Full}, true},
-		"disk can't be read":     {server{free: minFree, diskErr: broken}, nil, map[string]api.Condition{"disk": api.Silent}, true},
-		"table can't be read":    {server{free: minFree, tableErr: broken}, nil, map[string]api.Condition{"table": api.Silent}, true},
-		"old outbox":             {server{free: minFree, records: 1, oldest: now.Add(-11 * time.Minute)}, nil, map[string]api.Condition{"announce": api.Behind}, false},
-		"new outbox":             {server{free: minFree, records: 1, oldest: now.Add(-9 * time.Minute)}, nil, nil, false},
-		"queues can't be read":   {server{free: minFree, queuesErr: broken}, nil, map[string]api.Condition{"queues": api.Silent, "subscribers": api.Silent}, true},
-		"mirror can't be read":   {server{free: minFree, mirrorErr: broken}, nil, map[string]api.Condition{"subscribers": api.Silent}, true},
-		"mirror lags":            {server{free: minFree, mirror: broker.Mirror{Lag: 1, Silent: 11 * time.Minute}}, nil, map[string]api.Condition{"subscribers": api.Behind}, false},
-		"mirror never connected": {server{free: minFree, mirror: broker.Mirror{Lag: 1, Silent: -1}}, nil, map[string]api.Condition{"subscribers": api.Behind}, false},
-		"many subscribers":       {server{free: minFree, mirror: broker.Mirror{Full: true}}, nil, map[string]api.Condition{"subscribers": api.Full}, false},
-		"dead letters":           {server{free: minFree, depth: queue.Depth{Dead: 1}}, nil, map[string]api.Condition{"ingest": api.DeadLetters}, false},
-		"old message":            {server{free: minFree, depth: queue.Depth{Dead: 1, Oldest: now.Add(-11 * time.Minute)}}, nil, map[string]api.Condition{"ingest": api.Behind}, false},
-		"two failures":           {server{free: minFree}, fail("ingest", 2), nil, false},
-		"three failures":         {server{free: minFree, depth: queue.Depth{Dead: 1}}, fail("ingest", 3), map[string]api.Condition{"ingest": api.Failing}, false},
-		"ended": {server{free: minFree}, func(h *health.Heartbeats) { h.Of("ingest").Stop() },
-			map[string]api.Condition{"ingest": api.Stopped}, true},
-		"success after failures": {server{free: minFree}, func(h *health.Heartbeats) {
-			fail("ingest", 3)(h)
+		"nothing is wrong":       {},
+		"no bytes free":          {server: server{used: minFree}, want: conditions{"disk": api.Full}, down: true},
+		"one byte too few":       {server: server{used: 1}, want: conditions{"disk": api.Full}, down: true},
+		"disk can't be read":     {server: server{diskErr: broken}, want: conditions{"disk": api.Silent}, down: true},
+		"table can't be read":    {server: server{tableErr: broken}, want: conditions{"table": api.Silent}, down: true},
+		"old outbox":             {server: server{records: 1, oldest: old}, want: conditions{"announce": api.Behind}},
+		"new outbox":             {server: server{records: 1, oldest: recent}},
+		"mirror is broken":       {server: server{mirrorErr: broken}, want: conditions{"subscribers": api.Silent}, down: true},
+		"mirror never connected": {server: server{lag: 1, silent: -1}, want: conditions{"subscribers": api.Behind}},
+		"mirror lags":            {server: server{lag: 1, silent: now.Sub(old)}, want: conditions{"subscribers": api.Behind}},
+		"mirror lags briefly":    {server: server{lag: 1, silent: now.Sub(recent)}},
+		"many subscribers":       {server: server{full: true}, want: conditions{"subscribers": api.Full}},
+		"dead letters":           {server: server{dead: 1}, want: conditions{"ingest": api.DeadLetters}},
+		"old message":            {server: server{dead: 1, queued: old}, want: conditions{"ingest": api.Behind}},
+		"two failures":           {heartbeats: fail(2)},
+		"three failures":         {server: server{dead: 1}, heartbeats: fail(3), want: conditions{"ingest": api.Failing}},
+		"queues can't be read": {
+			server: server{queuesErr: broken}, want: conditions{"queues": api.Silent, "subscribers": api.Silent}, down: true,
+		},
+		"success after failures": {heartbeats: func(h *health.Heartbeats) {
+			fail(3)(h)
 			h.Of("ingest").Beat(true)
-		}, nil, false},
+		}},
+		"stopped": {
+			heartbeats: func(h *health.Heartbeats) { h.Of("ingest").Stop() },
+			want:       conditions{"ingest": api.Stopped}, down: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +103,7 @@ func TestCheck(t *testing.T) {
 			got := health.New(health.Config{
 				Heartbeats: heartbeats, Table: test.server, Queues: test.server,
 				Stages:   map[broker.Stream]string{broker.Uploads: "ingest"},
-				FreeDisk: func() (int64, error) { return test.server.free, test.server.diskErr }, MinFree: minFree,
+				FreeDisk: func() (int64, error) { return minFree - test.server.used, test.server.diskErr }, MinFree: minFree,
 				Clock: clock, Log: slog.New(slog.DiscardHandler),
 			}).Check(t.Context())
 			bad := map[string]api.Condition{}

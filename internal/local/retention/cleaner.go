@@ -29,16 +29,19 @@ type queues interface {
 
 // Config configures a [Cleaner]. All fields are required.
 type Config struct {
-	Policy     Policy
-	Table      *sqlite.DB
-	Bucket     *gateway.Gateway
-	Uploads    string // name of the bucket for uploads
-	Reports    string // name of the bucket for reports
-	Queues     queues
-	Reconciled <-chan struct{}                                       // closed once all stored uploads are in a queue or in the ledger
-	Publish    func(ctx context.Context, object events.Object) error // adds the event of an upload to the queue
-	Clock      func() time.Time
-	Log        *slog.Logger
+	Policy  Policy
+	Table   *sqlite.DB
+	Bucket  *gateway.Gateway
+	Uploads string // name of the bucket for uploads
+	Reports string // name of the bucket for reports
+	Queues  queues
+	Clock   func() time.Time
+	Log     *slog.Logger
+
+	// Reconciled is closed once all stored uploads are in a queue or in the ledger.
+	Reconciled <-chan struct{}
+	// Publish adds the event of an object to the queue of uploads.
+	Publish func(ctx context.Context, object events.Object) error
 }
 
 // Cleaner removes old data.
@@ -170,7 +173,8 @@ func (c *Cleaner) restartLost(ctx context.Context) error {
 		if !restarted { // it was settled meanwhile
 			continue
 		}
-		c.cfg.Log.WarnContext(ctx, "an upload was not in any queue; it starts again", "event", "upload_restarted", "upload", u.ID)
+		c.cfg.Log.WarnContext(ctx, "an upload was not in any queue; it starts again",
+			"event", "upload_restarted", "upload", u.ID)
 		if err := c.cfg.Publish(ctx, o); err != nil {
 			return err
 		}

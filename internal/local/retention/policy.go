@@ -60,8 +60,9 @@ func (p Policy) Check() error {
 		return fmt.Errorf("keep records of removed people for at least a day, not %s: "+
 			"an update that arrives later would bring them back", p.Removed)
 	case p.Removed < p.Changes:
-		return fmt.Errorf("records of removed people are kept for %s, but changes for %s: subscribers would read changes of people "+
-			"whose removal is no longer known; keep the records at least as long as the changes", p.Removed, p.Changes)
+		return fmt.Errorf("records of removed people are kept for %s, but changes for %s: subscribers would read changes "+
+			"of people whose removal is no longer known; keep the records at least as long as the changes",
+			p.Removed, p.Changes)
 	}
 	return nil
 }
