@@ -19,8 +19,8 @@ type diskSpace struct {
 
 func (d diskSpace) free() (int64, error) { return d.read(d.dir) }
 
-// check returns events.ErrUnavailable if storing so many bytes would leave less than minFree. If the free space can't
-// be read, it returns nil, and the write itself fails if the disk is full.
+// check returns events.ErrUnavailable if less than minFree would be free after storing the bytes. If the free space
+// can't be read, it returns nil, and the write itself fails if the disk is full.
 func (d diskSpace) check(bytes, minFree int64) error {
 	free, err := d.free()
 	if err != nil || minFree <= 0 || free-bytes >= minFree {
@@ -54,7 +54,7 @@ func freeDisk(dir string) (int64, error) {
 // With it the default reserve of 256 MiB contains at least 4,096 inodes.
 const bytesPerInode = 64 << 10
 
-// usable returns how many bytes can be used of a disk with so many free bytes and inodes.
+// usable returns how many bytes can be stored on a disk, given its free bytes and its inodes.
 func usable(freeBytes int64, inodes, freeInodes uint64) int64 {
 	if inodes == 0 { // the file system has no fixed number of them
 		return freeBytes

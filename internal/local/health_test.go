@@ -150,7 +150,7 @@ func TestHealth(t *testing.T) {
 func TestHealthOfFailingStage(t *testing.T) {
 	var log syncBuffer
 	s := start(t, func(c *local.Config) { c.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
-	s.sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'secret strike'); END")
+	s.sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'injected failure'); END")
 	id := s.upload("a.csv", "person,flavor\nandy,mint\n")
 	s.wantHealth(http.StatusOK, "degraded", map[string]string{"apply": "failing"})
 	if got := s.scrape()[`flavorless_deliveries_retried_total{queue="apply"}`]; got < 3 {

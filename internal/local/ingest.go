@@ -48,7 +48,7 @@ func read(ctx context.Context, c ingest.Config, readFor time.Duration, d queue.D
 }
 
 // pauseAfter returns a function that reports, before each batch, whether to stop reading and publish a continuation.
-// That bounds what a crash repeats, and gives each part of a long file all its tries.
+// That bounds what a crash repeats, and each part of a long file gets all tries.
 //
 // A continuation of a compressed file first has to decompress everything before its offset. So it reads for at least as
 // long as that took; otherwise most of the time of a long file would be spent on it.

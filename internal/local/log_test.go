@@ -63,7 +63,7 @@ func TestLogNamesTheUpload(t *testing.T) {
 	}
 
 	// The table rejects all writes: batches are applied together at first, and then one by one.
-	s.sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'on strike'); END")
+	s.sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'injected failure'); END")
 	var retried []string
 	for _, name := range []string{"x.csv", "y.csv", "z.csv"} {
 		id := s.upload(name, "person,flavor\n"+name+",fig\n")
@@ -97,7 +97,7 @@ func TestLogNamesTheUpload(t *testing.T) {
 	await(t, "the dead letter again", isDead)
 
 	// Records can't be removed from the outbox.
-	s.sql("CREATE TRIGGER stuck BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'on strike'); END")
+	s.sql("CREATE TRIGGER stuck BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'injected failure'); END")
 	stuck := s.upload("stuck.csv", "person,flavor\nstuck,fig\n")
 	want[stuck] = append([]string{"WARN"}, processed...)
 	await(t, "a failure to announce", func() bool {

@@ -1,4 +1,4 @@
-// Package operator declares how an operator looks at dead letters and redrives them: messages that could not be
+// Package operator declares how an operator lists and redrives dead letters: messages that could not be
 // processed and wait in a dead-letter queue. [DeadLetters] has two implementations: internal/aws/stack for a stack on
 // AWS, and internal/local/control for the server on this machine.
 package operator

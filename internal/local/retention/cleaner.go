@@ -149,7 +149,7 @@ func (c *Cleaner) removeUpload(ctx context.Context, u events.Upload) error {
 // backup, were discarded after damage, or lost their last second in a power failure. If the file is gone too, the
 // upload fails when it is read.
 //
-// Until the ledger has the end of an upload, there is a message of it in UPLOADS, in UPDATES or in the dead letters.
+// Until an upload is settled, it has a message in UPLOADS, in UPDATES or in the dead letters.
 // requireIdle finds them all empty in this order, so an upload that is not settled after that has been lost.
 func (c *Cleaner) restartLost(ctx context.Context) error {
 	const limit = 1000
