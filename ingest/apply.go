@@ -9,26 +9,27 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// table is where favorites live, with the ledger beside them.
+// table stores favorites, and the ledger next to them.
 type table interface {
-	// Apply writes the rows of each batch by the rule of the table (events.Decide), and records and counts each batch
-	// once. It returns a tally per batch, or an error and may then have applied some of them.
+	// Apply writes the rows that events.Decide selects, and counts each batch once. It returns a result for each batch.
+	// If it fails, it may have applied some batches.
 	Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error)
 }
 
-// Applier writes batches of updates to the table.
+// Applier writes batches to the table.
 type Applier struct {
 	Table table
 	Log   *slog.Logger
 }
 
-// Apply takes the bodies of messages of type events.UpdatesType, and returns one error per message: nil when it is
-// applied and counted, events.ErrPermanent when it never can be, any other when it should come again. One message that
-// fails does not hold up the others.
+// Apply applies the batches in the bodies of messages of type events.UpdatesType. It returns an error for each message:
+// nil if the batch is applied and counted, events.ErrPermanent if it never can be, and any other error if the message
+// has to be delivered again. If a call for all batches fails, they are applied one by one, so that one batch can't
+// block the others.
 func (a *Applier) Apply(ctx context.Context, bodies [][]byte) []error {
 	errs := make([]error, len(bodies))
 	batches := make([]events.Batch, 0, len(bodies))
-	index := make([]int, 0, len(bodies)) // of each batch among bodies
+	index := make([]int, 0, len(bodies)) // index in bodies of each batch
 	for i, body := range bodies {
 		b, err := events.DecodeBatch(body)
 		if err != nil {
@@ -50,7 +51,8 @@ func (a *Applier) Apply(ctx context.Context, bodies [][]byte) []error {
 		}
 		return errs
 	}
-	a.Log.With(about(ofBatches(batches))).WarnContext(ctx, "applying one by one", "batches", len(batches), "error", err)
+	a.Log.With(uploadAttr(batches, events.Batch.UploadID)).WarnContext(ctx, "applying batches failed; applying them one by one",
+		"event", "apply_one_by_one", "batches", len(batches), "error", err)
 	for n, b := range batches {
 		errs[index[n]] = a.apply(ctx, []events.Batch{b})
 	}
@@ -58,15 +60,15 @@ func (a *Applier) Apply(ctx context.Context, bodies [][]byte) []error {
 }
 
 func (a *Applier) apply(ctx context.Context, batches []events.Batch) error {
-	tallies, err := a.Table.Apply(ctx, batches)
+	results, err := a.Table.Apply(ctx, batches)
 	if err != nil {
-		return fmt.Errorf("applying %d batches from %s on: %w", len(batches), batches[0].ID(), err)
+		return fmt.Errorf("applying %d batches, the first of which is %s: %w", len(batches), batches[0].ID(), err)
 	}
-	for i, t := range tallies {
-		a.Log.DebugContext(ctx, "applied", "upload", batches[i].UploadID(), "batch", batches[i].ID(), "applied", t.Applied,
-			"superseded", t.Superseded, "duplicate", t.Duplicate)
-		if t.Settled != nil {
-			logSettled(ctx, a.Log, t.Settled)
+	for i, r := range results {
+		a.Log.DebugContext(ctx, "batch applied", "event", "batch_applied", "upload", batches[i].UploadID(),
+			"batch", batches[i].ID(), "applied", r.Applied, "superseded", r.Superseded, "duplicate", r.Duplicate)
+		if r.Settled != nil {
+			logSettled(ctx, a.Log, r.Settled)
 		}
 	}
 	return nil

@@ -7,20 +7,21 @@ import (
 	"unicode/utf8"
 )
 
-// quote returns text of a file as it can be shown in a reason: in quotes, without control characters, and at most 80 bytes of it.
+// quote returns text of a file for use in a reason: quoted, without control characters, and cut to 80 bytes.
 func quote(text string) string { return strconv.Quote(truncate(text, 80)) }
 
-const saveAsUTF8 = "save the file as UTF-8"
+const (
+	removeIt  = "remove it"
+	useSpace  = "replace it with an ordinary space or remove it"
+	endWithLF = "end lines with LF"
+)
 
-// byteName names a byte that is not UTF-8.
-func byteName(b byte) string { return fmt.Sprintf("the byte 0x%02X (not UTF-8)", b) }
-
-// character names the first character of text, which must not be empty, and says what to do about it. The advice is empty for
-// characters that nothing is known of.
-func character(text []byte) (name, advice string) {
+// character returns a name for the first character of text, which must not be empty, and advice on how to fix it. The
+// advice is empty for ordinary characters.
+func (s *source) character(text []byte) (name, advice string) {
 	r, size := utf8.DecodeRune(text)
 	if r == utf8.RuneError && size == 1 {
-		return byteName(text[0]), saveAsUTF8
+		return s.invalidByte(text[0])
 	}
 	if r == '\'' {
 		return "a single quote (')", `write double quotes: "`
@@ -34,27 +35,27 @@ func character(text []byte) (name, advice string) {
 	}
 	switch {
 	case r == 0:
-		return name + " (NUL)", "remove it"
+		return name + " (NUL)", removeIt
 	case r == '\n':
-		return name + " (line feed)", "remove it"
+		return name + " (line feed)", removeIt
 	case r == '\t':
-		return name + " (tab)", "remove it"
+		return name + " (tab)", removeIt
 	case r == 0x1a:
-		return name + " (Ctrl-Z, which DOS programs write at the end of a file)", "remove it"
+		return name + " (Ctrl-Z, which DOS programs write at the end of a file)", removeIt
 	case r == 0x85:
-		return name + " (next line)", `end lines with LF`
+		return name + " (next line)", endWithLF
 	case r == 0x2028, r == 0x2029:
-		return name + " (line separator)", `end lines with LF`
+		return name + " (line separator)", endWithLF
 	case r == 0xfeff:
-		return name + " (byte order mark)", "remove it"
+		return name + " (byte order mark)", removeIt
 	case r == 0xa0:
-		return name + " (no-break space)", "write an ordinary space or nothing"
+		return name + " (no-break space)", useSpace
 	case unicode.Is(unicode.Quotation_Mark, r):
 		return name + " (typographic quote)", `write straight quotes: "`
 	case unicode.IsSpace(r), unicode.Is(unicode.Cf, r):
-		return name + " (white space or invisible)", "write an ordinary space or nothing"
+		return name + " (white space or invisible character)", useSpace
 	case unicode.IsControl(r):
-		return name + " (control character)", "remove it"
+		return name + " (control character)", removeIt
 	}
 	return name, ""
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Byte order marks. The one of UTF-32 begins like that of UTF-16.
+// Byte order marks. The mark of UTF-32LE begins with that of UTF-16LE.
 const (
 	markUTF8    = "\xef\xbb\xbf"
 	markUTF16LE = "\xff\xfe"
@@ -23,43 +24,41 @@ const (
 	markUTF32LE = "\xff\xfe\x00\x00"
 	markUTF32BE = "\x00\x00\xfe\xff"
 
-	markSize = len(markUTF32LE)
+	maxMark = len(markUTF32LE)
 )
 
-// marks are the names of the encodings that byte order marks stand for.
-var marks = map[string]string{markUTF8: "utf-8", markUTF16LE: "utf-16le", markUTF16BE: "utf-16be"}
-
-// markOf returns the byte order mark that the head of a file has, or "".
-func markOf(head []byte) string {
-	for mark := range marks {
+// markOf returns the byte order mark at the beginning of a file, and the charset that it stands for. Both are empty if
+// there is no mark.
+func markOf(head []byte) (mark, charset string) {
+	for mark, charset := range map[string]string{markUTF8: "utf-8", markUTF16LE: "utf-16le", markUTF16BE: "utf-16be"} {
 		if bytes.HasPrefix(head, []byte(mark)) {
-			return mark
+			return mark, charset
 		}
 	}
-	return ""
+	return "", ""
 }
 
-// ToUTF8 returns what the head of a file says in UTF-8, without the byte order mark that tells its encoding.
+// ToUTF8 converts the beginning of a file to UTF-8 according to its byte order mark, and removes the mark.
 func ToUTF8(head []byte) []byte {
-	mark := markOf(head)
-	c, _ := charsetOf(marks[mark])
+	mark, name := markOf(head)
+	c, _ := charsetOf(name)
 	head = head[len(mark):]
 	if c.decoder == nil {
 		return head
 	}
-	text, _, _ := transform.Bytes(c.decoder, head) // it returns no error
+	text, _, _ := transform.Bytes(c.decoder, head) // our decoders return no errors
 	return text
 }
 
-// charset is an encoding that an uploader can declare.
+// charset is an encoding of text that an uploader can declare.
 type charset struct {
-	name    string   // in messages and help
-	others  []string // other names of it
-	decoder transform.Transformer
+	name    string // for messages and help
+	aliases []string
+	decoder transform.Transformer // nil for UTF-8
 }
 
-// charsets: as in browsers, ISO 8859-1 is read as its superset Windows-1252, and UTF-16 is little-endian unless a byte order
-// mark says otherwise (https://encoding.spec.whatwg.org/#names-and-labels).
+// charsets are the supported charsets. As in browsers, ISO 8859-1 is decoded as its superset Windows-1252, and UTF-16
+// is little-endian without a byte order mark (https://encoding.spec.whatwg.org/#names-and-labels).
 var charsets = []charset{
 	{"utf-8", []string{"utf8", "us-ascii", "ascii"}, nil},
 	{"utf-16", []string{"utf16", "ucs-2", "unicode"}, utf16Decoder{}},
@@ -78,7 +77,7 @@ var charsets = []charset{
 	{"macintosh", []string{"mac", "macroman", "mac-roman", "x-mac-roman"}, byteDecoder{charmap: charmap.Macintosh}},
 }
 
-// Charsets returns the names of the encodings that an uploader can declare.
+// Charsets returns the names of the charsets that an uploader can declare.
 func Charsets() []string {
 	names := make([]string, len(charsets))
 	for i, c := range charsets {
@@ -89,82 +88,98 @@ func Charsets() []string {
 
 func charsetOf(name string) (charset, bool) {
 	name = strings.ToLower(strings.TrimSpace(name))
-	i := slices.IndexFunc(charsets, func(c charset) bool { return name == c.name || slices.Contains(c.others, name) })
+	i := slices.IndexFunc(charsets, func(c charset) bool { return name == c.name || slices.Contains(c.aliases, name) })
 	if i < 0 {
 		return charset{}, false
 	}
 	return charsets[i], true
 }
 
-// decodeText makes s.plain UTF-8. A byte order mark tells the encoding; without one it is what the uploader declared, or UTF-8.
-// Line, column and offset of a row are those in UTF-8 from then on.
+// decodeText converts s.plain to UTF-8. The charset is that of the byte order mark, or else the declared one, or else
+// UTF-8. Lines, columns and offsets are then those in UTF-8.
 func (s *source) decodeText(declared charset) error {
-	head, err := s.head(markSize)
+	head, err := s.head(maxMark)
 	if err != nil {
 		return err
 	}
 	if bytes.HasPrefix(head, []byte(markUTF32LE)) || bytes.HasPrefix(head, []byte(markUTF32BE)) {
-		bad := failure(events.FormatMismatch, "the file is in UTF-32; save it as UTF-8")
+		bad := mismatch("the file is in UTF-32; save it as UTF-8")
 		bad.Failure.Line, bad.Failure.Column = 1, 1
 		return bad
 	}
-	if s.charset, s.marked = charsetOf(marks[markOf(head)]); !s.marked {
+	_, marked := markOf(head)
+	if s.charset, s.marked = charsetOf(marked); !s.marked {
 		s.charset = declared
 	}
 	s.plain = io.MultiReader(bytes.NewReader(head), s.plain)
-	if s.charset.decoder != nil {
+	if s.converted() {
 		s.plain = transform.NewReader(&chunks{in: s.plain}, s.charset.decoder)
 	}
 	return nil
 }
 
-// readAs adds to the reason of a failure how the file was read, if not as UTF-8: the declaration may be what is wrong.
-func (s *source) readAs(err error) error {
+// converted reports whether the file has another charset than UTF-8.
+func (s *source) converted() bool { return s.charset.decoder != nil }
+
+// nameCharset adds the charset to the reason of a FileError, because the fault may be a wrong declaration.
+func (s *source) nameCharset(err error) error {
 	var bad *FileError
-	if s.charset.decoder != nil && errors.As(err, &bad) {
-		bad.Failure.Reason = s.reason(bad.Failure.Reason) + " (the file is read as " + s.charset.name + ")"
+	if s.converted() && errors.As(err, &bad) {
+		bad.Failure.Reason += " (the file is read as " + s.charset.name + ")"
 	}
 	return err
 }
 
-// reject returns why a row is rejected, in terms of the charset that the file is read as. Row is the row in UTF-8.
-func (s *source) reject(row []byte, bad *events.RowError) *events.RowError {
-	if s.charset.decoder == nil {
-		return bad
+// checkEnd returns the reason for a rejected row, which is another one if the file ends in the middle of a character.
+func (s *source) checkEnd(row []byte, bad *events.RowError) *events.RowError {
+	if s.converted() && bytes.HasSuffix(row, []byte{halfCharacter}) && (bad.Code == events.MalformedRow || bad.Code == events.InvalidUTF8) {
+		return &events.RowError{Code: events.InvalidUTF8, Reason: "the row ends with " + s.half() + "; " + createAgain}
 	}
-	if bytes.HasSuffix(row, []byte{halfCharacter}) && (bad.Code == events.MalformedRow || bad.Code == events.InvalidUTF8) {
-		return &events.RowError{Code: events.InvalidUTF8, Reason: s.endsInHalf()}
-	}
-	return &events.RowError{Code: bad.Code, Reason: s.reason(bad.Reason)}
+	return bad
 }
 
-// reason changes a reason that speaks of UTF-8, because the decoders write bytes that are not UTF-8 for what is not a character.
-func (s *source) reason(reason string) string {
-	if strings.Contains(reason, byteName(halfCharacter)) {
-		return s.endsInHalf()
+const (
+	createAgain = "the file was truncated, so create it again and upload it"
+	saveAsUTF8  = "save the file as UTF-8"
+)
+
+func (s *source) half() string { return "half of a character in " + s.charset.name }
+
+// invalidText rejects a row because of bytes that are not characters in the charset. Subject is the field with these
+// bytes.
+func (s *source) invalidText(subject string) *events.RowError {
+	reason := subject + events.NotUTF8
+	if s.converted() {
+		reason = subject + " has bytes that are not characters in " + s.charset.name + ", the charset of the file; " + s.invalidFix()
 	}
-	fix := "correct the bytes, or declare the right charset"
+	return &events.RowError{Code: events.InvalidUTF8, Reason: reason}
+}
+
+func (s *source) invalidFix() string {
 	if s.marked {
-		fix = "correct the bytes, or save the file as UTF-8"
+		return "correct the bytes, or save the file as UTF-8"
 	}
-	return strings.NewReplacer(
-		events.NotUTF8, " has bytes that are not characters in "+s.charset.name+", the charset that the file is read as; "+fix,
-		byteName(notText), "a byte that is not a character in "+s.charset.name,
-		saveAsUTF8, fix,
-	).Replace(reason)
+	return "correct the bytes, or declare the correct charset"
 }
 
-func (s *source) endsInHalf() string {
-	return "the file ends in half a character of " + s.charset.name + "; it was cut off, so make and upload it again"
+// invalidByte describes a byte that is not a character in the charset, like [source.character].
+func (s *source) invalidByte(b byte) (name, advice string) {
+	switch {
+	case !s.converted():
+		return fmt.Sprintf("the byte 0x%02X (not UTF-8)", b), saveAsUTF8
+	case b == halfCharacter:
+		return s.half(), createAgain
+	}
+	return "a byte that is not a character in " + s.charset.name, s.invalidFix()
 }
 
-// head reads the first bytes of s.plain: n, or all if there are fewer.
+// head reads the first n bytes of s.plain, or all if there are fewer.
 func (s *source) head(n int) ([]byte, error) {
 	head := make([]byte, 0, n)
 	for len(head) < n {
 		m, err := s.plain.Read(head[len(head):n])
 		head = head[:len(head)+m]
-		if err == io.EOF && s.body.err == nil { //nolint:errorlint // readers give it bare
+		if err == io.EOF && s.body.err == nil { //nolint:errorlint // readers return it unwrapped
 			break
 		}
 		if err != nil {
@@ -174,15 +189,14 @@ func (s *source) head(n int) ([]byte, error) {
 	return head, nil
 }
 
-// notText is what the decoders below write in place of bytes that stand for no character. It is no UTF-8, so the row is
-// rejected. The decoders of golang.org/x/text write U+FFFD, which would change names silently. They write halfCharacter, which
-// is not UTF-8 either, where the file ends in the middle of a character of UTF-16.
+// The decoders write these bytes, which are invalid in UTF-8 and cause the row to be rejected. The decoders of
+// golang.org/x/text write U+FFFD, which would silently change names.
 const (
-	notText       = 0xff
-	halfCharacter = 0xfe
+	notText       = 0xff // instead of bytes that are not a character
+	halfCharacter = 0xfe // if the file ends in the middle of a UTF-16 character
 )
 
-// utf16Decoder is a [transform.Transformer] from UTF-16 to UTF-8.
+// utf16Decoder converts UTF-16 to UTF-8.
 type utf16Decoder struct {
 	transform.NopResetter
 	bigEndian bool
@@ -217,7 +231,7 @@ func (d utf16Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, er
 		}
 		if invalid {
 			dst[nDst] = notText
-			if len(rest) < 4 && (size == 1 || r < 0xdc00) { // half a code unit, or the first half of a pair
+			if len(rest) < 4 && (size == 1 || r < 0xdc00) { // half of a code unit, or the first half of a pair
 				dst[nDst] = halfCharacter
 			}
 			nDst++
@@ -229,7 +243,7 @@ func (d utf16Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, er
 	return nDst, nSrc, nil
 }
 
-// byteDecoder is a [transform.Transformer] from an encoding of one byte per character to UTF-8.
+// byteDecoder converts an encoding with one byte per character to UTF-8.
 type byteDecoder struct {
 	transform.NopResetter
 	charmap *charmap.Charmap

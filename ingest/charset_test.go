@@ -177,12 +177,12 @@ func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 	le := unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM)
 	text := func(s string) string { return string(encode(t, le, s)) }
 	const (
-		undeclared = "upload it with metadata like charset=windows-1252"
-		marked     = "not characters in utf-16le, the charset that the file is read as; correct the bytes, or save the file as UTF-8"
-		half       = "ends in half a character"
+		undeclared = "upload it with metadata such as charset=windows-1252"
+		marked     = "not characters in utf-16le, the charset of the file; correct the bytes, or save the file as UTF-8"
+		half       = "half of a character in utf-16"
 	)
 	declared := func(name string) string {
-		return "not characters in " + name + ", the charset that the file is read as; correct the bytes, or declare the right charset"
+		return "not characters in " + name + ", the charset of the file; correct the bytes, or declare the correct charset"
 	}
 	greek, utf16be := map[string]string{"charset": "windows-1253"}, map[string]string{"charset": "utf-16be"}
 	for name, tt := range map[string]struct {
@@ -241,10 +241,10 @@ func TestInvalidCharactersInJSON(t *testing.T) {
 		{"a.ndjson", "{\"person\":\"a\xff\"}", greek, "person has bytes that are not characters in windows-1253"},
 		{"a.ndjson", "{\"person\":\"\\n\xff\"}", greek, "the text has bytes that are not characters in windows-1253"},
 		{"a.ndjson", "\xff{}", greek, "a byte that is not a character in windows-1253; correct the bytes"},
-		{"a.ndjson", "\x00{\x00", utf16be, "ends in half a character"},
+		{"a.ndjson", "\x00{\x00", utf16be, "half of a character in utf-16"},
 		{"a.json", "\xff{}", greek, "a byte that is not a character in windows-1253; correct the bytes"},
-		{"a.json", "{\"a\":\xff}", greek, "a byte that is not a character in windows-1253 stands"},
-		{"a.json", "\x00[\x00]\x00", utf16be, "ends in half a character"},
+		{"a.json", "{\"a\":\xff}", greek, "found a byte that is not a character in windows-1253 instead"},
+		{"a.json", "\x00[\x00]\x00", utf16be, "half of a character in utf-16"},
 	} {
 		got := readWith(t, strings.NewReader(tt.content), tt.name, tt.metadata)
 		var reason string

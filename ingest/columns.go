@@ -1,76 +1,77 @@
 package ingest
 
 import (
+	"slices"
 	"strings"
 
+	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/swar"
 )
 
-// columnNames are the names of the columns of a CSV file and of the members of a JSON row, as columnName returns them.
-type columnNames struct{ person, flavor, action string }
+// column is a column of a CSV file or a member of a JSON row.
+type column int
 
-func defaultColumns() columnNames {
-	return columnNames{person: "person", flavor: "flavor", action: "action"}
+const (
+	person column = iota
+	flavor
+	action
+)
+
+// columnNames are the names of the columns in a file, as columnName returns them.
+type columnNames [3]string
+
+func defaultColumns() columnNames { return columnNames{"person", "flavor", "action"} }
+
+// columnMetadata returns the names of the metadata that name the columns.
+func columnMetadata() [3]string {
+	return [3]string{MetadataPersonColumn, MetadataFlavorColumn, MetadataActionColumn}
 }
 
-// of returns the name that a member of a row stands for, written in any letter case and with white space around it. It returns
-// another text for other members.
-func (c columnNames) of(member string) string {
-	if n := len(member); n != len(c.person) && n != len(c.flavor) && n != len(c.action) && trimmed(member) {
-		return member
+// columnName normalizes the name of a column, so that letter case and surrounding white space do not matter.
+func columnName(s string) string { return strings.ToLower(strings.TrimFunc(s, events.IsSpace)) }
+
+// lookup returns the column with the given name, which need not be normalized.
+func (c *columnNames) lookup(name string) (column, bool) {
+	if i := slices.Index(c[:], name); i >= 0 {
+		return column(i), true
 	}
-	if member == c.person || member == c.flavor || member == c.action {
-		return member
+	if n := len(name); n != len(c[person]) && n != len(c[flavor]) && n != len(c[action]) && isTrimmed(name) {
+		return 0, false // the common case: columnName would not change the length
 	}
-	return columnName(member)
+	i := slices.Index(c[:], columnName(name))
+	return column(max(i, 0)), i >= 0
 }
 
-// trimmed reports whether s is plain text, without white space around it, so that columnName returns as many bytes as s has.
-func trimmed(s string) bool {
-	return swar.Plain(s) && s != "" && s[0] != ' ' && s[len(s)-1] != ' '
+// isTrimmed reports whether s is plain text without surrounding white space.
+func isTrimmed(s string) bool { return swar.Plain(s) && s != "" && s[0] != ' ' && s[len(s)-1] != ' ' }
+
+// matches is lookup for text without surrounding white space. It is fast for text that is no column name.
+func (c *columnNames) matches(text string) bool {
+	for i := range c {
+		if len(text) == len(c[i]) && strings.EqualFold(text, c[i]) {
+			return true
+		}
+	}
+	return false
 }
 
-// has reports whether of returns one of the names for a member.
-func (c columnNames) has(member string) bool {
-	name := c.of(member)
-	return name == c.person || name == c.flavor || name == c.action
-}
-
-// repeated returns a name that stands for two columns, or "".
-func (c columnNames) repeated() string {
-	switch {
-	case c.person == c.flavor || c.person == c.action:
-		return c.person
-	case c.flavor == c.action:
-		return c.flavor
+// repeated returns a name that two columns have, or "".
+func (c *columnNames) repeated() string {
+	for i, name := range c {
+		if slices.Contains(c[i+1:], name) {
+			return name
+		}
 	}
 	return ""
 }
 
-// columnsFound tells which columns a file has had so far.
-type columnsFound struct{ person, flavor, action bool }
-
-// missing returns the metadata that names a column which was not found, and that name. Columns that have their default name may
-// be missing: every row says so by itself.
-func (c columnNames) missing(found columnsFound) (metadata, name string) {
-	usual := defaultColumns()
-	switch {
-	case c.person != usual.person && !found.person:
-		return MetadataPersonColumn, c.person
-	case c.flavor != usual.flavor && !found.flavor:
-		return MetadataFlavorColumn, c.flavor
-	case c.action != usual.action && !found.action:
-		return MetadataActionColumn, c.action
+// missing returns the metadata that names a column which was not found, and that name. Columns with default names may
+// be missing: each row without them is rejected, or sets no action.
+func (c *columnNames) missing(found [3]bool) (metadata, name string) {
+	for i, usual := range defaultColumns() {
+		if c[i] != usual && !found[i] {
+			return columnMetadata()[i], c[i]
+		}
 	}
 	return "", ""
-}
-
-// include is has for text that has no white space around it. It is fast for other text, which most is.
-func (c *columnNames) include(text string) bool {
-	n := len(text)
-	return (n == len(c.person) || n == len(c.flavor) || n == len(c.action)) && c.equal(text)
-}
-
-func (c *columnNames) equal(text string) bool {
-	return strings.EqualFold(text, c.person) || strings.EqualFold(text, c.flavor) || strings.EqualFold(text, c.action)
 }

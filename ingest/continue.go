@@ -11,12 +11,12 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// seekable reports whether offsets of rows are offsets in the stored object, so that a continuation can start reading at one of
-// them. It decides alone whether spans have a [events.ReaderState].
-func (s *source) seekable() bool { return s.format.Compression == "" && s.charset.decoder == nil }
+// seekable reports whether offsets of rows are offsets in the stored object, so that a continuation can start reading
+// there. Only then do continuations have an [events.ReaderState].
+func (s *source) seekable() bool { return s.fileType.Compression == "" && !s.converted() }
 
-// State returns what [Continue] needs to start at offset, which is that of the row, accepted or rejected, that Next returned
-// last. It returns nil where reading can start only at the beginning of the file.
+// State returns what [Continue] needs to start at offset, which must be that of the last row that Next returned. It
+// returns nil if reading can start only at the beginning of the file.
 func (r *Rows) State(offset int64) *events.ReaderState {
 	if !r.src.seekable() {
 		return nil
@@ -25,40 +25,30 @@ func (r *Rows) State(offset int64) *events.ReaderState {
 	return &state
 }
 
-// Continue is OpenAt for a body that begins at the offset instead of at the beginning of the file. State is what the earlier
-// reader's State returned for that offset. The error is [events.ErrPermanent] if the state is that of another format.
+// Continue is like OpenAt, but body begins at the offset. State is the result of the earlier reader's State for that
+// offset. The error is [events.ErrPermanent] if the state is for another format.
 func Continue(body io.Reader, name string, o Options, offset int64, state events.ReaderState) (*Rows, error) {
-	format, err := FileTypeOf(name)
-	if err != nil {
-		return nil, err
-	}
-	src, err := newSource(body, format)
-	if err != nil {
-		return nil, err
-	}
-	columns := format.Format == "csv" || format.Format == "tsv"
-	if !src.seekable() || (state.Open != "") != (format.Format == "json") || (state.CSV != nil) != columns {
-		src.Close()
-		return nil, fmt.Errorf("continuing %s at %d: the reader's state does not fit %s: %w", name, offset, format, events.ErrPermanent)
-	}
-	src.read = offset
-	src.begin(offset)
-	rows, in := &Rows{src: src, format: format}, bufio.NewReaderSize(src, bufferSize)
-	switch {
-	case state.CSV != nil:
-		src.window = windowAt(offset, state)
-		rows.decoder = continueCSV(src, in, o.names(), offset, *state.CSV)
-	case state.Open != "":
-		src.window = windowAt(offset, state)
-		rows.decoder, err = continueJSON(src, in, o.names(), offset, state.Open)
-	default:
-		rows.decoder = &ndjsonDecoder{src: src, in: in, object: objectDecoder{names: o.names()}, at: offset, line: state.Line - 1, indent: state.Column - 1}
-	}
-	if err != nil {
-		src.Close()
-		return nil, err
-	}
-	return rows, nil
+	return open(body, name, func(src *source) (decoder, error) {
+		format := src.fileType.Format
+		if !src.seekable() || (state.Open != "") != (format == JSON) || (state.CSV != nil) != format.hasColumns() {
+			return nil, fmt.Errorf("continuing %s at %d: the reader's state is not for %s: %w", name, offset, src.fileType, events.ErrPermanent)
+		}
+		src.read = offset
+		src.begin(offset)
+		in := bufio.NewReaderSize(src, bufferSize)
+		switch {
+		case state.CSV != nil:
+			src.window = windowAt(offset, state)
+			return continueCSV(src, in, o.names(), offset, *state.CSV), nil
+		case state.Open != "":
+			src.window = windowAt(offset, state)
+			return continueJSON(src, in, o.names(), offset, state.Open)
+		}
+		return &ndjsonDecoder{
+			src: src, in: in, object: newObjectDecoder(src, o.names()), at: offset,
+			line: state.Line - 1, indent: state.Column - 1,
+		}, nil
+	})
 }
 
 func windowAt(offset int64, state events.ReaderState) *window {
@@ -66,31 +56,34 @@ func windowAt(offset int64, state events.ReaderState) *window {
 }
 
 func (w *window) state(offset int64) (s events.ReaderState) {
-	s.Line, s.Column = w.place(offset)
+	s.Line, s.Column = w.position(offset)
 	return s
 }
 
 func continueCSV(src *source, in *bufio.Reader, names columnNames, offset int64, c events.CSVState) *csvDecoder {
 	d := &csvDecoder{src: src, in: in, names: names, at: offset}
-	d.columns = columns{width: c.Width, person: c.Person, flavor: c.Flavor, action: c.Action, nameless: c.Nameless}
-	d.record = csvRecord{separator: c.Separator[0], found: d.found}
+	d.columns = columns{index: [3]int{c.Person, c.Flavor, c.Action}, width: c.Width, nameless: c.Nameless}
+	d.record = csvRecord{separator: c.Separator[0], onField: d.setField}
 	return d
 }
 
 func (d *csvDecoder) state(offset int64) events.ReaderState {
 	s, c := d.src.window.state(offset), &d.columns
 	s.CSV = &events.CSVState{
-		Separator: string(rune(d.record.separator)), Width: c.width, Person: c.person, Flavor: c.flavor, Action: c.action, Nameless: c.nameless,
+		Separator: string(rune(d.record.separator)), Width: c.width,
+		Person: c.index[person], Flavor: c.index[flavor], Action: c.index[action], Nameless: c.nameless,
 	}
 	return s
 }
 
-// continueJSON reads on from a row, which becomes the first of a value that opens right before it.
-func continueJSON(src *source, in *bufio.Reader, names columnNames, offset int64, open events.JSONOpener) (*jsonDecoder, error) {
-	d := &jsonDecoder{src: src, buffer: in, skip: offset - 1, open: jsontext.Kind(open[0]), object: objectDecoder{names: names}}
+// continueJSON returns a decoder that reads an opening bracket and then the rest of the file.
+func continueJSON(src *source, in *bufio.Reader, names columnNames, offset int64, open events.JSONOpener) (decoder, error) {
+	d := &jsonDecoder{
+		src: src, buffer: in, skip: offset - 1, open: jsontext.Kind(open[0]), object: newObjectDecoder(src, names),
+	}
 	d.in = jsontext.NewDecoder(io.MultiReader(strings.NewReader(string(open)), in), lenient()...)
 	if _, err := d.in.ReadToken(); err != nil {
-		return nil, explain(d, d.explain(err))
+		return nil, withPosition(d, d.explain(err))
 	}
 	return d, nil
 }

@@ -10,31 +10,28 @@ import (
 	"github.com/flavorless/flavorless/internal/swar"
 )
 
-// csvDecoder reads CSV and TSV: RFC 4180 with a header. It skips blank lines, and the offset of a row is that of its first
-// byte.
+// csvDecoder decodes CSV and TSV: RFC 4180 with a header. It skips blank lines.
 type csvDecoder struct {
 	src     *source
 	in      *bufio.Reader
 	names   columnNames
 	columns columns
 	at      int64 // offset up to which rows were read
-	text    text
+	pool    stringPool
 
-	places places    // in a plain line
-	record csvRecord // any other row
-	person span      // its fields, quotes included
-	flavor span
-	action span
+	scan   lineScan     // of a plain line
+	record csvRecord    // any other row
+	fields [3]byteRange // of record, by column, including quotes
 }
 
-// span is a part of a record, from its first byte to behind its last one.
-type span struct{ begin, end int }
+// byteRange is the part of a record from begin up to, but not including, end.
+type byteRange struct{ begin, end int }
 
-func newCSV(src *source, in *bufio.Reader, start, offset int64, format FileType, names columnNames) (decoder, error) {
+func newCSV(src *source, in *bufio.Reader, names columnNames, start, offset int64) (decoder, error) {
 	d := &csvDecoder{src: src, in: in, names: names, at: start}
-	err := d.header(format)
-	if err == io.EOF { //nolint:errorlint // the source gives it bare
-		return d, nil // an empty file; next will say so again
+	err := d.header(src.fileType.Format)
+	if err == io.EOF { //nolint:errorlint // the source returns it unwrapped
+		return d, nil // an empty file: next returns io.EOF, too
 	}
 	if err != nil {
 		return nil, err
@@ -48,19 +45,16 @@ func newCSV(src *source, in *bufio.Reader, start, offset int64, format FileType,
 	return d, nil
 }
 
-// found takes a field of a row.
-func (d *csvDecoder) found(index, begin, end int) {
-	switch index {
-	case d.columns.person:
-		d.person = span{begin, end}
-	case d.columns.flavor:
-		d.flavor = span{begin, end}
-	case d.columns.action:
-		d.action = span{begin, end}
+// setField receives the fields of d.record.
+func (d *csvDecoder) setField(index, begin, end int) {
+	for c, i := range d.columns.index {
+		if i == index {
+			d.fields[c] = byteRange{begin, end}
+		}
 	}
 }
 
-// begin moves to the first byte of the next row, over empty lines, and gives what is buffered from there on.
+// begin skips empty lines and returns the buffered bytes from the first byte of the next row.
 func (d *csvDecoder) begin() (buffered []byte, err error) {
 	for {
 		buffered, err = d.in.Peek(max(d.in.Buffered(), 1))
@@ -71,18 +65,18 @@ func (d *csvDecoder) begin() (buffered []byte, err error) {
 		if buffered[0] != '\n' && buffered[0] != '\r' {
 			return buffered, nil
 		}
-		_, _ = d.in.Peek(2) // so that a CRLF is there as a whole
+		_, _ = d.in.Peek(2) // the whole CRLF
 		buffered, _ = d.in.Peek(d.in.Buffered())
 		empty := emptyLines(buffered)
 		if empty == 0 {
 			return buffered, nil
 		}
-		n, _ := d.in.Discard(empty) // they are buffered
+		n, _ := d.in.Discard(empty) // is buffered
 		d.at += int64(n)
 	}
 }
 
-// emptyLines is how many bytes of empty lines the text begins with.
+// emptyLines returns the number of bytes of the empty lines at the beginning of text.
 func emptyLines(text []byte) (n int) {
 	for {
 		switch rest := text[n:]; {
@@ -96,15 +90,15 @@ func emptyLines(text []byte) (n int) {
 	}
 }
 
-// missing returns nothing, because the header was checked.
+// missing returns nothing, because a header without a named column is refused.
 func (d *csvDecoder) missing() (metadata, name string) { return "", "" }
 
 func (d *csvDecoder) position() (line, column, offset int64) {
-	line, column = d.src.window.place(d.src.record)
+	line, column = d.src.window.position(d.src.record)
 	return line, column, d.src.record
 }
 
-// row is the record that is being read, as far as it was read.
+// row returns the current record as far as it was read.
 func (d *csvDecoder) row() []byte { return d.src.window.bytes(d.src.record, d.at) }
 
 func (d *csvDecoder) next(u *events.Update) (*events.Reject, error) {
@@ -120,16 +114,22 @@ func (d *csvDecoder) next(u *events.Update) (*events.Reject, error) {
 		} else if bad, err = d.anyRow(u); err != nil {
 			return nil, err
 		}
-		if bad == nil || !isBlank(d.row(), string(rune(d.record.separator))) { // a blank line is never a row: it lacks a person
+		if bad == nil && d.names.matches(u.Person) && d.names.matches(u.Flavor) {
+			bad = d.reject(0, &events.RowError{
+				Code: events.MalformedRow, Reason: "the row repeats the header; remove it from all lines but the first",
+			})
+		}
+		// A blank line is always rejected, because it has no person.
+		if bad == nil || !isBlank(d.row(), string(rune(d.record.separator))) {
 			return bad, nil
 		}
 	}
 }
 
-// plainLine reads a line that is buffered as a whole and has no quotes: its fields are what stands between the commas. Most
-// lines are such, and looking for commas costs half of what a parser does.
+// plainLine returns the next line if it is completely buffered and has no quotes, so that its fields are the text
+// between the separators. Such lines are common, and scanning them takes less than half of the time of csvRecord.
 func (d *csvDecoder) plainLine(buffered []byte) (line string, ok bool) {
-	p := &d.places
+	p := &d.scan
 	if !p.find(buffered, d.record.separator) || p.commas > len(p.comma) {
 		return "", false
 	}
@@ -138,46 +138,42 @@ func (d *csvDecoder) plainLine(buffered []byte) (line string, ok bool) {
 	if crlf {
 		row = bytes.TrimRight(row, "\r")
 	}
-	if p.odd && bytes.IndexByte(row, '"') >= 0 {
+	if p.hasSpecial && bytes.IndexByte(row, '"') >= 0 {
 		return "", false
 	}
-	line = d.text.copy(row)
+	line = d.pool.copy(row)
 	if crlf {
-		p.odd = !swar.Plain(line)
+		p.hasSpecial = !swar.Plain(line)
 	}
-	n, _ := d.in.Discard(p.end + 1) // they are buffered
+	n, _ := d.in.Discard(p.end + 1) // is buffered
 	d.at += int64(n)
 	return line, true
 }
 
 func (d *csvDecoder) plainRow(u *events.Update, line string) *events.Reject {
-	p, c := &d.places, &d.columns
-	if fields := p.commas + 1; fields != c.width {
-		return d.ragged(fields)
+	p, index := &d.scan, &d.columns.index
+	if fields := p.commas + 1; fields != d.columns.width {
+		return d.wrongWidth(fields)
 	}
-	person, flavor, action := p.field(line, c.person), p.field(line, c.flavor), ""
-	if c.action >= 0 {
-		action = p.field(line, c.action)
+	personText, flavorText, actionText := p.field(line, index[person]), p.field(line, index[flavor]), ""
+	if index[action] >= 0 {
+		actionText = p.field(line, index[action])
 	}
-	if !p.odd && action == "" && tidy(person) && tidy(flavor) { // as most rows are
-		u.Person, u.Flavor = person, flavor
-	} else if field, bad := update(u, person, &flavor, action); bad != nil {
-		index := c.person
-		switch field {
-		case "flavor":
-			index = c.flavor
-		case "action":
-			index = c.action
-		}
-		return d.reject(p.begin(index), bad)
+	if !p.hasSpecial && actionText == "" && isClean(personText) && isClean(flavorText) { // the common case
+		u.Person, u.Flavor = personText, flavorText
+		return nil
 	}
-	return d.heading(u)
+	at, bad := d.src.update(u, personText, &flavorText, actionText)
+	if bad != nil {
+		return d.reject(p.begin(index[at]), bad)
+	}
+	return nil
 }
 
-// anyRow reads a row of any number of lines, fields and quotes.
+// anyRow reads a row with any number of lines and fields, quoted or not.
 func (d *csvDecoder) anyRow(u *events.Update) (*events.Reject, error) {
 	r := &d.record
-	*r = csvRecord{separator: r.separator, found: r.found}
+	*r = csvRecord{separator: r.separator, onField: r.onField}
 	for done := false; !done; {
 		from := int(d.at - u.Offset)
 		if err := d.readLine(); err != nil {
@@ -190,42 +186,37 @@ func (d *csvDecoder) anyRow(u *events.Update) (*events.Reject, error) {
 		return d.malformed(r.at, r.at+2, d.reason(r, row)), nil
 	}
 	if r.fields != d.columns.width {
-		bad := d.ragged(r.fields)
-		bad.Reason += d.extent(row, r.opened, r.closed)
+		bad := d.wrongWidth(r.fields)
+		bad.Reason += d.multiline(row, byteRange{r.opened, r.closed})
 		return bad, nil
 	}
-	value := func(s span) string { return d.text.copy(unquote(row[s.begin:s.end])) }
-	person, flavor, action := value(d.person), value(d.flavor), ""
-	if d.columns.action >= 0 {
-		action = value(d.action)
+	value := func(c column) string { return d.pool.copy(unquote(row[d.fields[c].begin:d.fields[c].end])) }
+	personText, flavorText, actionText := value(person), value(flavor), ""
+	if d.columns.index[action] >= 0 {
+		actionText = value(action)
 	}
-	if field, bad := update(u, person, &flavor, action); bad != nil {
-		at := d.person
-		switch field {
-		case "flavor":
-			at = d.flavor
-		case "action":
-			at = d.action
-		}
-		if at.end > at.begin {
-			bad.Reason += d.extent(row, at.begin, at.end-1)
-		}
-		return d.reject(at.begin, bad), nil
+	c, bad := d.src.update(u, personText, &flavorText, actionText)
+	if bad == nil {
+		return nil, nil //nolint:nilnil // neither a reject nor an error
 	}
-	return d.heading(u), nil
+	field := d.fields[c]
+	if field.end > field.begin {
+		bad.Reason += d.multiline(row, byteRange{field.begin, field.end - 1})
+	}
+	return d.reject(field.begin, bad), nil
 }
 
-// readLine reads the next line of the record, however long. The error is io.EOF if there is none.
+// readLine reads the next line of the record, of any length. The error is io.EOF if there is none.
 func (d *csvDecoder) readLine() error {
 	for from := d.at; ; {
 		piece, err := d.in.ReadSlice('\n')
 		d.at += int64(len(piece))
 		switch {
-		case d.at-d.src.record > MaxRecord: // also where it was all there at once, so that every run ends here
+		case d.at-d.src.record > MaxRecord: // the source enforces the limit only when it fills the buffer
 			return errRecordTooLong
 		case err == nil:
 			return nil
-		case err == io.EOF && d.at > from: //nolint:errorlint // the source gives it bare
+		case err == io.EOF && d.at > from: //nolint:errorlint // the source returns it unwrapped
 			return nil
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return err
@@ -233,28 +224,18 @@ func (d *csvDecoder) readLine() error {
 	}
 }
 
-// heading rejects the header of a second file that was joined to the first.
-func (d *csvDecoder) heading(u *events.Update) *events.Reject {
-	if !d.names.include(u.Person) || !d.names.include(u.Flavor) {
-		return nil
-	}
-	return d.reject(0, &events.RowError{
-		Code: events.MalformedRow, Reason: "this is a header again; remove it from all but the first line",
-	})
-}
-
-// tidy tells that of plain text CleanName would change nothing.
-func tidy(s string) bool {
+// isClean reports whether CleanName would not change s, which must be plain text.
+func isClean(s string) bool {
 	return s != "" && len(s) <= events.MaxName && s[0] != ' ' && s[len(s)-1] != ' '
 }
 
-// reject rejects the row for a fault at an offset from its beginning. The column is that of the fault if it lies on the
-// first line, or else that of the beginning.
+// reject rejects the row because of a fault at an index of the row. The column is that of the fault if it is on the
+// first line, and that of the row otherwise.
 func (d *csvDecoder) reject(at int, bad *events.RowError) *events.Reject {
-	d.src.window.count(d.src.record)
+	d.src.window.advance(d.src.record)
 	line, column, offset := d.position()
 	row := d.row()
-	bad = d.src.reject(row, bad)
+	bad = d.src.checkEnd(row, bad)
 	if bytes.IndexByte(row[:at], '\n') < 0 {
 		column += int64(at)
 	}

@@ -126,29 +126,29 @@ func TestCSVAdvice(t *testing.T) {
 		return `"person","flavor"` + strings.Repeat(`,"abc"`, size/6)
 	}
 	for _, c := range []struct{ name, file, content, reason string }{
-		{"empty quoted field", "a.csv", header + `carl,"fig",""`, "the row 3, because it ends in one separator too many (','); remove it"},
-		{"blank quoted field", "a.csv", header + `dan,x,"  "`, "the row 3, because it ends in one separator too many (','); remove it"},
-		{"quoted, empty and blank fields", "a.csv", header + `dan,x,"",, `, "the row 5, because it ends in 3 separators too many (','); remove them"},
-		{"empty quoted field behind semicolons", "a.csv", "person;flavor\ncarl;fig;\"\"\r\n", "one separator too many (';'); remove it"},
-		{"quoted line end", "a.csv", header + "carl,fig,\"\n\"\n", "one separator too many (','); remove it"},
-		{"field with text", "a.csv", header + `a,b,""""`, "put a field that contains ',' in double quotes"},
-		{"empty field before one with text", "a.csv", header + `a,b,"",c`, "put a field that contains ',' in double quotes"},
-		{"tab too many", "a.tsv", "person\tflavor\na\tb\t\"\"\n", "one separator too many (tab); remove it"},
-		{"field behind a tab", "a.tsv", "person\tflavor\na\tb\tc\n", "put a field that contains tab in double quotes"},
-		{"field too few", "a.tsv", "person\tflavor\na\n", "with tab between them"},
-		{"declared tab", "a.csv", "sep=\t\nperson,flavor\n", "says that the separator is tab; use that one"},
+		{"empty quoted field", "a.csv", header + `carl,"fig",""`, "the header 2, because the row ends with an extra separator (','); remove it"},
+		{"blank quoted field", "a.csv", header + `dan,x,"  "`, "the header 2, because the row ends with an extra separator (','); remove it"},
+		{"quoted, empty and blank fields", "a.csv", header + `dan,x,"",, `, "the header 2, because the row ends with 3 extra separators (','); remove them"},
+		{"empty quoted field behind semicolons", "a.csv", "person;flavor\ncarl;fig;\"\"\r\n", "an extra separator (';'); remove it"},
+		{"quoted line end", "a.csv", header + "carl,fig,\"\n\"\n", "an extra separator (','); remove it"},
+		{"field with text", "a.csv", header + `a,b,""""`, "put fields that contain ',' in double quotes"},
+		{"empty field before one with text", "a.csv", header + `a,b,"",c`, "put fields that contain ',' in double quotes"},
+		{"tab too many", "a.tsv", "person\tflavor\na\tb\t\"\"\n", "an extra separator (tab); remove it"},
+		{"field behind a tab", "a.tsv", "person\tflavor\na\tb\tc\n", "put fields that contain tab in double quotes"},
+		{"field too few", "a.tsv", "person\tflavor\na\n", "separated by tab"},
+		{"declared tab", "a.csv", "sep=\t\nperson,flavor\n", "declares the separator tab; use that one"},
 
 		{"long header", "a.csv", columns(ingest.MaxRecord) + "\n", "the header is longer than 1048576 bytes"},
 		{"long header, cut before a quote closes", "a.csv", columns(ingest.MaxRecord-3) + "\n", "the header is longer than 1048576 bytes"},
 		{"long header without an end", "a.csv", columns(3 * ingest.MaxRecord), "the header is longer than 1048576 bytes"},
-		{"open quote in a header", "a.csv", "person,\"flavor\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4), "a quote is opened at line 1, column 8 and not closed"},
-		{"long row", "a.csv", header + columns(ingest.MaxRecord) + "\n", "longer than 1048576 bytes; look for a quote"},
-		{"open quote in a row", "a.csv", header + "a,\"b\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4), "a quote is opened at line 2, column 3 and not closed"},
+		{"open quote in a header", "a.csv", "person,\"flavor\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4), "the quote at line 1, column 8 is not closed within"},
+		{"long row", "a.csv", header + columns(ingest.MaxRecord) + "\n", "longer than 1048576 bytes; look for an unclosed quote"},
+		{"open quote in a row", "a.csv", header + "a,\"b\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4), "the quote at line 2, column 3 is not closed within"},
 
-		{"CR alone", "a.csv", "person,flavor\ra,b\rc,d\r", "lines end in CR alone"},
-		{"CR alone behind the header", "a.csv", "person,flavor\ra,b\nc,d\n", "a carriage return alone stands in the header at line 1, column 14"},
-		{"CR alone inside the header", "a.tsv", "person\tfla\rvor\na\tb\n", "a carriage return alone stands in the header at line 1, column 11"},
-		{"line separator behind the header", "a.csv", "person,flavor\u2028a,b\nc,d\n", "U+2028 stands in the header at line 1, column 14"},
+		{"CR alone", "a.csv", "person,flavor\ra,b\rc,d\r", "lines end with a carriage return without line feed"},
+		{"CR alone behind the header", "a.csv", "person,flavor\ra,b\nc,d\n", "the header contains a carriage return without line feed at line 1, column 14"},
+		{"CR alone inside the header", "a.tsv", "person\tfla\rvor\na\tb\n", "the header contains a carriage return without line feed at line 1, column 11"},
+		{"line separator behind the header", "a.csv", "person,flavor\u2028a,b\nc,d\n", "the header contains U+2028 at line 1, column 14"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := readAll(t, strings.NewReader(c.content), c.file)

@@ -9,79 +9,81 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// incomplete explains why a row has no end. Its last line, which begins at from, was not looked at.
+// incomplete returns the error for a row without an end. Its last line, which begins at from, was not decoded.
 func (d *csvDecoder) incomplete(from int, err error) error {
 	r, row := &d.record, d.row()
 	switch {
-	case err == io.EOF: //nolint:errorlint // the source gives it bare
+	case err == io.EOF: //nolint:errorlint // the source returns it unwrapped
 		return failure(events.UnclosedQuote, "%s", d.unclosed(r, row, err))
 	case errors.Is(err, errRecordTooLong):
 		row = row[:min(len(row), MaxRecord)]
-		if r.line(row, from); r.quoted && r.swallows(row) {
+		if r.line(row, from); r.quoted && r.mostlyQuoted(row) {
 			return failure(events.RecordTooLong, "the record that begins here is too long: %s", d.unclosed(r, row, err))
 		}
-		if _, reason := d.lineEndInside(row, len(row)); reason != "" {
+		if _, reason := d.strayLineEnd(row, len(row)); reason != "" {
 			return failure(events.RecordTooLong, "%v; %s", errRecordTooLong, reason)
 		}
 	}
 	return err
 }
 
-// unclosed describes a quote that is still open where reading ended.
+// unclosed describes a quote that is open where reading ended.
 func (d *csvDecoder) unclosed(r *csvRecord, row []byte, err error) string {
-	what := fmt.Sprintf("a quote is opened at %s and never closed", d.placeOf(r.begin))
+	what := fmt.Sprintf("the quote at %s is never closed", d.positionOf(r.begin))
 	if errors.Is(err, errRecordTooLong) {
-		what = fmt.Sprintf("a quote is opened at %s and not closed within %d bytes", d.placeOf(r.begin), MaxRecord)
+		what = fmt.Sprintf("the quote at %s is not closed within %d bytes", d.positionOf(r.begin), MaxRecord)
 	}
 	if n := bytes.Count(row[r.begin:], []byte("\n")); n > 0 {
-		what += ", with " + lineEnds(n) + " behind it"
+		what += " (" + count(n, "line end") + " after it)"
 	}
-	return what + "; close it, or write a quote inside of a field twice"
+	return what + "; close it, or double it if it is part of the text"
 }
 
 // reason describes the fault of a record.
 func (d *csvDecoder) reason(r *csvRecord, row []byte) string {
-	return r.reason(row) + d.extent(row, r.opened, r.closed)
+	return r.reason(row) + d.multiline(row, byteRange{r.opened, r.closed})
 }
 
-// extent tells, for a record of several lines, where the quotes are that make it one. It may be that they do so by mistake.
-func (d *csvDecoder) extent(row []byte, opened, closed int) string {
-	n := bytes.Count(row[opened:closed], []byte("\n"))
+// multiline describes a quoted field with line ends, which may be the result of a misplaced quote. The range is from
+// the opening to the closing quote. The result is "" for other fields.
+func (d *csvDecoder) multiline(row []byte, quotes byteRange) string {
+	n := bytes.Count(row[quotes.begin:quotes.end], []byte("\n"))
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; the quote opened at %s is closed at %s, with %s inside", d.placeOf(opened), d.placeOf(closed), lineEnds(n))
+	return fmt.Sprintf("; note that the quotes at %s and %s enclose %s", d.positionOf(quotes.begin), d.positionOf(quotes.end), count(n, "line end"))
 }
 
-func lineEnds(n int) string {
+// count returns a number and a noun in the singular or plural.
+func count(n int, noun string) string {
 	if n == 1 {
-		return "1 line end"
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%d line ends", n)
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// ragged rejects a row that has not as many fields as the header.
-func (d *csvDecoder) ragged(fields int) *events.Reject {
+// wrongWidth rejects a row that does not have as many fields as the header.
+func (d *csvDecoder) wrongWidth(fields int) *events.Reject {
 	row, separator, width := d.row(), d.record.separator, d.columns.width
 	var why string
 	switch extra := fields - width; {
 	case extra > 0 && extra <= trailing(row, separator):
-		why = ", because it ends in " + tooMany(extra, separator)
+		why = ", because the row ends with " + extraSeparators(extra, separator)
 	case extra > 0:
-		why = fmt.Sprintf("; put a field that contains %s in double quotes", separatorName(separator))
+		why = fmt.Sprintf("; put fields that contain %s in double quotes", separatorName(separator))
 	case -extra <= d.columns.nameless:
-		why = ", because the header ends in " + tooMany(-extra, separator)
+		why = ", because the header ends with " + extraSeparators(-extra, separator)
 	default:
-		why = fmt.Sprintf("; write one for each column, be it empty, with %s between them", separatorName(separator))
+		why = fmt.Sprintf("; write a field for each column, even if it is empty, separated by %s", separatorName(separator))
 	}
-	return d.malformed(0, len(row), fmt.Sprintf("the header has %d fields, the row %d%s", width, fields, why))
+	return d.malformed(0, len(row), fmt.Sprintf("the row has %s, the header %d%s", count(fields, "field"), width, why))
 }
 
-func tooMany(n int, separator byte) string {
+func extraSeparators(n int, separator byte) string {
 	if n == 1 {
-		return fmt.Sprintf("one separator too many (%s); remove it", separatorName(separator))
+		return fmt.Sprintf("an extra separator (%s); remove it", separatorName(separator))
 	}
-	return fmt.Sprintf("%d separators too many (%s); remove them", n, separatorName(separator))
+	return fmt.Sprintf("%d extra separators (%s); remove them", n, separatorName(separator))
 }
 
 func separatorName(separator byte) string {
@@ -91,25 +93,26 @@ func separatorName(separator byte) string {
 	return "'" + string(rune(separator)) + "'"
 }
 
-// malformed rejects a row for its form. If a line seems to end within it, before an offset, that is the better reason.
+// malformed rejects a row for its syntax. If the row has a stray line end before an offset, that is the better reason.
 func (d *csvDecoder) malformed(at, before int, reason string) *events.Reject {
-	if end, better := d.lineEndInside(d.row(), before); better != "" {
+	if end, better := d.strayLineEnd(d.row(), before); better != "" {
 		at, reason = end, better
 	}
 	return d.reject(at, &events.RowError{Code: events.MalformedRow, Reason: reason})
 }
 
-// lineEndInside describes the first place at which a line seems to end in the middle of a row.
-func (d *csvDecoder) lineEndInside(row []byte, before int) (at int, reason string) {
+// strayLineEnd describes the first character before an offset that ends lines in other kinds of text. The reason is ""
+// if there is none.
+func (d *csvDecoder) strayLineEnd(row []byte, before int) (at int, reason string) {
 	at, end := otherLineEnd(row, before)
 	if at < 0 {
 		return at, ""
 	}
-	return at, fmt.Sprintf("%s stands in the row at %s; end every line in LF or CRLF", lineEndName(end), d.placeOf(at))
+	return at, fmt.Sprintf("the row contains %s at %s; end every line with LF or CRLF", lineEndName(end), d.positionOf(at))
 }
 
-// placeOf gives the line and the column of an offset in the record.
-func (d *csvDecoder) placeOf(at int) string {
-	line, column := d.src.window.place(d.src.record + int64(at))
+// positionOf returns the line and the column of an index in the record.
+func (d *csvDecoder) positionOf(at int) string {
+	line, column := d.src.window.position(d.src.record + int64(at))
 	return fmt.Sprintf("line %d, column %d", line, column)
 }

@@ -4,23 +4,25 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"github.com/flavorless/flavorless/events"
 )
 
-// csvRecord finds the fields of one record as RFC 4180 has it, line by line, and keeps none of them: its memory grows
-// neither with the length of the record nor with the number of fields. All offsets begin at the record's first byte.
+// csvRecord splits a record into fields according to RFC 4180, line by line. It does not store the fields, so its
+// memory does not grow with the record. All indexes are relative to the first byte of the record.
 type csvRecord struct {
 	separator byte
-	found     func(index, begin, end int) // is called for each field, which has its quotes still
+	onField   func(index, begin, end int) // called with each field, including its quotes
 
 	fields int
-	begin  int  // of the latest field
-	quoted bool // the latest field is in quotes that are not closed yet
+	begin  int  // of the current field
+	quoted bool // whether the current field has an open quote
 
 	fault csvFault
-	at    int // offset of the quote that is the fault
+	at    int // index of the faulty quote
 
-	// The quotes of the field that has line ends inside: of the one with the fault, or else of the longest. Without such a
-	// field both are 0.
+	// The quotes of the multiline field with the fault, or else of the longest multiline field. Both are 0 if there is
+	// none.
 	opened, closed int
 }
 
@@ -28,12 +30,12 @@ type csvFault uint8
 
 const (
 	noFault     csvFault = iota
-	quoteInside          // a quote in a field that does not begin with one
-	behindQuote          // something other than a separator or a line end follows a closing quote
+	quoteInside          // a quote in an unquoted field
+	afterQuote           // text after a closing quote
 )
 
-// line reads the next line of the record, row[from:], and reports whether the record ends there. It ends with its fault, if
-// it has one, so that reading can go on with the next line.
+// line splits the next line of the record, row[from:], and reports whether the record ends there. A record ends with
+// the line that has a fault, so that the next line can be read as a new record.
 func (r *csvRecord) line(row []byte, from int) (done bool) {
 	at, end := from, from+len(trimLineEnd(row[from:]))
 	for {
@@ -64,13 +66,13 @@ func (r *csvRecord) line(row []byte, from int) (done bool) {
 			return false
 		}
 		at += quote + 1
-		if at < end && row[at] == '"' { // a doubled quote stands for one
+		if at < end && row[at] == '"' { // a doubled quote
 			at++
 			continue
 		}
 		r.quoted = false
 		if at < end && row[at] != r.separator {
-			r.fault, r.at = behindQuote, at-1
+			r.fault, r.at = afterQuote, at-1
 		}
 		if r.begin < from && (at-1-r.begin > r.closed-r.opened || r.fault != noFault) {
 			r.opened, r.closed = r.begin, at-1
@@ -87,11 +89,11 @@ func (r *csvRecord) line(row []byte, from int) (done bool) {
 }
 
 func (r *csvRecord) field(end int) {
-	r.found(r.fields, r.begin, end)
+	r.onField(r.fields, r.begin, end)
 	r.fields++
 }
 
-// lines reads a record that is there as a whole.
+// lines splits a complete record.
 func (r *csvRecord) lines(row []byte) {
 	for from := 0; from < len(row); {
 		end := len(row)
@@ -107,24 +109,23 @@ func (r *csvRecord) lines(row []byte) {
 
 // reason describes the fault.
 func (r *csvRecord) reason(row []byte) string {
-	before, behind := row[r.begin:r.at], row[r.at+1:]
-	if r.fault == behindQuote {
-		behind, _, _ = bytes.Cut(behind, []byte("\n"))
-		behind, _, _ = bytes.Cut(behind, []byte{r.separator})
-		if len(bytes.TrimFunc(behind, isSpace)) == 0 {
-			return "white space stands behind the quote that closes the field; remove it"
+	before, after := row[r.begin:r.at], row[r.at+1:]
+	if r.fault == afterQuote {
+		after, _, _ = bytes.Cut(after, []byte("\n"))
+		after, _, _ = bytes.Cut(after, []byte{r.separator})
+		if len(bytes.TrimFunc(after, events.IsSpace)) == 0 {
+			return "white space follows the closing quote of a field; remove it"
 		}
-		return "something stands between a closing quote and the end of the field; write a quote inside a quoted field twice"
+		return "text follows the closing quote of a field; double the quotes inside of a quoted field"
 	}
-	if len(before) > 0 && len(bytes.TrimFunc(before, isSpace)) == 0 {
-		return "white space stands before the quote that opens the field; remove it"
+	if len(before) > 0 && len(bytes.TrimFunc(before, events.IsSpace)) == 0 {
+		return "white space precedes the opening quote of a field; remove it"
 	}
-	return "a quote stands inside a field that does not begin with one; " +
-		"put the whole field in double quotes, and write the quote inside twice"
+	return "an unquoted field contains a quote; put the whole field in double quotes, and double the quote inside"
 }
 
-// trimLineEnd removes what ends a line: LF with any carriage returns before it, as programs write it that translate line
-// ends twice. At the end of the file carriage returns alone go, too, and the Ctrl-Z with which DOS ends files.
+// trimLineEnd removes the end of a line: LF and any carriage returns before it, of which programs that translate line
+// ends twice write several. At the end of the file, it removes carriage returns and the Ctrl-Z of DOS.
 func trimLineEnd(line []byte) []byte {
 	cut := "\r\x1a"
 	if n := len(line); n > 0 && line[n-1] == '\n' {
@@ -133,7 +134,7 @@ func trimLineEnd(line []byte) []byte {
 	return bytes.TrimRight(line, cut)
 }
 
-// unquote returns the text of a field as it stands in the file. As encoding/csv has it, line ends inside are LF.
+// unquote returns the text of a field. Line ends become LF, as in encoding/csv.
 func unquote(field []byte) []byte {
 	if len(field) == 0 || field[0] != '"' {
 		return field
@@ -148,18 +149,18 @@ func unquote(field []byte) []byte {
 	return field
 }
 
-// isBlank reports whether a line has no text at all: nothing but white space, separators and Ctrl-Z. Spreadsheets write such
-// lines for empty rows.
+// isBlank reports whether a line has only white space, separators and Ctrl-Z. Spreadsheets write such lines for empty
+// rows.
 func isBlank(line []byte, separators string) bool {
-	blank := func(r rune) bool { return isSpace(r) || r == '\x1a' || strings.ContainsRune(separators, r) }
+	blank := func(r rune) bool { return events.IsSpace(r) || r == '\x1a' || strings.ContainsRune(separators, r) }
 	return len(bytes.TrimLeftFunc(line, blank)) == 0
 }
 
-// trailing returns how many of the row's last fields are empty or blank, in quotes or not.
+// trailing returns the number of blank fields at the end of a row.
 func trailing(row []byte, separator byte) (n int) {
-	r := csvRecord{separator: separator, found: func(_, begin, end int) {
+	r := csvRecord{separator: separator, onField: func(_, begin, end int) {
 		n++
-		if len(bytes.TrimFunc(unquote(row[begin:end]), isSpace)) > 0 {
+		if len(bytes.TrimFunc(unquote(row[begin:end]), events.IsSpace)) > 0 {
 			n = 0
 		}
 	}}
@@ -167,15 +168,15 @@ func trailing(row []byte, separator byte) (n int) {
 	return n
 }
 
-// swallows reports whether the open quote is why a row is too long: most of the row is behind it. Otherwise the row may just have
-// been cut inside an ordinary field.
-func (r *csvRecord) swallows(row []byte) bool { return r.begin < len(row)/2 }
+// mostlyQuoted reports whether most of the row follows the open quote, so that the quote is why the row is too long.
+// Otherwise, the row may have been cut inside an ordinary field.
+func (r *csvRecord) mostlyQuoted(row []byte) bool { return r.begin < len(row)/2 }
 
-// otherLineEnd finds the first character that ends lines in other kinds of text, where it stands outside of quotes, before an
-// offset, and text follows it. The result is negative without one.
+// otherLineEnd returns the index of the first character that ends lines in other kinds of text, if it is outside of
+// quotes, before an index, and followed by text. The index is negative if there is none.
 func otherLineEnd(text []byte, before int) (at int, end rune) {
 	quoted := false
-	for i, r := range string(bytes.TrimRightFunc(text, isSpace)) {
+	for i, r := range string(bytes.TrimRightFunc(text, events.IsSpace)) {
 		if i >= before {
 			break
 		}
@@ -191,11 +192,11 @@ func otherLineEnd(text []byte, before int) (at int, end rune) {
 	return -1, 0
 }
 
-// lineEndName names a character that ends lines in other kinds of text.
+// lineEndName returns the name of a result of otherLineEnd.
 func lineEndName(r rune) string {
 	switch r {
 	case '\r':
-		return "a carriage return alone"
+		return "a carriage return without line feed"
 	case '\u0085':
 		return "U+0085 (NEL)"
 	}

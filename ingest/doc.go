@@ -1,38 +1,49 @@
-// Package ingest is the write side: from an uploaded file to stored favorites and announced changes. It knows no cloud, no
-// broker and no database; what it needs of them it declares here, as interfaces of one to three methods.
+// Package ingest is the write side of flavorless: it turns uploaded files into stored favorites and published changes.
+// It imports no cloud SDK, no broker and no database. It declares the interfaces that it needs from them, each with one
+// to three methods.
 //
 //	object event ─▶ Ingester ─▶ batches ─▶ Applier ─▶ table ─▶ change feed ─▶ Announcer ─▶ changes
-//	                   └─▶ rejects, ledger     └─▶ ledger
+//	                   └─▶ report, ledger      └─▶ ledger
 //
-// # Reading
+// # Reading files
 //
-// Open (rows.go) tells the format by the name, checks it against the first bytes (format.go), undoes the compression and
-// guards what comes out of it (source.go), converts it to UTF-8 (charset.go), and decodes row by row: csv.go (header.go,
-// csvrecord.go, csvreason.go), json.go (jsonhead.go, jsonrow.go, jsonerror.go), ndjson.go. The object's metadata say how its
-// uploader wants it read (options.go). Read and CheckColumns (reading.go) read a whole file. A row ends as an
-// events.Update or as an events.Reject that says on which line and column what is wrong and how to mend it. A file that
-// can't be read on is a FileError; a body that can't be read is any other error, and worth another try. One record is
-// bounded by MaxRecord, and so is the memory.
+// [Read] reads a file to its end. [Rows] reads it row by row, in steps that each have a file:
 //
-// # Publishing
+//   - [FileTypeOf] derives the format and the compression from the name, and checks them against the content
+//     (format.go).
+//   - The content is decompressed (source.go) and converted to UTF-8 (charset.go).
+//   - A decoder yields the rows: csv.go (with header.go, csvrecord.go and csvreason.go), json.go (with jsonhead.go,
+//     jsonrow.go and jsonerror.go) or ndjson.go.
 //
-// Ingester (ingest.go) packs accepted rows into batches that end by their size alone, so that a second run cuts them
-// where the first did, and publishes them several requests at a time, again only what failed of a request (publish.go).
-// Rejected rows go to the reports bucket (rejects.go). Reading may stop between two batches and hand on the rest of the
-// file as a span (pass.go); whoever goes on cuts the same batches and writes the same report. The reader then starts at the
-// span's offset (continue.go), or, in a compressed file, reads from the beginning and skips what precedes the offset. In the
-// end it seals the upload in the ledger, with the numbers of rows, rejected rows and batches. From then on the ledger knows when
-// the last batch has been applied.
+// [Options] are how the uploader wants the file to be read, as stated in the object's metadata. Each row is either an
+// [events.Update], or an [events.Reject] that states the line, the column, what is wrong and how to fix it. If the rest
+// of the file can't be read, the error is a [FileError]. Any other error comes from the body, so reading may succeed
+// later. Memory is bounded, because a record has at most [MaxRecord] bytes.
 //
-// # Applying and announcing
+// # Publishing batches
 //
-// Applier (apply.go) hands batches to the table, which writes a row only where nothing newer is stored, and counts each
-// batch once. Announcer (announce.go) publishes what the table's change feed gives: the writer never publishes, so
-// nothing is announced that was not stored, and nothing stored is left unannounced.
+// [Ingester] reads an object and publishes its rows in batches. The end of a batch depends only on its size, so reading
+// the file again yields the same batches. Several publish requests are in flight at a time, and only the failed
+// messages of a request are retried (publish.go). Rejected rows are written to a report in the reports bucket
+// (rejects.go).
 //
-// # When something fails
+// [Config.Pause] can stop the reading between two batches (pass.go). The Ingester then publishes an
+// [events.Continuation], and the consumer of that message calls [Ingester.Resume], which publishes the same batches and
+// writes the same report as without the pause. Resume starts reading at the continuation's offset; in a compressed
+// file, it reads from the beginning and skips the rows before the offset (continue.go).
 //
-// Every step may be repeated, whole or in part, in any order: ids and versions come from the object's event alone.
-// An error that wraps events.ErrPermanent will not go away by trying again; the message belongs in the dead letters.
-// Any other error means: deliver it again.
+// At the end of the file, the Ingester seals the upload in the ledger: it records the numbers of rows, rejected rows
+// and batches. When that many batches have been applied, the ledger settles the upload.
+//
+// # Applying batches and announcing changes
+//
+// [Applier] passes batches to the table, which writes a row only if no newer one is stored and counts each batch once.
+// [Announcer] publishes the changes that the table's change feed yields. Because the writer itself publishes nothing,
+// every announced change has been stored, and every stored change is announced.
+//
+// # Errors
+//
+// Every step can be repeated, completely or in part, in any order, because ids and versions depend only on the object's
+// event. An error that wraps [events.ErrPermanent] will occur again on every retry, so the message belongs in the
+// dead-letter queue. After any other error, deliver the message again.
 package ingest

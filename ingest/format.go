@@ -11,62 +11,73 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// FileType is what a file is, by its name: how its rows are written, and how that is compressed.
+// Format is the format of a file's rows.
+type Format string
+
+// The formats.
+const (
+	CSV    Format = "csv"
+	TSV    Format = "tsv"
+	JSON   Format = "json"
+	NDJSON Format = "ndjson"
+)
+
+// hasColumns reports whether files of the format have a header.
+func (f Format) hasColumns() bool { return f == CSV || f == TSV }
+
+// Compression is the compression of a file. It is empty for uncompressed files.
+type Compression string
+
+// The compressions.
+const (
+	Gzip Compression = "gzip"
+	Zstd Compression = "zstd"
+)
+
+// FileType is the type of a file as its name states it.
 type FileType struct {
-	Format      string // "csv", "tsv", "json" or "ndjson"
-	Compression string // "", "gzip" or "zstd"
+	Format      Format
+	Compression Compression
 }
 
-// String gives, for example, "csv" or "ndjson+gzip".
-func (f FileType) String() string {
-	if f.Compression == "" {
-		return f.Format
+// String returns, for example, "csv" or "ndjson+gzip".
+func (t FileType) String() string {
+	if t.Compression == "" {
+		return string(t.Format)
 	}
-	return f.Format + "+" + f.Compression
+	return string(t.Format) + "+" + string(t.Compression)
 }
 
-// FileTypeOf tells the format by the suffix of a key or file name; letter case does not matter.
+// FileTypeOf returns the type of the file with this key or name. It depends on the suffix, in any letter case.
 func FileTypeOf(name string) (FileType, error) {
-	var f FileType
 	base := strings.ToLower(path.Base(name))
-	switch path.Ext(base) {
-	case ".gz":
-		f.Compression = "gzip"
-	case ".zst":
-		f.Compression = "zstd"
+	ext := path.Ext(base)
+	compression := map[string]Compression{".gz": Gzip, ".zst": Zstd}[ext]
+	if compression != "" {
+		ext = path.Ext(strings.TrimSuffix(base, ext))
 	}
-	if f.Compression != "" {
-		base = strings.TrimSuffix(base, path.Ext(base))
+	format, known := map[string]Format{".csv": CSV, ".tsv": TSV, ".json": JSON, ".ndjson": NDJSON, ".jsonl": NDJSON}[ext]
+	if !known {
+		return FileType{}, failure(events.UnknownFormat, "%s; end the name with .csv, .tsv, .json, .ndjson or .jsonl, "+
+			"followed by .gz or .zst if the file is compressed", nameFault(name))
 	}
-	switch path.Ext(base) {
-	case ".csv":
-		f.Format = "csv"
-	case ".tsv":
-		f.Format = "tsv"
-	case ".json":
-		f.Format = "json"
-	case ".ndjson", ".jsonl":
-		f.Format = "ndjson"
-	default:
-		return FileType{}, failure(events.UnknownFormat, "%s does not tell the format; end the name in .csv, .tsv, .json, .ndjson or .jsonl, "+
-			"and in .gz or .zst after that if it is compressed", ending(name))
-	}
-	return f, nil
+	return FileType{format, compression}, nil
 }
 
-// ending quotes the end of a name, in which there may be white space that nobody sees.
-func ending(name string) string {
+// nameFault describes why the format of a file is unknown.
+func nameFault(name string) string {
 	base := path.Base(name)
-	if base != strings.TrimSpace(base) {
-		return "the name " + quote(base) + ", which has white space around it,"
+	switch ext := path.Ext(base); {
+	case base != strings.TrimSpace(base):
+		return "the file name " + quote(base) + " has white space around it"
+	case ext == "":
+		return "the file name " + quote(base) + " has no suffix"
+	default:
+		return "the suffix " + quote(ext) + " of the file name is not a known format"
 	}
-	if ext := path.Ext(base); ext != "" {
-		base = ext
-	}
-	return "the end of the name, " + quote(base) + ","
 }
 
-// FileError says why a file can't be read to its end. What was read before stands.
+// FileError states why the rest of a file can't be read. The rows before remain valid.
 type FileError struct{ Failure events.Failure }
 
 func (e *FileError) Error() string {
@@ -81,11 +92,11 @@ func failure(code events.Code, format string, args ...any) *FileError {
 	return &FileError{events.Failure{Code: code, Reason: fmt.Sprintf(format, args...)}}
 }
 
-// signatures are the first bytes of things that people upload under a wrong name. A prefix of printable characters could begin
-// the header of a CSV file, so what follows has to be binary or exact.
+// signatures are the first bytes of other types of files that are uploaded with a wrong name. If the prefix is
+// printable, it could be the beginning of a CSV header, so the bytes after it are checked, too.
 var signatures = []struct {
 	prefix  string
-	follows *regexp.Regexp // nil for anything
+	follows *regexp.Regexp // nil for any bytes
 	name    string
 	fix     string
 }{
@@ -99,54 +110,59 @@ var signatures = []struct {
 	{"%PDF-", regexp.MustCompile(`^[0-9]\.[0-9][ \t]*[\r\n]`), "a PDF document", "export the table in it as CSV"},
 }
 
-const byteOrderMark = "\xef\xbb\xbf"
-
-// mismatch holds the first bytes of the decompressed content against the format that the name promises. Head has as
-// much of the beginning as is at hand, without a byte order mark.
-func (f FileType) mismatch(head []byte) *FileError {
-	for _, s := range signatures {
-		rest, ok := bytes.CutPrefix(head, []byte(s.prefix))
-		if !ok || s.follows != nil && !s.follows.Match(rest) {
+// mismatch returns an error if the content is not of the type that the file name states. Head is the beginning of the
+// decompressed content, without a byte order mark.
+func (s *source) mismatch(head []byte) *FileError {
+	t := s.fileType
+	for _, sig := range signatures {
+		rest, ok := bytes.CutPrefix(head, []byte(sig.prefix))
+		if !ok || sig.follows != nil && !sig.follows.Match(rest) {
 			continue
 		}
-		if f.Compression != "" && (s.name == "gzip" || s.name == "zstd") {
-			return failure(events.FormatMismatch, "the name says %s, but what is compressed there is %s again; compress it once", f, s.name)
+		if t.Compression != "" && (sig.name == string(Gzip) || sig.name == string(Zstd)) {
+			return mismatch("the file name says %s, but the decompressed content is %s again; compress the file only once", t, sig.name)
 		}
-		return failure(events.FormatMismatch, "the name says %s, but the content is %s; %s", f, s.name, s.fix)
+		return mismatch("the file name says %s, but the content is %s; %s", t, sig.name, sig.fix)
 	}
-	if utf16Of(head) != "" {
-		return failure(events.FormatMismatch, "the content looks like UTF-16 without a byte order mark; save it as UTF-8, or declare it with the metadata charset=%s", utf16Of(head))
+	if charset := utf16Of(head); charset != "" {
+		return mismatch("the content looks like UTF-16 without a byte order mark; save the file as UTF-8, or declare its encoding "+
+			"with the metadata charset=%s", charset)
 	}
-	text := bytes.TrimLeft(head, " \t\r\n")
+	text := bytes.TrimLeft(head, jsonSpace)
 	if len(text) == 0 {
 		return nil
 	}
 	first := text[0]
 	line, _, _ := bytes.Cut(text, []byte("\n"))
 	switch {
-	case bytes.IndexByte(line, 0) >= 0 && (f.Format == "csv" || f.Format == "tsv"): // JSON has better words for it
-		return failure(events.FormatMismatch, "the name says %s, but the content is not text, for it has NUL bytes; make it again, and save it as UTF-8", f)
-	case first == '<' && (f.Format == "json" || f.Format == "ndjson"): // of CSV it could be the name of a column
-		return failure(events.FormatMismatch, "the name says %s, but the content looks like HTML or XML; it may be what a server said instead of giving the file", f)
-	case f.Format == "json" && first != '{' && first != '[' && utf8.FullRune(text): // else the decoder reads the rest of it
-		what, advice := character(text)
+	case t.Format.hasColumns() && bytes.IndexByte(line, 0) >= 0: // the JSON decoders have a better reason
+		return mismatch("the file name says %s, but the content has NUL bytes; save the file as UTF-8 text", t)
+	case t.Format.hasColumns() && looksJSON(text):
+		return mismatch("the file name says %s, but the content looks like JSON; end the name with .json or .ndjson",
+			strings.ToUpper(string(t.Format)))
+	case !t.Format.hasColumns() && first == '<': // in CSV, it could be the name of a column
+		return mismatch("the file name says %s, but the content looks like HTML or XML; it may be the error page of a server", t)
+	case t.Format == NDJSON && first == '[':
+		return mismatch("the file name says NDJSON, but the content is a JSON array; end the name with .json")
+	case t.Format == JSON && first != '{' && first != '[' && utf8.FullRune(text): // otherwise the decoder reads more of it
+		name, advice := s.character(text)
 		if advice == "" {
 			advice = "a JSON file holds one object or one array"
 		}
-		bad := failure(events.FormatMismatch, "the name says JSON, but the content begins with %s; %s", what, advice)
+		bad := mismatch("the file name says JSON, but the content begins with %s; %s", name, advice)
 		before := head[:len(head)-len(text)]
 		bad.Failure.Line = int64(bytes.Count(before, []byte("\n"))) + 1
 		bad.Failure.Column = int64(len(before) - bytes.LastIndexByte(before, '\n'))
 		return bad
-	case f.Format == "ndjson" && first == '[':
-		return failure(events.FormatMismatch, "the name says NDJSON, but the content is a JSON array; name it .json")
-	case (f.Format == "csv" || f.Format == "tsv") && looksJSON(text):
-		return failure(events.FormatMismatch, "the name says %s, but the content looks like JSON; name it .json or .ndjson", strings.ToUpper(f.Format))
 	}
 	return nil
 }
 
-// looksJSON reports whether text begins as a JSON object or array does. A CSV file may have a first column called "[id]".
+func mismatch(format string, args ...any) *FileError {
+	return failure(events.FormatMismatch, format, args...)
+}
+
+// looksJSON reports whether text begins like a JSON object or array. A CSV file may have a first column "[id]".
 func looksJSON(text []byte) bool {
 	if text[0] != '{' && text[0] != '[' {
 		return false
@@ -161,8 +177,8 @@ func looksJSON(text []byte) bool {
 	return strings.IndexByte(`"{[]`, next[0]) >= 0
 }
 
-// utf16Of returns how text without a byte order mark seems to be encoded, if every second byte of its beginning is zero, as it
-// is with Latin letters: "utf-16le", "utf-16be" or "".
+// utf16Of returns "utf-16le" or "utf-16be" if every second byte at the beginning is zero, as in Latin text in UTF-16
+// without a byte order mark, and "" otherwise.
 func utf16Of(head []byte) string {
 	if len(head) < 4 {
 		return ""

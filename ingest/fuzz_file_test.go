@@ -120,7 +120,7 @@ func FuzzFormatOf(f *testing.F) {
 			}
 			return
 		}
-		for _, other := range []string{"uploads/x/" + name, strings.ToUpper(name), "a." + got.Format + map[string]string{"gzip": ".gz", "zstd": ".zst"}[got.Compression]} {
+		for _, other := range []string{"uploads/x/" + name, strings.ToUpper(name), "a." + string(got.Format) + map[ingest.Compression]string{ingest.Gzip: ".gz", ingest.Zstd: ".zst"}[got.Compression]} {
 			if again, err := ingest.FileTypeOf(other); err != nil || again != got {
 				t.Errorf("%q is %v, but %q is %v (%v)", name, got, other, again, err)
 			}

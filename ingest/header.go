@@ -5,41 +5,35 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/flavorless/flavorless/events"
 )
 
-// columns are where the columns are that are read, with -1 for one that the header does not have.
+// columns are the columns of a header.
 type columns struct {
-	person, flavor, action int
-
-	width    int    // how many columns there are
-	nameless int    // how many of the last ones have no name
-	twice    string // name of a column that the header has more than once
+	index    [3]int // of each column; -1 if the header does not have it
+	width    int    // number of columns
+	nameless int    // number of trailing columns without a name
+	twice    string // name of a column that occurs several times
 }
 
-// columns reads a header whose columns are separated in one way.
-func (n columnNames) columns(row []byte, separator byte) (columns, *csvRecord) {
-	c := columns{person: -1, flavor: -1, action: -1}
-	column := func(field *int, index int, name string) {
-		if *field >= 0 {
-			c.twice = name
-		}
-		*field = index
-	}
+// complete reports whether the header has the required columns.
+func (c *columns) complete() bool { return c.index[person] >= 0 && c.index[flavor] >= 0 }
+
+// columns splits a header at the separators.
+func (n *columnNames) columns(row []byte, separator byte) (columns, *csvRecord) {
+	c := columns{index: [3]int{-1, -1, -1}}
 	named := 0
-	record := &csvRecord{separator: separator, found: func(index, begin, end int) {
+	record := &csvRecord{separator: separator, onField: func(index, begin, end int) {
 		name := columnName(string(unquote(row[begin:end])))
-		switch name {
-		case n.person:
-			column(&c.person, index, name)
-		case n.flavor:
-			column(&c.flavor, index, name)
-		case n.action:
-			column(&c.action, index, name)
+		if i := slices.Index(n[:], name); i >= 0 {
+			if c.index[i] >= 0 {
+				c.twice = name
+			}
+			c.index[i] = index
 		}
 		if name != "" {
 			named = index + 1
@@ -50,17 +44,17 @@ func (n columnNames) columns(row []byte, separator byte) (columns, *csvRecord) {
 	return c, record
 }
 
-// Separators that are read. Pipes are too frequent in text to be guessed.
+// Separators of columns. Pipes are too frequent in text to be guessed.
 const (
 	guessedSeparators  = ",;\t"
 	declaredSeparators = guessedSeparators + "|"
 )
 
-// header reads the row that names the columns, and finds out what separates them: spreadsheets write semicolons where the
-// comma is the decimal sign. The error is io.EOF if there is no header.
-func (d *csvDecoder) header(format FileType) error {
+// header reads the header and determines the separator: spreadsheets write semicolons where the comma is the decimal
+// sign. The error is io.EOF if there is no header.
+func (d *csvDecoder) header(format Format) error {
 	separators, declared := guessedSeparators, false
-	if format.Format == "tsv" {
+	if format == TSV {
 		separators = "\t"
 	}
 	for {
@@ -68,35 +62,38 @@ func (d *csvDecoder) header(format FileType) error {
 			return err
 		}
 		err := d.headerRow()
-		if err != nil && err != io.EOF && !errors.Is(err, errRecordTooLong) { //nolint:errorlint // the source gives io.EOF bare
+		if err != nil && err != io.EOF && !errors.Is(err, errRecordTooLong) { //nolint:errorlint // the source returns io.EOF unwrapped
 			return err
 		}
 		row := d.row()
-		row = row[:min(len(row), MaxRecord)] // every run reads the same, however much was read at once
+		row = row[:min(len(row), MaxRecord)] // regardless of how much the last read returned
 		separator, ok := separatorLine(row)
 		switch {
 		case ok && !declared && len(separator) == 1 && strings.Contains(declaredSeparators, separator):
-			if format.Format == "tsv" && separator != "\t" {
-				return d.place(failure(events.BadHeader,
-					"the first line says that the separator is %q, but the name says TSV; name the file .csv", separator))
+			if format == TSV && separator != "\t" {
+				return d.badHeader("the first line declares the separator %q, but the file name says TSV; "+
+					"end the name with .csv", separator)
 			}
 			separators, declared = separator, true
 			continue
 		case ok && !declared:
-			return d.place(failure(events.BadHeader,
-				"the first line says that the separator is %q; use a comma, a semicolon, a tab or '|'", separator))
+			return d.badHeader("the first line declares the separator %q; use a comma, a semicolon, a tab or '|'", separator)
 		case err == nil && isBlank(row, declaredSeparators):
 			continue
 		}
 		if bad := d.readHeader(row, separators, declared, err); bad != nil {
-			return d.place(bad)
+			return d.atRecord(bad)
 		}
 		return nil
 	}
 }
 
-// headerRow reads the lines of the header. It ends where the quotes are even in number: whatever separates the columns,
-// quotes open and close in turn, or the header has a fault. The error is io.EOF if the file ends before.
+func (d *csvDecoder) badHeader(format string, args ...any) error {
+	return d.atRecord(failure(events.BadHeader, format, args...))
+}
+
+// headerRow reads the lines of the header. It ends with the line in which the number of quotes becomes even, which does
+// not depend on the separator. The error is io.EOF if the file ends before.
 func (d *csvDecoder) headerRow() error {
 	for quotes, from := 0, 0; ; {
 		if err := d.readLine(); err != nil {
@@ -110,15 +107,15 @@ func (d *csvDecoder) headerRow() error {
 	}
 }
 
-// readHeader takes the first of the separators with which the header has the columns that are needed. Without one it says
-// what is wrong, assuming the separator that the first line has most often.
+// readHeader uses the first separator with which the header has the required columns. If there is none, it returns a
+// failure that assumes the most frequent separator of the first line.
 func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, incomplete error) *FileError {
 	line, _, _ := bytes.Cut(row, []byte("\n"))
 	var likely byte
 	most := -1
 	for _, separator := range []byte(separators) {
 		c, record := d.names.columns(row, separator)
-		if incomplete == nil && record.fault == noFault && c.person >= 0 && c.flavor >= 0 {
+		if incomplete == nil && record.fault == noFault && c.complete() {
 			likely = separator
 			break
 		}
@@ -127,65 +124,60 @@ func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, in
 		}
 	}
 	c, record := d.names.columns(row, likely)
-	d.columns, d.record = c, csvRecord{separator: likely, found: d.found}
+	d.columns, d.record = c, csvRecord{separator: likely, onField: d.setField}
 
 	before := len(row)
 	if record.fault != noFault {
 		before = record.at + 2
 	}
-	named := c.person >= 0 && c.flavor >= 0 && bytes.HasSuffix(row, []byte("\n")) // so U+2028, say, is but a part of some name
+	named := c.complete() && bytes.HasSuffix(row, []byte("\n")) // then U+2028 and the like are part of a name
 	if at, end := otherLineEnd(row, before); at >= 0 && (end == '\r' || !named) {
-		if bytes.HasSuffix(row, []byte("\n")) { // other lines end as they should
-			return failure(events.FormatMismatch, "%s stands in the header at %s; end every line in LF or CRLF",
-				lineEndName(end), d.placeOf(at))
+		if bytes.HasSuffix(row, []byte("\n")) { // other lines end correctly
+			return mismatch("the header contains %s at %s; end every line with LF or CRLF", lineEndName(end), d.positionOf(at))
 		}
-		name := "CR alone"
-		if end != '\r' {
-			name = lineEndName(end)
-		}
-		return failure(events.FormatMismatch, "lines end in %s; save the file with LF or CRLF line ends", name)
+		return mismatch("lines end with %s; save the file with LF or CRLF line ends", lineEndName(end))
 	}
 	switch {
 	case record.fault != noFault:
-		return failure(events.BadHeader, "the header can't be read: at %s, %s", d.placeOf(record.at), d.reason(record, row))
-	case record.quoted && (!errors.Is(incomplete, errRecordTooLong) || record.swallows(row)):
-		return failure(events.BadHeader, "the header can't be read: %s", d.unclosed(record, row, incomplete))
+		return failure(events.BadHeader, "the header is invalid at %s: %s", d.positionOf(record.at), d.reason(record, row))
+	case record.quoted && (!errors.Is(incomplete, errRecordTooLong) || record.mostlyQuoted(row)):
+		return failure(events.BadHeader, "the header is invalid: %s", d.unclosed(record, row, incomplete))
 	case incomplete != nil:
-		return failure(events.BadHeader, "the header is longer than %d bytes; the first line has to name the columns %s and %s",
-			MaxRecord, d.names.person, d.names.flavor)
+		return failure(events.BadHeader, "the header is longer than %d bytes; the first line must name the columns %s and %s",
+			MaxRecord, d.names[person], d.names[flavor])
 	case c.twice != "":
-		return failure(events.BadHeader, "the header names the column %s twice; keep one", c.twice)
-	case c.person >= 0 && c.flavor >= 0:
-		if metadata, name := d.names.missing(columnsFound{true, true, c.action >= 0}); metadata != "" {
-			return failure(events.BadHeader, "the header has no column %q, which the metadata %s names", name, metadata)
+		return failure(events.BadHeader, "the header has the column %s twice; keep one", c.twice)
+	case c.complete():
+		if metadata, name := d.names.missing([3]bool{true, true, c.index[action] >= 0}); metadata != "" {
+			return failure(events.BadHeader, "the header has no column %q, although the metadata %s names it", name, metadata)
 		}
 		return nil
 	}
 	header := strings.ReplaceAll(string(trimLineEnd(row)), `"`, "")
 	name := columnName(header)
-	if c.width > 1 || !strings.Contains(name, d.names.person) || !strings.Contains(name, d.names.flavor) {
-		return failure(events.BadHeader, "the header is %q; it has to name the columns %s and %s",
-			truncate(header, 120), d.names.person, d.names.flavor)
+	if c.width > 1 || !strings.Contains(name, d.names[person]) || !strings.Contains(name, d.names[flavor]) {
+		return failure(events.BadHeader, "the header is %q; it must name the columns %s and %s",
+			truncate(header, 120), d.names[person], d.names[flavor])
 	}
-	fix := "separate the columns by commas, semicolons or tabs"
+	fix := "separate the columns with commas, semicolons or tabs"
 	switch {
 	case declared:
-		fix = fmt.Sprintf("the line before it says that the separator is %s; use that one, or remove the line",
+		fix = fmt.Sprintf("the line before it declares the separator %s; use that one, or remove the line",
 			separatorName(separators[0]))
 	case separators == "\t":
-		fix = "separate the columns by tabs, or name the file .csv"
+		fix = "separate the columns with tabs, or end the file name with .csv"
 	}
 	return failure(events.BadHeader, "the header is %q, which is one column; %s", truncate(header, 120), fix)
 }
 
-// place adds to a failure where the record begins.
-func (d *csvDecoder) place(bad *FileError) error {
+// atRecord sets the position of a failure to that of the current record.
+func (d *csvDecoder) atRecord(bad *FileError) error {
 	bad.Failure.Line, bad.Failure.Column, bad.Failure.Offset = d.position()
 	return bad
 }
 
-// separatorLine returns the separator that a line such as sep=; declares, in quotes or not. Excel heeds such a first line,
-// and other programs write it. The line is nothing else, so it can't be taken for a header.
+// separatorLine returns the separator that a line such as sep=; declares, with or without quotes. Excel and other
+// programs write and interpret such a first line. A line with more text may be a header.
 func separatorLine(line []byte) (separator string, ok bool) {
 	text := string(trimLineEnd(line))
 	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
@@ -198,9 +190,3 @@ func separatorLine(line []byte) (separator string, ok bool) {
 	separator = strings.Trim(text[len(prefix):], " ")
 	return separator, utf8.RuneCountInString(separator) <= 1
 }
-
-// columnName takes away what is taken from names, too.
-func columnName(s string) string { return strings.ToLower(strings.TrimFunc(s, isSpace)) }
-
-// isSpace reports whether r is trimmed from names, as [events.CleanName] does.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }

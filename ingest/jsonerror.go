@@ -13,21 +13,20 @@ const jsonSpace = " \t\r\n"
 
 const textOrNull = "put text in double quotes, or write null"
 
-// syntaxFault says what is wrong at index at of text, where jsontext found a syntax error, and what to do about it. The text
-// begins at the place start, and reaches to the end of the character at index at. The fault lies back bytes before.
+// syntaxFault describes the fault at an index of text, where jsontext reports a syntax error, and how to fix it. Text
+// begins in the state start and includes the whole character at the index. The fault is back bytes before the index.
 //
-// The sentences of jsontext are in terms of its grammar, and they quote a character as far as its buffer holds it, so they
-// depend on where reading began. The result of syntaxFault depends on text and start alone.
-func syntaxFault(text []byte, at int, start jsonPlace) (back int, what string) {
+// It replaces the messages of jsontext, which depend on where its buffer ends and therefore on where reading began.
+func (s *source) syntaxFault(text []byte, at int, start jsonState) (back int, what string) {
 	before, after := text[:at], text[at:]
 	if len(after) == 0 {
-		return 0, "something is missing at the end; complete it"
+		return 0, "the JSON is incomplete; complete it"
 	}
-	place := start.behind(before)
-	if place.expected == endOfString {
-		return 0, stringFault(after)
+	state := start.after(before)
+	if state.expected == endOfString {
+		return 0, s.stringFault(after)
 	}
-	name, advice := jsonCharacter(after)
+	name, advice := s.jsonCharacter(after)
 	or := func(other string) string {
 		if advice != "" {
 			return advice
@@ -36,46 +35,47 @@ func syntaxFault(text []byte, at int, start jsonPlace) (back int, what string) {
 	}
 	word := before[len(bytes.TrimRightFunc(before, isWord)):]
 	if len(word) > 0 && (isWord(rune(after[0])) || !jsontext.Value(word).IsValid()) {
-		return 0, fmt.Sprintf("the value that begins with %s is wrong at %s; %s", quote(string(word)), name, or(textOrNull))
+		return 0, fmt.Sprintf("the value that begins with %s is invalid at %s; %s", quote(string(word)), name, or(textOrNull))
 	}
-	if back, what = commaFault(before, after, place); what != "" {
+	if back, what = commaFault(before, after, state); what != "" {
 		return back, what
 	}
-	bracket := place.closing()
-	missing := "the closing bracket " + bracket + " is missing where " + name + " stands; add it"
-	switch wrongBracket := closes(after[0]); place.expected {
+	found := func(instead, fix string) string { return "found " + name + " instead of " + instead + "; " + or(fix) }
+	bracket := state.closing()
+	missing := "the closing bracket " + bracket + " is missing before " + name + "; add it"
+	switch wrongBracket := closes(after[0]); state.expected {
 	case document:
-		what = name + " stands where the object or the array has to begin; " + or("remove it")
+		what = found("an object or an array", removeIt)
 	case nothing:
 		what = name + " follows the end of the JSON value; " + or("a JSON file holds one object or one array")
 	case colon:
-		what = "a colon is missing where " + name + " stands, behind the name of a member; " + or(instead(after, "=：", "a colon"))
+		what = found("a colon after the name of a member", insert(after, "=：", "a colon"))
 	case comma:
-		fix := instead(after, ";，、", "a comma")
-		if isWord(rune(after[0])) && (len(before) == 0 || bytes.HasSuffix(before, []byte{'"'})) { // directly behind a value
+		fix := insert(after, ";，、", "a comma")
+		if isWord(rune(after[0])) && (len(before) == 0 || bytes.HasSuffix(before, []byte{'"'})) { // directly after a value
 			fix = `put text in double quotes, and write \" for a quote inside`
 		}
-		what = "a comma or the closing bracket " + bracket + " is missing where " + name + " stands; " + or(fix)
+		what = found("a comma or the closing bracket "+bracket, fix)
 		if wrongBracket {
 			what = missing
 		}
 	case memberValue:
 		switch {
 		case wrongBracket || after[0] == ',':
-			what = "a value is missing where " + name + " stands; write a string in double quotes, or null"
+			what = "a value is missing before " + name + "; write a string in double quotes, or null"
 		case opens(after[0]):
 			what = tooDeep
 		default:
-			what = name + " stands where a value has to begin; " + or(textOrNull)
+			what = found("a value", textOrNull)
 		}
 	case memberName:
-		what = name + " stands where the name of a member has to begin; " + or("put names in double quotes")
+		what = found("the name of a member", "put names in double quotes")
 		if wrongBracket {
 			what = missing
 		}
 	case element:
 		fix := textOrNull
-		if len(place.inside) == 1 { // the array of a file, not one inside a row
+		if len(state.open) == 1 { // the array of rows
 			fix = "write an object"
 		}
 		switch {
@@ -84,60 +84,60 @@ func syntaxFault(text []byte, at int, start jsonPlace) (back int, what string) {
 		case opens(after[0]):
 			what = tooDeep
 		default:
-			what = name + " stands where an element of the array has to begin; " + or(fix)
+			what = found("an element of the array", fix)
 		}
 	}
 	return 0, what
 }
 
-const tooDeep = "arrays and objects are nested more than 10000 deep; nest them less deeply"
+const tooDeep = "arrays and objects are nested more than 10000 levels deep; reduce the nesting"
 
 func closes(c byte) bool { return c == ']' || c == '}' }
 
 func opens(c byte) bool { return c == '[' || c == '{' }
 
-// jsonCharacter is character, with advice for what begins a comment in other languages.
-func jsonCharacter(text []byte) (name, advice string) {
-	name, advice = character(text)
+// jsonCharacter is like character, with advice for characters that begin comments in other languages.
+func (s *source) jsonCharacter(text []byte) (name, advice string) {
+	name, advice = s.character(text)
 	if advice == "" && (text[0] == '/' || text[0] == '#') {
-		advice = "if it begins a comment, remove that, because JSON has no comments"
+		advice = "if it begins a comment, remove the comment, because JSON has none"
 	}
 	return name, advice
 }
 
-// isWord reports whether r is of numbers, true, false and null, or of words that are written like them.
+// isWord reports whether r occurs in numbers and words such as true, false and null.
 func isWord(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r == '+' || r == '-' || r == '.'
 }
 
-// instead says what to do where a character is missing: to write it instead of another that is often mistaken for it.
-func instead(after []byte, mistaken, missing string) string {
+// insert returns advice to add a missing character, or to replace one that is often mistaken for it.
+func insert(after []byte, mistaken, missing string) string {
 	if r, _ := utf8.DecodeRune(after); strings.ContainsRune(mistaken, r) {
 		return "write " + missing + " instead"
 	}
-	return "add it"
+	return "add " + missing
 }
 
-// stringFault describes the fault of a string at its first byte.
-func stringFault(after []byte) string {
+// stringFault describes the fault at the beginning of after, which is inside of a string.
+func (s *source) stringFault(after []byte) string {
 	switch {
 	case after[0] != '\\':
-		name, _ := character(after)
-		return fmt.Sprintf(`%s stands in a string; write it as \u%04x, or remove it`, name, after[0])
+		name, _ := s.character(after)
+		return fmt.Sprintf(`a string contains %s; write it as \u%04x, or remove it`, name, after[0])
 	case len(after) > 1 && after[1] != 'u':
-		name, _ := character(after[1:])
-		return fmt.Sprintf(`a backslash stands before %s; write \\ for a backslash`, name)
+		name, _ := s.character(after[1:])
+		return fmt.Sprintf(`a backslash precedes %s; write \\ for a backslash`, name)
 	}
-	return `four hexadecimal digits have to follow \u; fix it there`
+	return `\u is not followed by four hexadecimal digits; correct the escape`
 }
 
-// commaFault describes a comma too many at the beginning of after, or right before. What is empty if there is none.
-func commaFault(before, after []byte, place jsonPlace) (back int, what string) {
-	const trailing, double = "a comma stands before the closing bracket; remove the comma", "a comma follows a comma; remove one"
+// commaFault describes a superfluous comma at the beginning of after, or right before it. What is "" if there is none.
+func commaFault(before, after []byte, state jsonState) (back int, what string) {
+	const trailing = "a comma precedes the closing bracket; remove the comma"
 	text, rest := bytes.TrimRight(before, jsonSpace), bytes.TrimLeft(after[1:], jsonSpace)
-	inside := place.expected == comma || place.expected == memberName || place.expected == element
+	inside := state.expected == comma || state.expected == memberName || state.expected == element
 	switch {
-	case after[0] == ',' && place.expected == nothing:
+	case after[0] == ',' && state.expected == nothing:
 		return 0, "a comma follows the end of the JSON value; remove it, because a JSON file holds one object or one array"
 	case !inside:
 	case closes(after[0]) && bytes.HasSuffix(text, []byte{','}):
@@ -145,37 +145,37 @@ func commaFault(before, after []byte, place jsonPlace) (back int, what string) {
 	case after[0] != ',':
 	case len(rest) > 0 && closes(rest[0]):
 		return 0, trailing
-	case place.expected == comma || bytes.HasSuffix(text, []byte{','}):
-		return 0, double
+	case state.expected == comma || bytes.HasSuffix(text, []byte{','}):
+		return 0, "a comma follows a comma; remove one"
 	default:
 		return 0, "a comma follows the opening bracket; remove the comma"
 	}
 	return 0, ""
 }
 
-// jsonPlace is a place in JSON.
-type jsonPlace struct {
-	inside   []byte // the brackets that are open there, the outermost first
+// jsonState is the state of a JSON parser between two tokens, or inside of a string.
+type jsonState struct {
+	open     []byte // the open brackets, outermost first
 	expected expectation
 }
 
-// expectation is what JSON has to go on with.
+// expectation is what has to follow.
 type expectation uint8
 
 const (
 	document    expectation = iota
-	nothing                 // the JSON ends here
-	memberName              // or the closing bracket, behind the opening one
-	colon                   // behind a member's name
-	memberValue             // behind a colon
-	element                 // or the closing bracket, behind the opening one
+	nothing                 // the JSON is complete
+	memberName              // or, after the opening bracket, the closing bracket
+	colon                   // after the name of a member
+	memberValue             // after a colon
+	element                 // or, after the opening bracket, the closing bracket
 	comma                   // or the closing bracket
 	endOfString
 )
 
-// opened returns the place behind an opening bracket.
-func (p jsonPlace) opened(bracket byte) jsonPlace {
-	p.inside = append(p.inside, bracket)
+// afterOpening returns the state after an opening bracket.
+func (p jsonState) afterOpening(bracket byte) jsonState {
+	p.open = append(p.open, bracket)
 	p.expected = memberName
 	if bracket == '[' {
 		p.expected = element
@@ -183,33 +183,33 @@ func (p jsonPlace) opened(bracket byte) jsonPlace {
 	return p
 }
 
-// ended returns the place behind a value.
-func (p jsonPlace) ended() jsonPlace {
+// afterValue returns the state after a value.
+func (p jsonState) afterValue() jsonState {
 	p.expected = comma
-	if len(p.inside) == 0 {
+	if len(p.open) == 0 {
 		p.expected = nothing
 	}
 	return p
 }
 
-// closing returns the bracket that closes the innermost of those that are open.
-func (p jsonPlace) closing() string {
-	if bytes.HasSuffix(p.inside, []byte{'{'}) {
+// closing returns the closing bracket for the innermost open one.
+func (p jsonState) closing() string {
+	if bytes.HasSuffix(p.open, []byte{'{'}) {
 		return "}"
 	}
 	return "]"
 }
 
-// behind returns the place behind text, which is valid so far.
-func (p jsonPlace) behind(text []byte) jsonPlace {
+// after returns the state after text, which must be valid.
+func (p jsonState) after(text []byte) jsonState {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case ' ', '\t', '\r', '\n':
 		case '{', '[':
-			p = p.opened(c)
+			p = p.afterOpening(c)
 		case '}', ']':
-			p.inside = p.inside[:max(len(p.inside)-1, 0)]
-			p = p.ended()
+			p.open = p.open[:max(len(p.open)-1, 0)]
+			p = p.afterValue()
 		case ':':
 			p.expected = memberValue
 		case ',':
@@ -229,10 +229,10 @@ func (p jsonPlace) behind(text []byte) jsonPlace {
 			case p.expected == memberName:
 				p.expected = colon
 			default:
-				p = p.ended()
+				p = p.afterValue()
 			}
 		default: // a number, true, false or null
-			p = p.ended()
+			p = p.afterValue()
 		}
 	}
 	return p

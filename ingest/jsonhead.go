@@ -11,24 +11,22 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/flavorless/flavorless/events"
 )
 
-// mapMembers is the number of members that make an object a map from person to flavor, if it begins with them and none of them is
-// an object, an array or a column.
+// mapMembers is the number of members after which an object is considered a map from person to flavor, if none of them
+// is an object, an array or a column.
 const mapMembers = 1000
 
 var errIsMap = fmt.Errorf("the object begins with %d members of a map", mapMembers)
 
-// checkObject fails for a JSON file that is an object but not a map from person to flavor. Without this check, the members of an
-// API's answer or of a single row would become people. The check comes before any row is published, so it looks at no more than
-// the first MaxRecord bytes, in which most maps have mapMembers; in a later member, the same fault is a rejected row. The content
-// begins at the offset start. The caller reads on from the returned reader.
+// checkObject fails if a JSON file is an object but not a map from person to flavor. Otherwise the members of an API
+// response or of a single row would become persons. It runs before any row is published, so it examines only the first
+// MaxRecord bytes. If a later member has the same fault, its row is rejected. The content begins at the offset start.
+// The caller has to read from the returned reader.
 func checkObject(src *source, in *bufio.Reader, names columnNames, start int64) (*bufio.Reader, error) {
 	for {
 		head, err := in.Peek(in.Size())
-		var corrupt *FileError // the decoder comes to it again
+		var corrupt *FileError // the decoder reports it later
 		if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &corrupt) {
 			return nil, err
 		}
@@ -40,34 +38,34 @@ func checkObject(src *source, in *bufio.Reader, names columnNames, start int64) 
 		switch {
 		case isMap:
 			return in, nil
-		case err == nil && in.Size() < MaxRecord: // the file may be longer than this buffer
+		case err == nil && in.Size() < MaxRecord: // the file may be longer than the buffer
 			in = bufio.NewReaderSize(in, MaxRecord)
 		case reason == "":
 			return in, nil
 		default:
-			bad := failure(events.FormatMismatch, "%s", reason)
-			bad.Failure.Line, bad.Failure.Column = src.window.place(start + int64(len(head)-len(text)+at))
+			bad := mismatch("%s", reason)
+			bad.Failure.Line, bad.Failure.Column = src.window.position(start + int64(len(head)-len(text)+at))
 			return nil, bad
 		}
 	}
 }
 
-// objectScan searches an object for the member that holds the rows.
+// objectScan searches an object for a member that contains rows.
 type objectScan struct {
 	names columnNames
 	head  []byte
 	in    *jsontext.Decoder
 	plain int // members of the outermost object that are not objects or arrays
-	best  holder
+	best  candidate
 }
 
-// scan returns an objectScan of text that begins with an opening brace, and that may end anywhere.
+// scan returns an objectScan of text that begins with an opening brace and may be incomplete.
 func (c columnNames) scan(head []byte) *objectScan {
 	return &objectScan{names: c, head: head, in: jsontext.NewDecoder(bytes.NewReader(head), lenient()...)}
 }
 
-// fault returns why the object is not a map from person to flavor, and the index of the fault in the head. The reason is empty if
-// nothing in the head speaks against a map, and isMap is set if nothing that follows can change that.
+// fault returns the reason why the object is not a map from person to flavor, and its index in the head. The reason is
+// "" if the head may be the beginning of a map. If isMap is true, it certainly is.
 func (s *objectScan) fault() (at int, reason string, isMap bool) {
 	columns, err := s.object(nil, true)
 	if errors.Is(err, errIsMap) {
@@ -75,7 +73,7 @@ func (s *objectScan) fault() (at int, reason string, isMap bool) {
 	}
 	if err == nil {
 		if rest := bytes.TrimLeft(s.head[s.in.InputOffset():], jsonSpace); len(rest) > 0 && rest[0] == '{' {
-			return 0, "the name says JSON, but the content is one object after the other; name it .ndjson, with one object a line", false
+			return 0, "the file name says JSON, but the content is several objects; end the name with .ndjson, and put one object on each line", false
 		}
 	}
 	switch {
@@ -84,58 +82,57 @@ func (s *objectScan) fault() (at int, reason string, isMap bool) {
 	case columns.first != "":
 		return columns.at, fmt.Sprintf("the object has a member %s, so it is a row and not a map from person to flavor; "+
 			`write an array of rows: [{%q: "andy", %q: "vanilla"}], or a map: {"andy": "vanilla"}`,
-			quote(columns.first), s.names.person, s.names.flavor), false
+			quote(columns.first), s.names[person], s.names[flavor]), false
 	}
 	return 0, "", false
 }
 
-// holder is a member that may hold the rows.
-type holder struct {
+// candidate is a member that may contain the rows.
+type candidate struct {
 	score int
-	path  []string // names that lead to the member, the outermost first
+	path  []string // names of the member and those around it, outermost first
 	at    int      // index of the member's name in the head
 	kind  string
 }
 
-// The score of a holder says how probable it is. The first member with the highest score wins.
+// Scores of candidates. The first member with the highest score is the best.
 const (
 	containerFound = 1 + iota // an object, or an empty array, in the outermost object
 	listFound                 // an array that begins with an object or array
-	rowsFound                 // an array that begins with an object that has a member with the name of a column
+	rowsFound                 // an array that begins with an object that has a column
 )
 
-// maxHolderDepth is the maximum number of names in the path of a holder.
-const maxHolderDepth = 8
+const maxPath = 8 // of a candidate
 
-// columnsSeen holds which of an object's members have the name of a column.
+// columnsSeen describes the members of an object that have names of columns.
 type columnsSeen struct {
-	first  string // "" for none
+	first  string // "" if there is none
 	at     int    // its index in the head
-	person bool
+	person bool   // whether one of them is the person
 }
 
 func (s *objectScan) found(score int, kind string, path []string, at int) {
 	if score > s.best.score {
-		s.best = holder{score: score, path: slices.Clone(path), at: at, kind: kind}
+		s.best = candidate{score: score, path: slices.Clone(path), at: at, kind: kind}
 	}
 }
 
-// object reads an object, to which path leads, and searches the values of its members if search is set. An error ends the scan:
-// the head ends there, or the JSON is broken.
+// object reads the object at path, and searches the values of its members if search is true. An error ends the scan:
+// the head ends, or the JSON is invalid.
 func (s *objectScan) object(path []string, search bool) (seen columnsSeen, err error) {
 	if _, err := s.in.ReadToken(); err != nil {
 		return seen, err
 	}
 	for s.in.PeekKind() == jsontext.KindString {
 		between := s.head[s.in.InputOffset():]
-		at := len(s.head) - len(bytes.TrimLeft(between, " \t\r\n,"))
+		at := len(s.head) - len(bytes.TrimLeft(between, jsonSpace+","))
 		token, err := s.in.ReadToken()
 		if err != nil {
 			return seen, err
 		}
 		name := token.String()
-		if s.names.has(name) {
-			seen.person = seen.person || s.names.of(name) == s.names.person
+		if c, ok := s.names.lookup(name); ok {
+			seen.person = seen.person || c == person
 			if seen.first == "" {
 				seen.first, seen.at = name, at
 			}
@@ -161,8 +158,8 @@ func (s *objectScan) value(path []string, at int) error {
 	case jsontext.KindBeginArray:
 		return s.array(path, at)
 	case jsontext.KindBeginObject:
-		seen, err := s.object(path, len(path) < maxHolderDepth)
-		if len(path) == 1 && (seen.first == "" || seen.person) { // an object with a flavor alone belongs to a person
+		seen, err := s.object(path, len(path) < maxPath)
+		if len(path) == 1 && (seen.first == "" || seen.person) { // the flavor of a person may be an object with a flavor
 			s.found(containerFound, "an object", path, at)
 		}
 		return err
@@ -203,8 +200,8 @@ func (s *objectScan) array(path []string, at int) error {
 	return err
 }
 
-// name returns the path in words, such as: member "items" of "result".
-func (h holder) name() string {
+// name returns a description of the path, such as: member "items" of "result".
+func (h candidate) name() string {
 	name := "member " + quote(h.path[len(h.path)-1])
 	for _, outer := range slices.Backward(h.path[:len(h.path)-1]) {
 		name += " of " + quote(outer)
@@ -212,7 +209,7 @@ func (h holder) name() string {
 	return name
 }
 
-func (h holder) reason() string {
+func (h candidate) reason() string {
 	name, example := h.name(), ""
 	if filter, ok := h.filter(); ok {
 		example = fmt.Sprintf(", for example: jq %s FILE > rows.json", filter)
@@ -226,8 +223,8 @@ func (h holder) reason() string {
 
 var plainMember = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,40}$`)
 
-// filter returns the jq filter of the member, if all names on the way to it can be written without quotes.
-func (h holder) filter() (string, bool) {
+// filter returns the jq filter of the member, if no name in its path needs quotes.
+func (h candidate) filter() (string, bool) {
 	for _, name := range h.path {
 		if !plainMember.MatchString(name) {
 			return "", false
@@ -236,11 +233,11 @@ func (h holder) filter() (string, bool) {
 	return "." + strings.Join(h.path, "."), true
 }
 
-// LooksNDJSON reports whether text, which begins with an opening brace, begins as an NDJSON file does: another object follows on
-// the second line, or the first line is a row. A map from person to flavor on one line is JSON.
+// LooksNDJSON reports whether text, which begins with an opening brace, is the beginning of an NDJSON file: the second
+// line is another object, or the first line is a row. A map from person to flavor on one line is JSON.
 func LooksNDJSON(text []byte) bool {
 	line, rest, _ := bytes.Cut(text, []byte("\n"))
-	line = bytes.TrimRight(line, jsonSpace+",") // lines that end with a comma are rejected, but as lines
+	line = bytes.TrimRight(line, jsonSpace+",") // NDJSON rows with a comma at the end are rejected later
 	if bytes.HasSuffix(line, []byte("}")) && bytes.HasPrefix(bytes.TrimLeft(rest, jsonSpace), []byte("{")) {
 		return true
 	}

@@ -10,21 +10,21 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// ndjsonDecoder reads one JSON object a line (https://github.com/ndjson/ndjson-spec). Lines are independent: a broken one
-// is rejected and the next one read.
+// ndjsonDecoder decodes a JSON object per line (https://github.com/ndjson/ndjson-spec). An invalid line does not affect
+// the next.
 type ndjsonDecoder struct {
 	src    *source
 	in     *bufio.Reader
 	object objectDecoder
 	at     int64 // offset up to which lines were read
-	line   int64 // number of the current line, from 1
-	indent int64 // what precedes at on its line, where reading began in the middle of one
+	line   int64 // 1-based current line
+	indent int64 // bytes before at on its line, if reading began in the middle of a line
 	column int64 // of the current row
 	long   []byte
 }
 
 func newNDJSON(src *source, in *bufio.Reader, names columnNames, start, offset int64) (decoder, error) {
-	d := &ndjsonDecoder{src: src, in: in, object: objectDecoder{names: names}, at: start}
+	d := &ndjsonDecoder{src: src, in: in, object: newObjectDecoder(src, names), at: start}
 	if offset <= start {
 		return d, nil
 	}
@@ -49,15 +49,15 @@ func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 		line, err := d.readLine()
 		if errors.Is(err, errRecordTooLong) {
 			return d.reject(u.Offset, 1, line, &events.RowError{Code: events.RecordTooLong,
-				Reason: fmt.Sprintf("the line is longer than %d bytes; put one object on each line", MaxRecord)}), nil
+				Reason: fmt.Sprintf("the line is longer than %d bytes; put one object on each line, or shorten it", MaxRecord)}), nil
 		}
 		if err != nil {
 			return nil, err
 		}
 		text, lead := trim(line)
-		for bytes.HasPrefix(text, []byte(byteOrderMark)) { // of a file that was joined to another
-			rest, more := trim(text[len(byteOrderMark):])
-			text, lead = rest, lead+int64(len(byteOrderMark))+more
+		for bytes.HasPrefix(text, []byte(markUTF8)) { // of a concatenated file
+			rest, more := trim(text[len(markUTF8):])
+			text, lead = rest, lead+int64(len(markUTF8))+more
 		}
 		before := d.indent + lead
 		d.indent = 0
@@ -73,24 +73,24 @@ func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 	}
 }
 
-// trim gives a line without the white space around it, and how much of that came first. It costs half of what package
-// bytes takes for any set of characters.
+// trim removes the white space around a line. Lead is the number of bytes removed at the beginning. It takes half of
+// the time of package bytes.
 func trim(line []byte) (text []byte, lead int64) {
 	first, end := 0, len(line)
-	for first < end && blank(line[first]) {
+	for first < end && isJSONSpace(line[first]) {
 		first++
 	}
-	for first < end && blank(line[end-1]) {
+	for first < end && isJSONSpace(line[end-1]) {
 		end--
 	}
 	return line[first:end], int64(first)
 }
 
-// blank tells what is white space in JSON.
-func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+// isJSONSpace reports whether c is white space in JSON.
+func isJSONSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-// readLine reads a line with its newline, if it has one. Of a line that is too long it returns the beginning, and skips
-// the rest.
+// readLine reads a line including its newline. If the line is too long, it returns the beginning and errRecordTooLong,
+// and skips the rest.
 func (d *ndjsonDecoder) readLine() ([]byte, error) {
 	line, err := d.in.ReadSlice('\n')
 	d.line++
@@ -107,12 +107,12 @@ func (d *ndjsonDecoder) readLine() ([]byte, error) {
 		return line, d.skipLine(err)
 	}
 	if errors.Is(err, io.EOF) && len(line) > 0 {
-		err = nil // the last line may lack its newline
+		err = nil // the last line may have no newline
 	}
 	return line, err
 }
 
-// skipLine reads on to the end of a line that is too long. How the line so far ended is in err.
+// skipLine reads to the end of a line that is too long. Err is the result of the last read.
 func (d *ndjsonDecoder) skipLine(err error) error {
 	for errors.Is(err, bufio.ErrBufferFull) {
 		d.src.begin(d.src.record)
@@ -127,6 +127,6 @@ func (d *ndjsonDecoder) skipLine(err error) error {
 }
 
 func (d *ndjsonDecoder) reject(offset, column int64, row []byte, bad *events.RowError) *events.Reject {
-	bad = d.src.reject(row, bad)
+	bad = d.src.checkEnd(row, bad)
 	return &events.Reject{Line: d.line, Column: column, Offset: offset, Code: bad.Code, Reason: bad.Reason, Raw: raw(row)}
 }

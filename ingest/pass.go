@@ -8,10 +8,9 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// pass is one reading of a file, from an offset on: rows into batches, batches to the topic, rejected rows to the report.
+// pass reads a file, or the rest of it, once: it publishes rows in batches and writes rejected rows to the report.
 type pass struct {
 	*Ingester
-	ctx     context.Context //nolint:containedctx // of this one reading
 	from    events.Continuation
 	rejects *rejectLog
 	batch   *events.BatchWriter
@@ -19,40 +18,40 @@ type pass struct {
 
 	rows     *Rows
 	batches  int64
-	rejected int                  // since the batch began
-	pause    bool                 // stop at the next row
-	rest     *events.Continuation // from that row on, once reading has stopped
+	rejected int                  // since the current batch began
+	pause    bool                 // whether to stop at the next row
+	rest     *events.Continuation // what remains after a stop; nil otherwise
 }
 
-// batchRejects ends a batch that has become no longer for so many rejected rows: a file of nothing else would otherwise
-// never come to a place at which to stop.
+// batchRejects is the number of rejected rows that end a batch regardless of its size. Otherwise the reading of a file
+// with only bad rows could never pause.
 const batchRejects = 10_000
 
 var errPaused = errors.New("paused")
 
-// run returns what was read of the whole file, and if it stopped before the end, the rest of it.
-func (p *pass) run(body io.Reader, o Options) (events.ReadSummary, *events.Continuation, error) {
-	reading, err := p.readRows(body, o)
+// run returns the summary of the whole file so far and, if it stopped before the end, the rest.
+func (p *pass) run(ctx context.Context, body io.Reader, o Options) (events.ReadSummary, *events.Continuation, error) {
+	summary, err := p.readRows(ctx, body, o)
 	if err == nil && p.batch.Rows() > 0 {
-		err = p.cut()
+		err = p.cut(ctx)
 	}
 	if err != nil && !errors.Is(err, errPaused) {
 		return events.ReadSummary{}, nil, err
 	}
-	reading.Rows += p.from.Rows
-	reading.Rejected += p.from.Rejected
-	reading.Batches = p.from.Batches + p.batches
+	summary.Rows += p.from.Rows
+	summary.Rejected += p.from.Rejected
+	summary.Batches = p.from.Batches + p.batches
 	if p.rest != nil {
-		p.rest.Rows += reading.Rows
-		p.rest.Rejected += reading.Rejected
-		p.rest.Batches = reading.Batches
+		p.rest.Rows += summary.Rows
+		p.rest.Rejected += summary.Rejected
+		p.rest.Batches = summary.Batches
 	}
-	return reading, p.rest, nil
+	return summary, p.rest, nil
 }
 
-// readRows reads from the row on at which an earlier reading stopped: body begins there if the span has the reader's state,
-// and at the beginning of the file otherwise.
-func (p *pass) readRows(body io.Reader, o Options) (events.ReadSummary, error) {
+// readRows reads rows from p.from.Offset. The body starts at that offset if p.from has the reader's state, and at the
+// beginning of the file otherwise.
+func (p *pass) readRows(ctx context.Context, body io.Reader, o Options) (events.ReadSummary, error) {
 	name, offset := p.from.Object.Key, p.from.Offset
 	var err error
 	if state := p.from.Reader; state != nil {
@@ -61,13 +60,16 @@ func (p *pass) readRows(body io.Reader, o Options) (events.ReadSummary, error) {
 		p.rows, err = OpenAt(body, name, o, offset)
 	}
 	if err != nil {
-		return broken(events.ReadSummary{}, err)
+		return asFailure(events.ReadSummary{}, err)
 	}
 	defer p.rows.Close()
-	return p.rows.each(p.accept, p.reject)
+	return p.rows.each(
+		func(u events.Update) error { return p.accept(ctx, u) },
+		func(r *events.Reject) error { return p.reject(ctx, r) })
 }
 
-// stop ends the reading before the row at offset, which was counted but is still to be read.
+// stop ends the reading before the row at offset. That row was counted but remains to be read, so the counts of the
+// rest start below 0.
 func (p *pass) stop(offset, rejected int64) error {
 	p.rest = &events.Continuation{
 		Object: p.from.Object, Offset: offset, Rows: -1, Rejected: -rejected,
@@ -76,36 +78,36 @@ func (p *pass) stop(offset, rejected int64) error {
 	return errPaused
 }
 
-func (p *pass) accept(u events.Update) error {
+func (p *pass) accept(ctx context.Context, u events.Update) error {
 	if p.pause {
 		return p.stop(u.Offset, 0)
 	}
 	if p.batch.Add(u); p.batch.Size() >= p.cfg.BatchBytes {
-		return p.cut()
+		return p.cut(ctx)
 	}
 	return nil
 }
 
-func (p *pass) reject(r *events.Reject) error {
+func (p *pass) reject(ctx context.Context, r *events.Reject) error {
 	if p.pause {
 		return p.stop(r.Offset, 1)
 	}
-	if err := p.rejects.add(r); err != nil {
+	if err := p.rejects.add(ctx, r); err != nil {
 		return err
 	}
 	if p.rejected++; p.rejected >= batchRejects {
-		return p.cut()
+		return p.cut(ctx)
 	}
 	return nil
 }
 
-// cut ends the batch: the one place at which reading may stop.
-func (p *pass) cut() error {
+// cut ends the batch and publishes it. Reading can pause only after a cut.
+func (p *pass) cut(ctx context.Context) error {
 	if p.batch.Rows() > 0 {
-		p.out.add(p.batch.Message())
+		p.out.add(ctx, p.batch.Message())
 		p.batches++
 	}
 	p.rejected = 0
-	p.pause = p.cfg.Pause != nil && p.cfg.Pause(p.ctx)
-	return p.out.failure()
+	p.pause = p.cfg.Pause != nil && p.cfg.Pause(ctx)
+	return ctx.Err()
 }

@@ -13,112 +13,122 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// topic is where messages are published. Publish returns one error per message, nil for those that are stored; an
-// error that is events.ErrPermanent will come again on every try.
+// topic publishes messages.
 type topic interface {
+	// Publish returns an error for each message: nil if it is stored, events.ErrPermanent if it never can be.
 	Publish(ctx context.Context, messages []events.Message) []error
 }
 
-// Sizes of what is published. SNS takes 256 KiB in one request, attributes included, and bills by 64 KiB; four messages
-// that stay below 64 KiB each fill a request, at the price of one large message and with a smaller unit of failure.
+// Limits of what is published. SNS accepts 256 KiB per request, including attributes, and bills in units of 64 KiB.
+// Four messages of less than 64 KiB cost as much as one large message, but a failure affects fewer rows.
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 const (
 	MaxRequest = 256 << 10 // bytes
 	MaxMessage = 64 << 10  // bytes
 	maxEntries = 10        // messages in a request
 
-	// messageTarget ends a batch: the row that crosses it is the batch's last. What remains up to MaxMessage has room for
-	// that row and the attributes. Batches end by this rule alone, so that they are the same on every run.
+	// messageTarget is the size at which a batch ends, including the row that reaches it. The rest of MaxMessage is for
+	// that row and the attributes.
 	messageTarget = MaxMessage - events.MaxEncodedRow - 256
 )
 
-// Retries of a publish request whose messages failed in part.
 const (
+	// concurrentRequests bounds the memory of publishing: each request has at most MaxRequest bytes.
+	concurrentRequests = 4
+
 	publishTries = 8
-	publishPause = 50 * time.Millisecond // doubled each time; the actual pause is random up to that
+	publishPause = 50 * time.Millisecond // before the first retry; see backoff
 )
 
-// publisher publishes in requests of a bounded size, several at a time.
+// publisher publishes messages and retries those that fail.
 type publisher struct {
 	topic topic
 	log   *slog.Logger
 }
 
-// concurrentRequests bounds the memory of one publishing: as many requests of MaxRequest are under way.
-const concurrentRequests = 4
-
-// stream publishes what it is given, in requests of at most MaxRequest. Close waits for the last.
+// stream packs messages into requests and publishes these concurrently.
 type stream struct {
 	publisher
 	group   *errgroup.Group
-	ctx     context.Context //nolint:containedctx // it is the group's, which ends when a request fails
 	pending []events.Message
-	size    int
+	size    int // of pending
 }
 
-func (p publisher) stream(ctx context.Context) *stream {
+// stream returns a stream, and a context that ends when a request fails. Pass that context to add.
+func (p publisher) stream(ctx context.Context) (*stream, context.Context) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(concurrentRequests)
-	return &stream{publisher: p, group: g, ctx: ctx}
+	return &stream{publisher: p, group: g}, ctx
 }
 
-// add takes a message. It blocks while concurrentRequests are under way, and does nothing once one has failed.
-func (s *stream) add(m events.Message) {
+// add publishes m with a later request. It blocks while concurrentRequests are in flight.
+func (s *stream) add(ctx context.Context, m events.Message) {
 	size := m.Size()
 	if len(s.pending) == maxEntries || s.size+size > MaxRequest || len(s.pending) > 0 && size > MaxMessage {
-		s.flush()
+		s.flush(ctx)
 	}
 	s.pending = append(s.pending, m)
 	s.size += size
 }
 
-func (s *stream) flush() {
-	if len(s.pending) == 0 || s.ctx.Err() != nil {
+func (s *stream) flush(ctx context.Context) {
+	if len(s.pending) == 0 || ctx.Err() != nil {
 		return
 	}
 	request := s.pending
 	s.pending, s.size = nil, 0
-	s.group.Go(func() error { return s.publish(s.ctx, request) })
+	s.group.Go(func() error { return s.publish(ctx, request) })
 }
 
-// failure tells, by an error, that adding more is of no use. Close tells why.
-func (s *stream) failure() error { return s.ctx.Err() }
-
-// close publishes the rest, waits, and returns the first error.
-func (s *stream) close() error {
-	s.flush()
+// close publishes the pending messages, waits for all requests, and returns the first error.
+func (s *stream) close(ctx context.Context) error {
+	s.flush(ctx)
 	return s.group.Wait()
 }
 
-// publish sends one request, and again what failed of it, until all is stored, a message fails for good, or the tries
-// are used up.
+// publish sends a request, and again its failed messages, until all are stored, one fails permanently, or publishTries
+// is reached.
 func (p publisher) publish(ctx context.Context, messages []events.Message) error {
 	pause := publishPause
 	for try := 1; ; try++ {
-		var again []events.Message
+		var failed []events.Message
 		var last error
 		for i, err := range p.topic.Publish(ctx, messages) {
 			switch {
 			case err == nil:
-			case errors.Is(err, events.ErrPermanent), errors.Is(err, events.ErrUnavailable): // a few tries would not help
+			case errors.Is(err, events.ErrPermanent), errors.Is(err, events.ErrUnavailable): // retrying here is useless
 				return fmt.Errorf("publishing %s: %w", messages[i].ID, err)
 			default:
-				again, last = append(again, messages[i]), err
+				failed, last = append(failed, messages[i]), err
 			}
 		}
-		if len(again) == 0 {
+		if len(failed) == 0 {
 			return nil
 		}
 		if try == publishTries {
-			return fmt.Errorf("publishing %d of %d messages failed %d times, the last with: %w", len(again), len(messages), try, last)
+			return fmt.Errorf("publishing %d of %d messages failed %d times; last error: %w", len(failed), len(messages), try, last)
 		}
-		p.log.With(about(ofMessages(again))).WarnContext(ctx, "publishing again", "messages", len(again), "of", len(messages), "try", try, "error", last)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(rand.N(pause)): // full jitter
+		logRetry(ctx, p.log.With(uploadAttr(failed, uploadOfMessage)), len(failed), len(messages), try, last)
+		if err := backoff(ctx, &pause); err != nil {
+			return err
 		}
-		messages = again
-		pause *= 2
+		messages = failed
+	}
+}
+
+func logRetry(ctx context.Context, log *slog.Logger, failed, sent, try int, err error) {
+	log.WarnContext(ctx, "publishing failed; it will be retried", "event", "publish_retry", "messages", failed, "of", sent,
+		"try", try, "error", err)
+}
+
+// backoff waits for a random time up to pause, or until ctx ends, and doubles pause.
+func backoff(ctx context.Context, pause *time.Duration) error {
+	wait := rand.N(*pause)
+	*pause *= 2
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(wait):
+		return nil
 	}
 }

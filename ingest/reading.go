@@ -7,94 +7,92 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Read reads a file to its end, or to where it breaks; its name tells the format. It hands on each row that is accepted and
-// each that is rejected, and returns what there was: format, rows, how many were rejected, and why reading broke, if it
-// did. The error is one of body, accept or reject.
-func Read(body io.Reader, name string, o Options, accept func(events.Update) error, reject func(*events.Reject) error) (events.ReadSummary, error) {
+// Read reads a file to its end or to a failure. Its name determines the format. Read calls accept with each accepted
+// row and reject with each rejected one, and returns a summary. If the file can't be read to its end, the summary has a
+// Failure. The error is one of body, accept or reject.
+func Read(
+	body io.Reader, name string, o Options, accept func(events.Update) error, reject func(*events.Reject) error,
+) (events.ReadSummary, error) {
 	rows, err := Open(body, name, o)
 	if err != nil {
-		return broken(events.ReadSummary{}, err)
+		return asFailure(events.ReadSummary{}, err)
 	}
 	defer rows.Close()
-	reading, err := rows.each(accept, reject)
-	if err == nil && reading.Failure == nil && reading.Rows > 0 {
-		reading.Failure = rows.missing()
+	summary, err := rows.each(accept, reject)
+	if err == nil && summary.Failure == nil && summary.Rows > 0 {
+		summary.Failure = rows.missing()
 	}
-	return reading, err
+	return summary, err
 }
 
-// missing returns the failure of a file in whose rows so far a column does not occur that the metadata name; nil if there is none.
+// missing returns a failure if the metadata name a column that has not occurred so far, and nil otherwise.
 func (r *Rows) missing() *events.Failure {
 	metadata, name := r.decoder.missing()
 	if metadata == "" {
 		return nil
 	}
-	bad := badMetadata("the metadata %s names the member %q, which no row has; name the members of the rows as they are written there", metadata, truncate(name, 120))
+	bad := badMetadata("the metadata %s names the member %q, but no row has it; use the names of the members in the file",
+		metadata, truncate(name, 120))
 	bad.Failure.Line, bad.Failure.Column = 1, 1
 	return &bad.Failure
 }
 
-// CheckColumns returns the failure of a file that does not have a column or member which the metadata name. It reads rows only
-// until each has occurred, which is most often in the first, and not at all if the metadata name none. Other faults of the file are
-// those that [Read] returns. The error is one of body.
+// CheckColumns returns a failure if the metadata name a column or member that the file does not have. It reads rows
+// until all of them have occurred, usually in the first row, and does not read the file if the metadata name none. It
+// ignores other faults of the file. The error is one of body.
 func CheckColumns(body io.Reader, name string, o Options) (*events.Failure, error) {
 	if !o.namesColumns() {
 		return nil, nil //nolint:nilnil // no failure and no error
 	}
 	rows, err := Open(body, name, o)
-	if err != nil {
-		_, err = broken(events.ReadSummary{}, err)
-		return nil, err
+	if err == nil {
+		defer rows.Close()
 	}
-	defer rows.Close()
-	for {
+	for err == nil {
 		missing := rows.missing()
 		if missing == nil {
 			return nil, nil //nolint:nilnil // no failure and no error
 		}
-		_, _, err := rows.Next()
-		if err == io.EOF && rows.Read() > 0 { //nolint:errorlint // Next gives it bare
+		if _, _, err = rows.Next(); err == io.EOF && rows.Read() > 0 { //nolint:errorlint // Next returns it unwrapped
 			return missing, nil
 		}
-		if err == io.EOF { //nolint:errorlint // likewise
-			return nil, nil //nolint:nilnil // likewise
-		}
-		if err != nil {
-			_, err = broken(events.ReadSummary{}, err)
-			return nil, err
-		}
 	}
+	if err == io.EOF { //nolint:errorlint // Next returns it unwrapped
+		return nil, nil //nolint:nilnil // no rows, so no failure
+	}
+	_, err = asFailure(events.ReadSummary{}, err)
+	return nil, err
 }
 
 func (r *Rows) each(accept func(events.Update) error, reject func(*events.Reject) error) (events.ReadSummary, error) {
-	reading := events.ReadSummary{Format: r.Format().String()}
+	summary := events.ReadSummary{Format: r.fileType.String()}
 	for {
 		u, bad, err := r.Next()
-		if err == io.EOF { //nolint:errorlint // Next gives it bare
-			return reading, nil
+		if err == io.EOF { //nolint:errorlint // Next returns it unwrapped
+			return summary, nil
 		}
 		if err != nil {
-			return broken(reading, err)
+			return asFailure(summary, err)
 		}
-		reading.Rows++
+		summary.Rows++
 		if bad != nil {
-			reading.Rejected++
+			summary.Rejected++
 			err = reject(bad)
 		} else {
 			err = accept(u)
 		}
 		if err != nil {
-			return reading, err
+			return summary, err
 		}
 	}
 }
 
-// broken makes a file's own fault part of what was read; any other error remains one.
-func broken(reading events.ReadSummary, err error) (events.ReadSummary, error) {
+// asFailure moves a FileError to the summary. It returns other errors unchanged.
+func asFailure(summary events.ReadSummary, err error) (events.ReadSummary, error) {
 	var bad *FileError
 	if errors.As(err, &bad) {
-		reading.Failure = &bad.Failure
-		return reading, nil
+		summary.Failure = &bad.Failure
+		return summary, nil
 	}
-	return reading, err
+	return summary, err
 }

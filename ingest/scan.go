@@ -7,19 +7,19 @@ import (
 	"github.com/flavorless/flavorless/internal/swar"
 )
 
-// places are where things stand in a line of text.
-type places struct {
-	end    int    // of the line: its newline
-	commas int    // how many
-	comma  [8]int // where the first of them are
-	odd    bool   // the line is not what events.Plain tells
+// lineScan holds the positions of the separators in a line.
+type lineScan struct {
+	end        int    // index of the newline
+	commas     int    // number of separators
+	comma      [8]int // indexes of the first separators
+	hasSpecial bool   // whether the line has characters that swar.Plain does not accept
 }
 
-// find looks for the first newline in text and for the commas before it, eight bytes at a time: lines are short, and to look
-// for each in turn, however fast, takes longer. It tells whether there is a newline.
-func (p *places) find(text []byte, comma byte) bool {
+// find scans text for the first newline and the separators before it. It reports whether there is a newline. It
+// examines eight bytes at a time, because lines are short: a search for each separator takes longer.
+func (p *lineScan) find(text []byte, comma byte) bool {
 	p.commas = 0
-	var odd uint64
+	var special uint64
 	for at := 0; at < len(text); at += 8 {
 		var word uint64
 		if rest := text[at:]; len(rest) >= 8 {
@@ -30,8 +30,8 @@ func (p *places) find(text []byte, comma byte) bool {
 			word = binary.LittleEndian.Uint64(last[:])
 		}
 		end := equal(word, '\n')
-		line := end&-end - 1 // the bits below; all of them without an end
-		odd |= swar.Special(word) & line
+		line := end&-end - 1 // mask of the bytes before the newline; all bits if there is none
+		special |= swar.Special(word) & line
 		for found := equal(word, comma) & line; found != 0; found &= found - 1 {
 			if p.commas < len(p.comma) {
 				p.comma[p.commas] = at + bits.TrailingZeros64(found)/8
@@ -39,23 +39,22 @@ func (p *places) find(text []byte, comma byte) bool {
 			p.commas++
 		}
 		if end != 0 {
-			p.end, p.odd = at+bits.TrailingZeros64(end)/8, odd&highs != 0
+			p.end, p.hasSpecial = at+bits.TrailingZeros64(end)/8, special&highBits != 0
 			return true
 		}
 	}
 	return false
 }
 
-// begin is where a field begins in the line; there must be no more commas than places of them.
-func (p *places) begin(field int) int {
+// begin returns the index at which a field begins. The line must have at most len(p.comma) separators.
+func (p *lineScan) begin(field int) int {
 	if field == 0 {
 		return 0
 	}
 	return p.comma[field-1] + 1
 }
 
-// field is one of the line's.
-func (p *places) field(line string, field int) string {
+func (p *lineScan) field(line string, field int) string {
 	if field == p.commas {
 		return line[p.begin(field):]
 	}
@@ -63,13 +62,13 @@ func (p *places) field(line string, field int) string {
 }
 
 const (
-	ones  = 0x0101010101010101
-	lows  = 0x7f7f7f7f7f7f7f7f
-	highs = 0x8080808080808080
+	ones     = 0x0101010101010101
+	lowBits  = 0x7f7f7f7f7f7f7f7f
+	highBits = 0x8080808080808080
 )
 
-// equal has the high bit set of each byte of word that is c, and no other bit.
+// equal returns a word with the high bit set in each byte of word that equals c, and no other bits.
 func equal(word uint64, c byte) uint64 {
 	w := word ^ ones*uint64(c)
-	return ^((w&lows + lows) | w | lows)
+	return ^((w&lowBits + lowBits) | w | lowBits)
 }

@@ -13,7 +13,7 @@ import (
 func TestFind(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const tricky = "\x00\x01\n\x0b\r !\"#,,,-+[\\]~\x7f\x80\x8a\xac\xff"
-	var p places
+	var p lineScan
 	for range 200_000 {
 		text := make([]byte, random.IntN(40))
 		for i := range text {
@@ -35,7 +35,7 @@ func TestFind(t *testing.T) {
 				commas = append(commas, i)
 			}
 		}
-		if p.end != len(line) || p.commas != len(commas) || p.odd == swar.Plain(string(line)) {
+		if p.end != len(line) || p.commas != len(commas) || p.hasSpecial == swar.Plain(string(line)) {
 			t.Fatalf("of %q it finds %+v", text, p)
 		}
 		if kept := min(len(commas), len(p.comma)); !slices.Equal(p.comma[:kept], commas[:kept]) {

@@ -14,46 +14,46 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Limits of what a file may do to the one who reads it.
+// Limits on the resources that a file can use.
 const (
-	// MaxRecord is the greatest length of one row in the file, in bytes. It bounds the memory that an unclosed quote or
-	// an endless string can take.
+	// MaxRecord is the maximum length of a row in the file, in bytes. It bounds the memory for unclosed quotes and long
+	// strings.
 	MaxRecord = 1 << 20
 
-	// maxWindow bounds the memory of a zstd frame. It is what RFC 8878, section 3.1.1.1.2, recommends decoders to support.
+	// maxWindow bounds the memory for a zstd frame. RFC 8878, section 3.1.1.1.2, recommends to support this size.
 	maxWindow = 8 << 20
 
-	// A file may expand to bombFloor bytes whatever its compressed size; beyond, to maxExpansion times that size. Rows of
-	// text compress 3 to 30 times. It is looked at only every bombStep bytes, so that every run, however its reads fall,
-	// ends such a file at the same row.
+	// A file may expand to bombFloor bytes, and beyond that to maxExpansion times its compressed size. Rows of text
+	// compress 3 to 30 times. The limit is checked at multiples of bombStep bytes, so that repeated readings end at the
+	// same row.
 	bombFloor    = 64 << 20
 	maxExpansion = 500
 	bombStep     = 1 << 20
 
 	bufferSize = 64 << 10
-	headSize   = 4096 // bytes of the beginning that tell what a file is
+	headSize   = 4096 // bytes that are compared with the file type
 )
 
 var errRecordTooLong = fmt.Errorf("the record that begins here is longer than %d bytes", MaxRecord)
 
-// source is the decompressed file as a decoder reads it: it bounds what one record may take, notices decompression
-// bombs, and tells an unreadable file (a FileError) from a connection that broke (any other error; worth a retry).
+// source is the decompressed content of a file in UTF-8. It limits the length of records, detects decompression bombs,
+// and distinguishes invalid content (a FileError) from a failure to read the body (any other error).
 type source struct {
-	body    *bodyReader
-	plain   io.Reader // body decompressed, in UTF-8
-	charset charset   // that plain was converted from; UTF-8 if zero
-	marked  bool      // a byte order mark tells the charset, whatever is declared
-	close   func()
-	format  FileType
-	read    int64 // bytes of plain handed out
-	allowed int64 // bytes of plain that may be handed out until the next record begins
-	err     error // why reading ended; readers above may lose it over data that came with it
+	body     *bodyReader
+	plain    io.Reader // body, decompressed and in UTF-8
+	charset  charset   // of the file; UTF-8 if zero
+	marked   bool      // whether a byte order mark states the charset
+	close    func()
+	fileType FileType
+	read     int64 // bytes read from plain
+	allowed  int64 // maximum of read until the next record begins
+	err      error // final error, which buffered readers may drop
 
-	record int64   // offset of the record that is being read
-	window *window // the file from there on; nil where the decoder has each record at hand as it stands
+	record int64   // offset of the current record
+	window *window // nil for NDJSON, whose decoder has the raw text of each record
 }
 
-// bodyReader counts the stored bytes and remembers if it was they that could not be read.
+// bodyReader counts the stored bytes, and keeps the error of reading them.
 type bodyReader struct {
 	r    io.Reader
 	read int64
@@ -62,21 +62,22 @@ type bodyReader struct {
 
 func (b *bodyReader) Read(p []byte) (int, error) {
 	if b.err != nil {
-		return 0, b.err // it may come once only, and be lost with the decompressor
+		return 0, b.err // the decompressor may have dropped it
 	}
 	n, err := b.r.Read(p)
 	b.read += int64(n)
-	if err != nil && err != io.EOF { // only a bare one is the end; a wrapped one is a connection that broke
+	if err != nil && err != io.EOF { // a wrapped io.EOF is a lost connection
 		b.err = err
 	}
 	return n, err
 }
 
-// chunks hands on what it reads in pieces of bufferSize, whatever pieces it comes in.
+// chunks reads in pieces of bufferSize, so that decoders behave the same regardless of the pieces in which the body
+// arrives.
 type chunks struct {
 	in   io.Reader
 	buf  []byte
-	rest []byte // of buf, not handed out yet
+	rest []byte // unread part of buf
 	err  error
 }
 
@@ -101,16 +102,17 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func newSource(body io.Reader, format FileType) (*source, error) {
-	s := &source{body: &bodyReader{r: body}, close: func() {}, format: format}
+func newSource(body io.Reader, t FileType) (*source, error) {
+	s := &source{body: &bodyReader{r: body}, close: func() {}, fileType: t}
 	compressed := &chunks{in: s.body}
 	var err error
-	switch format.Compression {
-	case "gzip":
+	switch t.Compression {
+	case Gzip:
 		s.plain, err = newGzip(compressed)
-	case "zstd":
+	case Zstd:
 		var z *zstd.Decoder
-		z, err = zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err = zstd.NewReader(compressed,
+			zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err == nil {
 			s.plain, s.close = z, z.Close
 		}
@@ -124,35 +126,35 @@ func newSource(body io.Reader, format FileType) (*source, error) {
 	return s, nil
 }
 
-// gzipMembers reads one gzip member after the other (RFC 1952, section 2.2). gzip.Reader does so by itself, but takes a file
-// for whole that is cut off in the name or the comment of a header.
+// gzipMembers reads the members of a gzip file (RFC 1952, section 2.2). The multistream mode of gzip.Reader does not
+// detect that a file is truncated in the name or comment of a member's header.
 type gzipMembers struct {
-	in *bufio.Reader // the very buffer that z reads from
+	in *bufio.Reader // z reads from this buffer
 	z  *gzip.Reader
 }
 
-// newGzip leaves an empty file empty: there is nothing in it that could be corrupt.
+// newGzip returns an empty reader for an empty file.
 func newGzip(r io.Reader) (io.Reader, error) {
 	g := &gzipMembers{in: bufio.NewReader(r), z: new(gzip.Reader)}
 	err := g.next()
-	if err == io.EOF { //nolint:errorlint // next gives it bare
+	if err == io.EOF { //nolint:errorlint // next returns it unwrapped
 		return bytes.NewReader(nil), nil
 	}
 	return g, err
 }
 
-// next begins a member. The error is a bare io.EOF if there is none.
+// next begins the next member. The error is io.EOF, unwrapped, if there is none.
 func (g *gzipMembers) next() error {
 	const magic = "\x1f\x8b"
 	head, err := g.in.Peek(len(magic))
 	if len(head) == 0 {
 		return err
 	}
-	if !strings.HasPrefix(magic, string(head)) { // the Reader finds only a header cut off, if less than a header is left
+	if !strings.HasPrefix(magic, string(head)) { // gzip.Reader would report a truncated header if only a few bytes are left
 		return gzip.ErrHeader
 	}
 	err = g.z.Reset(g.in)
-	if err == io.EOF { //nolint:errorlint // gzip gives it bare
+	if err == io.EOF { //nolint:errorlint // gzip returns it unwrapped
 		return io.ErrUnexpectedEOF
 	}
 	g.z.Multistream(false)
@@ -161,15 +163,14 @@ func (g *gzipMembers) next() error {
 
 func (g *gzipMembers) Read(p []byte) (n int, err error) {
 	for n == 0 && err == nil {
-		if n, err = g.z.Read(p); err == io.EOF { //nolint:errorlint // likewise
+		if n, err = g.z.Read(p); err == io.EOF { //nolint:errorlint // gzip returns it unwrapped
 			err = g.next()
 		}
 	}
 	return n, err
 }
 
-// begin tells at which offset the next record begins, and opens the budget for it. What the decoder has buffered already
-// does not count twice.
+// begin starts the next record at offset and renews the limit on its length. The limit allows for the decoder's buffer.
 func (s *source) begin(offset int64) {
 	s.record = offset
 	s.allowed = s.read + MaxRecord + bufferSize
@@ -182,21 +183,17 @@ func (s *source) Read(p []byte) (int, error) {
 	if s.read >= s.allowed {
 		return 0, errRecordTooLong
 	}
-	if room := s.allowed - s.read; int64(len(p)) > room {
-		p = p[:room]
-	}
-	if room := bombStep - s.read%bombStep; int64(len(p)) > room {
-		p = p[:room]
-	}
+	p = p[:min(int64(len(p)), s.allowed-s.read, bombStep-s.read%bombStep)]
 	n, err := s.plain.Read(p)
 	if s.window != nil {
 		s.window.add(p[:n], s.record)
 	}
 	s.read += int64(n)
 	switch {
-	case s.format.Compression != "" && s.read > bombFloor && s.read%bombStep == 0 && s.read/maxExpansion > s.body.read:
-		s.err = failure(events.DecompressionBomb, "%d bytes expand to more than %d; upload it in parts, or with less padding", s.body.read, s.read)
-	case err == io.EOF && s.body.err == nil: // readers give it bare; zstd does for a body that broke, too
+	case s.fileType.Compression != "" && s.read > bombFloor && s.read%bombStep == 0 && s.read/maxExpansion > s.body.read:
+		s.err = failure(events.DecompressionBomb, "%d compressed bytes expand to more than %d; split the file, or remove padding",
+			s.body.read, s.read)
+	case err == io.EOF && s.body.err == nil: // readers return it unwrapped; zstd also after an error of the body
 		s.err = err
 	case err != nil:
 		s.err = s.explain(err)
@@ -204,36 +201,37 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, s.err
 }
 
-// broken gives the error, other than the end of the file, with which reading ended.
-func (s *source) broken() error {
-	if s.err == io.EOF { //nolint:errorlint // it is kept bare
+// failed returns the error that ended reading, unless it is io.EOF.
+func (s *source) failed() error {
+	if s.err == io.EOF { //nolint:errorlint // it is stored unwrapped
 		return nil
 	}
 	return s.err
 }
 
-// explain tells the uploader's fault from the network's.
+// explain returns a FileError for an error of a decompressor, unless reading the body failed.
 func (s *source) explain(err error) error {
 	if s.body.err != nil {
 		return fmt.Errorf("reading the object: %w", s.body.err)
 	}
 	if errors.Is(err, gzip.ErrHeader) && s.read == 0 || errors.Is(err, zstd.ErrMagicMismatch) && s.read == 0 {
-		return failure(events.FormatMismatch, "the name says %s, but the content is not %s; mend the name", s.format, s.format.Compression)
+		return mismatch("the file name says %s, but the content is not %s; correct the name", s.fileType, s.fileType.Compression)
 	}
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return failure(events.CorruptCompression, "its zstd window is over %d MiB; compress it without --long and below --ultra", maxWindow>>20)
+		return failure(events.CorruptCompression,
+			"the zstd window is larger than %d MiB; compress the file without --long and --ultra", maxWindow>>20)
 	}
-	what := "is broken"
+	what := "are corrupt"
 	switch {
 	case errors.Is(err, zstd.ErrUnknownDictionary):
-		return failure(events.CorruptCompression, "the zstd data needs a dictionary; compress it without one, and upload it again")
+		return failure(events.CorruptCompression, "the zstd data need a dictionary; compress the file without one and upload it again")
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		what = "is cut off"
+		what = "are truncated"
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrMagicMismatch):
-		what = "is followed by something else"
+		what = "are followed by other data"
 	}
-	return failure(events.CorruptCompression, "the %s data %s; compress and upload it again", s.format.Compression, what)
+	return failure(events.CorruptCompression, "the %s data %s; compress the file again and upload it", s.fileType.Compression, what)
 }
 
-// Close frees the decompressor. The body is its opener's to close.
+// Close releases the decompressor. It does not close the body.
 func (s *source) Close() { s.close() }

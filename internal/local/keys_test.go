@@ -101,7 +101,7 @@ func (g *keyGenerator) next() string {
 func content(t *testing.T, key, person, flavor string) string {
 	t.Helper()
 	format, _ := ingest.FileTypeOf(key)
-	text := map[string]string{
+	text := map[ingest.Format]string{
 		"":       "person,flavor\n%s,%s\n",
 		"csv":    "person,flavor\n%s,%s\n",
 		"tsv":    "person\tflavor\n%s\t%s\n",

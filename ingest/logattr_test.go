@@ -16,7 +16,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// flaky fails its first call, as a table and as a topic.
+// flaky is a table and a topic whose first call fails.
 type flaky struct{ calls int }
 
 func (f *flaky) fail() error {
@@ -34,7 +34,7 @@ func (f *flaky) Publish(_ context.Context, messages []events.Message) []error {
 	return slices.Repeat([]error{f.fail()}, len(messages))
 }
 
-// TestWarningsNameTheirUploads: a line about one upload has it as upload, one about several has them as uploads.
+// TestWarningsNameTheirUploads checks the attribute "upload" of log lines about one upload, and "uploads" of other lines.
 func TestWarningsNameTheirUploads(t *testing.T) {
 	var origins []events.Origin
 	var bodies [][]byte
@@ -57,8 +57,8 @@ func TestWarningsNameTheirUploads(t *testing.T) {
 		t.Fatal(err)
 	}
 	type entry struct {
-		Msg, Upload string
-		Uploads     []string
+		Event, Upload string
+		Uploads       []string
 	}
 	var got []entry
 	for line := range bytes.Lines(log.Bytes()) {
@@ -70,7 +70,7 @@ func TestWarningsNameTheirUploads(t *testing.T) {
 	}
 	both := []string{origins[0].UploadID(), origins[1].UploadID()}
 	slices.Sort(both)
-	want := []entry{{Msg: "applying one by one", Uploads: both}, {Msg: "publishing again", Upload: origins[0].UploadID()}}
+	want := []entry{{Event: "apply_one_by_one", Uploads: both}, {Event: "publish_retry", Upload: origins[0].UploadID()}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
