@@ -131,5 +131,6 @@ func (c CSVState) valid() bool {
 	inRow := func(column int) bool { return 0 <= column && column < c.Width }
 	return len(c.Separator) == 1 && c.Separator[0] < utf8.RuneSelf && !strings.Contains("\x00\"\r\n", c.Separator) &&
 		c.Width <= MaxColumns && inRow(c.Person) && inRow(c.Flavor) && c.Person != c.Flavor &&
-		c.Nameless >= 0 && c.Nameless <= c.Width-2 && (c.Action == -1 || inRow(c.Action) && c.Action != c.Person && c.Action != c.Flavor)
+		(c.Action == -1 || inRow(c.Action) && c.Action != c.Person && c.Action != c.Flavor) &&
+		c.Nameless >= 0 && c.Nameless <= c.Width-2
 }

@@ -34,7 +34,8 @@ func CleanName(s, field string, missing Code) (string, *RowError) {
 		return "", &RowError{missing, fmt.Sprintf("%s is empty; write 1 to %d bytes of text", field, MaxName)}
 	}
 	if len(s) > MaxName { // only now, because NFC can make a name shorter or longer
-		return "", &RowError{TooLong, fmt.Sprintf("%s is %d bytes long; shorten it to at most %d bytes", field, len(s), MaxName)}
+		return "", &RowError{TooLong,
+			fmt.Sprintf("%s is %d bytes long; shorten it to at most %d bytes", field, len(s), MaxName)}
 	}
 	return s, nil
 }
@@ -68,14 +69,15 @@ func cleanUnicode(s, field string, missing Code) (string, *RowError) {
 	}
 	for _, r := range s {
 		if forbidden(r) {
-			return "", &RowError{ControlCharacter, fmt.Sprintf("%s contains the forbidden character U+%04X; remove it", field, r)}
+			return "", &RowError{ControlCharacter,
+				fmt.Sprintf("%s contains the forbidden character U+%04X; remove it", field, r)}
 		}
 	}
 	// The remaining ASCII characters are visible.
 	if s != "" && s[0] >= utf8.RuneSelf && !strings.ContainsFunc(s, visible) {
 		first, _ := utf8.DecodeRuneInString(s)
-		return "", &RowError{missing, fmt.Sprintf("%s has only invisible characters, such as U+%04X; write 1 to %d bytes of visible text",
-			field, first, MaxName)}
+		return "", &RowError{missing, fmt.Sprintf(
+			"%s has only invisible characters, such as U+%04X; write 1 to %d bytes of visible text", field, first, MaxName)}
 	}
 	return s, nil
 }

@@ -27,7 +27,7 @@ const (
 	DecompressionBomb  Code = "decompression_bomb"  // the data expand to a suspicious multiple of their size
 	ObjectVanished     Code = "object_vanished"     // the object was deleted or overwritten before it was read
 	Aborted            Code = "aborted"             // on-error=abort, and a row is bad
-	BadMetadata        Code = "bad_metadata"        // object metadata with an unknown value, or for a column that does not exist
+	BadMetadata        Code = "bad_metadata"        // object metadata with an unknown value or column
 	Endless            Code = "endless"             // reading was continued too often
 )
 

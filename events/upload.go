@@ -30,7 +30,7 @@ type Upload struct {
 	Format    string    `json:"format,omitempty"`  // such as "csv" or "ndjson+gzip"
 	Counts    Counts    `json:"counts"`
 	Rejects   []Reject  `json:"rejects"`             // the first MaxRejects rejected rows; [] if there are none
-	RejectsAt string    `json:"rejectsAt,omitempty"` // s3://… URL of the report, which has a Reject per line; see ReportEnd
+	RejectsAt string    `json:"rejectsAt,omitempty"` // s3://… URL of the report: a Reject per line; see ReportEnd
 	Uploaded  time.Time `json:"uploaded"`            // when the object was stored
 	Started   time.Time `json:"started"`             // when ingest received the event
 	Published time.Time `json:"published,omitzero"`  // when the file had been read

@@ -51,8 +51,9 @@ func (a *Applier) Apply(ctx context.Context, bodies [][]byte) []error {
 		}
 		return errs
 	}
-	a.Log.With(uploadAttr(batches, events.Batch.UploadID)).WarnContext(ctx, "applying batches failed; applying them one by one",
-		"event", "apply_one_by_one", "batches", len(batches), "error", err)
+	log := a.Log.With(uploadAttr(batches, events.Batch.UploadID))
+	log.WarnContext(ctx, "applying batches failed; applying them one by one", "event", "apply_one_by_one",
+		"batches", len(batches), "error", err)
 	for n, b := range batches {
 		errs[index[n]] = a.apply(ctx, []events.Batch{b})
 	}

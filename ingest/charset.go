@@ -64,17 +64,19 @@ var charsets = []charset{
 	{"utf-16", []string{"utf16", "ucs-2", "unicode"}, utf16Decoder{}},
 	{"utf-16le", []string{"utf16le", "ucs-2le"}, utf16Decoder{}},
 	{"utf-16be", []string{"utf16be", "ucs-2be"}, utf16Decoder{bigEndian: true}},
-	{"windows-1252", []string{"windows1252", "cp1252", "cp-1252", "x-cp1252", "ansi"}, byteDecoder{charmap: charmap.Windows1252}},
-	{"iso-8859-1", []string{"latin1", "latin-1", "iso8859-1", "iso_8859-1", "iso88591", "l1"}, byteDecoder{charmap: charmap.Windows1252}},
-	{"iso-8859-2", []string{"latin2", "latin-2", "iso8859-2", "iso_8859-2", "iso88592", "l2"}, byteDecoder{charmap: charmap.ISO8859_2}},
-	{"iso-8859-15", []string{"latin9", "latin-9", "iso8859-15", "iso_8859-15", "iso885915", "l9"}, byteDecoder{charmap: charmap.ISO8859_15}},
-	{"windows-1250", []string{"windows1250", "cp1250", "cp-1250", "x-cp1250"}, byteDecoder{charmap: charmap.Windows1250}},
-	{"windows-1251", []string{"windows1251", "cp1251", "cp-1251", "x-cp1251"}, byteDecoder{charmap: charmap.Windows1251}},
-	{"windows-1253", []string{"windows1253", "cp1253", "cp-1253", "x-cp1253"}, byteDecoder{charmap: charmap.Windows1253}},
-	{"windows-1254", []string{"windows1254", "cp1254", "cp-1254", "x-cp1254"}, byteDecoder{charmap: charmap.Windows1254}},
-	{"ibm437", []string{"cp437", "437"}, byteDecoder{charmap: charmap.CodePage437}},
-	{"ibm850", []string{"cp850", "850"}, byteDecoder{charmap: charmap.CodePage850}},
-	{"macintosh", []string{"mac", "macroman", "mac-roman", "x-mac-roman"}, byteDecoder{charmap: charmap.Macintosh}},
+	{"windows-1252", []string{"windows1252", "cp1252", "cp-1252", "x-cp1252", "ansi"}, oneByte(charmap.Windows1252)},
+	{"iso-8859-1", []string{"latin1", "latin-1", "iso8859-1", "iso_8859-1", "iso88591", "l1"},
+		oneByte(charmap.Windows1252)},
+	{"iso-8859-2", []string{"latin2", "latin-2", "iso8859-2", "iso_8859-2", "iso88592", "l2"}, oneByte(charmap.ISO8859_2)},
+	{"iso-8859-15", []string{"latin9", "latin-9", "iso8859-15", "iso_8859-15", "iso885915", "l9"},
+		oneByte(charmap.ISO8859_15)},
+	{"windows-1250", []string{"windows1250", "cp1250", "cp-1250", "x-cp1250"}, oneByte(charmap.Windows1250)},
+	{"windows-1251", []string{"windows1251", "cp1251", "cp-1251", "x-cp1251"}, oneByte(charmap.Windows1251)},
+	{"windows-1253", []string{"windows1253", "cp1253", "cp-1253", "x-cp1253"}, oneByte(charmap.Windows1253)},
+	{"windows-1254", []string{"windows1254", "cp1254", "cp-1254", "x-cp1254"}, oneByte(charmap.Windows1254)},
+	{"ibm437", []string{"cp437", "437"}, oneByte(charmap.CodePage437)},
+	{"ibm850", []string{"cp850", "850"}, oneByte(charmap.CodePage850)},
+	{"macintosh", []string{"mac", "macroman", "mac-roman", "x-mac-roman"}, oneByte(charmap.Macintosh)},
 }
 
 // Charsets returns the names of the charsets that an uploader can declare.
@@ -132,8 +134,9 @@ func (s *source) nameCharset(err error) error {
 
 // checkEnd returns the reason for a rejected row, which is another one if the file ends in the middle of a character.
 func (s *source) checkEnd(row []byte, bad *events.RowError) *events.RowError {
-	if s.converted() && bytes.HasSuffix(row, []byte{halfCharacter}) && (bad.Code == events.MalformedRow || bad.Code == events.InvalidUTF8) {
-		return &events.RowError{Code: events.InvalidUTF8, Reason: "the row ends with " + s.half() + "; " + createAgain}
+	if s.converted() && bytes.HasSuffix(row, []byte{halfCharacter}) &&
+		(bad.Code == events.MalformedRow || bad.Code == events.InvalidUTF8) {
+		return rowError(events.InvalidUTF8, "the row ends with %s; %s", s.half(), createAgain)
 	}
 	return bad
 }
@@ -148,11 +151,11 @@ func (s *source) half() string { return "half of a character in " + s.charset.na
 // invalidText rejects a row because of bytes that are not characters in the charset. Subject is the field with these
 // bytes.
 func (s *source) invalidText(subject string) *events.RowError {
-	reason := subject + events.NotUTF8
-	if s.converted() {
-		reason = subject + " has bytes that are not characters in " + s.charset.name + ", the charset of the file; " + s.invalidFix()
+	if !s.converted() {
+		return rowError(events.InvalidUTF8, "%s%s", subject, events.NotUTF8)
 	}
-	return &events.RowError{Code: events.InvalidUTF8, Reason: reason}
+	return rowError(events.InvalidUTF8, "%s has bytes that are not characters in %s, the charset of the file; %s",
+		subject, s.charset.name, s.invalidFix())
 }
 
 func (s *source) invalidFix() string {
@@ -242,6 +245,8 @@ func (d utf16Decoder) Transform(dst, src []byte, atEOF bool) (nDst, nSrc int, er
 	}
 	return nDst, nSrc, nil
 }
+
+func oneByte(c *charmap.Charmap) byteDecoder { return byteDecoder{charmap: c} }
 
 // byteDecoder converts an encoding with one byte per character to UTF-8.
 type byteDecoder struct {

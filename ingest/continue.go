@@ -31,7 +31,8 @@ func Continue(body io.Reader, name string, o Options, offset int64, state events
 	return open(body, name, func(src *source) (decoder, error) {
 		format := src.fileType.Format
 		if !src.seekable() || (state.Open != "") != (format == JSON) || (state.CSV != nil) != format.hasColumns() {
-			return nil, fmt.Errorf("continuing %s at %d: the reader's state is not for %s: %w", name, offset, src.fileType, events.ErrPermanent)
+			return nil, fmt.Errorf("continuing %s at %d: the reader's state is not for %s: %w",
+				name, offset, src.fileType, events.ErrPermanent)
 		}
 		src.read = offset
 		src.begin(offset)
@@ -77,7 +78,9 @@ func (d *csvDecoder) state(offset int64) events.ReaderState {
 }
 
 // continueJSON returns a decoder that reads an opening bracket and then the rest of the file.
-func continueJSON(src *source, in *bufio.Reader, names columnNames, offset int64, open events.JSONOpener) (decoder, error) {
+func continueJSON(
+	src *source, in *bufio.Reader, names columnNames, offset int64, open events.JSONOpener,
+) (decoder, error) {
 	d := &jsonDecoder{
 		src: src, buffer: in, skip: offset - 1, open: jsontext.Kind(open[0]), object: newObjectDecoder(src, names),
 	}

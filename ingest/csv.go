@@ -47,10 +47,13 @@ func newCSV(src *source, in *bufio.Reader, names columnNames, start, offset int6
 
 // setField receives the fields of d.record.
 func (d *csvDecoder) setField(index, begin, end int) {
-	for c, i := range d.columns.index {
-		if i == index {
-			d.fields[c] = byteRange{begin, end}
-		}
+	switch c := &d.columns.index; index {
+	case c[person]:
+		d.fields[person] = byteRange{begin, end}
+	case c[flavor]:
+		d.fields[flavor] = byteRange{begin, end}
+	case c[action]:
+		d.fields[action] = byteRange{begin, end}
 	}
 }
 
@@ -115,9 +118,7 @@ func (d *csvDecoder) next(u *events.Update) (*events.Reject, error) {
 			return nil, err
 		}
 		if bad == nil && d.names.matches(u.Person) && d.names.matches(u.Flavor) {
-			bad = d.reject(0, &events.RowError{
-				Code: events.MalformedRow, Reason: "the row repeats the header; remove it from all lines but the first",
-			})
+			bad = d.reject(0, malformed("the row repeats the header; remove it from all lines but the first"))
 		}
 		// A blank line is always rejected, because it has no person.
 		if bad == nil || !isBlank(d.row(), string(rune(d.record.separator))) {

@@ -51,7 +51,8 @@ func (d *csvDecoder) multiline(row []byte, quotes byteRange) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; note that the quotes at %s and %s enclose %s", d.positionOf(quotes.begin), d.positionOf(quotes.end), count(n, "line end"))
+	return fmt.Sprintf("; note that the quotes at %s and %s enclose %s",
+		d.positionOf(quotes.begin), d.positionOf(quotes.end), count(n, "line end"))
 }
 
 // count returns a number and a noun in the singular or plural.
@@ -98,7 +99,7 @@ func (d *csvDecoder) malformed(at, before int, reason string) *events.Reject {
 	if end, better := d.strayLineEnd(d.row(), before); better != "" {
 		at, reason = end, better
 	}
-	return d.reject(at, &events.RowError{Code: events.MalformedRow, Reason: reason})
+	return d.reject(at, malformed(reason))
 }
 
 // strayLineEnd describes the first character before an offset that ends lines in other kinds of text. The reason is ""

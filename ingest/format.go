@@ -120,13 +120,14 @@ func (s *source) mismatch(head []byte) *FileError {
 			continue
 		}
 		if t.Compression != "" && (sig.name == string(Gzip) || sig.name == string(Zstd)) {
-			return mismatch("the file name says %s, but the decompressed content is %s again; compress the file only once", t, sig.name)
+			return mismatch("the file name says %s, but the decompressed content is %s, too; compress it only once",
+				t, sig.name)
 		}
 		return mismatch("the file name says %s, but the content is %s; %s", t, sig.name, sig.fix)
 	}
 	if charset := utf16Of(head); charset != "" {
-		return mismatch("the content looks like UTF-16 without a byte order mark; save the file as UTF-8, or declare its encoding "+
-			"with the metadata charset=%s", charset)
+		return mismatch("the content looks like UTF-16 without a byte order mark; "+
+			"save the file as UTF-8, or declare its encoding with the metadata charset=%s", charset)
 	}
 	text := bytes.TrimLeft(head, jsonSpace)
 	if len(text) == 0 {
@@ -141,7 +142,8 @@ func (s *source) mismatch(head []byte) *FileError {
 		return mismatch("the file name says %s, but the content looks like JSON; end the name with .json or .ndjson",
 			strings.ToUpper(string(t.Format)))
 	case !t.Format.hasColumns() && first == '<': // in CSV, it could be the name of a column
-		return mismatch("the file name says %s, but the content looks like HTML or XML; it may be the error page of a server", t)
+		return mismatch("the file name says %s, but the content looks like HTML or XML; "+
+			"check whether it is the error page of a server", t)
 	case t.Format == NDJSON && first == '[':
 		return mismatch("the file name says NDJSON, but the content is a JSON array; end the name with .json")
 	case t.Format == JSON && first != '{' && first != '[' && utf8.FullRune(text): // otherwise the decoder reads more of it

@@ -62,7 +62,8 @@ func (d *csvDecoder) header(format Format) error {
 			return err
 		}
 		err := d.headerRow()
-		if err != nil && err != io.EOF && !errors.Is(err, errRecordTooLong) { //nolint:errorlint // the source returns io.EOF unwrapped
+		//nolint:errorlint // the source returns io.EOF unwrapped
+		if err != nil && err != io.EOF && !errors.Is(err, errRecordTooLong) {
 			return err
 		}
 		row := d.row()

@@ -181,8 +181,9 @@ func (in *Ingester) read(ctx context.Context, from events.Continuation, origin e
 		return summary, nil, err
 	}
 	if from.Count > MaxContinuations {
-		summary, err = failAt(ctx, from, rejects, events.Endless, fmt.Sprintf("reading the file was continued %d times without "+
-			"reaching its end; the rows before this offset were published; split the file and upload its parts", MaxContinuations))
+		summary, err = failAt(ctx, from, rejects, events.Endless, fmt.Sprintf("reading the file was continued %d times "+
+			"without reaching its end; rows before this offset were published; split the file and upload its parts",
+			MaxContinuations))
 		return summary, nil, err
 	}
 	start := int64(0)
@@ -233,7 +234,9 @@ func (in *Ingester) read(ctx context.Context, from events.Continuation, origin e
 }
 
 // failIfGone returns the summary of an upload that fails because its object is gone. It returns other errors unchanged.
-func failIfGone(ctx context.Context, from events.Continuation, rejects *rejectLog, err error) (events.ReadSummary, error) {
+func failIfGone(
+	ctx context.Context, from events.Continuation, rejects *rejectLog, err error,
+) (events.ReadSummary, error) {
 	if !errors.Is(err, events.ErrObjectGone) {
 		return events.ReadSummary{}, err
 	}
@@ -255,7 +258,9 @@ func failAt(ctx context.Context, from events.Continuation, rejects *rejectLog, c
 
 // check reads a file before any row is published, as far as the options require it. If no row is to be published, it
 // returns the summary of the failed upload.
-func check(ctx context.Context, body io.Reader, name string, o Options, rejects *rejectLog) (*events.ReadSummary, error) {
+func check(
+	ctx context.Context, body io.Reader, name string, o Options, rejects *rejectLog,
+) (*events.ReadSummary, error) {
 	if !o.Abort {
 		failure, err := CheckColumns(body, name, o)
 		if failure == nil || err != nil {

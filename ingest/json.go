@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"unicode/utf8"
 
@@ -146,8 +145,8 @@ func (d *jsonDecoder) member(u *events.Update, name jsontext.Value) (fault int64
 		bad = notAString("flavor", value)
 	}
 	if bad == nil && d.object.names.matches(u.Person) { // checkObject refuses the file if this is among the first members
-		at, bad = person, &events.RowError{Code: events.MalformedRow, Reason: fmt.Sprintf(`%q is the name of a column, not a person; `+
-			`write {"andy": "vanilla"}, or an array of rows: [{"person": "andy", "flavor": "vanilla"}]`, u.Person)}
+		at, bad = person, rowError(events.MalformedRow, `%q is the name of a column, not a person; `+
+			`write {"andy": "vanilla"}, or an array of rows: [{"person": "andy", "flavor": "vanilla"}]`, u.Person)
 	}
 	if at == person {
 		return u.Offset, bad, nil
@@ -179,7 +178,9 @@ func (d *jsonDecoder) end(from int64) error {
 	}
 	d.src.begin(d.at())
 	_, err := d.in.ReadToken()
-	if rest := d.src.window.rest(d.src.record); d.src.failed() == nil && len(rest)-len(bytes.TrimLeft(rest, jsonSpace)) > MaxRecord {
+	rest := d.src.window.rest(d.src.record)
+	text := bytes.TrimLeft(rest, jsonSpace)
+	if d.src.failed() == nil && len(rest)-len(text) > MaxRecord {
 		return errRecordTooLong
 	}
 	if err == io.EOF { //nolint:errorlint // jsontext returns it unwrapped
@@ -189,9 +190,9 @@ func (d *jsonDecoder) end(from int64) error {
 	if err != nil {
 		return d.explain(err)
 	}
-	name, _ := d.src.character(bytes.TrimLeft(d.src.window.rest(d.src.record), jsonSpace))
-	return failure(events.MalformedJSON, "%s follows the end of the JSON value; a JSON file holds one object or one array, "+
-		"and a file of many objects is NDJSON", name)
+	name, _ := d.src.character(text)
+	return failure(events.MalformedJSON, "%s follows the end of the JSON value; "+
+		"a JSON file holds one object or one array, and a file of many objects is NDJSON", name)
 }
 
 // explain returns the FileError for an error of jsontext.

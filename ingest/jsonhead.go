@@ -73,7 +73,8 @@ func (s *objectScan) fault() (at int, reason string, isMap bool) {
 	}
 	if err == nil {
 		if rest := bytes.TrimLeft(s.head[s.in.InputOffset():], jsonSpace); len(rest) > 0 && rest[0] == '{' {
-			return 0, "the file name says JSON, but the content is several objects; end the name with .ndjson, and put one object on each line", false
+			return 0, "the file name says JSON, but the content is several objects; " +
+				"end the name with .ndjson, and put one object on each line", false
 		}
 	}
 	switch {

@@ -84,7 +84,7 @@ func (d *objectDecoder) object(row []byte, u *events.Update) (at int64, bad *eve
 			if text != d.names[c] {
 				reason += " (letter case does not matter)"
 			}
-			return before + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
+			return before + 1, malformed(reason)
 		}
 		value, err := d.in.ReadValue()
 		if err != nil {
@@ -126,7 +126,7 @@ func (d *objectDecoder) missingPerson(row []byte) *events.RowError {
 		reason = fmt.Sprintf("the row has no member %q; its %s contains rows, so write each of them as a row",
 			d.names[person], scan.best.name())
 	}
-	return &events.RowError{Code: events.MissingPerson, Reason: reason}
+	return rowError(events.MissingPerson, "%s", reason)
 }
 
 // notObject rejects a row that does not begin with an opening brace.
@@ -143,7 +143,7 @@ func (d *objectDecoder) notObject(row []byte) *events.RowError {
 	case row[0] != '"' && advice != "":
 		reason = fmt.Sprintf("the row is not a JSON object, because it begins with %s; %s", name, advice)
 	}
-	return &events.RowError{Code: events.MalformedRow, Reason: reason}
+	return malformed(reason)
 }
 
 // textAfter rejects a row with text after the object.
@@ -171,7 +171,7 @@ func (d *objectDecoder) textAfter(row []byte) (int64, *events.RowError) {
 	case rest[0] == '{':
 		reason = "another object follows the object; put one object on each line"
 	}
-	return at + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
+	return at + 1, malformed(reason)
 }
 
 // commas returns the number of commas at the beginning of text, with white space between them, and the rest of text.
@@ -191,5 +191,5 @@ func (d *objectDecoder) invalid(row []byte, err error) (int64, *events.RowError)
 		at -= int64(back)
 		reason = "invalid JSON: " + what
 	}
-	return at + 1, &events.RowError{Code: events.MalformedRow, Reason: reason}
+	return at + 1, malformed(reason)
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/flavorless/flavorless/events"
@@ -48,8 +47,8 @@ func (d *ndjsonDecoder) next(u *events.Update) (*events.Reject, error) {
 		*u, d.column = events.Update{Offset: d.at}, 1
 		line, err := d.readLine()
 		if errors.Is(err, errRecordTooLong) {
-			return d.reject(u.Offset, 1, line, &events.RowError{Code: events.RecordTooLong,
-				Reason: fmt.Sprintf("the line is longer than %d bytes; put one object on each line, or shorten it", MaxRecord)}), nil
+			return d.reject(u.Offset, 1, line, rowError(events.RecordTooLong,
+				"the line is longer than %d bytes; put one object on each line, or shorten it", MaxRecord)), nil
 		}
 		if err != nil {
 			return nil, err

@@ -41,7 +41,7 @@ func ParseOptions(metadata map[string]string) (Options, error) {
 		o.Abort = true
 	case "", "continue":
 	default:
-		return Options{}, badMetadata("the metadata %s is %q; use abort (apply no row if one is bad) or continue (the default)",
+		return Options{}, badMetadata("the metadata %s is %q; use abort (apply no row if one is bad) or continue",
 			MetadataOnError, truncate(metadata[MetadataOnError], 40))
 	}
 	o.columns = defaultColumns()
@@ -63,8 +63,8 @@ func ParseOptions(metadata map[string]string) (Options, error) {
 		contentType := metadata[events.MetadataContentType]
 		_, parameters, err := mime.ParseMediaType(contentType)
 		if err != nil && strings.Contains(strings.ToLower(contentType), MetadataCharset) {
-			return Options{}, badMetadata("the Content-Type %q has an invalid charset; write it like text/csv; charset=windows-1252",
-				truncate(contentType, 80))
+			return Options{}, badMetadata("the Content-Type %q has an invalid charset; "+
+				"write it like text/csv; charset=windows-1252", truncate(contentType, 80))
 		}
 		name, where = parameters["charset"], "Content-Type"
 	}

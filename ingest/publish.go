@@ -106,7 +106,8 @@ func (p publisher) publish(ctx context.Context, messages []events.Message) error
 			return nil
 		}
 		if try == publishTries {
-			return fmt.Errorf("publishing %d of %d messages failed %d times; last error: %w", len(failed), len(messages), try, last)
+			return fmt.Errorf("publishing %d of %d messages failed %d times; last error: %w",
+				len(failed), len(messages), try, last)
 		}
 		logRetry(ctx, p.log.With(uploadAttr(failed, uploadOfMessage)), len(failed), len(messages), try, last)
 		if err := backoff(ctx, &pause); err != nil {

@@ -166,7 +166,9 @@ func (r *Rows) Close() { r.src.Close() }
 
 // update sets u to the three fields of a row. Flavor is nil if it is null or absent. If the row is to be rejected,
 // update returns the column of the fault.
-func (s *source) update(u *events.Update, personText string, flavorText *string, actionText string) (at column, bad *events.RowError) {
+func (s *source) update(
+	u *events.Update, personText string, flavorText *string, actionText string,
+) (at column, bad *events.RowError) {
 	if u.Person, bad = s.cleanName(personText, "person", events.MissingPerson); bad != nil {
 		return person, bad
 	}
@@ -184,9 +186,7 @@ func (s *source) update(u *events.Update, personText string, flavorText *string,
 		return 0, nil
 	}
 	if flavorText == nil {
-		return flavor, &events.RowError{
-			Code: events.MissingFlavor, Reason: "flavor is missing; add it, or remove the person with action remove",
-		}
+		return flavor, rowError(events.MissingFlavor, "flavor is missing; add it, or remove the person with action remove")
 	}
 	if u.Flavor, bad = s.cleanName(*flavorText, "flavor", events.MissingFlavor); bad != nil {
 		if bad.Code == events.MissingFlavor {
@@ -213,9 +213,16 @@ func parseAction(text string) (remove bool, bad *events.RowError) {
 	case "remove":
 		return true, nil
 	}
-	return false, &events.RowError{
-		Code: events.UnknownAction, Reason: fmt.Sprintf("action is %q; write set or remove, or leave it empty", truncate(text, 40)),
-	}
+	return false, rowError(events.UnknownAction, "action is %q; write set or remove, or leave it empty",
+		truncate(text, 40))
+}
+
+func rowError(code events.Code, format string, args ...any) *events.RowError {
+	return &events.RowError{Code: code, Reason: fmt.Sprintf(format, args...)}
+}
+
+func malformed(reason string) *events.RowError {
+	return &events.RowError{Code: events.MalformedRow, Reason: reason}
 }
 
 // raw returns a row for events.Reject.Raw.

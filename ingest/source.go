@@ -150,7 +150,7 @@ func (g *gzipMembers) next() error {
 	if len(head) == 0 {
 		return err
 	}
-	if !strings.HasPrefix(magic, string(head)) { // gzip.Reader would report a truncated header if only a few bytes are left
+	if !strings.HasPrefix(magic, string(head)) { // gzip.Reader may report a truncated header
 		return gzip.ErrHeader
 	}
 	err = g.z.Reset(g.in)
@@ -191,8 +191,8 @@ func (s *source) Read(p []byte) (int, error) {
 	s.read += int64(n)
 	switch {
 	case s.fileType.Compression != "" && s.read > bombFloor && s.read%bombStep == 0 && s.read/maxExpansion > s.body.read:
-		s.err = failure(events.DecompressionBomb, "%d compressed bytes expand to more than %d; split the file, or remove padding",
-			s.body.read, s.read)
+		s.err = failure(events.DecompressionBomb,
+			"%d compressed bytes expand to more than %d; split the file, or remove padding", s.body.read, s.read)
 	case err == io.EOF && s.body.err == nil: // readers return it unwrapped; zstd also after an error of the body
 		s.err = err
 	case err != nil:
@@ -215,22 +215,25 @@ func (s *source) explain(err error) error {
 		return fmt.Errorf("reading the object: %w", s.body.err)
 	}
 	if errors.Is(err, gzip.ErrHeader) && s.read == 0 || errors.Is(err, zstd.ErrMagicMismatch) && s.read == 0 {
-		return mismatch("the file name says %s, but the content is not %s; correct the name", s.fileType, s.fileType.Compression)
-	}
-	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return failure(events.CorruptCompression,
-			"the zstd window is larger than %d MiB; compress the file without --long and --ultra", maxWindow>>20)
+		return mismatch("the file name says %s, but the content is not %s; correct the name",
+			s.fileType, s.fileType.Compression)
 	}
 	what := "are corrupt"
 	switch {
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return corrupt("the zstd window is larger than %d MiB; compress the file without --long and --ultra", maxWindow>>20)
 	case errors.Is(err, zstd.ErrUnknownDictionary):
-		return failure(events.CorruptCompression, "the zstd data need a dictionary; compress the file without one and upload it again")
+		return corrupt("the zstd data need a dictionary; compress the file without one and upload it again")
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		what = "are truncated"
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, zstd.ErrMagicMismatch):
 		what = "are followed by other data"
 	}
-	return failure(events.CorruptCompression, "the %s data %s; compress the file again and upload it", s.fileType.Compression, what)
+	return corrupt("the %s data %s; compress the file again and upload it", s.fileType.Compression, what)
+}
+
+func corrupt(format string, args ...any) *FileError {
+	return failure(events.CorruptCompression, format, args...)
 }
 
 // Close releases the decompressor. It does not close the body.

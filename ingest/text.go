@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -44,10 +43,8 @@ func (t *stringPool) unquote(src *source, quoted jsontext.Value) (string, *event
 	}
 	b, err := jsontext.AppendUnquote(nil, quoted)
 	if err != nil {
-		return "", &events.RowError{
-			Code:   events.InvalidUTF8,
-			Reason: `a \u escape is half of a surrogate pair; write both halves, or the character itself`,
-		}
+		return "", rowError(events.InvalidUTF8,
+			`a \u escape is half of a surrogate pair; write both halves, or the character itself`)
 	}
 	return string(b), nil
 }
@@ -64,5 +61,5 @@ func notAString(name string, value jsontext.Value) *events.RowError {
 	case jsontext.KindNumber:
 		kind = "a number"
 	}
-	return &events.RowError{Code: events.NotAString, Reason: fmt.Sprintf("%s is %s, not a string; %s", name, kind, fix)}
+	return rowError(events.NotAString, "%s is %s, not a string; %s", name, kind, fix)
 }
