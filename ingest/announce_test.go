@@ -15,13 +15,13 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// changesTopic keeps what is published. It may refuse whole requests and single messages.
+// changesTopic stores published messages. It can refuse requests and messages.
 type changesTopic struct {
 	mu        sync.Mutex
 	published []string // ids
 	refuse    func(ids []string) error
 	refuseOne func(id string) error
-	answer    time.Duration // how long a request takes
+	answer    time.Duration // duration of a request
 }
 
 func (c *changesTopic) Publish(ctx context.Context, messages []events.Message) []error {
@@ -53,7 +53,7 @@ func (c *changesTopic) Publish(ctx context.Context, messages []events.Message) [
 	return errs
 }
 
-// changesOf makes n changes of that many people, who take turns.
+// changesOf returns n changes of people who take turns.
 func changesOf(t *testing.T, n, people int) []events.Change {
 	t.Helper()
 	origin, err := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "1", Time: time.UnixMilli(1_795_000_000_000)}.Origin()
@@ -68,8 +68,9 @@ func changesOf(t *testing.T, n, people int) []events.Change {
 	return changes
 }
 
-// TestAnnounceThrottled: a topic takes a hundred messages a second, and an invocation has five seconds. Each invocation announces
-// about as much as the topic takes, each change once, and a person's changes in their order.
+// TestAnnounceThrottled publishes to a topic that accepts a hundred messages per second, in invocations of five
+// seconds. Each invocation must publish about as many changes as the topic accepts, each once, and those of a person in
+// order.
 func TestAnnounceThrottled(t *testing.T) {
 	for _, people := range []int{1, 7, 60, 1000} {
 		t.Run(fmt.Sprint(people, " people"), func(t *testing.T) {
@@ -98,20 +99,20 @@ func TestAnnounceThrottled(t *testing.T) {
 						n = len(errs)
 					}
 					if n == 0 || invocations == 10 {
-						t.Fatalf("invocation %d announced %d changes in a row, and %d are left", invocations, n, len(changes))
+						t.Fatalf("invocation %d published the first %d changes; %d are left", invocations, n, len(changes))
 					}
 					changes = changes[n:]
 				}
 				if extra := len(topic.published) - len(want); extra > 40 {
-					t.Errorf("%d changes were announced again; at most 40 were under way at the end of an invocation", extra)
+					t.Errorf("%d changes were published again, want at most 40", extra)
 				}
 				position := map[string]int{}
 				for i, id := range slices.Backward(topic.published) {
-					position[id] = i // where it was announced first
+					position[id] = i // of the first time
 				}
 				for i, id := range want {
 					if i >= people && position[id] < position[want[i-people]] {
-						t.Fatalf("change %d was announced before the one that precedes it", i)
+						t.Fatalf("change %d was published before the previous one of the same person", i)
 					}
 				}
 			})
@@ -119,29 +120,29 @@ func TestAnnounceThrottled(t *testing.T) {
 	}
 }
 
-// TestAnnounceFailures: what becomes of a change is told by its own error.
+// TestAnnounceFailures checks the error of each change.
 func TestAnnounceFailures(t *testing.T) {
 	never, later, gone := fmt.Errorf("%w: never", events.ErrPermanent), errors.New("not now"), fmt.Errorf("%w: gone", events.ErrUnavailable)
 	const people = 100
 	changes := changesOf(t, 2*people, people)
 	for _, test := range []struct {
 		name      string
-		fate      map[int]error // by the position of a change
+		failures  map[int]error // by the index of the change
 		stored    func(i int) bool
 		permanent []int
 	}{
 		{name: "none", stored: func(int) bool { return true }},
-		{name: "one can't be published", fate: map[int]error{3: never}, stored: func(i int) bool { return i != 3 }, permanent: []int{3}},
-		{name: "two can't be published", fate: map[int]error{3: never, 150: never}, stored: func(i int) bool { return i != 3 && i != 150 }, permanent: []int{3, 150}},
-		// Requests that are under way while the one with the failure is may end well. None of the second hundred is sent.
-		{name: "one fails", fate: map[int]error{3: later}, stored: func(i int) bool { return i < 10 && i != 3 }},
-		{name: "the topic is out", fate: map[int]error{3: gone}, stored: func(i int) bool { return i < 10 && i != 3 }},
-		{name: "one fails, and another can't be published", fate: map[int]error{3: later, 5: never}, stored: func(i int) bool { return i < 10 && i != 3 && i != 5 }, permanent: []int{5}},
+		{name: "one can't be published", failures: map[int]error{3: never}, stored: func(i int) bool { return i != 3 }, permanent: []int{3}},
+		{name: "two can't be published", failures: map[int]error{3: never, 150: never}, stored: func(i int) bool { return i != 3 && i != 150 }, permanent: []int{3, 150}},
+		// Requests in flight at the time of a failure may succeed. None of the second hundred is sent.
+		{name: "one fails", failures: map[int]error{3: later}, stored: func(i int) bool { return i < 10 && i != 3 }},
+		{name: "the topic is unavailable", failures: map[int]error{3: gone}, stored: func(i int) bool { return i < 10 && i != 3 }},
+		{name: "one fails, and another can't be published", failures: map[int]error{3: later, 5: never}, stored: func(i int) bool { return i < 10 && i != 3 && i != 5 }, permanent: []int{5}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fate := map[string]error{}
-				for i, err := range test.fate {
+				for i, err := range test.failures {
 					fate[changes[i].Message().ID] = err
 				}
 				topic := &changesTopic{refuseOne: func(id string) error { return fate[id] }}

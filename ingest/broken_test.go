@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -40,7 +41,7 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// manyRows makes a CSV file of n rows that hardly compresses.
+// manyRows returns a CSV file of n rows that hardly compresses.
 func manyRows(n int) []byte {
 	random := rand.New(rand.NewPCG(1, 1))
 	b := []byte(header)
@@ -55,14 +56,13 @@ func TestCompression(t *testing.T) {
 	for _, suffix := range []string{".gz", ".zst"} {
 		whole := compress(t, suffix, file)
 		t.Run("members"+suffix, func(t *testing.T) {
-			parts := slicesOf(file, 100_001)
 			var b []byte
-			for _, p := range parts {
+			for p := range slices.Chunk(file, 100_001) {
 				b = append(b, compress(t, suffix, p)...)
 			}
 			got := readAll(t, bytes.NewReader(b), "a.csv"+suffix)
 			if len(got.Rows) != 20000 || got.Failure != nil {
-				t.Errorf("%d rows, %+v; want all 20000", len(got.Rows), got.Failure)
+				t.Errorf("got %d rows, failure %+v, want 20000 and none", len(got.Rows), got.Failure)
 			}
 		})
 		t.Run("truncated"+suffix, func(t *testing.T) {
@@ -71,10 +71,10 @@ func TestCompression(t *testing.T) {
 				if got.Failure == nil || got.Failure.Code != events.CorruptCompression {
 					t.Errorf("%d of %d bytes: failure = %+v, want %s", n, len(whole), got.Failure, events.CorruptCompression)
 				} else if !strings.Contains(got.Failure.Reason, "data are truncated; compress") {
-					t.Errorf("%d of %d bytes: the reason is %q, want truncated data", n, len(whole), got.Failure.Reason)
+					t.Errorf("%d of %d bytes: reason = %q, want truncated data", n, len(whole), got.Failure.Reason)
 				}
 				if len(got.Rejects) > 0 {
-					t.Errorf("%d of %d bytes: the row that was cut off is rejected: %+v", n, len(whole), got.Rejects[0])
+					t.Errorf("%d of %d bytes: got reject %+v, want none", n, len(whole), got.Rejects[0])
 				}
 			}
 		})
@@ -87,22 +87,22 @@ func TestCompression(t *testing.T) {
 				t.Fatalf("failure = %+v, want %s", got.Failure, events.CorruptCompression)
 			}
 			if want := "data are corrupt; compress"; !strings.Contains(got.Failure.Reason, want) {
-				t.Errorf("the reason is %q, want %q", got.Failure.Reason, want)
+				t.Errorf("reason = %q, want %q in it", got.Failure.Reason, want)
 			}
 		})
-		t.Run("garbage behind"+suffix, func(t *testing.T) {
+		t.Run("garbage after"+suffix, func(t *testing.T) {
 			got := readAll(t, strings.NewReader(string(whole)+"garbage"), "a.csv"+suffix)
 			if got.Failure == nil || got.Failure.Code != events.CorruptCompression || len(got.Rows) != 20000 {
-				t.Fatalf("%d rows, failure = %+v; want 20000 and %s", len(got.Rows), got.Failure, events.CorruptCompression)
+				t.Fatalf("got %d rows, failure %+v, want 20000 and %s", len(got.Rows), got.Failure, events.CorruptCompression)
 			}
 			if want := "data are followed by other data; compress"; !strings.Contains(got.Failure.Reason, want) {
-				t.Errorf("the reason is %q, want %q", got.Failure.Reason, want)
+				t.Errorf("reason = %q, want %q in it", got.Failure.Reason, want)
 			}
 		})
 		t.Run("bomb"+suffix, func(t *testing.T) {
 			row := "andy,vanilla," + strings.Repeat("x", 1e6) + "\n"
 			bomb := compress(t, suffix, []byte("person,flavor,note\n"+strings.Repeat(row, 80)))
-			got, err := tally(bytes.NewReader(bomb), "a.csv"+suffix)
+			got, err := summarize(bytes.NewReader(bomb), "a.csv"+suffix)
 			if err != nil || got.Failure == nil || got.Failure.Code != events.DecompressionBomb {
 				t.Errorf("%d bytes: failure = %+v, %v; want %s", len(bomb), got.Failure, err, events.DecompressionBomb)
 			}
@@ -122,25 +122,19 @@ func TestCompression(t *testing.T) {
 		}
 		got := readAll(t, &b, "a.csv.zst")
 		if got.Failure == nil || got.Failure.Code != events.CorruptCompression || !strings.Contains(got.Failure.Reason, "--long") {
-			t.Errorf("failure = %+v, want one that speaks of --long", got.Failure)
+			t.Errorf("failure = %+v, want %s with --long in the reason", got.Failure, events.CorruptCompression)
 		}
 	})
 }
 
-func slicesOf(b []byte, n int) (parts [][]byte) {
-	for len(b) > n {
-		parts, b = append(parts, b[:n]), b[n:]
-	}
-	return append(parts, b)
+// summarize reads a file without keeping the rows.
+func summarize(body io.Reader, name string) (events.ReadSummary, error) {
+	return ingest.Read(body, name, ingest.Options{},
+		func(events.Update) error { return nil }, func(*events.Reject) error { return nil })
 }
 
-// tally reads without keeping the rows.
-func tally(body io.Reader, name string) (events.ReadSummary, error) {
-	return ingest.Read(body, name, ingest.Options{}, func(events.Update) error { return nil }, func(*events.Reject) error { return nil })
-}
-
-// TestConnectionBreaks reads bodies whose connection breaks at any point. That is never the file's fault, whatever the
-// error is and however the file looks up to there: it would be recorded as failed for good.
+// TestConnectionBreaks reads bodies that fail at every byte. The result must be the error of the body and never a
+// failure of the file, which would be recorded permanently.
 func TestConnectionBreaks(t *testing.T) {
 	contents := map[string]string{
 		"a.csv":        header + "andy,vanilla\ndan,\"mint\"\n\"x\"y,z\na\"b,c\nliz,\"pista\nchio\"\n",
@@ -161,14 +155,14 @@ func TestConnectionBreaks(t *testing.T) {
 				t.Run(name+suffix+" "+what, func(t *testing.T) {
 					stored := compress(t, suffix, []byte(content))
 					for n := range len(stored) + 1 {
-						for _, once := range []bool{false, true} { // once: later reads seem to come to the end
+						for _, once := range []bool{false, true} { // if once, later reads return io.EOF
 							body := io.MultiReader(bytes.NewReader(stored[:n]), iotest.ErrReader(failure))
 							if once {
 								body = iotest.DataErrReader(&failingOnce{Reader: bytes.NewReader(stored[:n]), err: failure})
 							}
-							got, err := tryRead(t, body, name+suffix)
+							got, err := tryRead(t, body, name+suffix, ingest.Options{})
 							if !errors.Is(err, failure) || got.Failure != nil {
-								t.Fatalf("%d of %d bytes: %v, %+v; want the error %v", n, len(stored), err, got.Failure, failure)
+								t.Fatalf("%d of %d bytes: error %v, failure %+v, want error %v", n, len(stored), err, got.Failure, failure)
 							}
 						}
 					}
@@ -191,22 +185,22 @@ func (f *failingOnce) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestCallerStops checks that Read returns the error of whom it hands the rows to, even if it looks like the end.
+// TestCallerStops checks that Read returns the errors of accept and reject, even if they are io.EOF.
 func TestCallerStops(t *testing.T) {
 	for _, want := range []error{errors.New("enough"), io.EOF} {
 		ok := func(events.Update) error { return nil }
-		reading, err := ingest.Read(strings.NewReader(header+"a,b\nc,d\n"), "a.csv", ingest.Options{}, func(events.Update) error { return want }, nil)
-		if !errors.Is(err, want) || reading.Rows != 1 || reading.Format != "csv" {
-			t.Errorf("accept: %d rows of %s, error %v, want 1 row of csv and %v", reading.Rows, reading.Format, err, want)
+		summary, err := ingest.Read(strings.NewReader(header+"a,b\nc,d\n"), "a.csv", ingest.Options{}, func(events.Update) error { return want }, nil)
+		if !errors.Is(err, want) || summary.Rows != 1 || summary.Format != "csv" {
+			t.Errorf("accept: %d rows of %s, error %v, want 1 row of csv and %v", summary.Rows, summary.Format, err, want)
 		}
 		_, err = ingest.Read(strings.NewReader(header+"a\nc,d\n"), "a.csv", ingest.Options{}, ok, func(*events.Reject) error { return want })
 		if !errors.Is(err, want) {
-			t.Errorf("reject: %v, want %v", err, want)
+			t.Errorf("reject: error %v, want %v", err, want)
 		}
 	}
 }
 
-// TestErrorsStay goes on after the end and after a failure.
+// TestErrorsStay calls Next after the end and after a failure.
 func TestErrorsStay(t *testing.T) {
 	for name, content := range map[string]string{"a.csv": header, "a.json": "{,", "a.ndjson": ""} {
 		r, err := ingest.Open(strings.NewReader(content), name, ingest.Options{})
@@ -217,7 +211,7 @@ func TestErrorsStay(t *testing.T) {
 		_, _, first := r.Next()
 		_, _, second := r.Next()
 		if first == nil || !errors.Is(second, first) || r.Read() != 0 {
-			t.Errorf("%s: %v, then %v, after %d rows", name, first, second, r.Read())
+			t.Errorf("%s: errors %v and %v after %d rows, want the same error and 0 rows", name, first, second, r.Read())
 		}
 	}
 }

@@ -28,18 +28,10 @@ func readWith(t *testing.T, body io.Reader, name string, metadata map[string]str
 	if err != nil {
 		t.Fatalf("ParseOptions(%q): %v", metadata, err)
 	}
-	var got outcome
-	reading, err := ingest.Read(body, name, o, func(u events.Update) error {
-		got.Rows = append(got.Rows, u)
-		return nil
-	}, func(r *events.Reject) error {
-		got.Rejects = append(got.Rejects, *r)
-		return nil
-	})
+	got, err := tryRead(t, body, name, o)
 	if err != nil {
 		t.Fatalf("Read(%s): %v", name, err)
 	}
-	got.Failure = reading.Failure
 	return got
 }
 
@@ -52,7 +44,7 @@ func encode(t *testing.T, e encoding.Encoding, text string) []byte {
 	return b
 }
 
-// encodedFiles have faults on lines and columns that must be told of the encoded file as of the one in UTF-8.
+// encodedFiles have faults whose positions must be the same in the encoded file and in UTF-8.
 var encodedFiles = map[string]string{
 	"a.csv":    "person,flavor\r\nZoë,crème brûlée\r\n,bad\r\n\"Jürgen\",Müsli\r\nAndré,\"a\"b\r\nÅsa,blåbär\r\n",
 	"a.tsv":    "flavor\tperson\nglacé\tZoë\nü\n",
@@ -72,8 +64,8 @@ func TestEncodingsReadAsUTF8(t *testing.T) {
 	}{
 		{"UTF-16LE with BOM", unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), nil},
 		{"UTF-16BE with BOM", unicode.UTF16(unicode.BigEndian, unicode.UseBOM), nil},
-		{"a BOM overrules the declaration", unicode.UTF16(unicode.BigEndian, unicode.UseBOM), map[string]string{"charset": "windows-1252"}},
-		{"UTF-8 BOM overrules, too", unicode.UTF8BOM, map[string]string{"charset": "latin1"}},
+		{"a BOM has precedence", unicode.UTF16(unicode.BigEndian, unicode.UseBOM), map[string]string{"charset": "windows-1252"}},
+		{"UTF-8 BOM has precedence", unicode.UTF8BOM, map[string]string{"charset": "latin1"}},
 		{"UTF-16LE declared", unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM), map[string]string{"charset": "UTF-16LE"}},
 		{"UTF-16 is little-endian", unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM), map[string]string{"content-type": "text/csv; charset=utf-16"}},
 		{"UTF-16BE declared", unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM), map[string]string{"content-type": `application/json;charset="UTF-16BE"`}},
@@ -83,7 +75,7 @@ func TestEncodingsReadAsUTF8(t *testing.T) {
 		{"metadata before Content-Type", charmap.Macintosh, map[string]string{"charset": "macintosh", "content-type": "text/csv; charset=utf-8"}},
 		{"CP437", charmap.CodePage437, map[string]string{"charset": "ibm437"}},
 		{"UTF-8 declared", unicode.UTF8, map[string]string{"content-type": "text/csv; charset=utf-8"}},
-		{"a media type that is broken", unicode.UTF8, map[string]string{"content-type": "csv;;x"}},
+		{"invalid media type", unicode.UTF8, map[string]string{"content-type": "csv;;x"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -94,7 +86,7 @@ func TestEncodingsReadAsUTF8(t *testing.T) {
 					want = readWith(t, strings.NewReader(text), name, nil)
 				}
 				encoded := encode(t, tt.encoding, text)
-				start := int64(0) // of the first row, behind a byte order mark
+				start := int64(0) // length of the byte order mark in UTF-8
 				if tt.encoding == unicode.UTF8BOM || strings.HasSuffix(tt.name, "BOM") || strings.HasPrefix(tt.name, "a BOM") {
 					start = 3
 				}
@@ -111,7 +103,7 @@ func TestEncodingsReadAsUTF8(t *testing.T) {
 					if f := got.Failure; f != nil {
 						f.Offset -= start
 						f.Reason, _, _ = strings.Cut(f.Reason, " (the file is read as ")
-						if f.Line == 1 { // the mark stands on it
+						if f.Line == 1 { // the line with the mark
 							f.Column = want.Failure.Column
 						}
 					}
@@ -124,7 +116,7 @@ func TestEncodingsReadAsUTF8(t *testing.T) {
 	}
 }
 
-func TestEncodingsThatAreNotThere(t *testing.T) {
+func TestWrongCharset(t *testing.T) {
 	t.Parallel()
 	const text = "person,flavor\nandy,mint\n"
 	gz := func(b []byte) string {
@@ -156,13 +148,13 @@ func TestEncodingsThatAreNotThere(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			got := readWith(t, strings.NewReader(tt.content), tt.file, tt.metadata)
 			if got.Failure == nil || got.Failure.Code != tt.code || !strings.Contains(got.Failure.Reason, tt.says) || got.Failure.Line != 1 {
-				t.Errorf("failure is %+v, want %s on line 1 that says %q", got.Failure, tt.code, tt.says)
+				t.Errorf("failure = %+v, want %s on line 1 with %q in the reason", got.Failure, tt.code, tt.says)
 			}
 		})
 	}
 }
 
-// TestInvalidCharactersAreNotReplaced: what stands for no character rejects its row, and only that.
+// TestInvalidCharactersAreNotReplaced checks that bytes that are not characters reject their row, and only that.
 func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 	t.Parallel()
 	mark := "\xff\xfe"
@@ -197,7 +189,7 @@ func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 		"a pair":                        {mark + text("person,flavor\n") + unit(0xd83c, 0xdf66) + text(",mint\nbob,nut\n"), nil, "🍦 bob", ""},
 		"an odd byte at the end":        {mark + text("person,flavor\nandy,mint\nbob,nut") + "x", nil, "andy", half},
 		"an odd byte on its own line":   {mark + text("person,flavor\nandy,mint\n") + "\n", nil, "andy", half},
-		"an odd byte behind a quote":    {mark + text("person,flavor\nandy,mint\nbob,\"nut\"") + "\n", nil, "andy", half},
+		"an odd byte after a quote":     {mark + text("person,flavor\nandy,mint\nbob,\"nut\"") + "\n", nil, "andy", half},
 		"an odd byte, big-endian":       {"\x00p\x00e\x00r\x00s\x00o\x00n\x00,\x00f\x00l\x00a\x00v\x00o\x00r\x00\n\x00", utf16be, "", half},
 		"half a pair at the end":        {mark + text("person,flavor\nandy,mint\nbob,nut") + unit(0xd83c), nil, "andy", half},
 		"a low surrogate at the end":    {mark + text("person,flavor\nandy,mint\nbob,nut") + unit(0xdc00), nil, "andy", marked},
@@ -218,18 +210,18 @@ func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 				rejects = 1
 			}
 			if strings.Join(people, " ") != tt.rows || len(got.Rejects) != rejects || got.Failure != nil {
-				t.Errorf("got %q, %+v, %+v; want %s and %d rejects", people, got.Rejects, got.Failure, tt.rows, rejects)
+				t.Errorf("got persons %q, rejects %+v, failure %+v, want %q and %d rejects", people, got.Rejects, got.Failure, tt.rows, rejects)
 			}
 			for _, r := range got.Rejects {
 				if r.Code != events.InvalidUTF8 || !strings.Contains(r.Reason, tt.reject) {
-					t.Errorf("reject is %+v, want %s: %s", r, events.InvalidUTF8, tt.reject)
+					t.Errorf("reject = %+v, want %s with %q in the reason", r, events.InvalidUTF8, tt.reject)
 				}
 			}
 		})
 	}
 }
 
-// TestInvalidCharactersInJSON reads bytes that the declared charset does not define, where JSON has no place for them.
+// TestInvalidCharactersInJSON reads bytes that are not characters in the charset, in and outside of JSON strings.
 func TestInvalidCharactersInJSON(t *testing.T) {
 	t.Parallel()
 	greek, utf16be := map[string]string{"charset": "windows-1253"}, map[string]string{"charset": "utf-16be"}
@@ -254,12 +246,12 @@ func TestInvalidCharactersInJSON(t *testing.T) {
 			reason = got.Rejects[0].Reason
 		}
 		if !strings.Contains(reason, tt.reason) {
-			t.Errorf("reading %s, %q: %q, want %q", tt.name, tt.content, reason, tt.reason)
+			t.Errorf("reading %s %q: reason = %q, want %q in it", tt.name, tt.content, reason, tt.reason)
 		}
 	}
 }
 
-// TestEncodedFilesResume reads on at every row of a long encoded file.
+// TestEncodedFilesResume starts reading a long encoded file at different rows.
 func TestEncodedFilesResume(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
@@ -271,24 +263,8 @@ func TestEncodedFilesResume(t *testing.T) {
 	encoded := encode(t, unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), text.String())
 	want := readWith(t, bytes.NewReader(encoded), "a.csv", nil)
 	for i := 0; i < len(want.Rows); i += 997 {
-		rows, err := ingest.OpenAt(iotest.HalfReader(bytes.NewReader(encoded)), "a.csv", ingest.Options{}, want.Rows[i].Offset)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []events.Update
-		for {
-			u, bad, err := rows.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil || bad != nil {
-				t.Fatal(err, bad)
-			}
-			got = append(got, u)
-		}
-		rows.Close()
-		if !slices.Equal(got, want.Rows[i:]) {
-			t.Fatalf("reading on at row %d gives other rows", i)
+		if got := readFrom(t, encoded, "a.csv", want.Rows[i].Offset); !slices.Equal(got.Rows, want.Rows[i:]) {
+			t.Fatalf("OpenAt row %d: got %d other rows than the whole file, which has %d from there", i, len(got.Rows), len(want.Rows)-i)
 		}
 	}
 }
@@ -301,7 +277,7 @@ func TestBrokenBodyOfAnEncodedFile(t *testing.T) {
 		body := io.MultiReader(bytes.NewReader(encoded[:n]), iotest.ErrReader(broken))
 		_, err := ingest.Read(body, "a.csv", ingest.Options{}, func(events.Update) error { return nil }, func(*events.Reject) error { return nil })
 		if !errors.Is(err, broken) {
-			t.Errorf("after %d bytes the error is %v, want that of the body", n, err)
+			t.Errorf("after %d bytes: error %v, want %v", n, err, broken)
 		}
 	}
 }

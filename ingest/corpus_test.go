@@ -15,16 +15,16 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-var update = flag.Bool("update", false, "write what the corpus gives as what it has to give; read the difference before you commit it")
+var update = flag.Bool("update", false, "write the outcomes of the corpus; review the differences before you commit them")
 
 const corpus = "testdata/corpus"
 
-// TestCorpus reads files as people really upload them. Beside corpus/ lies in corpus.want/, for each, exactly what has to
-// come of it. Where a line of it begins with a number, that is the offset.
+// TestCorpus reads files like those that people upload. The directory corpus.want has the exact outcome of each file in
+// corpus. Lines that begin with a number begin with an offset.
 func TestCorpus(t *testing.T) {
 	files := corpusFiles(t)
 	if len(files) < 250 {
-		t.Fatalf("there are %d files, at least 250 belong there", len(files))
+		t.Fatalf("got %d files, want at least 250", len(files))
 	}
 	for _, name := range files {
 		t.Run(name, func(t *testing.T) {
@@ -63,15 +63,15 @@ func corpusFiles(t testing.TB) []string {
 	return names
 }
 
-// describe tells what becomes of a file: how it ends, its counts, and its rows in order. Of long files, and of long names,
-// only some.
+// describe returns the outcome of reading a file: its status, its counts, and its rows in order. It cuts long lists and
+// names.
 func describe(t *testing.T, content []byte, name string) string {
 	var rows []string
 	row := func(offset int64, format string, args ...any) {
 		rows = append(rows, fmt.Sprintf("%d ", offset)+fmt.Sprintf(format, args...))
 	}
 	var accepted int64
-	reading, err := ingest.Read(bytes.NewReader(content), name, ingest.Options{}, func(u events.Update) error {
+	summary, err := ingest.Read(bytes.NewReader(content), name, ingest.Options{}, func(u events.Update) error {
 		accepted++
 		if u.Remove {
 			row(u.Offset, "remove %s", short(u.Person))
@@ -84,34 +84,34 @@ func describe(t *testing.T, content []byte, name string) string {
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("a file can only fail, not break the reader: %v", err)
+		t.Fatalf("Read(%s): %v", name, err)
 	}
-	if reading.Rows != accepted+reading.Rejected {
-		t.Errorf("%d rows, %d of them accepted and %d rejected", reading.Rows, accepted, reading.Rejected)
+	if summary.Rows != accepted+summary.Rejected {
+		t.Errorf("got %d rows, want the sum of %d accepted and %d rejected ones", summary.Rows, accepted, summary.Rejected)
 	}
 	var b strings.Builder
 	status := "live"
-	if reading.Failure != nil {
+	if summary.Failure != nil {
 		status = "failed"
 	}
-	fmt.Fprintf(&b, "%s, format %q, rows %d, rejected %d\n", status, reading.Format, reading.Rows, reading.Rejected)
-	if f := reading.Failure; f != nil {
+	fmt.Fprintf(&b, "%s, format %q, rows %d, rejected %d\n", status, summary.Format, summary.Rows, summary.Rejected)
+	if f := summary.Failure; f != nil {
 		fmt.Fprintf(&b, "%d failed at %d:%d: %s: %s\n", f.Offset, f.Line, f.Column, f.Code, f.Reason)
 	}
-	const most = 20
-	for _, r := range rows[:min(most, len(rows))] {
+	const maxRows = 20
+	for _, r := range rows[:min(maxRows, len(rows))] {
 		fmt.Fprintln(&b, r)
 	}
-	if len(rows) > most {
-		fmt.Fprintf(&b, "and %d more\n", len(rows)-most)
+	if len(rows) > maxRows {
+		fmt.Fprintf(&b, "and %d more\n", len(rows)-maxRows)
 	}
 	return b.String()
 }
 
 func short(s string) string {
-	const most = 60
-	if len(s) > most {
-		return fmt.Sprintf("%+q… (%d bytes)", s[:most], len(s))
+	const maxBytes = 60
+	if len(s) > maxBytes {
+		return fmt.Sprintf("%+q… (%d bytes)", s[:maxBytes], len(s))
 	}
 	return fmt.Sprintf("%+q", s)
 }

@@ -72,7 +72,7 @@ func TestCSV(t *testing.T) {
 		{"Ctrl-Z at the end", header + "andy,mint\r\n\x1a", rows(set(14, "andy", "mint"))},
 		{"Ctrl-Z at the end of the last row", header + "andy,\"mint\"\x1a\x1a", rows(set(14, "andy", "mint"))},
 		{"Ctrl-Z before a row", header + "\x1aandy,mint\n", rows().reject(2, 1, 14, events.ControlCharacter)},
-		{"more fields than memory is for", header + "x" + strings.Repeat(",", 1_000_000) + "\ndan,mint\n",
+		{"a million fields", header + "x" + strings.Repeat(",", 1_000_000) + "\ndan,mint\n",
 			rows(set(1_000_016, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
 
 		{"actions", "person,flavor,action\na,x,\nb,x,set\nc,x,remove\nd,, Remove \ne,,set\nf,x,drop\n,,remove\n",
@@ -98,13 +98,13 @@ func TestCSV(t *testing.T) {
 func TestCSVQuotes(t *testing.T) {
 	runCases(t, "a.csv", []readCase{
 		{"inside a field", header + "an\"dy,vanilla\ndan,mint\n", rows(set(28, "dan", "mint")).reject(2, 3, 14, events.MalformedRow)},
-		{"behind a quoted field", header + "\"an\"dy,vanilla\ndan,mint\n", rows(set(29, "dan", "mint")).reject(2, 4, 14, events.MalformedRow)},
-		{"behind a quoted field of two lines", header + "\"an\ndy\"x,vanilla\ndan,mint\n", rows(set(31, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
+		{"after a quoted field", header + "\"an\"dy,vanilla\ndan,mint\n", rows(set(29, "dan", "mint")).reject(2, 4, 14, events.MalformedRow)},
+		{"after a quoted field of two lines", header + "\"an\ndy\"x,vanilla\ndan,mint\n", rows(set(31, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
 		{"inside a field of the last line", header + "an\"dy,vanilla", rows().reject(2, 3, 14, events.MalformedRow)},
-		{"behind a quoted field of the last line", header + "andy,\"vanilla\"x", rows().reject(2, 14, 14, events.MalformedRow)},
-		{"behind a quoted field of the last line with newline", header + "andy,\"vanilla\"x\n", rows().reject(2, 14, 14, events.MalformedRow)},
-		{"behind a quoted field of the last line with CRLF", header + "andy,\"vanilla\"x\r\n", rows().reject(2, 14, 14, events.MalformedRow)},
-		{"behind a quoted field, and a space", header + "andy,\"vanilla\" ", rows().reject(2, 14, 14, events.MalformedRow)},
+		{"after a quoted field of the last line", header + "andy,\"vanilla\"x", rows().reject(2, 14, 14, events.MalformedRow)},
+		{"after a quoted field of the last line with newline", header + "andy,\"vanilla\"x\n", rows().reject(2, 14, 14, events.MalformedRow)},
+		{"after a quoted field of the last line with CRLF", header + "andy,\"vanilla\"x\r\n", rows().reject(2, 14, 14, events.MalformedRow)},
+		{"after a quoted field, and a space", header + "andy,\"vanilla\" ", rows().reject(2, 14, 14, events.MalformedRow)},
 
 		{"unclosed in the only line", header + "andy,\"vanilla", rows().fail(2, 1, 14, events.UnclosedQuote)},
 		{"unclosed in the only line with newline", header + "andy,\"vanilla\n", rows().fail(2, 1, 14, events.UnclosedQuote)},
@@ -120,7 +120,7 @@ func TestCSVQuotes(t *testing.T) {
 	})
 }
 
-// TestCSVAdvice checks that the reason of a fault names its true cause.
+// TestCSVAdvice checks that reasons name the cause of the fault.
 func TestCSVAdvice(t *testing.T) {
 	columns := func(size int) string { // of a header that is longer than size, in short quoted names
 		return `"person","flavor"` + strings.Repeat(`,"abc"`, size/6)
@@ -129,12 +129,12 @@ func TestCSVAdvice(t *testing.T) {
 		{"empty quoted field", "a.csv", header + `carl,"fig",""`, "the header 2, because the row ends with an extra separator (','); remove it"},
 		{"blank quoted field", "a.csv", header + `dan,x,"  "`, "the header 2, because the row ends with an extra separator (','); remove it"},
 		{"quoted, empty and blank fields", "a.csv", header + `dan,x,"",, `, "the header 2, because the row ends with 3 extra separators (','); remove them"},
-		{"empty quoted field behind semicolons", "a.csv", "person;flavor\ncarl;fig;\"\"\r\n", "an extra separator (';'); remove it"},
+		{"empty quoted field after semicolons", "a.csv", "person;flavor\ncarl;fig;\"\"\r\n", "an extra separator (';'); remove it"},
 		{"quoted line end", "a.csv", header + "carl,fig,\"\n\"\n", "an extra separator (','); remove it"},
 		{"field with text", "a.csv", header + `a,b,""""`, "put fields that contain ',' in double quotes"},
 		{"empty field before one with text", "a.csv", header + `a,b,"",c`, "put fields that contain ',' in double quotes"},
 		{"tab too many", "a.tsv", "person\tflavor\na\tb\t\"\"\n", "an extra separator (tab); remove it"},
-		{"field behind a tab", "a.tsv", "person\tflavor\na\tb\tc\n", "put fields that contain tab in double quotes"},
+		{"field after a tab", "a.tsv", "person\tflavor\na\tb\tc\n", "put fields that contain tab in double quotes"},
 		{"field too few", "a.tsv", "person\tflavor\na\n", "separated by tab"},
 		{"declared tab", "a.csv", "sep=\t\nperson,flavor\n", "declares the separator tab; use that one"},
 
@@ -146,9 +146,9 @@ func TestCSVAdvice(t *testing.T) {
 		{"open quote in a row", "a.csv", header + "a,\"b\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4), "the quote at line 2, column 3 is not closed within"},
 
 		{"CR alone", "a.csv", "person,flavor\ra,b\rc,d\r", "lines end with a carriage return without line feed"},
-		{"CR alone behind the header", "a.csv", "person,flavor\ra,b\nc,d\n", "the header contains a carriage return without line feed at line 1, column 14"},
+		{"CR alone after the header", "a.csv", "person,flavor\ra,b\nc,d\n", "the header contains a carriage return without line feed at line 1, column 14"},
 		{"CR alone inside the header", "a.tsv", "person\tfla\rvor\na\tb\n", "the header contains a carriage return without line feed at line 1, column 11"},
-		{"line separator behind the header", "a.csv", "person,flavor\u2028a,b\nc,d\n", "the header contains U+2028 at line 1, column 14"},
+		{"line separator after the header", "a.csv", "person,flavor\u2028a,b\nc,d\n", "the header contains U+2028 at line 1, column 14"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := readAll(t, strings.NewReader(c.content), c.file)
@@ -159,7 +159,7 @@ func TestCSVAdvice(t *testing.T) {
 				reason = got.Rejects[0].Reason
 			}
 			if !strings.Contains(reason, c.reason) {
-				t.Errorf("reason is %q, want %q", reason, c.reason)
+				t.Errorf("reason = %q, want %q in it", reason, c.reason)
 			}
 		})
 	}
@@ -173,7 +173,7 @@ func TestTSV(t *testing.T) {
 	})
 }
 
-// TestCSVLimit draws the line exactly: a record is its bytes in the file, line end included.
+// TestCSVLimit checks the maximum length of records, which includes the line end.
 func TestCSVLimit(t *testing.T) {
 	const head = "person,flavor,note\n"
 	row := func(size int) string { return "andy,vanilla," + strings.Repeat("x", size-14) + "\n" }
@@ -186,7 +186,7 @@ func TestCSVLimit(t *testing.T) {
 	})
 }
 
-// TestCSVHeaderLimit draws the same line for headers, whatever separates the columns.
+// TestCSVHeaderLimit checks the maximum length of headers, with each separator.
 func TestCSVHeaderLimit(t *testing.T) {
 	for _, separator := range []string{",", ";", "\t"} {
 		head := func(size int) string {
@@ -202,7 +202,7 @@ func TestCSVHeaderLimit(t *testing.T) {
 	}
 }
 
-// TestCSVRaw shows a rejected row as it stands in the file.
+// TestCSVRaw checks the raw text of rejected rows.
 func TestCSVRaw(t *testing.T) {
 	note := strings.Repeat("é", events.MaxRaw)
 	for _, c := range []struct{ name, row, want string }{
@@ -214,7 +214,7 @@ func TestCSVRaw(t *testing.T) {
 		{"exactly MaxRaw", note[:events.MaxRaw] + "\n", note[:events.MaxRaw]},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// Behind so much that the row stands in the decoder's next buffer, and followed by more.
+			// Rows before it move the row to the decoder's next buffer.
 			for _, before := range []int{0, 6000, 12000} {
 				got := readAll(t, strings.NewReader(header+strings.Repeat("dan,mint\n", before)+c.row), "a.csv")
 				if len(got.Rejects) != 1 || got.Rejects[0].Raw != c.want {

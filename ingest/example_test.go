@@ -10,7 +10,7 @@ import (
 
 // Read calls a function for each row. The file name determines the format.
 func ExampleRead() {
-	file := strings.NewReader("person,flavor\nandy,cookie dough\nzoë\nbill,rocky road\n")
+	file := strings.NewReader("person,flavor\nandy,cookie dough\n,vanilla\nbill,rocky road\n")
 	accept := func(u events.Update) error {
 		fmt.Printf("%s likes %s\n", u.Person, u.Flavor)
 		return nil
@@ -30,7 +30,7 @@ func ExampleRead() {
 	fmt.Println(summary.Rows, "rows,", summary.Rejected, "rejected")
 	// Output:
 	// andy likes cookie dough
-	// line 3, column 1: malformed_row: the row has 1 field, the header 2; write a field for each column, even if it is empty, separated by ','
+	// line 3, column 1: missing_person: person is empty; write 1 to 256 bytes of text
 	// bill likes rocky road
 	// 3 rows, 1 rejected
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-func TestFormatOf(t *testing.T) {
+func TestFileTypeOf(t *testing.T) {
 	for name, want := range map[string]string{
 		"team.csv":                    "csv",
 		"TEAM.CSV":                    "csv",
@@ -34,7 +34,7 @@ func TestFormatOf(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := f.String(); got != want {
-				t.Errorf("FormatOf = %s, want %s", got, want)
+				t.Errorf("FileTypeOf(%q) = %s, want %s", name, got, want)
 			}
 		})
 	}
@@ -43,13 +43,13 @@ func TestFormatOf(t *testing.T) {
 			f, err := ingest.FileTypeOf(name)
 			var bad *ingest.FileError
 			if !errors.As(err, &bad) || bad.Failure.Code != events.UnknownFormat {
-				t.Errorf("FormatOf(%q) = %v, %v; want %s", name, f, err, events.UnknownFormat)
+				t.Errorf("FileTypeOf(%q) = %v, %v, want %s", name, f, err, events.UnknownFormat)
 			}
 		})
 	}
 }
 
-// TestUnknownFormat checks that the reason quotes the end of the name, and whatever in it can't be seen.
+// TestUnknownFormat checks that the reason quotes the end of the name, including invisible characters.
 func TestUnknownFormat(t *testing.T) {
 	for name, want := range map[string]string{
 		"uploads/team.csv ": `"team.csv "`, "team.json\u00a0": `"team.json\u00a0"`, " team": `" team"`, "team.csv\n": `"team.csv\n"`, "team.c\x1bsv": `".c\x1bsv"`,
@@ -58,14 +58,14 @@ func TestUnknownFormat(t *testing.T) {
 		_, err := ingest.FileTypeOf(name)
 		var bad *ingest.FileError
 		if !errors.As(err, &bad) || !strings.Contains(bad.Failure.Reason, want) {
-			t.Errorf("FormatOf(%q): %v; want %s in it", name, err, want)
+			t.Errorf("FileTypeOf(%q): error %v, want %s in it", name, err, want)
 			continue
 		}
 		printable(t, bad.Failure.Reason)
 	}
 }
 
-// TestTeam reads the talk's team from every kind of file. What comes out differs in nothing but the offsets.
+// TestTeam reads the same team from every format and compression. The outcomes differ only in offsets.
 func TestTeam(t *testing.T) {
 	want := []events.Update{
 		{Person: "dan", Flavor: "mint chocolate chip"},
@@ -94,7 +94,7 @@ func TestTeam(t *testing.T) {
 	}
 }
 
-// TestMismatch holds content against what the name promises.
+// TestMismatch reads content that does not match the file name.
 func TestMismatch(t *testing.T) {
 	for _, c := range []struct{ name, file, content, reason string }{
 		{"gzip", "a.csv", "\x1f\x8b\x08\x00", ".gz"},
@@ -133,13 +133,13 @@ func TestMismatch(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got := readAll(t, strings.NewReader(c.content), c.file)
 			if got.Failure == nil || got.Failure.Code != events.FormatMismatch || !strings.Contains(got.Failure.Reason, c.reason) {
-				t.Errorf("failure = %+v, want %s that speaks of %q", got.Failure, events.FormatMismatch, c.reason)
+				t.Errorf("failure = %+v, want %s with %q in the reason", got.Failure, events.FormatMismatch, c.reason)
 			}
 		})
 	}
 }
 
-// TestHeaderLikeSignature reads CSV files whose first column has a name that begins like another format.
+// TestHeaderLikeSignature reads CSV files whose header begins like a file of another type.
 func TestHeaderLikeSignature(t *testing.T) {
 	for _, column := range []string{
 		"PAR1", "PAR1 level", "BZh", "BZh9", "BZh91", "BZh91AY", "%PDF-", "%PDF-count", "%PDF-1.7", "PK", "PKID", "[id]", "[1]", "{id}", "<id>", "7z", "Rar!",
@@ -156,8 +156,8 @@ func TestHeaderLikeSignature(t *testing.T) {
 	}
 }
 
-// TestMismatchPlace checks where the first character of a file lies that can't begin JSON.
-func TestMismatchPlace(t *testing.T) {
+// TestMismatchPosition checks the position of the first character that can't begin JSON.
+func TestMismatchPosition(t *testing.T) {
 	for content, want := range map[string][2]int64{"“": {1, 1}, "\ufeff\ufeff{}": {1, 4}, "\n\r\n  \u00a0{}": {3, 3}, "\ufeff\n x": {2, 2}} {
 		got := readAll(t, strings.NewReader(content), "a.json").Failure
 		if got == nil || [2]int64{got.Line, got.Column} != want {
@@ -166,8 +166,8 @@ func TestMismatchPlace(t *testing.T) {
 	}
 }
 
-// TestNothing reads files without rows: nothing is wrong with those.
-func TestNothing(t *testing.T) {
+// TestNoRows reads valid files without rows.
+func TestNoRows(t *testing.T) {
 	empty := map[string]string{"gzip": "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00", "zstd": "\x28\xb5\x2f\xfd\x24\x00\x01\x00\x00\x99\xe9\xd8\x51"}
 	for _, c := range []struct{ name, file, content string }{
 		{"csv of 0 bytes", "a.csv", ""},
@@ -176,8 +176,8 @@ func TestNothing(t *testing.T) {
 		{"ndjson of 0 bytes", "a.ndjson", ""},
 		{"gz of 0 bytes", "a.csv.gz", ""},
 		{"zst of 0 bytes", "a.csv.zst", ""},
-		{"gzip of nothing", "a.json.gz", empty["gzip"]},
-		{"zstd of nothing", "a.ndjson.zst", empty["zstd"]},
+		{"empty gzip", "a.json.gz", empty["gzip"]},
+		{"empty zstd", "a.ndjson.zst", empty["zstd"]},
 		{"csv of a byte order mark", "a.csv", "\ufeff"},
 		{"json of a byte order mark", "a.json", "\ufeff"},
 		{"csv of blank lines", "a.csv", "\n\r\n\n"},

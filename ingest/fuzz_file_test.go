@@ -21,15 +21,15 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// FuzzReadGzip holds reading against the decompressor of the standard library.
+// FuzzReadGzip compares reading with the decompressor of the standard library.
 func FuzzReadGzip(f *testing.F) {
 	for _, content := range compressedSeeds(f, ".gz") {
 		f.Add(content)
 	}
-	f.Add([]byte("\x1f\x8b\bA000000\x030\x00\x00\x00\x00\x00\x00\x00\x00")) // found
+	f.Add([]byte("\x1f\x8b\bA000000\x030\x00\x00\x00\x00\x00\x00\x00\x00")) // found by fuzzing
 	f.Fuzz(func(t *testing.T, content []byte) {
 		fuzzCompressed(t, content, ".gz", func() ([]byte, error) {
-			for i := range max(len(content)-3, 0) { // RFC 1952, section 2.3.1.2: such a header is an error, which the library lets pass
+			for i := range max(len(content)-3, 0) { // the standard library does not check the reserved bits (RFC 1952, section 2.3.1.2)
 				if string(content[i:i+3]) == "\x1f\x8b\x08" && content[i+3]>>5 != 0 {
 					return nil, errUndecided
 				}
@@ -43,7 +43,7 @@ func FuzzReadGzip(f *testing.F) {
 	})
 }
 
-// FuzzReadZstd holds reading against one call for all of it.
+// FuzzReadZstd compares reading with decompressing the whole file at once.
 func FuzzReadZstd(f *testing.F) {
 	for _, content := range compressedSeeds(f, ".zst") {
 		f.Add(content)
@@ -62,7 +62,7 @@ func FuzzReadZstd(f *testing.F) {
 	})
 }
 
-var errUndecided = errors.New("the two may differ here")
+var errUndecided = errors.New("the decompressors may differ")
 
 func compressedSeeds(f *testing.F, suffix string) (seeds [][]byte) {
 	seeds = append(seeds, compress(f, suffix, []byte(header+"andy,vanilla\n")), compress(f, suffix, nil))
@@ -78,27 +78,28 @@ func compressedSeeds(f *testing.F, suffix string) (seeds [][]byte) {
 	return seeds
 }
 
-// fuzzCompressed: what decompresses is read like what it decompresses to, and what does not has a failure.
+// fuzzCompressed compares reading a compressed file with reading its decompressed content. Corrupt data must cause a
+// failure.
 func fuzzCompressed(t *testing.T, content []byte, suffix string, plain func() ([]byte, error), packed func() []byte) {
 	got := readAll(t, bytes.NewReader(content), "a.csv"+suffix)
 	if diff := cmp.Diff(got, readAll(t, iotest.HalfReader(bytes.NewReader(content)), "a.csv"+suffix)); diff != "" {
-		t.Errorf("by halves (-whole +halves):\n%s", diff)
+		t.Errorf("read in halves (-whole +halves):\n%s", diff)
 	}
 	file, err := plain()
 	switch {
-	case len(content) == 0 || len(file) > seedLimit || errors.Is(err, errUndecided): // an empty file is one without rows
+	case len(content) == 0 || len(file) > seedLimit || errors.Is(err, errUndecided): // an empty file has no rows
 	case err != nil && got.Failure == nil:
-		t.Errorf("%v, and yet there is no failure", err)
+		t.Errorf("got no failure, want one, because of %v", err)
 	case err == nil && got.Failure != nil && got.Failure.Code == events.CorruptCompression:
 		if !strings.Contains(got.Failure.Reason, "window") {
-			t.Errorf("%+v, but it is whole", got.Failure)
+			t.Errorf("failure = %+v, want none, because the data are valid", got.Failure)
 		}
 	case err == nil:
 		if diff := cmp.Diff(readAll(t, bytes.NewReader(file), "a.csv"), got, withoutReasons); diff != "" {
 			t.Errorf("(-plain +compressed):\n%s", diff)
 		}
 	}
-	// The other way round: whatever the content is as CSV, compressed it is the same.
+	// Reading the content as CSV and reading it compressed must be the same.
 	if len(content) < 10_000 {
 		want := readAll(t, bytes.NewReader(content), "a.csv")
 		if diff := cmp.Diff(want, readAll(t, bytes.NewReader(packed()), "a.csv"+suffix), withoutReasons); diff != "" && len(content) > 0 {
@@ -107,8 +108,8 @@ func fuzzCompressed(t *testing.T, content []byte, suffix string, plain func() ([
 	}
 }
 
-// FuzzFormatOf: a format is told by the end of a name alone, in any letter case.
-func FuzzFormatOf(f *testing.F) {
+// FuzzFileTypeOf checks that the type depends only on the suffix, in any letter case.
+func FuzzFileTypeOf(f *testing.F) {
 	for _, name := range append(corpusFiles(f), "uploads/a b/x.CSV.Gz", "a/.json", "a.csv/", "..", "", "ſ.ndJſon") {
 		f.Add(name)
 	}
@@ -116,20 +117,19 @@ func FuzzFormatOf(f *testing.F) {
 		got, err := ingest.FileTypeOf(name)
 		if err != nil {
 			if got != (ingest.FileType{}) {
-				t.Errorf("%q: %v came with %v", name, got, err)
+				t.Errorf("FileTypeOf(%q) = %v with error %v", name, got, err)
 			}
 			return
 		}
 		for _, other := range []string{"uploads/x/" + name, strings.ToUpper(name), "a." + string(got.Format) + map[ingest.Compression]string{ingest.Gzip: ".gz", ingest.Zstd: ".zst"}[got.Compression]} {
 			if again, err := ingest.FileTypeOf(other); err != nil || again != got {
-				t.Errorf("%q is %v, but %q is %v (%v)", name, got, other, again, err)
+				t.Errorf("FileTypeOf(%q) = %v, but FileTypeOf(%q) = %v, %v", name, got, other, again, err)
 			}
 		}
 	})
 }
 
-// FuzzReport goes on with a report of rejected rows that says anything: its first bytes stay as they are, or the reading
-// fails and the report stays as it was.
+// FuzzReport continues a report with any content: its first bytes remain, or the reading fails and does not change it.
 func FuzzReport(f *testing.F) {
 	const line = `{"line":2,"column":1,"offset":14,"code":"missing_person","reason":"person is empty","raw":",x"}` + "\n"
 	f.Add([]byte(line), int64(len(line)))
@@ -140,25 +140,25 @@ func FuzzReport(f *testing.F) {
 	const rest = header + ",a\n,b\n"
 	f.Fuzz(func(t *testing.T, report []byte, before int64) {
 		if before < 0 {
-			return // DecodeSpan lets none through
+			return // DecodeContinuation refuses it
 		}
-		b := newBench("a.csv", []byte(rest))
+		b := newFakePorts("a.csv", []byte(rest))
 		key := b.object.UploadID() + "/rejects.ndjson"
 		b.stored[key] = string(report)
-		in := ingest.New(ingest.Config{Objects: b, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
+		in := ingest.New(ingest.Config{Objects: b, Updates: b, Ledger: b, Reports: fakeReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
 		err := in.Resume(context.Background(), events.Continuation{Object: b.object, Offset: int64(len(header)) + 3, Rows: 1, Rejected: 1, RejectsBytes: before})
 		if err != nil {
 			if b.stored[key] != string(report) || !b.sealed.At.IsZero() {
-				t.Errorf("%v, and yet the report is %q, the reading %+v", err, b.stored[key], b.sealed)
+				t.Errorf("error %v, but report %q and summary %+v", err, b.stored[key], b.sealed)
 			}
 			return
 		}
 		after, ok := strings.CutPrefix(b.stored[key], string(report[:before]))
 		if !ok || strings.Count(after, "\n") != 1 || !strings.Contains(after, `"offset":17`) {
-			t.Errorf("the report of %d bytes became %q", before, b.stored[key])
+			t.Errorf("report = %q, want the first %d bytes of the old one and the row at offset 17", b.stored[key], before)
 		}
 		if len(b.sealed.Rejects) > events.MaxRejects || b.sealed.Rejected != 2 {
-			t.Errorf("%d rejects in the ledger, %d counted", len(b.sealed.Rejects), b.sealed.Rejected)
+			t.Errorf("got %d rejects and %d rejected rows, want at most %d and 2", len(b.sealed.Rejects), b.sealed.Rejected, events.MaxRejects)
 		}
 	})
 }

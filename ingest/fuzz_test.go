@@ -4,36 +4,29 @@ import (
 	"bytes"
 	stdgzip "compress/gzip"
 	"encoding/binary"
-	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
-	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// seedLimit keeps long files of the corpus from the seeds: a fuzzer is at its best with short ones, and TestCorpus reads
-// the others.
+// seedLimit is the maximum length of seeds. Fuzzing works best with short seeds; TestCorpus reads the long files.
 const seedLimit = 64 << 10
 
-// corpusSeeds gives the files of the corpus that have a suffix; compressed ones of it, too, undone as far as that goes.
+// corpusSeeds returns the files of the corpus with a suffix. Compressed files are decompressed as far as possible.
 func corpusSeeds(f *testing.F, suffix string) map[string][]byte {
 	f.Helper()
 	seeds := map[string][]byte{}
@@ -54,12 +47,12 @@ func corpusSeeds(f *testing.F, suffix string) map[string][]byte {
 		}
 	}
 	if len(seeds) == 0 {
-		f.Fatalf("the corpus has no %s", suffix)
+		f.Fatalf("the corpus has no files with suffix %s", suffix)
 	}
 	return seeds
 }
 
-// decompress gives what comes out before a fault.
+// decompress returns the content before a fault.
 func decompress(suffix string, content []byte) []byte {
 	in := io.Reader(bytes.NewReader(nil)) // of other suffixes
 	switch suffix {
@@ -81,10 +74,9 @@ func decompress(suffix string, content []byte) []byte {
 	return plain
 }
 
-// fuzzRead feeds a format with anything. Beyond what readAll checks: names are clean, a row is found at its offset's
-// line, the outcome is the same if the bytes come one by one, and from each row on the rest can be read alone.
-//
-// Oracle holds the outcome against somebody else's.
+// fuzzRead fuzzes a format. It checks that names are clean, that lines match offsets, that the outcome is the same if
+// the bytes arrive one by one, and that reading can start at each row. Oracle compares the outcome with that of another
+// implementation.
 func fuzzRead(f *testing.F, file string, oracle func(t *testing.T, content []byte, got outcome), seeds ...string) {
 	for _, g := range grammars {
 		if g.file == file {
@@ -105,22 +97,22 @@ func fuzzRead(f *testing.F, file string, oracle func(t *testing.T, content []byt
 			if !u.Remove {
 				clean(t, u.Flavor)
 			} else if u.Flavor != "" {
-				t.Errorf("%+v removes and sets", u)
+				t.Errorf("got %+v, want a removal without a flavor", u)
 			}
 			if u.Offset >= int64(len(content)) || strings.IndexByte(" \n,", content[u.Offset]) >= 0 && !strings.HasPrefix(file, "a.csv") && !strings.HasPrefix(file, "a.tsv") {
-				t.Errorf("%+v does not begin there", u)
+				t.Errorf("no row begins at the offset of %+v", u)
 			}
 		}
 		for _, r := range got.Rejects {
 			if line := int64(bytes.Count(content[:r.Offset], []byte("\n"))) + 1; r.Line != line {
-				t.Errorf("%+v is on line %d", r, line)
+				t.Errorf("line of %+v, want %d", r, line)
 			}
 			if length := lineLength(content, r.Offset); r.Column > length+1 {
-				t.Errorf("%+v: its line has only %d bytes", r, length)
+				t.Errorf("column of %+v, want at most %d", r, length+1)
 			}
 		}
 		if b := got.Failure; b != nil && (b.Code == "" || b.Reason == "" || b.Offset < 0 || b.Offset > int64(len(content)) || b.Line < 1 || b.Column < 1) {
-			t.Errorf("failure %+v is incomplete", b)
+			t.Errorf("failure = %+v, want a code, a reason and a valid position", b)
 		}
 		oracle(t, content, got)
 		readOn(t, encoded, file, got, int(at))
@@ -134,8 +126,8 @@ func fuzzRead(f *testing.F, file string, oracle func(t *testing.T, content []byt
 	})
 }
 
-// inUTF8 returns what a file with a byte order mark of UTF-16 says in UTF-8, with 0xff where a surrogate stands alone, and any
-// other file as it is.
+// inUTF8 converts a file with a UTF-16 byte order mark to UTF-8, with 0xff for unpaired surrogates. It returns other
+// files unchanged.
 func inUTF8(content []byte) []byte {
 	order := binary.ByteOrder(binary.LittleEndian)
 	switch {
@@ -168,7 +160,7 @@ func inUTF8(content []byte) []byte {
 	return text
 }
 
-// lineLength is how many bytes the line has on which an offset lies.
+// lineLength returns the number of bytes of the line at an offset.
 func lineLength(content []byte, offset int64) int64 {
 	start := bytes.LastIndexByte(content[:offset], '\n') + 1
 	end := bytes.IndexByte(content[start:], '\n')
@@ -178,7 +170,7 @@ func lineLength(content []byte, offset int64) int64 {
 	return int64(end)
 }
 
-// readOn opens the file at one of its rows. What is read from there is what the whole reading had from that row on.
+// readOn starts reading at one of the rows, and compares the outcome with that of the whole file.
 func readOn(t *testing.T, content []byte, file string, whole outcome, at int) {
 	t.Helper()
 	var offsets []int64
@@ -205,10 +197,10 @@ func readOn(t *testing.T, content []byte, file string, whole outcome, at int) {
 	}
 	want.Failure = whole.Failure
 	if diff := cmp.Diff(want, readFrom(t, content, file, from)); diff != "" {
-		t.Errorf("from %d on (-whole +resumed):\n%s", from, diff)
+		t.Errorf("OpenAt %d (-whole +rest):\n%s", from, diff)
 	}
 	if diff := cmp.Diff(want, continueFrom(t, content, file, from)); diff != "" {
-		t.Errorf("from %d on, started there (-whole +continued):\n%s", from, diff)
+		t.Errorf("Continue at %d (-whole +rest):\n%s", from, diff)
 	}
 }
 
@@ -221,8 +213,8 @@ func readFrom(t *testing.T, content []byte, file string, from int64) outcome {
 	return rest(t, rows)
 }
 
-// continueFrom has one reader read up to the row at an offset, and another, which sees only what follows, from there on. What
-// the readers can't see elsewhere has to be in the state.
+// continueFrom reads up to the row at an offset, and continues with another reader that gets only the rest of the file
+// and the state of the first reader.
 func continueFrom(t *testing.T, content []byte, file string, from int64) outcome {
 	t.Helper()
 	first, err := ingest.Open(bytes.NewReader(content), file, ingest.Options{})
@@ -241,22 +233,22 @@ func continueFrom(t *testing.T, content []byte, file string, from int64) outcome
 	}
 	state := first.State(from)
 	if converted := !bytes.Equal(content, inUTF8(content)); (state == nil) != converted {
-		t.Fatalf("%s at %d: the state is %+v, of a file in UTF-16: %v", file, from, state, converted)
+		t.Fatalf("%s: State(%d) = %+v, want nil: %v", file, from, state, converted)
 	}
-	if state == nil { // offsets are not those of the stored bytes
+	if state == nil {
 		return readFrom(t, content, file, from)
 	}
-	if from > 0 { // a message begins with a row that is not the first
+	if from > 0 { // continuations are never at offset 0
 		object := events.Object{Bucket: "b", Key: file, ETag: "e", Sequencer: "0a", Size: int64(len(content)), Time: time.UnixMilli(1)}
 		m, err := events.Continuation{Object: object, Offset: from, Reader: state}.Message()
 		if err != nil {
 			t.Fatal(err)
 		}
-		span, err := events.DecodeContinuation(m.Body)
+		c, err := events.DecodeContinuation(m.Body)
 		if err != nil {
 			t.Fatalf("the state %+v at %d: %v", state, from, err)
 		}
-		state = span.Reader
+		state = c.Reader
 	}
 	second, err := ingest.Continue(bytes.NewReader(content[from:]), file, ingest.Options{}, from, *state)
 	if err != nil {
@@ -265,7 +257,7 @@ func continueFrom(t *testing.T, content []byte, file string, from int64) outcome
 	return rest(t, second)
 }
 
-// rest reads to the end.
+// rest reads the remaining rows.
 func rest(t *testing.T, rows *ingest.Rows) (got outcome) {
 	t.Helper()
 	defer rows.Close()
@@ -279,7 +271,7 @@ func rest(t *testing.T, rows *ingest.Rows) (got outcome) {
 			got.Failure = &bad.Failure
 			return got
 		case err != nil:
-			t.Fatalf("reading on: %v", err)
+			t.Fatalf("Next: %v", err)
 		case reject != nil:
 			got.Rejects = append(got.Rejects, *reject)
 		default:
@@ -291,7 +283,7 @@ func rest(t *testing.T, rows *ingest.Rows) (got outcome) {
 func clean(t *testing.T, name string) {
 	t.Helper()
 	if again, bad := events.CleanName(name, "name", "missing"); bad != nil || again != name {
-		t.Errorf("%q is not clean: %q, %v", name, again, bad)
+		t.Errorf("CleanName(%q) = %q, %v, want no change", name, again, bad)
 	}
 }
 
@@ -310,205 +302,4 @@ func FuzzReadJSON(f *testing.F) {
 
 func FuzzReadNDJSON(f *testing.F) {
 	fuzzRead(f, "a.ndjson", asLines, "\ufeff \ufeff\ufeff\n\ufeff\ufeff7", "{\"person\":\"a\",\"flavor\":\"b\"}\r\n{\"person\":\"a\",\n\n", `{"person":"\u00e4","action":"remove"}`)
-}
-
-// asCSV compares what was read with what encoding/csv reads. Around it are the rules for what that package does not know: a
-// faulty row ends with the line of the fault, blank lines are no rows, any number of carriage returns may stand before LF,
-// and Ctrl-Z may end the file.
-func asCSV(separators string) func(t *testing.T, content []byte, got outcome) {
-	return func(t *testing.T, content []byte, got outcome) {
-		content = bytes.TrimRight(bytes.TrimPrefix(content, []byte("\ufeff")), "\r\x1a")
-		content = regexp.MustCompile(`\r+\n`).ReplaceAll(content, []byte("\r\n"))
-		if bytes.Contains(bytes.ToLower(content), []byte("sep=")) || got.Failure != nil && got.Failure.Code == events.FormatMismatch {
-			return
-		}
-		for _, separator := range separators {
-			in := csv.NewReader(bytes.NewReader(content))
-			in.Comma, in.FieldsPerRecord = separator, -1
-			header, err := nextRecord(in, content, ",;\t|")
-			for i := range header {
-				header[i] = strings.ToLower(strings.TrimFunc(header[i], isSpace))
-			}
-			person, flavor, action := slices.Index(header, "person"), slices.Index(header, "flavor"), slices.Index(header, "action")
-			if err != nil || person < 0 || flavor < 0 {
-				continue
-			}
-			count := func(name string) int {
-				return len(slices.DeleteFunc(slices.Clone(header), func(s string) bool { return s != name }))
-			}
-			if twice := count("person") > 1 || count("flavor") > 1 || count("action") > 1; twice {
-				if got.Failure == nil || got.Failure.Code != events.BadHeader {
-					t.Errorf("failure %+v, want %s, because the header is %q", got.Failure, events.BadHeader, header)
-				}
-				return
-			}
-			var want []events.Update // without a person where a row is rejected
-			for {
-				fields, err := nextRecord(in, content, string(separator))
-				if err == io.EOF {
-					break
-				}
-				var u events.Update
-				if err == nil && len(fields) == len(header) {
-					remove := ""
-					if action >= 0 {
-						remove = fields[action]
-					}
-					u = updateOf(fields[person], fields[flavor], remove)
-				}
-				want = append(want, u)
-			}
-			if n := len(want); got.Failure != nil && n > 0 { // of an unclosed quote
-				want = want[:n-1]
-			}
-			have := slices.Clone(got.Rows)
-			for _, r := range got.Rejects {
-				have = append(have, events.Update{Offset: r.Offset})
-			}
-			slices.SortFunc(have, func(a, b events.Update) int { return int(a.Offset - b.Offset) })
-			if diff := cmp.Diff(want, have, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(events.Update{}, "Offset")); diff != "" {
-				t.Errorf("rows (-encoding/csv +got):\n%s", diff)
-			}
-			return
-		}
-		if len(got.Rows)+len(got.Rejects) > 0 {
-			t.Errorf("%d rows, but encoding/csv finds no header", len(got.Rows)+len(got.Rejects))
-		}
-	}
-}
-
-// nextRecord returns the next record that is not blank.
-func nextRecord(in *csv.Reader, content []byte, separators string) ([]string, error) {
-	for {
-		begin := in.InputOffset()
-		fields, err := in.Read()
-		blank := func(r rune) bool { return isSpace(r) || r == '\x1a' || strings.ContainsRune(separators, r) }
-		if err == io.EOF || len(bytes.TrimLeftFunc(content[begin:in.InputOffset()], blank)) > 0 {
-			return fields, err
-		}
-	}
-}
-
-func isSpace(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }
-
-// updateOf returns what a row says, or a zero Update if it is rejected.
-func updateOf(person, flavor, action string) (u events.Update) {
-	var bad, worse *events.RowError
-	u.Person, bad = events.CleanName(person, "person", events.MissingPerson)
-	switch strings.ToLower(strings.TrimSpace(action)) {
-	case "remove":
-		u.Remove = true
-	case "", "set":
-		u.Flavor, worse = events.CleanName(flavor, "flavor", events.MissingFlavor)
-	default:
-		return events.Update{}
-	}
-	isColumn := func(name string) bool {
-		return slices.Contains([]string{"person", "flavor", "action"}, strings.ToLower(name))
-	}
-	if bad != nil || worse != nil || isColumn(u.Person) && isColumn(u.Flavor) {
-		return events.Update{}
-	}
-	return u
-}
-
-// asJSON checks the number of rows, and whether there is a failure, against encoding/json.
-func asJSON(t *testing.T, content []byte, got outcome) {
-	content = bytes.TrimLeft(bytes.TrimPrefix(content, []byte("\ufeff")), " \t\r\n")
-	if len(content) == 0 || content[0] != '{' && content[0] != '[' {
-		return
-	}
-	want := json.Valid(content) && (content[0] == '[' || isMap(content))
-	if want != (got.Failure == nil) {
-		t.Errorf("valid JSON of rows: %v, but failure %+v", want, got.Failure)
-	}
-	if !want {
-		if n := len(got.Rows) + len(got.Rejects); n > 0 && json.Valid(content) {
-			t.Errorf("%d rows were read of a file that fails as a whole", n)
-		}
-		return
-	}
-	in := json.NewDecoder(bytes.NewReader(content))
-	_, err := in.Token()
-	n := 0
-	for ; err == nil && in.More(); n++ {
-		if content[0] == '{' {
-			_, err = in.Token()
-		}
-		if err == nil {
-			err = in.Decode(new(json.RawMessage))
-		}
-	}
-	if rows := len(got.Rows) + len(got.Rejects); err != nil || rows != n {
-		t.Errorf("%d rows, encoding/json has %d (%v)", rows, n, err)
-	}
-}
-
-// isMap reports whether valid JSON is a map from person to flavor, perhaps with rows to reject: it has no member with the name of a
-// column, and no member that probably holds the rows.
-func isMap(content []byte) bool {
-	return !slices.ContainsFunc(membersOf(content), func(m member) bool { return m.column() != "" || m.holdsRows(1) })
-}
-
-type member struct {
-	name  string
-	value json.RawMessage
-}
-
-// membersOf returns the members of a JSON object. Names may be repeated.
-func membersOf(object []byte) (members []member) {
-	in := json.NewDecoder(bytes.NewReader(object))
-	_, _ = in.Token()
-	for in.More() {
-		name, _ := in.Token()
-		m := member{name: name.(string)}
-		_ = in.Decode(&m.value)
-		members = append(members, m)
-	}
-	return members
-}
-
-func (m member) column() string {
-	name := strings.ToLower(strings.TrimFunc(m.name, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' }))
-	if name == "person" || name == "flavor" || name == "action" {
-		return name
-	}
-	return ""
-}
-
-func (m member) holdsRows(depth int) bool {
-	switch m.value[0] {
-	case '[':
-		first := bytes.TrimLeft(m.value[1:], " \t\r\n")[0]
-		return first == '{' || first == '[' || first == ']' && depth == 1
-	case '{':
-		members := membersOf(m.value)
-		person := slices.ContainsFunc(members, func(m member) bool { return m.column() == "person" })
-		other := slices.ContainsFunc(members, func(m member) bool { return m.column() != "" })
-		return depth == 1 && (person || !other) ||
-			depth < 8 && slices.ContainsFunc(members, func(m member) bool { return m.holdsRows(depth + 1) })
-	}
-	return false
-}
-
-// asLines holds the number of rows against the number of lines, and their form against encoding/json.
-func asLines(t *testing.T, content []byte, got outcome) {
-	if got.Failure != nil {
-		return
-	}
-	lines := 0
-	for line := range bytes.Lines(bytes.TrimPrefix(content, []byte("\ufeff"))) {
-		if len(strings.Trim(string(line), " \t\r\n\ufeff")) > 0 {
-			lines++
-		}
-	}
-	if n := len(got.Rows) + len(got.Rejects); n != lines {
-		t.Errorf("%d rows on %d lines", n, lines)
-	}
-	for _, u := range got.Rows {
-		line, _, _ := bytes.Cut(content[u.Offset:], []byte("\n"))
-		if !json.Valid(line) {
-			t.Errorf("%+v was accepted of %q, which is not valid", u, line)
-		}
-	}
 }

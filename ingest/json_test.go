@@ -33,16 +33,16 @@ func TestJSONObject(t *testing.T) {
 			rows(set(44, "x", "y")).reject(1, 9, 1, events.InvalidUTF8).reject(1, 19, 18, events.InvalidUTF8).reject(1, 38, 31, events.InvalidUTF8)},
 
 		{"cut off", "{\"andy\": \"vanilla\",\n \"dan\": \"mi", rows(set(1, "andy", "vanilla")).fail(2, 12, 21, events.MalformedJSON)},
-		{"cut off behind a row", `{"andy": "vanilla"`, rows(set(1, "andy", "vanilla")).fail(1, 19, 18, events.MalformedJSON)},
-		{"cut off behind a comma", `{"andy": "vanilla", `, rows(set(1, "andy", "vanilla")).fail(1, 21, 20, events.MalformedJSON)},
+		{"cut off after a row", `{"andy": "vanilla"`, rows(set(1, "andy", "vanilla")).fail(1, 19, 18, events.MalformedJSON)},
+		{"cut off after a comma", `{"andy": "vanilla", `, rows(set(1, "andy", "vanilla")).fail(1, 21, 20, events.MalformedJSON)},
 		{"no colon", "{\"andy\": \"vanilla\",\n\"dan\" \"mint\"}", rows(set(1, "andy", "vanilla")).fail(2, 7, 20, events.MalformedJSON)},
 		{"no comma", "{\"andy\": \"vanilla\"\n\"dan\": \"mint\"}", rows(set(1, "andy", "vanilla")).fail(2, 1, 19, events.MalformedJSON)},
 		{"comma before the end", `{"andy": "vanilla",}`, rows(set(1, "andy", "vanilla")).fail(1, 19, 19, events.MalformedJSON)},
 		{"single quotes", `{'andy': 'vanilla'}`, rows().fail(1, 2, 1, events.MalformedJSON)},
 		{"newline in a string", "{\"an\ndy\": \"vanilla\"}", rows().fail(1, 5, 1, events.MalformedJSON)},
 		{"wrong bracket", `{"andy": "vanilla"]`, rows(set(1, "andy", "vanilla")).fail(1, 19, 18, events.MalformedJSON)},
-		{"something behind", "{\"andy\": \"vanilla\"}\n [1]", rows(set(1, "andy", "vanilla")).fail(2, 2, 21, events.MalformedJSON)},
-		{"garbage behind", "{\"andy\": \"vanilla\"}\nx", rows(set(1, "andy", "vanilla")).fail(2, 1, 20, events.MalformedJSON)},
+		{"something after", "{\"andy\": \"vanilla\"}\n [1]", rows(set(1, "andy", "vanilla")).fail(2, 2, 21, events.MalformedJSON)},
+		{"garbage after", "{\"andy\": \"vanilla\"}\nx", rows(set(1, "andy", "vanilla")).fail(2, 1, 20, events.MalformedJSON)},
 	})
 }
 
@@ -71,7 +71,7 @@ func TestJSONArray(t *testing.T) {
 	})
 }
 
-// TestJSONAdvice checks that the reason of a failure names what is wrong, and where.
+// TestJSONAdvice checks that reasons name the fault, and that its position is exact.
 func TestJSONAdvice(t *testing.T) {
 	for _, c := range []struct {
 		name, content string
@@ -84,7 +84,7 @@ func TestJSONAdvice(t *testing.T) {
 		{"comma before an inner bracket", "[{\"x\":[1,\n2,\n]}]", 2, 2, "remove the comma"},
 		{"two commas", `[{"person":"a","flavor":"b"},,{}]`, 1, 30, "comma"},
 		{"Ctrl-Z", "{\"andy\":\"mint\"}\r\n\x1a", 2, 1, "U+001A"},
-		{"Ctrl-Z behind an array", "[]\x1a\x1a", 1, 3, "U+001A"},
+		{"Ctrl-Z after an array", "[]\x1a\x1a", 1, 3, "U+001A"},
 		{"next line", "[\u0085]", 1, 2, "U+0085"},
 		{"next line at the end", "{\"andy\":\"mint\"}\u0085", 1, 16, "U+0085"},
 		{"line separator", "{\"andy\":\u2028\"mint\"}", 1, 9, "U+2028"},
@@ -103,20 +103,20 @@ func TestJSONAdvice(t *testing.T) {
 		{"single quotes", `{'andy': 'mint'}`, 1, 2, "found a single quote (') instead of the name of a member; write double quotes"},
 		{"single quotes of a value", `[{"person": 'andy'}]`, 1, 13, "found a single quote (') instead of a value; write double quotes"},
 
-		{"comma behind an object", `{"a":"b"},`, 1, 10, "a comma follows the end of the JSON value; remove it"},
-		{"comma behind an array", "[{\"person\":\"a\"}]\n , \n", 2, 2, "a comma follows the end of the JSON value; remove it"},
-		{"two commas behind", `{"a":"b"},,`, 1, 10, "a comma follows the end of the JSON value; remove it"},
+		{"comma after an object", `{"a":"b"},`, 1, 10, "a comma follows the end of the JSON value; remove it"},
+		{"comma after an array", "[{\"person\":\"a\"}]\n , \n", 2, 2, "a comma follows the end of the JSON value; remove it"},
+		{"two commas after", `{"a":"b"},,`, 1, 10, "a comma follows the end of the JSON value; remove it"},
 		{"comma between two objects", "{\"a\":\"b\"},\n{\"c\":\"d\"}", 1, 10, "a comma follows the end of the JSON value; remove it"},
-		{"comma behind an opening bracket", `[, {"person":"a"}]`, 1, 2, "a comma follows the opening bracket; remove the comma"},
-		{"comma behind an opening brace", `{,"a":"b"}`, 1, 2, "a comma follows the opening bracket; remove the comma"},
-		{"comma behind an inner brace", `[{,"person":"a"}]`, 1, 3, "a comma follows the opening bracket; remove the comma"},
-		{"comma behind an inner bracket", `[{"x":[,1]}]`, 1, 8, "a comma follows the opening bracket; remove the comma"},
+		{"comma after an opening bracket", `[, {"person":"a"}]`, 1, 2, "a comma follows the opening bracket; remove the comma"},
+		{"comma after an opening brace", `{,"a":"b"}`, 1, 2, "a comma follows the opening bracket; remove the comma"},
+		{"comma after an inner brace", `[{,"person":"a"}]`, 1, 3, "a comma follows the opening bracket; remove the comma"},
+		{"comma after an inner bracket", `[{"x":[,1]}]`, 1, 8, "a comma follows the opening bracket; remove the comma"},
 		{"comma alone in brackets", `[ , ]`, 1, 3, "a comma precedes the closing bracket; remove the comma"},
 		{"comma for a value", `{"a":,"b":"c"}`, 1, 6, "a value is missing before ','"},
 		{"comma for an inner value", `[{"x":{"a":,}}]`, 1, 12, "a value is missing before ','"},
-		{"array behind", `{"a":"b"} [1]`, 1, 11, "'[' follows the end of the JSON value"},
-		{"word behind", "[]\nnull", 2, 1, "'n' follows the end of the JSON value"},
-		{"bracket behind", `{"a":"b"}]`, 1, 10, "']' follows the end of the JSON value"},
+		{"array after", `{"a":"b"} [1]`, 1, 11, "'[' follows the end of the JSON value"},
+		{"word after", "[]\nnull", 2, 1, "'n' follows the end of the JSON value"},
+		{"bracket after", `{"a":"b"}]`, 1, 10, "']' follows the end of the JSON value"},
 		{"no value", `{"a":}`, 1, 6, "a value is missing before '}'; write a string in double quotes, or null"},
 		{"word for a value", `{"a":NaN}`, 1, 6, "found 'N' instead of a value; put text in double quotes, or write null"},
 		{"word for an inner value", `[{"a":None}]`, 1, 7, "found 'N' instead of a value; put text in double quotes, or write null"},
@@ -142,21 +142,21 @@ func TestJSONAdvice(t *testing.T) {
 		{"comment", "{\"a\":\"b\", // c\n}", 1, 11, "because JSON has none"},
 		{"comment of a shell", "[\n# c\n]", 2, 1, "because JSON has none"},
 		{"too deep", strings.Repeat("[", 10001), 1, 10001, "nested more than 10000 levels deep"},
-		{"text behind white space", strings.Repeat(" ", 5000) + "x", 1, 5001, "found 'x' instead of an object or an array"},
+		{"text after white space", strings.Repeat(" ", 5000) + "x", 1, 5001, "found 'x' instead of an object or an array"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for how, chunk := range chunkings {
 				got := readAll(t, chunk(strings.NewReader(c.content)), "a.json").Failure
 				if got == nil || got.Code != events.MalformedJSON || got.Line != c.line || got.Column != c.column || !strings.Contains(got.Reason, c.reason) ||
-					strings.Contains(got.Reason, "invalid character") || strings.Contains(got.Reason, "expecting") { // words of jsontext
-					t.Errorf("reading %q %s: %+v; want line %d, column %d and %q", c.content, how, got, c.line, c.column, c.reason)
+					strings.Contains(got.Reason, "invalid character") || strings.Contains(got.Reason, "expecting") { // wording of jsontext
+					t.Errorf("reading %q %s: failure = %+v, want line %d, column %d and %q in the reason", c.content, how, got, c.line, c.column, c.reason)
 				}
 			}
 		})
 	}
 }
 
-// TestJSONLimit draws the line exactly: a row is its bytes from the first to the last of its value.
+// TestJSONLimit checks the maximum length of rows, from the first to the last byte of the value.
 func TestJSONLimit(t *testing.T) {
 	member := func(size int) string { return `"` + strings.Repeat("x", size-5) + `":""` }
 	object := func(size int) string {

@@ -34,7 +34,8 @@ func (f *flaky) Publish(_ context.Context, messages []events.Message) []error {
 	return slices.Repeat([]error{f.fail()}, len(messages))
 }
 
-// TestWarningsNameTheirUploads checks the attribute "upload" of log lines about one upload, and "uploads" of other lines.
+// TestWarningsNameTheirUploads checks the attribute "upload" of log lines about one upload, and "uploads" of other
+// lines.
 func TestWarningsNameTheirUploads(t *testing.T) {
 	var origins []events.Origin
 	var bodies [][]byte

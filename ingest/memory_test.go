@@ -11,7 +11,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// endless gives start, then pattern over and over until there were size bytes. On its way it watches the heap.
+// endless reads start and then pattern, repeatedly, up to size bytes. It measures the heap while it is read.
 type endless struct {
 	start, pattern []byte
 	size           int64
@@ -36,7 +36,7 @@ func (e *endless) Read(p []byte) (int, error) {
 		n, at = n+c, at+int64(c)
 	}
 	e.read += int64(n)
-	if e.read-e.checked > min(8<<20, 16<<10+e.read/8) { // often at first: that is as far as most come
+	if e.read-e.checked > min(8<<20, 16<<10+e.read/8) { // more often at the beginning, where most readings end
 		e.check()
 	}
 	return n, nil
@@ -47,7 +47,7 @@ func (e *endless) check() {
 	e.checked, e.growth = e.read, max(e.growth, h-min(e.before, h))
 }
 
-// heap is what is alive, in bytes.
+// heap returns the size of the live heap, in bytes.
 func heap() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -55,15 +55,15 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// TestMemory reads hundreds of megabytes of the worst, and holds the live heap to a bound that has nothing to do with
-// the length. Without the limits of source, one unclosed quote of this size takes over a gigabyte.
+// TestMemory reads files of hundreds of megabytes that are as bad as possible. The live heap must stay below a constant
+// bound. Without the limits of source, an unclosed quote in such a file would take more than a gigabyte.
 func TestMemory(t *testing.T) {
 	const size = 300 << 20
 	for _, c := range []struct {
 		name, file     string
 		start, pattern string
 		size           int64
-		rows           int64 // at least
+		rows           int64 // minimum
 		code           events.Code
 	}{
 		{"unclosed quote", "a.csv", "person,flavor\nandy,\"", "dan,mint\n", size, 0, events.RecordTooLong},
@@ -87,7 +87,7 @@ func TestMemory(t *testing.T) {
 			body := &endless{start: []byte(c.start), pattern: []byte(strings.Repeat(c.pattern, 1+1000/len(c.pattern))), size: c.size}
 			rows, code := exhaust(t, body, c.file)
 			if code != c.code || rows < c.rows {
-				t.Errorf("%d rows, failure %q; want %d and %q", rows, code, c.rows, c.code)
+				t.Errorf("got %d rows, code %q, want at least %d and %q", rows, code, c.rows, c.code)
 			}
 			const bound = 16 << 20
 			t.Logf("at most %.1f MiB", float64(body.growth)/(1<<20))
@@ -108,7 +108,7 @@ func exhaust(t *testing.T, body *endless, file string) (rows int64, code events.
 		rows = r.Read()
 		defer r.Close()
 	}
-	body.check() // while the reader is alive with all that it keeps
+	body.check() // while r is alive
 	runtime.KeepAlive(r)
 	var bad *ingest.FileError
 	switch {

@@ -27,7 +27,7 @@ func TestNDJSON(t *testing.T) {
 		{"an object over two lines", "{\"person\":\"andy\",\n\"flavor\":\"vanilla\"}\n" + dan,
 			rows(set(38, "dan", "mint")).reject(1, 17, 0, events.MalformedRow).reject(2, 1, 18, events.MalformedRow)},
 		{"two objects on a line", andy + dan + "\n" + dan, rows(set(69, "dan", "mint")).reject(1, 37, 0, events.MalformedRow)},
-		{"a comma behind", andy + ",\n" + dan, rows(set(38, "dan", "mint")).reject(1, 37, 0, events.MalformedRow)},
+		{"a comma after", andy + ",\n" + dan, rows(set(38, "dan", "mint")).reject(1, 37, 0, events.MalformedRow)},
 		{"truncated last line", andy + "\n{\"person\":\"da", rows(set(0, "andy", "vanilla")).reject(2, 10, 37, events.MalformedRow)},
 		{"not objects", "5\n\"andy\"\n" + dan + "\n", rows(set(9, "dan", "mint")).reject(1, 1, 0, events.MalformedRow).reject(2, 1, 2, events.MalformedRow)},
 		{"garbage", andy + "\n\x00\xff\n" + dan, rows(set(0, "andy", "vanilla"), set(40, "dan", "mint")).reject(2, 1, 37, events.MalformedRow)},
@@ -41,32 +41,32 @@ func TestNDJSON(t *testing.T) {
 	})
 }
 
-// TestNDJSONAdvice checks that the reason of a rejected line names what is wrong, and where.
+// TestNDJSONAdvice checks that reasons name the fault, and that its column is exact.
 func TestNDJSONAdvice(t *testing.T) {
 	for _, c := range []struct {
 		name, line string
 		column     int64
 		reason     string
 	}{
-		{"comma behind", `{"person":"a","flavor":"b"},`, 28, "ends with a comma"},
-		{"comma and space behind", `  {"person":"a","flavor":"b"}  , ` + "\r", 32, "ends with a comma"},
+		{"comma after", `{"person":"a","flavor":"b"},`, 28, "ends with a comma"},
+		{"comma and space after", `  {"person":"a","flavor":"b"}  , ` + "\r", 32, "ends with a comma"},
 		{"comma before", `,{"person":"a","flavor":"b"}`, 1, "begins with a comma"},
 		{"comma before the brace", `{"person":"a","flavor":"b",}`, 27, "remove the comma"},
 		{"comma before the brace of another member", `{"x":{"y":1 , },"person":"a"}`, 13, "remove the comma"},
 		{"comma before a bracket", `{"person":"a","x":[1,2,],"flavor":"b"}`, 23, "remove the comma"},
-		{"two commas behind", `{"person":"a","flavor":"b"},,`, 28, "ends with 2 commas; remove them"},
-		{"commas and spaces behind", `{"person":"a","flavor":"b"} , ,, `, 29, "ends with 3 commas; remove them"},
+		{"two commas after", `{"person":"a","flavor":"b"},,`, 28, "ends with 2 commas; remove them"},
+		{"commas and spaces after", `{"person":"a","flavor":"b"} , ,, `, 29, "ends with 3 commas; remove them"},
 		{"two commas before", `,, {"person":"a","flavor":"b"}`, 1, "begins with 2 commas; remove them"},
 		{"comma alone", ` , `, 2, "only commas; remove it"},
 		{"comma between two objects", `{"person":"a","flavor":"b"}, {}`, 28, "a comma follows the object; remove it, and put one object on each line"},
-		{"comma behind the brace", `{,"person":"a"}`, 2, "a comma follows the opening bracket; remove the comma"},
-		{"bracket behind", `{"person":"a","flavor":"b"} ]`, 29, "']' follows the object; remove it"},
-		{"semicolon behind", `{"person":"a","flavor":"b"};`, 28, "';' follows the object; put one object on each line"},
-		{"comment behind", `{"person":"a","flavor":"b"} // a`, 29, "'/' follows the object; if it begins a comment"},
+		{"comma after the brace", `{,"person":"a"}`, 2, "a comma follows the opening bracket; remove the comma"},
+		{"bracket after", `{"person":"a","flavor":"b"} ]`, 29, "']' follows the object; remove it"},
+		{"semicolon after", `{"person":"a","flavor":"b"};`, 28, "';' follows the object; put one object on each line"},
+		{"comment after", `{"person":"a","flavor":"b"} // a`, 29, "'/' follows the object; if it begins a comment"},
 		{"carriage return alone", "{\"person\":\"a\",\"flavor\":\"b\"}\r{\"person\":\"c\",\"flavor\":\"d\"}\r", 28,
 			"a carriage return without line feed follows the object; end every line with LF or CRLF"},
 		{"carriage return alone, with spaces", "  {\"person\":\"a\",\"flavor\":\"b\"} \r {}\r\r", 31, "a carriage return without line feed"},
-		{"carriage return alone behind a comma", "{\"person\":\"a\",\"flavor\":\"b\"},\r{}\r", 29, "a carriage return without line feed"},
+		{"carriage return alone after a comma", "{\"person\":\"a\",\"flavor\":\"b\"},\r{}\r", 29, "a carriage return without line feed"},
 		{"carriage return alone before text", "{\"person\":\"a\",\"flavor\":\"b\"}\rx", 28, "a carriage return without line feed"},
 		{"word for a value", `{"person":NaN}`, 11, "found 'N' instead of a value"},
 		{"name without quotes", `{"flavor":"x", person:"a"}`, 16, "found 'p' instead of the name of a member; put names in double quotes"},
@@ -75,7 +75,7 @@ func TestNDJSONAdvice(t *testing.T) {
 		{"no comma in an array", `{"x":[1 2],"person":"a"}`, 9, "found '2' instead of a comma or the closing bracket ]"},
 		{"two commas", `{"person":"a",,"flavor":"b"}`, 15, "comma"},
 		{"Ctrl-Z", "\x1a", 1, "U+001A"},
-		{"Ctrl-Z behind", "{\"person\":\"a\",\"flavor\":\"b\"}\x1a", 28, "U+001A"},
+		{"Ctrl-Z after", "{\"person\":\"a\",\"flavor\":\"b\"}\x1a", 28, "U+001A"},
 		{"next line", "{\"person\":\"a\",\"flavor\":\"b\"}\u0085{}", 28, "U+0085"},
 		{"line separator", "{\"person\":\"a\",\"flavor\":\"b\"} \u2028{}", 29, "U+2028"},
 		{"typographic quote", `{“person”:"a"}`, 2, "U+201C"},
@@ -87,22 +87,22 @@ func TestNDJSONAdvice(t *testing.T) {
 		{"rows of a page", `{"status":"ok","data":[{"person":"a","flavor":"b"}]}`, 1, `"data"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// Another row before it leaves the buffer of the parser in another state.
+			// A row before it changes the state of the parser's buffer.
 			for _, before := range []string{"", "{}\n", `{"person":"` + strings.Repeat("x", 4050) + "\"}\n"} {
 				got := readAll(t, strings.NewReader(before+c.line+"\n"), "a.ndjson")
 				if len(got.Rejects) == 0 {
-					t.Fatalf("reading %q: %+v, want a rejected row", c.line, got)
+					t.Fatalf("reading %q: got %+v, want a rejected row", c.line, got)
 				}
 				if last := got.Rejects[len(got.Rejects)-1]; last.Column != c.column || !strings.Contains(last.Reason, c.reason) ||
-					strings.Contains(last.Reason, "invalid character") || strings.Contains(last.Reason, "expecting") { // words of jsontext
-					t.Errorf("reading %q: rejected at column %d: %s; want column %d and %q", c.line, last.Column, last.Reason, c.column, c.reason)
+					strings.Contains(last.Reason, "invalid character") || strings.Contains(last.Reason, "expecting") { // wording of jsontext
+					t.Errorf("reading %q: reject at column %d: %s, want column %d and %q in the reason", c.line, last.Column, last.Reason, c.column, c.reason)
 				}
 			}
 		})
 	}
 }
 
-// TestNDJSONNames reads members in any letter case, as columns of CSV are.
+// TestNDJSONNames checks that letter case and white space in member names do not matter.
 func TestNDJSONNames(t *testing.T) {
 	runCases(t, "a.ndjson", []readCase{
 		{"capitals", `{"Person":"andy","FLAVOR":"mint"}`, rows(set(0, "andy", "mint"))},
@@ -114,7 +114,8 @@ func TestNDJSONNames(t *testing.T) {
 	})
 }
 
-// TestNDJSONLimit draws the line exactly: a line's bytes, its newline included. A line that is too long is but one bad row.
+// TestNDJSONLimit checks the maximum length of lines, which includes the newline. A line that is too long is one
+// rejected row.
 func TestNDJSONLimit(t *testing.T) {
 	line := func(size int) string {
 		return `{"person":"a","flavor":"x","note":"` + strings.Repeat("x", size-38) + "\"}\n"

@@ -20,7 +20,7 @@ func TestParseOptions(t *testing.T) {
 	for _, tt := range []struct {
 		metadata map[string]string
 		abort    bool
-		says     string // in the failure; empty without one
+		says     string // part of the reason; empty if no failure is wanted
 	}{
 		{metadata: nil},
 		{metadata: map[string]string{"on-error": "abort"}, abort: true},
@@ -51,23 +51,23 @@ func TestParseOptions(t *testing.T) {
 		var bad *ingest.FileError
 		switch {
 		case tt.says == "" && err != nil, got.Abort != tt.abort:
-			t.Errorf("ParseOptions(%q) = %+v, %v; want abort %v", tt.metadata, got, err, tt.abort)
+			t.Errorf("ParseOptions(%q) = %+v, %v, want abort %v", tt.metadata, got, err, tt.abort)
 		case tt.says != "" && (!errors.As(err, &bad) || bad.Failure.Code != events.BadMetadata || !strings.Contains(bad.Failure.Reason, tt.says)):
-			t.Errorf("ParseOptions(%q): %v, want %s that says %q", tt.metadata, err, events.BadMetadata, tt.says)
+			t.Errorf("ParseOptions(%q): error %v, want %s with %q in the reason", tt.metadata, err, events.BadMetadata, tt.says)
 		}
 	}
 	for _, name := range ingest.Charsets() {
 		if _, err := ingest.ParseOptions(map[string]string{"charset": strings.ToUpper(name)}); err != nil {
-			t.Errorf("the charset %s: %v", name, err)
+			t.Errorf("charset %s: %v", name, err)
 		}
 	}
 	if names := slices.Sorted(slices.Values(ingest.Charsets())); len(slices.Compact(names)) != len(ingest.Charsets()) {
-		t.Errorf("Charsets() = %q has a name twice", ingest.Charsets())
+		t.Errorf("Charsets() = %q, want no name twice", ingest.Charsets())
 	}
 }
 
-// TestIgnoredObjectsAreLeftAlone: an object that is no upload is neither opened nor recorded. The nil ports would panic.
-func TestIgnoredObjectsAreLeftAlone(t *testing.T) {
+// TestIgnoredObjects checks that ignored objects are neither opened nor recorded: the nil interfaces would panic.
+func TestIgnoredObjects(t *testing.T) {
 	in := ingest.New(ingest.Config{Ignore: events.DefaultIgnoreList(), Log: slog.New(slog.DiscardHandler)})
 	for _, key := range []string{"uploads/2026/", "uploads/run/_SUCCESS", "uploads/.a.csv.crc"} {
 		if err := in.Ingest(t.Context(), events.Object{Bucket: "b", Key: key, ETag: "e", Sequencer: "1", Time: time.Now()}); err != nil {
@@ -76,7 +76,7 @@ func TestIgnoredObjectsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// columnFiles are the same two rows under other names of columns: a row that sets, and one that removes.
+// columnFiles have the same two rows, one of which removes a person, with other column names.
 var columnFiles = map[string]string{
 	"a.csv":    "id,Name,Lieblingseis,Was\n1,Zoë,mint,\n2,andy,,remove\n",
 	"a.tsv":    "Was\tName\tLieblingseis\n\tZoë\tmint\nREMOVE\tandy\t\n",
@@ -96,26 +96,26 @@ func TestColumnNames(t *testing.T) {
 	}
 	encoded := readWith(t, strings.NewReader("prénom,flavor\nZoë,mint\n"), "a.csv", map[string]string{"person-column": "=?utf-8?b?UHLDqW5vbQ==?="})
 	if len(encoded.Rows) != 1 || encoded.Rows[0].Person != "Zoë" {
-		t.Errorf("with a name that is not ASCII: %+v", encoded)
+		t.Errorf("name that is not ASCII: got %+v, want Zoë", encoded)
 	}
 	swapped := readWith(t, strings.NewReader("person,flavor\nmint,andy\n"), "a.csv", map[string]string{"person-column": "flavor", "flavor-column": "person"})
 	if len(swapped.Rows) != 1 || swapped.Rows[0].Person != "andy" {
-		t.Errorf("with the columns swapped: %+v", swapped)
+		t.Errorf("swapped columns: got %+v, want andy", swapped)
 	}
 	again := readWith(t, strings.NewReader("name,flavor\nandy,mint\nName,Flavor\nbob,nut\n"), "a.csv", map[string]string{"person-column": "name"})
 	if len(again.Rows) != 2 || len(again.Rejects) != 1 {
-		t.Errorf("with a header in the middle: %+v", again)
+		t.Errorf("header in the middle: got %+v, want 2 rows and 1 reject", again)
 	}
 	for name, text := range map[string]string{"a.csv": "name,flavor,name\na,b,c\n", "a.ndjson": `{"name":"a","Name":"b","flavor":"c"}`} {
 		twice := readWith(t, strings.NewReader(text), name, map[string]string{"person-column": "name"})
 		if len(twice.Rows) != 0 || twice.Failure == nil && len(twice.Rejects) != 1 {
-			t.Errorf("%s with a name twice: %+v", name, twice)
+			t.Errorf("%s with a name twice: got %+v, want a failure or a reject", name, twice)
 		}
 	}
 }
 
-// TestColumnsThatDoNotOccur: a name that the file does not have fails it before anything is published.
-func TestColumnsThatDoNotOccur(t *testing.T) {
+// TestMissingColumns checks that a file fails before anything is published if it does not have a named column.
+func TestMissingColumns(t *testing.T) {
 	long := strings.Repeat(`{"person":"andy","flavor":"mint"}`+"\n", 20_000)
 	for _, tt := range []struct {
 		file, text string
@@ -137,7 +137,7 @@ func TestColumnsThatDoNotOccur(t *testing.T) {
 		{"a.json", "[]", map[string]string{"person-column": "name"}, false},
 	} {
 		for _, abort := range []string{"continue", "abort"} {
-			b := newBench(tt.file, []byte(tt.text))
+			b := newFakePorts(tt.file, []byte(tt.text))
 			b.metadata = maps.Clone(tt.metadata)
 			b.metadata["on-error"] = abort
 			if err := b.ingester(nil).Ingest(t.Context(), b.object); err != nil {
@@ -145,33 +145,33 @@ func TestColumnsThatDoNotOccur(t *testing.T) {
 			}
 			failed := b.sealed.Failure != nil
 			if failed != tt.fails || failed && len(b.messages) > 0 {
-				t.Errorf("%.40q with %q: failure %+v after %d messages, want one: %v", tt.text, b.metadata, b.sealed.Failure, len(b.messages), tt.fails)
+				t.Errorf("%.40q with %q: failure = %+v after %d messages, want one: %v", tt.text, b.metadata, b.sealed.Failure, len(b.messages), tt.fails)
 			}
 			for _, name := range tt.metadata {
 				if failed && !strings.Contains(b.sealed.Failure.Reason, name) {
-					t.Errorf("%.40q: the reason %q does not name %q", tt.text, b.sealed.Failure.Reason, name)
+					t.Errorf("%.40q: reason = %q, want %q in it", tt.text, b.sealed.Failure.Reason, name)
 				}
 			}
 			checked := readWith(t, strings.NewReader(tt.text), tt.file, tt.metadata)
 			if (checked.Failure != nil) != tt.fails {
-				t.Errorf("%.40q with %q: Read has the failure %+v, want one: %v", tt.text, tt.metadata, checked.Failure, tt.fails)
+				t.Errorf("%.40q with %q: failure of Read = %+v, want one: %v", tt.text, tt.metadata, checked.Failure, tt.fails)
 			}
 		}
 	}
 }
 
-// TestUnknownMetadataPublishNothing: what the uploader asked for is unknown, so no row is published.
-func TestUnknownMetadataPublishNothing(t *testing.T) {
+// TestUnknownMetadata checks that a file with unknown metadata fails before anything is published.
+func TestUnknownMetadata(t *testing.T) {
 	for _, metadata := range []map[string]string{
 		{"on-error": "stop"}, {"on-error": "abort;"}, {"charset": "ebcdic"}, {"content-type": "text/csv; charset=ebcdic"}, {"person-column": ""},
 	} {
-		b := newBench("a.csv", []byte("person,flavor\nandy,mint\n"))
+		b := newFakePorts("a.csv", []byte("person,flavor\nandy,mint\n"))
 		b.metadata = metadata
 		if err := b.ingester(nil).Ingest(t.Context(), b.object); err != nil {
 			t.Fatal(err)
 		}
 		if f := b.sealed.Failure; f == nil || f.Code != events.BadMetadata || len(b.messages) > 0 {
-			t.Errorf("%q: failure %+v after %d messages, want %s and none", metadata, f, len(b.messages), events.BadMetadata)
+			t.Errorf("%q: failure = %+v after %d messages, want %s after 0", metadata, f, len(b.messages), events.BadMetadata)
 		}
 	}
 }

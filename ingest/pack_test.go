@@ -11,9 +11,9 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// TestRowsReachTheOtherSide packs what was read as an upload is packed, and unpacks it again. Among the offsets are those
-// around every power of ten up to a million.
-func TestRowsReachTheOtherSide(t *testing.T) {
+// TestBatchesOfAFile encodes the rows of a file in batches and decodes them. The offsets include those around every
+// power of ten up to a million.
+func TestBatchesOfAFile(t *testing.T) {
 	origin, err := events.Object{Bucket: "b", Key: "a.csv", ETag: "e", Sequencer: "0a", Time: time.UnixMilli(1)}.Origin()
 	if err != nil {
 		t.Fatal(err)
@@ -31,26 +31,26 @@ func TestRowsReachTheOtherSide(t *testing.T) {
 			t.Fatal(err)
 		}
 		if m.Size() > ingest.MaxMessage {
-			t.Errorf("message %s has %d bytes, more than %d", m.ID, m.Size(), ingest.MaxMessage)
+			t.Errorf("message %s has %d bytes, want at most %d", m.ID, m.Size(), ingest.MaxMessage)
 		}
 		got = append(got, b.Rows...)
 	}
 	batch := events.NewBatchWriter(origin)
-	var kept []events.Message // messages are on their way while the next is packed
-	reading, err := ingest.Read(bytes.NewReader(file), "a.csv", ingest.Options{}, func(u events.Update) error {
+	var kept []events.Message // messages remain valid while the next one is encoded
+	summary, err := ingest.Read(bytes.NewReader(file), "a.csv", ingest.Options{}, func(u events.Update) error {
 		want = append(want, u)
 		if batch.Add(u); batch.Size() > ingest.MaxMessage-2*events.MaxEncodedRow {
 			kept = append(kept, batch.Message())
 		}
 		return nil
 	}, nil)
-	if err != nil || reading.Rows != 80_004 || reading.Rejected != 0 {
-		t.Fatalf("%+v, %v", reading, err)
+	if err != nil || summary.Rows != 80_004 || summary.Rejected != 0 {
+		t.Fatalf("Read = %+v, %v, want 80004 rows", summary, err)
 	}
 	for _, m := range append(kept, batch.Message()) {
 		unpack(m)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-read +unpacked):\n%s", diff)
+		t.Errorf("rows (-read +decoded):\n%s", diff)
 	}
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// grammar draws files of a format: a start, then rows, good and bad, with something in between, then an end.
+// grammar draws files of a format: a start, good and bad rows with text between them, and an end.
 type grammar struct {
 	file, start, end string
 	rows             []string
-	between          []string // follows each row
-	lastBetween      string   // follows the last row instead, if not empty
+	between          []string // after each row
+	lastBetween      string   // after the last row, if not empty
 }
 
 var grammars = []grammar{
@@ -64,7 +64,7 @@ var grammars = []grammar{
 	},
 }
 
-// draw gives a file, and the offset of each of its rows.
+// draw returns a file and the offsets of its rows.
 func (g grammar) draw(t *rapid.T) (file []byte, offsets []int64) {
 	file = []byte(g.start)
 	n := rapid.IntRange(0, 30).Draw(t, "rows")
@@ -82,14 +82,14 @@ func (g grammar) draw(t *rapid.T) (file []byte, offsets []int64) {
 
 func (g grammar) String() string { return g.file + " " + strings.TrimSpace(g.start) }
 
-// TestOffsets checks that every row, accepted or rejected, is found where it begins, and nothing else is.
+// TestOffsets checks the offsets of all rows, and the positions of rejected rows.
 func TestOffsets(t *testing.T) {
 	for _, g := range grammars {
 		t.Run(g.String(), rapid.MakeCheck(func(rt *rapid.T) {
 			file, want := g.draw(rt)
 			outcome := readAll(rt, bytes.NewReader(file), g.file)
 			if outcome.Failure != nil {
-				rt.Fatalf("%q fails: %+v", file, outcome.Failure)
+				rt.Fatalf("reading %q: failure = %+v, want none", file, outcome.Failure)
 			}
 			got := make([]int64, 0, len(want))
 			accepted, rejects := outcome.Rows, outcome.Rejects
@@ -104,7 +104,7 @@ func TestOffsets(t *testing.T) {
 				line, start := int64(bytes.Count(before, []byte("\n"))+1), int64(bytes.LastIndexByte(before, '\n')+1)
 				length, _, _ := bytes.Cut(file[start:], []byte("\n"))
 				if r.Line != line || r.Column < r.Offset-start+1 || r.Column > int64(len(length))+1 {
-					rt.Errorf("%q: the row at %d is said to be at line %d, column %d; it begins at line %d, column %d", file, r.Offset, r.Line, r.Column, line, r.Offset-start+1)
+					rt.Errorf("%q: row at %d: line %d, column %d, want line %d, column %d or later", file, r.Offset, r.Line, r.Column, line, r.Offset-start+1)
 				}
 			}
 			if diff := cmp.Diff(want, got); diff != "" && len(want)+len(got) > 0 {
@@ -114,7 +114,7 @@ func TestOffsets(t *testing.T) {
 	}
 }
 
-// chunkings are ways in which the same bytes may arrive.
+// chunkings are readers that return the same bytes in different pieces.
 var chunkings = map[string]func(io.Reader) io.Reader{
 	"one byte at a time":          iotest.OneByteReader,
 	"by halves":                   iotest.HalfReader,
@@ -123,7 +123,7 @@ var chunkings = map[string]func(io.Reader) io.Reader{
 	"sevens":                      func(r io.Reader) io.Reader { return &sevens{Reader: r} },
 }
 
-// sevens gives at most 7 bytes, and nothing every other time.
+// sevens reads at most 7 bytes, and every other time none.
 type sevens struct {
 	io.Reader
 	pause bool
@@ -136,7 +136,8 @@ func (s *sevens) Read(p []byte) (int, error) {
 	return s.Reader.Read(p[:min(7, len(p))])
 }
 
-// TestChunks checks that what comes out does not depend on how the bytes come in, for good files and for damaged ones.
+// TestChunks checks that the outcome does not depend on the pieces in which the bytes arrive, for good and damaged
+// files.
 func TestChunks(t *testing.T) {
 	for _, g := range grammars {
 		for _, suffix := range []string{"", ".gz", ".zst"} {
@@ -163,7 +164,7 @@ func TestChunks(t *testing.T) {
 	}
 }
 
-// TestChunksOfLongFiles does so with files that are longer than any buffer.
+// TestChunksOfLongFiles is like TestChunks, with files that are longer than any buffer.
 func TestChunksOfLongFiles(t *testing.T) {
 	for _, g := range grammars {
 		t.Run(g.String(), func(t *testing.T) {
@@ -178,7 +179,7 @@ func TestChunksOfLongFiles(t *testing.T) {
 			fmt.Fprint(&b, g.lastBetween, g.end)
 			want := readAll(t, bytes.NewReader(b.Bytes()), g.file)
 			if n := len(want.Rows) + len(want.Rejects); n != 5000 || want.Failure != nil {
-				t.Fatalf("%d rows, %+v; want 5000", n, want.Failure)
+				t.Fatalf("got %d rows, failure %+v, want 5000 and none", n, want.Failure)
 			}
 			for how, chunk := range chunkings {
 				got := readAll(t, chunk(bytes.NewReader(b.Bytes())), g.file)
@@ -190,10 +191,9 @@ func TestChunksOfLongFiles(t *testing.T) {
 	}
 }
 
-// TestChunksAtTheLimit does so with records of which one read may give a little more than another before the limit is
-// noticed.
+// TestChunksAtTheLimit is like TestChunks, with records that exceed MaxRecord by less than a buffer.
 func TestChunksAtTheLimit(t *testing.T) {
-	const over = ingest.MaxRecord + 100_000 // two buffers would be too much for all of them
+	const over = ingest.MaxRecord + 100_000 // by two buffers
 	for name, file := range map[string]struct{ name, start, filling, end string }{
 		"header":    {"a.csv", "person,flavor,", "x", "\nandy,vanilla,\n"},
 		"field":     {"a.csv", "person,flavor,note\nandy,vanilla,", "x", "\nben,mint,\n"},
@@ -213,7 +213,7 @@ func TestChunksAtTheLimit(t *testing.T) {
 			content := []byte(file.start + strings.Repeat(file.filling, over/len(file.filling)) + file.end)
 			want := readAll(t, bytes.NewReader(content), file.name)
 			if file.name != "a.ndjson" && want.Failure == nil {
-				t.Errorf("a record of %d bytes was read: %d rows", over, len(want.Rows))
+				t.Errorf("got %d rows of a record of %d bytes, want a failure", len(want.Rows), over)
 			}
 			for _, piece := range []int{1000, 40_000, 1 << 20} {
 				got := readAll(t, &pieces{content, piece}, file.name)
@@ -225,17 +225,17 @@ func TestChunksAtTheLimit(t *testing.T) {
 	}
 }
 
-// pieces gives at most so many bytes at a time.
+// pieces reads at most size bytes at a time.
 type pieces struct {
 	rest []byte
-	most int
+	size int
 }
 
 func (p *pieces) Read(b []byte) (int, error) {
 	if len(p.rest) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(b[:min(len(b), p.most)], p.rest)
+	n := copy(b[:min(len(b), p.size)], p.rest)
 	p.rest = p.rest[n:]
 	return n, nil
 }

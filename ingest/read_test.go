@@ -14,7 +14,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// outcome is all that reading a file gives. Reasons are for people to read, so tests of their own look at those.
+// outcome is the result of reading a file.
 type outcome struct {
 	Rows    []events.Update
 	Rejects []events.Reject
@@ -27,64 +27,64 @@ var withoutReasons = cmp.Options{
 	cmpopts.IgnoreFields(events.Failure{}, "Reason"),
 }
 
-// reporter is a test, or one run of a property.
+// reporter is a *testing.T or a *rapid.T.
 type reporter interface {
 	Helper()
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 }
 
-// readAll reads a file and holds it to what is true of every file.
+// readAll reads a file, and checks what must be true for every file.
 func readAll(t reporter, body io.Reader, name string) outcome {
 	t.Helper()
-	got, err := tryRead(t, body, name)
+	got, err := tryRead(t, body, name, ingest.Options{})
 	if err != nil {
 		t.Fatalf("Read(%s): %v", name, err)
 	}
 	return got
 }
 
-func tryRead(t reporter, body io.Reader, name string) (outcome, error) {
+func tryRead(t reporter, body io.Reader, name string, o ingest.Options) (outcome, error) {
 	t.Helper()
 	var got outcome
 	last := int64(-1)
 	forward := func(offset int64) {
 		if offset <= last {
-			t.Errorf("%s: offset %d does not come after %d", name, offset, last)
+			t.Errorf("%s: offset = %d, want more than %d", name, offset, last)
 		}
 		last = offset
 	}
-	reading, err := ingest.Read(body, name, ingest.Options{}, func(u events.Update) error {
+	summary, err := ingest.Read(body, name, o, func(u events.Update) error {
 		forward(u.Offset)
 		got.Rows = append(got.Rows, u)
 		return nil
 	}, func(r *events.Reject) error {
 		forward(r.Offset)
 		if r.Code == "" || r.Reason == "" || len(r.Raw) > events.MaxRaw || r.Line < 1 || r.Column < 1 {
-			t.Errorf("%s: reject %+v is incomplete", name, r)
+			t.Errorf("%s: reject = %+v, want a code, a reason, a position and at most %d bytes", name, r, events.MaxRaw)
 		}
 		printable(t, r.Reason)
 		got.Rejects = append(got.Rejects, *r)
 		return nil
 	})
-	if got.Failure = reading.Failure; got.Failure != nil {
+	if got.Failure = summary.Failure; got.Failure != nil {
 		printable(t, got.Failure.Reason)
 	}
-	if a, r := len(got.Rows), len(got.Rejects); reading.Rows != int64(a+r) || reading.Rejected != int64(r) {
-		t.Errorf("%s: %d rows, %d rejected; but %d were accepted and %d rejected", name, reading.Rows, reading.Rejected, a, r)
+	if a, r := len(got.Rows), len(got.Rejects); summary.Rows != int64(a+r) || summary.Rejected != int64(r) {
+		t.Errorf("%s: got %d rows, %d rejected, want %d, %d", name, summary.Rows, summary.Rejected, a+r, r)
 	}
 	return got, err
 }
 
-// printable checks that a reason is one line of text that is safe to show, whatever of the file it quotes.
+// printable checks that a reason is a line of printable text, whatever part of the file it quotes.
 func printable(t reporter, reason string) {
 	t.Helper()
 	if !utf8.ValidString(reason) || strings.ContainsFunc(reason, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		t.Errorf("reason %+q has characters that can't be printed", reason)
+		t.Errorf("reason = %+q, want printable characters", reason)
 	}
 }
 
-// readCase is a file, and what is to become of it.
+// readCase is a file and the outcome of reading it, without reasons.
 type readCase struct {
 	name, content string
 	want          outcome
@@ -102,7 +102,7 @@ func runCases(t *testing.T, file string, cases []readCase) {
 	}
 }
 
-// These make the tables short. Figures stand in the order of a Reject: line, column, offset.
+// The following functions keep the tables short. Positions are line, column and offset.
 
 func rows(u ...events.Update) outcome { return outcome{Rows: u} }
 

@@ -2,7 +2,6 @@ package ingest_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -16,49 +15,41 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// TestResume stops after every batch and goes on with the span that was handed on, for every format and compression: the
-// messages, the report of rejected rows and what the ledger is told are, byte by byte, those of one reading.
+// TestResume pauses after every batch and resumes with the published continuation, for every format and compression.
+// The messages, the report and the sealed summary must be the same, byte by byte, as those of one reading.
 func TestResume(t *testing.T) {
 	for name, text := range resumeFiles() {
 		for _, compression := range []string{"", ".gz", ".zst"} {
 			t.Run(name+compression, func(t *testing.T) {
-				whole := newBench(name+compression, pack(t, text, compression))
-				if spans := whole.run(t, nil); spans != 0 {
-					t.Fatalf("%d spans without a reason to stop", spans)
+				stored := compress(t, compression, []byte(text))
+				whole := newFakePorts(name+compression, stored)
+				if n := whole.run(t, nil); n != 0 {
+					t.Fatalf("got %d continuations without a pause, want 0", n)
 				}
-				pieces := newBench(name+compression, pack(t, text, compression))
-				if spans := pieces.run(t, func(context.Context) bool { return true }); spans < 100 {
-					t.Fatalf("only %d spans", spans)
+				pieces := newFakePorts(name+compression, stored)
+				if n := pieces.run(t, always); n < 100 {
+					t.Fatalf("got %d continuations, want at least 100", n)
 				}
 				for i, at := range pieces.opened {
 					if started := at > 0; started != (i > 0 && compression == "") {
-						t.Fatalf("reading %d began at %d", i, at)
+						t.Fatalf("reading %d began at offset %d", i, at)
 					}
 				}
 				if len(whole.messages) < 10 || whole.sealed.Rejected == 0 || (whole.sealed.Failure == nil) != strings.HasPrefix(name, "a.ndjson") {
-					t.Fatalf("this file proves nothing: %+v", whole.sealed)
+					t.Fatalf("the file does not test enough: %+v", whole.sealed)
 				}
-				if diff := cmp.Diff(whole.messages, pieces.messages); diff != "" {
-					t.Errorf("messages (-whole +pieces):\n%s", diff)
-				}
-				if diff := cmp.Diff(whole.report(), pieces.report()); diff != "" {
-					t.Errorf("reports (-whole +pieces):\n%s", diff)
-				}
-				if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At")); diff != "" {
-					t.Errorf("reading (-whole +pieces):\n%s", diff)
-				}
+				pieces.compare(t, whole)
 			})
 		}
 	}
 }
 
-// TestLongReport is of a report that is kept in several parts.
+// TestLongReport writes a report that has several parts.
 func TestLongReport(t *testing.T) {
 	text := []byte("person,flavor,note\n")
 	for i := range 8000 {
@@ -67,45 +58,41 @@ func TestLongReport(t *testing.T) {
 			text = fmt.Appendf(text, "person %d,vanilla,\n", i)
 		}
 	}
-	whole, pieces := newBench("a.csv", text), newBench("a.csv", text)
+	whole, pieces := newFakePorts("a.csv", text), newFakePorts("a.csv", text)
 	whole.run(t, nil)
-	if n := 0; pieces.run(t, func(context.Context) bool { n++; return n%2 == 0 }) < 2 {
-		t.Fatal("it never stopped in between")
+	calls := 0
+	if n := pieces.run(t, func(context.Context) bool { calls++; return calls%2 == 0 }); n < 2 {
+		t.Fatalf("got %d continuations, want at least 2", n)
 	}
 	if n := strings.Count(whole.report(), "\n"); n != 8000 || len(whole.report()) < 4<<20 {
-		t.Errorf("%d rows in %d bytes", n, len(whole.report()))
+		t.Errorf("the report has %d rows and %d bytes, want 8000 and more than 4 MiB", n, len(whole.report()))
 	}
-	if whole.report() != pieces.report() {
-		t.Error("the reports differ")
-	}
-	if diff := cmp.Diff(whole.sealed, pieces.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At")); diff != "" {
-		t.Errorf("reading (-whole +pieces):\n%s", diff)
-	}
+	pieces.compare(t, whole)
 }
 
-// TestRepeatedReadingKeepsTheReport: a delivery that is repeated while the first one is under way, and that stops before its
-// end when the other has sealed the upload, takes nothing from the report, nor from one that is still being written.
+// TestRepeatedReadingKeepsTheReport repeats a delivery that began before the upload was sealed and pauses after that.
+// The report must not change.
 func TestRepeatedReadingKeepsTheReport(t *testing.T) {
-	b := newBench("a.csv", []byte(resumeFiles()["a.csv"]))
-	b.run(t, func(context.Context) bool { return true })
+	b := newFakePorts("a.csv", []byte(resumeFiles()["a.csv"]))
+	b.run(t, always)
 	report := b.report()
 	if strings.Count(report, "\n") < 10 {
-		t.Fatal("this file proves nothing")
+		t.Fatalf("the file does not test enough; its report is %q", report)
 	}
-	b.sealed = events.ReadSummary{} // as it was when the other delivery began
-	if err := b.ingester(func(context.Context) bool { return true }).Ingest(t.Context(), b.object); err != nil {
+	b.sealed = events.ReadSummary{} // as when the other delivery began
+	if err := b.ingester(always).Ingest(t.Context(), b.object); err != nil {
 		t.Fatal(err)
 	}
-	if len(b.spans) != 1 {
-		t.Fatalf("%d spans; it was to stop", len(b.spans))
+	if len(b.continuations) != 1 {
+		t.Fatalf("got %d continuations, want 1", len(b.continuations))
 	}
 	if b.report() != report {
-		t.Errorf("the report has %d bytes now, of %d", len(b.report()), len(report))
+		t.Errorf("the report has %d bytes, want the same %d", len(b.report()), len(report))
 	}
 }
 
-// resumeFiles have good rows and bad ones, all sorts of white space between them, more than fits into a buffer, and a break
-// at the end.
+// resumeFiles returns files with good and bad rows, different white space between them, more content than fits into a
+// buffer, and, except for NDJSON, a failure at the end.
 func resumeFiles() map[string]string {
 	csv, tsv, ndjson := []byte("\ufeffflavor,person,action\r\n"), []byte("person\tflavor\n"), []byte(nil)
 	object, array := []byte(strings.Repeat("\n ", 3000)+"{"), []byte("\ufeff[ ")
@@ -126,99 +113,93 @@ func resumeFiles() map[string]string {
 	}
 }
 
-func pack(t *testing.T, text, compression string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	var w io.WriteCloser
-	switch compression {
-	case ".gz":
-		w = gzip.NewWriter(&b)
-	case ".zst":
-		var err error
-		if w, err = zstd.NewWriter(&b); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		return []byte(text)
-	}
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+// always is a Config.Pause that stops after every batch.
+func always(context.Context) bool { return true }
+
+// fakePorts implements the interfaces that an Ingester needs, for one object.
+type fakePorts struct {
+	object        events.Object
+	body          []byte
+	metadata      map[string]string
+	opened        []int64 // offsets
+	mu            sync.Mutex
+	messages      map[string]string // bodies by id
+	continuations []events.Continuation
+	earlier       bool              // publish continuations like those of earlier releases
+	stored        map[string]string // reports by key
+	peak          int               // maximum number of bytes in stored
+	sealed        events.ReadSummary
+
+	sealFails, removeFails error // if non-nil, the error of the next call
 }
 
-// bench is all that an Ingester needs, for one object.
-type bench struct {
-	object   events.Object
-	body     []byte
-	mu       sync.Mutex
-	messages map[string]string // bodies by id
-	spans    []events.Continuation
-	stored   map[string]string
-	peak     int // most bytes in stored at any time
-	metadata map[string]string
-	sealed   events.ReadSummary
-	opened   []int64 // offsets
-	earlier  bool    // spans are those of earlier releases
-
-	sealFails, removeFails error // if non-nil, the next call fails with it
-}
-
-func newBench(name string, body []byte) *bench {
-	return &bench{
+func newFakePorts(name string, body []byte) *fakePorts {
+	return &fakePorts{
 		object: events.Object{Bucket: "b", Key: "uploads/" + name, ETag: "e", Sequencer: "0a", Size: int64(len(body)), Time: time.UnixMilli(1)},
 		body:   body, messages: map[string]string{}, stored: map[string]string{},
 	}
 }
 
-// run ingests the object, and each span that is handed on, until the upload is sealed. It returns how many spans there were.
-func (b *bench) run(t *testing.T, pause func(context.Context) bool) (spans int) {
+// run ingests the object and resumes with each continuation, twice, until the upload is sealed. It returns the number
+// of continuations.
+func (b *fakePorts) run(t *testing.T, pause func(context.Context) bool) (n int) {
 	t.Helper()
 	in := b.ingester(pause)
 	if err := in.Ingest(t.Context(), b.object); err != nil {
 		t.Fatal(err)
 	}
-	for ; len(b.spans) > 0; spans++ {
-		next := b.spans[0]
-		b.spans = b.spans[1:]
+	for ; len(b.continuations) > 0; n++ {
+		next := b.continuations[0]
+		b.continuations = b.continuations[1:]
 		before := maps.Clone(b.messages)
-		for range 2 { // the second time it is a repeated delivery, which may change nothing
+		for range 2 { // the repeated delivery must not change anything
 			if err := in.Resume(t.Context(), next); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for id, body := range before {
 			if b.messages[id] != body {
-				t.Fatalf("message %s changed", id)
+				t.Fatalf("message %s = %s, want %s", id, b.messages[id], body)
 			}
 		}
-		if len(b.spans) == 2 {
-			if diff := cmp.Diff(b.spans[0], b.spans[1]); diff != "" {
-				t.Fatalf("spans (-first +repeated):\n%s", diff)
+		if len(b.continuations) == 2 {
+			if diff := cmp.Diff(b.continuations[0], b.continuations[1]); diff != "" {
+				t.Fatalf("continuations (-first +repeated):\n%s", diff)
 			}
-			b.spans = b.spans[:1]
+			b.continuations = b.continuations[:1]
 		}
 	}
 	if b.sealed.At.IsZero() {
-		t.Fatal("it was never sealed")
+		t.Fatal("the upload was not sealed")
 	}
-	return spans
+	return n
 }
 
-func (b *bench) ingester(pause func(context.Context) bool) *ingest.Ingester {
+// compare checks that the messages, the report and the summary are those of another reading.
+func (b *fakePorts) compare(t *testing.T, whole *fakePorts) {
+	t.Helper()
+	if diff := cmp.Diff(whole.messages, b.messages); diff != "" {
+		t.Errorf("messages (-whole +pieces):\n%s", diff)
+	}
+	if whole.report() != b.report() {
+		t.Errorf("the report in pieces has %d bytes and differs from the whole one of %d", len(b.report()), len(whole.report()))
+	}
+	if diff := cmp.Diff(whole.sealed, b.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At")); diff != "" {
+		t.Errorf("summary (-whole +pieces):\n%s", diff)
+	}
+}
+
+func (b *fakePorts) ingester(pause func(context.Context) bool) *ingest.Ingester {
 	return ingest.New(ingest.Config{
-		Objects: b, Updates: b, Ledger: b, Reports: benchReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler), BatchBytes: 1000,
-		Pause: pause, Continuations: benchContinuations{b},
+		Objects: b, Updates: b, Ledger: b, Reports: fakeReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler), BatchBytes: 1000,
+		Pause: pause, Continuations: fakeContinuations{b},
 	})
 }
 
-// report is the one of rejected rows.
-func (b *bench) report() string { return b.stored[b.object.UploadID()+"/rejects.ndjson"] }
+// report returns the stored report of rejected rows.
+func (b *fakePorts) report() string { return b.stored[b.object.UploadID()+"/rejects.ndjson"] }
 
-func (b *bench) Open(_ context.Context, _ events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
+func (b *fakePorts) Open(_ context.Context, _ events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
 	b.opened = append(b.opened, offset)
 	if b.body == nil {
 		return nil, nil, events.ErrObjectGone
@@ -226,7 +207,7 @@ func (b *bench) Open(_ context.Context, _ events.Object, offset int64) (io.ReadC
 	return io.NopCloser(bytes.NewReader(b.body[offset:])), b.metadata, nil
 }
 
-func (b *bench) Publish(_ context.Context, messages []events.Message) []error {
+func (b *fakePorts) Publish(_ context.Context, messages []events.Message) []error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range messages {
@@ -235,40 +216,40 @@ func (b *bench) Publish(_ context.Context, messages []events.Message) []error {
 	return make([]error, len(messages))
 }
 
-type benchContinuations struct{ *bench }
+type fakeContinuations struct{ *fakePorts }
 
-func (b benchContinuations) Publish(_ context.Context, messages []events.Message) []error {
+func (b fakeContinuations) Publish(_ context.Context, messages []events.Message) []error {
 	errs := make([]error, len(messages))
 	for i, m := range messages {
-		span, err := events.DecodeContinuation(m.Body)
+		c, err := events.DecodeContinuation(m.Body)
 		errs[i] = err
 		if b.earlier {
-			span.Count, span.Reader = 0, nil
+			c.Count, c.Reader = 0, nil
 		}
-		b.spans = append(b.spans, span)
+		b.continuations = append(b.continuations, c)
 	}
 	return errs
 }
 
-func (b *bench) Begin(context.Context, events.Object) (events.Upload, error) {
+func (b *fakePorts) Begin(context.Context, events.Object) (events.Upload, error) {
 	if !b.sealed.At.IsZero() {
 		return events.Upload{Status: events.Live}, nil
 	}
 	return events.Upload{Status: events.Publishing}, nil
 }
 
-func (b *bench) Seal(_ context.Context, _ string, r events.ReadSummary) (*events.Upload, error) {
+func (b *fakePorts) Seal(_ context.Context, _ string, r events.ReadSummary) (*events.Upload, error) {
 	if err := b.sealFails; err != nil {
 		b.sealFails = nil
 		return nil, err
 	}
 	b.sealed = r
-	return nil, nil //nolint:nilnil // as the port has it: not settled by this
+	return nil, nil //nolint:nilnil // not settled
 }
 
-type benchReports struct{ *bench }
+type fakeReports struct{ *fakePorts }
 
-func (r benchReports) Put(_ context.Context, key string, body io.Reader) (string, error) {
+func (r fakeReports) Put(_ context.Context, key string, body io.Reader) (string, error) {
 	text, err := io.ReadAll(body)
 	if err == nil {
 		r.stored[key] = string(text)
@@ -281,7 +262,7 @@ func (r benchReports) Put(_ context.Context, key string, body io.Reader) (string
 	return "s3://reports/" + key, err
 }
 
-func (r benchReports) Get(_ context.Context, key string) (io.ReadCloser, error) {
+func (r fakeReports) Get(_ context.Context, key string) (io.ReadCloser, error) {
 	text, found := r.stored[key]
 	if !found {
 		return nil, fs.ErrNotExist
@@ -289,7 +270,7 @@ func (r benchReports) Get(_ context.Context, key string) (io.ReadCloser, error) 
 	return io.NopCloser(strings.NewReader(text)), nil
 }
 
-func (r benchReports) Remove(_ context.Context, prefix string) error {
+func (r fakeReports) Remove(_ context.Context, prefix string) error {
 	if err := r.removeFails; err != nil {
 		r.removeFails = nil
 		return err

@@ -9,7 +9,7 @@ import (
 	"github.com/flavorless/flavorless/internal/swar"
 )
 
-// TestFind holds what is found eight bytes at a time against what package bytes finds.
+// TestFind compares the scan of eight bytes at a time with package bytes.
 func TestFind(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const tricky = "\x00\x01\n\x0b\r !\"#,,,-+[\\]~\x7f\x80\x8a\xac\xff"
@@ -24,7 +24,7 @@ func TestFind(t *testing.T) {
 		}
 		line, _, ended := bytes.Cut(text, []byte("\n"))
 		if got := p.find(text, ','); got != ended {
-			t.Fatalf("%q has a newline: %v", text, got)
+			t.Fatalf("find(%q) = %v, want %v", text, got, ended)
 		}
 		if !ended {
 			continue
@@ -36,10 +36,10 @@ func TestFind(t *testing.T) {
 			}
 		}
 		if p.end != len(line) || p.commas != len(commas) || p.hasSpecial == swar.Plain(string(line)) {
-			t.Fatalf("of %q it finds %+v", text, p)
+			t.Fatalf("find(%q): %+v, want end %d and %d commas", text, p, len(line), len(commas))
 		}
 		if kept := min(len(commas), len(p.comma)); !slices.Equal(p.comma[:kept], commas[:kept]) {
-			t.Fatalf("of %q it finds commas at %v, want %v", text, p.comma, commas)
+			t.Fatalf("find(%q): commas at %v, want %v", text, p.comma, commas)
 		}
 	}
 }
