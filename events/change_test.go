@@ -16,11 +16,11 @@ func TestNewChange(t *testing.T) {
 		previous, flavor string
 		want             events.Kind // empty if nothing changed
 	}{
-		"first flavor":       {"", "vanilla", events.Created},
-		"another flavor":     {"vanilla", "pistachio", events.Changed},
-		"no flavor any more": {"vanilla", "", events.Removed},
-		"the same flavor":    {"vanilla", "vanilla", ""},
-		"still nothing":      {"", "", ""},
+		"first flavor":      {"", "vanilla", events.Created},
+		"another flavor":    {"vanilla", "pistachio", events.Changed},
+		"no flavor anymore": {"vanilla", "", events.Removed},
+		"the same flavor":   {"vanilla", "vanilla", ""},
+		"still nothing":     {"", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, changed := events.NewChange("andy", tt.previous, tt.flavor, "v")

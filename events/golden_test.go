@@ -93,12 +93,12 @@ func TestDecodeContinuationRefuses(t *testing.T) {
 		"negative omitted":  {`"rejectsBytes":512`, `"rejectsBytes":512,"rejectsOmitted":-1`},
 		"more omitted":      {`"rejectsBytes":512`, `"rejectsBytes":512,"rejectsOmitted":4`},
 		"no sequencer":      {`"0055aed6dcd90281e5"`, `""`},
-		"something behind":  {"}}\n", "}}x"},
+		"data after it":     {"}}\n", "}}x"},
 		"no object at all":  {`"object":`, `"other":`},
 		"negative batches":  {`"batches":100000`, `"batches":-1`},
 		"an offset of text": {`"offset":5000000123`, `"offset":"x"`},
 	} {
-		body := bytes.Replace(readGolden(t, "span.json"), []byte(edit[0]), []byte(edit[1]), 1)
+		body := bytes.Replace(readGolden(t, "continuation.json"), []byte(edit[0]), []byte(edit[1]), 1)
 		if _, err := events.DecodeContinuation(body); err == nil {
 			t.Errorf("%s: got no error", what)
 		}
@@ -115,7 +115,7 @@ func goldenContinuations() map[string]events.Continuation {
 	} {
 		s := goldenContinuation()
 		s.Object.Key, s.Object.Size, s.Count, s.Reader = "uploads/a long file."+name, 30_000_000_000, 7, &state
-		all["span-"+name] = s
+		all["continuation-"+name] = s
 	}
 	return all
 }
@@ -136,31 +136,31 @@ func TestGoldenContinuations(t *testing.T) {
 
 func TestBadReaderStates(t *testing.T) {
 	for _, edit := range [][3]string{
-		{"span-csv", `"continuations":7`, `"continuations":-7`},
-		{"span-csv", `"size":30000000000`, `"size":5000000122`},
-		{"span-csv", `"line":170000002`, `"line":0`},
-		{"span-csv", `"line":170000002`, `"line":5000000125`},
-		{"span-csv", `"column":1`, `"column":0`},
-		{"span-csv", `"column":1`, `"column":1,"open":"["`},
-		{"span-csv", `"separator":";"`, `"separator":""`},
-		{"span-csv", `"separator":";"`, `"separator":";;"`},
-		{"span-csv", `"separator":";"`, `"separator":"é"`},
-		{"span-csv", `"separator":";"`, `"separator":"\n"`},
-		{"span-csv", `"separator":";"`, `"separator":"\""`},
-		{"span-csv", `"width":5`, `"width":3`},
-		{"span-csv", `"width":5`, `"width":2000000`},
-		{"span-csv", `"flavor":0`, `"flavor":3`},
-		{"span-csv", `"flavor":0`, `"flavor":-1`},
-		{"span-csv", `"person":3`, `"person":5`},
-		{"span-csv", `"action":-1`, `"action":-2`},
-		{"span-csv", `"action":-1`, `"action":3`},
-		{"span-csv", `"nameless":1`, `"nameless":-1`},
-		{"span-csv", `"nameless":1`, `"nameless":4`},
-		{"span-csv", `"action":-1`, `"action":9000000000000000000000`},
-		{"span-json", `"open":"["`, `"open":"]"`},
-		{"span-json", `"open":"["`, `"open":"` + strings.Repeat("[", 100) + `"`},
-		{"span-json", `"column":5000000124`, `"column":5000000125`},
-		{"span-ndjson", `"column":3`, `"column":9223372036854775807`},
+		{"continuation-csv", `"continuations":7`, `"continuations":-7`},
+		{"continuation-csv", `"size":30000000000`, `"size":5000000122`},
+		{"continuation-csv", `"line":170000002`, `"line":0`},
+		{"continuation-csv", `"line":170000002`, `"line":5000000125`},
+		{"continuation-csv", `"column":1`, `"column":0`},
+		{"continuation-csv", `"column":1`, `"column":1,"open":"["`},
+		{"continuation-csv", `"separator":";"`, `"separator":""`},
+		{"continuation-csv", `"separator":";"`, `"separator":";;"`},
+		{"continuation-csv", `"separator":";"`, `"separator":"é"`},
+		{"continuation-csv", `"separator":";"`, `"separator":"\n"`},
+		{"continuation-csv", `"separator":";"`, `"separator":"\""`},
+		{"continuation-csv", `"width":5`, `"width":3`},
+		{"continuation-csv", `"width":5`, `"width":2000000`},
+		{"continuation-csv", `"flavor":0`, `"flavor":3`},
+		{"continuation-csv", `"flavor":0`, `"flavor":-1`},
+		{"continuation-csv", `"person":3`, `"person":5`},
+		{"continuation-csv", `"action":-1`, `"action":-2`},
+		{"continuation-csv", `"action":-1`, `"action":3`},
+		{"continuation-csv", `"nameless":1`, `"nameless":-1`},
+		{"continuation-csv", `"nameless":1`, `"nameless":4`},
+		{"continuation-csv", `"action":-1`, `"action":9000000000000000000000`},
+		{"continuation-json", `"open":"["`, `"open":"]"`},
+		{"continuation-json", `"open":"["`, `"open":"` + strings.Repeat("[", 100) + `"`},
+		{"continuation-json", `"column":5000000124`, `"column":5000000125`},
+		{"continuation-ndjson", `"column":3`, `"column":9223372036854775807`},
 	} {
 		good := readGolden(t, edit[0]+".json")
 		body := bytes.Replace(good, []byte(edit[1]), []byte(edit[2]), 1)
@@ -182,11 +182,11 @@ func goldenMessages(t fataler) map[string]events.Message {
 	for name, c := range goldenChanges(t) {
 		messages[name] = c.Message()
 	}
-	span, err := goldenContinuation().Message()
+	c, err := goldenContinuation().Message()
 	if err != nil {
 		t.Fatal(err)
 	}
-	messages["span"] = span
+	messages["continuation"] = c
 	return messages
 }
 
@@ -208,7 +208,7 @@ func TestGoldenMessagesDecode(t *testing.T) {
 	testGoldenDecode(t, goldenBatches(t), events.DecodeBatch)
 	testGoldenDecode(t, goldenChanges(t), events.DecodeChange)
 	testGoldenDecode(t, goldenContinuations(), events.DecodeContinuation)
-	testGoldenDecode(t, map[string]events.Continuation{"span": goldenContinuation()}, events.DecodeContinuation)
+	testGoldenDecode(t, map[string]events.Continuation{"continuation": goldenContinuation()}, events.DecodeContinuation)
 }
 
 func testGoldenDecode[T any](t *testing.T, values map[string]T, decode func([]byte) (T, error)) {

@@ -55,7 +55,7 @@ func TestCleanName(t *testing.T) {
 		"Arabic number sign":             {in: "\u0600", want: "\u0600"},
 		"combining mark alone":           {in: "\u0301", want: "\u0301"},
 		"direction mark":                 {in: "a\u200fb", want: "a\u200fb"},
-		"mark behind trimmed space":      {in: " \u0301a", want: "\u0301a"},
+		"mark after trimmed space":       {in: " \u0301a", want: "\u0301a"},
 		"replacement character":          {in: "caf\ufffd", want: "caf\ufffd"},
 		"31 marks":                       {in: "q" + strings.Repeat("\u0301", 31), want: "q" + strings.Repeat("\u0301", 30) + "\u034f\u0301"},
 		"markup is text":                 {in: "<b>&amp;'", want: "<b>&amp;'"},

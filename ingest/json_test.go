@@ -181,7 +181,7 @@ func TestJSONRaw(t *testing.T) {
 			for _, blanks := range []int{0, 65530, 200000} {
 				got := readAll(t, strings.NewReader(strings.Repeat(" ", blanks)+c.content), "a.json")
 				if len(got.Rejects) == 0 || got.Rejects[0].Raw != c.want {
-					t.Errorf("behind %d blanks: rejects = %+v, want the first with raw %q", blanks, got.Rejects, c.want)
+					t.Errorf("after %d blanks: rejects = %+v, want the first with raw %q", blanks, got.Rejects, c.want)
 				}
 			}
 		})
