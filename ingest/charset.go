@@ -182,7 +182,7 @@ func (s *source) head(n int) ([]byte, error) {
 	for len(head) < n {
 		m, err := s.plain.Read(head[len(head):n])
 		head = head[:len(head)+m]
-		if err == io.EOF && s.body.err == nil { //nolint:errorlint // readers return it unwrapped
+		if isEnd(err) && s.body.err == nil {
 			break
 		}
 		if err != nil {

@@ -45,14 +45,15 @@ func (c *columnNames) lookup(name string) (column, bool) {
 // isTrimmed reports whether s is plain text without surrounding white space.
 func isTrimmed(s string) bool { return swar.Plain(s) && s != "" && s[0] != ' ' && s[len(s)-1] != ' ' }
 
-// matches is lookup for text without surrounding white space. It is fast for text that is no column name.
+// matches reports whether text without surrounding white space is the name of a column. It is called for every row, so it
+// compares the lengths first.
 func (c *columnNames) matches(text string) bool {
-	for i := range c {
-		if len(text) == len(c[i]) && strings.EqualFold(text, c[i]) {
-			return true
-		}
-	}
-	return false
+	n := len(text)
+	return (n == len(c[person]) || n == len(c[flavor]) || n == len(c[action])) && c.equalFold(text)
+}
+
+func (c *columnNames) equalFold(text string) bool {
+	return slices.ContainsFunc(c[:], func(name string) bool { return strings.EqualFold(text, name) })
 }
 
 // repeated returns a name that two columns have, or "".

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"io"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/swar"
@@ -30,7 +29,7 @@ type byteRange struct{ begin, end int }
 func newCSV(src *source, in *bufio.Reader, names columnNames, start, offset int64) (decoder, error) {
 	d := &csvDecoder{src: src, in: in, names: names, at: start}
 	err := d.header(src.fileType.Format)
-	if err == io.EOF { //nolint:errorlint // the source returns it unwrapped
+	if isEnd(err) {
 		return d, nil // an empty file: next returns io.EOF, too
 	}
 	if err != nil {
@@ -217,7 +216,7 @@ func (d *csvDecoder) readLine() error {
 			return errRecordTooLong
 		case err == nil:
 			return nil
-		case err == io.EOF && d.at > from: //nolint:errorlint // the source returns it unwrapped
+		case isEnd(err) && d.at > from:
 			return nil
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return err

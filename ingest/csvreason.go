@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -13,7 +12,7 @@ import (
 func (d *csvDecoder) incomplete(from int, err error) error {
 	r, row := &d.record, d.row()
 	switch {
-	case err == io.EOF: //nolint:errorlint // the source returns it unwrapped
+	case isEnd(err):
 		return failure(events.UnclosedQuote, "%s", d.unclosed(r, row, err))
 	case errors.Is(err, errRecordTooLong):
 		row = row[:min(len(row), MaxRecord)]

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -62,8 +61,8 @@ func (d *csvDecoder) header(format Format) error {
 			return err
 		}
 		err := d.headerRow()
-		//nolint:errorlint // the source returns io.EOF unwrapped
-		if err != nil && err != io.EOF && !errors.Is(err, errRecordTooLong) {
+
+		if err != nil && !isEnd(err) && !errors.Is(err, errRecordTooLong) {
 			return err
 		}
 		row := d.row()

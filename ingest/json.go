@@ -51,13 +51,13 @@ func newJSON(src *source, in *bufio.Reader, names columnNames, start, offset int
 	}
 	t, err := d.in.ReadToken()
 	lead := d.at() - start
-	if err == io.EOF { //nolint:errorlint // jsontext returns it unwrapped
+	if isEnd(err) {
 		lead = src.read - start
 	}
 	switch {
 	case lead > MaxRecord && offset <= start:
 		return nil, withPosition(d, errRecordTooLong)
-	case err == io.EOF: //nolint:errorlint // jsontext returns it unwrapped
+	case isEnd(err):
 		d.done = true
 	case err != nil:
 		return nil, withPosition(d, d.explain(err))
@@ -183,7 +183,7 @@ func (d *jsonDecoder) end(from int64) error {
 	if d.src.failed() == nil && len(rest)-len(text) > MaxRecord {
 		return errRecordTooLong
 	}
-	if err == io.EOF { //nolint:errorlint // jsontext returns it unwrapped
+	if isEnd(err) {
 		d.done = true
 		return err
 	}
@@ -204,7 +204,7 @@ func (d *jsonDecoder) explain(err error) error {
 	switch {
 	case errors.Is(err, errRecordTooLong):
 		return errRecordTooLong
-	case errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF: //nolint:errorlint // unwrapped only at the end
+	case errors.Is(err, io.ErrUnexpectedEOF) || isEnd(err):
 		return d.failure(d.src.read, "the JSON ends in the middle; "+createAgain)
 	case errors.As(err, &syntax):
 		return d.syntax(syntax)

@@ -53,11 +53,11 @@ func CheckColumns(body io.Reader, name string, o Options) (*events.Failure, erro
 		if missing == nil {
 			return nil, nil //nolint:nilnil // no failure and no error
 		}
-		if _, _, err = rows.Next(); err == io.EOF && rows.Read() > 0 { //nolint:errorlint // Next returns it unwrapped
+		if _, _, err = rows.Next(); isEnd(err) && rows.Read() > 0 {
 			return missing, nil
 		}
 	}
-	if err == io.EOF { //nolint:errorlint // Next returns it unwrapped
+	if isEnd(err) {
 		return nil, nil //nolint:nilnil // no rows, so no failure
 	}
 	_, err = asFailure(events.ReadSummary{}, err)
@@ -68,7 +68,7 @@ func (r *Rows) each(accept func(events.Update) error, reject func(*events.Reject
 	summary := events.ReadSummary{Format: r.fileType.String()}
 	for {
 		u, bad, err := r.Next()
-		if err == io.EOF { //nolint:errorlint // Next returns it unwrapped
+		if isEnd(err) {
 			return summary, nil
 		}
 		if err != nil {

@@ -111,7 +111,7 @@ func skip(src *source, in *bufio.Reader, from, to int64, skipped func(piece []by
 		src.begin(from)
 		piece, err := in.Peek(int(min(to-from, bufferSize)))
 		if len(piece) == 0 {
-			if err == io.EOF { //nolint:errorlint // the source returns it unwrapped
+			if isEnd(err) {
 				err = fmt.Errorf("the file ends before offset %d: %w", to, events.ErrPermanent)
 			}
 			return err
@@ -169,8 +169,8 @@ func (r *Rows) Close() { r.src.Close() }
 func (s *source) update(
 	u *events.Update, personText string, flavorText *string, actionText string,
 ) (at column, bad *events.RowError) {
-	if u.Person, bad = s.cleanName(personText, "person", events.MissingPerson); bad != nil {
-		return person, bad
+	if u.Person, bad = events.CleanName(personText, "person", events.MissingPerson); bad != nil {
+		return person, s.inCharset(bad, "person")
 	}
 	u.Flavor, u.Remove = "", false
 	switch actionText {
@@ -188,22 +188,21 @@ func (s *source) update(
 	if flavorText == nil {
 		return flavor, rowError(events.MissingFlavor, "flavor is missing; add it, or remove the person with action remove")
 	}
-	if u.Flavor, bad = s.cleanName(*flavorText, "flavor", events.MissingFlavor); bad != nil {
+	if u.Flavor, bad = events.CleanName(*flavorText, "flavor", events.MissingFlavor); bad != nil {
 		if bad.Code == events.MissingFlavor {
 			bad.Reason += ", or remove the person with action remove"
 		}
-		return flavor, bad
+		return flavor, s.inCharset(bad, "flavor")
 	}
 	return 0, nil
 }
 
-// cleanName is events.CleanName with reasons that name the charset of the file.
-func (s *source) cleanName(name, field string, missing events.Code) (string, *events.RowError) {
-	clean, bad := events.CleanName(name, field, missing)
-	if bad != nil && bad.Code == events.InvalidUTF8 {
-		bad = s.invalidText(field)
+// inCharset replaces the reason of events.CleanName for invalid UTF-8 by one that names the charset of the file.
+func (s *source) inCharset(bad *events.RowError, field string) *events.RowError {
+	if bad.Code == events.InvalidUTF8 {
+		return s.invalidText(field)
 	}
-	return clean, bad
+	return bad
 }
 
 func parseAction(text string) (remove bool, bad *events.RowError) {

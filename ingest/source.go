@@ -53,6 +53,9 @@ type source struct {
 	window *window // nil for NDJSON, whose decoder has the raw text of each record
 }
 
+// isEnd reports whether err is io.EOF itself. An error that wraps io.EOF means that the connection was lost.
+func isEnd(err error) bool { return err == io.EOF } //nolint:errorlint // see above
+
 // bodyReader counts the stored bytes, and keeps the error of reading them.
 type bodyReader struct {
 	r    io.Reader
@@ -66,7 +69,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	}
 	n, err := b.r.Read(p)
 	b.read += int64(n)
-	if err != nil && err != io.EOF { // a wrapped io.EOF is a lost connection
+	if err != nil && !isEnd(err) {
 		b.err = err
 	}
 	return n, err
@@ -137,7 +140,7 @@ type gzipMembers struct {
 func newGzip(r io.Reader) (io.Reader, error) {
 	g := &gzipMembers{in: bufio.NewReader(r), z: new(gzip.Reader)}
 	err := g.next()
-	if err == io.EOF { //nolint:errorlint // next returns it unwrapped
+	if isEnd(err) {
 		return bytes.NewReader(nil), nil
 	}
 	return g, err
@@ -154,7 +157,7 @@ func (g *gzipMembers) next() error {
 		return gzip.ErrHeader
 	}
 	err = g.z.Reset(g.in)
-	if err == io.EOF { //nolint:errorlint // gzip returns it unwrapped
+	if isEnd(err) {
 		return io.ErrUnexpectedEOF
 	}
 	g.z.Multistream(false)
@@ -163,7 +166,7 @@ func (g *gzipMembers) next() error {
 
 func (g *gzipMembers) Read(p []byte) (n int, err error) {
 	for n == 0 && err == nil {
-		if n, err = g.z.Read(p); err == io.EOF { //nolint:errorlint // gzip returns it unwrapped
+		if n, err = g.z.Read(p); isEnd(err) {
 			err = g.next()
 		}
 	}
@@ -193,7 +196,7 @@ func (s *source) Read(p []byte) (int, error) {
 	case s.fileType.Compression != "" && s.read > bombFloor && s.read%bombStep == 0 && s.read/maxExpansion > s.body.read:
 		s.err = failure(events.DecompressionBomb,
 			"%d compressed bytes expand to more than %d; split the file, or remove padding", s.body.read, s.read)
-	case err == io.EOF && s.body.err == nil: // readers return it unwrapped; zstd also after an error of the body
+	case isEnd(err) && s.body.err == nil: // zstd also returns io.EOF after an error of the body
 		s.err = err
 	case err != nil:
 		s.err = s.explain(err)
@@ -203,7 +206,7 @@ func (s *source) Read(p []byte) (int, error) {
 
 // failed returns the error that ended reading, unless it is io.EOF.
 func (s *source) failed() error {
-	if s.err == io.EOF { //nolint:errorlint // it is stored unwrapped
+	if isEnd(s.err) {
 		return nil
 	}
 	return s.err
