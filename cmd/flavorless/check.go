@@ -166,8 +166,8 @@ func (p *checkPrinter) result(r checkResult) error {
 	return nil
 }
 
-// openInput opens a file, or standard input. It also returns the size in bytes, or -1 if it is not known, and the name
-// that determines the format, which is as if that is not empty.
+// openInput opens a file, or standard input. It also returns the name that determines the format, which a non-empty as
+// replaces, and the size in bytes, or -1 if that is not known.
 func openInput(stdin io.Reader, file, as string) (in io.ReadCloser, name string, size int64, err error) {
 	if file != "-" {
 		f, err := os.Open(file)

@@ -217,13 +217,11 @@ func (c *cloud) publish(changes ...events.Change) {
 
 type sqsAttribute = sqstypes.QueueAttributeName
 
-func ptr[T any](v T) *T { return &v }
-
 // snsAttributes and sqsAttributes return message attributes for pairs of a name and a value.
 func snsAttributes(pairs ...string) map[string]snstypes.MessageAttributeValue {
 	values := map[string]snstypes.MessageAttributeValue{}
 	for i := 0; i < len(pairs); i += 2 {
-		values[pairs[i]] = snstypes.MessageAttributeValue{DataType: ptr("String"), StringValue: &pairs[i+1]}
+		values[pairs[i]] = snstypes.MessageAttributeValue{DataType: new("String"), StringValue: &pairs[i+1]}
 	}
 	return values
 }
@@ -231,7 +229,7 @@ func snsAttributes(pairs ...string) map[string]snstypes.MessageAttributeValue {
 func sqsAttributes(pairs ...string) map[string]sqstypes.MessageAttributeValue {
 	values := map[string]sqstypes.MessageAttributeValue{}
 	for i := 0; i < len(pairs); i += 2 {
-		values[pairs[i]] = sqstypes.MessageAttributeValue{DataType: ptr("String"), StringValue: &pairs[i+1]}
+		values[pairs[i]] = sqstypes.MessageAttributeValue{DataType: new("String"), StringValue: &pairs[i+1]}
 	}
 	return values
 }

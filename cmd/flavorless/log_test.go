@@ -84,7 +84,7 @@ func TestLogJSON(t *testing.T) {
 	}
 
 	second := startFailing(t, dir, "--log-json")
-	if got := entries(t, second); len(got) != 1 || !has(got, "error", "another flavorless is using it") {
+	if got := entries(t, second); len(got) != 1 || !has(got, "error", "--data") {
 		t.Errorf("log of a second server = %s, want one entry about the folder that is in use", second)
 	}
 	if code := p.stopped(); code != exitOK {

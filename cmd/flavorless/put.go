@@ -64,7 +64,7 @@ func (f *uploadFlags) put(ctx context.Context, t *terminal, conn *connection, sr
 	if err != nil {
 		return "", f.putError(ctx, conn, src, client, err)
 	}
-	return unquote(aws.ToString(out.ETag)), nil
+	return strings.Trim(aws.ToString(out.ETag), `"`), nil
 }
 
 // partsClient is an S3 client for the transfer manager. When the context ends, it first finishes the requests that are
@@ -209,13 +209,6 @@ func rootCause(err error) error {
 		}
 		err = inner
 	}
-}
-
-func unquote(etag string) string {
-	if len(etag) >= 2 && etag[0] == '"' {
-		return etag[1 : len(etag)-1]
-	}
-	return etag
 }
 
 // progress is a listener that is called with the number of bytes sent so far.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -24,8 +25,7 @@ func wideFlag(c *cobra.Command, t *terminal) {
 	c.Flags().BoolVar(&t.wide, "wide", false, "do not truncate tables and keys to the width of the terminal")
 }
 
-// lineWidth returns how many characters fit on a line, and 0 if there is no lineWidth: the output is no terminal, or
-// --wide is given.
+// lineWidth returns the number of columns of a line, or 0 for no limit: the output is not a terminal, or --wide is given.
 func (t *terminal) lineWidth() int {
 	if t.wide {
 		return 0
@@ -46,7 +46,7 @@ func (t *terminal) table(indent string, columns []column, rows [][]string) {
 	}
 }
 
-// printRow prints one printRow, on as many lines as its last cell takes.
+// printRow prints one row, on as many lines as its last cell needs.
 func (t *terminal) printRow(indent string, columns []column, row []string, widths []int) {
 	var line strings.Builder
 	line.WriteString(indent)
@@ -111,18 +111,13 @@ func layout(columns []column, rows [][]string, limit int, limited bool) ([]colum
 		if sum <= limit || dropped < 0 {
 			return columns, rows, widths
 		}
-		columns = without(columns, dropped)
+		columns = slices.Delete(slices.Clone(columns), dropped, dropped+1)
 		kept := make([][]string, len(rows))
 		for i, row := range rows {
-			kept[i] = without(row, dropped)
+			kept[i] = slices.Delete(slices.Clone(row), dropped, dropped+1)
 		}
 		rows = kept
 	}
-}
-
-// without returns a copy of a slice without the element i.
-func without[T any](all []T, i int) []T {
-	return append(append([]T{}, all[:i]...), all[i+1:]...)
 }
 
 // truncate returns text if it is at most n columns wide, or else its beginning and "…". There is no limit if n is 0.

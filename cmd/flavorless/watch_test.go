@@ -226,7 +226,7 @@ func TestWatchStack(t *testing.T) {
 		}
 		command(t, "", "watch", "--stack", c.stack).wantErr(t, exitFailed, "changes")
 		if _, err := topics.Client(c.access).CreateTopic(t.Context(),
-			&sns.CreateTopicInput{Name: ptr(c.stack + "-changes")}); err != nil {
+			&sns.CreateTopicInput{Name: new(c.stack + "-changes")}); err != nil {
 			t.Fatal(err)
 		}
 	})
