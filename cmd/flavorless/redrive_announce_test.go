@@ -21,8 +21,8 @@ import (
 func failedStreamRange(stream, shard, start, end string) string {
 	return fmt.Sprintf(`{"version":"1.0","timestamp":"2026-11-23T08:25:00.000Z","requestContext":{"requestId":"r",`+
 		`"functionArn":"arn:aws:lambda:us-east-1:123456789012:function:announce",`+
-		`"condition":"RetryAttemptsExhausted","approximateInvokeCount":101},"responseContext":{"statusCode":200,"executedVersion":"$LATEST",`+
-		`"functionError":"Unhandled"},`+
+		`"condition":"RetryAttemptsExhausted","approximateInvokeCount":101},"responseContext":{"statusCode":200,`+
+		`"executedVersion":"$LATEST","functionError":"Unhandled"},`+
 		`"DDBStreamBatchInfo":{"shardId":%q,"startSequenceNumber":%q,"endSequenceNumber":%q,`+
 		`"approximateArrivalOfFirstRecord":"2026-11-23T08:19:00Z",`+
 		`"approximateArrivalOfLastRecord":"2026-11-23T08:19:01Z","batchSize":2,"streamArn":%q}}`, shard, start, end, stream)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,6 +92,16 @@ func TestDemoEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFirstLine: demo and serve print a line before they start anything slow.
+func TestFirstLine(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	commandUntil(stopped, "", "demo").wantOut(t, exitFailed, os.Getenv("TMPDIR"))
+	file := writeFile(t, "not-a-folder", "")
+	command(t, "", "serve", "--data", file).wantOut(t, exitUsage, file)
 }
 
 // TestRestart: a server that is started again on its data folder continues where it stopped.
