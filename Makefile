@@ -1,4 +1,4 @@
-# Everything that a developer types. `make` alone lists it.
+# The commands for developers; `make` without a target lists them.
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -6,31 +6,41 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 OSLS := node node_modules/osls/bin/serverless.js
 
-# The race detector needs a C compiler; without one the tests run all the same. With it comes a check of unsafe pointers, which
-# costs the tests of internal/local a fifth of their time in SQLite's machine-made Go, and has nothing to tell us there.
+# The race detector needs a C compiler. checkptr is off for SQLite, whose Go was generated from C: it would cost the tests of
+# internal/local a fifth of their time.
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo "-race -gcflags=modernc.org/...=-d=checkptr=0")
+
+# One package more than there are CPUs at a time, because many tests wait for another process. go test stops a package after
+# ten minutes by default, which is too little on a busy machine.
+TEST := go test -shuffle=on -vet=off -timeout=30m -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(TESTFLAGS)
 
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: ## run the whole pipeline here, with ./data as its data folder
+run: ## run the server with ./data as its data folder
 	go run ./cmd/flavorless serve
 
 .PHONY: demo
-demo: ## see all of it at work, in a temporary folder
+demo: ## show the whole pipeline at work in a temporary folder
 	go run ./cmd/flavorless demo
 
 .PHONY: build
 build: ## build bin/flavorless
 	go build -trimpath -buildvcs=auto -o bin/flavorless ./cmd/flavorless
 
-# Go gives a package ten minutes unless told, which the heaviest one all but needs where others keep the cores busy.
 .PHONY: test
-test: vet ## install what tests need, and run them all
+test: vet ## run all tests, and install the programs that they need
 	@test/tools.sh
-	PATH="$$PWD/.venv/bin:$$PATH" FLAVORLESS_TEST_TOOLS="$$(test/tools.sh -q)" go test $(RACE) -shuffle=on -timeout=30m $(TESTFLAGS) ./...
+	@export PATH="$$PWD/.venv/bin:$$PATH" FLAVORLESS_TEST_TOOLS="$$(test/tools.sh -q)" failed=0; \
+	$(TEST) $(RACE) $$(test/packages.sh race) || failed=1; \
+	$(TEST) $$(test/packages.sh norace) || failed=1; \
+	exit $$failed
+
+.PHONY: test-fast
+test-fast: ## run the tests that need Go alone and are quick, for the loop while typing
+	go test -short $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(cloud|template|firstload)|/tools/')
 
 .PHONY: vet
 vet:
@@ -38,15 +48,15 @@ vet:
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || echo .))"; [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted"; exit 1; }
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (2m unless told); FUZZFLAGS='-run ingest -parallel 1' for some of them
+fuzz: ## run every fuzz target for FUZZTIME (default 2m); FUZZFLAGS='-run ingest -parallel 1' selects some
 	go run ./tools/fuzz -time "$(or $(FUZZTIME),2m)" $(FUZZFLAGS) ./...
 
 .PHONY: bench
-bench: ## measure all that is promised, beside bare references (40 minutes; go run ./test/bench -help has the parts)
+bench: ## measure the promised figures against bare references (40 minutes; go run ./test/bench -help lists the parts)
 	go run ./test/bench
 
 .PHONY: lint
-lint: .bin/golangci-lint ## check style and the rule of who may import whom
+lint: .bin/golangci-lint ## check style and which packages may import which
 	.bin/golangci-lint run ./...
 
 .bin/golangci-lint: Makefile
@@ -54,7 +64,7 @@ lint: .bin/golangci-lint ## check style and the rule of who may import whom
 	@touch $@
 
 .PHONY: vulncheck
-vulncheck: .bin/govulncheck ## look for known vulnerabilities in the code that the programs call
+vulncheck: .bin/govulncheck ## check the code that the programs call for known vulnerabilities
 	.bin/govulncheck ./...
 
 .bin/govulncheck: Makefile
@@ -62,13 +72,13 @@ vulncheck: .bin/govulncheck ## look for known vulnerabilities in the code that t
 	@touch $@
 
 .PHONY: package
-package: node_modules ## build the deployment on AWS into .build and .serverless, offline; STAGE=test unless told
+package: node_modules ## build the AWS deployment into .build and .serverless, offline (default STAGE=test)
 	go run ./tools/lambdazip -o .build -limit 15 -limit authorizer=8 ./cmd/lambda/...
 	$(OSLS) package --stage "$(or $(STAGE),test)" $(OSLSFLAGS)
 
 .PHONY: deploy
-deploy: ## bring it to AWS: make deploy STAGE=dev OSLSFLAGS='--region eu-west-1'; see docs/operations.md
-	@case "$(STAGE)" in ''|test) echo "say which stage: make deploy STAGE=dev; docs/operations.md tells how to make one" >&2; exit 2;; esac
+deploy: ## deploy to AWS: make deploy STAGE=dev OSLSFLAGS='--region eu-west-1'; see docs/operations.md
+	@case "$(STAGE)" in ''|test) echo "name a stage, as in make deploy STAGE=dev; docs/operations.md describes how to create one" >&2; exit 2;; esac
 	@$(MAKE) package
 	$(OSLS) deploy --stage "$(STAGE)" $(OSLSFLAGS)
 
@@ -77,5 +87,5 @@ node_modules: package.json package-lock.json
 	@touch $@
 
 .PHONY: clean
-clean: ## remove what was built and installed here (not ./data)
+clean: ## remove everything that was built or installed here, but not ./data
 	rm -rf bin .bin .build .serverless .venv node_modules

@@ -9,6 +9,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // endless reads start and then pattern, repeatedly, up to size bytes. It measures the heap while it is read.
@@ -58,6 +59,7 @@ func heap() uint64 {
 // TestMemory reads files of hundreds of megabytes that are as bad as possible. The live heap must stay below a constant
 // bound. Without the limits of source, an unclosed quote in such a file would take more than a gigabyte.
 func TestMemory(t *testing.T) {
+	testutil.SkipUnderRace(t)
 	const size = 300 << 20
 	for _, c := range []struct {
 		name, file     string

@@ -14,6 +14,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 func TestParseOptions(t *testing.T) {
@@ -116,6 +117,7 @@ func TestColumnNames(t *testing.T) {
 
 // TestMissingColumns checks that a file fails before anything is published if it does not have a named column.
 func TestMissingColumns(t *testing.T) {
+	testutil.SkipUnderRace(t)
 	long := strings.Repeat(`{"person":"andy","flavor":"mint"}`+"\n", 20_000)
 	for _, tt := range []struct {
 		file, text string

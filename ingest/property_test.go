@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // grammar draws files of a format: a start, good and bad rows with text between them, and an end.
@@ -139,6 +140,8 @@ func (s *sevens) Read(p []byte) (int, error) {
 // TestChunks checks that the outcome does not depend on the pieces in which the bytes arrive, for good and damaged
 // files.
 func TestChunks(t *testing.T) {
+	testutil.SkipUnderRace(t)
+	testutil.SkipUnderRace(t)
 	for _, g := range grammars {
 		for _, suffix := range []string{"", ".gz", ".zst"} {
 			t.Run(g.String()+suffix, rapid.MakeCheck(func(rt *rapid.T) {
@@ -166,6 +169,8 @@ func TestChunks(t *testing.T) {
 
 // TestChunksOfLongFiles is like TestChunks, with files that are longer than any buffer.
 func TestChunksOfLongFiles(t *testing.T) {
+	testutil.SkipUnderRace(t)
+	testutil.SkipUnderRace(t)
 	for _, g := range grammars {
 		t.Run(g.String(), func(t *testing.T) {
 			var b bytes.Buffer
@@ -193,6 +198,7 @@ func TestChunksOfLongFiles(t *testing.T) {
 
 // TestChunksAtTheLimit is like TestChunks, with records that exceed MaxRecord by less than a buffer.
 func TestChunksAtTheLimit(t *testing.T) {
+	testutil.SkipUnderRace(t)
 	const over = ingest.MaxRecord + 100_000 // by two buffers
 	for name, file := range map[string]struct{ name, start, filling, end string }{
 		"header":    {"a.csv", "person,flavor,", "x", "\nandy,vanilla,\n"},

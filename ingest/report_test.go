@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // bombRows is the number of rows of bomb. Without a limit, its report would have about 100 MB.
@@ -79,6 +80,7 @@ func (b *fakePorts) checkParts(t *testing.T) {
 
 // TestReportLimit reads a bomb without and with pauses.
 func TestReportLimit(t *testing.T) {
+	testutil.SkipUnderRace(t)
 	whole, pieces := bomb(t), bomb(t)
 	whole.run(t, nil)
 	if n := pieces.run(t, always); n < 20 {
@@ -101,6 +103,7 @@ func TestReportLimit(t *testing.T) {
 
 // TestReportLimitOfSize reads the same rows from a larger object, whose report may be longer.
 func TestReportLimitOfSize(t *testing.T) {
+	testutil.SkipUnderRace(t)
 	b := bomb(t)
 	b.object.Size = 1 << 20
 	b.run(t, nil)

@@ -18,11 +18,13 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestResume pauses after every batch and resumes with the published continuation, for every format and compression.
 // The messages, the report and the sealed summary must be the same, byte by byte, as those of one reading.
 func TestResume(t *testing.T) {
+	testutil.SkipUnderRace(t)
 	for name, text := range resumeFiles() {
 		for _, compression := range []string{"", ".gz", ".zst"} {
 			t.Run(name+compression, func(t *testing.T) {
@@ -51,6 +53,7 @@ func TestResume(t *testing.T) {
 
 // TestLongReport writes a report that has several parts.
 func TestLongReport(t *testing.T) {
+	testutil.SkipUnderRace(t)
 	text := []byte("person,flavor,note\n")
 	for i := range 8000 {
 		text = fmt.Appendf(text, "person %d,,%s\n", i, strings.Repeat("é", 200))

@@ -17,6 +17,8 @@ import (
 
 // TestAWSCommandLine uploads with the aws command line as users do: cp, sync, copies, metadata, and multipart uploads.
 func TestAWSCommandLine(t *testing.T) {
+	testutil.SkipIfShort(t)
+	t.Parallel()
 	aws, err := exec.LookPath("aws")
 	if err != nil {
 		if os.Getenv(testutil.ToolsEnv) != "" {

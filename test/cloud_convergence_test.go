@@ -26,6 +26,7 @@ import (
 // parts. Events are repeated and in any order, several functions run at the same time, and what they do not finish is
 // delivered again.
 func TestConvergenceOnAWS(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	generator := rapid.Custom(func(t *rapid.T) upload {

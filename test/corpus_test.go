@@ -10,11 +10,13 @@ import (
 	"testing"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestCorpusUpload uploads every file of ingest's corpus, under keys that other systems have had trouble with. The
 // ledger must have the outcome that ingest's own test wants: status, counts, failure, and every rejected row.
 func TestCorpusUpload(t *testing.T) {
+	testutil.SkipIfShort(t)
 	corpus := filepath.Join("..", "ingest", "testdata", "corpus")
 	files, err := os.ReadDir(corpus)
 	if err != nil {

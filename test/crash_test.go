@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 const (
@@ -23,6 +24,8 @@ const (
 // with 200 is lost, every row has one outcome, the table is the fold of the files, and the changes that a subscriber
 // received, who reconnected each time, add up to the table.
 func TestSIGKILL(t *testing.T) {
+	testutil.SkipIfShort(t)
+	t.Parallel()
 	c := newCrashTest(t)
 	began := time.Now()
 	c.supervisor.start()

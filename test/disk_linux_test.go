@@ -23,9 +23,8 @@ const fills = 10
 // without the reserve that the program otherwise keeps free. The program may be killed then, and started while the
 // disk is full. In the end everything must hold that [TestSIGKILL] checks.
 func TestFullDisk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a minute; make test runs it")
-	}
+	testutil.SkipIfShort(t)
+	t.Parallel()
 	if os.Getenv(mountNamespaceEnv) == "" {
 		runInMountNamespace(t)
 		return

@@ -56,7 +56,7 @@ func (d *documented) exchange(raw []byte) (*answer, error) {
 		res, err = http.ReadResponse(in, &http.Request{Method: method})
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) && in.Buffered() == 0 {
-		return nil, nil // net/http closes the connection for what is not HTTP
+		return nil, nil //nolint:nilerr // net/http closes the connection for what is not HTTP
 	}
 	if err != nil {
 		return nil, hangUp(bad, raw, fmt.Errorf("reading the response: %w", err))

@@ -26,6 +26,7 @@ import (
 // TestResumeFiles reads a file of each format and compression in one go, and on another server in many parts through
 // the queue. The batches, the counts and the report of rejected rows must be the same.
 func TestResumeFiles(t *testing.T) {
+	testutil.SkipIfShort(t)
 	files := map[string][]byte{}
 	for name, text := range longFiles() {
 		for _, compression := range []string{"", ".gz", ".zst"} {

@@ -89,6 +89,7 @@ func (r *receiver) count() int {
 // others. Its changes become dead letters, which are delivered when they are redriven. What is undelivered when the
 // server is restarted is delivered afterwards.
 func TestWebhooks(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	dir := t.TempDir()
 	healthy, broken, hung := newReceiver(t, dir), newReceiver(t, dir), newReceiver(t, dir)

@@ -43,6 +43,9 @@ type Emulator struct {
 // set.
 func (e *Emulator) Endpoint(t testing.TB, launch Launch) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("short mode does not start %s; make test does", launch.Name)
+	}
 	e.once.Do(func() { e.start(launch) })
 	switch {
 	case e.failed != nil:

@@ -49,14 +49,14 @@ func command() (cmd *exec.Cmd, url string, err error) {
 	}
 	java, err := exec.LookPath("java")
 	if err != nil {
-		return nil, "", fmt.Errorf("Java 17 is needed: %w", err)
+		return nil, "", fmt.Errorf("looking for Java 17: %w", err)
 	}
 	port, err := freePort()
 	if err != nil {
 		return nil, "", err
 	}
 	// The server lives for minutes, too short for the optimizing compiler and a parallel collector to pay off.
-	cmd = exec.Command(java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", //nolint:gosec // java of PATH
+	cmd = exec.Command(java, "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
 		"-Djava.library.path=DynamoDBLocal_lib", "-jar", "DynamoDBLocal.jar",
 		"-inMemory", "-sharedDb", "-disableTelemetry", "-port", strconv.Itoa(port))
 	cmd.Dir = folder
