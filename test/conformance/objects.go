@@ -16,36 +16,36 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Objects is a bucket of uploads and one of reports, both empty.
+// Objects is an empty bucket of uploads and an empty bucket of reports.
 type Objects struct {
-	// Open and the three of reports are the adapter's.
+	// These are the methods of the adapter.
 	Open          func(ctx context.Context, o events.Object, offset int64) (io.ReadCloser, map[string]string, error)
 	PutReport     func(ctx context.Context, key string, body io.Reader) (location string, err error)
 	GetReport     func(ctx context.Context, key string) (io.ReadCloser, error)
 	RemoveReports func(ctx context.Context, prefix string) error
 
-	// Put stores an upload and returns what is announced of it, Delete removes what has its key. The Content-Type is
-	// text/csv; charset=windows-1252.
+	// Put stores an upload with the Content-Type text/csv; charset=windows-1252, and returns what is announced of it.
+	// Delete deletes the object with a key.
 	Put    func(t *testing.T, key, body string, metadata map[string]string) events.Object
 	Delete func(t *testing.T, key string)
 
-	Versioned bool // an overwritten object can still be read
+	Versioned bool // whether an overwritten object can still be read
 }
 
-// TestObjects holds buckets to their contract: exactly the object that was announced, or the news that it has vanished;
-// reports whole or not at all. Open gives fresh ones.
+// TestObjects runs the suite: exactly the announced object is read, or its reader learns that it is gone; reports are
+// stored as a whole or not at all. Open returns new buckets to each test.
 func TestObjects(t *testing.T, open func(t *testing.T) Objects) {
 	tests := map[string]func(*testing.T, Objects){
-		"an object is read with its metadata":      objectRead,
-		"an object is read from an offset on":      offsetRead,
-		"keys may have any characters":             oddKeys,
-		"the announced object, not a newer one":    overwritten,
-		"a deleted object has vanished":            deleted,
-		"another object under the key is no match": otherETag,
-		"a report comes back":                      reportRead,
-		"a report that breaks leaves none":         reportBreaks,
-		"there is no report that was not written":  noReport,
-		"reports are removed by their prefix":      reportsRemoved,
+		"an object is read with its metadata":           objectRead,
+		"an object is read from an offset":              offsetRead,
+		"keys may have any characters":                  oddKeys,
+		"the announced object is read, not a newer one": overwritten,
+		"a deleted object is gone":                      deleted,
+		"an object with another ETag is gone":           otherETag,
+		"a report is stored":                            reportRead,
+		"a report that breaks off is not stored":        reportBreaks,
+		"a report that was not stored is an error":      noReport,
+		"reports are removed by their prefix":           reportsRemoved,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) { tests[name](t, open(t)) })
@@ -87,22 +87,24 @@ func objectRead(t *testing.T, b Objects) {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}
 	if got, _ := b.read(t, b.Put(t, "uploads/empty.csv", "", nil)); got != "" {
-		t.Errorf("read %q of an empty object", got)
+		t.Errorf("read %q from an empty object", got)
 	}
 }
 
-// offsetRead reads the rest of an object, which is longer than any buffer on the way.
+// offsetRead reads the rest of an object that is longer than any buffer.
 func offsetRead(t *testing.T, b Objects) {
 	text := strings.Repeat("0123456789abcdef\n", 100_000)
 	o := b.Put(t, "uploads/long.csv", text, map[string]string{"charset": "utf-8"})
 	for _, offset := range []int{1, 17, 1_000_003, len(text) - 1} {
 		got, metadata := b.readFrom(t, o, int64(offset))
 		if got != text[offset:] {
-			t.Errorf("from %d on: read %d bytes that begin with %.20q, want %d that begin with %.20q", offset, len(got), got, len(text)-offset, text[offset:])
+			want := text[offset:]
+			t.Errorf("read %d bytes from offset %d, beginning with %.20q; want %d, beginning with %.20q",
+				len(got), offset, got, len(want), want)
 		}
 		want := map[string]string{"charset": "utf-8", "content-type": "text/csv; charset=windows-1252"}
 		if diff := cmp.Diff(want, metadata); diff != "" {
-			t.Errorf("metadata from %d on (-want +got):\n%s", offset, diff)
+			t.Errorf("metadata when read from offset %d (-want +got):\n%s", offset, diff)
 		}
 	}
 	if got, _ := b.readFrom(t, o, int64(len(text))); got != "" {
@@ -111,10 +113,12 @@ func offsetRead(t *testing.T, b Objects) {
 }
 
 func oddKeys(t *testing.T, b Objects) {
-	for _, key := range []string{"a b.csv", "a+b.csv", "a%20b.csv", "Zoë/ß.csv", "q?x=1&y=2#z.csv", "it's (new).csv", "=@:,;$!*.csv"} {
+	for _, key := range []string{
+		"a b.csv", "a+b.csv", "a%20b.csv", "Zoë/ß.csv", "q?x=1&y=2#z.csv", "it's (new).csv", "=@:,;$!*.csv",
+	} {
 		key = "uploads/" + key
 		if got, _ := b.read(t, b.Put(t, key, key, nil)); got != key {
-			t.Errorf("under %q lies %q", key, got)
+			t.Errorf("read %q from the object %q, want its key", got, key)
 		}
 	}
 }
@@ -124,73 +128,72 @@ func overwritten(t *testing.T, b Objects) {
 	b.Put(t, "uploads/a.csv", "new", nil)
 	if b.Versioned {
 		if got, _ := b.read(t, old); got != "old" {
-			t.Errorf("read %q, want what was announced", got)
+			t.Errorf("read %q, want %q", got, "old")
 		}
 		return
 	}
-	b.wantVanished(t, old)
+	b.wantGone(t, old)
 }
 
 func deleted(t *testing.T, b Objects) {
 	o := b.Put(t, "uploads/a.csv", "text", nil)
-	if o.VersionID != "" { // a version outlives its being deleted; only ending the version itself ends that
-		o.VersionID = ""
-	}
+	o.VersionID = "" // in a versioned bucket, the deleted version can still be read
 	b.Delete(t, o.Key)
-	b.wantVanished(t, o)
-	b.wantVanished(t, events.Object{Bucket: o.Bucket, Key: "uploads/never.csv", ETag: o.ETag})
+	b.wantGone(t, o)
+	b.wantGone(t, events.Object{Bucket: o.Bucket, Key: "uploads/never.csv", ETag: o.ETag})
 }
 
 func otherETag(t *testing.T, b Objects) {
 	o := b.Put(t, "uploads/a.csv", "text", nil)
 	o.VersionID, o.ETag = "", strings.Repeat("0", 32)
-	b.wantVanished(t, o)
+	b.wantGone(t, o)
 }
 
-func (b Objects) wantVanished(t *testing.T, o events.Object) {
+func (b Objects) wantGone(t *testing.T, o events.Object) {
 	t.Helper()
-	for _, offset := range []int64{0, 1, 4} { // at the end of the object, it has to be looked for, too
+	for _, offset := range []int64{0, 1, 4} { // 4 is the end of the object
 		body, _, err := b.Open(t.Context(), o, offset)
 		if err == nil {
-			t.Fatalf("%s is there, and has %q from %d on", o.Key, readAll(t, body), offset)
+			t.Fatalf("read %q from %s at offset %d, want events.ErrObjectGone", readAll(t, body), o.Key, offset)
 		}
 		if !errors.Is(err, events.ErrObjectGone) {
-			t.Errorf("from %d on: the error is %v, want events.ErrVanished", offset, err)
+			t.Errorf("opening %s at offset %d = %v, want events.ErrObjectGone", o.Key, offset, err)
 		}
 	}
 }
 
-// reportRead has a report of several parts, too.
+// reportRead stores reports of various sizes. The largest takes several parts.
 func reportRead(t *testing.T, b Objects) {
 	for _, size := range []int{0, 100, 11 << 20} {
 		key := fmt.Sprintf("some upload/%d.ndjson", size)
 		text := strings.Repeat("{\"line\":1}\n", size/11+1)[:size]
-		location, err := b.PutReport(t.Context(), key, io.LimitReader(strings.NewReader(text), int64(size))) // its size can't be seen
+		withoutLen := io.LimitReader(strings.NewReader(text), int64(size))
+		location, err := b.PutReport(t.Context(), key, withoutLen)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !strings.HasPrefix(location, "s3://") || !strings.HasSuffix(location, "/"+key) {
-			t.Errorf("it lies at %q", location)
+			t.Errorf("PutReport = %q, want s3://BUCKET/%s", location, key)
 		}
 		body, err := b.GetReport(t.Context(), key)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := readAll(t, body); got != text {
-			t.Errorf("%d bytes came back as %d others", size, len(got))
+			t.Errorf("read a report of %d bytes that differs from the stored one of %d", len(got), size)
 		}
 	}
 }
 
 func reportBreaks(t *testing.T, b Objects) {
-	broken := errors.New("the file broke")
+	broken := errors.New("injected by the test")
 	for _, size := range []int{100, 11 << 20} {
 		body := io.MultiReader(bytes.NewReader(make([]byte, size)), failing{broken})
 		if location, err := b.PutReport(t.Context(), "broken", body); !errors.Is(err, broken) {
-			t.Errorf("a report that breaks after %d bytes: %q, %v", size, location, err)
+			t.Errorf("PutReport with a reader that fails after %d bytes = %q, %v; want its error", size, location, err)
 		}
 		if body, err := b.GetReport(t.Context(), "broken"); err == nil {
-			t.Errorf("half of a report is there, of %d bytes", len(readAll(t, body)))
+			t.Errorf("%d bytes of a broken report were stored", len(readAll(t, body)))
 		}
 	}
 }
@@ -201,7 +204,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.error }
 
 func noReport(t *testing.T, b Objects) {
 	if body, err := b.GetReport(t.Context(), "never written"); err == nil {
-		t.Errorf("it has %q", readAll(t, body))
+		t.Errorf("read %q from a report that was never stored", readAll(t, body))
 	}
 }
 
@@ -215,7 +218,7 @@ func reportsRemoved(t *testing.T, b Objects) {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // the second time there is nothing
+	for range 2 { // the second time, nothing is left to remove
 		if err := b.RemoveReports(t.Context(), "a/rejects/"); err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +226,7 @@ func reportsRemoved(t *testing.T, b Objects) {
 	for i, key := range keys {
 		body, err := b.GetReport(t.Context(), key)
 		if removed := err != nil; removed != (i >= 2) {
-			t.Errorf("reading %s: %v, want it removed: %t", key, err, i >= 2)
+			t.Errorf("GetReport of %s = %v, want it removed: %t", key, err, i >= 2)
 		}
 		if err == nil {
 			_ = body.Close()

@@ -1,5 +1,5 @@
-// Package conformance holds what every adapter of a port has to do, as tests that its own tests call: one suite a port,
-// run on SQLite and on DynamoDB alike.
+// Package conformance has one test suite for each port of the core. The tests of every adapter run the suite of its
+// port.
 package conformance
 
 import (
@@ -19,18 +19,18 @@ import (
 type TableUnderTest struct {
 	Store
 
-	// Changes waits until the feed has the changes of every Apply that has returned, and takes them out: each is given
-	// once, or more often, but never later than by the first call after it was stored.
+	// Changes returns the changes that the feed has had since the last call. It waits for those of every Apply that has
+	// returned. A change may be returned more than once.
 	Changes func(context.Context) ([]events.Change, error)
 }
 
-// Store is what the write side and the read side, taken together, want of the table and the ledger.
+// Store is what the write side and the read side together need of the table and the ledger.
 type Store interface {
-	// Begin opens an upload's record or gives the one that exists.
+	// Begin creates the record of an upload, or returns the existing one.
 	Begin(context.Context, events.Object) (events.Upload, error)
-	// Seal says how the reading ended; the record comes back from the one call with which the upload is settled.
+	// Seal records how reading ended. It returns the record if this call settles the upload, and nil otherwise.
 	Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error)
-	// Apply writes, counts and records batches; a tally for each, in their order.
+	// Apply writes and counts batches, and returns one result for each, in their order.
 	Apply(context.Context, []events.Batch) ([]events.BatchResult, error)
 
 	Team(ctx context.Context, after string, limit int) ([]events.Favorite, error)
@@ -39,7 +39,7 @@ type Store interface {
 	Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error)
 }
 
-// TestTable runs the suite. Open gives an empty table to each test and closes it with t.Cleanup.
+// TestTable runs the suite. Open returns an empty table to each test, and closes it with t.Cleanup.
 func TestTable(t *testing.T, open func(t *testing.T) TableUnderTest) {
 	for _, test := range []struct {
 		name string
@@ -52,49 +52,49 @@ func TestTable(t *testing.T, open func(t *testing.T) TableUnderTest) {
 		{"the newer upload wins inside one call", newerWinsInOneCall},
 		{"the later row of a file wins", laterRowWins},
 		{"a removed person is gone", removes},
-		{"a late older update brings nobody back", tombstones},
-		{"a removal of nobody is applied and announced to nobody", removesNobody},
+		{"an older update that comes late does not bring a removed person back", tombstones},
+		{"a removal of an unknown person is applied but not announced", removesNobody},
 		{"only a changed flavor is a change", announcesChangesOnly},
 		{"a batch counts once", countsOnce},
-		{"a batch counts once when many apply it at the same time", countsOnceConcurrently},
-		{"a stored row that comes in another batch is applied, not written", repeatsRows},
-		{"apply leaves the batches as they are", leavesBatches},
-		{"nothing happens in a context that has ended", endedContext},
-		{"begin opens a record once", beginsOnce},
+		{"a batch counts once when it is applied concurrently", countsOnceConcurrently},
+		{"a stored row that is in another batch is applied but not written", repeatsRows},
+		{"apply does not change the batches", leavesBatches},
+		{"nothing happens if the context has ended", endedContext},
+		{"begin creates a record once", beginsOnce},
 		{"begin refuses an object without an origin", refusesSequencer},
-		{"an upload goes from publishing to applying to live", lifeOfAnUpload},
+		{"an upload goes from publishing to applying to live", statusOfAnUpload},
 		{"an upload without batches is live when sealed", sealsEmpty},
 		{"seal counts once", sealsOnce},
 		{"seal of an unknown upload is not found", sealsUnknown},
-		{"the upload becomes live with seal when that comes last", sealsLast},
-		{"batches may come before begin", appliesBeforeBegin},
-		{"a file that breaks off fails after its batches are applied", failsLate},
+		{"the upload becomes live with seal if its batches were applied before", sealsLast},
+		{"batches may be applied before begin", appliesBeforeBegin},
+		{"a file that breaks off fails once its batches are applied", failsLate},
 		{"a failed upload counts what an earlier run published", failsWithMore},
 		{"the first rejects are kept", keepsRejects},
 		{"uploads are listed from the newest", listsUploads},
-		{"any interleaving ends in the same table", anyInterleaving},
+		{"any interleaving leads to the same table", anyInterleaving},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, &harness{TableUnderTest: open(t)}) })
 	}
 }
 
-// harness makes uploads, and shortens the calls that must not fail.
+// harness makes uploads, and has helpers for calls that must not fail.
 type harness struct {
 	TableUnderTest
 	keys atomic.Int64
 }
 
-// failer is what *testing.T and *rapid.T have in common.
+// failer is a *testing.T or a *rapid.T.
 type failer interface {
 	Helper()
 	Fatalf(format string, args ...any)
 	Errorf(format string, args ...any)
 }
 
-// epoch is when the uploads of the tests were made, give or take milliseconds.
+// epoch is the time of the uploads; they differ by milliseconds.
 func epoch() time.Time { return time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC) }
 
-// object gives a new object that was uploaded so many milliseconds after epoch.
+// object returns a new object that was uploaded ms milliseconds after epoch.
 func (h *harness) object(ms int) events.Object {
 	n := h.keys.Add(1)
 	return events.Object{
@@ -103,7 +103,8 @@ func (h *harness) object(ms int) events.Object {
 	}
 }
 
-// batch makes a batch of rows such as "andy=vanilla", or "andy" for a removal, 20 bytes each, from byte first on.
+// batch returns a batch of rows such as "andy=vanilla", or "andy" for a removal. Each takes 20 bytes; the first is at
+// offset first.
 func batch(f failer, o events.Object, first int64, rows ...string) events.Batch {
 	f.Helper()
 	origin, err := o.Origin()
@@ -120,14 +121,14 @@ func batch(f failer, o events.Object, first int64, rows ...string) events.Batch 
 
 func (h *harness) apply(f failer, batches ...events.Batch) []events.BatchResult {
 	f.Helper()
-	tallies, err := h.Apply(context.Background(), batches)
+	results, err := h.Apply(context.Background(), batches)
 	if err != nil {
 		f.Fatalf("Apply: %v", err)
 	}
-	if len(tallies) != len(batches) {
-		f.Fatalf("Apply gave %d tallies for %d batches", len(tallies), len(batches))
+	if len(results) != len(batches) {
+		f.Fatalf("Apply returned %d results for %d batches", len(results), len(batches))
 	}
-	return tallies
+	return results
 }
 
 func (h *harness) begin(f failer, o events.Object) events.Upload {
@@ -157,7 +158,7 @@ func (h *harness) upload(f failer, id string) events.Upload {
 	return u
 }
 
-// flavors gives the whole team as person → flavor, without those whose name does not begin with prefix.
+// flavors returns the flavors of all people whose name begins with prefix, by person.
 func (h *harness) flavors(f failer, prefix string) map[string]string {
 	f.Helper()
 	team, err := h.Team(context.Background(), prefix, 1000)
@@ -173,7 +174,7 @@ func (h *harness) flavors(f failer, prefix string) map[string]string {
 	return flavors
 }
 
-// changes drains the feed and removes repeated deliveries.
+// changes returns the new changes of the feed, each of them once.
 func (h *harness) changes(f failer) []events.Change {
 	f.Helper()
 	all, err := h.Changes(context.Background())

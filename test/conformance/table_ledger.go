@@ -3,7 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,16 +35,16 @@ func refusesSequencer(t *testing.T, h *harness) {
 	o := h.object(0)
 	o.Sequencer = "no number"
 	if _, err := h.Begin(context.Background(), o); !errors.Is(err, events.ErrPermanent) {
-		t.Errorf("got %v, want events.ErrPermanent", err)
+		t.Errorf("Begin = %v, want events.ErrPermanent", err)
 	}
 }
 
-func lifeOfAnUpload(t *testing.T, h *harness) {
+func statusOfAnUpload(t *testing.T, h *harness) {
 	o := h.object(0)
 	u := h.begin(t, o)
 	a, b := batch(t, o, 0, "andy=1", "andy=2"), batch(t, o, 40, "ben=1")
-	if tally := h.apply(t, a)[0]; tally.Settled != nil {
-		t.Error("settled before it was sealed")
+	if result := h.apply(t, a)[0]; result.Settled != nil {
+		t.Error("Apply settled the upload before it was sealed")
 	}
 	want := u
 	want.Counts = events.Counts{Applied: 1, Superseded: 1, BatchesApplied: 1}
@@ -52,18 +52,18 @@ func lifeOfAnUpload(t *testing.T, h *harness) {
 
 	r := events.ReadSummary{Format: "csv", Rows: 3, Batches: 2, At: epoch().Add(time.Second)}
 	if settled := h.seal(t, u.ID, r); settled != nil {
-		t.Error("settled before the last batch was applied")
+		t.Error("Seal settled the upload before its last batch was applied")
 	}
 	want.Status, want.Format, want.Published = events.Applying, "csv", r.At
 	want.Counts.Rows, want.Counts.Batches = 3, 2
 	same(t, "while applying", h.upload(t, u.ID), want)
 
-	tallies := h.apply(t, a, b, a) // duplicates around the last one settle nothing
-	if tallies[0].Settled != nil || tallies[1].Settled == nil || tallies[2].Settled != nil {
-		t.Fatalf("the batch that completes the upload settles it; got %+v", tallies)
+	results := h.apply(t, a, b, a) // the duplicates settle nothing
+	if results[0].Settled != nil || results[1].Settled == nil || results[2].Settled != nil {
+		t.Fatalf("results = %+v; want the upload settled by the second batch", results)
 	}
 	got := h.upload(t, u.ID)
-	same(t, "what the tally has", *tallies[1].Settled, got)
+	same(t, "record in the result", *results[1].Settled, got)
 	want.Status = events.Live
 	want.Counts.Applied, want.Counts.BatchesApplied = 2, 2
 	same(t, "when live", got, want, cmpopts.IgnoreFields(events.Upload{}, "Settled"))
@@ -71,7 +71,7 @@ func lifeOfAnUpload(t *testing.T, h *harness) {
 		t.Errorf("settled at %v, want milliseconds in UTC", s)
 	}
 	if again := h.apply(t, a, b); again[0].Settled != nil || again[1].Settled != nil {
-		t.Error("settled again")
+		t.Error("the upload was settled twice")
 	}
 	same(t, "after a repeated delivery", h.upload(t, u.ID), got)
 }
@@ -79,13 +79,16 @@ func lifeOfAnUpload(t *testing.T, h *harness) {
 func sealsEmpty(t *testing.T, h *harness) {
 	for _, r := range []events.ReadSummary{
 		{Format: "csv", At: epoch()},
-		{Format: "csv", Rows: 1, Rejected: 1, Rejects: []events.Reject{{Line: 2, Code: events.MissingFlavor}}, At: epoch()},
+		{
+			Format: "csv", Rows: 1, Rejected: 1, At: epoch(),
+			Rejects: []events.Reject{{Line: 2, Code: events.MissingFlavor}},
+		},
 		{Failure: &events.Failure{Code: events.ObjectVanished, Reason: "gone"}, At: epoch()},
 	} {
 		u := h.begin(t, h.object(0))
 		settled := h.seal(t, u.ID, r)
 		if settled == nil {
-			t.Fatalf("%+v did not settle the upload", r)
+			t.Fatalf("Seal(%+v) did not settle the upload", r)
 		}
 		want := events.Live
 		if r.Failure != nil {
@@ -101,12 +104,12 @@ func sealsEmpty(t *testing.T, h *harness) {
 func sealsOnce(t *testing.T, h *harness) {
 	u := h.begin(t, h.object(0))
 	if h.seal(t, u.ID, events.ReadSummary{Format: "csv", At: epoch()}) == nil {
-		t.Fatal("did not settle")
+		t.Fatal("Seal did not settle the upload")
 	}
 	want := h.upload(t, u.ID)
 	again := events.ReadSummary{Rows: 5, Rejected: 5, Failure: &events.Failure{Code: events.ObjectVanished}, At: epoch()}
 	if h.seal(t, u.ID, again) != nil {
-		t.Error("settled again")
+		t.Error("the upload was settled twice")
 	}
 	same(t, "record", h.upload(t, u.ID), want)
 }
@@ -114,7 +117,7 @@ func sealsOnce(t *testing.T, h *harness) {
 func sealsUnknown(t *testing.T, h *harness) {
 	_, err := h.Seal(context.Background(), h.object(0).UploadID(), events.ReadSummary{At: epoch()})
 	if !errors.Is(err, events.ErrNotFound) {
-		t.Errorf("got %v, want events.ErrNotFound", err)
+		t.Errorf("Seal = %v, want events.ErrNotFound", err)
 	}
 }
 
@@ -124,7 +127,7 @@ func sealsLast(t *testing.T, h *harness) {
 	h.apply(t, batch(t, o, 0, "andy=1"), batch(t, o, 20, "ben=1"))
 	settled := h.seal(t, u.ID, events.ReadSummary{Rows: 3, Rejected: 1, Batches: 2, At: epoch()})
 	if settled == nil || settled.Status != events.Live {
-		t.Fatalf("got %+v, want it live", settled)
+		t.Fatalf("Seal = %+v, want a live upload", settled)
 	}
 	same(t, "counts", settled.Counts, events.Counts{Rows: 3, Applied: 2, Rejected: 1, Batches: 2, BatchesApplied: 2})
 }
@@ -143,44 +146,46 @@ func appliesBeforeBegin(t *testing.T, h *harness) {
 	}
 	same(t, "record", u, want, cmpopts.IgnoreFields(events.Upload{}, "Started"))
 	if u.Started.IsZero() {
-		t.Error("it has not been started")
+		t.Error("Started is zero")
 	}
 	if settled := h.seal(t, u.ID, events.ReadSummary{Rows: 1, Batches: 1, At: epoch()}); settled == nil {
-		t.Error("did not settle")
+		t.Error("Seal did not settle the upload")
 	}
 }
 
 func failsLate(t *testing.T, h *harness) {
 	o := h.object(0)
 	u := h.begin(t, o)
-	failure := events.Failure{Code: events.UnclosedQuote, Reason: "a quote is never closed", Line: 9, Column: 3, Offset: 40}
-	if h.seal(t, u.ID, events.ReadSummary{Format: "csv", Rows: 3, Rejected: 1, Batches: 2, Failure: &failure, At: epoch()}) != nil {
-		t.Fatal("settled before its batches were applied")
+	failure := events.Failure{Code: events.UnclosedQuote, Reason: "close the quote", Line: 9, Column: 3, Offset: 40}
+	r := events.ReadSummary{Format: "csv", Rows: 3, Rejected: 1, Batches: 2, Failure: &failure, At: epoch()}
+	if h.seal(t, u.ID, r) != nil {
+		t.Fatal("Seal settled the upload before its batches were applied")
 	}
 	got := h.upload(t, u.ID)
 	same(t, "status", got.Status, events.Applying)
 	same(t, "failure", got.Failure, &failure)
 	h.apply(t, batch(t, o, 0, "andy=1"))
-	tally := h.apply(t, batch(t, o, 20, "ben=1"))[0]
-	if tally.Settled == nil || tally.Settled.Status != events.Failed {
-		t.Fatalf("got %+v, want it failed", tally.Settled)
+	result := h.apply(t, batch(t, o, 20, "ben=1"))[0]
+	if result.Settled == nil || result.Settled.Status != events.Failed {
+		t.Fatalf("the upload settled as %+v, want it failed", result.Settled)
 	}
-	same(t, "counts", tally.Settled.Counts, events.Counts{Rows: 3, Applied: 2, Rejected: 1, Batches: 2, BatchesApplied: 2})
+	want := events.Counts{Rows: 3, Applied: 2, Rejected: 1, Batches: 2, BatchesApplied: 2}
+	same(t, "counts", result.Settled.Counts, want)
 }
 
-// failsWithMore: ingest published three batches and was killed before Seal; when the event came again, the object was
-// gone. What was published is in the table and has to be in the counts.
+// failsWithMore covers a process that published three batches and was killed before Seal; when the event came again,
+// the object was gone. The published batches are in the table and have to be in the counts.
 func failsWithMore(t *testing.T, h *harness) {
 	o := h.object(0)
 	u := h.begin(t, o)
 	h.apply(t, batch(t, o, 0, "andy=1", "andy=2"), batch(t, o, 40, "ben=1"))
 	settled := h.seal(t, u.ID, events.ReadSummary{Failure: &events.Failure{Code: events.ObjectVanished}, At: epoch()})
 	if settled == nil {
-		t.Fatal("did not settle")
+		t.Fatal("Seal did not settle the upload")
 	}
 	same(t, "counts", settled.Counts, events.Counts{Rows: 3, Applied: 2, Superseded: 1, Batches: 2, BatchesApplied: 2})
-	if tally := h.apply(t, batch(t, o, 60, "cleo=1"))[0]; tally.Settled != nil {
-		t.Error("settled again")
+	if result := h.apply(t, batch(t, o, 60, "cleo=1"))[0]; result.Settled != nil {
+		t.Error("the upload was settled twice")
 	}
 	got := h.upload(t, u.ID)
 	same(t, "counts", got.Counts, events.Counts{Rows: 4, Applied: 3, Superseded: 1, Batches: 3, BatchesApplied: 3})
@@ -196,10 +201,11 @@ func keepsRejects(t *testing.T, h *harness) {
 		})
 	}
 	n := int64(len(rejects))
-	h.seal(t, u.ID, events.ReadSummary{Rows: n, Rejected: n, Rejects: rejects, RejectsAt: "s3://reports/x/rejects.ndjson", At: epoch()})
+	const report = "s3://reports/x/rejects.ndjson"
+	h.seal(t, u.ID, events.ReadSummary{Rows: n, Rejected: n, Rejects: rejects, RejectsAt: report, At: epoch()})
 	got := h.upload(t, u.ID)
 	same(t, "rejects", got.Rejects, rejects[:events.MaxRejects])
-	same(t, "the rest", got.RejectsAt, "s3://reports/x/rejects.ndjson")
+	same(t, "location of the report", got.RejectsAt, report)
 }
 
 func listsUploads(t *testing.T, h *harness) {
@@ -224,7 +230,7 @@ func listsUploads(t *testing.T, h *harness) {
 			for _, u := range page {
 				got = append(got, u.ID)
 				if u.Rejects != nil {
-					t.Errorf("the list has rejects: %v", u.Rejects)
+					t.Errorf("the list has rejects %v, want none", u.Rejects)
 				}
 			}
 			if len(page) < 2 {
@@ -232,15 +238,9 @@ func listsUploads(t *testing.T, h *harness) {
 			}
 		}
 	}
-	// A list may follow the records a moment later: on DynamoDB it is a secondary index.
-	for deadline := time.Now().Add(testutil.Timeout); ; time.Sleep(50 * time.Millisecond) {
-		got := list()
-		if fmt.Sprint(got) == fmt.Sprint(want) || time.Now().After(deadline) {
-			same(t, "list", got, want)
-			break
-		}
-	}
+	// On DynamoDB the list is a secondary index, which is updated a moment later.
+	testutil.WaitFor(t, "the list to have all uploads in order", func() bool { return slices.Equal(list(), want) })
 	if _, err := h.Uploads(context.Background(), "00000000000000000000000000", 2); !errors.Is(err, events.ErrNotFound) {
-		t.Errorf("before an unknown upload: got %v, want events.ErrNotFound", err)
+		t.Errorf("Uploads before an unknown upload = %v, want events.ErrNotFound", err)
 	}
 }

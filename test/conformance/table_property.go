@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// anyInterleaving lets several uploads begin, be sealed and be applied in any order, with batches repeated and mixed,
-// and holds the adapter against a model that knows nothing but the rule of the table.
+// anyInterleaving begins, seals and applies several uploads in any order, with repeated and mixed batches, and
+// compares the adapter with a model that has only the rule of the table.
 func anyInterleaving(t *testing.T, h *harness) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t, h)
@@ -32,7 +33,7 @@ func anyInterleaving(t *testing.T, h *harness) {
 				m.apply(t, rapid.SliceOfN(rapid.SampledFrom(m.batches), 1, 5).Draw(t, "batches"))
 			}
 		}
-		// In the end everything has come.
+		// In the end, everything is sealed and applied.
 		for _, u := range rapid.Permutation(m.uploads).Draw(t, "order of sealing") {
 			m.begin(t, u)
 			m.seal(t, u)
@@ -44,20 +45,20 @@ func anyInterleaving(t *testing.T, h *harness) {
 
 type model struct {
 	h       *harness
-	prefix  string // of this run's people
+	prefix  string // of the names of people in this run
 	uploads []*modelUpload
 	batches []events.Batch
 	applied map[string]bool            // by batch id
-	stored  map[string]events.Favorite // tombstones have no flavor
+	stored  map[string]events.Favorite // removed people have no flavor
 }
 
 type modelUpload struct {
 	object  events.Object
 	reading events.ReadSummary
-	begun   bool // or made by Apply
+	begun   bool // by Begin or Apply
 	sealed  bool
-	settled int   // times
-	batches int64 // applied
+	settled int   // how many times
+	batches int64 // applied batches
 }
 
 func newModel(t *rapid.T, h *harness) *model {
@@ -90,7 +91,7 @@ func newModel(t *rapid.T, h *harness) *model {
 		u.reading.Rows += u.reading.Rejected
 		m.uploads = append(m.uploads, u)
 	}
-	if len(m.batches) == 0 { // SampledFrom wants one
+	if len(m.batches) == 0 { // SampledFrom needs at least one
 		u := m.uploads[0]
 		m.batches = append(m.batches, batch(t, u.object, 0, m.prefix+"andy=mint"))
 		u.reading.Rows++
@@ -108,7 +109,7 @@ func (m *model) seal(t *rapid.T, u *modelUpload) {
 	settled, err := m.h.Seal(context.Background(), u.object.UploadID(), u.reading)
 	if !u.begun {
 		if !errors.Is(err, events.ErrNotFound) {
-			t.Fatalf("Seal before Begin gave %v, want events.ErrNotFound", err)
+			t.Fatalf("Seal before Begin = %v, want events.ErrNotFound", err)
 		}
 		return
 	}
@@ -117,13 +118,13 @@ func (m *model) seal(t *rapid.T, u *modelUpload) {
 	}
 	want := !u.sealed && u.batches == u.reading.Batches
 	u.sealed = true
-	m.settles(t, u, settled, want)
+	m.checkSettled(t, u, settled, want)
 }
 
-// settles checks a settled record, or that there is none.
-func (m *model) settles(t *rapid.T, u *modelUpload, settled *events.Upload, want bool) {
+// checkSettled checks whether a call settled the upload, and the record if it did.
+func (m *model) checkSettled(t *rapid.T, u *modelUpload, settled *events.Upload, want bool) {
 	if (settled != nil) != want {
-		t.Fatalf("upload %s settled: %v, want %v", u.object.UploadID(), settled != nil, want)
+		t.Fatalf("upload %s was settled: %t, want %t", u.object.UploadID(), settled != nil, want)
 	}
 	if settled == nil {
 		return
@@ -139,12 +140,12 @@ func (m *model) settles(t *rapid.T, u *modelUpload, settled *events.Upload, want
 		Rows: u.reading.Rows, Rejected: u.reading.Rejected, Batches: u.reading.Batches, BatchesApplied: u.reading.Batches,
 	}, cmpopts.IgnoreFields(events.Counts{}, "Applied", "Superseded"))
 	if c := settled.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows {
-		t.Errorf("the counts do not add up: %+v", c)
+		t.Errorf("the row counts do not add up: %+v", c)
 	}
 }
 
 func (m *model) apply(t *rapid.T, batches []events.Batch) {
-	tallies := m.h.apply(t, batches...)
+	results := m.h.apply(t, batches...)
 	var most, applied int64
 	settling := map[*modelUpload]*events.Upload{}
 	fresh := map[*modelUpload]bool{}
@@ -155,14 +156,14 @@ func (m *model) apply(t *rapid.T, batches []events.Batch) {
 	}
 	for i, b := range batches {
 		u := m.uploads[slices.IndexFunc(m.uploads, func(u *modelUpload) bool { return u.object.UploadID() == b.UploadID() })]
-		if tallies[i].Settled != nil {
+		if results[i].Settled != nil {
 			if settling[u] != nil {
-				t.Fatalf("upload %s settled twice in a call", b.UploadID())
+				t.Fatalf("one call settled upload %s twice", b.UploadID())
 			}
-			settling[u] = tallies[i].Settled
+			settling[u] = results[i].Settled
 		}
-		if tallies[i].Duplicate != m.applied[b.ID()] {
-			t.Fatalf("batch %s is a duplicate: %v, want %v", b.ID(), tallies[i].Duplicate, m.applied[b.ID()])
+		if results[i].Duplicate != m.applied[b.ID()] {
+			t.Fatalf("batch %s is a duplicate: %t, want %t", b.ID(), results[i].Duplicate, m.applied[b.ID()])
 		}
 		if m.applied[b.ID()] {
 			continue
@@ -170,10 +171,10 @@ func (m *model) apply(t *rapid.T, batches []events.Batch) {
 		m.applied[b.ID()] = true
 		u.begun, fresh[u] = true, true
 		u.batches++
-		if n := tallies[i].Applied + tallies[i].Superseded; n != int64(len(b.Rows)) {
-			t.Fatalf("batch %s counts %d of %d rows", b.ID(), n, len(b.Rows))
+		if n := results[i].Applied + results[i].Superseded; n != int64(len(b.Rows)) {
+			t.Fatalf("batch %s counts %d rows, want %d", b.ID(), n, len(b.Rows))
 		}
-		applied += tallies[i].Applied
+		applied += results[i].Applied
 		newest := map[string]bool{}
 		for _, row := range b.Rows {
 			version := b.Origin.At(row.Offset)
@@ -187,27 +188,27 @@ func (m *model) apply(t *rapid.T, batches []events.Batch) {
 		}
 		most += int64(len(newest))
 	}
-	// How many rows that are soon superseded were stored for a moment depends on the order inside of the call.
+	// Rows that are superseded in the same call may be stored before, depending on the order inside of the call.
 	if least := int64(len(changed)); applied < least || applied > most {
-		t.Fatalf("applied %d rows, want %d to %d", applied, least, most)
+		t.Fatalf("%d rows were applied, want %d to %d", applied, least, most)
 	}
 	for u := range fresh {
-		m.settles(t, u, settling[u], u.sealed && u.batches == u.reading.Batches)
+		m.checkSettled(t, u, settling[u], u.sealed && u.batches == u.reading.Batches)
 		delete(settling, u)
 	}
 	if len(settling) > 0 {
-		t.Fatalf("duplicates settled an upload")
+		t.Fatalf("duplicates settled %d uploads", len(settling))
 	}
 }
 
-// check holds the table, the ledger and the changes against the model.
+// check compares the table, the ledger and the changes with the model.
 func (m *model) check(t *rapid.T) {
 	want := map[string]string{}
 	for person, f := range m.stored {
 		got, err := m.h.Lookup(context.Background(), person)
 		if f.Flavor == "" {
 			if !errors.Is(err, events.ErrNotFound) {
-				t.Errorf("removed %s: got %v, %v", person, got, err)
+				t.Errorf("Lookup of the removed %s = %v, %v; want events.ErrNotFound", person, got, err)
 			}
 			continue
 		}
@@ -220,31 +221,32 @@ func (m *model) check(t *rapid.T) {
 	same(t, "team", m.h.flavors(t, m.prefix), want)
 	for _, u := range m.uploads {
 		if u.settled != 1 {
-			t.Errorf("upload settled %d times, want once", u.settled)
+			t.Errorf("the upload was settled %d times, want once", u.settled)
 		}
 		got := m.h.upload(t, u.object.UploadID())
-		same(t, "rest of the record", got, events.Upload{
+		same(t, "record without counts and times", got, events.Upload{
 			ID: u.object.UploadID(), Bucket: u.object.Bucket, Key: u.object.Key, VersionID: u.object.VersionID,
 			ETag: u.object.ETag, Size: u.object.Size, Failure: u.reading.Failure, Format: "csv",
 			Rejects: []events.Reject{}, Uploaded: u.object.Time, Published: u.reading.At,
 		}, cmpopts.IgnoreFields(events.Upload{}, "Status", "Counts", "Started", "Settled"))
 		if got.Started.IsZero() || got.Settled.IsZero() || got.Settled.Before(got.Started.Truncate(time.Millisecond)) {
-			t.Errorf("started %v, settled %v", got.Started, got.Settled)
+			t.Errorf("Started = %v, Settled = %v; want both, in this order", got.Started, got.Settled)
 		}
 	}
 	m.checkChanges(t, want)
 }
 
-// checkChanges: sorted by version, each person's changes are a chain without gaps and without steps that change
-// nothing, from nothing to what the table holds. That is so if and only if each change of a flavor was announced, and
-// nothing else.
+// checkChanges checks that the changes of each person, sorted by version, are a chain without gaps, from no flavor to
+// the one in the table, in which every change changes the flavor. That holds if and only if exactly the changes of
+// flavors were announced.
 func (m *model) checkChanges(t *rapid.T, want map[string]string) {
-	changes := slices.DeleteFunc(m.h.changes(t), func(c events.Change) bool { return !strings.HasPrefix(c.Person, m.prefix) })
-	slices.SortFunc(changes, func(a, b events.Change) int { return strings.Compare(string(a.Version), string(b.Version)) })
+	ofOtherRun := func(c events.Change) bool { return !strings.HasPrefix(c.Person, m.prefix) }
+	changes := slices.DeleteFunc(m.h.changes(t), ofOtherRun)
+	slices.SortFunc(changes, func(a, b events.Change) int { return cmp.Compare(a.Version, b.Version) })
 	has := map[string]string{}
 	for _, c := range changes {
 		if expected, changed := events.NewChange(c.Person, has[c.Person], c.Flavor, c.Version); !changed {
-			t.Errorf("%+v changes nothing", c)
+			t.Errorf("change %+v is to the flavor %q that the person had before", c, has[c.Person])
 		} else {
 			same(t, "change", c, expected)
 		}
@@ -253,5 +255,5 @@ func (m *model) checkChanges(t *rapid.T, want map[string]string) {
 			delete(has, c.Person)
 		}
 	}
-	same(t, "table, as the changes add up", has, want)
+	same(t, "sum of the changes", has, want)
 }

@@ -1,5 +1,3 @@
-// Package conformance holds what every adapter of a port has to keep, whatever it is built on. An adapter's own test
-// runs the suite of its port.
 package conformance
 
 import (
@@ -12,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,25 +17,25 @@ import (
 	"github.com/flavorless/flavorless/internal/testutil"
 )
 
-// Received is a message as a consumer gets it.
+// Received is a message that a consumer receives.
 type Received struct {
 	Attributes map[string]string
 	Body       []byte
-	Tries      int // deliveries so far, this one included
+	Tries      int // number of deliveries including this one
 }
 
-// Topic is a topic with one queue behind it, both empty.
+// Topic is an empty topic with one empty queue that subscribes to it.
 type Topic struct {
-	Subject  string // of messages that the topic takes
-	TooLarge int    // a body of so many bytes is refused
-	TextOnly bool   // bodies have to be text, as with SNS
-	MaxTries int    // deliveries after which the queue gives a message up; at least 2
+	Subject  string // of messages that the topic accepts
+	TooLarge int    // a size in bytes of bodies that the topic refuses
+	TextOnly bool   // whether bodies must be text, as with SNS
+	MaxTries int    // number of deliveries before a message becomes a dead letter; at least 2
 
-	// Publish returns one error a message, nil for those that are stored.
+	// Publish returns one error for each message, nil if the message is stored.
 	Publish func(ctx context.Context, msgs []events.Message) []error
-	// Consume runs until ctx ends, and returns nil then. Handle returns one error a message.
+	// Consume runs until ctx ends, and then returns nil. Handle returns one error for each message.
 	Consume func(ctx context.Context, handle func(context.Context, []Received) []error) error
-	// DeadLetters lists the dead letters.
+	// DeadLetters returns all dead letters.
 	DeadLetters func(ctx context.Context) ([]Received, error)
 }
 
@@ -46,16 +43,16 @@ type Topic struct {
 // one.
 func TestTopic(t *testing.T, open func(t *testing.T) Topic) {
 	tests := map[string]func(*testing.T, Topic){
-		"what is published arrives unchanged":          arrives,
-		"nothing published is nothing failed":          nothing,
-		"concurrent publishers lose nothing":           concurrent,
-		"one bad message does not stop the others":     perEntry,
-		"what can never be sent is a permanent error":  permanent,
-		"a failed message comes again, with its tries": comesAgain,
-		"a permanent failure is a dead letter at once": deadAtOnce,
-		"retries are bounded":                          bounded,
-		"what a stopped consumer left comes later":     comesLater,
-		"a cancelled publish says so":                  cancelled,
+		"published messages arrive unchanged":                             arrives,
+		"publishing no messages returns no errors":                        nothing,
+		"concurrent publishers lose no messages":                          concurrent,
+		"one bad message does not stop the others":                        perEntry,
+		"an invalid message is a permanent error":                         permanent,
+		"a failed message is redelivered with its number of tries":        redelivered,
+		"a message becomes a dead letter at once after a permanent error": deadAtOnce,
+		"the number of tries is limited":                                  bounded,
+		"messages of a stopped consumer are redelivered":                  redeliveredAfterStop,
+		"a cancelled publish returns errors":                              cancelled,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +64,9 @@ func TestTopic(t *testing.T, open func(t *testing.T) Topic) {
 
 func arrives(t *testing.T, topic Topic) {
 	want := []Received{
-		{map[string]string{"type": topic.Subject, "person": "Zoë", "flavor": "crème brûlée 🍦", "n-1_x": "a, b; c=\"d\" 100%"}, []byte(`{"n":1}`), 1},
+		{map[string]string{
+			"type": topic.Subject, "person": "Zoë", "flavor": "crème brûlée 🍦", "n-1_x": "a, b; c=\"d\" 100%",
+		}, []byte(`{"n":1}`), 1},
 		{map[string]string{"type": "a"}, []byte("line\r\nline\x00\xff"), 1},
 		{nil, []byte("no attributes"), 1},
 		{nil, []byte(strings.Repeat("60 KB ", 10_000)), 1},
@@ -77,7 +76,9 @@ func arrives(t *testing.T, topic Topic) {
 	}
 	var msgs []events.Message
 	for i, w := range want {
-		msgs = append(msgs, events.Message{ID: fmt.Sprint("é/", i), Subject: topic.Subject, Attributes: w.Attributes, Body: w.Body})
+		msgs = append(msgs, events.Message{
+			ID: fmt.Sprint("é/", i), Subject: topic.Subject, Attributes: w.Attributes, Body: w.Body,
+		})
 	}
 	publish(t, topic, msgs...)
 	got := consume(t, topic, len(want), func(Received) error { return nil })
@@ -91,14 +92,14 @@ func arrives(t *testing.T, topic Topic) {
 			g[0].Attributes = nil
 		}
 		if diff := cmp.Diff(w, g[0]); diff != "" {
-			t.Errorf("got other than what was published (-want +got):\n%s", diff)
+			t.Errorf("received message (-published +received):\n%s", diff)
 		}
 	}
 }
 
 func nothing(t *testing.T, topic Topic) {
 	if errs := topic.Publish(t.Context(), nil); len(errs) != 0 {
-		t.Errorf("got %v for no messages", errs)
+		t.Errorf("Publish of no messages = %v, want no errors", errs)
 	}
 }
 
@@ -127,42 +128,45 @@ func concurrent(t *testing.T, topic Topic) {
 	}
 }
 
-// unsendable gives messages that no topic takes.
-func unsendable(topic Topic) map[string]events.Message {
+// invalid returns messages that every topic refuses.
+func invalid(topic Topic) map[string]events.Message {
 	with := func(change func(*events.Message)) events.Message {
 		m := message(topic, "bad")
 		change(&m)
 		return m
 	}
+	attributes := func(attributes map[string]string) events.Message {
+		return with(func(m *events.Message) { m.Attributes = attributes })
+	}
 	return map[string]events.Message{
-		"too large":         with(func(m *events.Message) { m.Body = make([]byte, topic.TooLarge) }),
-		"empty body":        with(func(m *events.Message) { m.Body = nil }),
-		"empty attribute":   with(func(m *events.Message) { m.Attributes = map[string]string{"flavor": ""} }),
-		"attribute no name": with(func(m *events.Message) { m.Attributes = map[string]string{"": "x"} }),
-		"attribute control": with(func(m *events.Message) { m.Attributes = map[string]string{"flavor": "a\r\nb: c"} }),
-		"attribute bytes":   with(func(m *events.Message) { m.Attributes = map[string]string{"flavor": "\xff"} }),
-		"attribute colon":   with(func(m *events.Message) { m.Attributes = map[string]string{"a: b": "x"} }),
+		"a large body":                  with(func(m *events.Message) { m.Body = make([]byte, topic.TooLarge) }),
+		"an empty body":                 with(func(m *events.Message) { m.Body = nil }),
+		"an empty attribute":            attributes(map[string]string{"flavor": ""}),
+		"an attribute without a name":   attributes(map[string]string{"": "x"}),
+		"control characters":            attributes(map[string]string{"flavor": "a\r\nb: c"}),
+		"an attribute that is no UTF-8": attributes(map[string]string{"flavor": "\xff"}),
+		"a colon in an attribute name":  attributes(map[string]string{"a: b": "x"}),
 	}
 }
 
 func permanent(t *testing.T, topic Topic) {
-	for name, m := range unsendable(topic) {
+	for name, m := range invalid(topic) {
 		errs := topic.Publish(t.Context(), []events.Message{m})
 		if len(errs) != 1 || !errors.Is(errs[0], events.ErrPermanent) {
-			t.Errorf("%s: got %v, want events.ErrPermanent", name, errs)
+			t.Errorf("Publish of a message with %s = %v, want events.ErrPermanent", name, errs)
 		}
 	}
 }
 
 func perEntry(t *testing.T, topic Topic) {
 	msgs := []events.Message{message(topic, "first")}
-	for _, m := range unsendable(topic) {
+	for _, m := range invalid(topic) {
 		msgs = append(msgs, m, message(topic, fmt.Sprint("good ", len(msgs))))
 	}
 	good := 0
 	for i, err := range topic.Publish(t.Context(), msgs) {
 		if bad := i%2 == 1; bad != (err != nil) || bad && !errors.Is(err, events.ErrPermanent) {
-			t.Errorf("message %d: got %v", i, err)
+			t.Errorf("Publish of message %d = %v, invalid: %t", i, err, bad)
 		}
 		if err == nil {
 			good++
@@ -173,7 +177,7 @@ func perEntry(t *testing.T, topic Topic) {
 	}
 }
 
-func comesAgain(t *testing.T, topic Topic) {
+func redelivered(t *testing.T, topic Topic) {
 	publish(t, topic, message(topic, "a"), message(topic, "b"), message(topic, "fails once"), message(topic, "c"))
 	var mu sync.Mutex
 	failed := false
@@ -182,7 +186,7 @@ func comesAgain(t *testing.T, topic Topic) {
 		defer mu.Unlock()
 		if string(r.Body) == "fails once" && !failed {
 			failed = true
-			return errors.New("not now")
+			return errors.New("injected by the test")
 		}
 		return nil
 	})
@@ -199,36 +203,36 @@ func comesAgain(t *testing.T, topic Topic) {
 }
 
 func deadAtOnce(t *testing.T, topic Topic) {
-	m := message(topic, "poison")
+	m := message(topic, "invalid")
 	m.Attributes = map[string]string{"flavor": "crème"}
 	publish(t, topic, m, message(topic, "fine"))
 	got := consume(t, topic, 2, func(r Received) error {
-		if string(r.Body) == "poison" {
-			return fmt.Errorf("no batch: %w", events.ErrPermanent)
+		if string(r.Body) == "invalid" {
+			return fmt.Errorf("injected by the test: %w", events.ErrPermanent)
 		}
 		return nil
 	})
-	if n := len(got["poison"]); n != 1 {
-		t.Errorf("poison was delivered %d times, want 1", n)
+	if n := len(got["invalid"]); n != 1 {
+		t.Errorf("the message was delivered %d times, want once", n)
 	}
-	dead := awaitDead(t, topic, 1)
-	if diff := cmp.Diff(m.Attributes, dead[0].Attributes); diff != "" || string(dead[0].Body) != "poison" {
-		t.Errorf("dead letter %q, attributes (-want +got):\n%s", dead[0].Body, diff)
+	dead := waitForDeadLetters(t, topic, 1)
+	if diff := cmp.Diff(m.Attributes, dead[0].Attributes); diff != "" || string(dead[0].Body) != "invalid" {
+		t.Errorf("the dead letter has the body %q, want %q; attributes (-want +got):\n%s", dead[0].Body, m.Body, diff)
 	}
 }
 
 func bounded(t *testing.T, topic Topic) {
 	publish(t, topic, message(topic, "always fails"))
-	got := consume(t, topic, topic.MaxTries, func(Received) error { return errors.New("never") })
+	got := consume(t, topic, topic.MaxTries, func(Received) error { return errors.New("injected by the test") })
 	if n := len(got["always fails"]); n != topic.MaxTries {
-		t.Errorf("delivered %d times, want %d", n, topic.MaxTries)
+		t.Errorf("the message was delivered %d times, want %d", n, topic.MaxTries)
 	}
-	if dead := awaitDead(t, topic, 1); string(dead[0].Body) != "always fails" {
-		t.Errorf("got dead letter %q", dead[0].Body)
+	if dead := waitForDeadLetters(t, topic, 1); string(dead[0].Body) != "always fails" {
+		t.Errorf("the dead letter has the body %q, want %q", dead[0].Body, "always fails")
 	}
 }
 
-func comesLater(t *testing.T, topic Topic) {
+func redeliveredAfterStop(t *testing.T, topic Topic) {
 	publish(t, topic, message(topic, "a"), message(topic, "b"))
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Timeout)
 	defer cancel()
@@ -241,7 +245,7 @@ func comesLater(t *testing.T, topic Topic) {
 		t.Fatalf("Consume: %v", err)
 	}
 	if got := consume(t, topic, 2, func(Received) error { return nil }); len(got) != 2 {
-		t.Errorf("got %d messages after the stop, want 2", len(got))
+		t.Errorf("got %d messages after the consumer was stopped, want 2", len(got))
 	}
 }
 
@@ -257,16 +261,18 @@ func cancelled(t *testing.T, topic Topic) {
 		if err == nil {
 			stored++
 		} else if errors.Is(err, events.ErrPermanent) {
-			t.Errorf("got %v, which is not the message's fault", err)
+			t.Errorf("Publish with a cancelled context = %v, want no permanent error", err)
 		}
 	}
 	if got := consume(t, topic, stored, func(Received) error { return nil }); len(got) < stored {
-		t.Errorf("got %d messages, want at least the %d without an error", len(got), stored)
+		t.Errorf("got %d messages, want at least the %d that were published without an error", len(got), stored)
 	}
 }
 
 func message(topic Topic, body string) events.Message {
-	return events.Message{ID: body, Subject: topic.Subject, Attributes: map[string]string{"type": topic.Subject}, Body: []byte(body)}
+	return events.Message{
+		ID: body, Subject: topic.Subject, Attributes: map[string]string{"type": topic.Subject}, Body: []byte(body),
+	}
 }
 
 func publish(t *testing.T, topic Topic, msgs ...events.Message) {
@@ -278,7 +284,7 @@ func publish(t *testing.T, topic Topic, msgs ...events.Message) {
 	}
 }
 
-// consume handles messages until at least so many were delivered, and returns the deliveries by body, in order.
+// consume handles messages until a number of deliveries, and returns the deliveries in their order, by body.
 func consume(t *testing.T, topic Topic, deliveries int, handle func(Received) error) map[string][]Received {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Timeout)
@@ -312,16 +318,16 @@ func consume(t *testing.T, topic Topic, deliveries int, handle func(Received) er
 	return got
 }
 
-// awaitDead waits for dead letters, consuming meanwhile: some queues move a message only when it would be delivered
-// once more.
-func awaitDead(t *testing.T, topic Topic, n int) []Received {
+// waitForDeadLetters waits for n dead letters. It consumes meanwhile, because some queues move a message only when it
+// would be delivered once more.
+func waitForDeadLetters(t *testing.T, topic Topic, n int) []Received {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Timeout)
 	defer cancel()
 	var consuming sync.WaitGroup
 	consuming.Go(func() {
 		err := topic.Consume(ctx, func(_ context.Context, group []Received) []error {
-			return slices.Repeat([]error{errors.New("never")}, len(group))
+			return slices.Repeat([]error{errors.New("injected by the test")}, len(group))
 		})
 		if err != nil {
 			t.Errorf("Consume: %v", err)
@@ -329,18 +335,13 @@ func awaitDead(t *testing.T, topic Topic, n int) []Received {
 	})
 	defer consuming.Wait()
 	defer cancel()
-	for tick := time.NewTicker(10 * time.Millisecond); ; {
-		dead, err := topic.DeadLetters(ctx)
-		if err != nil {
-			t.Fatalf("reading dead letters: %v", err)
+	var dead []Received
+	testutil.WaitFor(t, fmt.Sprintf("%d dead letters", n), func() bool {
+		var err error
+		if dead, err = topic.DeadLetters(ctx); err != nil {
+			t.Fatalf("DeadLetters: %v", err)
 		}
-		if len(dead) >= n {
-			return dead
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("got %d dead letters in %s, want %d", len(dead), testutil.Timeout, n)
-		case <-tick.C:
-		}
-	}
+		return len(dead) >= n
+	})
+	return dead
 }
