@@ -1,10 +1,10 @@
-// Amazon's own template validation (WebAssembly; no network, no credentials): node tools/cfnvalidate.mjs <template>
-// Prints one finding a line and fails if there is any, warnings too: a misspelt enum value is only a warning to it.
+// Validates a template with Amazon's own rules, without network or credentials: node tools/cfnvalidate.mjs TEMPLATE
+// It prints one finding per line, and fails if there is any. Warnings count, because a misspelt enum value is a warning.
 import validate from '@aws/cloudformation-validate';
 
 const allowed = [
-  { ruleId: 'W3005', why: 'osls writes DependsOn beside GetAtt' },
-  { ruleId: 'W9002', logicalId: 'UploadsBucketMayInvokeIngest', why: 'by name, not by GetAtt: bucket and permission would wait for each other' },
+  { ruleId: 'W3005', why: 'osls writes DependsOn in addition to GetAtt' },
+  { ruleId: 'W9002', logicalId: 'UploadsBucketMayInvokeIngest', why: 'named without GetAtt, because bucket and permission would depend on each other' },
 ];
 
 const engine = new validate.CelEngine();

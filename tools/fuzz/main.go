@@ -1,6 +1,6 @@
-// Command fuzz runs every fuzz target of the packages that are named, one after the other, each for a while. It finds
-// them in the sources, so that a new one can't be forgotten. Of a target that fails it tells at the end in which file
-// the input is kept that it fails with.
+// Command fuzz runs the fuzz targets of packages, one after the other, each for a while. It finds the targets in the
+// sources, so that none is forgotten. For each target that fails, it prints at the end which file has the failing
+// input.
 //
 //	go run ./tools/fuzz -time 2m ./...
 package main
@@ -28,10 +28,10 @@ import (
 
 func main() {
 	var c config
-	flag.StringVar(&c.time, "time", "2m", "how `long` each target runs, or, as 1000x, with how many inputs")
-	flag.IntVar(&c.parallel, "parallel", 0, "how many `processes` work on a target (default: as many as there are CPUs)")
-	run := flag.String("run", "", "only targets whose package and name, as in events.FuzzCleanName, match this `regexp`")
-	flag.BoolVar(&c.list, "list", false, "only list the targets")
+	flag.StringVar(&c.time, "time", "2m", "`duration` of each target, or a number of inputs such as 1000x")
+	flag.IntVar(&c.parallel, "parallel", 0, "`number` of processes for each target (default: the number of CPUs)")
+	run := flag.String("run", "", "run only targets that match this `regexp`, such as events.FuzzCleanName")
+	flag.BoolVar(&c.list, "list", false, "list the targets, and run none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -41,18 +41,18 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fuzz:", err)
-		os.Exit(1) //nolint:gocritic // nothing is left to be undone
+		os.Exit(1)
 	}
 }
 
 type config struct {
-	time     string // as go test takes it
+	time     string // a duration or a number of inputs, as for go test
 	parallel int
 	only     *regexp.Regexp
 	list     bool
 }
 
-// target is a fuzz function.
+// target is a fuzz target.
 type target struct {
 	folder, pkg, name string // pkg is the import path
 }
@@ -92,11 +92,11 @@ func (c config) run(ctx context.Context, patterns []string, out io.Writer) error
 	return errors.Join(failed...)
 }
 
-// targets reads which there are off the sources of the tests.
+// targets finds the fuzz targets in the test files of packages.
 func targets(ctx context.Context, patterns []string) ([]target, error) {
 	const form = `{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}}	{{$p.Dir}}	{{.}}{{"\n"}}{{end}}` +
 		`{{range .XTestGoFiles}}{{$p.ImportPath}}	{{$p.Dir}}	{{.}}{{"\n"}}{{end}}`
-	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-f", form, "--"}, patterns...)...) //nolint:gosec // patterns are the caller's
+	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-f", form, "--"}, patterns...)...)
 	cmd.Stderr = os.Stderr
 	listed, err := cmd.Output()
 	if err != nil {
@@ -121,22 +121,25 @@ func targets(ctx context.Context, patterns []string) ([]target, error) {
 	return found, nil
 }
 
-// isTarget goes by what go test goes by, which takes no other function of that name.
+// isTarget reports whether go test takes a function for a fuzz target.
 func isTarget(fn *ast.FuncDecl) bool {
 	rest, ok := strings.CutPrefix(fn.Name.Name, "Fuzz")
 	first, _ := utf8.DecodeRuneInString(rest)
 	return ok && fn.Recv == nil && (rest == "" || !unicode.IsLower(first))
 }
 
-// kept is how go test tells where it keeps an input.
+// kept matches what go test prints when it has written a failing input.
 var kept = regexp.MustCompile(`Failing input written to (\S+)`)
 
-// timeUp is how go test before Go 1.27 may end when its time is over, which is no finding: https://go.dev/issue/75804
+// timeUp matches how go test before Go 1.27 may fail when the time is up, which is not a finding:
+// https://go.dev/issue/75804
 var timeUp = regexp.MustCompile(`--- FAIL: \S+ \(\S+\)\n\s+context deadline exceeded\nFAIL\n`)
 
-// fuzz runs one target. Its cached inputs of earlier runs come first.
+// fuzz runs one target, beginning with the cached inputs of earlier runs.
 func (c config) fuzz(ctx context.Context, t target, out io.Writer) error {
-	args := []string{"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", c.time, "-fuzzminimizetime", "1s", "-timeout", "0"}
+	args := []string{
+		"test", "-run", "^$", "-fuzz", "^" + t.name + "$", "-fuzztime", c.time, "-fuzzminimizetime", "1s", "-timeout", "0",
+	}
 	if c.parallel > 0 {
 		args = append(args, "-parallel", strconv.Itoa(c.parallel))
 	}
@@ -153,12 +156,12 @@ func (c config) fuzz(ctx context.Context, t target, out io.Writer) error {
 		return errors.New("stopped")
 	}
 	if m := kept.FindSubmatch(said.Bytes()); m != nil {
-		return fmt.Errorf("%s fails with the input in %s; mend the code, and commit that file, or make a better test of it",
+		return fmt.Errorf("%s fails with the input in %s; fix the code and commit that file or a better test",
 			t, filepath.Join(t.folder, string(m[1])))
 	}
 	if timeUp.Match(said.Bytes()) {
-		fmt.Fprintf(out, "%s: its time was up; nothing has failed\n", t)
+		fmt.Fprintf(out, "%s: the time is up, and no input failed\n", t)
 		return nil
 	}
-	return fmt.Errorf("%s fails without a new input: with its seeds, or it does not build (%w); see above", t, err)
+	return fmt.Errorf("%s fails with its seeds or does not build (%w); see the output above", t, err)
 }

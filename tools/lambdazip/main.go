@@ -1,7 +1,6 @@
-// Command lambdazip cross-compiles the Lambda functions and packs each into a zip of its own, as the runtime
-// provided.al2023 wants it: one executable named bootstrap. The same sources give the same bytes, so that a
-// deployment without a change is none. Larger ones than agreed fail: the size of a function is the time of its cold
-// start.
+// Command lambdazip cross-compiles Lambda functions and packs each into a zip file for the runtime provided.al2023:
+// one executable named bootstrap. The same sources give the same bytes, so that deploying without a change does
+// nothing. It fails if a function is too large, because a function's size determines the time of its cold start.
 //
 //	go run ./tools/lambdazip -o .build ./cmd/lambda/...
 package main
@@ -24,8 +23,8 @@ import (
 func main() {
 	c := config{out: ".build", arch: "arm64", limits: limits{"": 15 << 20}}
 	flag.StringVar(&c.out, "o", c.out, "`folder` for the zips")
-	flag.StringVar(&c.arch, "arch", c.arch, "`GOARCH` to build for; another than serverless.yml states is for running them in tests")
-	flag.Var(c.limits, "limit", "the most `MB` a function may have; name=MB for one of them; may be repeated (default 15)")
+	flag.StringVar(&c.arch, "arch", c.arch, "`GOARCH` to build for; the deployment needs arm64")
+	flag.Var(c.limits, "limit", "maximum size of each function in `MB`, or of one as name=MB; may be repeated (default 15)")
 	flag.Parse()
 	if err := run(c, flag.Args(), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "lambdazip:", err)
@@ -42,9 +41,9 @@ type config struct {
 // run packs every main package that the patterns name.
 func run(c config, patterns []string, stdout io.Writer) error {
 	if len(patterns) == 0 {
-		return errors.New("which packages? ./cmd/lambda/... names all functions")
+		return errors.New("no packages given; ./cmd/lambda/... names all functions")
 	}
-	// A folder of nothing but binaries: go build puts each there under the name of its folder.
+	// go build names each binary after the folder of its package.
 	binaries := filepath.Join(c.out, c.arch)
 	if err := os.RemoveAll(binaries); err != nil {
 		return err
@@ -68,17 +67,20 @@ func run(c config, patterns []string, stdout io.Writer) error {
 		}
 		fmt.Fprintf(stdout, "%-12s %6.2f MB, zipped %5.2f MB\n", name, float64(size)/(1<<20), float64(zipped)/(1<<20))
 		if limit := c.limits.of(name); size > limit {
-			failures = append(failures, fmt.Errorf("%s has %.2f MB, more than the %.2f it may have; `go version -m %s` tells what is in it",
+			failures = append(failures, fmt.Errorf("%s has %.2f MB, more than the limit of %.2f MB; see go version -m %s",
 				name, float64(size)/(1<<20), float64(limit)/(1<<20), filepath.Join(binaries, name)))
 		}
 	}
 	return errors.Join(failures...)
 }
 
-// build compiles all of them in one go: they share nearly everything.
+// build compiles all packages with one command, because they share most of their dependencies.
 func build(dir, arch string, patterns []string) error {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", dir + string(filepath.Separator)}
-	cmd := exec.Command("go", append(args, patterns...)...) //nolint:gosec // the patterns are the developer's own
+	args := []string{
+		"build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=",
+		"-o", dir + string(filepath.Separator),
+	}
+	cmd := exec.Command("go", append(args, patterns...)...) //nolint:gosec // developers name the patterns
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
@@ -87,8 +89,8 @@ func build(dir, arch string, patterns []string) error {
 	return nil
 }
 
-// pack writes a zip with that one executable, and gives the sizes of both. Time and compression level are fixed: the
-// bytes depend on the binary's alone.
+// pack writes a zip file with one executable, and returns the sizes of both. The time and the compression level are
+// fixed, so that the bytes depend only on the executable.
 func pack(binary, to string) (size, zipped int64, err error) {
 	in, err := os.Open(binary)
 	if err != nil {
@@ -102,8 +104,11 @@ func pack(binary, to string) (size, zipped int64, err error) {
 	defer func() { err = errors.Join(err, out.Close()) }()
 
 	w := zip.NewWriter(out)
-	w.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestCompression) })
-	header := &zip.FileHeader{Name: "bootstrap", Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}
+	w.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) {
+		return flate.NewWriter(w, flate.BestCompression)
+	})
+	modified := time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+	header := &zip.FileHeader{Name: "bootstrap", Method: zip.Deflate, Modified: modified}
 	header.SetMode(0o755)
 	entry, err := w.CreateHeader(header)
 	if err != nil {
@@ -119,7 +124,7 @@ func pack(binary, to string) (size, zipped int64, err error) {
 	return size, zipped, err
 }
 
-// limits are by function, in bytes; that of "" is everybody else's.
+// limits are maximum sizes in bytes by function; the one of "" is for all others.
 type limits map[string]int64
 
 func (l limits) of(name string) int64 {

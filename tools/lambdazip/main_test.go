@@ -16,12 +16,13 @@ import (
 
 const hello = "./testdata/hello"
 
-// TestReproducible builds twice, in different folders at different times, and wants the same bytes.
+// TestReproducible builds twice, in different folders at different times, and checks that the bytes are the same.
 func TestReproducible(t *testing.T) {
 	var zips [2][]byte
 	for i := range zips {
 		dir := t.TempDir()
-		if err := run(config{out: dir, arch: "arm64", limits: limits{"": 15 << 20}}, []string{hello}, io.Discard); err != nil {
+		c := config{out: dir, arch: "arm64", limits: limits{"": 15 << 20}}
+		if err := run(c, []string{hello}, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 		var err error
@@ -48,7 +49,7 @@ func TestReproducible(t *testing.T) {
 	}
 	want := []entry{{"bootstrap", 0o755, time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("what is in the zip (-want +got):\n%s", diff)
+		t.Fatalf("entries of the zip file (-want +got):\n%s", diff)
 	}
 	content, err := r.File[0].Open()
 	if err != nil {
@@ -63,19 +64,20 @@ func TestReproducible(t *testing.T) {
 		t.Fatal(err)
 	}
 	if program.Machine != elf.EM_AARCH64 || program.Section(".interp") != nil {
-		t.Errorf("machine %v, interpreter %v: want a static program for arm64", program.Machine, program.Section(".interp"))
+		t.Errorf("machine %v, interpreter %v; want a static program for arm64", program.Machine, program.Section(".interp"))
 	}
 }
 
-// TestAuthorizer packs a function as `make package` does. Every reader waits for this one's cold start.
+// TestAuthorizer packs the authorizer as `make package` does. Every reader waits for its cold start.
 func TestAuthorizer(t *testing.T) {
 	if os.Getenv("FLAVORLESS_TEST_TOOLS") == "" {
-		t.Skip("this test compiles a whole function for arm64; run it with: make test")
+		t.Skip("compiles a whole function for arm64; make test runs it")
 	}
 	var zips [2][]byte
 	for i := range zips {
 		dir := t.TempDir()
-		if err := run(config{out: dir, limits: limits{"": 8 << 20}}, []string{"../../cmd/lambda/authorizer"}, t.Output()); err != nil {
+		c := config{out: dir, limits: limits{"": 8 << 20}}
+		if err := run(c, []string{"../../cmd/lambda/authorizer"}, t.Output()); err != nil {
 			t.Fatal(err)
 		}
 		var err error
@@ -95,15 +97,15 @@ func TestRefusals(t *testing.T) {
 		patterns []string
 		want     string
 	}{
-		{"nothing to pack", limits{"": 15 << 20}, nil, "which packages?"},
+		{"nothing to pack", limits{"": 15 << 20}, nil, "no packages given"},
 		{"no program", limits{"": 15 << 20}, []string{"github.com/flavorless/flavorless/events"}, "go build"},
-		{"too large", limits{"": 1 << 10}, []string{hello}, "more than the 0.00 it may have"},
+		{"too large", limits{"": 1 << 10}, []string{hello}, "more than the limit of 0.00 MB"},
 		{"too large for that one", limits{"": 15 << 20, "hello": 1 << 10}, []string{hello}, "hello has"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := run(config{out: t.TempDir(), arch: "arm64", limits: test.limits}, test.patterns, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got error %v, want one with %q", err, test.want)
+				t.Errorf("run = %v, want an error with %q", err, test.want)
 			}
 		})
 	}
@@ -121,7 +123,7 @@ func TestLimits(t *testing.T) {
 	}
 	for _, s := range []string{"", "x=", "much", "-1"} {
 		if err := l.Set(s); err == nil {
-			t.Errorf("%q was taken for a limit", s)
+			t.Errorf("Set(%q) = nil, want an error", s)
 		}
 	}
 }

@@ -34,14 +34,23 @@ func TestRun(t *testing.T) {
 		database, install, check string
 		out, err                 string
 	}{
-		"no findings":         {server.URL, "exit 0", "echo the check ran", done, ""},
-		"findings":            {server.URL, "exit 0", "echo the check ran; exit 3", done, "govulncheck found vulnerabilities"},
-		"broken":              {server.URL, "exit 0", "echo the check ran; exit 1", done, "running govulncheck: exit status 1"},
-		"nothing listens":     {closed.URL, "exit 0", "exit 3", unreachable + "\n", ""},
-		"an error page":       {server.URL + "/other", "exit 0", "exit 3", unreachable + "\n", ""},
-		"no answer":           {server.URL + "/hangs", "exit 0", "exit 3", unreachable + "\n", ""},
-		"lost after a moment": {server.URL, "exit 0", "echo govulncheck: fetching vulnerabilities: EOF >&2; exit 1", unreachable + "\n", ""},
-		"not installed":       {server.URL, "echo no proxy; exit 2", "exit 3", "no proxy\nvulncheck: not run: govulncheck can't be installed: exit status 2\n", ""},
+		"no findings": {server.URL, "exit 0", "echo the check ran", done, ""},
+		"findings": {
+			server.URL, "exit 0", "echo the check ran; exit 3", done, "govulncheck found vulnerabilities",
+		},
+		"broken": {
+			server.URL, "exit 0", "echo the check ran; exit 1", done, "running govulncheck: exit status 1",
+		},
+		"nothing listens": {closed.URL, "exit 0", "exit 3", unreachable + "\n", ""},
+		"an error page":   {server.URL + "/other", "exit 0", "exit 3", unreachable + "\n", ""},
+		"no answer":       {server.URL + "/hangs", "exit 0", "exit 3", unreachable + "\n", ""},
+		"lost after a moment": {
+			server.URL, "exit 0", "echo govulncheck: fetching vulnerabilities: EOF >&2; exit 1", unreachable + "\n", "",
+		},
+		"not installed": {
+			server.URL, "echo no proxy; exit 2", "exit 3",
+			"no proxy\nvulncheck: not run: govulncheck can't be installed: exit status 2\n", "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := config{
