@@ -24,7 +24,7 @@ func main() {
 	c := config{out: ".build", arch: "arm64", limits: limits{"": 15 << 20}}
 	flag.StringVar(&c.out, "o", c.out, "`folder` for the zips")
 	flag.StringVar(&c.arch, "arch", c.arch, "`GOARCH` to build for; the deployment needs arm64")
-	flag.Var(c.limits, "limit", "maximum size of each function in `MB`, or of one as name=MB; may be repeated (default 15)")
+	flag.Var(c.limits, "limit", "maximum size of each function in `MB`, or of one as name=MB; repeatable (default 15)")
 	flag.Parse()
 	if err := run(c, flag.Args(), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "lambdazip:", err)
