@@ -7,7 +7,7 @@ import (
 
 const topicARN = "arn:aws:sns:us-east-1:123456789012:updates"
 
-// access is how the functions reach the services.
+// access returns an access to all services at a URL.
 func access(url string) aws.Access {
 	return aws.Access{Region: "us-east-1", KeyID: "bench", Secret: "bench", Endpoint: func(string) string { return url }}
 }

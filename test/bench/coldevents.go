@@ -15,7 +15,7 @@ import (
 	"github.com/flavorless/flavorless/internal/issuer"
 )
 
-// world is what the functions find around them: a team of one, an issuer, and the fake services.
+// world is the environment of the functions: a team of one person, an issuer, and the fake services.
 type world struct {
 	services *fake
 	issuer   *httptest.Server
@@ -26,7 +26,7 @@ type world struct {
 
 const bucket, audience = "uploads-bucket", "flavorless"
 
-// objectOf is the upload of a round: a new one each time, since a repeated one is no work.
+// objectOf returns the upload of a round, which is a new one each time because a repeated upload is skipped.
 func objectOf(round int) events.Object {
 	return events.Object{
 		Bucket: bucket, Key: "uploads/team.csv", ETag: "e", Sequencer: fmt.Sprintf("%016X", round), Size: 32,
@@ -55,17 +55,21 @@ func newWorld(ctx context.Context, services *fake, dir string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := table.Apply(ctx, []events.Batch{{Origin: origin, Rows: []events.Update{{Person: "andy", Flavor: "mint"}}}}); err != nil {
+	rows := []events.Update{{Person: "andy", Flavor: "mint"}}
+	if _, err := table.Apply(ctx, []events.Batch{{Origin: origin, Rows: rows}}); err != nil {
 		return nil, err
 	}
-	return &world{services: services, issuer: httptest.NewServer(keys), name: keys.Name(), token: token, upload: origin.UploadID()}, nil
+	return &world{
+		services: services, issuer: httptest.NewServer(keys), name: keys.Name(), token: token, upload: origin.UploadID(),
+	}, nil
 }
 
 func (w *world) env(string) []string {
 	return []string{
 		"STAGE=bench", "LOG_LEVEL=info", "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=bench", "AWS_SECRET_ACCESS_KEY=bench",
 		"AWS_ENDPOINT_URL=" + w.services.url, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256", "_LAMBDA_SERVER_PORT=",
-		"UPDATES_TOPIC_ARN=" + topicARN, "CHANGES_TOPIC_ARN=" + topicARN, "FAVORITES_TABLE=favorites", "UPLOADS_TABLE=uploads",
+		"UPDATES_TOPIC_ARN=" + topicARN, "CHANGES_TOPIC_ARN=" + topicARN, "FAVORITES_TABLE=favorites",
+		"UPLOADS_TABLE=uploads",
 		"REPORTS_BUCKET=reports", "DEAD_LETTER_QUEUE_URL=" + w.services.url + "/dead", "BASE_PATH=/bench", "ALLOWED_ORIGIN=*",
 		"TOKEN_ISSUER=" + w.name, "AUDIENCE=" + audience, "JWKS_URI=" + w.issuer.URL + issuer.JWKSPath, "REQUIRED_SCOPE=",
 	}
@@ -73,7 +77,7 @@ func (w *world) env(string) []string {
 
 type object = map[string]any
 
-// event is what the function is first called with.
+// event returns the event with which a function is measured.
 func (w *world) event(function string, round int) ([]byte, error) {
 	o := objectOf(round)
 	origin, err := o.Origin()
@@ -85,8 +89,10 @@ func (w *world) event(function string, round int) ([]byte, error) {
 		return []byte("{}"), nil
 	case "ingest":
 		return json.Marshal(object{"Records": []object{{
-			"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "eventTime": events.FormatTime(o.Time),
-			"s3": object{"bucket": object{"name": o.Bucket}, "object": object{"key": o.Key, "size": o.Size, "eTag": o.ETag, "sequencer": o.Sequencer}},
+			"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+			"eventTime": events.FormatTime(o.Time),
+			"s3": object{"bucket": object{"name": o.Bucket}, "object": object{"key": o.Key, "size": o.Size, "eTag": o.ETag,
+				"sequencer": o.Sequencer}},
 		}}})
 	case "apply":
 		batch := events.NewBatchWriter(origin)
@@ -96,7 +102,8 @@ func (w *world) event(function string, round int) ([]byte, error) {
 		}}})
 	case "announce":
 		image := func(flavor string) object {
-			return object{"shard": object{"N": "1"}, "person": object{"S": "andy"}, "flavor": object{"S": flavor}, "version": object{"S": string(origin.At(0))}}
+			return object{"shard": object{"N": "1"}, "person": object{"S": "andy"}, "flavor": object{"S": flavor},
+				"version": object{"S": string(origin.At(0))}}
 		}
 		return json.Marshal(object{"Records": []object{{
 			"eventID": "1", "eventName": "MODIFY", "eventSource": "aws:dynamodb",
@@ -104,7 +111,8 @@ func (w *world) event(function string, round int) ([]byte, error) {
 		}}})
 	case "authorizer":
 		return json.Marshal(object{
-			"type": "TOKEN", "methodArn": "arn:aws:execute-api:us-east-1:123456789012:a1b2c3d4e5/bench/GET/team", "authorizationToken": "Bearer " + w.token,
+			"type": "TOKEN", "methodArn": "arn:aws:execute-api:us-east-1:123456789012:a1b2c3d4e5/bench/GET/team",
+			"authorizationToken": "Bearer " + w.token,
 		})
 	}
 	route := map[string]string{"team": "/team", "lookup": "/ice-cream/andy", "uploads": "/uploads/" + w.upload}[function]
@@ -113,14 +121,15 @@ func (w *world) event(function string, round int) ([]byte, error) {
 		"headers": object{"Accept": "*/*"}, "multiValueHeaders": object{"Accept": []string{"*/*"}},
 		"pathParameters": object{"person": path.Base(route), "id": path.Base(route)},
 		"requestContext": object{
-			"path": "/bench" + route, "httpMethod": http.MethodGet, "stage": "bench", "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+			"path": "/bench" + route, "httpMethod": http.MethodGet, "stage": "bench",
+			"requestId":  "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
 			"authorizer": object{"principalId": "bench", "sub": "bench", "exp": fmt.Sprint(time.Now().Add(time.Hour).Unix())},
 		},
 	})
 }
 
-// idleEvent is one that the function answers without asking anybody: what it takes then is its start. Each comes in
-// operation, too, but for apply's.
+// idleEvent returns an event that the function answers without calling a service, so that only its start is measured.
+// Each of them occurs in production, except that of apply.
 func (w *world) idleEvent(function string) ([]byte, error) {
 	switch function {
 	case "bare":
@@ -134,31 +143,34 @@ func (w *world) idleEvent(function string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		image := object{"person": object{"S": "andy"}, "flavor": object{"S": "mint"}, "version": object{"S": string(origin.At(0))}}
+		image := object{"person": object{"S": "andy"}, "flavor": object{"S": "mint"},
+			"version": object{"S": string(origin.At(0))}}
 		return json.Marshal(object{"Records": []object{{
 			"eventID": "1", "eventName": "MODIFY", "eventSource": "aws:dynamodb",
 			"dynamodb": object{"SequenceNumber": "1", "OldImage": image, "NewImage": image},
 		}}})
 	case "authorizer": // no JWT
 		return json.Marshal(object{
-			"type": "TOKEN", "methodArn": "arn:aws:execute-api:us-east-1:123456789012:a1b2c3d4e5/bench/GET/team", "authorizationToken": "Bearer x",
+			"type": "TOKEN", "methodArn": "arn:aws:execute-api:us-east-1:123456789012:a1b2c3d4e5/bench/GET/team",
+			"authorizationToken": "Bearer x",
 		})
 	}
 	route := map[string]string{"team": "/team", "lookup": "/ice-cream/andy", "uploads": "/uploads"}[function]
 	return json.Marshal(object{ // a browser asks whether it may ask
 		"resource": route, "path": route, "httpMethod": http.MethodOptions,
-		"multiValueHeaders": object{"Origin": []string{"https://flavors.example"}, "Access-Control-Request-Method": []string{"GET"}},
-		"requestContext":    object{"path": "/bench" + route, "httpMethod": http.MethodOptions, "stage": "bench"},
+		"multiValueHeaders": object{"Origin": []string{"https://flavors.example"},
+			"Access-Control-Request-Method": []string{"GET"}},
+		"requestContext": object{"path": "/bench" + route, "httpMethod": http.MethodOptions, "stage": "bench"},
 	})
 }
 
-// wellAnswered makes sure that an answer is the work's, and no error's, which is made faster.
+// wellAnswered returns an error if a response is an error, which a function returns faster than a result.
 func wellAnswered(where string, body []byte) error {
 	if path.Base(where) == "error" && bytes.Contains(body, []byte(`"Unauthorized"`)) {
-		return nil // as it has to be said to the gateway
+		return nil // the gateway requires this error
 	}
 	if path.Base(where) != "response" {
-		return fmt.Errorf("it answers with an error: %s", body)
+		return fmt.Errorf("the response is an error: %s", body)
 	}
 	var answer struct {
 		Status   int   `json:"statusCode"`
@@ -170,7 +182,7 @@ func wellAnswered(where string, body []byte) error {
 		}
 	}
 	if answer.Status >= http.StatusMultipleChoices || len(answer.Failures) > 0 {
-		return fmt.Errorf("it answers %s", body)
+		return fmt.Errorf("the response is %s", body)
 	}
 	return nil
 }

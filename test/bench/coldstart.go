@@ -11,21 +11,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
 )
 
-// promisedStart is how many times the cold start of a bare handler a function's may be.
+// promisedStart is the promised ratio of the cold start of a function to that of a bare handler.
 const promisedStart = 1.6
 
-// coldstart measures from the start of a function's process to its first answer, twice: to an event that asks nothing
-// of anybody, which shows the start alone, and to one with work, whose first calls come on top: the services are a
-// fake of this machine, the issuer is our own. Beside it, a handler that does nothing. Programs are built as those
-// that are deployed, but for this machine.
+// coldstart measures from the start of a function's process to its first response, with two events: one that needs no
+// service, which shows the start alone, and one with work, which includes the first calls of services. The services
+// are a fake on this machine, the token issuer is flavorless's own. The reference is a handler that does nothing. The
+// programs are built like those that are deployed, but for this machine.
 func coldstart(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("coldstart", flag.ContinueOnError)
-	repeat := flags.Int("repeat", 51, "times that each is started, taking turns; medians are shown")
+	repeat := flags.Int("repeat", 51, "`number` of starts of each function, in turns; medians are shown")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func coldstart(ctx context.Context, out io.Writer, args []string) (err error) {
 		"-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "./cmd/lambda/...", "./test/bench/bare")
 	build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
 	if err := build.Run(); err != nil {
-		return fmt.Errorf("building the functions (run this in the project's folder): %w", err)
+		return fmt.Errorf("building the functions (run this in the module's root): %w", err)
 	}
 	services, err := startFake(ctx)
 	if err != nil {
@@ -73,27 +74,28 @@ func coldstart(ctx context.Context, out io.Writer, args []string) (err error) {
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
-				if round > 0 { // the first brings the program into memory
+				if round > 0 { // the first round loads the programs into memory
 					run.took[name] = append(run.took[name], d.Seconds()*1000)
 				}
 			}
 		}
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "function\tstart to first answer\tof a bare handler's\tpromised\twith the first work\t\t")
+	fmt.Fprintln(table, "function\tstart to first answer\tof the bare handler's\tpromised\twith the first work\t\t")
 	var missed []error
 	for _, name := range functions {
 		ratio := median(took[name]) / median(took["bare"])
 		fmt.Fprintf(table, "%s\t%.1f ms\t%.2f ×\t%.1f ×\t%.1f ms\t%.2f ×\t\n", name, median(took[name]), ratio, promisedStart,
 			median(worked[name]), median(worked[name])/median(worked["bare"]))
 		if ratio > promisedStart {
-			missed = append(missed, fmt.Errorf("%s takes %.2f times a bare handler's cold start, more than %.1f", name, ratio, promisedStart))
+			missed = append(missed, fmt.Errorf("the cold start of %s takes %.2f times that of a bare handler, more than %.1f",
+				name, ratio, promisedStart))
 		}
 	}
 	return errors.Join(append(missed, table.Flush())...)
 }
 
-// firstAnswer starts a program, hands it an event by the runtime API, and gives the time until it has answered.
+// firstAnswer starts a program, sends it an event over the runtime API, and returns the time until its response.
 // https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 func firstAnswer(ctx context.Context, program string, env []string, event []byte) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -114,14 +116,14 @@ func firstAnswer(ctx context.Context, program string, env []string, event []byte
 	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-first:
-		case <-r.Context().Done(): // it waits for a second event until it is killed
+		case <-r.Context().Done(): // the program waits for a second event until it is killed
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
 		w.Header().Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(time.Now().Add(time.Minute).UnixMilli(), 10))
 		w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:bench")
-		_, _ = w.Write(event) // if it has gone, there is no answer
+		_, _ = w.Write(event) // if it fails, there is no response
 	})
 	mux.HandleFunc("POST /2018-06-01/runtime/", func(w http.ResponseWriter, r *http.Request) {
 		at := time.Now()
@@ -136,23 +138,23 @@ func firstAnswer(ctx context.Context, program string, env []string, event []byte
 		}
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
-	go server.Serve(listener) //nolint:errcheck // it is closed below
+	go server.Serve(listener) //nolint:errcheck // returns when the server is closed
 	defer server.Close()
 
 	cmd := exec.CommandContext(ctx, program)
-	cmd.Env = append(env, "AWS_LAMBDA_RUNTIME_API="+listener.Addr().String())
+	cmd.Env = append(slices.Clone(env), "AWS_LAMBDA_RUNTIME_API="+listener.Addr().String())
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
 	defer func() {
 		cancel()
-		_ = cmd.Wait() // it was killed, and says so
+		_ = cmd.Wait() // reports that the program was killed
 	}()
 	select {
 	case a := <-answers:
 		return a.at.Sub(start), wellAnswered(a.path, a.body)
 	case <-ctx.Done():
-		return 0, errors.New("no answer within 30 seconds")
+		return 0, errors.New("no response within 30 seconds")
 	}
 }

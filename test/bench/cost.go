@@ -10,9 +10,9 @@ import (
 	"text/tabwriter"
 )
 
-// Prices of us-east-1 in US dollars, before discounts, as known in November 2026. DynamoDB's and CloudWatch's were
-// compared with what others write of them, none with Amazon's pages, which stand beside them: look there before you
-// rely on it.
+// Prices of us-east-1 in US dollars, before discounts, as of November 2026. Those of DynamoDB and CloudWatch were
+// compared with what third parties write; none was compared with Amazon's own pages. Look there before you rely on a
+// price.
 const (
 	million = 1e6
 
@@ -39,23 +39,27 @@ const (
 	priceLogs      = 0.50 // GB taken in
 )
 
-// What can't be counted here is assumed.
+// Assumptions about what cannot be counted here.
 const (
-	cpuPerGB       = 1.0 / 1.769 // vCPUs that Lambda gives for a GB of memory: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
-	waiting        = 2           // times the CPU time that a function is billed for: it waits for answers as well
-	pollers        = 5           // that Lambda has for an idle queue: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
-	pollSeconds    = 20          // of each long poll
+	// vCPUs for each GB of memory: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+	cpuPerGB = 1.0 / 1.769
+	// Lambda polls an idle queue this often: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+	pollers = 5
+
+	waiting        = 2  // billed time in multiples of the CPU time, because a function also waits for responses
+	pollSeconds    = 20 // duration of a long poll
 	monthSeconds   = 730 * 3600
-	changesRequest = 10   // in a publish request, which ten of some 500 bytes fill
-	recordsInvoke  = 500  // stream records an invocation of announce
-	readMillis     = 10.0 // that a reader is billed for
-	authorizations = 0.01 // of requests: the gateway keeps an answer for five minutes
+	changesRequest = 10   // changes of about 500 bytes in a publish request
+	recordsInvoke  = 500  // stream records in an invocation of announce
+	readMillis     = 10.0 // billed time of a read
+	authorizations = 0.01 // authorizations per request; the gateway caches them for five minutes
 )
 
-// showCost multiplies what was counted by what it costs.
+// showCost prints what the counted requests and units cost.
 func showCost(out io.Writer, loads []load, reads readCounts) error {
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(table, "\n%d rows, in $\tDynamoDB writes\treads\tSNS, SQS\tLambda\tannouncing\tS3\tall\ta million rows\t\n", loads[0].rows)
+	fmt.Fprintf(table, "\n%d rows, in $\tDynamoDB writes\treads\tSNS, SQS\tLambda\t"+
+		"announcing\tS3\tall\ta million rows\t\n", loads[0].rows)
 	for _, l := range loads {
 		all := l.ingest.Add(l.apply)
 		favorites, ledger := all.Units["favorites"], all.Units["uploads"]
@@ -64,10 +68,12 @@ func showCost(out io.Writer, loads []load, reads readCounts) error {
 		// A message is received and deleted in requests of two; received ones are billed by 64 KB.
 		messages := float64(all.Calls["PublishBatch"].Billed)*pricePublish + float64(l.messages+l.applies)*priceQueue
 		compute := (l.cpu+l.ingestCPU).Seconds()*waiting/cpuPerGB*priceCompute + float64(l.applies+1)*priceInvoke
-		announce := float64(l.flavors)/changesRequest*pricePublish + float64(favorites.Streamed)/recordsInvoke*(priceInvoke+0.25*0.1*priceCompute)
+		invocations := float64(favorites.Streamed) / recordsInvoke
+		announce := float64(l.flavors)/changesRequest*pricePublish + invocations*(priceInvoke+0.25*0.1*priceCompute)
 		objects := pricePut + float64(all.Calls["GETObject"].Requests)*priceGet
 		sum := writes + read + messages + compute + announce + objects
-		fmt.Fprintf(table, "%s\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.6f\t%.3f\t%.3f\t\n", l.name, writes, read, messages, compute, announce, objects, sum, sum*million/float64(l.rows))
+		fmt.Fprintf(table, "%s\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.6f\t%.3f\t%.3f\t\n", l.name, writes, read, messages,
+			compute, announce, objects, sum, sum*million/float64(l.rows))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -79,7 +85,8 @@ func showCost(out io.Writer, loads []load, reads readCounts) error {
 		gateway, dynamo := priceRequest*million, units*priceRead*million
 		compute := million * (priceInvoke + gb*readMillis/1000*priceCompute) * (1 + authorizations)
 		data := bytes / (1 << 30) * million * priceOut
-		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", name, gateway, compute, dynamo, data, gateway+compute+dynamo+data)
+		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", name, gateway, compute, dynamo, data,
+			gateway+compute+dynamo+data)
 	}
 	read("GET /ice-cream/{person}", reads.lookup.Units["favorites"].Read, 0.25, 500)
 	read("GET /team, 1,000 people", reads.team.Units["favorites"].Read, 0.5, float64(reads.teamBytes))
@@ -93,10 +100,10 @@ const countAlarms = `require('./resources/alarms.cjs')({ resolveVariable: async 
   console.log(alarms.reduce((sum, a) => sum + metrics(a), 0));
 })`
 
-// queues that event source mappings poll: apply's and the one of what is to be resumed.
+// queues is the number of queues that event source mappings poll: those of updates and of continuations.
 const queues = 2
 
-// showIdle tells what a month costs in which nothing happens.
+// showIdle prints the cost of a month without uploads and reads.
 func showIdle(ctx context.Context, out io.Writer) error {
 	counted, err := exec.CommandContext(ctx, "node", "-e", countAlarms).Output()
 	if err != nil {
@@ -113,9 +120,11 @@ func showIdle(ctx context.Context, out io.Writer) error {
 		name, of    string
 		cost, after float64
 	}{
-		{"alarms", fmt.Sprintf("%d metrics", alarmMetrics), float64(alarmMetrics) * priceAlarm, float64(max(0, alarmMetrics-10)) * priceAlarm},
+		{"alarms", fmt.Sprintf("%d metrics", alarmMetrics), float64(alarmMetrics) * priceAlarm, float64(max(0,
+			alarmMetrics-10)) * priceAlarm},
 		{"dashboard", "1", priceDashboard, 0},
-		{"polling of queues", fmt.Sprintf("%.2f M requests", polls/million), polls * priceQueue, max(0, polls-million) * priceQueue},
+		{"polling of queues", fmt.Sprintf("%.2f M requests", polls/million), polls * priceQueue, max(0,
+			polls-million) * priceQueue},
 		{"table, with recovery", "1 GB", priceTable + pricePITR, pricePITR},
 		{"bucket", "1 GB", priceBucket, priceBucket},
 	} {

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,18 +24,18 @@ import (
 	"github.com/flavorless/flavorless/internal/testutil/program"
 )
 
-// The promises, of medians.
+// The promised medians.
 const (
 	promisedDelay       = 250 * time.Millisecond
 	promisedChangeDelay = 300 * time.Millisecond
 )
 
-// delay measures what a file of one row waits: from the first byte of the PUT until GET /ice-cream/{person} answers
-// with the new flavor, until GET /uploads/{id} says live, and until a subscriber on the changes topic has the change.
-// One upload after the other, on a server that has nothing else to do.
+// delay measures a file of one row: from the first byte of the PUT until GET /ice-cream/{person} returns the new
+// flavor, until GET /uploads/{id} returns live, and until a subscriber has received the change. It uploads one file
+// after the other to an idle server.
 func delay(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("delay", flag.ContinueOnError)
-	repeat := flags.Int("repeat", 101, "uploads; medians and the slowest are shown")
+	repeat := flags.Int("repeat", 101, "`number` of uploads; the median and the slowest are shown")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -46,7 +45,7 @@ func delay(ctx context.Context, out io.Writer, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	data := filepath.Join(dir, "data")
-	server, err := local.Start(ctx, local.Config{Dir: data, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	server, err := local.Start(ctx, local.Config{Dir: data, Log: warnings()})
 	if err != nil {
 		return err
 	}
@@ -61,7 +60,11 @@ func delay(ctx context.Context, out io.Writer, args []string) (err error) {
 		name     string
 		promised time.Duration
 		took     []time.Duration
-	}{{name: "the person's new flavor is read", promised: promisedDelay}, {name: "the upload is live", promised: promisedDelay}, {name: "a subscriber has the change", promised: promisedChangeDelay}}
+	}{
+		{name: "the person's new flavor is read", promised: promisedDelay},
+		{name: "the upload is live", promised: promisedDelay},
+		{name: "a subscriber has the change", promised: promisedChangeDelay},
+	}
 	for i := range *repeat {
 		took, err := d.one(ctx, i)
 		if err != nil {
@@ -77,15 +80,16 @@ func delay(ctx context.Context, out io.Writer, args []string) (err error) {
 	for _, w := range waits {
 		slices.Sort(w.took)
 		middle := w.took[len(w.took)/2]
-		fmt.Fprintf(table, "%s\t%.1f ms\t%.1f ms\t%d ms\t\n", w.name, middle.Seconds()*1e3, w.took[len(w.took)-1].Seconds()*1e3, w.promised.Milliseconds())
+		fmt.Fprintf(table, "%s\t%.1f ms\t%.1f ms\t%d ms\t\n", w.name, middle.Seconds()*1e3,
+			w.took[len(w.took)-1].Seconds()*1e3, w.promised.Milliseconds())
 		if middle > w.promised {
-			missed = append(missed, fmt.Errorf("until %s it takes %s, more than %s", w.name, middle, w.promised))
+			missed = append(missed, fmt.Errorf("the time until %s is %s, more than %s", w.name, middle, w.promised))
 		}
 	}
 	return errors.Join(append(missed, table.Flush())...)
 }
 
-// delays is who uploads, reads and subscribes.
+// delays is a client that uploads, reads and subscribes.
 type delays struct {
 	server *local.Server
 	bearer string
@@ -109,24 +113,25 @@ func newDelays(server *local.Server, dir string) (*delays, error) {
 	return &delays{server: server, bearer: "Bearer " + token, nc: nc, sub: sub}, err
 }
 
-// one uploads a row, and gives how long it took to be read, to be live, and to be told.
+// one uploads a row, and returns how long it took until it was read, live, and announced.
 func (d *delays) one(ctx context.Context, i int) (took [3]time.Duration, err error) {
 	flavor := fmt.Sprintf("flavor %d", i)
 	start := time.Now()
-	told := make(chan error, 1)
+	announced := make(chan error, 1)
 	go func() {
 		m, err := d.sub.NextMsgWithContext(ctx)
 		took[2] = time.Since(start)
 		if err == nil {
 			var c events.Change
 			if c, err = events.DecodeChange(m.Data); err == nil && c.Flavor != flavor {
-				err = fmt.Errorf("the change is %+v, not to %s", c, flavor)
+				err = fmt.Errorf("received the change %+v, want one to %s", c, flavor)
 			}
 		}
-		told <- err
+		announced <- err
 	}()
 	if _, err := d.server.S3().PutObject(ctx, &s3.PutObjectInput{
-		Bucket: aws.String(d.server.Info().Bucket), Key: aws.String("uploads/one.csv"), Body: strings.NewReader("person,flavor\nandy," + flavor + "\n"),
+		Bucket: aws.String(d.server.Info().Bucket), Key: aws.String("uploads/one.csv"),
+		Body: strings.NewReader("person,flavor\nandy," + flavor + "\n"),
 	}); err != nil {
 		return took, err
 	}
@@ -138,14 +143,17 @@ func (d *delays) one(ctx context.Context, i int) (took [3]time.Duration, err err
 	var page struct {
 		Uploads []struct{ Status events.Status }
 	}
-	if err := d.until(ctx, "/uploads?limit=1", &page, func() bool { return len(page.Uploads) == 1 && page.Uploads[0].Status == events.Live }); err != nil {
+	if err := d.until(ctx, "/uploads?limit=1", &page, func() bool {
+		return len(page.Uploads) == 1 &&
+			page.Uploads[0].Status == events.Live
+	}); err != nil {
 		return took, err
 	}
 	took[1] = time.Since(start)
-	return took, <-told
+	return took, <-announced
 }
 
-// until asks again and again, as readers in a hurry do.
+// until polls a route every millisecond.
 func (d *delays) until(ctx context.Context, path string, v any, done func() bool) error {
 	for ; ctx.Err() == nil; time.Sleep(time.Millisecond) {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, d.server.Info().API+path, nil)

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -25,16 +24,17 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// The promise: from the PUT until the last row can be read, rows reach this share of the rate of the bare upsert.
+// promisedLive is the promised ratio of the rates: rows from the PUT until the last one can be read, and rows of the
+// bare upsert.
 const promisedLive = 0.7
 
-// live measures upload to live: from the first byte of the PUT until readers see the last row. Beside it, the least
-// that the table alone could cost: a bare SQLite upsert of the same rows, in transactions as large as ours, from
-// memory. A first load of people in random order, then a reload in which 1 % have another flavor.
+// live measures upload to live: from the first byte of the PUT until readers see the last row. The reference is the
+// least that the table alone can cost: a bare SQLite upsert of the same rows from memory, in transactions of the same
+// size. Both load people in random order, and then the same people, of whom 1 % have another flavor.
 func live(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("live", flag.ContinueOnError)
-	people := flags.Int("people", 1_000_000, "people in the file")
-	repeat := flags.Int("repeat", 3, "times that each is measured; medians are shown")
+	people := flags.Int("people", 1_000_000, "`number` of people in the file")
+	repeat := flags.Int("repeat", 3, "`number` of measurements; medians are shown")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -57,18 +57,21 @@ func live(ctx context.Context, out io.Writer, args []string) error {
 		}
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(table, "%d people, %d MB\tupload to live: rows/s\tbare SQLite upsert: rows/s\tratio\tpromised\t\n", *people, len(files[0])>>20)
+	fmt.Fprintf(table, "%d people, %d MB\tupload to live: rows/s\tbare SQLite upsert: rows/s\tratio\tpromised\t\n",
+		*people, len(files[0])>>20)
 	var missed []error
 	for i, name := range loads {
-		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.0f %%\t%.0f %%\t\n", name, median(ours[i]), median(bare[i]), 100*median(ratios[i]), 100*promisedLive)
+		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.0f %%\t%.0f %%\t\n", name, median(ours[i]), median(bare[i]),
+			100*median(ratios[i]), 100*promisedLive)
 		if median(ratios[i]) < promisedLive {
-			missed = append(missed, fmt.Errorf("%s: upload to live reaches %.0f %% of the bare upsert", name, 100*median(ratios[i])))
+			missed = append(missed, fmt.Errorf("%s: upload to live reaches %.0f %% of the rate of the bare upsert", name,
+				100*median(ratios[i])))
 		}
 	}
 	return errors.Join(append(missed, table.Flush())...)
 }
 
-// favorites makes a CSV of people in random order, the same each time, of whom some have another flavor.
+// favorites returns a CSV file of people in random order, always the same, of whom some have a changed flavor.
 func favorites(people, changed int) []byte {
 	random := rand.New(rand.NewPCG(1, 2))
 	flavors := []string{"mint chocolate chip", "cookie dough", "rocky road", "pistachio", "crème brûlée"}
@@ -84,14 +87,14 @@ func favorites(people, changed int) []byte {
 	return b.Bytes()
 }
 
-// ourLoads uploads the files one after the other to a new house, and gives how long each took to be live.
+// ourLoads uploads the files one after the other to a new server, and returns how long each took to be live.
 func ourLoads(ctx context.Context, files ...[]byte) (took []time.Duration, err error) {
 	dir, err := os.MkdirTemp("", "flavorless-bench-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	server, err := local.Start(ctx, local.Config{Dir: filepath.Join(dir, "data"), Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	server, err := local.Start(ctx, local.Config{Dir: filepath.Join(dir, "data"), Log: warnings()})
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +102,8 @@ func ourLoads(ctx context.Context, files ...[]byte) (took []time.Duration, err e
 	for i, file := range files {
 		start := time.Now()
 		if _, err := server.S3().PutObject(ctx, &s3.PutObjectInput{
-			Bucket: aws.String(server.Info().Bucket), Key: aws.String(fmt.Sprintf("uploads/%d.csv", i)), Body: bytes.NewReader(file),
+			Bucket: aws.String(server.Info().Bucket), Key: aws.String(fmt.Sprintf("uploads/%d.csv", i)),
+			Body: bytes.NewReader(file),
 		}); err != nil {
 			return nil, err
 		}
@@ -108,17 +112,22 @@ func ourLoads(ctx context.Context, files ...[]byte) (took []time.Duration, err e
 			return nil, err
 		}
 		if u.Status != events.Live || u.Counts.Applied != u.Counts.Rows {
-			return nil, fmt.Errorf("the upload is not what it should be: %+v", u)
+			return nil, fmt.Errorf("the upload did not apply all rows: %+v", u)
 		}
 		took = append(took, time.Since(start))
-		if err := announced(ctx, server); err != nil { // so that the next load does not share the machine with it
+		if err := announced(ctx, server); err != nil { // before the next load begins
 			return nil, err
 		}
 	}
 	return took, nil
 }
 
-// settled waits until the newest of n uploads has its end.
+// warnings returns a logger that writes warnings and errors to standard error.
+func warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// settled waits until the newest of n uploads is settled.
 func settled(ctx context.Context, server *local.Server, n int) (events.Upload, error) {
 	for ; ctx.Err() == nil; time.Sleep(2 * time.Millisecond) {
 		uploads, err := server.Uploads(ctx, "", n)
@@ -142,7 +151,7 @@ func announced(ctx context.Context, server *local.Server) error {
 	return ctx.Err()
 }
 
-// rowsPerTransaction is as many rows as ours puts into one, with batches of 64 KB.
+// rowsPerTransaction is the number of rows in one transaction of flavorless, with batches of 64 KB.
 const rowsPerTransaction = 20_000
 
 func bareLoads(files ...[]byte) (took []time.Duration, err error) {
@@ -190,7 +199,8 @@ func bareUpsert(conn *sqlite.Conn, rows [][]string, version *int64) (err error) 
 	}
 	defer end(&err)
 	stmt, err := conn.Prepare(`INSERT INTO favorites (person, flavor, version) VALUES (?, ?, ?)
-		ON CONFLICT (person) DO UPDATE SET flavor = excluded.flavor, version = excluded.version WHERE excluded.version > version`)
+		ON CONFLICT (person) DO UPDATE SET flavor = excluded.flavor,
+			version = excluded.version WHERE excluded.version > version`)
 	if err != nil {
 		return err
 	}

@@ -26,22 +26,22 @@ import (
 	"github.com/flavorless/flavorless/internal/local"
 )
 
-// The promises: of the bare handler's rate when nothing else goes on, and of the p99 then while rows are applied.
+// The promises: the ratio of the idle rates, and how much the p99 may grow while rows are applied.
 const (
 	promisedRate  = 0.5
 	promisedWorse = 5
 )
 
-// readLoad reads people at random with GET /ice-cream/{person}, over connections that are kept and each ask again as
-// soon as they have an answer: the highest rate that the machine gives, with the load generator on the same cores.
-// Beside it, a bare handler that verifies the same token by the same code and answers with a constant. Both are
-// processes of their own. Then the same while an upload is being applied.
+// readLoad reads random people with GET /ice-cream/{person} as fast as the machine allows: over persistent
+// connections, each of which sends the next request as soon as it has a response. The load generator uses the same
+// CPUs. The reference is a bare handler that verifies the same token with the same code, and responds with a
+// constant. Both are processes of their own. Then it does the same while an upload is being applied.
 func readLoad(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	people := flags.Int("people", 1_000_000, "people in the table, and rows of the upload")
-	seconds := flags.Int("seconds", 10, "of each measurement without an upload")
-	connections := flags.Int("connections", 8, "readers at the same time")
-	repeat := flags.Int("repeat", 3, "times that each is measured, taking turns; medians are shown")
+	people := flags.Int("people", 1_000_000, "`number` of people in the table, and rows of the upload")
+	seconds := flags.Int("seconds", 10, "`seconds` of each measurement without an upload")
+	connections := flags.Int("connections", 8, "`number` of connections at the same time")
+	repeat := flags.Int("repeat", 3, "`number` of measurements, in turns; medians are shown")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func readLoad(ctx context.Context, out io.Writer, args []string) (err error) {
 	upload := func(name string, changed int) error {
 		u, err := server.upload(ctx, "uploads/"+name+".csv", bytes.NewReader(favorites(*people, changed)))
 		if err == nil && (u.Status != events.Live || u.Counts.Applied != int64(*people)) {
-			err = fmt.Errorf("the upload is not what it should be: %+v", u)
+			err = fmt.Errorf("the upload did not apply all rows: %+v", u)
 		}
 		return err
 	}
@@ -125,7 +125,8 @@ func loadTable(out io.Writer, results map[string][]answered) error {
 	fmt.Fprintf(table, "GET /ice-cream/{person}\treads/s\tof bare's\tp50\tp99\tof its p99 idle\t\n")
 	for _, name := range []string{"bare, idle", "ours, idle", "bare, applying", "ours, applying"} {
 		idle := name[:len("bare")] + ", idle"
-		fmt.Fprintf(table, "%s\t%.0f\t%.0f %%\t%.2f ms\t%.2f ms\t%.1f ×\t\n", name, of(name, rate), 100*of(name, rate)/of("bare"+name[len("bare"):], rate),
+		fmt.Fprintf(table, "%s\t%.0f\t%.0f %%\t%.2f ms\t%.2f ms\t%.1f ×\t\n", name, of(name, rate),
+			100*of(name, rate)/of("bare"+name[len("bare"):], rate),
 			of(name, percentile(50)), of(name, percentile(99)), of(name, percentile(99))/of(idle, percentile(99)))
 	}
 	fmt.Fprintf(table, "promised of ours\t\t%.0f %%, idle\t\t\t%d ×\t\n", 100*promisedRate, promisedWorse)
@@ -139,13 +140,13 @@ func loadTable(out io.Writer, results map[string][]answered) error {
 	return errors.Join(append(missed, table.Flush())...)
 }
 
-// answered is how long each read took, sorted, and all of them together.
+// answered has the sorted durations of the reads, and the time that all of them took together.
 type answered struct {
 	took []time.Duration
 	in   time.Duration
 }
 
-// readers ask for people by turns. Requests are made beforehand: the load generator shares the cores with the server.
+// readers read random people. The requests are prepared, because the load generator shares the CPUs with the server.
 type readers struct {
 	address  string
 	requests [][]byte
@@ -160,7 +161,8 @@ func newReaders(base, bearer string, people, n int) (*readers, error) {
 	r := &readers{address: u.Host, n: n}
 	for range 100_000 {
 		person := url.PathEscape(fmt.Sprintf("person %07d", rand.IntN(people)))
-		r.requests = append(r.requests, fmt.Appendf(nil, "GET /ice-cream/%s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\n\r\n", person, u.Host, bearer))
+		r.requests = append(r.requests, fmt.Appendf(nil,
+			"GET /ice-cream/%s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\n\r\n", person, u.Host, bearer))
 	}
 	return r, nil
 }
@@ -207,8 +209,10 @@ func (r *readers) one(ctx context.Context, first int) (took []time.Duration, err
 	return took, nil
 }
 
-// bareArgument makes this program the bare handler, for tokens of the data folder that follows.
+// bareArgument makes this program the bare handler, for tokens of the data folder in the next argument.
 const bareArgument = "bare-api"
+
+const bareResponse = `{"person":"person 0000000","flavor":"mint chocolate chip","updated":"2026-11-23T08:19:00.123Z"}`
 
 func serveBare() error {
 	is, err := issuer.Open(issuer.Config{Dir: local.IssuerDir(flag.Arg(1))})
@@ -239,7 +243,7 @@ func serveBare() error {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"person":"person 0000000","flavor":"mint chocolate chip","updated":"2026-11-23T08:19:00.123Z"}`)
+		_, _ = io.WriteString(w, bareResponse)
 	})
 	return serveChild(listener, mux)
 }

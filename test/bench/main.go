@@ -1,4 +1,5 @@
-// Command bench measures flavorless beside bare references: `go run ./test/bench -help` tells what. A file has a part.
+// Command bench measures flavorless against bare references. `go run ./test/bench -help` lists its parts; each has a
+// file.
 package main
 
 import (
@@ -12,27 +13,27 @@ import (
 	"slices"
 )
 
-// benchmarks print a table each, and return an error when a promise is not kept.
+// benchmarks print a table each, and return an error if a figure misses its promise.
 var benchmarks = []struct {
 	name  string
 	about string
 	run   func(ctx context.Context, out io.Writer, args []string) error
 }{
-	{"read", "reading, validating and packing rows, beside the bare parsers", read},
-	{"live", "upload to live on one machine, beside a bare SQLite upsert", live},
-	{"delay", "from the PUT of one row until it is read, live, and told", delay},
-	{"load", "readers of the API at the highest rate, idle and while a million rows are applied, beside a bare handler", readLoad},
-	{"memory", "the peak of memory under large and hostile files", memory},
-	{"coldstart", "each Lambda function's start to its first answer, beside a bare handler's", coldstart},
-	{"firstload", "a simulated first load of a new DynamoDB table, beside the floor that its fullest partition sets", firstLoad},
-	{"rows", "what a million rows ask of the services, what that costs, and the client's CPU beside a conditional UpdateItem a row", rows},
+	{"read", "reading, validating and packing rows, against bare parsers", read},
+	{"live", "upload to live on one machine, against a bare SQLite upsert", live},
+	{"delay", "from the PUT of one row until it can be read, is live, and is announced", delay},
+	{"load", "reads of the API per second, idle and while a million rows are applied, against a bare handler", readLoad},
+	{"memory", "peak memory with large and hostile files", memory},
+	{"coldstart", "start of each Lambda function to its first response, against a bare handler", coldstart},
+	{"firstload", "a simulated first load of a new DynamoDB table, against the limit of its fullest partition", firstLoad},
+	{"rows", "requests, units, cost and CPU of a million rows on AWS, against one conditional UpdateItem per row", rows},
 }
 
 const help = `usage: go run ./test/bench [part] [flags of the part]
 
-Measures flavorless beside bare references, in one run on one machine: the ratios are what counts. Without a part, all are
-measured, which takes some forty minutes, most of them for memory (-gb 100 makes that quick). A promise that is not kept
-makes the exit code 1. Tables go to standard output, progress to standard error.
+Measures flavorless against bare references, in one run on one machine; the ratios count. Without a part, it runs all
+parts, which takes about forty minutes, most of them for memory (-gb 100 makes that quick). The exit code is 1 if a
+figure misses its promise. Tables go to standard output, progress to standard error.
 
 `
 
@@ -42,10 +43,10 @@ func usage() {
 	for _, b := range benchmarks {
 		fmt.Fprintf(out, "  %-10s %s\n", b.name, b.about)
 	}
-	fmt.Fprint(out, "\n`bench <part> -h` lists its flags, such as -rows and -repeat.\n")
+	fmt.Fprint(out, "\nbench PART -h lists the flags of a part, such as -rows and -repeat.\n")
 }
 
-// progress tells what takes so long.
+// progress prints what is being measured.
 func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+" …\n", args...)
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// The promises, whatever the file.
+// The promises, for every file.
 const (
 	promisedHeap     = 64 << 20  // of the ingest stage
 	promisedResident = 256 << 20 // of the whole process
@@ -38,7 +38,7 @@ type large struct {
 	status events.Status // that it should end with
 }
 
-// larges has the long files, and the worst that can be made of each format. Sizes are of 1 GB.
+// larges returns long files, and the worst file of each format. Gb is the number of bytes that stand for a gigabyte.
 func larges(gb int64) []large {
 	repeated := func(start, pattern string) func(io.Writer, int64) error {
 		return func(w io.Writer, size int64) error {
@@ -69,12 +69,12 @@ func larges(gb int64) []large {
 	return files
 }
 
-// memory uploads large and hostile files to the real program, one after the other, and shows the highest resident
-// memory of it during each. Beside it, the highest heap of the ingest stage alone, over the same file: all that it
-// publishes is thrown away, so nothing else has a heap here.
+// memory uploads large and hostile files to the real program, one after the other, and shows its peak resident memory
+// during each. It also shows the peak heap of the ingest stage alone with the same file, whose messages are
+// discarded.
 func memory(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("memory", flag.ContinueOnError)
-	gb := flags.Int64("gb", 1000, "MB to make a gigabyte of; fewer for a quick look")
+	gb := flags.Int64("gb", 1000, "`number` of MB that stand for a gigabyte; fewer are quicker")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -141,9 +141,11 @@ func memory(ctx context.Context, out io.Writer, args []string) (err error) {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(table, "the most of %d small hostile files\t\t\t\t\t%d MiB\t%d MiB\t\n", len(hostile), heap>>20, resident>>20)
+		fmt.Fprintf(table, "the most of %d small hostile files\t\t\t\t\t%d MiB\t%d MiB\t\n", len(hostile), heap>>20,
+			resident>>20)
 		if heap > promisedHeap || resident > promisedResident {
-			missed = append(missed, errors.New("the hostile files take too much"))
+			missed = append(missed, fmt.Errorf("the hostile files take a heap of %d MiB and %d MiB of resident memory",
+				heap>>20, resident>>20))
 		}
 	}
 	fmt.Fprintf(table, "promised\t\t\t\t\t%d MiB\t%d MiB\t\n", promisedHeap>>20, promisedResident>>20)
@@ -190,7 +192,7 @@ func (s *server) measure(ctx context.Context, file string) (u events.Upload, res
 	return u, resident, info.Size(), s.remove(ctx, key)
 }
 
-// make writes the file, compressed as its suffix says.
+// make writes the file, compressed according to its suffix.
 func (f large) make(file string) error {
 	out, err := os.Create(file)
 	if err != nil {
@@ -216,7 +218,7 @@ type plain struct{ io.Writer }
 
 func (plain) Close() error { return nil }
 
-// Rows of a hundred bytes, of a million people: that is how many the table has in the end, however long the files.
+// rowsOfPeople is the number of people in the files, whose rows have a hundred bytes.
 const rowsOfPeople = 1_000_000
 
 func csvRows(w io.Writer, size int64) error {
@@ -239,8 +241,9 @@ func rowsOf(w io.Writer, size int64, start, row, between, end string) error {
 		if i > 0 {
 			b.WriteString(between)
 		}
-		n := i * 7919 % rowsOfPeople // every one, in no order
-		fmt.Fprintf(&b, row, fmt.Sprintf("person number %07d of the department of ice cream and other frozen desserts", n), flavors[n%len(flavors)])
+		n := i * 7919 % rowsOfPeople // visits all people in a scattered order
+		fmt.Fprintf(&b, row, fmt.Sprintf("person number %07d of the department of ice cream and other frozen desserts", n),
+			flavors[n%len(flavors)])
 		if b.Len() > 64<<10 {
 			written += int64(b.Len())
 			if _, err := b.WriteTo(w); err != nil {
@@ -265,7 +268,7 @@ func repeat(w io.Writer, start, pattern string, size int64) error {
 	return nil
 }
 
-// ingestHeap runs the ingest stage over a file and returns the highest heap on the way, garbage included, in bytes.
+// ingestHeap runs the ingest stage over a file and returns its peak heap in bytes, including garbage.
 func ingestHeap(ctx context.Context, file string) (int64, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -289,13 +292,15 @@ func ingestHeap(ctx context.Context, file string) (int64, error) {
 		}
 	}()
 	err = ingest.New(ingest.Config{
-		Objects: fileObjects(file), Updates: nowhere{}, Ledger: nowhere{}, Reports: fileReports(file + ".reports"), Clock: time.Now, Log: slog.New(slog.DiscardHandler),
-	}).Ingest(ctx, events.Object{Bucket: "bench", Key: "uploads/" + filepath.Base(file), ETag: "e", Sequencer: "55aed6dcd90281e5", Size: info.Size(), Time: time.UnixMilli(1)})
+		Objects: fileObjects(file), Updates: nowhere{}, Ledger: nowhere{}, Reports: fileReports(file + ".reports"),
+		Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+	}).Ingest(ctx, events.Object{Bucket: "bench", Key: "uploads/" + filepath.Base(file), ETag: "e",
+		Sequencer: "55aed6dcd90281e5", Size: info.Size(), Time: time.UnixMilli(1)})
 	close(ended)
 	return <-highest, errors.Join(err, os.RemoveAll(file+".reports"))
 }
 
-// fileObjects has one object.
+// fileObjects is a bucket with one object, the file of this path.
 type fileObjects string
 
 func (f fileObjects) Open(_ context.Context, _ events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
@@ -306,7 +311,7 @@ func (f fileObjects) Open(_ context.Context, _ events.Object, offset int64) (io.
 	return in, nil, err
 }
 
-// nowhere takes all, and keeps nothing.
+// nowhere discards messages and records.
 type nowhere struct{}
 
 func (nowhere) Publish(_ context.Context, m []events.Message) []error { return make([]error, len(m)) }
@@ -319,7 +324,7 @@ func (nowhere) Seal(context.Context, string, events.ReadSummary) (*events.Upload
 	return nil, nil
 }
 
-// fileReports are in a folder: a report's parts are read again when it is put together.
+// fileReports stores reports in a folder, because the parts of a report are read again when they are joined.
 type fileReports string
 
 func (f fileReports) Put(_ context.Context, key string, body io.Reader) (string, error) {

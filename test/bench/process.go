@@ -18,8 +18,8 @@ import (
 	"github.com/flavorless/flavorless/test/bench/fakeaws"
 )
 
-// fakeArgument makes this program the fake services, in a process of their own: their CPU time is not to be counted as
-// the clients'. They end with the standard input.
+// fakeArgument makes this program serve the fake services. They have a process of their own so that their CPU time is
+// not counted as that of the client.
 const fakeArgument = "fake-services"
 
 func serveFake() error {
@@ -35,7 +35,7 @@ func serveChild(listener net.Listener, handler http.Handler) error {
 	fmt.Println("http://" + listener.Addr().String())
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // however it ends
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the parent process has ended
 		_ = server.Close()
 	}()
 	if err := server.Serve(listener); err != http.ErrServerClosed {
@@ -44,7 +44,7 @@ func serveChild(listener net.Listener, handler http.Handler) error {
 	return nil
 }
 
-// child is this program in another process, as a server. It tells its URL on a line of its own.
+// child is another process of this program, a server. It prints its URL on the first line.
 type child struct {
 	url   string
 	stdin io.Closer
@@ -80,7 +80,7 @@ func (c *child) stop() error {
 	return c.cmd.Wait()
 }
 
-// fake is the other process that is the services.
+// fake is the process of the fake services.
 type fake struct{ *child }
 
 func startFake(ctx context.Context) (*fake, error) {
@@ -88,10 +88,10 @@ func startFake(ctx context.Context) (*fake, error) {
 	return &fake{c}, err
 }
 
-// counts takes them.
+// counts returns and resets the counts.
 func (f *fake) counts() (c fakeaws.Counts, err error) { return c, f.take("/counts", &c) }
 
-// messages takes what was published.
+// messages returns and removes the published messages.
 func (f *fake) messages() (m []string, err error) { return m, f.take("/messages", &m) }
 
 func (f *fake) take(path string, v any) error {

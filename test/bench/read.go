@@ -22,11 +22,11 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-// The promise: reading, validating and packing rows for the topic together reach this share of the rate of the bare
-// parser, per second of CPU.
+// promisedRatio is the promised ratio of rows per second of CPU time: reading, validating and packing, and the bare
+// parser.
 const promisedRatio = 0.6
 
-// reading is one format to measure. Bare does nothing but parse, and returns how many rows there were.
+// reading is a format to measure. Bare only parses, and returns the number of rows.
 type reading struct {
 	name     string // of a file
 	bare     func(body []byte) (rows int, err error)
@@ -40,11 +40,11 @@ var readings = []reading{
 	{"array.json", bareObjects, false},
 }
 
-// read compares, in one run and taking turns, so that both see the same machine.
+// read measures both in turns, so that they run under the same conditions.
 func read(_ context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("read", flag.ContinueOnError)
-	rows := flags.Int("rows", 500_000, "rows of each file")
-	repeat := flags.Int("repeat", 9, "times that each is measured; medians are shown")
+	rows := flags.Int("rows", 500_000, "`number` of rows in each file")
+	repeat := flags.Int("repeat", 9, "`number` of measurements; medians are shown")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -72,10 +72,12 @@ func read(_ context.Context, out io.Writer, args []string) error {
 		if r.promised {
 			promised = fmt.Sprintf("%.0f %%", 100*promisedRatio)
 			if ratio := median(ratios); ratio < promisedRatio {
-				missed = append(missed, fmt.Errorf("%s is read at %.0f %% of the bare parser's rate, less than %s", r.name, 100*ratio, promised))
+				missed = append(missed, fmt.Errorf("%s is read at %.0f %% of the bare parser's rate, less than %s", r.name,
+					100*ratio, promised))
 			}
 		}
-		fmt.Fprintf(table, "%s\t%.2f M\t%.2f M\t%.0f %%\t%s\t\n", r.name, median(ours)/1e6, median(bare)/1e6, 100*median(ratios), promised)
+		fmt.Fprintf(table, "%s\t%.2f M\t%.2f M\t%.0f %%\t%s\t\n", r.name, median(ours)/1e6, median(bare)/1e6,
+			100*median(ratios), promised)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -83,13 +85,13 @@ func read(_ context.Context, out io.Writer, args []string) error {
 	return errors.Join(missed...)
 }
 
-// rate gives rows per second of CPU time, garbage collection included.
+// rate returns rows per second of CPU time, including garbage collection.
 func rate(want int, run func() (int, error)) (float64, error) {
 	runtime.GC()
 	start := cpuTime()
 	rows, err := run()
 	if err == nil && rows != want {
-		err = fmt.Errorf("%d rows of %d", rows, want)
+		err = fmt.Errorf("got %d rows, want %d", rows, want)
 	}
 	return float64(rows) / (cpuTime() - start).Seconds(), err
 }
@@ -102,9 +104,10 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// pack does what an upload goes through up to the topic.
+// pack reads a file and packs its rows into messages, as ingest does.
 func pack(body []byte, name string) (rows int, err error) {
-	origin, err := events.Object{Bucket: "bench", Key: name, ETag: "e", Sequencer: "55aed6dcd90281e5", Time: time.UnixMilli(1)}.Origin()
+	origin, err := events.Object{Bucket: "bench", Key: name, ETag: "e", Sequencer: "55aed6dcd90281e5",
+		Time: time.UnixMilli(1)}.Origin()
 	if err != nil {
 		return 0, err
 	}
@@ -125,17 +128,17 @@ func pack(body []byte, name string) (rows int, err error) {
 func bareCSV(body []byte) (rows int, err error) {
 	r := csv.NewReader(bytes.NewReader(body))
 	r.ReuseRecord = true
-	for rows = -1; ; rows++ { // the header is none
+	for rows = -1; ; rows++ { // without the header
 		if _, err := r.Read(); err != nil {
 			return rows, end(err)
 		}
 	}
 }
 
-// kept keeps the compiler from seeing that nobody looks at a person or flavor, and from not making the string.
+// kept keeps the compiler from optimizing away strings that are not used.
 var kept string
 
-// bareObjects takes persons and flavors by the names of their members.
+// bareObjects reads the members person and flavor of objects.
 func bareObjects(body []byte) (rows int, err error) {
 	err = bareJSON(body, func(t jsontext.Token, d *jsontext.Decoder) error {
 		switch t.String() {
@@ -154,7 +157,7 @@ func bareObjects(body []byte) (rows int, err error) {
 	return rows, err
 }
 
-// bareMembers takes the name of each member for a person, and its value for the flavor.
+// bareMembers reads an object whose members are person and flavor.
 func bareMembers(body []byte) (rows int, err error) {
 	strs := 0
 	err = bareJSON(body, func(t jsontext.Token, _ *jsontext.Decoder) error {
@@ -165,7 +168,7 @@ func bareMembers(body []byte) (rows int, err error) {
 	return strs / 2, err
 }
 
-// bareJSON passes on each string.
+// bareJSON calls take with each string.
 func bareJSON(body []byte, take func(jsontext.Token, *jsontext.Decoder) error) error {
 	d := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true))
 	for {
@@ -189,7 +192,7 @@ func end(err error) error {
 	return err
 }
 
-// file makes one of n rows: 30 bytes each as CSV, a tenth of them with quotes or beyond ASCII.
+// file returns a file of n rows, of 30 bytes each as CSV. A tenth of the rows has quotes or is not ASCII.
 func file(name string, n int) []byte {
 	var b bytes.Buffer
 	var write func(person, flavor string)
@@ -225,13 +228,15 @@ func file(name string, n int) []byte {
 
 var (
 	givenNames = []string{"andy", "bill", "cedric", "dan", "eileen", "liz", "marija", "shane", "alexandra", "jo"}
-	flavors    = []string{"mint chocolate chip", "cookie dough", "pistachio", "rocky road", "vanilla", "butter pecan", "strawberry", "dulce de leche"}
+	flavors    = []string{"mint chocolate chip", "cookie dough", "pistachio", "rocky road", "vanilla", "butter pecan",
+		"strawberry", "dulce de leche"}
 	oddFlavors = []string{"crème brûlée", `salt, "caramel"`, "straciatella, double", "抹茶"}
 )
 
-// row draws names of all lengths in no order, as those of people are: parsers live by what the processor can foresee.
+// row draws names of varying lengths in random order, because regular input lets branch prediction flatter a parser.
 func row(random *rand.Rand) (person, flavor string) {
-	person = fmt.Sprintf("%s.%c-%d", givenNames[random.IntN(len(givenNames))], 'a'+rune(random.IntN(26)), random.IntN(100_000_000))
+	person = fmt.Sprintf("%s.%c-%d", givenNames[random.IntN(len(givenNames))], 'a'+rune(random.IntN(26)),
+		random.IntN(100_000_000))
 	if random.IntN(10) == 0 {
 		return person, oddFlavors[random.IntN(len(oddFlavors))]
 	}

@@ -27,30 +27,31 @@ import (
 	"github.com/flavorless/flavorless/test/bench/fakeaws"
 )
 
-// Promises: publish requests, of the fewest that carry as many bytes; write units, of the rows that had to change and
-// the ledger; CPU a row of the client, of one conditional UpdateItem's.
+// The promised ratios: publish requests, to the fewest that can carry as many bytes; write units, to those of the
+// changed rows and the ledger; CPU time of the client per row, to that of a conditional UpdateItem.
 const (
 	promisedRequests = 1.2
 	promisedWrites   = 1.1
 	promisedCPU      = 0.1
 )
 
-// load is what one upload took.
+// load is the resources that one upload took.
 type load struct {
 	name              string
 	rows              int
-	flavors           int // that differ from those stored before
+	flavors           int // number of flavors that differ from the stored ones
 	ingest, apply     fakeaws.Counts
 	ingestCPU, cpu    time.Duration
-	messages, applies int // messages, and calls of apply with two each
+	messages, applies int // messages, and invocations of apply with two messages each
 }
 
-// rows counts what an upload asks of the services, and the CPU that asking takes: first all is new, then the same
-// people come again with some other flavors. Then a conditional UpdateItem a row, as one would write it first.
+// rows counts the requests and capacity units of an upload, and measures the CPU time of the client: for new people,
+// and for the same people with some changed flavors. The reference is a conditional UpdateItem per row, the obvious
+// first implementation.
 func rows(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("rows", flag.ContinueOnError)
-	n := flags.Int("rows", 1_000_000, "rows of each upload")
-	sample := flags.Int("sample", 50_000, "rows that are written by a conditional UpdateItem each")
+	n := flags.Int("rows", 1_000_000, "`number` of rows of each upload")
+	sample := flags.Int("sample", 50_000, "`number` of rows that are written by one conditional UpdateItem each")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -80,10 +81,11 @@ func rows(ctx context.Context, out io.Writer, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(showRows(out, loads, single), showReads(out, reads), showCost(out, loads, reads), showIdle(ctx, out))
+	return errors.Join(
+		showRows(out, loads, single), showReads(out, reads), showCost(out, loads, reads), showIdle(ctx, out))
 }
 
-// run takes the way of an upload: the object from S3, messages to SNS, and from there, two at a time, to the table.
+// run runs ingest for an upload, and then apply for its messages, two at a time.
 func (l *load) run(ctx context.Context, services *fake, file []byte, n int) error {
 	o := events.Object{
 		Bucket: "bench", Key: fmt.Sprintf("uploads/%d.csv", n), ETag: "e", Sequencer: "01", Size: int64(len(file)),
@@ -98,7 +100,8 @@ func (l *load) run(ctx context.Context, services *fake, file []byte, n int) erro
 	to, log := access(services.url), slog.New(slog.DiscardHandler)
 	store, table := s3store.NewClient(to), newTable(services.url)
 	ingester := ingest.New(ingest.Config{
-		Objects: s3store.Objects{Client: store}, Updates: topics.Topic{Client: topics.Client(to), ARN: topicARN}, Ledger: table,
+		Objects: s3store.Objects{Client: store}, Updates: topics.Topic{Client: topics.Client(to), ARN: topicARN},
+		Ledger:  table,
 		Reports: s3store.Reports{Client: store, Bucket: "reports"}, Clock: time.Now, Log: log,
 	})
 	start := cpuTime()
@@ -135,12 +138,12 @@ func (l *load) run(ctx context.Context, services *fake, file []byte, n int) erro
 	}
 	u, err := table.Upload(ctx, o.UploadID())
 	if err == nil && (u.Status != events.Live || u.Counts.Applied != int64(l.rows)) {
-		err = fmt.Errorf("the upload is not what it should be: %+v", u)
+		err = fmt.Errorf("the upload did not apply all rows: %+v", u)
 	}
 	return err
 }
 
-// singles writes rows as one would at first, and gives the CPU a row: one conditional UpdateItem each, 16 at a time.
+// singles writes rows with one conditional UpdateItem each, 16 at a time, and returns the CPU time per row.
 func singles(ctx context.Context, services *fake, n int) (time.Duration, error) {
 	client := dynamo.Client(access(services.url))
 	start := cpuTime()
@@ -152,11 +155,13 @@ func singles(ctx context.Context, services *fake, n int) (time.Duration, error) 
 			_, err := client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 				TableName: awssdk.String("favorites"),
 				Key: map[string]types.AttributeValue{
-					"shard": &types.AttributeValueMemberN{Value: "99"}, "person": &types.AttributeValueMemberS{Value: fmt.Sprintf("person %07d", i)},
+					"shard":  &types.AttributeValueMemberN{Value: "99"},
+					"person": &types.AttributeValueMemberS{Value: fmt.Sprintf("person %07d", i)},
 				},
-				UpdateExpression:         awssdk.String("SET #flavor = :0, #version = :1 REMOVE #expires"),
-				ConditionExpression:      awssdk.String("attribute_not_exists(#person) OR #version < :1"),
-				ExpressionAttributeNames: map[string]string{"#flavor": "flavor", "#version": "version", "#expires": "expires", "#person": "person"},
+				UpdateExpression:    awssdk.String("SET #flavor = :0, #version = :1 REMOVE #expires"),
+				ConditionExpression: awssdk.String("attribute_not_exists(#person) OR #version < :1"),
+				ExpressionAttributeNames: map[string]string{"#flavor": "flavor", "#version": "version", "#expires": "expires",
+					"#person": "person"},
 				ExpressionAttributeValues: map[string]types.AttributeValue{
 					":0": &types.AttributeValueMemberS{Value: "cookie dough"}, ":1": &types.AttributeValueMemberS{Value: version},
 				},
@@ -168,19 +173,21 @@ func singles(ctx context.Context, services *fake, n int) (time.Duration, error) 
 	return (cpuTime() - start) / time.Duration(n), err
 }
 
-// publishFloor is the fewest requests that carry so many bytes.
+// publishFloor returns the fewest requests that can carry a number of bytes.
 func publishFloor(bytes int) int { return (bytes + ingest.MaxRequest - 1) / ingest.MaxRequest }
 
 func showRows(out io.Writer, loads []load, single time.Duration) error {
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	var missed []error
-	fmt.Fprintf(table, "%d rows\tpublish requests\tof the packed floor\twrite units: favorites\tledger\tof what had to change\tread units\tCPU a row\tof UpdateItem's, %v\t\n", loads[0].rows, single.Round(100*time.Nanosecond))
+	fmt.Fprintf(table, "%d rows\tpublish requests\tof the packed floor\twrite units: favorites\tledger\t"+
+		"of what had to change\tread units\tCPU a row\tof UpdateItem's, %v\t\n",
+		loads[0].rows, single.Round(100*time.Nanosecond))
 	for _, l := range loads {
 		all := l.ingest.Add(l.apply)
 		publish, favorites, ledger := all.Calls["PublishBatch"], all.Units["favorites"], all.Units["uploads"]
 		ledgerUnits := ledger.Write + ledger.Index
 		requests := float64(publish.Requests) / float64(publishFloor(publish.Bytes))
-		// Of each row at least the version is newer; see docs/performance.md.
+		// Every row has to be written, because at least its version is newer; see docs/performance.md.
 		writes := (favorites.Write + ledgerUnits) / (float64(l.rows) + ledgerUnits)
 		perRow := l.cpu / time.Duration(l.rows)
 		cpu := float64(perRow) / float64(single)
@@ -189,23 +196,29 @@ func showRows(out io.Writer, loads []load, single time.Duration) error {
 		for _, p := range []struct {
 			what          string
 			got, promised float64
-		}{{"publish requests", requests, promisedRequests}, {"write units", writes, promisedWrites}, {"CPU a row", cpu, promisedCPU}} {
+		}{
+			{"publish requests", requests, promisedRequests},
+			{"write units", writes, promisedWrites},
+			{"CPU a row", cpu, promisedCPU},
+		} {
 			if p.got > p.promised {
-				missed = append(missed, fmt.Errorf("%s: %s are %.3f times the reference, more than %.2f", l.name, p.what, p.got, p.promised))
+				missed = append(missed, fmt.Errorf("%s: the ratio of %s is %.3f, more than %.2f", l.name, p.what, p.got,
+					p.promised))
 			}
 		}
 	}
-	fmt.Fprintf(table, "promised\t\t%.1f ×\t\t\t%.1f ×\t\t\t%.0f %%\t\n", promisedRequests, promisedWrites, 100*promisedCPU)
+	fmt.Fprintf(table, "promised\t\t%.1f ×\t\t\t%.1f ×\t\t\t%.0f %%\t\n", promisedRequests, promisedWrites,
+		100*promisedCPU)
 	return errors.Join(append(missed, table.Flush())...)
 }
 
-// reading of the table by the API.
+// readCounts has the counts of reads by the API.
 type readCounts struct {
 	lookup, team fakeaws.Counts
 	teamBytes    int // of the answer, compressed
 }
 
-// teamPage is as many people as GET /team gives unless told.
+// teamPage is the default number of people in a page of GET /team.
 const teamPage = 1000
 
 func countReads(ctx context.Context, services *fake) (r readCounts, err error) {
@@ -221,7 +234,7 @@ func countReads(ctx context.Context, services *fake) (r readCounts, err error) {
 	}
 	team, err := table.Team(ctx, "", teamPage)
 	if err == nil && len(team) != teamPage {
-		err = fmt.Errorf("the team has %d people", len(team))
+		err = fmt.Errorf("the page has %d people, want %d", len(team), teamPage)
 	}
 	if err != nil {
 		return r, err
@@ -242,7 +255,9 @@ func countReads(ctx context.Context, services *fake) (r readCounts, err error) {
 func showReads(out io.Writer, r readCounts) error {
 	table := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "\n\tcalls\tread units\t\n")
-	fmt.Fprintf(table, "GET /ice-cream/{person}\t%d GetItem\t%.0f\t\n", r.lookup.Calls["GetItem"].Requests, r.lookup.Units["favorites"].Read)
-	fmt.Fprintf(table, "GET /team, %d people\t%d Query\t%.0f\t\n", teamPage, r.team.Calls["Query"].Requests, r.team.Units["favorites"].Read)
+	fmt.Fprintf(table, "GET /ice-cream/{person}\t%d GetItem\t%.0f\t\n", r.lookup.Calls["GetItem"].Requests,
+		r.lookup.Units["favorites"].Read)
+	fmt.Fprintf(table, "GET /team, %d people\t%d Query\t%.0f\t\n", teamPage, r.team.Calls["Query"].Requests,
+		r.team.Units["favorites"].Read)
 	return table.Flush()
 }

@@ -1,4 +1,4 @@
-// Command bare is the least that a Lambda function in Go can be: what the functions' cold starts are held against.
+// Command bare is a minimal Lambda function in Go, the reference for the cold starts of the functions.
 package main
 
 import (

@@ -8,23 +8,22 @@ import (
 	"time"
 )
 
-// Capacity limits what the tables serve. DynamoDB spreads the partition keys of a table over partitions by a hash, and
-// each partition serves its own units a second, however idle the others are.
+// Capacity limits the throughput of the tables. DynamoDB distributes the partition keys of a table over partitions by
+// a hash, and each partition has its own limit, even if the others are idle.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
 type Capacity struct {
 	Partitions  int           // of each table
-	Write, Read float64       // units a second of each partition
-	Burst       time.Duration // how long a partition saves what it does not serve; at least the running second
-	Placement   uint64        // chooses the hash, and so which partition each key is in
+	Write, Read float64       // units per second of each partition
+	Burst       time.Duration // for how long a partition keeps unused units; at least the current second
+	Placement   uint64        // seeds the hash that maps keys to partitions
 }
 
-// NewOnDemandTable is the capacity of an on-demand table that was just created: it serves 4,000 write units and 12,000
-// read units a second, by four partitions.
-// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
+// NewOnDemandTable returns the capacity of a new on-demand table: 4,000 write units and 12,000 read units per second,
+// on four partitions. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html
 func NewOnDemandTable() Capacity { return Capacity{Partitions: 4, Write: 1000, Read: 3000} }
 
-// NewLimited returns a fake like New does, with tables that throttle beyond the capacity. Its clock is that of package
-// time, so in a bubble of testing/synctest it is virtual.
+// NewLimited returns a fake like [New], whose tables throttle requests beyond a capacity. It uses the clock of
+// package time, which is virtual in a bubble of testing/synctest.
 func NewLimited(c Capacity) *Server {
 	s := New()
 	for _, t := range s.tables {
@@ -37,10 +36,11 @@ func NewLimited(c Capacity) *Server {
 	return s
 }
 
-// partition is the capacity of one.
+// partition is the available capacity of a partition.
 type partition struct{ write, read bucket }
 
-// bucket has the units that can be taken at once: those of the running second, and what was saved before.
+// bucket is a token bucket of capacity units. It holds those of the current second, and unused ones of the seconds
+// before.
 type bucket struct {
 	rate, most, left float64
 	at               time.Time
@@ -51,7 +51,7 @@ func newBucket(rate float64, burst time.Duration) bucket {
 	return bucket{rate: rate, most: most, left: most, at: time.Now()}
 }
 
-// take takes units, or reports that there are too few. Units may be negative, to put some back.
+// take takes units and reports whether there were enough. Negative units are put back.
 func (b *bucket) take(units float64) bool {
 	now := time.Now()
 	b.left = min(b.most, b.left+b.rate*now.Sub(b.at).Seconds())
@@ -78,7 +78,7 @@ func (t *table) placed(key string) int {
 	return int(uint64(binary.BigEndian.Uint32(sum[:])) * uint64(len(t.partitions)) >> 32)
 }
 
-// mayWrite takes units for a write, and reports whether the key's partition has them. The caller holds the lock.
+// mayWrite takes units for a write, and reports whether the partition of the key has enough. The caller holds the lock.
 func (s *Server) mayWrite(t *table, key string, units float64) bool {
 	p := t.partitionOf(key)
 	if p == nil || p.write.take(units) {
@@ -88,7 +88,7 @@ func (s *Server) mayWrite(t *table, key string, units float64) bool {
 	return false
 }
 
-// mayRead is mayWrite for reads.
+// mayRead takes units for a read, and reports whether the partition of the key has enough. The caller holds the lock.
 func (s *Server) mayRead(t *table, key string, units float64) bool {
 	p := t.partitionOf(key)
 	if p == nil || p.read.take(units) {
@@ -104,7 +104,7 @@ func (s *Server) throttled(t *table) {
 	s.counts.Units[t.name] = u
 }
 
-// throttlingMessage is what DynamoDB says when a partition of an on-demand table is beyond its capacity.
+// throttlingMessage is the message of DynamoDB when a partition of an on-demand table is throttled.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/throttling-diagnosing-workflow.html
 const throttlingMessage = "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically " +
 	"scaling your table or index so please try again shortly."
@@ -115,8 +115,8 @@ func throttling() *failure {
 	return f
 }
 
-// Floor returns the shortest time in which the items of a table can have been written, one unit of 1 KB each: that of
-// the partition that holds most of them, less what a partition serves at once at the start.
+// Floor returns the minimum time in which the items of a table can have been written, with one unit for each KB. That
+// is the time of the partition with the most items, without the units that a partition has at the start.
 func (s *Server) Floor(name string) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +133,7 @@ func (s *Server) Floor(name string) time.Duration {
 	return time.Duration(longest * float64(time.Second))
 }
 
-// Fullest returns how many of the partition keys the partition of a table holds that has most of them.
+// Fullest returns the number of the given partition keys in the partition of a table that has the most of them.
 func (s *Server) Fullest(name string, keys []string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,6 +1,7 @@
 package fakeaws
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,7 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// failure is an answer that is an error, as the protocol has it.
+// failure is an error response of DynamoDB.
 // https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html#operation-error-serialization
 type failure struct {
 	Type    string `json:"__type"`
@@ -36,12 +37,12 @@ func (s *Server) dynamo(w http.ResponseWriter, operation string, body []byte) {
 	}[operation]
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	var answer any
-	err := fmt.Errorf("operation %q is not known here", operation)
+	err := fmt.Errorf("operation %q is not implemented", operation)
 	if handle != nil {
 		answer, err = handle(body)
 	}
 	if err != nil {
-		f, ok := err.(*failure) //nolint:errorlint // it comes bare
+		f, ok := err.(*failure) //nolint:errorlint // failures are never wrapped
 		if !ok {
 			f = fail("ValidationException")
 			f.Message = err.Error()
@@ -49,10 +50,10 @@ func (s *Server) dynamo(w http.ResponseWriter, operation string, body []byte) {
 		w.WriteHeader(http.StatusBadRequest)
 		answer = f
 	}
-	_ = json.MarshalWrite(w, answer) // whoever asked has gone
+	_ = json.MarshalWrite(w, answer) // fails if the client has gone
 }
 
-// decode takes the lock until the returned function is called.
+// decode decodes a request and takes the lock, which the caller releases with unlock.
 func decode[T any](s *Server, body []byte) (request T, unlock func(), err error) {
 	if err := json.Unmarshal(body, &request); err != nil {
 		return request, nil, err
@@ -65,7 +66,7 @@ func (s *Server) table(name string) (*table, error) {
 	if t := s.tables[name]; t != nil {
 		return t, nil
 	}
-	return nil, fmt.Errorf("there is no table %q", name)
+	return nil, fmt.Errorf("table %q does not exist", name)
 }
 
 func (s *Server) getItem(body []byte) (any, error) {
@@ -90,7 +91,7 @@ func (s *Server) getItem(body []byte) (any, error) {
 	}{it}, nil
 }
 
-// batchGet leaves keys unprocessed whose partition is beyond its capacity. If that is all of them, the request fails.
+// batchGet leaves keys unprocessed whose partition is throttled. The request fails if that applies to all keys.
 // https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 func (s *Server) batchGet(body []byte) (any, error) {
 	type keys struct {
@@ -155,7 +156,7 @@ func projection(expression string, names map[string]string) []string {
 	return wanted
 }
 
-// project gives some attributes, or all if wanted is nil.
+// project returns the wanted attributes, or all of them if wanted is nil.
 func (it item) project(wanted []string) item {
 	if wanted == nil {
 		return it
@@ -169,8 +170,8 @@ func (it item) project(wanted []string) item {
 	return some
 }
 
-// query reads one partition, behind a sort key or a start. It costs the bytes of all items read, whatever the filter
-// and the projection leave of them.
+// query reads one partition after a sort key or a start key. It consumes capacity for all items that it reads,
+// including those that the filter removes.
 func (s *Server) query(body []byte) (any, error) {
 	type input struct {
 		request
@@ -251,7 +252,7 @@ func (s *Server) update(body []byte) (any, error) {
 	return struct{ Attributes item }{changed}, nil
 }
 
-// prepare gives the item as the write would leave it; nil if the condition does not hold.
+// prepare returns the item after a write, or nil if the condition does not hold.
 func (s *Server) prepare(r *request) (*table, item, error) {
 	t, err := s.table(r.TableName)
 	if err != nil {
@@ -287,7 +288,7 @@ func (s *Server) batchExecute(body []byte) (any, error) {
 	return struct{ Responses []statementAnswer }{answers}, nil
 }
 
-// transact writes all or nothing. One that is cancelled costs as much as one that is not.
+// transact writes all items or none. A cancelled transaction consumes as much capacity as a successful one.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 func (s *Server) transact(body []byte) (any, error) {
 	r, unlock, err := decode[struct {
@@ -298,8 +299,8 @@ func (s *Server) transact(body []byte) (any, error) {
 	}
 	defer unlock()
 	s.call("TransactWriteItems", len(r.TransactItems), 0, 0)
-	tables, changed, keys := make([]*table, len(r.TransactItems)), make([]item, len(r.TransactItems)), make([]string, len(r.TransactItems))
-	reasons := make([]reason, len(r.TransactItems))
+	n := len(r.TransactItems)
+	tables, changed, keys, reasons := make([]*table, n), make([]item, n), make([]string, n), make([]reason, n)
 	cancelled := false
 	for i, one := range r.TransactItems {
 		w := one.Update
@@ -307,7 +308,7 @@ func (s *Server) transact(body []byte) (any, error) {
 			w = one.Put
 		}
 		if w == nil {
-			return nil, fmt.Errorf("only Put and Update are known here")
+			return nil, errors.New("only Put and Update are implemented")
 		}
 		if tables[i], changed[i], err = s.prepare(w); err != nil {
 			return nil, err
@@ -318,7 +319,7 @@ func (s *Server) transact(body []byte) (any, error) {
 			reasons[i] = reason{"ConditionalCheckFailed", "The conditional request failed", tables[i].items[keys[i]]}
 		}
 	}
-	taken := 0 // how many items have got their units
+	taken := 0 // number of items that got their units
 	for i, t := range tables {
 		if !s.mayWrite(t, keys[i], 2*t.writeCost(keys[i], changed[i])) {
 			reasons[i] = reason{Code: "ThrottlingError", Message: throttlingMessage}
@@ -326,7 +327,7 @@ func (s *Server) transact(body []byte) (any, error) {
 		}
 		taken++
 	}
-	if taken < len(tables) { // nothing is done, and nothing is charged
+	if taken < len(tables) { // nothing is written, and no units are consumed
 		for i, t := range tables[:taken] {
 			t.partitionOf(keys[i]).write.take(-2 * t.writeCost(keys[i], changed[i]))
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// request is what a write says: an update or a put, under a condition.
+// request is an update or a put, with a condition.
 type request struct {
 	TableName                 string
 	Key                       item
@@ -29,7 +29,7 @@ func (r *request) name(placeholder string) string {
 func (r *request) value(placeholder string) (value, error) {
 	v, ok := r.ExpressionAttributeValues[strings.TrimSpace(placeholder)]
 	if !ok {
-		return v, fmt.Errorf("%q is no value", placeholder)
+		return v, fmt.Errorf("value %q is not given", placeholder)
 	}
 	return v, nil
 }
@@ -41,8 +41,7 @@ var (
 	compared = regexp.MustCompile(`^(\S+) (=|<) (\S+)$`)
 )
 
-// apply gives the item as the update leaves it. It knows SET a = :v, SET a = if_not_exists(a, :v), ADD a :n and
-// REMOVE a.
+// apply returns the item after the update. It supports SET a = :v, SET a = if_not_exists(a, :v), ADD a :n and REMOVE a.
 func (r *request) apply(it item) (item, error) {
 	changed := it
 	if changed == nil {
@@ -65,7 +64,7 @@ func (r *request) apply(it item) (item, error) {
 	return changed, nil
 }
 
-// actions splits at the commas that are not in parentheses.
+// actions splits a clause at the commas that are not in parentheses.
 func actions(clause string) []string {
 	var all []string
 	depth, from := 0, 0
@@ -119,8 +118,8 @@ func (r *request) act(changed, before item, verb, action string) (item, error) {
 	return changed.with(r.name(name), v), nil
 }
 
-// holds tells whether the item meets the condition: terms joined by OR, or by AND, of attribute_exists,
-// attribute_not_exists, = and <.
+// holds reports whether the item meets the condition. It supports attribute_exists, attribute_not_exists, = and <,
+// joined by OR and AND.
 func (r *request) holds(condition string, it item) (bool, error) {
 	for _, either := range strings.Split(condition, " OR ") {
 		all := true
@@ -148,7 +147,7 @@ func (r *request) term(term string, it item) (bool, error) {
 	}
 	m := compared.FindStringSubmatch(term)
 	if m == nil {
-		return false, fmt.Errorf("condition %q is not known here", term)
+		return false, fmt.Errorf("condition %q is not implemented", term)
 	}
 	mine, exists := it.get(r.name(m[1]))
 	other, err := r.value(m[3])
@@ -158,5 +157,5 @@ func (r *request) term(term string, it item) (bool, error) {
 	if m[2] == "=" {
 		return mine == other, nil
 	}
-	return mine.text < other.text, nil // of texts, which is all that is compared so
+	return mine.text < other.text, nil // only strings are compared this way
 }

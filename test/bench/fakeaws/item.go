@@ -10,7 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// value is an attribute's: of type S, N or B, as JSON has it ({"S": "text"}).
+// value is the value of an attribute, of type S, N or B. Its JSON is an object such as {"S": "text"}.
 type value struct {
 	kind byte
 	text string
@@ -20,9 +20,9 @@ type value struct {
 func (v *value) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	var one map[string]string
 	if d.PeekKind() != '{' {
-		return fmt.Errorf("an attribute's value is an object")
+		return fmt.Errorf("an attribute value must be an object")
 	}
-	// By hand, since a million rows have four million of them.
+	// Without reflection, because a million rows have four million values.
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (v *value) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	}
 	name := kind.String()
 	if !slices.Contains([]string{"S", "N", "B"}, name) {
-		return fmt.Errorf("values of type %s are not known here", name)
+		return fmt.Errorf("values of type %s are not implemented", name)
 	}
 	text, err := d.ReadToken()
 	if err != nil {
@@ -48,7 +48,8 @@ func (v *value) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 
 // MarshalJSONTo implements json.MarshalerTo.
 func (v value) MarshalJSONTo(e *jsontext.Encoder) error {
-	for _, t := range []jsontext.Token{jsontext.BeginObject, jsontext.String(string(v.kind)), jsontext.String(v.text), jsontext.EndObject} {
+	for _, t := range []jsontext.Token{jsontext.BeginObject, jsontext.String(string(v.kind)), jsontext.String(v.text),
+		jsontext.EndObject} {
 		if err := e.WriteToken(t); err != nil {
 			return err
 		}
@@ -58,7 +59,7 @@ func (v value) MarshalJSONTo(e *jsontext.Encoder) error {
 
 func (v value) number() (int64, error) { return strconv.ParseInt(v.text, 10, 64) }
 
-// size of a value: UTF-8 bytes; a number has a byte for each two digits, and one more.
+// size returns the size that DynamoDB bills: the bytes of UTF-8, and for a number one byte for two digits plus one.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
 func (v value) size() int {
 	switch v.kind {
@@ -70,7 +71,7 @@ func (v value) size() int {
 	return len(v.text)
 }
 
-// attribute and item: a list takes a third of the memory of a map.
+// attribute is an element of an item, which is a list because a map takes three times as much memory.
 type attribute struct {
 	name  string
 	value value
@@ -81,7 +82,7 @@ type item []attribute
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (it *item) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
-		return fmt.Errorf("an item is an object: %w", err)
+		return fmt.Errorf("an item must be an object: %w", err)
 	}
 	for d.PeekKind() != '}' {
 		var a attribute
@@ -124,7 +125,7 @@ func (it item) get(name string) (value, bool) {
 	return value{}, false
 }
 
-// with gives a copy that has the value.
+// with returns a copy of the item with the value.
 func (it item) with(name string, v value) item {
 	changed := it.without(name)
 	return append(changed, attribute{name, v})

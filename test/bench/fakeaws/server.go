@@ -1,6 +1,7 @@
-// Package fakeaws speaks as much of S3, SNS and DynamoDB as flavorless asks for, and counts what Amazon would bill.
-// It is for benchmarks: DynamoDB Local and moto take hours for a million rows. It keeps everything in memory, and
-// knows no credentials. A fake of NewLimited throttles as a new table does.
+// Package fakeaws implements as much of S3, SNS and DynamoDB as flavorless uses, and counts what Amazon would bill.
+// It is for benchmarks, in which DynamoDB Local would take hours for a million rows, and for tests with a virtual
+// clock. It keeps everything in memory and checks no credentials. A fake of [NewLimited] throttles as a new table
+// does.
 package fakeaws
 
 import (
@@ -15,7 +16,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Counts are what was asked for since they were last taken.
+// Counts are the requests since the counts were last taken.
 type Counts struct {
 	Calls map[string]Call  // by operation, such as "BatchGetItem"
 	Units map[string]Units // by table
@@ -24,21 +25,21 @@ type Counts struct {
 // Call counts the requests of one operation.
 type Call struct {
 	Requests int
-	Entries  int // messages, keys, statements or items; 0 where a request has but one
-	Bytes    int // of messages, with their attributes
-	Billed   int // publish requests as SNS bills them: by 64 KB
+	Entries  int // messages, keys, statements or items; 0 if a request has only one
+	Bytes    int // size of messages with their attributes
+	Billed   int // publish requests that SNS bills: one for each 64 KB
 }
 
 // Units are capacity units of one table.
 type Units struct {
 	Read, Write float64
 	Index       float64 // write units of its indexes
-	Streamed    int     // writes that changed an item: each is a record of its stream
-	Throttled   int     // reads and writes of an item that were refused
+	Streamed    int     // writes that changed an item, each of which is a record of the stream
+	Throttled   int     // reads and writes that were throttled
 }
 
-// Server is the fake. Besides the services it answers GET /counts, which takes the counts as JSON, and
-// GET /messages, which takes what was published, one JSON string an element.
+// Server is the fake. In addition to the services, GET /counts returns and resets the counts as JSON, and GET /messages
+// returns and removes the published messages as a JSON array of strings.
 type Server struct {
 	mu       sync.Mutex
 	tables   map[string]*table
@@ -47,8 +48,7 @@ type Server struct {
 	counts   Counts
 }
 
-// New returns a fake with two empty tables, favorites and uploads, which have the keys and the index of the
-// deployment's.
+// New returns a fake with two empty tables, favorites and uploads, with the keys and the index of the deployment.
 func New() *Server {
 	s := &Server{objects: map[string][]byte{}, tables: map[string]*table{
 		"favorites": {name: "favorites", keys: []string{"shard", "person"}, items: map[string]item{}},
@@ -58,14 +58,14 @@ func New() *Server {
 	return s
 }
 
-// take gives the counts and starts anew. The caller holds the lock, or is alone.
+// take returns and resets the counts. The caller holds the lock, or is the only user.
 func (s *Server) take() Counts {
 	taken := s.counts
 	s.counts = Counts{Calls: map[string]Call{}, Units: map[string]Units{}}
 	return taken
 }
 
-// Counts takes the counts.
+// Counts returns and resets the counts.
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,10 +100,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) reply(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.MarshalWrite(w, v) // whoever asked has gone
+	_ = json.MarshalWrite(w, v) // fails if the client has gone
 }
 
-// object is S3: PUT keeps, GET gives.
+// object implements PutObject and GetObject of S3.
 func (s *Server) object(w http.ResponseWriter, r *http.Request, body []byte) {
 	s.mu.Lock()
 	s.call(r.Method+"Object", 0, 0, 0)
@@ -111,7 +111,7 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request, body []byte) {
 	if r.Method == http.MethodPut {
 		s.objects[r.URL.Path] = body
 	}
-	s.mu.Unlock() // before the answer: who reads it may ask for something else meanwhile
+	s.mu.Unlock() // before the response, because the client may send the next request at once
 	if r.Method == http.MethodPut {
 		w.Header().Set("ETag", `"e"`)
 		return
@@ -125,7 +125,7 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request, body []byte) {
 		return
 	}
 	w.Header().Set("ETag", `"e"`)
-	_, _ = w.Write(stored) // whoever asked has gone
+	_, _ = w.Write(stored) // fails if the client has gone
 }
 
 // call counts one request. The caller holds the lock.
@@ -134,7 +134,7 @@ func (s *Server) call(operation string, entries, bytes, billed int) {
 	s.counts.Calls[operation] = Call{c.Requests + 1, c.Entries + entries, c.Bytes + bytes, c.Billed + billed}
 }
 
-// Add gives the sum of counts.
+// Add returns the sum of two counts.
 func (c Counts) Add(more Counts) Counts {
 	sum := Counts{Calls: map[string]Call{}, Units: map[string]Units{}}
 	maps.Copy(sum.Calls, c.Calls)
@@ -145,7 +145,8 @@ func (c Counts) Add(more Counts) Counts {
 	}
 	for name, m := range more.Units {
 		a := sum.Units[name]
-		sum.Units[name] = Units{a.Read + m.Read, a.Write + m.Write, a.Index + m.Index, a.Streamed + m.Streamed, a.Throttled + m.Throttled}
+		sum.Units[name] = Units{a.Read + m.Read, a.Write + m.Write, a.Index + m.Index, a.Streamed + m.Streamed,
+			a.Throttled + m.Throttled}
 	}
 	return sum
 }

@@ -8,19 +8,20 @@ import (
 	"strings"
 )
 
-// publishChunk is what SNS bills as one request, in bytes. https://aws.amazon.com/sns/pricing/
+// publishChunk is the number of bytes that SNS bills as one request. https://aws.amazon.com/sns/pricing/
 const publishChunk = 64 << 10
 
-// publish is SNS's PublishBatch, in the query protocol: PublishBatchRequestEntries.member.1.Message=…
+// publish implements PublishBatch of SNS in the query protocol: PublishBatchRequestEntries.member.1.Message=…
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 func (s *Server) publish(w http.ResponseWriter, body []byte) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil || form.Get("Action") != "PublishBatch" {
-		http.Error(w, fmt.Sprintf("action %q is not known here", form.Get("Action")), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("action %q is not implemented", form.Get("Action")), http.StatusBadRequest)
 		return
 	}
 	var answer strings.Builder
-	answer.WriteString(`<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishBatchResult><Failed/><Successful>`)
+	answer.WriteString(`<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">`)
+	answer.WriteString("<PublishBatchResult><Failed/><Successful>")
 	size := 0
 	var messages []string
 	for n := 1; ; n++ {
@@ -36,13 +37,16 @@ func (s *Server) publish(w http.ResponseWriter, body []byte) {
 			if !form.Has(attribute + "Name") {
 				break
 			}
-			size += len(form.Get(attribute+"Name")) + len(form.Get(attribute+"Value.DataType")) + len(form.Get(attribute+"Value.StringValue"))
+			for _, part := range []string{"Name", "Value.DataType", "Value.StringValue"} {
+				size += len(form.Get(attribute + part))
+			}
 		}
 		fmt.Fprintf(&answer, "<member><Id>%s</Id><MessageId>%d</MessageId></member>", form.Get(entry+"Id"), n)
 	}
 	answer.WriteString("</Successful></PublishBatchResult></PublishBatchResponse>")
 	if len(messages) == 0 || len(messages) > 10 || size > 256<<10 {
-		http.Error(w, fmt.Sprintf("%d messages of %d bytes are no batch", len(messages), size), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("%d messages of %d bytes are not a valid batch", len(messages), size),
+			http.StatusBadRequest)
 		return
 	}
 	s.mu.Lock()
@@ -50,5 +54,5 @@ func (s *Server) publish(w http.ResponseWriter, body []byte) {
 	s.messages = append(s.messages, messages...)
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "text/xml")
-	_, _ = w.Write([]byte(answer.String())) // whoever asked has gone
+	_, _ = w.Write([]byte(answer.String())) // fails if the client has gone
 }

@@ -7,15 +7,15 @@ import (
 	"sync"
 )
 
-// statement is a PartiQL statement, compiled: what its parameters are for, in order.
+// statement is a compiled PartiQL statement: what its parameters stand for, in their order.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.html
 type statement struct {
 	insert bool
 	table  string
 	set    []string // attributes
 	remove []string
-	where  []string // attributes: keys with =, then those that must be less
-	less   int      // how many of where, at its end, are compared with <
+	where  []string // attributes: keys that must be equal, then attributes that must be less
+	less   int      // number of attributes at the end of where that are compared with <
 }
 
 var (
@@ -26,7 +26,7 @@ var (
 	removeForm = regexp.MustCompile(`REMOVE "(\w+)"`)
 	whereForm  = regexp.MustCompile(`^"(\w+)"(=|<)\?$`)
 
-	compiled sync.Map // a few statements, sent a million times
+	compiled sync.Map // by text; a few statements are sent a million times
 )
 
 func compile(text string) (*statement, error) {
@@ -39,7 +39,7 @@ func compile(text string) (*statement, error) {
 		for member := range strings.SplitSeq(m[2], ",") {
 			name := memberForm.FindStringSubmatch(member)
 			if name == nil {
-				return nil, fmt.Errorf("member %q of %q is not known here", member, text)
+				return nil, fmt.Errorf("member %q of %q is not implemented", member, text)
 			}
 			s.set = append(s.set, name[1])
 		}
@@ -54,7 +54,7 @@ func compile(text string) (*statement, error) {
 		for term := range strings.SplitSeq(m[3], " AND ") {
 			name := whereForm.FindStringSubmatch(term)
 			if name == nil {
-				return nil, fmt.Errorf("condition %q of %q is not known here", term, text)
+				return nil, fmt.Errorf("condition %q of %q is not implemented", term, text)
 			}
 			s.where = append(s.where, name[1])
 			if name[2] == "<" {
@@ -62,7 +62,7 @@ func compile(text string) (*statement, error) {
 			}
 		}
 	} else {
-		return nil, fmt.Errorf("statement %q is not known here", text)
+		return nil, fmt.Errorf("statement %q is not implemented", text)
 	}
 	compiled.Store(text, &s)
 	return &s, nil
@@ -84,7 +84,7 @@ type statementAnswer struct {
 	TableName string
 }
 
-// execute is one statement of a batch. The caller holds the lock.
+// execute executes one statement of a batch. The caller holds the lock.
 func (s *Server) execute(r statementRequest) (statementAnswer, error) {
 	st, err := compile(r.Statement)
 	if err != nil {
@@ -92,7 +92,8 @@ func (s *Server) execute(r statementRequest) (statementAnswer, error) {
 	}
 	t := s.tables[st.table]
 	if t == nil || len(r.Parameters) != len(st.set)+len(st.where) {
-		return statementAnswer{}, fmt.Errorf("statement %q: no such table, or %d parameters", r.Statement, len(r.Parameters))
+		return statementAnswer{}, fmt.Errorf("statement %q: the table does not exist, or there are not %d parameters",
+			r.Statement, len(r.Parameters))
 	}
 	values, where := r.Parameters[:len(st.set)], r.Parameters[len(st.set):]
 	answer := statementAnswer{TableName: st.table}

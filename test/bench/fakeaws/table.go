@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// table is a table's items, by their keys.
+// table holds the items of a table by their keys.
 type table struct {
 	name  string
 	keys  []string
-	index []string // the keys of its index, which has nothing else
+	index []string // the keys of its index, which projects only keys
 	items map[string]item
 
-	sorted map[string][]string // keys by shard; nil if it has to be made anew
+	sorted map[string][]string // keys by shard; nil after an item was added
 
-	partitions []partition // that limit it; nil without limits
+	partitions []partition // nil without limits
 	placement  uint64
 }
 
@@ -28,27 +28,27 @@ func (t *table) key(of item) string {
 	return b.String()
 }
 
-// readUnits are those of a strongly consistent read of so many bytes, at least one.
+// readUnits returns the units of a strongly consistent read, at least one.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 func readUnits(bytes int) float64 { return float64(max(1, (bytes+4095)/4096)) }
 
-// writeUnits are those of a write of so many bytes, at least one.
+// writeUnits returns the units of a write, at least one.
 func writeUnits(bytes int) float64 { return float64(max(1, (bytes+1023)/1024)) }
 
-// writeCost returns the units of a write: those of the larger of the item before and after.
+// writeCost returns the units of a write, which depend on the larger of the item before and after it.
 func (t *table) writeCost(key string, changed item) float64 {
 	return writeUnits(max(t.items[key].size(), changed.size()))
 }
 
-// read counts units of reading. The caller holds the lock.
+// read counts the units of a read. The caller holds the lock.
 func (s *Server) read(t *table, units float64) {
 	u := s.counts.Units[t.name]
 	u.Read += units
 	s.counts.Units[t.name] = u
 }
 
-// write stores an item, or fails to (changed is nil), and counts the units: by the larger of the item before and after,
-// twice in a transaction. A failed condition costs as much. The caller holds the lock.
+// write stores an item and counts the units, times times because a transaction consumes twice as many. Changed is nil
+// if the condition failed, which consumes as much. The caller holds the lock.
 func (s *Server) write(t *table, key string, changed item, times float64) {
 	before := t.items[key]
 	u := s.counts.Units[t.name]
@@ -66,7 +66,7 @@ func (s *Server) write(t *table, key string, changed item, times float64) {
 	s.counts.Units[t.name] = u
 }
 
-// indexUnits are those of the index, which is written when its keys change: once to delete, once to put.
+// indexUnits returns the units of writing the index, which changes with its keys: one to delete, and one to put.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.ThroughputConsiderations.Writes
 func (t *table) indexUnits(before, after item) float64 {
 	old, new := t.indexed(before), t.indexed(after)
@@ -95,7 +95,7 @@ func (t *table) indexed(it item) []value {
 	return keys
 }
 
-// same tells whether nothing has changed; then a stream has no record of the write.
+// same reports whether two items are equal. A stream has no record of a write that changes nothing.
 func same(a, b item) bool {
 	if len(a) != len(b) {
 		return false
@@ -108,9 +108,9 @@ func same(a, b item) bool {
 	return true
 }
 
-// partition gives a shard's items behind a key, in order.
+// partition returns the items of a shard after a key, in order.
 func (t *table) partition(hash, after string) []item {
-	if t.sorted == nil { // since the last new item
+	if t.sorted == nil { // an item was added
 		t.sorted = map[string][]string{}
 		for key := range t.items {
 			shard, _, _ := strings.Cut(key, "\x00")

@@ -18,21 +18,21 @@ import (
 	"github.com/flavorless/flavorless/test/faultproxy"
 )
 
-var judge dynamolocal.Server
+var emulator dynamolocal.Server
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	judge.Stop()
+	emulator.Stop()
 	os.Exit(code)
 }
 
-// TestUnits holds what the fake answers and counts against DynamoDB Local, over the same calls. DynamoDB Local gives
-// no units for statements; there, one each is the rule, and their number is compared. It gives none either for what
-// is read but not there, for conditions that fail, and for the second unit of transactional updates of what is there;
-// DynamoDB bills all three, and the fake counts them.
+// TestUnits compares the responses and the counts of the fake with those of DynamoDB Local, over the same calls.
+// DynamoDB Local returns no units for statements; each takes one, and their number is compared. It also returns none
+// for reading what does not exist, for conditions that fail, and for the second unit of transactional updates of
+// existing items. DynamoDB bills all three, and the fake counts them.
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 func TestUnits(t *testing.T) {
-	endpoint := judge.Endpoint(t)
+	endpoint := emulator.Endpoint(t)
 	tables := dynamolocal.Create(t, dynamodb.New(dynamolocal.Options(endpoint)), "units")
 	counting := faultproxy.New(endpoint, 1)
 	proxy := httptest.NewServer(counting)
@@ -41,13 +41,15 @@ func TestUnits(t *testing.T) {
 	server := httptest.NewServer(fake)
 	defer server.Close()
 	clock := func() time.Time { return time.UnixMilli(1_800_000_100_000) }
-	real := dynamo.New(dynamo.Config{Client: dynamodb.New(dynamolocal.Options(proxy.URL)), Favorites: tables.Favorites, Uploads: tables.Uploads, Clock: clock})
-	ours := dynamo.New(dynamo.Config{Client: dynamodb.New(dynamolocal.Options(server.URL)), Favorites: "favorites", Uploads: "uploads", Clock: clock})
+	real := dynamo.New(dynamo.Config{Client: dynamodb.New(dynamolocal.Options(proxy.URL)), Favorites: tables.Favorites,
+		Uploads: tables.Uploads, Clock: clock})
+	ours := dynamo.New(dynamo.Config{Client: dynamodb.New(dynamolocal.Options(server.URL)), Favorites: "favorites",
+		Uploads: "uploads", Clock: clock})
 
 	for _, step := range []struct {
 		name string
 		do   func(table *dynamo.Table) (any, error)
-		free float64 // units that DynamoDB Local leaves out
+		free float64 // units that DynamoDB Local does not return
 	}{
 		{"begin", func(table *dynamo.Table) (any, error) { return table.Begin(t.Context(), object(2)) }, 0},
 		{"begin again", func(table *dynamo.Table) (any, error) { return table.Begin(t.Context(), object(2)) }, 0},
@@ -56,7 +58,8 @@ func TestUnits(t *testing.T) {
 		{"newer", apply(3, 300), 1},
 		{"older", apply(1, 310), 11},
 		{"seal", func(table *dynamo.Table) (any, error) {
-			return table.Seal(t.Context(), object(2).UploadID(), events.ReadSummary{Format: "csv", Rows: 300, Batches: 1, At: clock()})
+			return table.Seal(t.Context(), object(2).UploadID(), events.ReadSummary{Format: "csv", Rows: 300, Batches: 1,
+				At: clock()})
 		}, 0},
 		{"lookup", func(table *dynamo.Table) (any, error) { return table.Lookup(t.Context(), "person 7") }, 0},
 		{"team", func(table *dynamo.Table) (any, error) { return table.Team(t.Context(), "", 100) }, 0},
@@ -71,13 +74,13 @@ func TestUnits(t *testing.T) {
 			t.Fatalf("%s, fake: %v", step.name, err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: answers differ (-DynamoDB Local +fake):\n%s", step.name, diff)
+			t.Errorf("%s: results (-DynamoDB Local +fake):\n%s", step.name, diff)
 		}
-		judged, counted := counting.Counts(), fake.Counts()
+		reference, counted := counting.Counts(), fake.Counts()
 		units := 0.0
-		for name, c := range judged {
+		for name, c := range reference {
 			if calls := counted.Calls[name]; calls.Requests != c.Calls || max(calls.Entries, calls.Requests) != c.Entries {
-				t.Errorf("%s: %s is counted as %+v, not %+v", step.name, name, calls, c)
+				t.Errorf("%s: the fake counted %+v calls of %s, want %+v", step.name, calls, name, c)
 			}
 			units += c.Units
 		}
@@ -85,15 +88,16 @@ func TestUnits(t *testing.T) {
 		for _, u := range counted.Units {
 			fakeUnits += u.Read + u.Write + u.Index
 		}
-		fakeUnits -= float64(judged["BatchExecuteStatement"].Entries)
+		fakeUnits -= float64(reference["BatchExecuteStatement"].Entries)
 		if units+step.free != fakeUnits {
-			t.Errorf("%s: %v units are counted, not %v: %+v", step.name, fakeUnits, units+step.free, judged)
+			t.Errorf("%s: the fake counted %v units, want %v: %+v", step.name, fakeUnits, units+step.free, reference)
 		}
 	}
 }
 
 func object(n int) events.Object {
-	return events.Object{Bucket: "b", Key: fmt.Sprintf("uploads/%d.csv", n), ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_800_000_000_000 + int64(n))}
+	return events.Object{Bucket: "b", Key: fmt.Sprintf("uploads/%d.csv", n), ETag: "e", Sequencer: "01",
+		Time: time.UnixMilli(1_800_000_000_000 + int64(n))}
 }
 
 func apply(upload, people int) func(*dynamo.Table) (any, error) {
@@ -104,7 +108,8 @@ func apply(upload, people int) func(*dynamo.Table) (any, error) {
 		}
 		b := events.Batch{Origin: origin}
 		for i := range people {
-			b.Rows = append(b.Rows, events.Update{Offset: int64(i), Person: fmt.Sprintf("person %d", i), Flavor: "mint", Remove: false})
+			b.Rows = append(b.Rows, events.Update{Offset: int64(i), Person: fmt.Sprintf("person %d", i), Flavor: "mint",
+				Remove: false})
 		}
 		return table.Apply(context.Background(), []events.Batch{b})
 	}
