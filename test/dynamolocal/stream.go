@@ -14,18 +14,18 @@ import (
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 )
 
-// Stream reads the favorites' stream from its beginning.
+// Stream reads the stream of the favorites table from its beginning.
 type Stream struct {
 	client  *dynamodb.Client
 	streams *dynamodbstreams.Client
 	table   string
 	arn     string
-	next    map[string]*string // the iterator of each shard; nil when it is closed
+	next    map[string]*string // iterators by shard; nil if the shard is closed
 	marks   int
-	early   []streamtypes.StreamRecord // of writes behind the last mark, read along with it
+	early   []streamtypes.StreamRecord // records after the last mark that were read with it
 }
 
-// NewStream opens the stream of the favorites.
+// NewStream opens the stream of a favorites table.
 func NewStream(endpoint, favorites string) *Stream {
 	return &Stream{
 		client: dynamodb.New(Options(endpoint)), table: favorites, next: map[string]*string{},
@@ -36,11 +36,11 @@ func NewStream(endpoint, favorites string) *Stream {
 	}
 }
 
-// mark is the person of the item that says how far to read; no shard of the table has its key.
+// mark is the person of the items that mark a position in the stream. Their shard is none of the table.
 const mark = "\x00mark"
 
-// Drain gives the records of all writes that have been answered, and that it did not give before. It writes an item
-// itself and reads until that comes along: the stream of DynamoDB Local keeps the order of all writes.
+// Drain returns the records of all completed writes since the last call. It writes an item of its own and reads until
+// that item is in the stream, because DynamoDB Local keeps the order of all writes.
 func (s *Stream) Drain(ctx context.Context) ([]streamtypes.StreamRecord, error) {
 	s.marks++
 	version := strconv.Itoa(s.marks)
@@ -77,7 +77,7 @@ func (s *Stream) Drain(ctx context.Context) ([]streamtypes.StreamRecord, error) 
 	}
 }
 
-// read takes what the shards have now.
+// read returns the records that the shards have now.
 func (s *Stream) read(ctx context.Context) ([]streamtypes.StreamRecord, error) {
 	if s.arn == "" {
 		table, err := s.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.table})

@@ -14,25 +14,25 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// Options make a client that talks to the endpoint, and asks each thing once if it is answered.
+// Options returns the options of a client for an endpoint. The client does not repeat a request that was answered.
 func Options(endpoint string) dynamodb.Options {
 	return dynamodb.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), HTTPClient: unhurried{awshttp.NewBuildableClient()},
+		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), HTTPClient: afterRequest{awshttp.NewBuildableClient()},
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	}
 }
 
-// unhurried gives no answer before its request is written. The SDK closes the body of a request as soon as it has the
-// answer; if net/http is not done with it by then, it takes that for an error and closes the connection, and the SDK
-// asks again.
-type unhurried struct{ aws.HTTPClient }
+// afterRequest is an HTTP client that returns a response only after its request was written. The SDK closes the body
+// of a request as soon as it has the response. If net/http is still writing the body then, it closes the connection
+// with an error, and the SDK sends the request again.
+type afterRequest struct{ aws.HTTPClient }
 
-func (c unhurried) Do(r *http.Request) (*http.Response, error) {
+func (c afterRequest) Do(r *http.Request) (*http.Response, error) {
 	wrote := make(chan struct{}, 1)
 	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) {
 		select {
 		case wrote <- struct{}{}:
-		default: // it was written on a connection before, too
+		default: // it was written on another connection before
 		}
 	}}
 	resp, err := c.HTTPClient.Do(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
@@ -46,11 +46,11 @@ func (c unhurried) Do(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// Tables are the names of a pair of tables.
+// Tables are the names of the two tables.
 type Tables struct{ Favorites, Uploads string }
 
-// Create makes a pair of empty tables, as the deployment does, and deletes them when the test ends. Time to live is
-// left out: what expires does so years after the tests.
+// Create creates two empty tables like those of the deployment, and deletes them when the test ends. They have no
+// time to live, because items expire years after the tests.
 func Create(t testing.TB, client *dynamodb.Client, name string) Tables {
 	t.Helper()
 	tables := Tables{Favorites: name + "-favorites", Uploads: name + "-uploads"}
