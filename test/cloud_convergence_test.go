@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -19,6 +18,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/s3store"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestConvergenceOnAWS is TestConvergence on AWS: it runs the handlers of the Lambda functions with their adapters on
@@ -46,7 +46,7 @@ func TestConvergenceOnAWS(t *testing.T) {
 	}
 	random.Shuffle(len(s3Events), func(i, j int) { s3Events[i], s3Events[j] = s3Events[j], s3Events[i] })
 
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testutil.Timeout)
 	defer cancel()
 	d.run(ctx, t, s3Events)
 	d.check(ctx, t)

@@ -169,7 +169,8 @@ func (r *readmeShell) serve() {
 // watch runs a command that prints changes until it is stopped, while it uploads the files that README.md uploads.
 func (r *readmeShell) watch(c readmeCommand) {
 	r.t.Helper()
-	r.run(readmeCommand{line: "flavorless upload --key again.csv favorites.csv"}) // so that the next upload changes something
+	// After this upload, the next one changes something.
+	r.run(readmeCommand{line: "flavorless upload --key again.csv favorites.csv"})
 	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
 	cmd := r.command(ctx, "exec "+c.line)

@@ -55,7 +55,7 @@ func longFiles() map[string]string {
 	var csv, tsv, ndjson, object, array strings.Builder
 	csv.WriteString("person,note,flavor\n")
 	tsv.WriteString("flavor\tperson\n")
-	for i := range 4000 {
+	for i := range 3000 {
 		person, flavor := fmt.Sprintf("person %d, %s", i, strings.Repeat("née ", 30)), strings.Repeat("crème brûlée, ", 8)
 		if i%7 == 0 {
 			flavor = ""
