@@ -141,7 +141,6 @@ func (s *sevens) Read(p []byte) (int, error) {
 // files.
 func TestChunks(t *testing.T) {
 	testutil.SkipUnderRace(t)
-	testutil.SkipUnderRace(t)
 	for _, g := range grammars {
 		for _, suffix := range []string{"", ".gz", ".zst"} {
 			t.Run(g.String()+suffix, rapid.MakeCheck(func(rt *rapid.T) {
@@ -169,7 +168,6 @@ func TestChunks(t *testing.T) {
 
 // TestChunksOfLongFiles is like TestChunks, with files that are longer than any buffer.
 func TestChunksOfLongFiles(t *testing.T) {
-	testutil.SkipUnderRace(t)
 	testutil.SkipUnderRace(t)
 	for _, g := range grammars {
 		t.Run(g.String(), func(t *testing.T) {
