@@ -163,7 +163,7 @@ func (s *Server) openStores(ctx context.Context) (err error) {
 	if s.streams, err = startStreams(ctx, broker.Config{
 		Dir: s.folder.path("streams"), Addr: s.cfg.NATS, Webhooks: names, Logger: s.cfg.Log,
 		Subscriber: broker.Credential{User: s.creds.NATSUser, Password: s.creds.NATSPassword},
-		ChangesAge: s.cfg.Retention.Changes, ChangesBytes: s.cfg.Retention.ChangesBytes, Room: s.disk.checkPublish,
+		ChangesAge: s.cfg.Retention.Changes, ChangesBytes: s.cfg.Retention.ChangesBytes, Capacity: s.disk.checkPublish,
 		MaxConnections: s.cfg.Limits.subscribers,
 	}); err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -16,9 +18,9 @@ import (
 
 // Subjects of requests that this process answers instead of the NATS server, in the account of subscribers.
 //
-// The NATS server does not answer a request that a client may not send. It reports an error on the connection, and client
-// libraries wait for the answer until they time out. [requests] therefore replaces such a request by one to these subjects.
-// Nobody but this process may subscribe to them.
+// The NATS server does not answer a request that a client may not send. It reports an error on the connection, and
+// client libraries wait for the answer until they time out. Therefore [requests] replaces such a request by one to
+// these subjects. Only this process may subscribe to them.
 const (
 	refusePrefix  = "flavorless.refused."
 	refusePublish = refusePrefix + "publish" // a message to any subject
@@ -29,19 +31,27 @@ const (
 	deletePrefix = "flavorless.delete." // and the name of a consumer
 )
 
-// Limits of requests that wait for this process. When as many wait, further ones are dropped, and their clients time out.
+// Limits of requests that wait for this process. Further ones are dropped, and their clients time out.
 const (
 	maxUnanswered      = 10_000
 	maxUnansweredBytes = 8 << 20
 )
 
-// answerSubscribers answers these requests until the connection is closed.
-func (s *Server) answerSubscribers() error {
+// responder answers these requests.
+type responder struct {
+	account account                  // of subscribers
+	connect func() (net.Conn, error) // to the server, in process
+	bind    func(context.Context) (context.Context, context.CancelFunc)
+	log     *slog.Logger
+}
+
+// start answers requests until the connection of the account is closed.
+func (r *responder) start() error {
 	for subject, answer := range map[string]nats.MsgHandler{
-		refusePublish: s.refuse, refuseRequest: s.refuse, refuseLarge: s.refuse,
-		refuseMessage: s.refuseMessage, deletePrefix + "*": s.deleteConsumer,
+		refusePublish: r.refuse, refuseRequest: r.refuse, refuseLarge: r.refuse,
+		refuseMessage: r.refuseMessage, deletePrefix + "*": r.deleteConsumer,
 	} {
-		sub, err := s.mirror.Subscribe(subject, answer)
+		sub, err := r.account.conn.Subscribe(subject, answer)
 		if err == nil {
 			err = sub.SetPendingLimits(maxUnanswered, maxUnansweredBytes)
 		}
@@ -49,114 +59,119 @@ func (s *Server) answerSubscribers() error {
 			return fmt.Errorf("answering subscribers: %w", err)
 		}
 	}
-	if err := s.mirror.FlushTimeout(apiTimeout); err != nil {
+	if err := r.account.conn.FlushTimeout(apiTimeout); err != nil {
 		return fmt.Errorf("answering subscribers: %w", err)
 	}
 	return nil
 }
 
-// refuse answers that the request is not allowed.
-func (s *Server) refuse(m *nats.Msg) {
+// refuse answers with the reason why a request is not allowed.
+func (r *responder) refuse(m *nats.Msg) {
 	switch m.Subject {
 	case refuseLarge:
-		s.answerError(m, http.StatusRequestEntityTooLarge, fmt.Sprintf("messages of subscribers have at most %d bytes", maxRequest))
+		r.answerError(m, http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("subscribers may send at most %d bytes per message", maxRequest))
 	case refusePublish:
-		s.answerError(m, http.StatusForbidden, "subscribers may read changes and nothing else; they can't publish to this subject")
+		r.answerError(m, http.StatusForbidden, "subscribers may only read changes; they can't publish to this subject")
 	default:
-		s.answerError(m, http.StatusForbidden,
-			"subscribers may read changes and nothing else; of JetStream they can use consumers of the stream "+string(Changes))
+		r.answerError(m, http.StatusForbidden, "subscribers may only read changes; they can use consumers of the stream "+
+			string(Changes)+" and no other part of JetStream")
 	}
 }
 
-// refuseMessage answers with a status instead of messages. A status is in the first line of the headers, which the NATS client
-// can't set, so the answer is published by a short connection of its own.
-func (s *Server) refuseMessage(m *nats.Msg) {
+// refuseMessage answers a request for messages with a status. A status is part of the first line of the headers, which
+// the NATS client can't set, so the answer is written to a connection of its own.
+func (r *responder) refuseMessage(m *nats.Msg) {
 	if !canAnswer(m.Reply) {
 		return
 	}
-	conn, err := s.nats.InProcessConn()
+	conn, err := r.connect()
 	if err != nil {
 		return // the server is being stopped
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(apiTimeout))
 	login, err := json.Marshal(map[string]any{
-		"user": s.mirrorUser.Username, "pass": s.mirrorUser.Password, "verbose": false, "pedantic": false, "headers": true,
+		"user": r.account.user.Username, "pass": r.account.user.Password,
+		"verbose": false, "pedantic": false, "headers": true,
 	})
 	if err != nil {
-		s.log.Error("a subscriber's request can't be answered", "error", err)
+		r.log.Error("request of a subscriber not answered", "error", err)
 		return
 	}
-	const status = "NATS/1.0 403 subscribers get messages by consumers of the stream " + string(Changes) + " only, with small requests\r\n\r\n"
+	const status = "NATS/1.0 403 subscribers can get messages only from consumers of the stream " + string(Changes) +
+		", with small requests\r\n\r\n"
 	answers := bufio.NewScanner(conn)
 	answers.Scan() // the server's information about itself
-	_, err = fmt.Fprintf(conn, "CONNECT %s\r\nHPUB %s %d %d\r\n%s\r\nPING\r\n", login, m.Reply, len(status), len(status), status)
+	const requests = "CONNECT %s\r\nHPUB %s %d %d\r\n%s\r\nPING\r\n"
+	_, err = fmt.Fprintf(conn, requests, login, m.Reply, len(status), len(status), status)
 	for err == nil && answers.Scan() && answers.Text() != "PONG" {
 		if text, failed := strings.CutPrefix(answers.Text(), "-ERR "); failed {
 			err = errors.New(text)
 		}
 	}
 	if err != nil {
-		s.log.Warn("a subscriber's request can't be answered", "error", err)
+		r.log.Warn("request of a subscriber not answered", "error", err)
 	}
 }
 
-// deleteConsumer deletes the consumer that the request names, unless it is durable. Subscribers share a credential, so any of
-// them can ask for any name. But only the client that created a consumer without a durable name knows its random name.
-func (s *Server) deleteConsumer(m *nats.Msg) {
-	ctx, cancel := s.Bind(context.Background())
+// deleteConsumer deletes the consumer that the request names, unless it is durable. Subscribers share a credential, so
+// each can name any consumer. But the random name of one without a durable name is known only to the client that
+// created it.
+func (r *responder) deleteConsumer(m *nats.Msg) {
+	ctx, cancel := r.bind(context.Background())
 	defer cancel()
 	ctx, stop := context.WithTimeout(ctx, apiTimeout)
 	defer stop()
 	name := strings.TrimPrefix(m.Subject, deletePrefix)
-	found, err := s.mirror.RequestWithContext(ctx, "$JS.API.CONSUMER.INFO."+string(Changes)+"."+name, nil)
+	found, err := r.account.conn.RequestWithContext(ctx, "$JS.API.CONSUMER.INFO."+string(Changes)+"."+name, nil)
 	var info server.JSApiConsumerInfoResponse
 	if err == nil {
 		err = json.Unmarshal(found.Data, &info)
 	}
 	if err != nil {
-		s.log.WarnContext(ctx, "a subscriber's consumer can't be deleted", "consumer", name, "error", err)
+		r.log.WarnContext(ctx, "consumer of a subscriber not deleted", "consumer", name, "error", err)
 		return
 	}
 	switch {
 	case info.Error != nil: // there is no such consumer
-		s.answer(m, &nats.Msg{Data: found.Data})
+		r.answer(m, &nats.Msg{Data: found.Data})
 	case info.ConsumerInfo == nil || info.Config == nil || info.Config.Durable != "":
-		s.answerError(m, http.StatusForbidden, "subscribers can't delete durable consumers")
+		r.answerError(m, http.StatusForbidden, "subscribers can't delete durable consumers")
 	default:
-		deleted, err := s.mirror.RequestWithContext(ctx, "$JS.API.CONSUMER.DELETE."+string(Changes)+"."+name, nil)
+		deleted, err := r.account.conn.RequestWithContext(ctx, "$JS.API.CONSUMER.DELETE."+string(Changes)+"."+name, nil)
 		if err != nil {
-			s.log.WarnContext(ctx, "a subscriber's consumer can't be deleted", "consumer", name, "error", err)
+			r.log.WarnContext(ctx, "consumer of a subscriber not deleted", "consumer", name, "error", err)
 			return
 		}
-		s.answer(m, &nats.Msg{Data: deleted.Data})
+		r.answer(m, &nats.Msg{Data: deleted.Data})
 	}
 }
 
-// refusedCode is the err_code of refusals. JetStream has none for missing permissions. This one is of errors that only their
-// description explains.
+// refusedCode is the err_code of refusals. JetStream has none for missing permissions; this one stands for errors that
+// only their description explains.
 const refusedCode = uint16(server.JSStreamInvalidConfigF)
 
-// answerError answers with an error of JetStream's API, which clients also understand as the answer to a publish.
-func (s *Server) answerError(m *nats.Msg, code int, description string) {
+// answerError answers with an error of JetStream's API. Clients also accept it as the answer to a publish.
+func (r *responder) answerError(m *nats.Msg, code int, description string) {
 	body, err := json.Marshal(struct {
 		Error server.ApiError `json:"error"`
 	}{server.ApiError{Code: code, ErrCode: refusedCode, Description: description}})
 	if err != nil {
-		s.log.Error("a subscriber's request can't be answered", "error", err)
+		r.log.Error("request of a subscriber not answered", "error", err)
 		return
 	}
-	s.answer(m, &nats.Msg{Data: body})
+	r.answer(m, &nats.Msg{Data: body})
 }
 
-// answer publishes the answer to the request m. A request that did not pass [requests] can have any reply subject, and is
-// answered only at an inbox.
-func (s *Server) answer(m, answer *nats.Msg) {
+// answer publishes the answer to the request m, but only to an inbox: a request that did not pass [requests] can have
+// any reply subject.
+func (r *responder) answer(m, answer *nats.Msg) {
 	if !canAnswer(m.Reply) {
 		return
 	}
 	answer.Subject = m.Reply
-	if err := s.mirror.PublishMsg(answer); err != nil {
-		s.log.Debug("a subscriber's request can't be answered", "error", err)
+	if err := r.account.conn.PublishMsg(answer); err != nil {
+		r.log.Debug("request of a subscriber not answered", "error", err)
 	}
 }

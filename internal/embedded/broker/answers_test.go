@@ -25,8 +25,8 @@ func legacy(t *testing.T, conn *nats.Conn) nats.JetStreamContext {
 	return js
 }
 
-// TestRefusedRequestsAreAnswered checks that each call of a client library that subscribers may not make fails with an error that
-// says so. The calls wait for an answer for as long as the test does, so it does not end without one.
+// TestRefusedRequestsAreAnswered checks that each call of a client library that subscribers may not make fails with an
+// error that says so. The calls wait for an answer for as long as the test does, so it does not end without one.
 func TestRefusedRequestsAreAnswered(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -46,7 +46,7 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 	if _, err := js.CreateConsumer(ctx, "CHANGES", jetstream.ConsumerConfig{Durable: "mine"}); err != nil {
 		t.Fatal(err)
 	}
-	const only, messages, large = "subscribers may read changes and nothing else", "get messages by consumers of the stream CHANGES only", "at most 8192 bytes"
+	const only, messages, large = "subscribers may only read changes", "can get messages only from consumers of the stream CHANGES", "at most 8192 bytes"
 	for name, test := range map[string]struct {
 		call func() error
 		want string
@@ -113,8 +113,8 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 	}
 }
 
-// TestRequestsForMessagesAreRefused checks that the refusal is a status in the first line of the headers, where all client libraries
-// look for it: otherwise some would take the answer for a message.
+// TestRequestsForMessagesAreRefused checks that the refusal is a status in the first line of the headers, where all
+// client libraries look for it: otherwise some would take the answer for a message.
 func TestRequestsForMessagesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -135,8 +135,8 @@ func TestRequestsForMessagesAreRefused(t *testing.T) {
 	}
 }
 
-// TestSubscribersDeleteTheirConsumers checks that a consumer without a durable name can be deleted, and that a durable one and
-// the stream remain.
+// TestSubscribersDeleteTheirConsumers checks that a consumer without a durable name can be deleted, and that a durable
+// one and the stream remain.
 func TestSubscribersDeleteTheirConsumers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -227,8 +227,8 @@ func TestIdleConsumers(t *testing.T) {
 	}
 }
 
-// TestNobodyElseAnswers checks that subscribers neither see requests to this process nor get other data by them, also when they
-// send such requests themselves, with any reply subject.
+// TestNobodyElseAnswers checks that subscribers neither see requests to this process nor get other data by them, also
+// when they send such requests themselves, with any reply subject.
 func TestNobodyElseAnswers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())

@@ -1,49 +1,43 @@
-// Package broker holds the topics and queues of the one-machine home: a NATS server with JetStream's file store,
-// running inside the process, with the contracts that SNS and SQS give in the cloud.
+// Package broker embeds a NATS server with JetStream's file store: the topics and queues of a deployment on one
+// machine. The packages topic and queue publish to it and consume from it.
 //
 // # Streams
 //
-//	UPLOADS   flavorless.upload       work queue: announced objects, for ingest
-//	          flavorless.span.v1      and what is left to read of them
+//	UPLOADS   flavorless.upload       work queue: objects to read, for ingest
+//	          flavorless.span.v1      and continuations of reading them
 //	UPDATES   flavorless.updates.v1   work queue: batches, for apply
-//	CHANGES   flavorless.change.>     a log of Config.ChangesAge, of which subscribers outside read a mirror
-//	DEAD      flavorless.dead.<queue> what could not be processed, until it is redriven
+//	CHANGES   flavorless.change.>     log of Config.ChangesAge; subscribers read a mirror of it
+//	DEAD      flavorless.dead.<queue> dead letters, until they are redriven
 //
-// and for each webhook a WEBHOOK-<name> with the subject flavorless.webhook.<name>, a work queue as well: what Forward copies
-// from CHANGES. So an endpoint that fails holds up nobody but itself, and has dead letters of its own.
+// Each webhook has another work queue, WEBHOOK-<name>, with the subject flavorless.webhook.<name>.
 //
-// A message is stored once Publish has returned nil for it: it has been handed to the operating system, so a crash of
-// the process, SIGKILL included, loses nothing. What a power failure can lose is bounded by Config.SyncInterval.
+// A message that the server has acknowledged is written to the operating system, so a crash of the process, also by
+// SIGKILL, does not lose it. A power failure can lose the messages of the last Config.SyncInterval.
 //
-// # Queues
+// The server does not deduplicate: its table of ids costs memory for every message, and it would drop a redriven
+// message whose original it still remembers. Consumers are idempotent anyway.
 //
-// Consume delivers at least once, in no promised order. A failed message comes back after a backoff, without holding up
-// its neighbours; after MaxTries, or at once if the failure is events.ErrPermanent, it moves to DEAD: stored there first
-// and acknowledged only then, so it may be in both places for a moment but never in neither. Every delivery counts as a
-// try, one cut off by the end of the process too: a message that kills the process ends in DEAD as well, and after a
-// crash each message that was in hand is tried alone, so that it takes no innocent ones along. Messages that were done, and
-// that the crash has brought back, are delivered again (stale.go).
+// # Recovery
 //
-// There is no deduplication by the server. Its table of ids costs memory for every message, and, worse, it would swallow
-// a redriven message whose original it still remembers. Consumers are idempotent anyway.
+// The server deletes a stream that it can't open, and skips message files that are missing. A snapshot (snapshot.go)
+// and a manifest (manifest.go) protect the data folder from both. [Start] fails rather than replacing a stored stream
+// by an empty one.
 //
-// # Who may do what
+// # Permissions
 //
-// All streams live in an internal NATS account. Subscribers log in to another account, which has nothing but a mirror of
-// CHANGES, under the same name and with the same sequence numbers, and the changes as they are published. They may subscribe
-// to flavorless.change.> and create and read consumers of the mirror. A mirror has no subjects, so nothing can be published
-// to it, and whatever consumers subscribers make, readers over HTTP and webhooks do not depend on them (mirror.go).
+// All streams are in an internal NATS account. Subscribers use another account, which has only a mirror of CHANGES,
+// with the same name and the same sequence numbers, and the changes as they are published. They may subscribe to
+// flavorless.change.> and create and read consumers of the mirror. Nothing can be published to a mirror, because it has
+// no subjects. Readers over HTTP and webhooks do not depend on the consumers of subscribers (mirror.go).
 //
-// The server sends answers and deliveries to subjects that a client chooses, with permissions of its own. So every
-// connection of a subscriber is looked at on its way to the server: replies and deliveries can only go to an inbox, and
-// requests are small (subscribers.go, requests.go). Requests that a subscriber may not send are answered by this process, and so
-// are those to delete a consumer (answers.go).
+// The server sends answers and deliveries with its own permissions, to subjects that a client chooses. Therefore every
+// request of a subscriber is checked on its way to the server: replies and deliveries can only go to an inbox, and
+// requests are small (subscribers.go, requests.go, consumers.go). This process answers the requests that a subscriber
+// may not send, and those to delete a consumer (answers.go).
 //
-// [Server.Changes] reads CHANGES for those who are served over HTTP, without consumers (changes.go).
+// # Message format
 //
-// # On the wire
-//
-// The body is the CloudEvent in structured mode, the attributes are NATS headers under their plain names, as they are
-// message attributes on SNS. Beside them stand content-type (application/cloudevents+json) and ce-id, as in
+// The body is a CloudEvent in structured mode. The attributes are NATS headers with the same names, like message
+// attributes on SNS. Further headers are content-type (application/cloudevents+json) and ce-id, as in
 // https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md
 package broker

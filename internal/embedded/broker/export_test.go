@@ -13,30 +13,31 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// CheckSeal, SealFile and Keep are of a directory of streams.
+// CheckManifest checks the data folder, ManifestFile returns a file in it, and TakeSnapshot links its files.
 var (
-	CheckSeal = checkSeal
-	SealFile  = sealFile
-	Keep      = keep
+	CheckManifest = checkManifest
+	ManifestFile  = manifestFile
+	TakeSnapshot  = takeSnapshot
 )
 
-// LastSequences are those of the log of changes and of its mirror.
-func (s *Server) LastSequences(ctx context.Context) (log, mirror uint64, err error) {
-	return s.lastSequences(ctx)
+// LastSequences returns the last sequence numbers of CHANGES and of its mirror.
+func (s *Server) LastSequences(ctx context.Context) (changes, mirror uint64, err error) {
+	c, m, err := s.instance.states(ctx)
+	return c.LastSeq, m.LastSeq, err
 }
 
-// Fits reports whether a mirror fits a log of changes.
-func Fits(c Config, log, mirror jetstream.StreamState, now time.Time) bool {
-	return c.fits(log, mirror, now)
+// Matches reports whether a mirror matches the log of changes.
+func Matches(c Config, changes, mirror jetstream.StreamState, now time.Time) bool {
+	return c.matches(changes, mirror, now)
 }
 
-// ConnectInside connects a client past the listener.
+// ConnectInside connects a client without the check of its requests.
 func (s *Server) ConnectInside(user, password string) (*nats.Conn, error) {
-	return nats.Connect("", nats.InProcessServer(s.nats), nats.UserInfo(user, password),
+	return nats.Connect("", nats.InProcessServer(s.instance.nats), nats.UserInfo(user, password),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 }
 
-// FilterRequests returns what the server gets of what a client sends.
+// FilterRequests returns what the server gets when a client sends these bytes.
 func FilterRequests(sent []byte) []byte {
 	var got bytes.Buffer
 	r := newRequests(bytes.NewReader(sent), &got)
@@ -45,16 +46,17 @@ func FilterRequests(sent []byte) []byte {
 	return got.Bytes()
 }
 
-// RequestsLeft returns how many requests to JetStream a new connection may send at once, and how many after it has sent this.
+// RequestsLeft returns how many requests to JetStream a new connection may send at once, before and after it has sent
+// these bytes.
 func RequestsLeft(sent []byte) (before, after int) {
 	r := newRequests(bytes.NewReader(sent), io.Discard)
-	r.api.SetLimit(0) // none come back meanwhile
+	r.api.SetLimit(0) // the limiter does not refill meanwhile
 	before = r.api.Burst()
 	_ = r.run()
 	return before, int(r.api.Tokens())
 }
 
-// NewServerLog carries the server's lines to log.
+// NewServerLog returns a logger for the NATS server.
 func NewServerLog(log *slog.Logger, broken func(error)) server.Logger {
 	return newServerLog(log, broken)
 }

@@ -19,7 +19,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
-// FuzzSeal: a seal of whatever content is kept, broken or refused. It never vouches for a block that is shorter than it says.
+// FuzzSeal: a seal of whatever content is kept, broken or refused. It never vouches for a block that is shorter than it
+// says.
 func FuzzSeal(f *testing.F) {
 	block := filepath.Join("jetstream", "HOUSE", "streams", "UPDATES", "msgs", "1.blk")
 	f.Add([]byte(`{"`+filepath.ToSlash(block)+`":3}`), 3)
@@ -33,13 +34,13 @@ func FuzzSeal(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seal []byte, size int) {
 		size = min(max(size, 0), 100)
-		if err := os.WriteFile(broker.SealFile(dir), seal, 0o600); err != nil {
+		if err := os.WriteFile(broker.ManifestFile(dir), seal, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, block), make([]byte, size), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := broker.CheckSeal(dir)
+		err := broker.CheckManifest(dir)
 		var said map[string]int64
 		want := json.Unmarshal(seal, &said) != nil
 		for path, least := range said {
@@ -52,7 +53,7 @@ func FuzzSeal(f *testing.F) {
 		if want != (err != nil) {
 			t.Errorf("a block of %d bytes: %v", size, err)
 		}
-		if err != nil && !strings.Contains(err.Error(), broker.SealFile(dir)) {
+		if err != nil && !strings.Contains(err.Error(), broker.ManifestFile(dir)) {
 			t.Errorf("%v does not say which file", err)
 		}
 	})
@@ -94,8 +95,8 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// FuzzRequests: whatever a client sends, the server gets operations of the protocol in one form, none of which has the server
-// send something elsewhere than to an inbox; and looked at once more, they pass as they are.
+// FuzzRequests: whatever a client sends, the server gets operations of the protocol in one form, none of which has the
+// server send something elsewhere than to an inbox; and looked at once more, they pass as they are.
 func FuzzRequests(f *testing.F) {
 	for _, seed := range []string{
 		hello, "sub _INBOX.a 1\r\npub\t$JS.API.INFO _INBOX.a 0\r\n\r\n", "PUB $JS.API.INFO flavorless.change.v1.created 2\r\n{}\r\n",

@@ -5,20 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/time/rate"
 )
 
-// serverLog carries the server's own lines to slog: what it calls a notice is chatter to an embedding process. It keeps
-// the warnings of the start, since the server tells only its log why it leaves a stored stream aside, and fatal errors,
-// which it doesn't return either. Nor does it tell otherwise that a stream broke.
+// serverLog writes the lines of the NATS server to a slog.Logger. It also collects what the server tells only its log:
+// the warnings of the start, which say why a stored stream was not opened, a fatal error, and that a stream broke.
 type serverLog struct {
 	log     *slog.Logger
 	broken  func(error)
-	clients *rate.Limiter // of lines about what clients do wrong, which could fill the disk
+	clients *rate.Limiter // of lines about clients, which could fill the disk
 
 	mu       sync.Mutex
 	starting bool
@@ -34,46 +32,46 @@ const maxClientLine = 300 // bytes
 
 func (l *serverLog) line(level slog.Level, format string, v []any) {
 	text := strings.TrimSpace(fmt.Sprintf(format, v...))
-	if level == slog.LevelWarn && strings.HasPrefix(text, "Plaintext passwords") {
-		return // they live in memory only; hashing them would protect nothing
-	}
-	if strings.Contains(text, " cid:") { // a client did something wrong, not the server
+	l.mu.Lock()
+	starting := l.starting
+	l.mu.Unlock()
+	switch classify(level, text) {
+	case lineIrrelevant:
+		return
+	case lineOfClient:
 		if !l.clients.Allow() {
 			return
 		}
-		text = text[:min(len(text), maxClientLine)]
-		level = min(level, slog.LevelWarn)
+		text, level = text[:min(len(text), maxClientLine)], min(level, slog.LevelWarn)
+	case lineBrokenStream:
+		if !starting {
+			l.broken(errors.New(text))
+		}
 	}
-	l.mu.Lock()
-	starting := l.starting
 	if starting && level >= slog.LevelWarn {
+		l.mu.Lock()
 		l.warnings = append(l.warnings, text)
+		l.mu.Unlock()
 	}
-	l.mu.Unlock()
-	if level == slog.LevelError && !starting {
-		l.look(text)
-	}
-	l.log.LogAttrs(context.Background(), level, "nats server", slog.String("line", text))
+	l.log.LogAttrs(context.Background(), level, "NATS server", slog.String("line", text))
 }
 
-// broken are the words with which the server says that a stream takes nothing more: after a failed write, of which the
-// publisher hears nothing, and when its mirror met a full disk, upon which the server ends all streams. It says so nowhere
-// else. TestFullDisk notices a release that words it otherwise.
-var broken = []string{"critical write error", "jetstream out of "}
-
-func (l *serverLog) look(text string) {
-	lower := strings.ToLower(text)
-	if slices.ContainsFunc(broken, func(words string) bool { return strings.Contains(lower, words) }) {
-		l.broken(errors.New(text))
-	}
-}
-
+// Noticef implements server.Logger. The server's notices are details to the process that embeds it.
 func (l *serverLog) Noticef(format string, v ...any) { l.line(slog.LevelDebug, format, v) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.line(slog.LevelWarn, format, v) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.line(slog.LevelError, format, v) }
-func (l *serverLog) Debugf(string, ...any)           {}
-func (l *serverLog) Tracef(string, ...any)           {}
 
+// Warnf implements server.Logger.
+func (l *serverLog) Warnf(format string, v ...any) { l.line(slog.LevelWarn, format, v) }
+
+// Errorf implements server.Logger.
+func (l *serverLog) Errorf(format string, v ...any) { l.line(slog.LevelError, format, v) }
+
+// Debugf implements server.Logger.
+func (l *serverLog) Debugf(string, ...any) {}
+
+// Tracef implements server.Logger.
+func (l *serverLog) Tracef(string, ...any) {}
+
+// Fatalf implements server.Logger. It does not end the process.
 func (l *serverLog) Fatalf(format string, v ...any) {
 	l.mu.Lock()
 	if l.fatal == "" {
@@ -83,15 +81,26 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 	l.line(slog.LevelError, format, v)
 }
 
+// started ends the collection of warnings.
 func (l *serverLog) started() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.starting, l.warnings = false, nil
 }
 
-// trouble gives what the server complained about since it was started.
-func (l *serverLog) trouble() (fatal string, warnings []string) {
+// startWarnings returns the warnings since the server was started.
+func (l *serverLog) startWarnings() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.fatal, append([]string(nil), l.warnings...)
+	return append([]string(nil), l.warnings...)
+}
+
+// fatalError returns the first fatal error, or nil.
+func (l *serverLog) fatalError() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fatal == "" {
+		return nil
+	}
+	return errors.New(l.fatal)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Headers beside those of the attributes.
+// Headers beside the attributes.
 const (
 	headerID          = "ce-id"
 	headerContentType = "content-type"
@@ -24,32 +24,33 @@ func Encode(stream Stream, m events.Message) (*nats.Msg, error) {
 		return nil, fmt.Errorf("message %q: %s: %w", m.ID, fmt.Sprintf(format, v...), events.ErrPermanent)
 	}
 	if !stream.Accepts(m.Subject) {
-		return refuse("subject %q is none of stream %s", m.Subject, stream)
+		return refuse("subject %q is not one of stream %s", m.Subject, stream)
 	}
-	if len(m.Body) == 0 { // SNS takes none either
-		return refuse("there is no body")
+	if len(m.Body) == 0 { // as with SNS
+		return refuse("the body is empty")
 	}
 	header := make(nats.Header, len(m.Attributes)+2)
 	header[headerContentType] = []string{contentType}
 	size := len(m.Subject) + len(m.ID) + len(m.Body)
 	if m.ID != "" {
 		if !validValue(m.ID) {
-			return refuse("its id can't be a header")
+			return refuse("the id can't be the value of a header")
 		}
 		header[headerID] = []string{m.ID}
 	}
 	for name, value := range m.Attributes {
 		if !validName(name) || reserved(name) {
-			return refuse("%q can't be the name of an attribute", name)
+			return refuse("%q is not allowed as the name of an attribute", name)
 		}
 		if !validValue(value) {
-			return refuse("attribute %s: %q is empty, not UTF-8, or has control characters or outer white space", name, value)
+			return refuse("attribute %s: %q is empty, not UTF-8, or has control characters or surrounding white space",
+				name, value)
 		}
 		header[name] = []string{value}
 		size += len(name) + len(value)
 	}
 	if size > MaxMessage {
-		return refuse("%d bytes are more than %d", size, MaxMessage)
+		return refuse("it has %d bytes, more than the limit of %d", size, MaxMessage)
 	}
 	return &nats.Msg{Subject: m.Subject, Header: header, Data: m.Body}, nil
 }
@@ -82,13 +83,13 @@ func PublishedHeader(stored nats.Header) nats.Header {
 	return header
 }
 
-// IsChange reports whether a stored message is a change as it was published: with an id, and on the subject that its own
-// attributes name.
+// IsChange reports whether a stored message is a change as it was published: with an id, and on the subject that its
+// own attributes name.
 func IsChange(m events.Message) bool {
 	return m.ID != "" && len(m.Body) > 0 && m.Subject == events.ChangeType+"."+m.Attributes["kind"]
 }
 
-// validName holds names to what SNS and NATS both take: letters, digits, hyphens and underscores.
+// validName reports whether SNS and NATS both allow the name: letters, digits, hyphens and underscores.
 func validName(name string) bool {
 	for i := range len(name) {
 		c := name[i] | 0x20
@@ -99,15 +100,15 @@ func validName(name string) bool {
 	return name != ""
 }
 
-// reserved keeps attributes off the headers that mean something to the server or to this package: a Nats-Rollup, for
-// example, would empty a stream.
+// reserved reports whether a header has a meaning to the server or to this program. Nats-Rollup, for example, empties a
+// stream.
 func reserved(name string) bool {
 	name = strings.ToLower(name)
 	return name == headerID || name == headerContentType ||
 		strings.HasPrefix(name, "nats-") || strings.HasPrefix(name, "flavorless-")
 }
 
-// validValue tells whether a header brings the value across unchanged.
+// validValue reports whether a header transports the value unchanged.
 func validValue(value string) bool {
 	if value == "" || strings.TrimSpace(value) != value || !utf8.ValidString(value) {
 		return false

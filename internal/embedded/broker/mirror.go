@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Subscribers do not read CHANGES itself but a mirror of it, of the same name, in an account of their own. A mirror has no
-// subjects: nothing can be published to it. It has the messages under the same sequence numbers and times.
+// Subscribers read a mirror of CHANGES instead of CHANGES itself. It has the same name, in an account of its own, and
+// the same messages under the same sequence numbers and times. A mirror has no subjects, so nothing can be published to
+// it.
 
 // Subjects by which the mirror reaches CHANGES; see accounts.
 const (
@@ -22,7 +20,7 @@ const (
 	mirrorDelivery = "_LOG.DELIVER"
 )
 
-// mirror is the configuration of the stream that subscribers read.
+// mirror returns the configuration of the mirror.
 func (c Config) mirror() jetstream.StreamConfig {
 	config := jetstream.StreamConfig{
 		Name: string(Changes), Retention: jetstream.LimitsPolicy,
@@ -31,216 +29,107 @@ func (c Config) mirror() jetstream.StreamConfig {
 		},
 		MaxAge: c.ChangesAge, MaxBytes: c.ChangesBytes, Discard: jetstream.DiscardOld, DenyDelete: true, DenyPurge: true,
 		MaxConsumers: maxConsumers,
-		// A consumer that nobody asked for longer than changes are kept has missed some anyway.
+		// A consumer that is idle for longer has missed changes anyway.
 		ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: c.ChangesAge},
 	}
-	stored(&config)
+	setStorage(&config)
 	return config
 }
 
-// Folders of CHANGES, of its mirror, and of the consumers of subscribers while the mirror is made anew.
-
-func logDir(dir string) string {
-	return filepath.Join(streamsDir(dir, internalAccount), string(Changes))
-}
-func mirrorDir(dir string) string {
-	return filepath.Join(streamsDir(dir, subscriberAccount), string(Changes))
-}
-func consumersDir(s string) string  { return filepath.Join(s, "obs") }
-func setAsideDir(dir string) string { return filepath.Join(dir, "consumers") }
-
-// moveLog brings a folder of a release before there was a mirror to today's form: CHANGES, which was in the account of
-// subscribers, moves to the internal one. The consumers of subscribers are set aside until there is a mirror. It can be
-// repeated after it was cut off at any point.
-func moveLog(dir string) error {
-	if there, err := exists(logDir(dir)); there || err != nil {
-		return err
-	}
-	if there, err := exists(mirrorDir(dir)); !there || err != nil {
-		return err
-	}
-	err := breakSeal(dir) // it was checked; the files are about to have other names
-	if err == nil {
-		err = setAside(dir, mirrorDir(dir))
-	}
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(logDir(dir)), 0o700)
-	}
-	if err == nil {
-		err = os.Rename(mirrorDir(dir), logDir(dir))
-	}
-	if err != nil {
-		return fmt.Errorf("moving the log of changes to its new place: %w", err)
-	}
-	return nil
-}
-
-// maxConsumerFile is the largest description of a consumer that is kept when a mirror is made anew, in bytes. Larger ones
-// have thousands of filters, with which the server takes minutes to start; subscribers can't make such any more.
-const maxConsumerFile = 2 * maxRequest
-
-// setAside moves the consumers of subscribers away from a stream.
-func setAside(dir, stream string) error {
-	aside := setAsideDir(dir)
-	if err := os.MkdirAll(aside, 0o700); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(consumersDir(stream))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, e := range entries {
-		from, to := filepath.Join(consumersDir(stream), e.Name()), filepath.Join(aside, e.Name())
-		if strings.HasPrefix(e.Name(), strings.ToLower(webhookPrefix)) {
-			continue
+// openChecked opens an instance whose mirror matches CHANGES. It rebuilds a mirror that does not: one that has messages
+// which CHANGES has not, because a power failure took more of CHANGES than of the mirror, or one that lacks messages
+// between others, because the disk was full when they came. The consumers of subscribers are set aside until the mirror
+// is complete, and then the server is started again with them in place.
+func openChecked(ctx context.Context, c Config, log *serverLog) (in *instance, err error) {
+	defer func() {
+		if err != nil && in != nil {
+			in.close()
+			in = nil
 		}
-		if info, err := os.Stat(filepath.Join(from, "meta.inf")); err != nil || info.Size() > maxConsumerFile {
-			err = os.RemoveAll(from)
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if err := os.Rename(from, to); err != nil {
-			return err
-		}
+	}()
+	if in, err = openInstance(ctx, c, log); err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-// checkMirror makes the mirror anew if it does not fit CHANGES: after moveLog, when it has messages that CHANGES has not,
-// because a power failure took a later part of CHANGES than of the mirror, or when it lacks messages between others, because
-// the disk was full when they came. It keeps the consumers of subscribers: once the new mirror has everything, the server is
-// started once more, with them in place.
-func (s *Server) checkMirror(ctx context.Context, log *serverLog) error {
-	dir := s.config.Dir
-	moved, err := exists(setAsideDir(dir))
+	setAside, err := exists(asideDir(c.Dir)) // by migrateLog, or by a start that was cut off
 	if err != nil {
-		return err
+		return in, err
 	}
-	last, mirrored, err := s.states(ctx)
+	changes, mirror, err := in.states(ctx)
 	if err != nil {
-		return err
+		return in, err
 	}
-	fits := s.config.fits(last, mirrored, time.Now())
-	if !moved && fits {
-		return nil
+	matches := c.matches(changes, mirror, time.Now())
+	if matches && !setAside {
+		return in, nil
 	}
-	if !fits {
-		s.log.WarnContext(ctx, "the copy of the changes that subscribers read is not as the changes are, and is made anew",
-			"first", last.FirstSeq, "last", last.LastSeq, "copied_first", mirrored.FirstSeq, "copied_last", mirrored.LastSeq, "copied_missing", mirrored.NumDeleted)
-		s.closeServer()
-		err := setAside(dir, mirrorDir(dir))
+	if !matches {
+		c.Logger.WarnContext(ctx, "mirror of the changes does not match them and is rebuilt",
+			"first", changes.FirstSeq, "last", changes.LastSeq, "mirror_first", mirror.FirstSeq, "mirror_last", mirror.LastSeq,
+			"mirror_missing", mirror.NumDeleted)
+		in.close()
+		err := setConsumersAside(c.Dir, mirrorDir(c.Dir))
 		if err == nil {
-			err = os.RemoveAll(mirrorDir(dir))
+			err = os.RemoveAll(mirrorDir(c.Dir))
 		}
 		if err == nil {
-			err = s.open(ctx, log)
+			in, err = openInstance(ctx, c, log)
+		} else {
+			in = nil // closed
 		}
 		if err != nil {
-			return fmt.Errorf("making the mirror of changes anew: %w", err)
+			return in, fmt.Errorf("rebuilding the mirror of changes: %w", err)
 		}
 	}
-	if err := s.awaitMirror(ctx); err != nil {
-		return err
+	if err := in.awaitMirror(ctx); err != nil {
+		return in, err
 	}
-	s.closeServer()
-	if err := takeBack(dir); err != nil {
-		return fmt.Errorf("giving subscribers their consumers back: %w", err)
+	in.close()
+	if err := restoreConsumers(c.Dir); err != nil {
+		return nil, fmt.Errorf("restoring the consumers of subscribers: %w", err)
 	}
-	return s.open(ctx, log)
+	return openInstance(ctx, c, log)
 }
 
-// takeBack moves what was set aside to the mirror.
-func takeBack(dir string) error {
-	to := consumersDir(mirrorDir(dir))
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(setAsideDir(dir))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := os.Rename(filepath.Join(setAsideDir(dir), e.Name()), filepath.Join(to, e.Name())); err != nil {
-			return err
-		}
-	}
-	return os.Remove(setAsideDir(dir))
-}
-
-// fits reports whether the mirror has nothing that the log has not, and lacks nothing but the end. Both drop their oldest
-// messages by themselves, but not at the same moment.
-func (c Config) fits(log, mirror jetstream.StreamState, now time.Time) bool {
-	dropping := now.Sub(log.FirstTime) > c.ChangesAge-time.Minute || log.Bytes > uint64(c.ChangesBytes)/10*9
+// matches reports whether the mirror has no message that CHANGES has not, and lacks none but the latest. Both drop
+// their oldest messages by themselves, but not at the same moment.
+func (c Config) matches(changes, mirror jetstream.StreamState, now time.Time) bool {
+	dropping := now.Sub(changes.FirstTime) > c.ChangesAge-time.Minute || changes.Bytes > uint64(c.ChangesBytes)/10*9
 	switch {
-	case mirror.LastSeq > log.LastSeq, mirror.NumDeleted > log.NumDeleted:
+	case mirror.LastSeq > changes.LastSeq, mirror.NumDeleted > changes.NumDeleted:
 		return false
 	case mirror.LastSeq == 0: // new
 		return true
 	}
-	return mirror.FirstSeq <= log.FirstSeq || dropping
+	return mirror.FirstSeq <= changes.FirstSeq || dropping
 }
 
-// states returns the states of CHANGES and of its mirror.
-func (s *Server) states(ctx context.Context) (log, mirror jetstream.StreamState, err error) {
-	// The mirror first: what comes meanwhile must not make it look ahead.
-	for _, at := range []struct {
-		js    jetstream.JetStream
-		state *jetstream.StreamState
-	}{{s.mirrorJS, &mirror}, {s.js, &log}} {
-		stream, err := at.js.Stream(ctx, string(Changes))
-		if err != nil {
-			return log, mirror, fmt.Errorf("comparing the log of changes with its mirror: %w", err)
-		}
-		*at.state = stream.CachedInfo().State
-	}
-	return log, mirror, nil
-}
-
-// lastSequences returns the last sequence number of CHANGES and of its mirror.
-func (s *Server) lastSequences(ctx context.Context) (log, mirror uint64, err error) {
-	logged, mirrored, err := s.states(ctx)
-	return logged.LastSeq, mirrored.LastSeq, err
-}
-
-// Mirror is the state of the copy of CHANGES that subscribers read.
-type Mirror struct {
-	Lag    uint64        // changes that it still lacks
-	Silent time.Duration // since it last heard from CHANGES; negative if it never did
-	Full   bool          // whether subscribers have as many consumers as they may
-}
-
-// Mirror returns the state of the mirror.
-func (s *Server) Mirror(ctx context.Context) (Mirror, error) {
-	stream, err := s.mirrorJS.Stream(ctx, string(Changes))
+// states returns the states of CHANGES and of its mirror. It reads that of the mirror first, so that messages which are
+// stored meanwhile can't make the mirror look ahead.
+func (in *instance) states(ctx context.Context) (changes, mirror jetstream.StreamState, err error) {
+	m, err := in.subscribers.streams.Stream(ctx, string(Changes))
 	if err != nil {
-		return Mirror{}, fmt.Errorf("looking at the mirror of changes: %w", err)
+		return changes, mirror, fmt.Errorf("reading the mirror of changes: %w", err)
 	}
-	info := stream.CachedInfo()
-	if info.Mirror == nil {
-		return Mirror{}, errors.New("looking at the mirror of changes: it mirrors nothing")
-	}
-	log, mirrored, err := s.lastSequences(ctx)
+	c, err := in.internal.streams.Stream(ctx, string(Changes))
 	if err != nil {
-		return Mirror{}, err
+		return changes, mirror, fmt.Errorf("reading the log of changes: %w", err)
 	}
-	return Mirror{Lag: log - min(log, mirrored), Silent: info.Mirror.Active, Full: info.State.Consumers >= maxConsumers}, nil
+	return c.CachedInfo().State, m.CachedInfo().State, nil
 }
 
-// awaitMirror waits until the mirror has everything, for as long as it moves on.
-func (s *Server) awaitMirror(ctx context.Context) error {
-	moved, before := time.Now(), uint64(0)
+// awaitMirror waits until the mirror is complete. It fails when the mirror makes no progress.
+func (in *instance) awaitMirror(ctx context.Context) error {
+	progress, before := time.Now(), uint64(0)
 	for {
-		last, mirrored, err := s.lastSequences(ctx)
-		if err != nil || mirrored >= last {
+		changes, mirror, err := in.states(ctx)
+		if err != nil || mirror.LastSeq >= changes.LastSeq {
 			return err
 		}
-		if mirrored > before {
-			moved, before = time.Now(), mirrored
+		if mirror.LastSeq > before {
+			progress, before = time.Now(), mirror.LastSeq
 		}
-		if time.Since(moved) > startTimeout {
-			return fmt.Errorf("the mirror of changes stands at %d of %d", mirrored, last)
+		if time.Since(progress) > startTimeout {
+			return fmt.Errorf("the mirror of changes stopped at %d of %d", mirror.LastSeq, changes.LastSeq)
 		}
 		select {
 		case <-ctx.Done():
@@ -250,10 +139,30 @@ func (s *Server) awaitMirror(ctx context.Context) error {
 	}
 }
 
-func exists(path string) (bool, error) {
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+// Mirror is the state of the mirror of CHANGES.
+type Mirror struct {
+	Lag    uint64        // changes that it lacks
+	Silent time.Duration // since it last heard from CHANGES; negative if it never did
+	Full   bool          // subscribers have as many consumers as they may
+}
+
+// Mirror returns the state of the mirror.
+func (s *Server) Mirror(ctx context.Context) (Mirror, error) {
+	stream, err := s.instance.subscribers.streams.Stream(ctx, string(Changes))
+	if err != nil {
+		return Mirror{}, fmt.Errorf("reading the mirror of changes: %w", err)
 	}
-	return err == nil, err
+	info := stream.CachedInfo()
+	if info.Mirror == nil {
+		return Mirror{}, errors.New("reading the mirror of changes: it mirrors nothing")
+	}
+	changes, mirror, err := s.instance.states(ctx)
+	if err != nil {
+		return Mirror{}, err
+	}
+	return Mirror{
+		Lag:    changes.LastSeq - min(changes.LastSeq, mirror.LastSeq),
+		Silent: info.Mirror.Active,
+		Full:   info.State.Consumers >= maxConsumers,
+	}, nil
 }

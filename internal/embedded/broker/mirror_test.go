@@ -73,8 +73,8 @@ func takeOne(t *testing.T, c jetstream.Consumer) (person string) {
 	return m.Headers().Get("person")
 }
 
-// TestFolderOfAReleaseWithoutAMirror: the log keeps its sequence numbers, webhooks and subscribers go on where they were, and
-// what a hostile subscriber had left there harms nobody any more.
+// TestFolderOfAReleaseWithoutAMirror: the log keeps its sequence numbers, webhooks and subscribers go on where they
+// were, and what a hostile subscriber had left there harms nobody any more.
 func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(t *testing.T, dir string){
@@ -197,8 +197,8 @@ func moveAll(t *testing.T, dir string) {
 	rename(t, dir, "SUBSCRIBERS/streams/CHANGES", "FLAVORLESS/streams/CHANGES")
 }
 
-// TestAMirrorThatIsAhead: a power failure may take more of the log than of its mirror. What is announced afterwards has the
-// sequence numbers of what was lost, and reaches subscribers all the same, who keep their consumers.
+// TestAMirrorThatIsAhead: a power failure may take more of the log than of its mirror. What is announced afterwards has
+// the sequence numbers of what was lost, and reaches subscribers all the same, who keep their consumers.
 func TestAMirrorThatIsAhead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -234,7 +234,7 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 	if err := os.CopyFS(log, os.DirFS(before)); err != nil {
 		t.Fatal(err)
 	}
-	remove(t, broker.SealFile(dir))
+	remove(t, broker.ManifestFile(dir))
 
 	s = brokertest.Start(t, dir)
 	s.Announce(t, "cleo", "dan")
@@ -254,9 +254,9 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 	}
 }
 
-// TestFits: a mirror is made anew when it has a gap that the log has not, but not because one of both has dropped old messages
-// a little earlier.
-func TestFits(t *testing.T) {
+// TestMirrorMatches: a mirror is made anew when it has a gap that the log has not, but not because one of both has
+// dropped old messages a little earlier.
+func TestMirrorMatches(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	c := broker.Config{ChangesAge: time.Hour, ChangesBytes: 1000}
@@ -280,7 +280,7 @@ func TestFits(t *testing.T) {
 		"dropped by age":         {old, jetstream.StreamState{FirstSeq: 4, LastSeq: 9}, true},
 		"dropped by size":        {large, jetstream.StreamState{FirstSeq: 4, LastSeq: 9}, true},
 	} {
-		if got := broker.Fits(c, test.log, test.mirror, now); got != test.want {
+		if got := broker.Matches(c, test.log, test.mirror, now); got != test.want {
 			t.Errorf("%s: fits = %t, want %t", name, got, test.want)
 		}
 	}

@@ -8,38 +8,35 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Accounts of the server. Subjects of one are unknown in the other, apart from the imports in accounts.
+// Accounts of the server. Each has its own subjects; see accounts for the exceptions.
 const (
 	internalAccount   = "FLAVORLESS"  // all streams
 	subscriberAccount = "SUBSCRIBERS" // a mirror of CHANGES
 )
 
-// Limits of the server, chosen so that no client can take the house's memory.
+// Limits of the server. They bound the memory that clients can use.
 const (
 	maxPayload       = 1 << 20  // bytes of body and headers of a message on the wire
 	maxRequest       = 8 << 10  // bytes of body and headers of a message that a subscriber sends
-	maxHeadroom      = 16 << 10 // bytes of it kept for the headers that a dead letter adds
+	headroom         = 16 << 10 // bytes of maxPayload that are reserved for the headers of a dead letter
 	maxSubscriptions = 1024     // per connection
-	ownConnections   = 8        // of this process, which subscribers can't take: they have a limit of their own
-	maxPending       = 8 << 20  // bytes waiting for one slow connection; beyond, it is closed
+	ownConnections   = 8        // of this process, in addition to those of subscribers
+	maxPending       = 8 << 20  // unsent bytes at which the server closes a slow connection
 	writeDeadline    = 5 * time.Second
 	maxConsumers     = 256      // of subscribers
 	maxServerBuffer  = 64 << 20 // bytes published to one stream and not stored yet
 )
 
-// MaxMessage is the greatest size of a message, in bytes of body, subject, id and attributes.
-const MaxMessage = maxPayload - maxHeadroom
+// MaxMessage is the largest size of a message, in bytes of body, subject, id and attributes.
+const MaxMessage = maxPayload - headroom
 
-// Credential is a user name and password.
-type Credential struct{ User, Password string }
-
-// subscriberRequests are the subjects that a client may publish to. The first part is requests of JetStream's API:
+// subscriberRequests returns the subjects that a subscriber may publish to. Most are requests of JetStream's API:
 // https://docs.nats.io/reference/reference-protocols/nats_api_reference
 func subscriberRequests() []string {
 	return []string{
 		"$JS.API.INFO",
 		"$JS.API.STREAM.INFO.CHANGES",
-		"$JS.API.STREAM.NAMES", // clients look for the stream of a subject
+		"$JS.API.STREAM.NAMES", // to find the stream of a subject
 		"$JS.API.CONSUMER.CREATE.CHANGES",
 		"$JS.API.CONSUMER.CREATE.CHANGES.>",
 		"$JS.API.CONSUMER.DURABLE.CREATE.CHANGES.*",
@@ -52,18 +49,17 @@ func subscriberRequests() []string {
 	}
 }
 
-// subscriberPermissions let a client read CHANGES, directly or by a consumer, and nothing else.
+// subscriberPermissions returns permissions to read CHANGES, directly or by a consumer, and nothing else.
 func subscriberPermissions() *server.Permissions {
 	return &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: subscriberRequests()},
-		// _INBOX is where clients await answers. Other subscribers' answers pass there as well: changes, which they may
-		// read anyway.
+		// Clients get their answers in _INBOX, also those of other subscribers: changes, which each may read anyway.
 		Subscribe: &server.SubjectPermission{Allow: []string{changesSubject, "_INBOX.>"}},
 	}
 }
 
-// accountLimits bounds what a consumer may leave unacknowledged, which the server keeps in memory. (As a limit of the
-// stream it would forbid consumers that don't acknowledge at all.)
+// accountLimits returns a limit for the unacknowledged messages of a consumer, which the server keeps in memory. As a
+// limit of the stream it would forbid consumers that do not acknowledge at all.
 func accountLimits() map[string]server.JetStreamAccountLimits {
 	return map[string]server.JetStreamAccountLimits{"": {
 		MaxMemory: -1, MaxStore: -1, MaxStreams: -1, MaxConsumers: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
@@ -71,9 +67,9 @@ func accountLimits() map[string]server.JetStreamAccountLimits {
 	}}
 }
 
-// accounts returns the internal account and that of subscribers. The latter imports the changes as they are published, and
-// what its mirror of CHANGES needs: to create its consumer, to be delivered to, and to ask for more. No other request of
-// JetStream crosses from one account to the other.
+// accounts returns the internal account and that of subscribers. The latter imports the changes as they are published,
+// and what its mirror of CHANGES needs: requests to create its consumer and to continue deliveries, and the deliveries.
+// No other request of JetStream crosses from one account to the other.
 func accounts() (internal, subscribers *server.Account, err error) {
 	internal, subscribers = server.NewAccount(internalAccount), server.NewAccount(subscriberAccount)
 	only := []*server.Account{subscribers}
@@ -89,26 +85,27 @@ func accounts() (internal, subscribers *server.Account, err error) {
 	return internal, subscribers, err
 }
 
-// options returns the configuration of a server that listens nowhere: subscribers reach it through [subscribers].
+// options returns the configuration of a server that does not listen: subscribers reach it through [subscribers]. It
+// also returns the users of this process in both accounts.
 func (c Config) options() (o *server.Options, internal, mirror *server.User, err error) {
-	internalAccount, subscriberAccount, err := accounts()
+	internals, subscribers, err := accounts()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	internal = &server.User{Username: "internal-" + rand.Text(), Password: rand.Text(), Account: internalAccount}
-	mirror = &server.User{Username: "mirror-" + rand.Text(), Password: rand.Text(), Account: subscriberAccount}
+	internal = &server.User{Username: "internal-" + rand.Text(), Password: rand.Text(), Account: internals}
+	mirror = &server.User{Username: "mirror-" + rand.Text(), Password: rand.Text(), Account: subscribers}
 	o = &server.Options{
 		ServerName:    "flavorless",
 		DontListen:    true,
 		NoSigs:        true,
-		Accounts:      []*server.Account{internalAccount, subscriberAccount},
+		Accounts:      []*server.Account{internals, subscribers},
 		Users:         []*server.User{internal, mirror},
 		MaxPayload:    maxPayload,
 		MaxConn:       c.MaxConnections + ownConnections,
 		MaxSubs:       maxSubscriptions,
 		MaxPending:    maxPending,
 		WriteDeadline: writeDeadline,
-		// A subscriber without a consumer that can't keep up misses messages; it must not slow the publisher.
+		// A slow subscriber without a consumer misses messages, rather than slowing the publisher down.
 		NoFastProducerStall:    true,
 		JetStream:              true,
 		DisableJetStreamBanner: true,
@@ -122,7 +119,7 @@ func (c Config) options() (o *server.Options, internal, mirror *server.User, err
 	if c.Subscriber.User != "" {
 		o.Users = append(o.Users, &server.User{
 			Username: c.Subscriber.User, Password: c.Subscriber.Password,
-			Account: subscriberAccount, Permissions: subscriberPermissions(),
+			Account: subscribers, Permissions: subscriberPermissions(),
 		})
 	}
 	return o, internal, mirror, nil

@@ -4,14 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/time/rate"
@@ -20,16 +18,16 @@ import (
 // maxLine is the longest line of the protocol, in bytes, as for the server.
 const maxLine = server.MAX_CONTROL_LINE_SIZE
 
-// requests reads what a client sends and passes it on in the one form in which it was understood here, so that the server
-// can't understand it otherwise. A message that is not allowed is replaced by one that the server refuses: its answer then
-// comes in order, and in the words that client libraries know.
+// requests reads the requests of a client, checks them, and writes them to the server. It writes what it has parsed in
+// one canonical form, so that the server can't parse a request differently. It replaces a message that is not allowed
+// by one that the server refuses: the client then gets the error in order, and in a form that its library knows.
 // https://docs.nats.io/reference/reference-protocols/nats-protocol
 type requests struct {
 	from *bufio.Reader
 	to   io.Writer
 	out  []byte
 
-	api       *rate.Limiter   // of requests to JetStream, apart from those for messages
+	api       *rate.Limiter   // of requests to JetStream, except those for messages
 	listening map[string]bool // ids of subscriptions to changes
 	allowed   []string        // subjects that a client may publish to
 }
@@ -41,16 +39,16 @@ func newRequests(from io.Reader, to io.Writer) *requests {
 	}
 }
 
-// Limits of one connection. Each change is delivered to each subscription to it, and each request keeps the server from
-// others, so without limits one subscriber could delay the changes for all.
+// Limits of one connection. The server delivers each change to each subscription, and handles one request after the
+// other, so that without limits one subscriber could delay the changes for all.
 const (
 	maxListening = 16 // subscriptions to changes
-	apiRate      = 20 // requests a second; further ones wait
+	apiRate      = 20 // requests per second; further ones wait
 	apiBurst     = 100
 )
 
-// A refused message that can't be answered is published to one of these subjects. subscriberPermissions do not allow them, and
-// the error tells the client what is wrong.
+// A message that is refused and can't be answered is published to one of these subjects. subscriberPermissions does not
+// allow them, so the client gets an error that contains the subject.
 const (
 	refusedReply = "refused.the-reply-subject-must-begin-with._INBOX"
 	refusedSize  = "refused.a-message-of-a-subscriber-has-at-most.8192.bytes" // maxRequest
@@ -61,7 +59,7 @@ const (
 func (r *requests) run() error {
 	for {
 		line, err := r.from.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) { // the server refuses it, too
+		if errors.Is(err, bufio.ErrBufferFull) { // longer than the server allows
 			_, err = r.to.Write(append(slices.Clone(line), line...))
 			return errors.Join(fmt.Errorf("%w: a line is too long", errProtocol), err)
 		}
@@ -84,12 +82,12 @@ func (r *requests) line(line string) error {
 	switch op {
 	case "PUB", "HPUB":
 		return r.publish(op, args)
-	case "CONNECT": // JSON, which may have spaces in it
+	case "CONNECT": // its argument is JSON, which may contain spaces
 		return r.write(op, []string{rest}, nil)
 	case "SUB":
 		return r.write(op, r.subscription(args), nil)
 	case "UNSUB":
-		if len(args) == 1 { // at once, and not after some messages
+		if len(args) == 1 { // without a number of messages after which it ends
 			delete(r.listening, args[0])
 		}
 		return r.write(op, args, nil)
@@ -98,15 +96,15 @@ func (r *requests) line(line string) error {
 	case "":
 		return nil
 	}
-	_ = r.write("UNKNOWN", nil, nil) // the server answers with its error and closes the connection
+	_ = r.write("UNKNOWN", nil, nil) // the server reports the error and closes the connection
 	return fmt.Errorf("%w: unknown operation %.20q", errProtocol, op)
 }
 
-// subscription returns the arguments of SUB, subject [queue] id, with another subject if they are not allowed: in the inboxes of
-// others, a client would learn the names of their consumers.
+// subscription returns the arguments of SUB: subject [queue] id. It replaces a subject that is not allowed. In the
+// inboxes of others, a client would learn the names of their consumers.
 func (r *requests) subscription(args []string) []string {
 	if len(args) != 2 && len(args) != 3 {
-		return args // the server refuses them
+		return args // the server reports the error
 	}
 	id := args[len(args)-1]
 	if rest, ok := strings.CutPrefix(args[0], inbox); ok {
@@ -122,19 +120,19 @@ func (r *requests) subscription(args []string) []string {
 	return args
 }
 
-// publish reads a message: PUB subject [reply] size, or HPUB subject [reply] size-of-headers size.
+// publish reads a message and passes it on: PUB subject [reply] size, or HPUB subject [reply] size-of-headers size.
 func (r *requests) publish(op string, args []string) error {
 	sizes := 1
 	if op == "HPUB" {
 		sizes = 2
 	}
 	if n := len(args) - sizes; n != 1 && n != 2 {
-		_ = r.write(op, args, nil) // the server answers with its error and closes the connection
+		_ = r.write(op, args, nil) // the server reports the error and closes the connection
 		return fmt.Errorf("%w: a publish has a wrong number of arguments", errProtocol)
 	}
 	size, err := strconv.ParseUint(args[len(args)-1], 10, 31)
 	if err != nil || size > maxPayload {
-		_ = r.write("PUB", []string{"x", strconv.Itoa(2 * maxPayload)}, nil) // likewise: maximum payload violation
+		_ = r.write("PUB", []string{"x", strconv.Itoa(2 * maxPayload)}, nil) // the error is "maximum payload violation"
 		return fmt.Errorf("%w: a message is too large", errProtocol)
 	}
 	subject, reply := args[0], ""
@@ -159,7 +157,7 @@ func (r *requests) publish(op string, args []string) error {
 	}
 	if !bytes.HasSuffix(payload, []byte("\r\n")) {
 		_ = r.write("UNKNOWN", nil, nil)
-		return fmt.Errorf("%w: a message has another size than was said", errProtocol)
+		return fmt.Errorf("%w: the size of a message is wrong", errProtocol)
 	}
 	payload = payload[:size]
 	if reply != "" && !strings.HasPrefix(reply, inbox) {
@@ -179,7 +177,7 @@ func (r *requests) publish(op string, args []string) error {
 			headers, err = strconv.ParseUint(args[len(args)-2], 10, 31)
 			if err != nil || headers > size {
 				_ = r.write("UNKNOWN", nil, nil)
-				return fmt.Errorf("%w: a message has larger headers than was said", errProtocol)
+				return fmt.Errorf("%w: the size of the headers of a message is wrong", errProtocol)
 			}
 		}
 		payload = append(payload[:headers:headers], check(payload[headers:])...)
@@ -188,8 +186,8 @@ func (r *requests) publish(op string, args []string) error {
 	return r.write(op, args, payload)
 }
 
-// maxReply is the longest reply subject of a request that this process answers, in bytes. A longer one might not fit into the
-// line that replaces the request.
+// maxReply is the longest reply subject of a request that this process answers, in bytes. A longer one might make the
+// line that replaces the request too long.
 const maxReply = 1024
 
 // canAnswer reports whether this process answers a request with this reply subject.
@@ -197,13 +195,15 @@ func canAnswer(reply string) bool {
 	return strings.HasPrefix(reply, inbox) && len(reply) <= maxReply
 }
 
-// answeredAt returns the subject at which this process answers a request to subject, or "" if the NATS server answers it.
+// answeredAt returns the subject at which this process answers a request to subject, or "" if the NATS server answers
+// it.
 func (r *requests) answeredAt(subject string) string {
+	matches := func(allowed string) bool { return server.SubjectMatchesFilter(subject, allowed) }
 	consumer, ok := strings.CutPrefix(subject, "$JS.API.CONSUMER.DELETE."+string(Changes)+".")
 	switch {
 	case ok && consumer != "" && !strings.ContainsAny(consumer, ".*>"):
 		return deletePrefix + consumer
-	case slices.ContainsFunc(r.allowed, func(allowed string) bool { return server.SubjectMatchesFilter(subject, allowed) }):
+	case slices.ContainsFunc(r.allowed, matches):
 		if strings.HasPrefix(subject, refusePrefix) || strings.HasPrefix(subject, deletePrefix) {
 			return subject
 		}
@@ -221,69 +221,12 @@ func asksForMessages(subject string) bool {
 	return strings.HasPrefix(subject, "$JS.API.DIRECT.") || strings.HasPrefix(subject, "$JS.API.CONSUMER.MSG.NEXT.")
 }
 
-// answer has this process answer a request, of which it needs nothing but the reply subject.
+// answer passes a request on to this process, which needs only its reply subject.
 func (r *requests) answer(subject, reply string) error {
 	if err := r.api.Wait(context.Background()); err != nil {
 		return err
 	}
 	return r.write("PUB", []string{subject, reply, "0"}, []byte{})
-}
-
-// checkOf returns what changes the body of a request before the server gets it, or nil.
-func checkOf(subject string) func([]byte) []byte {
-	switch {
-	case subject == "$JS.API.STREAM.NAMES":
-		return findMirror
-	case strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."), strings.HasPrefix(subject, "$JS.API.CONSUMER.DURABLE.CREATE."):
-		return checkConsumer
-	}
-	return nil
-}
-
-// findMirror lets a client find the stream that has the changes by their subject. The server would not find the mirror,
-// which has no subjects; asked for any stream, it names the only one that subscribers have.
-func findMirror(payload []byte) []byte {
-	var request struct {
-		Subject string `json:"subject"`
-	}
-	if json.Unmarshal(payload, &request) == nil && strings.HasPrefix(request.Subject, strings.TrimSuffix(changesSubject, ">")) {
-		return []byte("{}")
-	}
-	return payload
-}
-
-// idleConsumer is the longest time that a consumer without a durable name remains while no client uses it.
-const idleConsumer = time.Minute
-
-// checkConsumer returns the request for a consumer as the server may get it. It makes a consumer, or finds the very same one:
-// subscribers share a credential, and none may change what another gets. A consumer that pushes anywhere but to an inbox
-// pushes to a subject for which the server refuses it. One that may leave more unacknowledged, or have more requests waiting,
-// than the server should keep in memory is given the limit, because client libraries ask for more by default. A body
-// that is not such a request is replaced by one that the server refuses.
-func checkConsumer(payload []byte) []byte {
-	var request server.CreateConsumerRequest
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.DisallowUnknownFields() // as the server does
-	if err := d.Decode(&request); err != nil || d.More() {
-		return []byte("{")
-	}
-	request.Action = server.ActionCreate
-	c := &request.Config
-	if c.DeliverSubject != "" && !strings.HasPrefix(c.DeliverSubject, inbox) {
-		c.DeliverSubject = "$JS.API.refused"
-	}
-	if c.AckPolicy != server.AckNone && (c.MaxAckPending < 0 || c.MaxAckPending > MaxOutstanding) {
-		c.MaxAckPending = MaxOutstanding
-	}
-	c.MaxWaiting = min(c.MaxWaiting, server.JSWaitQueueDefaultMax)
-	if c.Durable == "" && (c.InactiveThreshold <= 0 || c.InactiveThreshold > idleConsumer) {
-		c.InactiveThreshold = idleConsumer
-	}
-	checked, err := json.Marshal(request)
-	if err != nil {
-		return []byte("{")
-	}
-	return checked
 }
 
 // write sends a line and, if it is not nil, a payload.

@@ -21,8 +21,8 @@ func TestRequestsAreCounted(t *testing.T) {
 	}
 }
 
-// TestClientsCannotFloodTheLog: of the lines about what clients do wrong, few are logged, and the beginning of each. Others
-// are all logged, and those that tell of broken streams are noticed.
+// TestClientsCannotFloodTheLog: of the lines about what clients do wrong, few are logged, and the beginning of each.
+// Others are all logged, and those that tell of broken streams are noticed.
 func TestClientsCannotFloodTheLog(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -129,8 +129,8 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 	}
 }
 
-// attacks are messages whose answers, deliveries or remarks the server would send to a subject that the client chooses: a
-// subject, a reply subject, and a body.
+// attacks are messages whose answers, deliveries or remarks the server would send to a subject that the client chooses:
+// a subject, a reply subject, and a body.
 func attacks(t *testing.T, target string) [][3]string {
 	t.Helper()
 	create := func(name, config string) [3]string {
@@ -161,9 +161,9 @@ func attacks(t *testing.T, target string) [][3]string {
 	}
 }
 
-// TestSubscriberCannotForge: wherever a subscriber asks the server to send something, nothing is stored, nothing is deleted,
-// no queue gets anything, and nobody who follows the changes hears what nobody announced. Each round is tried past the look
-// at what clients send, too: then the accounts alone keep the queues, the log and its mirror as they are.
+// TestSubscriberCannotForge: wherever a subscriber asks the server to send something, nothing is stored, nothing is
+// deleted, no queue gets anything, and nobody who follows the changes hears what nobody announced. Each round is tried
+// past the look at what clients send, too: then the accounts alone keep the queues, the log and its mirror as they are.
 func TestSubscriberCannotForge(t *testing.T) {
 	t.Parallel()
 	for name, inside := range map[string]bool{"through the listener": false, "past it": true} {
@@ -296,8 +296,8 @@ func TestRequestsAreSmall(t *testing.T) {
 	}
 }
 
-// TestSubscribersTakeNoPlaceOfOthers: all consumers that subscribers may make are theirs. Readers over HTTP and webhooks need
-// none of them.
+// TestSubscribersTakeNoPlaceOfOthers: all consumers that subscribers may make are theirs. Readers over HTTP and
+// webhooks need none of them.
 func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -332,8 +332,8 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
 }
 
-// TestSubscribersDoNotDisturbOneAnother: they share a credential, but none can change the consumer of another, listen in its
-// inbox, or have each change delivered a thousand times.
+// TestSubscribersDoNotDisturbOneAnother: they share a credential, but none can change the consumer of another, listen
+// in its inbox, or have each change delivered a thousand times.
 func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())

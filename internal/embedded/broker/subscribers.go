@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// subscribers accepts the connections of clients outside and passes them on to the server, after a look at what each
-// client sends.
+// subscribers accepts the connections of clients from outside and passes their requests on to the server, after
+// [requests] has checked them.
 //
-// The permissions of a NATS user say what it may publish and subscribe to. They do not say where the server sends its
-// answers: to the reply subject of a request, and to the deliver subject of a consumer, which the client chooses. Such a
-// message counts as the server's own. A client could so pass off an old change, or an answer of the server, as a new change
-// to everybody who subscribes to the changes. Here, replies and deliveries can only go to an inbox.
+// The permissions of a NATS user limit what it may publish and subscribe to. They do not limit where the server sends
+// its answers, to the reply subject of a request, and its deliveries, to the deliver subject of a consumer. The client
+// chooses both, and the server sends with its own permissions. A client could use this to send an old change, or an
+// answer of the server, as a new change to all other subscribers. Therefore replies and deliveries can only go to an
+// inbox.
 type subscribers struct {
 	listener net.Listener
 	connect  func() (net.Conn, error) // to the server, in process
-	max      int                      // connections at the same time
+	max      int                      // number of connections
 	log      *slog.Logger
 
 	mu     sync.Mutex
@@ -28,17 +29,21 @@ type subscribers struct {
 	active sync.WaitGroup
 }
 
-// inbox begins the subjects at which clients await answers; subscriberPermissions let them subscribe there.
+// inbox is the prefix of the subjects where clients get answers. subscriberPermissions lets them subscribe there.
 const inbox = "_INBOX."
 
-// serve accepts connections until close.
-func (s *subscribers) serve() {
+func newSubscribers(l net.Listener, connect func() (net.Conn, error), maxConns int, log *slog.Logger) *subscribers {
+	return &subscribers{listener: l, connect: connect, max: maxConns, log: log, open: map[net.Conn]struct{}{}}
+}
+
+// start accepts connections until close.
+func (s *subscribers) start() {
 	s.active.Go(func() {
 		for {
 			conn, err := s.listener.Accept()
 			if err != nil {
 				if !errors.Is(err, net.ErrClosed) {
-					s.log.Error("subscribers can't connect any more", "error", err)
+					s.log.Error("subscribers can no longer connect", "error", err)
 				}
 				return
 			}
@@ -72,7 +77,7 @@ func (s *subscribers) remove(conn net.Conn) {
 	delete(s.open, conn)
 }
 
-// close ends all connections and waits until nothing uses them.
+// close ends all connections and waits for them.
 func (s *subscribers) close() {
 	_ = s.listener.Close()
 	s.mu.Lock()
@@ -84,7 +89,7 @@ func (s *subscribers) close() {
 	s.active.Wait()
 }
 
-// pass carries one connection until either side ends it.
+// pass serves one connection until either side ends it.
 func (s *subscribers) pass(client net.Conn) {
 	defer client.Close()
 	in, err := s.connect()
@@ -97,8 +102,8 @@ func (s *subscribers) pass(client net.Conn) {
 		toClient(client, in)
 	})
 	err = newRequests(client, in).run()
-	s.log.Debug("a subscriber's connection ended", "client", client.RemoteAddr().String(), "reason", err)
-	if errors.Is(err, errProtocol) { // the server says so to the client, and closes the connection
+	s.log.Debug("subscriber disconnected", "client", client.RemoteAddr().String(), "reason", err)
+	if errors.Is(err, errProtocol) { // the server reports it to the client and closes the connection
 		_ = in.SetReadDeadline(time.Now().Add(writeDeadline))
 		answers.Wait()
 	}
@@ -106,10 +111,10 @@ func (s *subscribers) pass(client net.Conn) {
 	answers.Wait()
 }
 
-// errProtocol means that a client broke the protocol, and that the server was sent something that breaks it likewise.
+// errProtocol means that a client violated the protocol, and that the server was sent something that violates it, too.
 var errProtocol = errors.New("protocol error")
 
-// toClient copies what the server sends. A client that takes nothing for longer than the server waits is cut off.
+// toClient copies what the server sends. It disconnects a client that reads nothing for longer than the server waits.
 func toClient(client, in net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -119,7 +124,7 @@ func toClient(client, in net.Conn) {
 				return
 			}
 			if _, err := client.Write(buf[:n]); err != nil {
-				_ = in.Close() // ends requests.run as well
+				_ = in.Close() // also ends requests.run
 				return
 			}
 		}

@@ -30,8 +30,8 @@ const (
 	ForwardAckWait  = 10 * time.Second // after which they are delivered again
 )
 
-// openForwardConsumers creates the consumers of the webhooks that have none. Start calls it before anything can be announced, so
-// that a new webhook gets every change since the start.
+// openForwardConsumers creates the consumers of the webhooks that have none. Start calls it before anything can be
+// announced, so that a new webhook gets every change since the start.
 func openForwardConsumers(ctx context.Context, js jetstream.JetStream, webhooks []string) error {
 	for _, name := range webhooks {
 		_, err := js.CreateOrUpdateConsumer(ctx, string(Changes), jetstream.ConsumerConfig{

@@ -86,8 +86,8 @@ func (s *Server) Announce(t testing.TB, people ...string) {
 	}
 }
 
-// ReadLog reads n changes from a start on, and returns the position and the person of each. It calls meanwhile, if not nil,
-// after Changes has returned.
+// ReadLog reads n changes from a start on, and returns the position and the person of each. It calls meanwhile, if not
+// nil, after Changes has returned.
 func (s *Server) ReadLog(t testing.TB, from events.Start, n int, meanwhile func()) (read []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
@@ -165,7 +165,9 @@ func Await(t testing.TB, what string, holds func() bool) {
 }
 
 // ConsumeUntil consumes UPDATES, or another queue if c names one, until handle returns that it has enough.
-func (s *Server) ConsumeUntil(t testing.TB, c queue.Config, handle func(group []queue.Delivery) (errs []error, enough bool)) {
+func (s *Server) ConsumeUntil(
+	t testing.TB, c queue.Config, handle func(group []queue.Delivery) (errs []error, enough bool),
+) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Timeout)
 	defer cancel()

@@ -66,8 +66,8 @@ type Delivery struct {
 //
 //   - nil: the message is handled.
 //   - [events.ErrPermanent]: the message becomes a dead letter at once.
-//   - [events.ErrUnavailable]: something that the message needs is unavailable. The same worker hands it over again after a
-//     pause, with the same Tries, and takes no other group until it has another outcome.
+//   - [events.ErrUnavailable]: something that the message needs is unavailable. The same worker hands it over again
+//     after a pause, with the same Tries, and takes no other group until it has another outcome.
 //   - any other error: the message is delivered again after the backoff. If the error has a method
 //     RetryAfter() time.Duration, the backoff is at least that long.
 //

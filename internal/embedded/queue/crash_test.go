@@ -207,8 +207,8 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 	}
 }
 
-// TestStaleMessagesAreDeliveredAgain: what a crash has brought back although the consumer was done with it does not stay in
-// the queue for ever.
+// TestStaleMessagesAreDeliveredAgain: what a crash has brought back although the consumer was done with it does not
+// stay in the queue for ever.
 func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -106,8 +106,8 @@ func (d *DeadQueue) DeadLetters(ctx context.Context) iter.Seq2[DeadLetter, error
 	}
 }
 
-// parseDeadLetter returns the dead letter that a message holds. Headers that are missing or invalid, because add did not write
-// them, give zero values.
+// parseDeadLetter returns the dead letter that a message holds. Headers that are missing or invalid, because add did
+// not write them, give zero values.
 func parseDeadLetter(m *jetstream.RawStreamMsg) DeadLetter {
 	d := DeadLetter{Number: m.Sequence, Queue: broker.Stream(m.Header.Get(headerQueue)), Reason: m.Header.Get(headerError)}
 	d.ID, d.Attributes = broker.Decode(m.Header)
@@ -118,8 +118,8 @@ func parseDeadLetter(m *jetstream.RawStreamMsg) DeadLetter {
 	return d
 }
 
-// Redrive moves a dead letter back to its queue, where it has all its tries again. If there is no dead letter of that number,
-// the error wraps [events.ErrNotFound].
+// Redrive moves a dead letter back to its queue, where it has all its tries again. If there is no dead letter of that
+// number, the error wraps [events.ErrNotFound].
 func (d *DeadQueue) Redrive(ctx context.Context, number uint64) error {
 	if err := d.redrive(ctx, number); err != nil {
 		return fmt.Errorf("redriving dead letter %d: %w", number, err)
@@ -151,7 +151,8 @@ func (d *DeadQueue) redrive(ctx context.Context, number uint64) error {
 	return nil
 }
 
-// RedriveAll redrives the dead letters that exist now, and returns how many it has redriven. It goes on after a failure.
+// RedriveAll redrives the dead letters that exist now, and returns how many it has redriven. It goes on after a
+// failure.
 func (d *DeadQueue) RedriveAll(ctx context.Context) (int, error) {
 	n := 0
 	var failed error

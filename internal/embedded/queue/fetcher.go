@@ -13,11 +13,11 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
-// fetcher fetches messages of one consumer, a group at a time. It never requests more than it returns at once: every delivery
-// is a try, and no message waits in a buffer while its AckWait passes.
+// fetcher fetches messages of one consumer, a group at a time. It never requests more than it returns at once: every
+// delivery is a try, and no message waits in a buffer while its AckWait passes.
 //
-// Fetch and FetchNoWait of nats.go are not used: they take no limit of messages together with one of bytes, subscribe anew for
-// each fetch, and do not return messages to the queue that arrive after the context has ended.
+// Fetch and FetchNoWait of nats.go are not used: they take no limit of messages together with one of bytes, subscribe
+// anew for each fetch, and do not return messages to the queue that arrive after the context has ended.
 type fetcher struct {
 	conn   *nats.Conn
 	sub    *nats.Subscription
@@ -53,8 +53,8 @@ const (
 	pullGrace   = 5 * time.Second  // the server answers any other request within this time
 )
 
-// group waits for a message and adds those that are ready at once, up to the limits. When ctx ends, it returns the messages
-// that it has, possibly none.
+// group waits for a message and adds those that are ready at once, up to the limits. When ctx ends, it returns the
+// messages that it has, possibly none.
 func (f *fetcher) group(ctx context.Context, maxMessages, maxBytes int) ([]*nats.Msg, error) {
 	first, err := f.first(ctx)
 	if err != nil || first == nil {

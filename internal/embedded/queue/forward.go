@@ -19,10 +19,10 @@ const (
 	forwardPause = time.Second // after a failure
 )
 
-// Forward copies changes to the queue of a webhook as they are announced, until ctx ends. Its position survives a restart; the
-// changes that it copied last may be copied again. It calls observe after every step, with its error or nil, and repeats a step
-// until it succeeds. Stored messages that are not changes, which clients of earlier releases could cause, are logged and
-// skipped.
+// Forward copies changes to the queue of a webhook as they are announced, until ctx ends. Its position survives a
+// restart; the changes that it copied last may be copied again. It calls observe after every step, with its error or
+// nil, and repeats a step until it succeeds. Stored messages that are not changes, which clients of earlier releases
+// could cause, are logged and skipped.
 func (q *Queues) Forward(ctx context.Context, webhook string, observe func(error)) {
 	f := &forwarder{broker: q.broker, webhook: webhook, log: q.log, observe: observe}
 	if f.persist(ctx, f.open) {

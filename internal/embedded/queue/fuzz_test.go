@@ -12,8 +12,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// FuzzInflight: a note of what was in hand, cut off anywhere or damaged, gives whole entries or none, each an acknowledgement
-// and nothing else; what is kept of them says the same.
+// FuzzInflight: a note of what was in hand, cut off anywhere or damaged, gives whole entries or none, each an
+// acknowledgement and nothing else; what is kept of them says the same.
 func FuzzInflight(f *testing.F) {
 	f.Add([]byte("7 1 $JS.ACK.UPDATES.worker.1.7.9.1.0\n8 2 $JS.ACK.UPDATES.worker.1.8.10.1.0\n"))
 	f.Add([]byte("7 1 $JS.ACK.UPDATES.worker.1.7.9.1.0\n8 2 $JS.ACK.UPDA"))

@@ -13,12 +13,12 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
-// inflight records on disk which messages of a queue are in flight, so that after a crash the next process knows. The server
-// counts deliveries, but writes the counts up to 100 ms late: a message that kills the process faster than that would be
-// delivered for the first time for ever.
+// inflight records on disk which messages of a queue are in flight, so that after a crash the next process knows. The
+// server counts deliveries, but writes the counts up to 100 ms late: a message that kills the process faster than that
+// would be delivered for the first time for ever.
 //
-// Each worker has a small file with its group. The files are not synced, because they must survive the process, not a power
-// failure.
+// Each worker has a small file with its group. The files are not synced, because they must survive the process, not a
+// power failure.
 type inflight struct {
 	dir   string
 	queue broker.Stream
@@ -92,8 +92,8 @@ func (f *inflight) replies() []string {
 	return replies
 }
 
-// tries corrects the number of deliveries that the server counted, and reports whether a crash or a stop interrupted the
-// message; the two can't be distinguished.
+// tries corrects the number of deliveries that the server counted, and reports whether a crash or a stop interrupted
+// the message; the two can't be distinguished.
 func (f *inflight) tries(seq uint64, delivered int) (tries int, crashed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -134,8 +134,8 @@ func (f *inflight) forget(group ...*message) {
 	}
 }
 
-// interrupt adds a message that a stop interrupts. It is returned to the queue, but the server does not store that: the next
-// start has to return it again.
+// interrupt adds a message that a stop interrupts. It is returned to the queue, but the server does not store that: the
+// next start has to return it again.
 func (f *inflight) interrupt(m *message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

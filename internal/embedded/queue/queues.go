@@ -32,9 +32,9 @@ func New(b *broker.Server, dead *DeadQueue, log *slog.Logger) *Queues {
 // flushTimeout limits how long the last acknowledgements may take to reach the server.
 const flushTimeout = 5 * time.Second
 
-// Consume hands the messages of a queue to handle until ctx ends. A group is what is ready at once: its first message does
-// not wait for others. The context of handle ends with ctx; what handle returns after that still counts. Consume returns nil
-// when all of it is settled. Only one call at a time may consume a queue.
+// Consume hands the messages of a queue to handle until ctx ends. A group is what is ready at once: its first message
+// does not wait for others. The context of handle ends with ctx; what handle returns after that still counts. Consume
+// returns nil when all of it is settled. Only one call at a time may consume a queue.
 func (q *Queues) Consume(ctx context.Context, c Config, handle Handler) error {
 	release, err := q.claim(c.Stream)
 	if err == nil {
@@ -90,7 +90,9 @@ func (q *Queues) consume(ctx context.Context, c Config, handle Handler) error {
 	var workers sync.WaitGroup
 	for slot := range c.Concurrency {
 		workers.Go(func() {
-			w := &worker{conn: q.broker.Conn(), dead: q.dead, config: c, handle: handle, inflight: inflight, slot: slot, log: log}
+			w := &worker{
+				conn: q.broker.Conn(), dead: q.dead, config: c, handle: handle, inflight: inflight, slot: slot, log: log,
+			}
 			if err := w.run(ctx); err != nil {
 				stop(err)
 			}
@@ -113,8 +115,8 @@ func unlessEnded(ctx context.Context, err error) error {
 	return err
 }
 
-// release makes the server deliver the messages that were in flight at a crash, so that they need not wait for AckWait. It
-// waits for the server's answers: a later release would make messages available that have just been delivered.
+// release makes the server deliver the messages that were in flight at a crash, so that they need not wait for AckWait.
+// It waits for the server's answers: a later release would make messages available that have just been delivered.
 func (q *Queues) release(ctx context.Context, replies []string, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()

@@ -19,10 +19,10 @@ const redeliveryInterval = time.Minute
 
 // redelivery finds acknowledged messages that are still stored, and publishes them again.
 //
-// The server writes with a delay that it has removed a message. After a crash some acknowledged messages are therefore stored
-// again, while the consumer remembers the acknowledgement. The server would neither deliver nor remove them, and count them
-// as pending for ever. (Servers in a cluster search for such messages, a single server does not.) They are delivered again
-// rather than removed, because a duplicate does no harm and a lost message does.
+// The server writes with a delay that it has removed a message. After a crash some acknowledged messages are therefore
+// stored again, while the consumer remembers the acknowledgement. The server would neither deliver nor remove them, and
+// count them as pending for ever. (Servers in a cluster search for such messages, a single server does not.) They are
+// delivered again rather than removed, because a duplicate does no harm and a lost message does.
 type redelivery struct {
 	broker   *broker.Server
 	queue    broker.Stream
@@ -42,8 +42,8 @@ func newRedelivery(
 	return r, r.requeue(ctx)
 }
 
-// run searches until ctx ends. Each search goes as far as the floor of the previous one, because a message that has just been
-// acknowledged is about to be removed.
+// run searches until ctx ends. Each search goes as far as the floor of the previous one, because a message that has
+// just been acknowledged is about to be removed.
 func (r *redelivery) run(ctx context.Context) {
 	tick := time.NewTicker(redeliveryInterval)
 	defer tick.Stop()
@@ -111,10 +111,13 @@ func stored(ctx context.Context, stream jetstream.Stream, last uint64) iter.Seq2
 	}
 }
 
-// move publishes a message of a stream on another subject, and deletes it only then: a crash in between leaves two rather than
-// none.
-func move(ctx context.Context, b *broker.Server, stream jetstream.Stream, m *jetstream.RawStreamMsg, subject string) error {
-	if err := b.Store(ctx, &nats.Msg{Subject: subject, Header: broker.PublishedHeader(m.Header), Data: m.Data}); err != nil {
+// move publishes a message of a stream on another subject, and deletes it only then: a crash in between leaves two
+// rather than none.
+func move(
+	ctx context.Context, b *broker.Server, stream jetstream.Stream, m *jetstream.RawStreamMsg, subject string,
+) error {
+	copied := &nats.Msg{Subject: subject, Header: broker.PublishedHeader(m.Header), Data: m.Data}
+	if err := b.Store(ctx, copied); err != nil {
 		return err
 	}
 	err := stream.DeleteMsg(ctx, m.Sequence)

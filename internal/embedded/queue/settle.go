@@ -39,7 +39,8 @@ func (w *worker) retry(ctx context.Context, m *message, err error) {
 		wait = max(wait, later.RetryAfter())
 	}
 	w.config.Observe(Retried)
-	w.log.WarnContext(ctx, "message will be retried", "upload", m.upload(), "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
+	w.log.WarnContext(ctx, "message will be retried",
+		"upload", m.upload(), "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
 	if wait == 0 {
 		w.answer(m, "-NAK")
 		return
@@ -56,7 +57,8 @@ func (w *worker) deadLetter(ctx context.Context, m *message, reason error) {
 		return
 	}
 	w.config.Observe(DeadLettered)
-	w.log.ErrorContext(ctx, "message is a dead letter", "upload", m.upload(), "id", m.ID, "tries", m.Tries, "error", reason)
+	w.log.ErrorContext(ctx, "message is a dead letter",
+		"upload", m.upload(), "id", m.ID, "tries", m.Tries, "error", reason)
 	w.answer(m, "+ACK")
 	m.settled = true
 }
@@ -89,7 +91,8 @@ func (w *worker) startHeartbeat(group []*message) (stop func()) {
 	return func() { close(done); running.Wait() }
 }
 
-// heartbeat extends AckWait for the messages without an answer. It would end the backoff of a message that was returned.
+// heartbeat extends AckWait for the messages without an answer. It would end the backoff of a message that was
+// returned.
 func (w *worker) heartbeat(group []*message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -89,7 +89,7 @@ func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) {
-		c.Room = func() error {
+		c.Capacity = func() error {
 			if full.Load() {
 				return errFull
 			}

@@ -96,8 +96,8 @@ func (w *worker) decode(msgs []*nats.Msg) []*message {
 	return group
 }
 
-// process handles and settles a group. It tries each message that was in flight at a crash alone, because one of them may
-// have caused the crash, and would use up the tries of the others.
+// process handles and settles a group. It tries each message that was in flight at a crash alone, because one of them
+// may have caused the crash, and would use up the tries of the others.
 func (w *worker) process(ctx context.Context, group []*message) error {
 	if len(group) == 0 {
 		return nil
@@ -121,8 +121,8 @@ func (w *worker) process(ctx context.Context, group []*message) error {
 	return w.try(ctx, together)
 }
 
-// try hands the messages to the handler and settles each by its error. Messages with events.ErrUnavailable stay in flight and
-// are handed over again after a pause. All of that counts as one try.
+// try hands the messages to the handler and settles each by its error. Messages with events.ErrUnavailable stay in
+// flight and are handed over again after a pause. All of that counts as one try.
 func (w *worker) try(ctx context.Context, group []*message) error {
 	if len(group) == 0 {
 		return nil
@@ -156,8 +156,8 @@ func (w *worker) try(ctx context.Context, group []*message) error {
 	return w.inflight.clear(w.slot)
 }
 
-// record writes to disk that a group is in flight. While the disk is full, it repeats that until ctx ends, and then returns
-// the messages to the queue.
+// record writes to disk that a group is in flight. While the disk is full, it repeats that until ctx ends, and then
+// returns the messages to the queue.
 func (w *worker) record(ctx context.Context, group []*message) (recorded bool, err error) {
 	for attempt := 0; ; attempt++ {
 		err := w.inflight.record(w.slot, group)

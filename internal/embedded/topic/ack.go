@@ -12,8 +12,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// parseAck returns the sequence number of a published message, or why the server refused it. Without the need for a sequence
-// number it does not decode a plain success, which almost all acknowledgements are.
+// parseAck returns the sequence number of a published message, or why the server refused it. Without the need for a
+// sequence number it does not decode a plain success, which almost all acknowledgements are.
 func parseAck(m *nats.Msg, needSequence bool) (sequence uint64, err error) {
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 		return 0, jetstream.ErrNoStreamResponse

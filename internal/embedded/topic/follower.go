@@ -15,8 +15,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
-// Limits of one fetch, and of the fetches at the same time. Together they stay far below the number of unsent bytes at which
-// the server closes a connection, because all followers share one.
+// Limits of one fetch, and of the fetches at the same time. Together they stay far below the number of unsent bytes at
+// which the server closes a connection, because all followers share one.
 const (
 	fetchMessages = 64
 	fetchBytes    = 64 << 10 // the server stops after the message that exceeds it
@@ -85,7 +85,8 @@ func (f *follower) read(ctx context.Context, yield func(events.LoggedChange, err
 			return false, f.dropped(sequence)
 		}
 		f.next++
-		a := events.LoggedChange{Sequence: sequence, Message: events.Message{Subject: m.Header.Get(jetstream.SubjectHeader), Body: m.Data}}
+		a := events.LoggedChange{Sequence: sequence}
+		a.Subject, a.Body = m.Header.Get(jetstream.SubjectHeader), m.Data
 		a.ID, a.Attributes = broker.Decode(m.Header)
 		if broker.IsChange(a.Message) && !yield(a, nil) {
 			return false, nil
@@ -120,8 +121,8 @@ type fetchRequest struct {
 	MaxBytes int        `json:"max_bytes,omitempty"`
 }
 
-// fetch sends a request and returns the messages of the answer, none if they do not exist yet. It repeats the request when no
-// answer comes, for example because the connection was lost.
+// fetch sends a request and returns the messages of the answer, none if they do not exist yet. It repeats the request
+// when no answer comes, for example because the connection was lost.
 func (f *follower) fetch(ctx context.Context, request fetchRequest) (msgs []*nats.Msg, err error) {
 	select {
 	case f.fetches <- struct{}{}:

@@ -24,14 +24,15 @@ type Log struct {
 	recent  *recent
 }
 
-// OpenLog returns the log of changes of the server. It publishes on a connection of its own, so that nothing else delays
-// changes, and lets followers read on another one.
+// OpenLog returns the log of changes of the server. It publishes on a connection of its own, so that nothing else
+// delays changes, and lets followers read on another one.
 func OpenLog(ctx context.Context, b *broker.Server) (*Log, error) {
 	stream, err := b.JetStream().Stream(ctx, string(broker.Changes))
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of changes: %w", err)
 	}
-	l := &Log{stream: stream, fetches: make(chan struct{}, maxFetches), recent: newRecent(stream.CachedInfo().State.LastSeq)}
+	last := stream.CachedInfo().State.LastSeq
+	l := &Log{stream: stream, fetches: make(chan struct{}, maxFetches), recent: newRecent(last)}
 	publisher, err := b.Connect("announcer")
 	if err != nil {
 		return nil, err
@@ -46,12 +47,12 @@ func OpenLog(ctx context.Context, b *broker.Server) (*Log, error) {
 	return l, nil
 }
 
-// Changes returns the changes from a start on. The iterator first yields the stored ones, then waits for new ones, until ctx
-// ends or an error does. The returned position is the one right before the first change.
+// Changes returns the changes from a start on. The iterator first yields the stored ones, then waits for new ones,
+// until ctx ends or an error does. The returned position is the one right before the first change.
 //
-// The error wraps [events.ErrOutOfRetention] if changes since the start are no longer retained, or if the position does not
-// exist yet. The same error ends the iteration if the follower is so slow that changes are dropped before it reads them.
-// Between two fetches a follower takes nothing from the server, so slow ones delay nobody.
+// The error wraps [events.ErrOutOfRetention] if changes since the start are no longer retained, or if the position does
+// not exist yet. The same error ends the iteration if the follower is so slow that changes are dropped before it reads
+// them. Between two fetches a follower takes nothing from the server, so slow ones delay nobody.
 //
 // Stored messages that are not changes, which clients of earlier releases could cause, are skipped.
 func (l *Log) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.LoggedChange, error], error) {

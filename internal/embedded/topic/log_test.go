@@ -46,8 +46,8 @@ func TestChangesFromAPlace(t *testing.T) {
 	}
 }
 
-// TestChangesOfAnEmptyLog: a reader that comes before the first change is told position 0, and finds everything when it comes
-// back behind it, also after a restart.
+// TestChangesOfAnEmptyLog: a reader that comes before the first change is told position 0, and finds everything when it
+// comes back behind it, also after a restart.
 func TestChangesOfAnEmptyLog(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -116,8 +116,8 @@ func TestChangesForgotten(t *testing.T) {
 	}
 }
 
-// TestManyFollowers: as many readers as the API allows each read everything, in order, whether they keep up or lag behind so
-// far that they have to fetch, and while their shared connection is cut.
+// TestManyFollowers: as many readers as the API allows each read everything, in order, whether they keep up or lag
+// behind so far that they have to fetch, and while their shared connection is cut.
 func TestManyFollowers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())

@@ -49,8 +49,8 @@ func (r *recent) add(sequence uint64, m *events.Message) {
 	r.grown = make(chan struct{})
 }
 
-// wait waits until the message of that sequence number is stored, and fails if ctx ends first. It returns up to fetchMessages
-// changes from there on, or none if the first of them is not in memory.
+// wait waits until the message of that sequence number is stored, and fails if ctx ends first. It returns up to
+// fetchMessages changes from there on, or none if the first of them is not in memory.
 func (r *recent) wait(ctx context.Context, sequence uint64) ([]events.LoggedChange, error) {
 	for {
 		r.mu.Lock()

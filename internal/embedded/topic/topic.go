@@ -71,7 +71,9 @@ func New(b *broker.Server, stream broker.Stream) (*Topic, error) {
 	return newTopic(b, b.Conn(), stream, nil)
 }
 
-func newTopic(b *broker.Server, conn *nats.Conn, stream broker.Stream, stored func(uint64, *events.Message)) (*Topic, error) {
+func newTopic(
+	b *broker.Server, conn *nats.Conn, stream broker.Stream, stored func(uint64, *events.Message),
+) (*Topic, error) {
 	t := &Topic{
 		broker: b, stream: stream, conn: conn, prefix: conn.NewInbox() + ".", stored: stored,
 		inFlight: semaphore.NewWeighted(maxInFlightBytes), pending: map[uint64]pending{},
@@ -86,11 +88,13 @@ func newTopic(b *broker.Server, conn *nats.Conn, stream broker.Stream, stored fu
 	return t, nil
 }
 
-// Publish stores the messages and returns one error for each, which is nil if the message is stored. If the message itself
-// is invalid, the error wraps [events.ErrPermanent]: it is too large, a header can't carry its id or an attribute, or its
-// subject is not one of the stream. After any other error the caller may retry; the message may be stored nevertheless.
+// Publish stores the messages and returns one error for each, which is nil if the message is stored. If the message
+// itself is invalid, the error wraps [events.ErrPermanent]: it is too large, a header can't carry its id or an
+// attribute, or its subject is not one of the stream. After any other error the caller may retry; the message may be
+// stored nevertheless.
 func (t *Topic) Publish(ctx context.Context, msgs []events.Message) []error {
-	c := &call{errs: make([]error, len(msgs)), left: 1, done: make(chan struct{})} // 1: so that done isn't closed while sending
+	c := &call{errs: make([]error, len(msgs)), done: make(chan struct{})}
+	c.left = 1 // for this function, so that done is not closed before all messages are sent
 	if len(msgs) == 0 {
 		return c.errs
 	}

@@ -51,7 +51,7 @@ func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
 	s := brokertest.Start(t, dir)
 	s.Publish(t, broker.Updates, brokertest.Update("a"))
 	s.Stop()
-	if err := broker.Keep(dir); err != nil {
+	if err := broker.TakeSnapshot(dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")); err != nil {
