@@ -23,7 +23,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
-// TestMain lets the test binary be the process that is killed.
+// TestMain runs the process that is killed, if the environment says so.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("FLAVORLESS_CRASH_DIR"); dir != "" {
 		if err := child(dir, os.Getenv("FLAVORLESS_CRASH_TASK")); err != nil {
@@ -90,7 +90,7 @@ func child(dir, task string) error {
 	}
 }
 
-// die kills the process as the kernel would, out of memory.
+// die kills the process, like the kernel does when memory runs out.
 func die() {
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {}
@@ -115,10 +115,11 @@ func runChild(t *testing.T, dir, task string, line func(words []string, kill fun
 		}
 		line(words, func() { _ = cmd.Process.Kill() })
 	}
-	_ = cmd.Wait() // killed, by itself or by us
+	_ = cmd.Wait() // it was killed
 }
 
-func TestKilledProcessLosesNothingItAcknowledged(t *testing.T) {
+// Every message that Publish reported as stored survives SIGKILL.
+func TestKilledPublisher(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	stored := map[string]bool{}
@@ -128,13 +129,14 @@ func TestKilledProcessLosesNothingItAcknowledged(t *testing.T) {
 		}
 	})
 	if len(stored) < 5000 {
-		t.Fatalf("only %d were stored", len(stored))
+		t.Fatalf("%d messages were stored, want 5000", len(stored))
 	}
 	s := brokertest.Start(t, dir)
 	s.ConsumeAll(t, queue.Config{MaxMessages: 100}, stored)
 }
 
-func TestKilledConsumerMissesNothing(t *testing.T) {
+// Every message is handled at least once, although the consumer is killed again and again.
+func TestKilledConsumer(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
@@ -162,11 +164,12 @@ func TestKilledConsumerMissesNothing(t *testing.T) {
 		return nil
 	})
 	if err != nil || len(missing) > 0 {
-		t.Errorf("%d messages were never handled: %v", len(missing), err)
+		t.Errorf("Consume = %v, and %d messages were never handled, want none", err, len(missing))
 	}
 }
 
-func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
+// A message that kills the process at each try becomes a dead letter.
+func TestPoisonMessage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
@@ -181,7 +184,7 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 		})
 	}
 	if diff := cmp.Diff([]string{"1", "2", "3"}, tries); diff != "" {
-		t.Errorf("tries of the poison (-want +got):\n%s", diff)
+		t.Errorf("tries of the message (-want +got):\n%s", diff)
 	}
 	s = brokertest.Start(t, dir)
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
@@ -191,25 +194,24 @@ func TestMessageThatKillsTheProcessIsBuried(t *testing.T) {
 		done <- s.Consume(ctx, queue.Config{Stream: broker.Updates, MaxTries: 3}, func(_ context.Context, group []queue.Delivery) []error {
 			for _, d := range group {
 				if d.ID != "fine" {
-					t.Errorf("%s was handed over at try %d", d.ID, d.Tries)
+					t.Errorf("%s delivered at try %d, want no more tries", d.ID, d.Tries)
 				}
 			}
 			return nil
 		})
 	}()
-	brokertest.Await(t, "the poison is buried", func() bool { return len(s.AllDeadLetters(t)) == 1 })
+	brokertest.Await(t, "a dead letter", func() bool { return len(s.AllDeadLetters(t)) == 1 })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 	if d := s.AllDeadLetters(t)[0]; d.ID != "poison" || d.Tries != 4 {
-		t.Errorf("got dead letter %+v", d)
+		t.Errorf("dead letter %+v, want poison after 4 tries", d)
 	}
 }
 
-// TestStaleMessagesAreDeliveredAgain: what a crash has brought back although the consumer was done with it does not
-// stay in the queue for ever.
-func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
+// Acknowledged messages that a crash has restored do not stay in the queue for ever: they are delivered again.
+func TestRedeliveryAfterCrash(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	messages := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
@@ -235,20 +237,20 @@ func TestStaleMessagesAreDeliveredAgain(t *testing.T) {
 	}
 	s = brokertest.Start(t, dir)
 	first := handled(s)
-	brokertest.Await(t, "all is acknowledged", empty)
+	brokertest.Await(t, "an empty queue", empty)
 	s.Stop()
 
-	// The removals are lost; what the consumer knows is not.
+	// Lose the removals, but keep the state of the consumer.
 	err := errors.Join(os.RemoveAll(messages), os.CopyFS(messages, os.DirFS(before)), os.Remove(filepath.Join(dir, "seal.json")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s = brokertest.Start(t, dir)
 	if depths, err := s.Depths(t.Context()); err != nil || depths[broker.Updates].Pending != 3 {
-		t.Fatalf("the messages are not there again: %v, %v", depths, err)
+		t.Fatalf("Depths = %v, %v, want 3 pending messages", depths, err)
 	}
 	if diff := cmp.Diff(first, handled(s)); diff != "" {
-		t.Errorf("delivered again (-first +now):\n%s", diff)
+		t.Errorf("delivered again (-first time +now):\n%s", diff)
 	}
-	brokertest.Await(t, "the queue is empty", empty)
+	brokertest.Await(t, "an empty queue", empty)
 }

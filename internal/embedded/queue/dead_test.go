@@ -40,7 +40,8 @@ func deadLetter(t *testing.T, s *brokertest.Server, c queue.Config, reason error
 	consuming.Wait()
 }
 
-func TestDeadLetterTellsWhatHappened(t *testing.T) {
+// A dead letter has the message, its tries, the times, and the reason as one line.
+func TestDeadLetter(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	m := brokertest.Update("é")
@@ -57,10 +58,11 @@ func TestDeadLetterTellsWhatHappened(t *testing.T) {
 		t.Fatalf("dead letters (-want +got):\n%s", diff)
 	}
 	if !strings.HasPrefix(got[0].Reason, "the table is closed ") || len(got[0].Reason) > 3000 {
-		t.Errorf("reason %q", got[0].Reason)
+		t.Errorf("reason %q with %d bytes, want at most 3000, beginning with %q",
+			got[0].Reason, len(got[0].Reason), "the table is closed ")
 	}
 	if d := got[0]; d.First.Before(begun) || d.Last.Before(d.First) || d.Last.After(time.Now()) {
-		t.Errorf("first %s, last %s", d.First, d.Last)
+		t.Errorf("first %s, last %s; want %s <= first <= last <= now", d.First, d.Last, begun)
 	}
 	depths, err := s.Depths(t.Context())
 	if err != nil {
@@ -71,7 +73,8 @@ func TestDeadLetterTellsWhatHappened(t *testing.T) {
 	}
 }
 
-func TestLargestMessageCanDie(t *testing.T) {
+// The largest message fits into the dead-letter queue, with the longest reason.
+func TestLargestDeadLetter(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	m := brokertest.Update("large")
@@ -79,7 +82,7 @@ func TestLargestMessageCanDie(t *testing.T) {
 	m.Body = make([]byte, broker.MaxMessage-len(m.ID)-len(m.Subject))
 	deadLetter(t, s, queue.Config{}, fmt.Errorf("%s: %w", strings.Repeat("x", 10_000), events.ErrPermanent), m)
 	if got := s.AllDeadLetters(t); len(got) != 1 || len(got[0].Body) != len(m.Body) {
-		t.Errorf("got %d dead letters", len(got))
+		t.Errorf("got %d dead letters, want one with a body of %d bytes", len(got), len(m.Body))
 	}
 }
 
@@ -99,14 +102,14 @@ func TestRedrive(t *testing.T) {
 	}
 	for _, gone := range []uint64{numbers[1], 99} {
 		if err := s.Redrive(t.Context(), gone); !errors.Is(err, events.ErrNotFound) {
-			t.Errorf("redriving %d, which is gone: got %v, want events.ErrNotFound", gone, err)
+			t.Errorf("Redrive(%d) = %v, want events.ErrNotFound", gone, err)
 		}
 	}
 	if n, err := s.RedriveAll(t.Context()); n != 2 || err != nil {
-		t.Errorf("redriving all: got %d, %v, want 2", n, err)
+		t.Errorf("RedriveAll = %d, %v, want 2", n, err)
 	}
 	if n, err := s.RedriveAll(t.Context()); n != 0 || err != nil {
-		t.Errorf("redriving all again: got %d, %v, want 0", n, err)
+		t.Errorf("second RedriveAll = %d, %v, want 0", n, err)
 	}
 	got := map[string]queue.Delivery{}
 	s.ConsumeUntil(t, queue.Config{}, func(group []queue.Delivery) ([]error, bool) {

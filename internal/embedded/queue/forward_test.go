@@ -10,8 +10,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// TestAWebhookBeginsWithTheStart: what is announced before Forward comes to it is forwarded, too.
-func TestAWebhookBeginsWithTheStart(t *testing.T) {
+// A change that is announced after the start, but before Forward is called, is forwarded.
+func TestForwardSinceStart(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.Webhooks = []string{"x"} })
 	first := brokertest.Change(t, "andy")
@@ -23,7 +23,7 @@ func TestAWebhookBeginsWithTheStart(t *testing.T) {
 	defer stop()
 	s.ConsumeUntil(t, queue.Config{Stream: broker.Webhook("x")}, func(group []queue.Delivery) ([]error, bool) {
 		if group[0].ID != first.ID {
-			t.Errorf("forwarded was %q", group[0].ID)
+			t.Errorf("forwarded %q, want %q", group[0].ID, first.ID)
 		}
 		return nil, true
 	})

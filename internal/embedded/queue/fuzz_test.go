@@ -12,8 +12,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// FuzzInflight: a note of what was in hand, cut off anywhere or damaged, gives whole entries or none, each an
-// acknowledgement and nothing else; what is kept of them says the same.
+// FuzzInflight checks that a file of the messages in flight, truncated or damaged, yields only whole records with
+// subjects of acknowledgements, and that they can be stored and read again.
 func FuzzInflight(f *testing.F) {
 	f.Add([]byte("7 1 $JS.ACK.UPDATES.worker.1.7.9.1.0\n8 2 $JS.ACK.UPDATES.worker.1.8.10.1.0\n"))
 	f.Add([]byte("7 1 $JS.ACK.UPDATES.worker.1.7.9.1.0\n8 2 $JS.ACK.UPDA"))
@@ -23,11 +23,11 @@ func FuzzInflight(f *testing.F) {
 		first := queue.ReadInflight(content)
 		whole := strings.Count(string(content), "\n")
 		if len(first) > whole {
-			t.Errorf("%d entries on %d whole lines", len(first), whole)
+			t.Errorf("%d records, want at most %d, one per whole line", len(first), whole)
 		}
 		for _, reply := range first {
 			if !strings.HasPrefix(reply, "$JS.ACK.") || strings.ContainsFunc(reply, unicode.IsSpace) {
-				t.Errorf("acknowledging on %q", reply)
+				t.Errorf("record with subject %q, want one that begins with $JS.ACK. and has no space", reply)
 			}
 		}
 		file, err := queue.SaveInflight(dir, content)
@@ -44,16 +44,16 @@ func FuzzInflight(f *testing.F) {
 	})
 }
 
-// FuzzHeaderText: the reason of a dead letter is one line of bounded UTF-8, whatever the error said.
+// FuzzHeaderText checks that the reason of a dead letter is one line of UTF-8 of limited length.
 func FuzzHeaderText(f *testing.F) {
 	f.Add("reading: \xff\r\nNats-Rollup: all\x00")
 	f.Add(strings.Repeat("é", 2000))
-	f.Add("\xff 0") // found
+	f.Add("\xff 0")
 	f.Add(strings.Repeat("x", 2047) + " x")
 	f.Fuzz(func(t *testing.T, text string) {
 		got := queue.HeaderText(text)
 		if len(got) > 2048 || !utf8.ValidString(got) || strings.ContainsAny(got, "\r\n") || strings.TrimSpace(got) != got {
-			t.Errorf("%q", got)
+			t.Errorf("HeaderText(%q) = %q, want one line of valid UTF-8, at most 2048 bytes, without surrounding space", text, got)
 		}
 	})
 }

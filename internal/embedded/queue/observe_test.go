@@ -19,7 +19,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// TestObserve: each delivery is told of once, by what became of it, and the log names the upload that it was of.
+// Observe gets one outcome per delivery, and every line of the log about a message has its id and its upload.
 func TestObserve(t *testing.T) {
 	var log bytes.Buffer
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
@@ -30,7 +30,7 @@ func TestObserve(t *testing.T) {
 		s.Publish(t, broker.Updates, m)
 	}
 	if d := depth(t, s); d.Pending != 5 || d.Oldest.Before(before.Add(-time.Second)) || d.Oldest.After(time.Now()) {
-		t.Errorf("before: %+v", d)
+		t.Errorf("depth before consuming = %+v, want 5 pending and the oldest one new", d)
 	}
 	seen, ended, rounds := map[queue.Outcome]int{}, 0, 0
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
@@ -70,7 +70,7 @@ func TestObserve(t *testing.T) {
 		return d.Pending+d.InFlight == 0 && d.Oldest.IsZero() && d.Dead == 2
 	})
 
-	s.Stop() // it logs no more
+	s.Stop() // ends the log
 	uploads, waited := map[string]bool{}, false
 	for line := range bytes.Lines(log.Bytes()) {
 		var entry struct{ Msg, ID, Upload string }
@@ -78,13 +78,13 @@ func TestObserve(t *testing.T) {
 			t.Fatalf("%s: %v", line, err)
 		}
 		if entry.ID != "" && entry.Upload != "upload of "+entry.ID {
-			t.Errorf("a line without its upload: %s", line)
+			t.Errorf("line of message %s has upload %q: %s", entry.ID, entry.Upload, line)
 		}
 		uploads[entry.ID] = true
 		waited = waited || entry.Upload == "upload of stuck"
 	}
 	if got := slices.Sorted(maps.Keys(uploads)); !waited || !slices.Contains(got, "once") || !slices.Contains(got, "poison") {
-		t.Errorf("the log is about %q", got)
+		t.Errorf("the log has lines about the messages %q, and about the waiting one: %t; want once, poison, and true", got, waited)
 	}
 }
 

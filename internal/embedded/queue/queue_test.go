@@ -18,7 +18,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-func TestFailedMessageWaitsForItsBackoff(t *testing.T) {
+// A failed message is delivered again after its backoff, and does not delay others.
+func TestBackoff(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Updates, brokertest.Update("fails"), brokertest.Update("a"), brokertest.Update("b"))
@@ -46,15 +47,16 @@ func TestFailedMessageWaitsForItsBackoff(t *testing.T) {
 	}
 	for i := 1; i < len(at); i++ {
 		if got, want := at[i].Sub(at[i-1]), time.Duration(i)*unit; got < want {
-			t.Errorf("try %d came after %s, want at least %s", i+1, got, want)
+			t.Errorf("try %d: delivered after %s, want at least %s", i+1, got, want)
 		}
 	}
 	if diff := cmp.Diff(map[string]int{"a": 1, "b": 1}, fine); diff != "" {
-		t.Errorf("deliveries of its neighbours (-want +got):\n%s", diff)
+		t.Errorf("deliveries of the other messages (-want +got):\n%s", diff)
 	}
 }
 
-func TestGroupIsWhatIsReadyUpToTheLimits(t *testing.T) {
+// A group has the messages that are ready at once, up to the limits.
+func TestGroupLimits(t *testing.T) {
 	t.Parallel()
 	big := string(make([]byte, 60_000))
 	for _, test := range []struct {
@@ -63,11 +65,11 @@ func TestGroupIsWhatIsReadyUpToTheLimits(t *testing.T) {
 		bodies []string
 		want   []int
 	}{
-		{"all that is there", queue.Config{MaxMessages: 100}, []string{"1", "2", "3", "4", "5"}, []int{5}},
+		{"all", queue.Config{MaxMessages: 100}, []string{"1", "2", "3", "4", "5"}, []int{5}},
 		{"one at a time", queue.Config{MaxMessages: 1}, []string{"1", "2", "3"}, []int{1, 1, 1}},
-		{"so many messages", queue.Config{MaxMessages: 2}, []string{"1", "2", "3", "4", "5"}, []int{2, 2, 1}},
-		{"so many bytes", queue.Config{MaxMessages: 100, MaxBytes: 200_000}, []string{big, big, big, big, big}, []int{3, 2}},
-		{"a large one by itself", queue.Config{MaxMessages: 100, MaxBytes: 1000}, []string{big, "2", big}, []int{1, 1, 1}},
+		{"two messages", queue.Config{MaxMessages: 2}, []string{"1", "2", "3", "4", "5"}, []int{2, 2, 1}},
+		{"limited bytes", queue.Config{MaxMessages: 100, MaxBytes: 200_000}, []string{big, big, big, big, big}, []int{3, 2}},
+		{"larger than the limit", queue.Config{MaxMessages: 100, MaxBytes: 1000}, []string{big, "2", big}, []int{1, 1, 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -85,13 +87,13 @@ func TestGroupIsWhatIsReadyUpToTheLimits(t *testing.T) {
 				return nil, n == len(msgs)
 			})
 			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("sizes of the groups (-want +got):\n%s", diff)
+				t.Errorf("group sizes (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestGroupsAreHandledConcurrently(t *testing.T) {
+func TestConcurrency(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	const concurrency = 4
@@ -105,20 +107,21 @@ func TestGroupsAreHandledConcurrently(t *testing.T) {
 	err := s.Consume(ctx, queue.Config{Stream: broker.Updates, MaxMessages: 1, Concurrency: concurrency},
 		func(context.Context, []queue.Delivery) []error {
 			inside.Done()
-			inside.Wait() // ends only when all are inside
+			inside.Wait() // for all groups
 			cancel()
 			return nil
 		})
 	if err != nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		t.Errorf("%d groups were not handled together: %v", concurrency, err)
+		t.Errorf("Consume = %v, context: %v; want %d groups at the same time", err, ctx.Err(), concurrency)
 	}
 }
 
-func TestHeartbeatKeepsASlowGroup(t *testing.T) {
+// A message that is handled for longer than AckWait is not delivered again.
+func TestHeartbeat(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Updates, brokertest.Update("slow"))
-	const ackWait = time.Second // long enough for a busy machine to beat in time
+	const ackWait = time.Second // long enough for a heartbeat on a busy machine
 	var deliveries atomic.Int32
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
@@ -128,7 +131,7 @@ func TestHeartbeatKeepsASlowGroup(t *testing.T) {
 				cancel()
 				return nil
 			}
-			select { // the time that the test is about
+			select {
 			case <-time.After(3 * ackWait):
 			case <-ctx.Done():
 			}
@@ -139,10 +142,12 @@ func TestHeartbeatKeepsASlowGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := deliveries.Load(); n != 1 {
-		t.Errorf("delivered %d times while it was in hand", n)
+		t.Errorf("delivered %d times, want once", n)
 	}
 }
 
+// A stop is not a failure of the messages in flight: those that are not done are delivered again at once, and the
+// stopped delivery counts as a try.
 func TestStopWhileHandling(t *testing.T) {
 	t.Parallel()
 	for name, again := range map[string]func(*testing.T, *brokertest.Server, string) *brokertest.Server{
@@ -175,18 +180,18 @@ func TestStopWhileHandling(t *testing.T) {
 				t.Fatal(err)
 			}
 			if dead := s.AllDeadLetters(t); len(dead) > 0 {
-				t.Errorf("being stopped made dead letters: %v", dead)
+				t.Errorf("dead letters %+v, want none", dead)
 			}
 			s = again(t, s, dir)
 			begun := time.Now()
 			s.ConsumeUntil(t, queue.Config{MaxTries: 2, AckWait: brokertest.Timeout}, func(group []queue.Delivery) ([]error, bool) {
 				if len(group) != 1 || group[0].ID != "interrupted" || group[0].Tries != 2 {
-					t.Errorf("got %+v", group)
+					t.Errorf("delivered %+v, want the interrupted message at try 2", group)
 				}
 				return nil, true
 			})
 			if took := time.Since(begun); took > brokertest.Timeout/2 {
-				t.Errorf("it came back after %s only", took)
+				t.Errorf("delivered again after %s, want at once", took)
 			}
 		})
 	}
@@ -214,7 +219,8 @@ func TestRestartContinues(t *testing.T) {
 	}
 }
 
-func TestPanicOrWrongAnswerIsAFailure(t *testing.T) {
+// A panic, or a wrong number of errors, is a failure of all messages.
+func TestBadHandler(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Updates, brokertest.Update("a"), brokertest.Update("b"))
@@ -234,16 +240,16 @@ func TestPanicOrWrongAnswerIsAFailure(t *testing.T) {
 		return nil, len(done) == 2
 	})
 	if len(done) != 2 {
-		t.Errorf("got %v", done)
+		t.Errorf("handled %v, want both messages", done)
 	}
 }
 
-func TestConsumeRefusals(t *testing.T) {
+func TestConsumeErrors(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	for _, stream := range []broker.Stream{broker.Changes, broker.Dead, "X"} {
 		if err := s.Consume(t.Context(), queue.Config{Stream: stream}, nil); err == nil {
-			t.Errorf("%s can be consumed", stream)
+			t.Errorf("Consume(%s) = nil, want an error: it is not a work queue", stream)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
@@ -252,7 +258,7 @@ func TestConsumeRefusals(t *testing.T) {
 	err := s.Consume(ctx, queue.Config{Stream: broker.Updates}, func(context.Context, []queue.Delivery) []error {
 		defer cancel()
 		if err := s.Consume(ctx, queue.Config{Stream: broker.Updates}, nil); err == nil {
-			t.Error("consumed twice at a time")
+			t.Error("second Consume of the same queue = nil, want an error")
 		}
 		return nil
 	})

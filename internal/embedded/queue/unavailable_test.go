@@ -13,12 +13,12 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// errFull is what a Room tells of a full disk.
+// errFull is the error of Capacity when the disk is full.
 var errFull = fmt.Errorf("the disk is full: %w", events.ErrUnavailable)
 
-// TestUnavailableIsNoFailedTry: while what a message needs is out of order, it stays where it is, however often it is
-// tried, and its neighbours are not tried in vain.
-func TestUnavailableIsNoFailedTry(t *testing.T) {
+// A message whose handler returns events.ErrUnavailable stays in flight without using up its tries, and the worker
+// takes no other message meanwhile.
+func TestUnavailable(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Updates, brokertest.Update("a"))
@@ -29,7 +29,7 @@ func TestUnavailableIsNoFailedTry(t *testing.T) {
 			if rounds < 20 {
 				rounds++
 				if len(group) != 1 || group[0].ID != "a" || group[0].Tries != 1 {
-					t.Errorf("round %d: %+v, want the same again", rounds, group)
+					t.Errorf("round %d: delivered %+v, want a at try 1", rounds, group)
 				}
 				return []error{errFull}, false
 			}
@@ -40,12 +40,12 @@ func TestUnavailableIsNoFailedTry(t *testing.T) {
 		t.Errorf("%d dead letters, want none", len(dead))
 	}
 	if after["a"] != 1 || after["b"] != 1 {
-		t.Errorf("handled in the end: %v", after)
+		t.Errorf("handled %v, want a and b once", after)
 	}
 }
 
-// TestOnlyWhatIsUnavailableIsKept: the rest of its group is settled by its own outcome.
-func TestOnlyWhatIsUnavailableIsKept(t *testing.T) {
+// The other messages of the group are settled by their own outcomes.
+func TestUnavailableInGroup(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Updates, brokertest.Update("done"), brokertest.Update("waits"), brokertest.Update("bad"))
@@ -64,15 +64,15 @@ func TestOnlyWhatIsUnavailableIsKept(t *testing.T) {
 			return errs, seen["waits"] == 5 && seen["done"] > 0 && seen["bad"] > 0
 		})
 	if seen["done"] != 1 || seen["waits"] != 5 || seen["bad"] != 1 {
-		t.Errorf("handled %v", seen)
+		t.Errorf("handled %v, want done and bad once, waits 5 times", seen)
 	}
 	if dead := s.AllDeadLetters(t); len(dead) != 1 || dead[0].ID != "bad" {
-		t.Errorf("dead letters: %+v", dead)
+		t.Errorf("dead letters %+v, want bad", dead)
 	}
 }
 
-// TestStoppedWhileUnavailable: a stop does not wait for better times, and loses nothing.
-func TestStoppedWhileUnavailable(t *testing.T) {
+// A stop does not wait for the end of the pause, and loses nothing.
+func TestStopWhileUnavailable(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Updates, brokertest.Update("a"))
@@ -84,8 +84,8 @@ func TestStoppedWhileUnavailable(t *testing.T) {
 	})
 }
 
-// TestNothingIsPublishedWithoutRoom: neither messages nor dead letters are, and both go on once there is room.
-func TestNothingIsPublishedWithoutRoom(t *testing.T) {
+// Without capacity, neither messages nor dead letters are stored, and nothing is redriven. All resumes with capacity.
+func TestNoCapacity(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) {
@@ -100,13 +100,13 @@ func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 	full.Store(true)
 	errs := s.Topic(broker.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b"), {Subject: "elsewhere", Body: []byte("x")}})
 	if !errors.Is(errs[0], events.ErrUnavailable) || !errors.Is(errs[1], events.ErrPermanent) {
-		t.Errorf("Publish = %v", errs)
+		t.Errorf("Publish = %v, want events.ErrUnavailable and events.ErrPermanent", errs)
 	}
 	tries := 0
 	s.ConsumeUntil(t, queue.Config{Backoff: brokertest.NoBackoff}, func([]queue.Delivery) ([]error, bool) {
 		if tries++; tries == 3 {
 			if dead := s.AllDeadLetters(t); len(dead) > 0 {
-				t.Errorf("%d dead letters on a full disk", len(dead))
+				t.Errorf("%d dead letters without capacity, want none", len(dead))
 			}
 			full.Store(false)
 		}
@@ -114,13 +114,13 @@ func TestNothingIsPublishedWithoutRoom(t *testing.T) {
 	})
 	dead := s.AllDeadLetters(t)
 	if len(dead) != 1 {
-		t.Fatalf("%d dead letters, want one", len(dead))
+		t.Fatalf("%d dead letters, want 1", len(dead))
 	}
 	full.Store(true)
 	if err := s.Redrive(t.Context(), dead[0].Number); !errors.Is(err, events.ErrUnavailable) {
-		t.Errorf("Redrive = %v", err)
+		t.Errorf("Redrive without capacity = %v, want events.ErrUnavailable", err)
 	}
-	if len(s.AllDeadLetters(t)) != 1 {
-		t.Error("the dead letter is gone")
+	if n := len(s.AllDeadLetters(t)); n != 1 {
+		t.Errorf("%d dead letters after the failed Redrive, want 1", n)
 	}
 }

@@ -25,6 +25,7 @@ func BenchmarkPublish(b *testing.B) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			s := brokertest.Start(b, b.TempDir(), quiet)
+			s.Log.Unlimit()
 			msgs := make([]events.Message, bench.n)
 			for i := range msgs {
 				msgs[i] = events.Message{ID: fmt.Sprint(i), Subject: bench.subject, Body: make([]byte, bench.size), Attributes: map[string]string{

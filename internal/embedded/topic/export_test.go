@@ -1,10 +1,11 @@
 package topic
 
+import (
+	"golang.org/x/time/rate"
+)
+
 // Reconnect cuts the connection that followers share. The client reconnects by itself.
 func (l *Log) Reconnect() error { return l.readers.ForceReconnect() }
 
-// ChangesBurst is how many bytes of changes may be published at once.
-const ChangesBurst = changesBurst
-
-// StopRefill lets changes be published only as far as the burst goes.
-func (l *Log) StopRefill() { l.rate.SetLimit(1e-9) }
+// Unlimit removes the limit of bytes per second.
+func (t *Topic) Unlimit() { t.rate.SetLimit(rate.Inf) }

@@ -85,9 +85,7 @@ func (f *follower) read(ctx context.Context, yield func(events.LoggedChange, err
 			return false, f.dropped(sequence)
 		}
 		f.next++
-		a := events.LoggedChange{Sequence: sequence}
-		a.Subject, a.Body = m.Header.Get(jetstream.SubjectHeader), m.Data
-		a.ID, a.Attributes = broker.Decode(m.Header)
+		a := announced(sequence, m.Header.Get(jetstream.SubjectHeader), m)
 		if broker.IsChange(a.Message) && !yield(a, nil) {
 			return false, nil
 		}

@@ -40,7 +40,10 @@ func OpenLog(ctx context.Context, b *broker.Server) (*Log, error) {
 	if l.readers, err = b.Connect("readers"); err != nil {
 		return nil, err
 	}
-	if l.Topic, err = newTopic(b, publisher, broker.Changes, l.recent.add); err != nil {
+	l.Topic, err = newTopic(b, publisher, broker.Changes, func(sequence uint64, m *nats.Msg) {
+		l.recent.add(announced(sequence, m.Subject, m))
+	})
+	if err != nil {
 		return nil, err
 	}
 	l.rate = rate.NewLimiter(changesRate, changesBurst)
@@ -106,4 +109,12 @@ func (l *Log) follow(ctx context.Context, from events.Start) (uint64, *follower,
 		}
 	}
 	return f.next - 1, f, nil
+}
+
+// announced returns a message of CHANGES. Its subject is not that of m if m is the answer to a fetch.
+func announced(sequence uint64, subject string, m *nats.Msg) events.LoggedChange {
+	a := events.LoggedChange{Sequence: sequence}
+	a.Subject, a.Body = subject, m.Data
+	a.ID, a.Attributes = broker.Decode(m.Header)
+	return a
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 )
 
-func TestChangesFromAPlace(t *testing.T) {
+func TestChangesStart(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	more := func() { s.Announce(t, "dan") }
@@ -25,36 +25,35 @@ func TestChangesFromAPlace(t *testing.T) {
 		from events.Start
 		want []string
 	}{
-		"at the beginning":  {events.Start{Beginning: true}, []string{"1 andy", "2 bill"}},
-		"beginning, time":   {events.Start{Beginning: true, Since: time.Now().Add(time.Hour)}, []string{"1 andy", "2 bill"}},
-		"behind a place":    {events.Start{After: 1}, []string{"2 bill", "3 cedric"}},
-		"at a time":         {events.Start{Since: time.Now().Add(-time.Hour)}, []string{"1 andy", "2 bill"}},
-		"place before time": {events.Start{After: 2, Since: time.Now().Add(-time.Hour)}, []string{"3 cedric"}},
+		"the beginning":      {events.Start{Beginning: true}, []string{"1 andy", "2 bill"}},
+		"beginning and time": {events.Start{Beginning: true, Since: time.Now().Add(time.Hour)}, []string{"1 andy", "2 bill"}},
+		"a position":         {events.Start{After: 1}, []string{"2 bill", "3 cedric"}},
+		"a time":             {events.Start{Since: time.Now().Add(-time.Hour)}, []string{"1 andy", "2 bill"}},
+		"position and time":  {events.Start{After: 2, Since: time.Now().Add(-time.Hour)}, []string{"3 cedric"}},
 	} {
 		if diff := cmp.Diff(c.want, s.ReadLog(t, c.from, len(c.want), nil)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 	if diff := cmp.Diff([]string{"4 dan"}, s.ReadLog(t, events.Start{}, 1, more)); diff != "" {
-		t.Errorf("what comes (-want +got):\n%s", diff)
+		t.Errorf("without a start (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"5 dan"}, s.ReadLog(t, events.Start{After: 4}, 1, more)); diff != "" {
-		t.Errorf("behind the last (-want +got):\n%s", diff)
+		t.Errorf("after the last position (-want +got):\n%s", diff)
 	}
 	if _, _, err := s.Changes(t.Context(), events.Start{After: 6}); !errors.Is(err, events.ErrOutOfRetention) {
-		t.Errorf("a place that never was: %v", err)
+		t.Errorf("Changes after a position that does not exist: %v, want events.ErrOutOfRetention", err)
 	}
 }
 
-// TestChangesOfAnEmptyLog: a reader that comes before the first change is told position 0, and finds everything when it
-// comes back behind it, also after a restart.
-func TestChangesOfAnEmptyLog(t *testing.T) {
+// A reader that comes before the first change gets position 0. It reads everything from there, also after a restart.
+func TestChangesOfEmptyLog(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
-	for name, from := range map[string]events.Start{"now": {}, "beginning": {Beginning: true}, "a time": {Since: time.Now().Add(-time.Hour)}} {
+	for name, from := range map[string]events.Start{"no start": {}, "the beginning": {Beginning: true}, "a time": {Since: time.Now().Add(-time.Hour)}} {
 		if position, _, err := s.Changes(t.Context(), from); err != nil || position != 0 {
-			t.Errorf("%s: position %d, %v; want 0", name, position, err)
+			t.Errorf("Changes with %s: position %d, %v; want 0", name, position, err)
 		}
 	}
 	s.Announce(t, "andy")
@@ -64,8 +63,8 @@ func TestChangesOfAnEmptyLog(t *testing.T) {
 	}
 }
 
-// A reader's consumer ends with it: thousands may come and go.
-func TestChangesLeavesNoConsumer(t *testing.T) {
+// Readers need no consumers, so thousands may come and go.
+func TestChangesWithoutConsumer(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Announce(t, "andy")
@@ -84,7 +83,7 @@ func TestChangesLeavesNoConsumer(t *testing.T) {
 	})
 }
 
-func TestChangesForgotten(t *testing.T) {
+func TestChangesOutOfRetention(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.ChangesBytes = 8 << 10 })
 	began := time.Now()
@@ -93,15 +92,15 @@ func TestChangesForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 15 { // more than are kept in memory
+	for range 15 { // more than recent holds
 		s.Publish(t, broker.Changes, slices.Repeat([]events.Message{brokertest.Change(t, "bill")}, 100)...)
 	}
 	for name, from := range map[string]events.Start{"a place": {After: 1}, "the beginning": {Beginning: true}, "a time": {Since: began}} {
 		if _, _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrOutOfRetention) {
-			t.Errorf("%s that is not kept: %v", name, err)
+			t.Errorf("Changes from %s that is not retained: %v, want events.ErrOutOfRetention", name, err)
 		}
 	}
-	// Who was too slow is told so, rather than left to believe that there was nothing.
+	// A slow reader gets an error, rather than a gap.
 	last := uint64(0)
 	for a, err := range log {
 		if errors.Is(err, events.ErrOutOfRetention) {
@@ -111,20 +110,20 @@ func TestChangesForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		if last++; a.Sequence != last {
-			t.Fatalf("place %d comes where %d was to come", a.Sequence, last)
+			t.Fatalf("read position %d, want %d", a.Sequence, last)
 		}
 	}
 }
 
-// TestManyFollowers: as many readers as the API allows each read everything, in order, whether they keep up or lag
-// behind so far that they have to fetch, and while their shared connection is cut.
+// As many readers as the API allows each read everything in order. Half of them lag so far behind that they have to
+// fetch, and their shared connection is cut meanwhile.
 func TestManyFollowers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	const readers, changes = 250, 2000
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
-	lag := make(chan struct{}) // closed when everything is announced
+	announced := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range readers {
 		_, log, err := s.Changes(ctx, events.Start{})
@@ -133,25 +132,25 @@ func TestManyFollowers(t *testing.T) {
 		}
 		all.Go(func() {
 			if i%2 == 1 {
-				<-lag
+				<-announced
 			}
 			want := uint64(1)
 			for a, err := range log {
 				if err != nil || a.Sequence != want {
-					t.Errorf("reader %d is given position %d, %v; want %d", i, a.Sequence, err, want)
+					t.Errorf("reader %d: position %d, %v; want %d", i, a.Sequence, err, want)
 					return
 				}
 				if want++; want > changes {
 					return
 				}
 			}
-			t.Errorf("reader %d ended before position %d", i, want)
+			t.Errorf("reader %d: ended before position %d", i, want)
 		})
 	}
 	for range changes / 100 {
 		s.Publish(t, broker.Changes, slices.Repeat([]events.Message{brokertest.Change(t, "andy")}, 100)...)
 	}
-	close(lag)
+	close(announced)
 	if err := s.Reconnect(); err != nil {
 		t.Error(err)
 	}

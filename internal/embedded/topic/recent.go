@@ -26,20 +26,17 @@ type recent struct {
 
 func newRecent(last uint64) *recent { return &recent{last: last, grown: make(chan struct{})} }
 
-// add records that a message is stored. The content of the message is unknown if m is nil.
-func (r *recent) add(sequence uint64, m *events.Message) {
+// add adds a message that is stored.
+func (r *recent) add(a events.LoggedChange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if sequence <= r.last {
+	if a.Sequence <= r.last {
 		return
 	}
-	if m == nil || sequence != r.last+1 {
+	if a.Sequence != r.last+1 { // the acknowledgement of the message in between came too late
 		r.changes, r.bytes = nil, 0
 	}
-	r.last = sequence
-	if m != nil {
-		r.changes, r.bytes = append(r.changes, events.LoggedChange{Sequence: sequence, Message: *m}), r.bytes+m.Size()
-	}
+	r.last, r.changes, r.bytes = a.Sequence, append(r.changes, a), r.bytes+a.Size()
 	for len(r.changes) > maxRecent || r.bytes > maxRecentBytes {
 		r.bytes -= r.changes[0].Size()
 		r.changes[0] = events.LoggedChange{} // for the garbage collector
