@@ -37,6 +37,13 @@ const (
 	maxUnansweredBytes = 8 << 20
 )
 
+// Reasons that a subscriber gets.
+const (
+	onlyChanges   = "subscribers may only read changes"
+	onlyConsumers = "subscribers can get messages only from consumers of the stream " + string(Changes)
+	noDurable     = "subscribers can't delete durable consumers"
+)
+
 // responder answers these requests.
 type responder struct {
 	account account                  // of subscribers
@@ -72,9 +79,9 @@ func (r *responder) refuse(m *nats.Msg) {
 		r.answerError(m, http.StatusRequestEntityTooLarge,
 			fmt.Sprintf("subscribers may send at most %d bytes per message", maxRequest))
 	case refusePublish:
-		r.answerError(m, http.StatusForbidden, "subscribers may only read changes; they can't publish to this subject")
+		r.answerError(m, http.StatusForbidden, onlyChanges+"; they can't publish to this subject")
 	default:
-		r.answerError(m, http.StatusForbidden, "subscribers may only read changes; they can use consumers of the stream "+
+		r.answerError(m, http.StatusForbidden, onlyChanges+"; they can use consumers of the stream "+
 			string(Changes)+" and no other part of JetStream")
 	}
 }
@@ -99,8 +106,7 @@ func (r *responder) refuseMessage(m *nats.Msg) {
 		r.log.Error("request of a subscriber not answered", "error", err)
 		return
 	}
-	const status = "NATS/1.0 403 subscribers can get messages only from consumers of the stream " + string(Changes) +
-		", with small requests\r\n\r\n"
+	const status = "NATS/1.0 403 " + onlyConsumers + ", with small requests\r\n\r\n"
 	answers := bufio.NewScanner(conn)
 	answers.Scan() // the server's information about itself
 	const requests = "CONNECT %s\r\nHPUB %s %d %d\r\n%s\r\nPING\r\n"
@@ -137,7 +143,7 @@ func (r *responder) deleteConsumer(m *nats.Msg) {
 	case info.Error != nil: // there is no such consumer
 		r.answer(m, &nats.Msg{Data: found.Data})
 	case info.ConsumerInfo == nil || info.Config == nil || info.Config.Durable != "":
-		r.answerError(m, http.StatusForbidden, "subscribers can't delete durable consumers")
+		r.answerError(m, http.StatusForbidden, noDurable)
 	default:
 		deleted, err := r.account.conn.RequestWithContext(ctx, "$JS.API.CONSUMER.DELETE."+string(Changes)+"."+name, nil)
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 )
 
-// legacy returns the older API of JetStream, which waits for answers for as long as the test does.
+// legacy returns the older API of JetStream, which waits for answers as long as the test does.
 func legacy(t *testing.T, conn *nats.Conn) nats.JetStreamContext {
 	t.Helper()
 	js, err := conn.JetStream(nats.MaxWait(brokertest.Timeout))
@@ -25,9 +25,9 @@ func legacy(t *testing.T, conn *nats.Conn) nats.JetStreamContext {
 	return js
 }
 
-// TestRefusedRequestsAreAnswered checks that each call of a client library that subscribers may not make fails with an
-// error that says so. The calls wait for an answer for as long as the test does, so it does not end without one.
-func TestRefusedRequestsAreAnswered(t *testing.T) {
+// Each call of a client library that subscribers may not make fails with an error that says why. The calls wait for an
+// answer as long as the test does.
+func TestRefusedRequests(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
@@ -46,48 +46,52 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 	if _, err := js.CreateConsumer(ctx, "CHANGES", jetstream.ConsumerConfig{Durable: "mine"}); err != nil {
 		t.Fatal(err)
 	}
-	const only, messages, large = "subscribers may only read changes", "can get messages only from consumers of the stream CHANGES", "at most 8192 bytes"
+	const only, messages, durable = broker.OnlyChanges, broker.OnlyConsumers, broker.NoDurable
 	for name, test := range map[string]struct {
 		call func() error
 		want string
 	}{
-		"publish": {func() error { _, err := js.Publish(ctx, "flavorless.change.v1.created", []byte("{}")); return err }, only},
+		"publish": {func() error { return second(js.Publish(ctx, "flavorless.change.v1.created", []byte("{}"))) }, only},
 		"publish with headers": {func() error {
-			_, err := js.PublishMsg(ctx, &nats.Msg{Subject: "x", Header: nats.Header{"a": {"b"}}, Data: []byte("{}")}, jetstream.WithMsgID("x"))
-			return err
+			m := &nats.Msg{Subject: "x", Header: nats.Header{"a": {"b"}}, Data: []byte("{}")}
+			return second(js.PublishMsg(ctx, m, jetstream.WithMsgID("x")))
 		}, only},
-		"publish to a queue": {func() error { _, err := old.Publish(broker.UploadSubject, nil); return err }, only},
-		"publish much":       {func() error { _, err := js.Publish(ctx, "x", make([]byte, 100<<10)); return err }, large},
-		"create a stream":    {func() error { _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "X"}); return err }, only},
-		"create it, old":     {func() error { _, err := old.AddStream(&nats.StreamConfig{Name: "X"}); return err }, only},
+		"publish to a queue": {func() error { return second(old.Publish(broker.UploadSubject, nil)) }, only},
+		"publish much": {func() error {
+			return second(js.Publish(ctx, "x", make([]byte, 100<<10)))
+		}, "at most 8192 bytes"},
+		"create a stream": {func() error { return second(js.CreateStream(ctx, jetstream.StreamConfig{Name: "X"})) }, only},
+		"create it, old":  {func() error { return second(old.AddStream(&nats.StreamConfig{Name: "X"})) }, only},
 		"create a large one": {func() error {
-			_, err := old.AddStream(&nats.StreamConfig{Name: "X", Description: strings.Repeat("x", 9<<10)})
-			return err
+			return second(old.AddStream(&nats.StreamConfig{Name: "X", Description: strings.Repeat("x", 9<<10)}))
 		}, ""},
-		"update a stream":  {func() error { _, err := js.UpdateStream(ctx, jetstream.StreamConfig{Name: "CHANGES"}); return err }, only},
+		"update a stream": {func() error {
+			return second(js.UpdateStream(ctx, jetstream.StreamConfig{Name: "CHANGES"}))
+		}, only},
 		"delete a stream":  {func() error { return js.DeleteStream(ctx, "CHANGES") }, only},
 		"purge a stream":   {func() error { return changes.Purge(ctx) }, only},
-		"another stream":   {func() error { _, err := js.Stream(ctx, "UPDATES"); return err }, only},
+		"another stream":   {func() error { return second(js.Stream(ctx, "UPDATES")) }, only},
 		"delete a message": {func() error { return changes.DeleteMsg(ctx, 1) }, only},
-		"get a message":    {func() error { _, err := changes.GetMsg(ctx, 1); return err }, messages},
-		"get it, old":      {func() error { _, err := old.GetMsg("CHANGES", 1, nats.Context(ctx)); return err }, only},
-		"get it directly":  {func() error { _, err := old.GetMsg("CHANGES", 1, nats.DirectGet(), nats.Context(ctx)); return err }, messages},
-		"get the last": {func() error {
-			_, err := old.GetLastMsg("CHANGES", allChanges, nats.DirectGet(), nats.Context(ctx))
-			return err
+		"get a message":    {func() error { return second(changes.GetMsg(ctx, 1)) }, messages},
+		"get it, old":      {func() error { return second(old.GetMsg("CHANGES", 1, nats.Context(ctx))) }, only},
+		"get it directly": {func() error {
+			return second(old.GetMsg("CHANGES", 1, nats.DirectGet(), nats.Context(ctx)))
 		}, messages},
-		"durable consumer":    {func() error { return js.DeleteConsumer(ctx, "CHANGES", "mine") }, "can't delete durable consumers"},
+		"get the last": {func() error {
+			return second(old.GetLastMsg("CHANGES", allChanges, nats.DirectGet(), nats.Context(ctx)))
+		}, messages},
+		"durable consumer":    {func() error { return js.DeleteConsumer(ctx, "CHANGES", "mine") }, durable},
 		"no consumer":         {func() error { return js.DeleteConsumer(ctx, "CHANGES", "nobody") }, "consumer not found"},
 		"consumer of a queue": {func() error { return js.DeleteConsumer(ctx, "UPDATES", "flavorless") }, only},
 		"pause a consumer": {func() error {
-			_, err := js.PauseConsumer(ctx, "CHANGES", "mine", time.Now().Add(time.Hour))
-			return err
+			return second(js.PauseConsumer(ctx, "CHANGES", "mine", time.Now().Add(time.Hour)))
 		}, only},
-		"key-value bucket":     {func() error { _, err := js.KeyValue(ctx, "x"); return err }, only},
-		"create such a bucket": {func() error { _, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "x"}); return err }, only},
+		"key-value bucket": {func() error { return second(js.KeyValue(ctx, "x")) }, only},
+		"create such a bucket": {func() error {
+			return second(js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "x"}))
+		}, only},
 		"object store": {func() error {
-			_, err := js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "x"})
-			return err
+			return second(js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "x"}))
 		}, only},
 		"list streams": {func() error {
 			lister := js.ListStreams(ctx)
@@ -109,13 +113,16 @@ func TestRefusedRequestsAreAnswered(t *testing.T) {
 		})
 	}
 	if got := refused(); got != 0 {
-		t.Errorf("the connection has %d errors besides the answers, want 0", got)
+		t.Errorf("%d errors besides the answers, want 0", got)
 	}
 }
 
-// TestRequestsForMessagesAreRefused checks that the refusal is a status in the first line of the headers, where all
-// client libraries look for it: otherwise some would take the answer for a message.
-func TestRequestsForMessagesAreRefused(t *testing.T) {
+// second returns the error of a call with two results.
+func second(_ any, err error) error { return err }
+
+// A refused request for messages is answered with a status in the first line of the headers. Without it, some client
+// libraries would take the answer for a message.
+func TestRefusedRequestsForMessages(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
@@ -135,9 +142,8 @@ func TestRequestsForMessagesAreRefused(t *testing.T) {
 	}
 }
 
-// TestSubscribersDeleteTheirConsumers checks that a consumer without a durable name can be deleted, and that a durable
-// one and the stream remain.
-func TestSubscribersDeleteTheirConsumers(t *testing.T) {
+// Subscribers can delete consumers without a durable name, but no durable ones.
+func TestDeleteConsumers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
@@ -152,7 +158,7 @@ func TestSubscribersDeleteTheirConsumers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range 300 { // more than fit at the same time
+	for n := range 300 { // more than may exist at the same time
 		client, _ := s.Subscriber(t)
 		var err error
 		if n%2 == 0 {
@@ -166,10 +172,10 @@ func TestSubscribersDeleteTheirConsumers(t *testing.T) {
 		client.Close()
 	}
 	if err := js.DeleteConsumer(ctx, "CHANGES", "mine"); err == nil {
-		t.Error("a durable consumer can be deleted")
+		t.Error("DeleteConsumer of a durable consumer = nil, want an error")
 	}
 	if _, err := durable.Info(ctx); err != nil {
-		t.Errorf("the durable consumer: %v", err)
+		t.Errorf("Info of the durable consumer: %v", err)
 	}
 	if log, mirror, err := s.LastSequences(ctx); log != 1 || mirror != 1 || err != nil {
 		t.Errorf("last sequence of the log %d, of its mirror %d, %v; want 1", log, mirror, err)
@@ -196,7 +202,7 @@ func createAndDelete(ctx context.Context, client *nats.Conn) error {
 	return js.DeleteConsumer(ctx, "CHANGES", pull.CachedInfo().Name)
 }
 
-// TestIdleConsumers checks how long a consumer remains that nobody uses.
+// The server limits how long an idle consumer exists.
 func TestIdleConsumers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -221,15 +227,15 @@ func TestIdleConsumers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := consumer.CachedInfo().Config.InactiveThreshold; got != test.want {
-			t.Errorf("a consumer %q, durable %q, that asks for %s may be idle for %s, want %s",
+			t.Errorf("consumer %q, durable %q, requested %s: InactiveThreshold = %s, want %s",
 				test.config.Name, test.config.Durable, test.config.InactiveThreshold, got, test.want)
 		}
 	}
 }
 
-// TestNobodyElseAnswers checks that subscribers neither see requests to this process nor get other data by them, also
-// when they send such requests themselves, with any reply subject.
-func TestNobodyElseAnswers(t *testing.T) {
+// Subscribers can't subscribe to the requests that this process answers, and get no other data by sending such requests
+// themselves, with any reply subject.
+func TestAnsweredSubjects(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	conn, refused := s.Subscriber(t)
@@ -244,7 +250,7 @@ func TestNobodyElseAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(inside.Close)
-	heard, err := conn.SubscribeSync(allChanges)
+	received, err := conn.SubscribeSync(allChanges)
 	if err == nil {
 		err = conn.Flush()
 	}
@@ -252,24 +258,25 @@ func TestNobodyElseAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, subject := range []string{
-		"flavorless.refused.publish", "flavorless.refused.request", "flavorless.refused.message", "flavorless.refused.large", "flavorless.delete.x",
+		"flavorless.refused.publish", "flavorless.refused.request", "flavorless.refused.message", "flavorless.refused.large",
+		"flavorless.delete.x",
 	} {
 		if err := inside.PublishRequest(subject, "flavorless.change.v1.created", []byte("body")); err != nil {
 			t.Fatal(err)
 		}
-		answer, err := conn.Request(subject, []byte("body"), brokertest.Timeout) // after the one above, on the same subject
+		answer, err := conn.Request(subject, []byte("body"), brokertest.Timeout) // answered after the request above
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := fmt.Sprint(answer.Header, string(answer.Data)); strings.Contains(got, "body") {
-			t.Errorf("the answer to %s has the request in it: %s", subject, got)
+			t.Errorf("answer to %s contains the request: %s", subject, got)
 		}
 		if _, err := inside.Request(subject, nil, brokertest.Timeout); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.Publish(t, broker.Changes, brokertest.Change(t, "last"))
-	if m, err := heard.NextMsg(brokertest.Timeout); err != nil || m.Header.Get("person") != "last" {
-		t.Errorf("subscribers of the changes hear %v (%v), want the change", m, err)
+	if m, err := received.NextMsg(brokertest.Timeout); err != nil || m.Header.Get("person") != "last" {
+		t.Errorf("subscriber gets %v (%v), want the change", m, err)
 	}
 }

@@ -14,18 +14,18 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 )
 
-// TestABrokenStreamIsTold: the server itself only logs that a stream takes nothing more, and leaves publishers waiting.
-func TestABrokenStreamIsTold(t *testing.T) {
+// When a stream breaks, Broken reports it, and publishing fails at once. The NATS server only logs it.
+func TestBrokenStream(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir, func(c *broker.Config) { c.SyncInterval = time.Hour })
 	s.Publish(t, broker.Updates, brokertest.Update("a"))
 	select {
 	case err := <-s.Broken():
-		t.Fatalf("broken from the start: %v", err)
+		t.Fatalf("Broken after the start: %v", err)
 	default:
 	}
-	// The messages' folder becomes a file: the block after this one can't be made.
+	// Replace the folder of the messages by a file, so that the server can't create the next file in it.
 	msgs := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "msgs")
 	if err := os.Rename(msgs, msgs+".away"); err != nil {
 		t.Fatal(err)
@@ -36,25 +36,27 @@ func TestABrokenStreamIsTold(t *testing.T) {
 	large := brokertest.Update("large")
 	large.Body = make([]byte, broker.MaxMessage-1000)
 	var refused error
-	for range 20 { // a block has 8 MiB
+	for range 20 { // a file has 8 MiB
 		if refused = s.Topic(broker.Updates).Publish(t.Context(), []events.Message{large})[0]; refused != nil {
 			break
 		}
 	}
-	told := func(what string, err error) {
-		if err == nil || !strings.Contains(err.Error(), "UPDATES") || !strings.Contains(err.Error(), syscall.ENOTDIR.Error()) {
-			t.Errorf("%s: %v", what, err)
+	check := func(what string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "UPDATES") || !strings.Contains(err.Error(),
+			syscall.ENOTDIR.Error()) {
+			t.Errorf("%s: %v, want an error about UPDATES and %q", what, err, syscall.ENOTDIR)
 		}
 	}
-	told("who waits for an answer", refused)
+	check("pending publish", refused)
 	if !errors.Is(refused, events.ErrUnavailable) {
-		t.Errorf("it is no fault of the message: %v", refused)
+		t.Errorf("pending publish: %v, want events.ErrUnavailable", refused)
 	}
 	select {
 	case err := <-s.Broken():
-		told("Broken gives", err)
+		check("Broken", err)
 	case <-time.After(brokertest.Timeout):
-		t.Error("nothing was told")
+		t.Error("Broken: timed out")
 	}
-	told("who publishes then", s.Topic(broker.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b")})[0])
+	check("next publish", s.Topic(broker.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b")})[0])
 }

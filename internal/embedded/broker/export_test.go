@@ -20,6 +20,13 @@ var (
 	TakeSnapshot  = takeSnapshot
 )
 
+// Reasons why a request of a subscriber is refused.
+const (
+	OnlyChanges   = onlyChanges
+	OnlyConsumers = onlyConsumers
+	NoDurable     = noDurable
+)
+
 // LastSequences returns the last sequence numbers of CHANGES and of its mirror.
 func (s *Server) LastSequences(ctx context.Context) (changes, mirror uint64, err error) {
 	c, m, err := s.instance.states(ctx)

@@ -12,8 +12,8 @@ import (
 	"github.com/flavorless/flavorless/test/raw"
 )
 
-// TestStartsOnASmallDisk: how large the changes may grow is no claim on the disk as it is now.
-func TestStartsOnASmallDisk(t *testing.T) {
+// The server starts although the limit of the changes is larger than the disk.
+func TestStartOnSmallDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	large := func(c *broker.Config) { c.ChangesBytes = 1 << 60 }
@@ -23,16 +23,17 @@ func TestStartsOnASmallDisk(t *testing.T) {
 	brokertest.Start(t, dir, large)
 }
 
-// dial is a connection of a client that need not keep to the protocol.
+// dial connects a client that need not follow the protocol.
 func dial(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	c := raw.Dial(t, addr)
 	return c, bufio.NewReader(c)
 }
 
-const hello = `CONNECT {"user":"subscriber","pass":"secret","verbose":false,"pedantic":false,"headers":true}` + "\r\nPING\r\n"
+const hello = `CONNECT {"user":"subscriber","pass":"secret","verbose":false,"pedantic":false,"headers":true}` +
+	"\r\nPING\r\n"
 
-// answer reads until a line that begins so, or the end.
+// answer reads until a line with that prefix, or the end, and returns the line.
 func answer(t *testing.T, r *bufio.Reader, prefix string) string {
 	t.Helper()
 	var all strings.Builder
@@ -41,15 +42,15 @@ func answer(t *testing.T, r *bufio.Reader, prefix string) string {
 		all.WriteString(line)
 		if err != nil || strings.HasPrefix(line, prefix) {
 			if !strings.HasPrefix(line, prefix) {
-				t.Errorf("no %q but %q, %v", prefix, all.String(), err)
+				t.Errorf("read %q, %v, want a line that begins with %q", all.String(), err, prefix)
 			}
 			return line
 		}
 	}
 }
 
-// TestLimitsOfClients: what a client of the changes can take of the server is bounded, whatever it sends.
-func TestLimitsOfClients(t *testing.T) {
+// The server limits what a client can use.
+func TestClientLimits(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.MaxConnections = 3 })
 	t.Run("payload", func(t *testing.T) {
@@ -71,13 +72,13 @@ func TestLimitsOfClients(t *testing.T) {
 		fmt.Fprint(c, hello+many.String())
 		answer(t, r, "-ERR 'maximum subscriptions")
 	})
-	t.Run("silence", func(t *testing.T) { // who does not log in is not waited for
+	t.Run("authentication", func(t *testing.T) { // the server does not wait for ever
 		_, r := dial(t, s.Addr())
 		answer(t, r, "-ERR 'Authentication Timeout'")
 	})
 	t.Run("connections", func(t *testing.T) {
 		for range 3 {
-			brokertest.Await(t, "one of the others is gone", func() bool {
+			brokertest.Await(t, "a free connection", func() bool {
 				c, r := dial(t, s.Addr())
 				fmt.Fprint(c, hello)
 				for {

@@ -20,8 +20,10 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// earlierRelease fills a folder as a release did that had CHANGES in the account of subscribers.
-func earlierRelease(t *testing.T, dir string, fill func(ctx context.Context, js jetstream.JetStream, log jetstream.Stream)) {
+// earlierRelease creates a data folder like a release did that had CHANGES in the account of subscribers.
+func earlierRelease(
+	t *testing.T, dir string, fill func(ctx context.Context, js jetstream.JetStream, log jetstream.Stream),
+) {
 	t.Helper()
 	account := server.NewAccount("SUBSCRIBERS")
 	s, err := server.NewServer(&server.Options{
@@ -52,7 +54,8 @@ func earlierRelease(t *testing.T, dir string, fill func(ctx context.Context, js 
 	}
 	log, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "CHANGES", Subjects: []string{"flavorless.change.>"}, DenyDelete: true, DenyPurge: true, AllowDirect: true,
-		MaxConsumers: 1024, MaxAge: 7 * 24 * time.Hour, ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: 7 * 24 * time.Hour},
+		MaxConsumers: 1024, MaxAge: 7 * 24 * time.Hour,
+		ConsumerLimits: jetstream.StreamConsumerLimits{InactiveThreshold: 7 * 24 * time.Hour},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -73,16 +76,17 @@ func takeOne(t *testing.T, c jetstream.Consumer) (person string) {
 	return m.Headers().Get("person")
 }
 
-// TestFolderOfAReleaseWithoutAMirror: the log keeps its sequence numbers, webhooks and subscribers go on where they
-// were, and what a hostile subscriber had left there harms nobody any more.
+// TestFolderOfAReleaseWithoutAMirror checks that such a folder is migrated, also if the process dies meanwhile: the log
+// keeps its sequence numbers, webhooks and subscribers continue at their positions, and messages that a hostile
+// subscriber had caused are skipped.
 func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(t *testing.T, dir string){
-		"in one go": func(*testing.T, string) {},
-		"cut off before the move": func(t *testing.T, dir string) {
+		"not interrupted": func(*testing.T, string) {},
+		"interrupted before the move": func(t *testing.T, dir string) {
 			rename(t, dir, "SUBSCRIBERS/streams/CHANGES/obs/mine", "../consumers/mine")
 		},
-		"cut off before the mirror is": func(t *testing.T, dir string) { moveAll(t, dir) },
+		"interrupted before the mirror": func(t *testing.T, dir string) { moveAll(t, dir) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -104,7 +108,10 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 					}
 					return c
 				}
-				webhook := consumer(jetstream.ConsumerConfig{Durable: "webhook-x", DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckAllPolicy, MaxAckPending: 256, AckWait: 10 * time.Second})
+				webhook := consumer(jetstream.ConsumerConfig{
+					Durable: "webhook-x", DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckAllPolicy,
+					MaxAckPending: 256, AckWait: 10 * time.Second,
+				})
 				mine := consumer(jetstream.ConsumerConfig{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy})
 				var many []string
 				for i := range 1000 {
@@ -114,12 +121,14 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 				send(brokertest.Change(t, "andy"))
 				send(brokertest.Change(t, "bea"))
 				if got := takeOne(t, webhook) + takeOne(t, mine); got != "andyandy" {
-					t.Fatalf("taken: %s", got)
+					t.Fatalf("consumed %s, want andyandy", got)
 				}
-				// A status message, an answer of the server, and an old change under another subject.
+				// A status, an answer of the server, and an old change with another subject.
 				for _, m := range []*nats.Msg{
-					{Subject: "flavorless.change.v1.removed", Header: nats.Header{"Status": {"408"}, "Description": {"Request Timeout"}}},
-					{Subject: "flavorless.change.v1.created", Data: []byte(`{"type":"io.nats.jetstream.api.v1.account_info_response"}`)},
+					{Subject: "flavorless.change.v1.removed", Header: nats.Header{"Status": {"408"},
+						"Description": {"Request Timeout"}}},
+					{Subject: "flavorless.change.v1.created",
+						Data: []byte(`{"type":"io.nats.jetstream.api.v1.account_info_response"}`)},
 				} {
 					if _, err := js.PublishMsg(ctx, m); err != nil {
 						t.Fatal(err)
@@ -132,9 +141,10 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 			})
 			cut(t, dir)
 
-			for range 2 { // it is as good after one more start
+			for range 2 { // also after another start
 				s := brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
-				if diff := cmp.Diff([]string{"1 andy", "2 bea", "6 cleo"}, s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
+				if diff := cmp.Diff([]string{"1 andy", "2 bea", "6 cleo"}, s.ReadLog(t,
+					events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
 					t.Errorf("the log (-want +got):\n%s", diff)
 				}
 				s.Stop()
@@ -146,9 +156,10 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 			defer forwarding.Wait()
 			defer stop()
 			left := map[string]bool{brokertest.Change(t, "bea").ID: true, brokertest.Change(t, "cleo").ID: true}
-			s.ConsumeUntil(t, queue.Config{Stream: broker.Webhook("x"), MaxMessages: 1}, func(group []queue.Delivery) ([]error, bool) {
+			config := queue.Config{Stream: broker.Webhook("x"), MaxMessages: 1}
+			s.ConsumeUntil(t, config, func(group []queue.Delivery) ([]error, bool) {
 				if !left[group[0].ID] {
-					t.Errorf("the webhook is given %s %q", group[0].ID, group[0].Body)
+					t.Errorf("webhook gets %s %q, want only %v", group[0].ID, group[0].Body, left)
 				}
 				delete(left, group[0].ID)
 				return nil, len(left) == 0
@@ -163,14 +174,14 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := takeOne(t, mine); got != "bea" {
-				t.Errorf("a subscriber goes on with %q, want bea", got)
+				t.Errorf("subscriber continues with %q, want bea", got)
 			}
 			stream, err := js.Stream(t.Context(), "CHANGES")
 			if err != nil {
 				t.Fatal(err)
 			}
 			if info := stream.CachedInfo(); info.State.LastSeq != 6 || info.State.Consumers != 1 {
-				t.Errorf("the mirror has messages up to %d and %d consumers, want 6 and 1", info.State.LastSeq, info.State.Consumers)
+				t.Errorf("mirror: last sequence number %d, %d consumers; want 6 and 1", info.State.LastSeq, info.State.Consumers)
 			}
 		})
 	}
@@ -187,7 +198,7 @@ func rename(t *testing.T, dir, from, to string) {
 	}
 }
 
-// moveAll is what a start does before there is a mirror.
+// moveAll does what a start does before it creates the mirror.
 func moveAll(t *testing.T, dir string) {
 	t.Helper()
 	rename(t, dir, "SUBSCRIBERS/streams/CHANGES/obs/mine", "../consumers/mine")
@@ -197,9 +208,9 @@ func moveAll(t *testing.T, dir string) {
 	rename(t, dir, "SUBSCRIBERS/streams/CHANGES", "FLAVORLESS/streams/CHANGES")
 }
 
-// TestAMirrorThatIsAhead: a power failure may take more of the log than of its mirror. What is announced afterwards has
-// the sequence numbers of what was lost, and reaches subscribers all the same, who keep their consumers.
-func TestAMirrorThatIsAhead(t *testing.T) {
+// A power failure may lose more of the log than of its mirror. Later changes get the sequence numbers of the lost ones,
+// and still reach subscribers, who keep their consumers.
+func TestMirrorAhead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
@@ -209,7 +220,8 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy})
+	mine, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{Durable: "mine",
+		AckPolicy: jetstream.AckExplicitPolicy})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +235,7 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 	}
 	s = brokertest.Start(t, dir)
 	s.Announce(t, "lost", "lost too")
-	brokertest.Await(t, "the mirror to have all", func() bool {
+	brokertest.Await(t, "a complete mirror", func() bool {
 		_, mirrored, err := s.LastSequences(t.Context())
 		return err == nil && mirrored == 4
 	})
@@ -250,12 +262,12 @@ func TestAMirrorThatIsAhead(t *testing.T) {
 		got = append(got, takeOne(t, mine))
 	}
 	if diff := cmp.Diff([]string{"bea", "cleo", "dan"}, got); diff != "" {
-		t.Errorf("a subscriber is told (-want +got):\n%s", diff)
+		t.Errorf("changes of the subscriber (-want +got):\n%s", diff)
 	}
 }
 
-// TestMirrorMatches: a mirror is made anew when it has a gap that the log has not, but not because one of both has
-// dropped old messages a little earlier.
+// A mirror matches the log even if one of them has dropped old messages a little earlier, but not with a gap that the
+// log has not.
 func TestMirrorMatches(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -281,7 +293,7 @@ func TestMirrorMatches(t *testing.T) {
 		"dropped by size":        {large, jetstream.StreamState{FirstSeq: 4, LastSeq: 9}, true},
 	} {
 		if got := broker.Matches(c, test.log, test.mirror, now); got != test.want {
-			t.Errorf("%s: fits = %t, want %t", name, got, test.want)
+			t.Errorf("%s: Matches = %t, want %t", name, got, test.want)
 		}
 	}
 }

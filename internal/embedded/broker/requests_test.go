@@ -10,8 +10,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
-// TestRequestsAreCounted: a connection has 100 requests to JetStream at once. Requests for messages do not count.
-func TestRequestsAreCounted(t *testing.T) {
+// A connection may send 100 requests to JetStream at once. Requests for messages do not count.
+func TestRequestRate(t *testing.T) {
 	t.Parallel()
 	info := "PUB $JS.API.STREAM.INFO.CHANGES _INBOX.a 0\r\n\r\n"
 	next := "PUB $JS.API.CONSUMER.MSG.NEXT.CHANGES.mine _INBOX.a 1\r\n1\r\n"
@@ -21,27 +21,29 @@ func TestRequestsAreCounted(t *testing.T) {
 	}
 }
 
-// TestClientsCannotFloodTheLog: of the lines about what clients do wrong, few are logged, and the beginning of each.
-// Others are all logged, and those that tell of broken streams are noticed.
-func TestClientsCannotFloodTheLog(t *testing.T) {
+// Few lines about clients are logged, and only the beginning of each. All others are logged.
+func TestLogOfClients(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	var broken error
-	log := broker.NewServerLog(slog.New(slog.NewTextHandler(&out, nil)), func(err error) { broken = errors.Join(broken, err) })
+	log := broker.NewServerLog(slog.New(slog.NewTextHandler(&out, nil)), func(err error) {
+		broken = errors.Join(broken,
+			err)
+	})
 	for range 10_000 {
 		log.Errorf("pipe - cid:7 - %s", strings.Repeat("x", 3000))
 	}
 	if lines := strings.Count(out.String(), "\n"); lines < 1 || lines > 5000 || out.Len() > 500*lines {
-		t.Errorf("%d lines with %d bytes of 10000 lines with 30 MB", lines, out.Len())
+		t.Errorf("logged %d lines with %d bytes, want at most 5000 lines of 500 bytes", lines, out.Len())
 	}
 	out.Reset()
 	for range 1000 {
-		log.Warnf("something of the server's own")
+		log.Warnf("a line about the server")
 	}
 	if lines := strings.Count(out.String(), "\n"); lines != 1000 {
-		t.Errorf("%d lines of the server's own are logged, want 1000", lines)
+		t.Errorf("logged %d lines about the server, want 1000", lines)
 	}
 	if broken != nil {
-		t.Errorf("broken: %v", broken)
+		t.Errorf("reported as broken: %v, want nil", broken)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/topic"
 )
 
-func TestPortTaken(t *testing.T) {
+func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,26 +29,28 @@ func TestPortTaken(t *testing.T) {
 	dir := t.TempDir()
 	_, err = broker.Start(t.Context(), broker.Config{Dir: dir, Addr: l.Addr().String()})
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), l.Addr().String()) {
-		t.Errorf("got %v, want %v and the address", err, syscall.EADDRINUSE)
+		t.Errorf("Start = %v, want %v with the address %s", err, syscall.EADDRINUSE, l.Addr())
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
-		t.Errorf("it left %v behind", left)
+		t.Errorf("Start left %v in the folder, want nothing", left)
 	}
 }
 
 func TestAddress(t *testing.T) {
 	t.Parallel()
-	for addr, ok := range map[string]bool{"": true, ":0": true, "127.0.0.1:0": true, "localhost": false, "127.0.0.1:x": false, "127.0.0.1:70000": false} {
+	for addr, ok := range map[string]bool{
+		"": true, ":0": true, "127.0.0.1:0": true, "localhost": false, "127.0.0.1:x": false, "127.0.0.1:70000": false,
+	} {
 		s, err := broker.Start(t.Context(), broker.Config{Dir: t.TempDir(), Addr: addr})
 		if (err == nil) != ok {
-			t.Errorf("%q: got %v", addr, err)
+			t.Errorf("Start with address %q = %v, want success: %t", addr, err, ok)
 		}
 		if err != nil {
 			continue
 		}
 		host, _, _ := net.SplitHostPort(s.Addr())
 		if want := map[bool]string{true: "127.0.0.1"}[addr != ""]; host != want {
-			t.Errorf("%q: it listens on %q, want host %q", addr, s.Addr(), want)
+			t.Errorf("address %q: Addr = %q, want host %q", addr, s.Addr(), want)
 		}
 		updates, err := topic.New(s, broker.Updates)
 		if err != nil {
@@ -61,7 +63,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-func TestDirectoryIsPrivate(t *testing.T) {
+func TestFolderMode(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
 	brokertest.Start(t, dir)
@@ -74,22 +76,24 @@ func TestDirectoryIsPrivate(t *testing.T) {
 	}
 }
 
-func TestFullQueueRefusesAndRecovers(t *testing.T) {
+// A full queue refuses messages until others have been consumed.
+func TestFullQueue(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.QueueBytes = 100_000 })
 	large := brokertest.Update("large")
 	large.Body = make([]byte, 60_000)
 	errs := s.Topic(broker.Updates).Publish(t.Context(), []events.Message{large, large})
 	if errs[0] != nil || errs[1] == nil || errors.Is(errs[1], events.ErrPermanent) {
-		t.Fatalf("got %v, want the second to fail for now", errs)
+		t.Fatalf("Publish = %v, want nil and an error that is not events.ErrPermanent", errs)
 	}
 	s.ConsumeOne(t)
-	brokertest.Await(t, "there is room again", func() bool {
+	brokertest.Await(t, "capacity for another message", func() bool {
 		return s.Topic(broker.Updates).Publish(t.Context(), []events.Message{large})[0] == nil
 	})
 }
 
-func TestDamagedStreamIsNotReplacedByAnEmptyOne(t *testing.T) {
+// A damaged stream is not replaced by an empty one.
+func TestDamagedStream(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(t *testing.T, stream string){
 		"description torn":    func(t *testing.T, stream string) { overwrite(t, filepath.Join(stream, "meta.inf"), "{") },
@@ -103,21 +107,21 @@ func TestDamagedStreamIsNotReplacedByAnEmptyOne(t *testing.T) {
 			s.Publish(t, broker.Updates, brokertest.Update("precious"))
 			s.Stop()
 			damage(t, filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES"))
-			for range 2 { // and it must not look mended the next time
+			for range 2 { // also at the next start
 				s, err := broker.Start(t.Context(), broker.Config{Dir: dir})
 				if err == nil {
 					s.Stop()
 				}
-				if err == nil || !strings.Contains(err.Error(), "stream UPDATES can't be recovered") {
-					t.Errorf("got %v", err)
+				if !errors.Is(err, broker.ErrNotRecovered) || !strings.Contains(err.Error(), "UPDATES") {
+					t.Errorf("Start = %v, want ErrNotRecovered with the name of the stream", err)
 				}
-				t.Log(err)
 			}
 		})
 	}
 }
 
-func TestMissingMessagesAreNoticed(t *testing.T) {
+// Start fails if stored messages are missing, until the manifest is removed.
+func TestMissingMessages(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
@@ -134,11 +138,11 @@ func TestMissingMessagesAreNoticed(t *testing.T) {
 		if err == nil {
 			s.Stop()
 		}
-		if err == nil || !strings.Contains(err.Error(), "stored messages are missing") {
-			t.Errorf("got %v", err)
+		if err == nil || !strings.Contains(err.Error(), broker.ManifestFile(dir)) {
+			t.Errorf("Start = %v, want an error that names %s", err, broker.ManifestFile(dir))
 		}
 	}
-	remove(t, filepath.Join(dir, "seal.json")) // as the error says
+	remove(t, broker.ManifestFile(dir)) // as the error says
 	s = brokertest.Start(t, dir)
 	s.ConsumeOne(t)
 }
@@ -157,8 +161,8 @@ func remove(t *testing.T, name string) {
 	}
 }
 
-// TestFolderOfAnEarlierVersion: once UPLOADS took nothing but objects. What waits in it stays, and it takes spans now.
-func TestFolderOfAnEarlierVersion(t *testing.T) {
+// In an earlier release, UPLOADS accepted only objects. The stored ones stay, and it accepts continuations now.
+func TestUpdateStreamSubjects(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
@@ -180,13 +184,14 @@ func TestFolderOfAnEarlierVersion(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	var got []string
-	err = s.Consume(ctx, queue.Config{Stream: broker.Uploads, MaxMessages: 1}, func(_ context.Context, group []queue.Delivery) []error {
+	all := queue.Config{Stream: broker.Uploads, MaxMessages: 1}
+	err = s.Consume(ctx, all, func(_ context.Context, group []queue.Delivery) []error {
 		if got = append(got, group[0].ID+" "+group[0].Subject); len(got) == 2 {
 			cancel()
 		}
 		return nil
 	})
 	if diff := cmp.Diff([]string{"object flavorless.upload", "span flavorless.span.v1"}, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
+		t.Errorf("Consume = %v, consumed (-want +got):\n%s", err, diff)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// TestWhatCanNotBeOpenedIsKept: the server itself deletes a stream whose store it can't open, whatever the reason.
-func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
+// A stream that can't be opened for a while is not lost. Without the snapshot, the server would delete it.
+func TestSnapshotOfStream(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
@@ -21,7 +21,7 @@ func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 	s.ConsumeOne(t)
 	s.Publish(t, broker.Updates, brokertest.Update("a"), brokertest.Update("b"))
 	s.Stop()
-	// The folder of the consumers is a file for a while.
+	// Replace the folder of the consumers by a file for a while.
 	consumers := filepath.Join(dir, "jetstream", "FLAVORLESS", "streams", "UPDATES", "obs")
 	if err := errors.Join(os.Rename(consumers, consumers+".away"), os.WriteFile(consumers, nil, 0o600)); err != nil {
 		t.Fatal(err)
@@ -39,13 +39,13 @@ func TestWhatCanNotBeOpenedIsKept(t *testing.T) {
 	}
 	s = brokertest.Start(t, dir)
 	if _, err := os.Stat(filepath.Join(dir, "kept")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("what was kept while the server started is still there: %v", err)
+		t.Errorf("the snapshot still exists after the start: %v", err)
 	}
 	s.ConsumeAll(t, queue.Config{}, map[string]bool{"a": true, "b": true})
 }
 
-// TestAStartThatIsCutOffLosesNothing: the process died while the server was deleting.
-func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
+// If the process dies while the server deletes a stream, the next start restores it.
+func TestSnapshotAfterCrash(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
@@ -61,8 +61,8 @@ func TestAStartThatIsCutOffLosesNothing(t *testing.T) {
 	s.ConsumeOne(t)
 }
 
-// TestThePlaceOfAWebhookIsNotLost: without it, changes that were never forwarded would be passed over.
-func TestThePlaceOfAWebhookIsNotLost(t *testing.T) {
+// The position of a webhook is not lost: a new one would skip changes that were never forwarded.
+func TestSnapshotOfWebhook(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
@@ -71,10 +71,11 @@ func TestThePlaceOfAWebhookIsNotLost(t *testing.T) {
 	if err := os.Rename(sum, sum+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := broker.Start(t.Context(), broker.Config{Dir: dir}); !errors.Is(err, broker.ErrNotRecovered) || !strings.Contains(err.Error(), "webhook-x") {
-		t.Errorf("Start = %v, want ErrNotRecovered, and of what", err)
+	s2, err := broker.Start(t.Context(), broker.Config{Dir: dir})
+	if !errors.Is(err, broker.ErrNotRecovered) || !strings.Contains(err.Error(), "webhook-x") {
+		t.Errorf("Start = %v, want ErrNotRecovered with the name of the consumer", err)
 		if err == nil {
-			s.Stop()
+			s2.Stop()
 		}
 	}
 	if err := os.Rename(sum+".away", sum); err != nil {

@@ -19,6 +19,7 @@ import (
 
 const allChanges = "flavorless.change.>"
 
+// A subscriber gets changes by a plain subscription and by consumers, with the documented body and headers.
 func TestSubscriberReadsChanges(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -84,6 +85,7 @@ func TestSubscriberReadsChanges(t *testing.T) {
 	check("ordered consumer", next.Data(), next.Headers())
 }
 
+// A subscriber can neither publish or subscribe to anything else, nor find another stream.
 func TestSubscriberCanDoNothingElse(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -96,7 +98,8 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 		"$JS.API.STREAM.DELETE.CHANGES", "$JS.API.STREAM.PURGE.CHANGES", "$JS.API.STREAM.MSG.DELETE.CHANGES",
 		"$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.CHANGES", "$JS.API.CONSUMER.DELETE.CHANGES.mine",
 		"$JS.API.STREAM.INFO.UPDATES", "$JS.API.CONSUMER.CREATE.UPDATES", "$JS.API.CONSUMER.MSG.NEXT.UPDATES.flavorless",
-		"$JS.API.CONSUMER.PAUSE.CHANGES.mine", "_LOG.API.CONSUMER.CREATE.CHANGES", "_LOG.DELIVER.M.x", "$JS.ACK.UPDATES.flavorless.1.1.1.1.1", "$SYS.REQ.SERVER.PING", "anything",
+		"$JS.API.CONSUMER.PAUSE.CHANGES.mine", "_LOG.API.CONSUMER.CREATE.CHANGES", "_LOG.DELIVER.M.x",
+		"$JS.ACK.UPDATES.flavorless.1.1.1.1.1", "$SYS.REQ.SERVER.PING", "anything",
 	} {
 		if err := conn.Publish(subject, []byte("{}")); err != nil {
 			t.Fatal(err)
@@ -121,23 +124,25 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 	}
 	for name := range js.StreamNames(t.Context()).Name() {
 		if name != "CHANGES" {
-			t.Errorf("it knows of stream %s", name)
+			t.Errorf("the subscriber finds stream %s, want only CHANGES", name)
 		}
 	}
 	if got := refused(); got != want {
-		t.Errorf("%d refused, want %d", got, want)
+		t.Errorf("%d requests refused, want %d", got, want)
 	}
 }
 
-// attacks are messages whose answers, deliveries or remarks the server would send to a subject that the client chooses:
-// a subject, a reply subject, and a body.
+// attacks returns messages by which a client asks the server to send an answer, a delivery or a status to the target.
+// Each has a subject, a reply subject, and a body.
 func attacks(t *testing.T, target string) [][3]string {
 	t.Helper()
 	create := func(name, config string) [3]string {
-		return [3]string{"$JS.API.CONSUMER.CREATE.CHANGES." + name, "_INBOX.a", `{"stream_name":"CHANGES","config":{"name":"` + name + `",` + config + `}}`}
+		return [3]string{"$JS.API.CONSUMER.CREATE.CHANGES." + name, "_INBOX.a",
+			`{"stream_name":"CHANGES","config":{"name":"` + name + `",` + config + `}}`}
 	}
 	durable := func(name, config string) [3]string {
-		return [3]string{"$JS.API.CONSUMER.DURABLE.CREATE.CHANGES." + name, "_INBOX.a", `{"stream_name":"CHANGES","config":{"durable_name":"` + name + `",` + config + `}}`}
+		return [3]string{"$JS.API.CONSUMER.DURABLE.CREATE.CHANGES." + name, "_INBOX.a",
+			`{"stream_name":"CHANGES","config":{"durable_name":"` + name + `",` + config + `}}`}
 	}
 	next := "$JS.API.CONSUMER.MSG.NEXT.CHANGES.pull"
 	return [][3]string{
@@ -154,19 +159,24 @@ func attacks(t *testing.T, target string) [][3]string {
 		{"$JS.ACK.CHANGES.pull.1.1.1.1.1", target, "+NXT"},
 		{"$JS.FC.CHANGES.pull.x", target, ""},
 		create("push", `"ack_policy":"none","deliver_policy":"all","deliver_subject":"`+target+`"`),
-		create("twice", `"ack_policy":"none","deliver_policy":"all","deliver_subject":"_INBOX.a","deliver_subject":"`+target+`"`),
+		create("twice",
+			`"ack_policy":"none","deliver_policy":"all","deliver_subject":"_INBOX.a","deliver_subject":"`+target+`"`),
 		create("case", `"ack_policy":"none","deliver_policy":"all","DELIVER_SUBJECT":"`+target+`"`),
-		create("beat", `"ack_policy":"none","deliver_policy":"new","headers_only":true,"idle_heartbeat":100000000,"deliver_subject":"`+target+`"`),
-		durable("kept", `"ack_policy":"none","deliver_policy":"all","flow_control":true,"idle_heartbeat":100000000,"deliver_subject":"`+target+`"`),
+		create("beat",
+			`"ack_policy":"none","deliver_policy":"new","headers_only":true,"idle_heartbeat":100000000,`+
+				`"deliver_subject":"`+target+`"`),
+		durable("kept",
+			`"ack_policy":"none","deliver_policy":"all","flow_control":true,"idle_heartbeat":100000000,`+
+				`"deliver_subject":"`+target+`"`),
 	}
 }
 
-// TestSubscriberCannotForge: wherever a subscriber asks the server to send something, nothing is stored, nothing is
-// deleted, no queue gets anything, and nobody who follows the changes hears what nobody announced. Each round is tried
-// past the look at what clients send, too: then the accounts alone keep the queues, the log and its mirror as they are.
+// TestSubscriberCannotForge checks that a subscriber can't make the server store or delete a message, fill a queue, or
+// send other subscribers a change that was not announced, whatever subject it asks the server to send to. Without the
+// check of requests, too, the accounts alone protect the queues, the log and its mirror.
 func TestSubscriberCannotForge(t *testing.T) {
 	t.Parallel()
-	for name, inside := range map[string]bool{"through the listener": false, "past it": true} {
+	for name, inside := range map[string]bool{"with the check of requests": false, "without it": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
@@ -189,7 +199,8 @@ func TestSubscriberCannotForge(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, target := range []string{
-				"flavorless.change.v1.created", "flavorless.change.x", broker.UploadSubject, events.UpdatesType, "flavorless.webhook.x", "flavorless.dead.updates",
+				"flavorless.change.v1.created", "flavorless.change.x", broker.UploadSubject, events.UpdatesType,
+				"flavorless.webhook.x", "flavorless.dead.updates",
 				"$JS.API.STREAM.DELETE.CHANGES", "$JS.API.STREAM.PURGE.CHANGES", "$JS.API.CONSUMER.DELETE.CHANGES.webhook-x",
 				"_LOG.API.CONSUMER.CREATE.CHANGES", "_LOG.DELIVER.M.x", "$JS.ACK.CHANGES.webhook-x.1.1.1.1.1", "$JS.FC.CHANGES.x",
 			} {
@@ -199,13 +210,14 @@ func TestSubscriberCannotForge(t *testing.T) {
 					}
 				}
 			}
-			// Once this is answered, so is everything before. A heartbeat takes longer; one change comes after it.
+			// The server answers in order. A heartbeat takes longer; one change is published after it.
 			if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, brokertest.Timeout); err != nil {
 				t.Fatal(err)
 			}
 			beats, err := conn.SubscribeSync("_INBOX.beats")
 			if err == nil {
-				err = conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.CHANGES.pull", "_INBOX.beats", []byte(`{"batch":100,"expires":600000000,"idle_heartbeat":200000000}`))
+				err = conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.CHANGES.pull", "_INBOX.beats",
+					[]byte(`{"batch":100,"expires":600000000,"idle_heartbeat":200000000}`))
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -218,11 +230,11 @@ func TestSubscriberCannotForge(t *testing.T) {
 			s.Publish(t, broker.Changes, brokertest.Change(t, "last"))
 
 			m, err := heard.NextMsg(brokertest.Timeout)
-			for inside && err == nil && m.Header.Get("person") != "last" { // this is what the listener is for
+			for inside && err == nil && m.Header.Get("person") != "last" { // the check of requests prevents this
 				m, err = heard.NextMsg(brokertest.Timeout)
 			}
 			if err != nil || m.Header.Get("person") != "last" {
-				t.Errorf("subscribers of the changes hear %v %q (%v), want the one that was announced", m.Header, m.Data, err)
+				t.Errorf("another subscriber gets %v %q (%v), want the announced change", m.Header, m.Data, err)
 			}
 			check := func(s *brokertest.Server) {
 				t.Helper()
@@ -237,10 +249,12 @@ func TestSubscriberCannotForge(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(map[broker.Stream]queue.Depth{broker.Uploads: {}, broker.Updates: {}, broker.Webhook("x"): {}}, depths); diff != "" {
+				want := map[broker.Stream]queue.Depth{broker.Uploads: {}, broker.Updates: {}, broker.Webhook("x"): {}}
+				if diff := cmp.Diff(want, depths); diff != "" {
 					t.Errorf("depths (-want +got):\n%s", diff)
 				}
-				if diff := cmp.Diff([]string{"1 andy", "2 bea", "3 last"}, s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
+				if diff := cmp.Diff([]string{"1 andy", "2 bea", "3 last"}, s.ReadLog(t,
+					events.Start{Since: time.Now().Add(-time.Hour)}, 3, nil)); diff != "" {
 					t.Errorf("the log (-want +got):\n%s", diff)
 				}
 			}
@@ -251,7 +265,7 @@ func TestSubscriberCannotForge(t *testing.T) {
 	}
 }
 
-// TestPushToAnInbox: what is kept from going elsewhere goes there.
+// Push consumers can deliver to an inbox, and to no other subject.
 func TestPushToAnInbox(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -261,28 +275,32 @@ func TestPushToAnInbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, options := range map[string][]nats.SubOpt{"ordered": {nats.OrderedConsumer()}, "ephemeral": nil, "durable": {nats.Durable("mine")}} {
+	for name, options := range map[string][]nats.SubOpt{
+		"ordered": {nats.OrderedConsumer()}, "ephemeral": nil, "durable": {nats.Durable("mine")},
+	} {
 		sub, err := legacy.SubscribeSync(allChanges, options...)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if m, err := sub.NextMsg(brokertest.Timeout); err != nil || m.Header.Get("person") != "andy" {
-			t.Errorf("%s: got %v, %v", name, m, err)
+			t.Errorf("%s consumer: got %v, %v, want the change of andy", name, m, err)
 		}
 	}
-	for _, subject := range []string{"flavorless.change.v1.created", "$JS.API.STREAM.DELETE.CHANGES", "_LOG.API.CONSUMER.CREATE.CHANGES", "_INBOXES.x", "_INBOX"} {
-		config := fmt.Sprintf(`{"stream_name":"CHANGES","config":{"deliver_subject":%q,"ack_policy":"none","deliver_policy":"all"}}`, subject)
+	for _, subject := range []string{"flavorless.change.v1.created", "$JS.API.STREAM.DELETE.CHANGES",
+		"_LOG.API.CONSUMER.CREATE.CHANGES", "_INBOXES.x", "_INBOX"} {
+		const push = `{"stream_name":"CHANGES","config":{"deliver_subject":%q,"ack_policy":"none","deliver_policy":"all"}}`
+		config := fmt.Sprintf(push, subject)
 		answer, err := conn.Request("$JS.API.CONSUMER.CREATE.CHANGES", []byte(config), brokertest.Timeout)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Contains(answer.Data, []byte("invalid push consumer deliver subject")) {
-			t.Errorf("pushing to %s: %s", subject, answer.Data)
+			t.Errorf("creating a consumer that delivers to %s: %s, want an error", subject, answer.Data)
 		}
 	}
 }
 
-// TestRequestsAreSmall: a request with thousands of filters would keep the server busy for seconds, and at each start.
+// A consumer with thousands of filters would keep the server busy for seconds, and again at each start.
 func TestRequestsAreSmall(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -292,12 +310,12 @@ func TestRequestsAreSmall(t *testing.T) {
 	}
 	brokertest.Await(t, "a large request is refused", func() bool { return refused() == 1 })
 	if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, brokertest.Timeout); err != nil {
-		t.Errorf("the connection goes on: %v", err)
+		t.Errorf("next request: %v, want nil", err)
 	}
 }
 
-// TestSubscribersTakeNoPlaceOfOthers: all consumers that subscribers may make are theirs. Readers over HTTP and
-// webhooks need none of them.
+// TestSubscribersTakeNoPlaceOfOthers checks that readers over HTTP and webhooks still work when subscribers have
+// created as many consumers as they may.
 func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -311,18 +329,19 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	if _, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{}); err != nil {
 		t.Fatal(err)
 	}
-	unbounded, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1, MaxWaiting: 1 << 30})
+	unbounded, err := js.CreateConsumer(t.Context(), "CHANGES",
+		jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: -1, MaxWaiting: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c := unbounded.CachedInfo().Config; c.MaxAckPending != 10_000 || c.MaxWaiting != 512 {
-		t.Errorf("a consumer may leave %d unacknowledged and have %d requests waiting, want 10000 and 512", c.MaxAckPending, c.MaxWaiting)
+		t.Errorf("consumer with MaxAckPending %d and MaxWaiting %d, want 10000 and 512", c.MaxAckPending, c.MaxWaiting)
 	}
 	for n := 2; ; n++ {
 		_, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{Durable: fmt.Sprint("d", n)})
 		if err != nil {
 			if n != 256 {
-				t.Errorf("after %d consumers: %v", n, err)
+				t.Errorf("creating consumer %d: %v, want an error at 256", n, err)
 			}
 			break
 		}
@@ -332,8 +351,8 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
 }
 
-// TestSubscribersDoNotDisturbOneAnother: they share a credential, but none can change the consumer of another, listen
-// in its inbox, or have each change delivered a thousand times.
+// Subscribers share a credential, but none can change the consumer of another, subscribe to its inbox, or get each
+// change a thousand times.
 func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -344,17 +363,17 @@ func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	config := jetstream.ConsumerConfig{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy}
-	for range 2 { // it may be asked for again
+	for range 2 { // the second time it exists
 		if _, err := js.CreateOrUpdateConsumer(t.Context(), "CHANGES", config); err != nil {
 			t.Fatal(err)
 		}
 	}
 	config.FilterSubject = "flavorless.change.nothing"
 	if _, err := js.CreateOrUpdateConsumer(t.Context(), "CHANGES", config); !errors.Is(err, jetstream.ErrConsumerExists) {
-		t.Errorf("changing a consumer: %v, want %v", err, jetstream.ErrConsumerExists)
+		t.Errorf("CreateOrUpdateConsumer with another filter = %v, want %v", err, jetstream.ErrConsumerExists)
 	}
 	if _, err := js.UpdateConsumer(t.Context(), "CHANGES", config); err == nil {
-		t.Error("a consumer can be updated")
+		t.Error("UpdateConsumer = nil, want an error")
 	}
 	for n, subject := range []string{"_INBOX.>", "_INBOX.*", "_INBOX.*.x"} {
 		if _, err := conn.SubscribeSync(subject); err != nil {
@@ -371,7 +390,7 @@ func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 	brokertest.Await(t, "the 17th subscription is refused", func() bool { return refused() == before+1 })
 }
 
-func TestStrangersAreRefused(t *testing.T) {
+func TestWrongCredentials(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	for name, option := range map[string]nats.Option{

@@ -191,7 +191,8 @@ func TestPoisonMessage(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Consume(ctx, queue.Config{Stream: broker.Updates, MaxTries: 3}, func(_ context.Context, group []queue.Delivery) []error {
+		done <- s.Consume(ctx, queue.Config{Stream: broker.Updates, MaxTries: 3}, func(_ context.Context,
+			group []queue.Delivery) []error {
 			for _, d := range group {
 				if d.ID != "fine" {
 					t.Errorf("%s delivered at try %d, want no more tries", d.ID, d.Tries)
@@ -241,7 +242,8 @@ func TestRedeliveryAfterCrash(t *testing.T) {
 	s.Stop()
 
 	// Lose the removals, but keep the state of the consumer.
-	err := errors.Join(os.RemoveAll(messages), os.CopyFS(messages, os.DirFS(before)), os.Remove(filepath.Join(dir, "seal.json")))
+	manifest := filepath.Join(dir, "seal.json")
+	err := errors.Join(os.RemoveAll(messages), os.CopyFS(messages, os.DirFS(before)), os.Remove(manifest))
 	if err != nil {
 		t.Fatal(err)
 	}

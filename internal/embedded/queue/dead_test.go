@@ -89,7 +89,8 @@ func TestLargestDeadLetter(t *testing.T) {
 func TestRedrive(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
-	deadLetter(t, s, queue.Config{MaxTries: 2}, errors.New("no"), brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
+	deadLetter(t, s, queue.Config{MaxTries: 2}, errors.New("no"),
+		brokertest.Update("a"), brokertest.Update("b"), brokertest.Update("c"))
 	var numbers []uint64
 	for _, d := range s.AllDeadLetters(t) {
 		numbers = append(numbers, d.Number)

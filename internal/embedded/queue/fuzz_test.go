@@ -53,7 +53,8 @@ func FuzzHeaderText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		got := queue.HeaderText(text)
 		if len(got) > 2048 || !utf8.ValidString(got) || strings.ContainsAny(got, "\r\n") || strings.TrimSpace(got) != got {
-			t.Errorf("HeaderText(%q) = %q, want one line of valid UTF-8, at most 2048 bytes, without surrounding space", text, got)
+			t.Errorf("HeaderText(%q) = %q, want one line of valid UTF-8, at most 2048 bytes, without surrounding space",
+				text, got)
 		}
 	})
 }

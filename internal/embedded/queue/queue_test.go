@@ -184,7 +184,8 @@ func TestStopWhileHandling(t *testing.T) {
 			}
 			s = again(t, s, dir)
 			begun := time.Now()
-			s.ConsumeUntil(t, queue.Config{MaxTries: 2, AckWait: brokertest.Timeout}, func(group []queue.Delivery) ([]error, bool) {
+			config := queue.Config{MaxTries: 2, AckWait: brokertest.Timeout}
+			s.ConsumeUntil(t, config, func(group []queue.Delivery) ([]error, bool) {
 				if len(group) != 1 || group[0].ID != "interrupted" || group[0].Tries != 2 {
 					t.Errorf("delivered %+v, want the interrupted message at try 2", group)
 				}

@@ -98,7 +98,8 @@ func TestNoCapacity(t *testing.T) {
 	})
 	s.Publish(t, broker.Updates, brokertest.Update("bad"))
 	full.Store(true)
-	errs := s.Topic(broker.Updates).Publish(t.Context(), []events.Message{brokertest.Update("b"), {Subject: "elsewhere", Body: []byte("x")}})
+	msgs := []events.Message{brokertest.Update("b"), {Subject: "elsewhere", Body: []byte("x")}}
+	errs := s.Topic(broker.Updates).Publish(t.Context(), msgs)
 	if !errors.Is(errs[0], events.ErrUnavailable) || !errors.Is(errs[1], events.ErrPermanent) {
 		t.Errorf("Publish = %v, want events.ErrUnavailable and events.ErrPermanent", errs)
 	}

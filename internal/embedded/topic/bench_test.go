@@ -28,9 +28,11 @@ func BenchmarkPublish(b *testing.B) {
 			s.Log.Unlimit()
 			msgs := make([]events.Message, bench.n)
 			for i := range msgs {
-				msgs[i] = events.Message{ID: fmt.Sprint(i), Subject: bench.subject, Body: make([]byte, bench.size), Attributes: map[string]string{
-					"type": bench.subject, "kind": "created", "person": "andy", "upload": "5v2k0000000000000000000000", "flavor": "cookie dough",
-				}}
+				msgs[i] = events.Message{ID: fmt.Sprint(i), Subject: bench.subject, Body: make([]byte, bench.size),
+					Attributes: map[string]string{
+						"type": bench.subject, "kind": "created", "person": "andy", "upload": "5v2k0000000000000000000000",
+						"flavor": "cookie dough",
+					}}
 			}
 			b.SetBytes(int64(bench.size * bench.n))
 			for b.Loop() {

@@ -51,14 +51,17 @@ func TestChangesOfEmptyLog(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
-	for name, from := range map[string]events.Start{"no start": {}, "the beginning": {Beginning: true}, "a time": {Since: time.Now().Add(-time.Hour)}} {
+	for name, from := range map[string]events.Start{
+		"no start": {}, "the beginning": {Beginning: true}, "a time": {Since: time.Now().Add(-time.Hour)},
+	} {
 		if position, _, err := s.Changes(t.Context(), from); err != nil || position != 0 {
 			t.Errorf("Changes with %s: position %d, %v; want 0", name, position, err)
 		}
 	}
 	s.Announce(t, "andy")
 	s.Stop()
-	if diff := cmp.Diff([]string{"1 andy"}, brokertest.Start(t, dir).ReadLog(t, events.Start{Beginning: true}, 1, nil)); diff != "" {
+	s = brokertest.Start(t, dir)
+	if diff := cmp.Diff([]string{"1 andy"}, s.ReadLog(t, events.Start{Beginning: true}, 1, nil)); diff != "" {
 		t.Errorf("after the restart (-want +got):\n%s", diff)
 	}
 }
@@ -95,7 +98,9 @@ func TestChangesOutOfRetention(t *testing.T) {
 	for range 15 { // more than recent holds
 		s.Publish(t, broker.Changes, slices.Repeat([]events.Message{brokertest.Change(t, "bill")}, 100)...)
 	}
-	for name, from := range map[string]events.Start{"a place": {After: 1}, "the beginning": {Beginning: true}, "a time": {Since: began}} {
+	for name, from := range map[string]events.Start{
+		"a position": {After: 1}, "the beginning": {Beginning: true}, "a time": {Since: began},
+	} {
 		if _, _, err := s.Changes(t.Context(), from); !errors.Is(err, events.ErrOutOfRetention) {
 			t.Errorf("Changes from %s that is not retained: %v, want events.ErrOutOfRetention", name, err)
 		}
