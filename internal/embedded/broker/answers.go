@@ -109,8 +109,8 @@ func (r *responder) refuseMessage(m *nats.Msg) {
 	const status = "NATS/1.0 403 " + onlyConsumers + ", with small requests\r\n\r\n"
 	answers := bufio.NewScanner(conn)
 	answers.Scan() // the server's information about itself
-	const requests = "CONNECT %s\r\nHPUB %s %d %d\r\n%s\r\nPING\r\n"
-	_, err = fmt.Fprintf(conn, requests, login, m.Reply, len(status), len(status), status)
+	const format = "CONNECT %s\r\nHPUB %s %d %d\r\n%s\r\nPING\r\n"
+	_, err = fmt.Fprintf(conn, format, login, m.Reply, len(status), len(status), status)
 	for err == nil && answers.Scan() && answers.Text() != "PONG" {
 		if text, failed := strings.CutPrefix(answers.Text(), "-ERR "); failed {
 			err = errors.New(text)

@@ -35,10 +35,7 @@ func TestRefusedRequests(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	old := legacy(t, conn)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	changes, err := js.Stream(ctx, "CHANGES")
 	if err != nil {
 		t.Fatal(err)
@@ -148,10 +145,7 @@ func TestDeleteConsumers(t *testing.T) {
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	conn, _ := s.Subscriber(t)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	ctx, cancel := context.WithTimeout(t.Context(), brokertest.Timeout)
 	defer cancel()
 	durable, err := js.CreateConsumer(ctx, "CHANGES", jetstream.ConsumerConfig{Durable: "mine"})
@@ -207,10 +201,7 @@ func TestIdleConsumers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	conn, _ := s.Subscriber(t)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	for _, test := range []struct {
 		config jetstream.ConsumerConfig
 		want   time.Duration

@@ -78,6 +78,14 @@ func setConsumersAside(dir, stream string) error {
 	return nil
 }
 
+// removeMirror deletes the mirror, but sets its consumers aside.
+func removeMirror(dir string) error {
+	if err := setConsumersAside(dir, mirrorDir(dir)); err != nil {
+		return err
+	}
+	return os.RemoveAll(mirrorDir(dir))
+}
+
 // restoreConsumers moves the consumers that were set aside to the mirror.
 func restoreConsumers(dir string) error {
 	to := consumersDir(mirrorDir(dir))

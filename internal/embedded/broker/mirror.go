@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,54 +39,52 @@ func (c Config) mirror() jetstream.StreamConfig {
 // which CHANGES has not, because a power failure took more of CHANGES than of the mirror, or one that lacks messages
 // between others, because the disk was full when they came. The consumers of subscribers are set aside until the mirror
 // is complete, and then the server is started again with them in place.
-func openChecked(ctx context.Context, c Config, log *serverLog) (in *instance, err error) {
-	defer func() {
-		if err != nil && in != nil {
-			in.close()
-			in = nil
-		}
-	}()
-	if in, err = openInstance(ctx, c, log); err != nil {
+func openChecked(ctx context.Context, c Config, log *serverLog) (*instance, error) {
+	in, err := openInstance(ctx, c, log)
+	if err != nil {
 		return nil, err
 	}
-	setAside, err := exists(asideDir(c.Dir)) // by migrateLog, or by a start that was cut off
-	if err != nil {
-		return in, err
-	}
-	changes, mirror, err := in.states(ctx)
-	if err != nil {
-		return in, err
-	}
-	matches := c.matches(changes, mirror, time.Now())
-	if matches && !setAside {
+	matches, err := in.mirrorMatches(ctx, c)
+	setAside, failed := exists(asideDir(c.Dir)) // by migrateLog, or by a start that was interrupted
+	err = errors.Join(err, failed)
+	if err == nil && matches && !setAside {
 		return in, nil
 	}
-	if !matches {
-		c.Logger.WarnContext(ctx, "mirror of the changes does not match them and is rebuilt",
-			"first", changes.FirstSeq, "last", changes.LastSeq, "mirror_first", mirror.FirstSeq, "mirror_last", mirror.LastSeq,
-			"mirror_missing", mirror.NumDeleted)
+	if err == nil && !matches {
 		in.close()
-		err := setConsumersAside(c.Dir, mirrorDir(c.Dir))
-		if err == nil {
-			err = os.RemoveAll(mirrorDir(c.Dir))
+		if err := removeMirror(c.Dir); err != nil {
+			return nil, fmt.Errorf("rebuilding the mirror of changes: %w", err)
 		}
-		if err == nil {
-			in, err = openInstance(ctx, c, log)
-		} else {
-			in = nil // closed
-		}
-		if err != nil {
-			return in, fmt.Errorf("rebuilding the mirror of changes: %w", err)
+		if in, err = openInstance(ctx, c, log); err != nil {
+			return nil, fmt.Errorf("rebuilding the mirror of changes: %w", err)
 		}
 	}
-	if err := in.awaitMirror(ctx); err != nil {
-		return in, err
+	if err == nil {
+		err = in.awaitMirror(ctx)
 	}
 	in.close()
-	if err := restoreConsumers(c.Dir); err != nil {
-		return nil, fmt.Errorf("restoring the consumers of subscribers: %w", err)
+	if err == nil {
+		err = restoreConsumers(c.Dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checking the mirror of changes: %w", err)
 	}
 	return openInstance(ctx, c, log)
+}
+
+// mirrorMatches reports whether the mirror matches CHANGES, and logs if it does not.
+func (in *instance) mirrorMatches(ctx context.Context, c Config) (bool, error) {
+	changes, mirror, err := in.states(ctx)
+	if err != nil {
+		return false, err
+	}
+	matches := c.matches(changes, mirror, time.Now())
+	if !matches {
+		in.log.WarnContext(ctx, "mirror of the changes does not match them and is rebuilt",
+			"first", changes.FirstSeq, "last", changes.LastSeq, "mirror_first", mirror.FirstSeq, "mirror_last", mirror.LastSeq,
+			"mirror_missing", mirror.NumDeleted)
+	}
+	return matches, nil
 }
 
 // matches reports whether the mirror has no message that CHANGES has not, and lacks none but the latest. Both drop

@@ -48,10 +48,7 @@ func earlierRelease(
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	log, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "CHANGES", Subjects: []string{"flavorless.change.>"}, DenyDelete: true, DenyPurge: true, AllowDirect: true,
 		MaxConsumers: 1024, MaxAge: 7 * 24 * time.Hour,
@@ -165,10 +162,7 @@ func TestFolderOfAReleaseWithoutAMirror(t *testing.T) {
 				return nil, len(left) == 0
 			})
 			conn, _ := s.Subscriber(t)
-			js, err := jetstream.New(conn)
-			if err != nil {
-				t.Fatal(err)
-			}
+			js := brokertest.JetStream(t, conn)
 			mine, err := js.Consumer(t.Context(), "CHANGES", "mine")
 			if err != nil {
 				t.Fatal(err)
@@ -216,10 +210,7 @@ func TestMirrorAhead(t *testing.T) {
 	s := brokertest.Start(t, dir)
 	s.Announce(t, "andy", "bea")
 	conn, _ := s.Subscriber(t)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	mine, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{Durable: "mine",
 		AckPolicy: jetstream.AckExplicitPolicy})
 	if err != nil {
@@ -251,9 +242,7 @@ func TestMirrorAhead(t *testing.T) {
 	s = brokertest.Start(t, dir)
 	s.Announce(t, "cleo", "dan")
 	conn, _ = s.Subscriber(t)
-	if js, err = jetstream.New(conn); err != nil {
-		t.Fatal(err)
-	}
+	js = brokertest.JetStream(t, conn)
 	if mine, err = js.Consumer(t.Context(), "CHANGES", "mine"); err != nil {
 		t.Fatal(err)
 	}

@@ -53,10 +53,7 @@ func TestSubscriberReadsChanges(t *testing.T) {
 	}
 	check("plain subscription", m.Data, m.Header)
 
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	for _, config := range []jetstream.ConsumerConfig{
 		{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy},
 		{FilterSubject: "flavorless.change.v1.created", AckPolicy: jetstream.AckExplicitPolicy},
@@ -118,10 +115,7 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 		brokertest.Await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == want })
 	}
 
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	for name := range js.StreamNames(t.Context()).Name() {
 		if name != "CHANGES" {
 			t.Errorf("the subscriber finds stream %s, want only CHANGES", name)
@@ -322,10 +316,7 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	s := brokertest.Start(t, dir)
 	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	conn, _ := s.Subscriber(t)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	if _, err := js.CreateConsumer(t.Context(), "CHANGES", jetstream.ConsumerConfig{}); err != nil {
 		t.Fatal(err)
 	}
@@ -358,10 +349,7 @@ func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Changes, brokertest.Change(t, "andy"))
 	conn, refused := s.Subscriber(t)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	config := jetstream.ConsumerConfig{Durable: "mine", AckPolicy: jetstream.AckExplicitPolicy}
 	for range 2 { // the second time it exists
 		if _, err := js.CreateOrUpdateConsumer(t.Context(), "CHANGES", config); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
@@ -132,6 +133,16 @@ func (s *Server) Subscriber(t testing.TB) (conn *nats.Conn, refused func() int) 
 	}
 	t.Cleanup(conn.Close)
 	return conn, func() int { return int(n.Load()) }
+}
+
+// JetStream returns the streams that a connection can reach. Calls wait as long as the test does, not for 5 seconds.
+func JetStream(t testing.TB, conn *nats.Conn) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(conn, jetstream.WithDefaultTimeout(Timeout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 // Update returns a message to UPDATES. The body is its id, too.

@@ -69,56 +69,46 @@ func (f *fetcher) group(ctx context.Context, maxMessages, maxBytes int) ([]*nats
 	if err != nil {
 		return group, nil
 	}
-	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullGrace)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullGrace)
 	defer cancel()
 	for len(group) < maxMessages {
-		m, err := f.sub.NextMsgWithContext(deadline)
-		if err != nil {
+		m, err := f.receive(ctx, reply)
+		if err != nil || m == nil {
 			break
 		}
-		if !isStatus(m) {
-			group = append(group, m)
-		} else if m.Subject == reply {
-			break
-		}
+		group = append(group, m)
 	}
 	return group, nil
 }
 
-func (f *fetcher) first(ctx context.Context) (*nats.Msg, error) {
-	for ctx.Err() == nil {
-		reply, err := f.request(pull{Batch: 1, Expires: pullExpires})
-		if err != nil {
-			return nil, err
-		}
-		m, err := f.answer(ctx, reply)
-		if m != nil || err != nil {
-			return m, err
+// first waits for a message. It returns nil when ctx ends.
+func (f *fetcher) first(ctx context.Context) (m *nats.Msg, err error) {
+	for ctx.Err() == nil && m == nil && err == nil {
+		var reply string
+		if reply, err = f.request(pull{Batch: 1, Expires: pullExpires}); err == nil {
+			ctx, cancel := context.WithTimeout(ctx, pullExpires+pullGrace)
+			m, err = f.receive(ctx, reply)
+			cancel()
 		}
 	}
-	return nil, nil
+	return m, err
 }
 
-// answer waits for a message, or for the end of the request without one.
-func (f *fetcher) answer(ctx context.Context, reply string) (*nats.Msg, error) {
-	deadline, cancel := context.WithTimeout(ctx, pullExpires+pullGrace)
-	defer cancel()
+// receive returns the next message, or nil when the request or ctx ends without one.
+func (f *fetcher) receive(ctx context.Context, reply string) (*nats.Msg, error) {
 	for {
-		m, err := f.sub.NextMsgWithContext(deadline)
+		m, err := f.sub.NextMsgWithContext(ctx)
 		switch {
-		case deadline.Err() != nil && m == nil:
+		case m == nil && ctx.Err() != nil:
 			return nil, nil
 		case err != nil:
 			return nil, err
 		case !isStatus(m):
 			return m, nil
-		case m.Subject != reply:
-			continue // the end of an earlier request
-		case m.Header.Get("Status") == "408":
-			return nil, nil // expired
+		case m.Subject != reply: // the end of an earlier request
 		case m.Header.Get("Status") == "503", m.Header.Get("Status") == "409":
 			return nil, fmt.Errorf("the server refuses to deliver: %s", m.Header.Get("Description"))
-		default:
+		default: // for example 408, expired
 			return nil, nil
 		}
 	}

@@ -20,13 +20,12 @@ type Queues struct {
 	dead   *DeadQueue
 	log    *slog.Logger
 
-	mu        sync.Mutex
-	consuming map[broker.Stream]bool
+	consuming sync.Map // broker.Stream to true
 }
 
 // New returns the work queues of b. Messages that still fail after all retries go to dead.
 func New(b *broker.Server, dead *DeadQueue, log *slog.Logger) *Queues {
-	return &Queues{broker: b, dead: dead, log: log, consuming: map[broker.Stream]bool{}}
+	return &Queues{broker: b, dead: dead, log: log}
 }
 
 // flushTimeout limits how long the last acknowledgements may take to reach the server.
@@ -36,33 +35,17 @@ const flushTimeout = 5 * time.Second
 // does not wait for others. The context of handle ends with ctx; what handle returns after that still counts. Consume
 // returns nil when all of it is settled. Only one call at a time may consume a queue.
 func (q *Queues) Consume(ctx context.Context, c Config, handle Handler) error {
-	release, err := q.claim(c.Stream)
-	if err == nil {
-		defer release()
-		err = q.consume(ctx, c.withDefaults(), handle)
+	if !slices.Contains(q.broker.Queues(), c.Stream) {
+		return fmt.Errorf("consuming %s: it is not a work queue", c.Stream)
 	}
-	if err != nil {
+	if _, busy := q.consuming.LoadOrStore(c.Stream, true); busy {
+		return fmt.Errorf("consuming %s: it is being consumed already", c.Stream)
+	}
+	defer q.consuming.Delete(c.Stream)
+	if err := q.consume(ctx, c.withDefaults(), handle); err != nil {
 		return fmt.Errorf("consuming %s: %w", c.Stream, err)
 	}
 	return nil
-}
-
-// claim makes the caller the only consumer of a queue.
-func (q *Queues) claim(stream broker.Stream) (release func(), err error) {
-	if !slices.Contains(q.broker.Queues(), stream) {
-		return nil, errors.New("it is not a work queue")
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.consuming[stream] {
-		return nil, errors.New("it is being consumed already")
-	}
-	q.consuming[stream] = true
-	return func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		delete(q.consuming, stream)
-	}, nil
 }
 
 func (q *Queues) consume(ctx context.Context, c Config, handle Handler) error {

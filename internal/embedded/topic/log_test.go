@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
@@ -73,10 +72,7 @@ func TestChangesWithoutConsumer(t *testing.T) {
 	s.Announce(t, "andy")
 	s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
 	conn, _ := s.Subscriber(t)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := brokertest.JetStream(t, conn)
 	brokertest.Await(t, "no consumer", func() bool {
 		stream, err := js.Stream(t.Context(), "CHANGES")
 		if err != nil {
