@@ -14,15 +14,15 @@ type end struct {
 
 func newEnd() *end { return &end{happened: make(chan struct{})} }
 
-// because lets the event happen, unless it has.
-func (e *end) because(err error) {
+// trigger makes the event happen, with its cause. Further calls do nothing.
+func (e *end) trigger(err error) {
 	e.once.Do(func() {
 		e.cause = err
 		close(e.happened)
 	})
 }
 
-// bind returns a context that also ends with the event, whose error is its cause then.
+// bind returns a context that also ends with the event, and then has its cause.
 func (e *end) bind(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {

@@ -24,7 +24,7 @@ type Server struct {
 	subscribers *subscribers // nil if subscribers can't connect
 
 	broken chan error // at most one
-	end    *end       // of what is published: the server stopped, or a stream broke
+	end    *end       // of pending publishes: the server stopped, or a stream broke
 	ready  bool
 	stop   sync.Once
 }
@@ -107,7 +107,7 @@ func makePrivate(dir string) error {
 	return os.Chmod(dir, 0o700) //nolint:gosec // it is a folder
 }
 
-// Connect returns another connection to the internal account, which Stop flushes and closes. What waits on one
+// Connect returns another connection to the internal account, which Stop flushes and closes, so that slow use of one
 // connection does not delay the others. Connect must not be called concurrently.
 func (s *Server) Connect(name string) (*nats.Conn, error) { return s.instance.addConnection(name) }
 
@@ -157,7 +157,7 @@ func (s *Server) Addr() string {
 func (s *Server) fail(err error) {
 	select {
 	case s.broken <- err:
-		s.end.because(fmt.Errorf("%w: %w", events.ErrUnavailable, err))
+		s.end.trigger(fmt.Errorf("%w: %w", events.ErrUnavailable, err))
 	default:
 	}
 }
@@ -179,7 +179,7 @@ func (s *Server) shutdown() {
 	if s.instance != nil {
 		s.instance.close()
 	}
-	s.end.because(fmt.Errorf("%w: the NATS server was stopped", events.ErrUnavailable))
+	s.end.trigger(fmt.Errorf("%w: the NATS server was stopped", events.ErrUnavailable))
 	if s.ready {
 		if err := writeManifest(s.config.Dir); err != nil {
 			s.config.Logger.Warn("manifest not written, the next start can't check that no messages are missing", "error", err)

@@ -33,7 +33,7 @@ const (
 const QueueConsumer = "flavorless"
 
 // MaxOutstanding is how many messages of a queue, or of a consumer of a subscriber, may be delivered and not
-// acknowledged. When so many messages of a queue wait for their backoff, the others wait for them.
+// acknowledged. While that many messages of a queue wait for their backoff, its other messages are not delivered.
 const MaxOutstanding = 10_000
 
 // DeadSubject returns the subject of the dead letters of a queue.

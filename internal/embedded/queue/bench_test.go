@@ -13,7 +13,7 @@ import (
 func BenchmarkConsume(b *testing.B) {
 	for _, size := range []int{600, 60_000} {
 		b.Run(fmt.Sprint(size, " bytes"), func(b *testing.B) {
-			s := brokertest.Start(b, b.TempDir(), quiet)
+			s := brokertest.Start(b, b.TempDir(), discardLog)
 			m := events.Message{ID: "x", Subject: events.UpdatesType, Body: make([]byte, size)}
 			for range b.N {
 				s.Publish(b, broker.Updates, m)
@@ -30,4 +30,4 @@ func BenchmarkConsume(b *testing.B) {
 	}
 }
 
-func quiet(c *broker.Config) { c.Logger = nil }
+func discardLog(c *broker.Config) { c.Logger = nil }

@@ -24,7 +24,7 @@ func BenchmarkPublish(b *testing.B) {
 		{"uploads of 300 bytes, 1 a call", broker.Uploads, broker.UploadSubject, 300, 1},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			s := brokertest.Start(b, b.TempDir(), quiet)
+			s := brokertest.Start(b, b.TempDir(), discardLog)
 			s.Log.Unlimit()
 			msgs := make([]events.Message, bench.n)
 			for i := range msgs {
@@ -45,4 +45,4 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-func quiet(c *broker.Config) { c.Logger = nil }
+func discardLog(c *broker.Config) { c.Logger = nil }

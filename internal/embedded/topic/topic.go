@@ -15,10 +15,10 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
-// Limits of what a Topic has sent and the server has not acknowledged yet, over all callers.
+// Limits of the messages in flight: sent and not acknowledged yet, by all callers of a Topic together.
 const (
 	maxInFlightBytes = 16 << 20 // a larger message is sent alone
-	minMessageBytes  = 4 << 10  // what each message counts for at least, so that no more than maxInFlight are in flight
+	minMessageBytes  = 4 << 10  // a smaller message counts as that many bytes, so that at most maxInFlight are in flight
 	maxInFlight      = maxInFlightBytes / minMessageBytes
 	ackTimeout       = 30 * time.Second
 )
@@ -136,7 +136,7 @@ func await(ctx context.Context, ack jetstream.PubAckFuture) error {
 	}
 }
 
-// weight returns what a message takes of Topic.inFlight.
+// weight returns the bytes that a message takes from Topic.inFlight.
 func weight(m *nats.Msg) int64 { return int64(min(max(size(m), minMessageBytes), maxInFlightBytes)) }
 
 // size returns the size of a message in bytes.
