@@ -92,7 +92,7 @@ func TestLogJSON(t *testing.T) {
 	}
 	log := p.log.String()
 	got := entries(t, log)
-	for _, msg := range []string{"settled", "applied", "nats server", "request refused"} {
+	for _, msg := range []string{"settled", "applied", "NATS server", "request refused"} {
 		if !has(got, "msg", msg) {
 			t.Errorf("the log has no message %q, want one:\n%s", msg, log)
 		}
