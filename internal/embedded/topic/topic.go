@@ -89,7 +89,7 @@ func (t *Topic) Publish(ctx context.Context, msgs []events.Message) []error {
 			err = full
 		}
 		if err == nil {
-			acks[i], err = t.send(ctx, m)
+			acks[i], err = t.send(ctx, m, msgs[i].Size())
 		}
 		errs[i] = err
 	}
@@ -105,9 +105,9 @@ func (t *Topic) Publish(ctx context.Context, msgs []events.Message) []error {
 }
 
 // send sends a message as soon as the limits allow it.
-func (t *Topic) send(ctx context.Context, m *nats.Msg) (jetstream.PubAckFuture, error) {
+func (t *Topic) send(ctx context.Context, m *nats.Msg, size int) (jetstream.PubAckFuture, error) {
 	n := weight(m)
-	err := t.rate.WaitN(ctx, size(m))
+	err := t.rate.WaitN(ctx, size)
 	if err == nil {
 		err = t.inFlight.Acquire(ctx, n)
 	}
@@ -137,13 +137,10 @@ func await(ctx context.Context, ack jetstream.PubAckFuture) error {
 }
 
 // weight returns the bytes that a message takes from Topic.inFlight.
-func weight(m *nats.Msg) int64 { return int64(min(max(size(m), minMessageBytes), maxInFlightBytes)) }
-
-// size returns the size of a message in bytes.
-func size(m *nats.Msg) int {
+func weight(m *nats.Msg) int64 {
 	n := len(m.Subject) + len(m.Data)
 	for name, values := range m.Header {
 		n += len(name) + len(values[0])
 	}
-	return n
+	return int64(min(max(n, minMessageBytes), maxInFlightBytes))
 }
