@@ -107,7 +107,8 @@ func TestDocumentAndCodeAgree(t *testing.T) {
 	}
 	same("columns", body.Data.Columns, d.strings(t, "/components/schemas/Batch/properties/columns/const"))
 
-	same("subject of updates", []string{encode(goldenBatches(t)["batch"]).Subject}, []string{d.at(t, "/channels/updates/address").(string)})
+	same("subject of updates", []string{encode(goldenBatches(t)["batch"]).Subject},
+		[]string{d.at(t, "/channels/updates/address").(string)})
 	var subjects, addresses []string
 	for _, kind := range kinds {
 		subjects = append(subjects, events.Change{Kind: events.Kind(kind)}.Message().Subject)
@@ -239,7 +240,8 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 			references(where+"/"+part, []any{m[part]}, "/components/schemas/")
 		}
 	})
-	used := map[string]bool{"Reject": true, "ReportEnd": true, "Failure": true} // in buckets and in the API, not in messages
+	used := map[string]bool{"Reject": true, "ReportEnd": true,
+		"Failure": true} // in buckets and in the API, not in messages
 	var walk func(where string, v any)
 	walk = func(where string, v any) {
 		switch v := v.(type) {

@@ -98,7 +98,8 @@ func TestDocumentRefusesBadMessages(t *testing.T) {
 		"in the data":     {old: `"data":{`, new: `"data":{"new":1,`},
 	} {
 		t.Run("undocumented "+name, func(t *testing.T) {
-			for typ, golden := range map[string]string{events.UpdatesType: "batch.json", events.ChangeType: "change-created.json"} {
+			for typ, golden := range map[string]string{events.UpdatesType: "batch.json",
+				events.ChangeType: "change-created.json"} {
 				if valid(schemas[typ].body, e.apply(t, readGolden(t, golden))) == nil {
 					t.Errorf("%s: an undocumented member is valid", typ)
 				}

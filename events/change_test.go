@@ -37,7 +37,8 @@ func TestNewChange(t *testing.T) {
 
 func TestNewChangeIsSymmetric(t *testing.T) {
 	flavor := rapid.OneOf(rapid.SampledFrom([]string{"", "vanilla", "pistachio"}), name())
-	mirror := map[events.Kind]events.Kind{events.Created: events.Removed, events.Changed: events.Changed, events.Removed: events.Created}
+	mirror := map[events.Kind]events.Kind{events.Created: events.Removed, events.Changed: events.Changed,
+		events.Removed: events.Created}
 	rapid.Check(t, func(t *rapid.T) {
 		person, v := name().Draw(t, "person"), version().Draw(t, "version")
 		a, b := flavor.Draw(t, "a"), flavor.Draw(t, "b")
@@ -147,7 +148,8 @@ func TestDecodeChangeRefuses(t *testing.T) {
 
 func TestDecodeChangeIgnoresUnknownMembersAndOrder(t *testing.T) {
 	v := mustOrigin(t, goldenObject()).At(3)
-	body := `{"data":{"new":1,"version":"` + string(v) + `","flavor":"vanilla","person":"andy","kind":"created"},"new":{},"type":"flavorless.change.v1"}`
+	body := `{"data":{"new":1,"version":"` + string(v) +
+		`","flavor":"vanilla","person":"andy","kind":"created"},"new":{},"type":"flavorless.change.v1"}`
 	got, err := events.DecodeChange([]byte(body))
 	want := events.Change{Kind: events.Created, Person: "andy", Flavor: "vanilla", Version: v}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {

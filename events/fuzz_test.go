@@ -22,7 +22,8 @@ func seed(f *testing.F, golden string, edits map[string]edit) {
 
 // testRoundTrip checks that a decoded value encodes to a message that decodes to the same value. If the body is
 // refused, it returns false.
-func testRoundTrip[T any](t *testing.T, body []byte, decode func([]byte) (T, error), encode func(T) events.Message) (T, bool) {
+func testRoundTrip[T any](t *testing.T, body []byte, decode func([]byte) (T, error), encode func(T) events.Message) (T,
+	bool) {
 	t.Helper()
 	first, err := decode(body)
 	if err != nil {
@@ -85,7 +86,8 @@ func FuzzParseVersion(f *testing.F) {
 		if string(v) != s || v.Origin().At(v.Offset()) != v {
 			t.Errorf("ParseVersion(%q) = %q with origin %q and offset %d", s, v, v.Origin(), v.Offset())
 		}
-		if _, err := events.ParseOrigin(string(v.Origin())); err != nil || !events.ValidUploadID(v.UploadID()) || v.Offset() > events.MaxOffset {
+		if _, err := events.ParseOrigin(string(v.Origin())); err != nil || !events.ValidUploadID(v.UploadID()) ||
+			v.Offset() > events.MaxOffset {
 			t.Errorf("%q has origin %q (%v), upload %q, offset %d", v, v.Origin(), err, v.UploadID(), v.Offset())
 		}
 		if at, err := v.Time().MarshalText(); err != nil {
@@ -101,21 +103,25 @@ func FuzzCleanName(f *testing.F) {
 			f.Add(" " + u.Flavor + "\u00a0")
 		}
 	}
-	for _, s := range []string{"e\u0301", "\u2000a\u2001", "\ufeff", "\xff", "a\x00", "\u202e", "q" + strings.Repeat("\u0301\u0327", 20), strings.Repeat("\u0958", 90)} {
+	for _, s := range []string{"e\u0301", "\u2000a\u2001", "\ufeff", "\xff", "a\x00", "\u202e", "q" +
+		strings.Repeat("\u0301\u0327", 20), strings.Repeat("\u0958", 90)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) { checkClean(t, s) })
 }
 
 func FuzzDecodeContinuation(f *testing.F) {
-	m, err := events.Continuation{Object: goldenObject(), Offset: 61440, Rows: 1700, Rejected: 3, Batches: 1, RejectsBytes: 900, RejectsOmitted: 1}.Message()
+	m, err := events.Continuation{Object: goldenObject(), Offset: 61440, Rows: 1700, Rejected: 3, Batches: 1,
+		RejectsBytes: 900, RejectsOmitted: 1}.Message()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(m.Body)
 	for _, e := range []struct{ old, new string }{
-		{`"offset":61440`, `"offset":0`}, {`"offset":61440`, `"offset":6e9`}, {`"rejected":3`, `"rejected":1701`}, {`"rows":1700`, `"rows":-1`},
-		{`"type":"flavorless.span.v1"`, `"type":"flavorless.span.v2"`}, {`"type":"flavorless`, `"type":"` + strings.Repeat("x", 3000)},
+		{`"offset":61440`, `"offset":0`}, {`"offset":61440`, `"offset":6e9`}, {`"rejected":3`, `"rejected":1701`},
+		{`"rows":1700`, `"rows":-1`},
+		{`"type":"flavorless.span.v1"`, `"type":"flavorless.span.v2"`},
+		{`"type":"flavorless`, `"type":"` + strings.Repeat("x", 3000)},
 		{`"data":{`, `"data":{"offset":1,`}, {`"sequencer":"`, `"sequencer":"x`},
 	} {
 		f.Add(bytes.Replace(m.Body, []byte(e.old), []byte(e.new), 1))
@@ -155,7 +161,8 @@ func FuzzBatchWriter(f *testing.F) {
 			if !u.Remove {
 				u.Flavor, worse = events.CleanName(given[1], "flavor", events.MissingFlavor)
 			}
-			if bad != nil || worse != nil || u.Offset < 0 || u.Offset > events.MaxOffset || i > 0 && len(rows) > 0 && u.Offset <= rows[0].Offset {
+			if bad != nil || worse != nil || u.Offset < 0 || u.Offset > events.MaxOffset || i > 0 && len(rows) > 0 &&
+				u.Offset <= rows[0].Offset {
 				continue
 			}
 			rows = append(rows, u)
@@ -212,7 +219,8 @@ func FuzzChange(f *testing.F) {
 			t.Errorf("(-first +again):\n%s", diff)
 		}
 		a := m.Attributes
-		if m.ID != c.ID() || a["person"] != person || a["flavor"] != flavor || a["previous"] != previous || a["kind"] != string(c.Kind) {
+		if m.ID != c.ID() || a["person"] != person || a["flavor"] != flavor || a["previous"] != previous ||
+			a["kind"] != string(c.Kind) {
 			t.Errorf("message %+v does not match the change %+v", m, c)
 		}
 	})
@@ -225,7 +233,8 @@ func FuzzOrigin(f *testing.F) {
 	f.Add("b", "k\x00\xff", "", "v", "F", int64(0))
 	f.Add("", "", "", "", strings.Repeat("0", 40), int64(253402300799999))
 	f.Fuzz(func(t *testing.T, bucket, key, etag, version, sequencer string, ms int64) {
-		o := events.Object{Bucket: bucket, Key: key, ETag: etag, VersionID: version, Sequencer: sequencer, Time: time.UnixMilli(ms)}
+		o := events.Object{Bucket: bucket, Key: key, ETag: etag, VersionID: version, Sequencer: sequencer,
+			Time: time.UnixMilli(ms)}
 		id := o.UploadID()
 		if !events.ValidUploadID(id) {
 			t.Errorf("ValidUploadID(%q) = false", id)
@@ -244,7 +253,8 @@ func FuzzOrigin(f *testing.F) {
 		}
 		again, err := events.ParseOrigin(string(origin))
 		if err != nil || again != origin || origin.UploadID() != id || origin.Time().UnixMilli() != ms {
-			t.Errorf("origin %q of %+v has upload id %q and time %s; ParseOrigin: %v", origin, o, origin.UploadID(), origin.Time(), err)
+			t.Errorf("origin %q of %+v has upload id %q and time %s; ParseOrigin: %v", origin, o, origin.UploadID(),
+				origin.Time(), err)
 		}
 		later := o
 		later.Time = later.Time.Add(time.Millisecond)

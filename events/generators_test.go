@@ -15,8 +15,10 @@ import (
 // text generates text as in files: with white space, quotes, combining marks, characters that NFC changes, forbidden
 // characters, and invalid UTF-8.
 func text() *rapid.Generator[string] {
-	special := []rune(" \t\n\u00a0\u2000\u2001\u2028\u200b\ufeff\u3000\"\\/<>&'\x00\x1f\x7f\u0085\u202e\u2066\ufffe\uffff\ufffd" +
-		"eéAÅ\u0301\u0323\u0307\u030a\u0344\u0340\u0958\u09cb\u212b\u2126\u037e\u1100\u1161\u11a8가\u200d\u034f🍦👩🏽\u05d0\u0627")
+	special := []rune(" \t\n\u00a0\u2000\u2001\u2028\u200b\ufeff\u3000" +
+		"\"\\/<>&'\x00\x1f\x7f\u0085\u202e\u2066\ufffe\uffff\ufffd" +
+		"eéAÅ\u0301\u0323\u0307\u030a\u0344\u0340\u0958\u09cb\u212b" +
+		"\u2126\u037e\u1100\u1161\u11a8가\u200d\u034f🍦👩🏽\u05d0\u0627")
 	char := rapid.OneOf(
 		rapid.RuneFrom([]rune("abcdefghijklmnopqrstuvwxyz ")),
 		rapid.SampledFrom(special),
@@ -25,9 +27,10 @@ func text() *rapid.Generator[string] {
 	)
 	plain := rapid.StringMatching(`[ -~]{0,20}`)
 	wild := rapid.StringOfN(char, 0, 40, -1)
-	long := rapid.Map(rapid.SampledFrom([]string{`"`, `\`, "a", "é", "e\u0301", "\u0958", "🍦", "\u0301", "\u0327\u0301"}), func(s string) string {
-		return strings.Repeat(s, 300/len(s))
-	})
+	long := rapid.Map(rapid.SampledFrom([]string{`"`, `\`, "a", "é", "e\u0301", "\u0958", "🍦", "\u0301", "\u0327\u0301"}),
+		func(s string) string {
+			return strings.Repeat(s, 300/len(s))
+		})
 	cut := rapid.Custom(func(t *rapid.T) string {
 		s := long.Draw(t, "long")
 		return s[:rapid.IntRange(0, len(s)).Draw(t, "cut")] + wild.Draw(t, "tail")
@@ -50,7 +53,8 @@ func name() *rapid.Generator[string] {
 // object generates objects. The fields have few values, so that objects often share some.
 func object() *rapid.Generator[events.Object] {
 	return rapid.Custom(func(t *rapid.T) events.Object {
-		ms := rapid.OneOf(rapid.Int64Range(1_795_000_000_000, 1_795_000_000_003), rapid.Int64Range(0, 253402300799999)).Draw(t, "ms")
+		ms := rapid.OneOf(rapid.Int64Range(1_795_000_000_000, 1_795_000_000_003),
+			rapid.Int64Range(0, 253402300799999)).Draw(t, "ms")
 		return events.Object{
 			Bucket:    rapid.SampledFrom([]string{"a", "b"}).Draw(t, "bucket"),
 			Key:       rapid.SampledFrom([]string{"k", "é.csv"}).Draw(t, "key"),

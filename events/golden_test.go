@@ -46,8 +46,9 @@ func readGolden(t testing.TB, name string) []byte {
 // goldenObject returns the object whose upload the golden files are about.
 func goldenObject() events.Object {
 	return events.Object{
-		Bucket: "favorites", Key: "teams/équipe 7.csv", ETag: "9b2cf535f27731c974343645a3985328", Sequencer: "0055AED6DCD90281E5",
-		Size: 179, Time: time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC),
+		Bucket: "favorites", Key: "teams/équipe 7.csv", ETag: "9b2cf535f27731c974343645a3985328",
+		Sequencer: "0055AED6DCD90281E5",
+		Size:      179, Time: time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC),
 	}
 }
 
@@ -70,7 +71,8 @@ func goldenChanges(t fataler) map[string]events.Change {
 	origin := mustOrigin(t, goldenObject())
 	return map[string]events.Change{
 		"change-created": {Kind: events.Created, Person: `"Big" Al`, Flavor: `rocky\road`, Version: origin.At(56)},
-		"change-changed": {Kind: events.Changed, Person: "zoë", Flavor: "crème brûlée", Previous: "🍦", Version: origin.At(32)},
+		"change-changed": {Kind: events.Changed, Person: "zoë", Flavor: "crème brûlée", Previous: "🍦",
+			Version: origin.At(32)},
 		"change-removed": {Kind: events.Removed, Person: "bill", Previous: "mint chocolate chip", Version: origin.At(93)},
 	}
 }
@@ -78,7 +80,8 @@ func goldenChanges(t fataler) map[string]events.Change {
 func goldenContinuation() events.Continuation {
 	return events.Continuation{
 		Object: events.Object{
-			Bucket: "flavorless-uploads", Key: "uploads/a long file.csv.gz", VersionID: "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", ETag: "d41d8cd98f00b204e9800998ecf8427e",
+			Bucket: "flavorless-uploads", Key: "uploads/a long file.csv.gz", VersionID: "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+			ETag:      "d41d8cd98f00b204e9800998ecf8427e",
 			Sequencer: "0055aed6dcd90281e5", Size: 1 << 30, Time: time.Date(2026, 11, 23, 8, 19, 0, 123e6, time.UTC),
 		},
 		Offset: 5_000_000_123, Rows: 170_000_000, Rejected: 3, Batches: 100_000, RejectsBytes: 512,
@@ -109,7 +112,8 @@ func TestDecodeContinuationRefuses(t *testing.T) {
 func goldenContinuations() map[string]events.Continuation {
 	all := map[string]events.Continuation{}
 	for name, state := range map[string]events.ReaderState{
-		"csv":    {Line: 170_000_002, Column: 1, CSV: &events.CSVState{Separator: ";", Width: 5, Person: 3, Flavor: 0, Action: -1, Nameless: 1}},
+		"csv": {Line: 170_000_002, Column: 1,
+			CSV: &events.CSVState{Separator: ";", Width: 5, Person: 3, Flavor: 0, Action: -1, Nameless: 1}},
 		"json":   {Line: 1, Column: 5_000_000_124, Open: "["},
 		"ndjson": {Line: 170_000_001, Column: 3},
 	} {
@@ -227,8 +231,10 @@ func testGoldenDecode[T any](t *testing.T, values map[string]T, decode func([]by
 
 func goldenRejects() []events.Reject {
 	return []events.Reject{
-		{Line: 3, Offset: 40, Code: events.MissingFlavor, Reason: "flavor is empty; write 1 to 256 bytes of text", Raw: "dan,"},
-		{Line: 7, Column: 5, Offset: 101, Code: events.MalformedRow, Reason: "a quote inside an unquoted field", Raw: "zo\"ë,\t\"vanilla\"\ufffd"},
+		{Line: 3, Offset: 40, Code: events.MissingFlavor, Reason: "flavor is empty; write 1 to 256 bytes of text",
+			Raw: "dan,"},
+		{Line: 7, Column: 5, Offset: 101, Code: events.MalformedRow, Reason: "a quote inside an unquoted field",
+			Raw: "zo\"ë,\t\"vanilla\"\ufffd"},
 	}
 }
 
@@ -249,7 +255,8 @@ func goldenUploads() map[string]events.Upload {
 
 	failed := u
 	failed.Status, failed.Format, failed.Rejects = events.Failed, "ndjson+gzip", []events.Reject{}
-	failed.Failure = &events.Failure{Code: events.CorruptCompression, Reason: "the gzip data ends early; upload the file again", Line: 8, Column: 1, Offset: 120}
+	failed.Failure = &events.Failure{Code: events.CorruptCompression,
+		Reason: "the gzip data ends early; upload the file again", Line: 8, Column: 1, Offset: 120}
 	failed.Counts = events.Counts{Rows: 7, Applied: 7, Batches: 1, BatchesApplied: 1}
 	failed.Published, failed.Settled = live.Published, live.Settled
 	return map[string]events.Upload{"upload-publishing": publishing, "upload-live": live, "upload-failed": failed}

@@ -10,7 +10,8 @@ import (
 
 func TestMessageSize(t *testing.T) {
 	m := events.Message{
-		ID: "does not count", Subject: "nor does this", Body: []byte("12345"), Attributes: map[string]string{"type": "é", "kind": ""},
+		ID: "does not count", Subject: "nor does this", Body: []byte("12345"),
+		Attributes: map[string]string{"type": "é", "kind": ""},
 	}
 	if got, want := m.Size(), 5+(4+6+2)+(4+6+0); got != want {
 		t.Errorf("Size() = %d, want %d", got, want)

@@ -57,12 +57,13 @@ func TestCleanName(t *testing.T) {
 		"direction mark":                 {in: "a\u200fb", want: "a\u200fb"},
 		"mark after trimmed space":       {in: " \u0301a", want: "\u0301a"},
 		"replacement character":          {in: "caf\ufffd", want: "caf\ufffd"},
-		"31 marks":                       {in: "q" + strings.Repeat("\u0301", 31), want: "q" + strings.Repeat("\u0301", 30) + "\u034f\u0301"},
-		"markup is text":                 {in: "<b>&amp;'", want: "<b>&amp;'"},
-		"256 bytes":                      {in: strings.Repeat("a", 256), want: strings.Repeat("a", 256)},
-		"256 bytes when trimmed":         {in: " " + strings.Repeat("a", 256) + " ", want: strings.Repeat("a", 256)},
-		"256 bytes of two each":          {in: strings.Repeat(e, 128), want: strings.Repeat(e, 128)},
-		"256 bytes when composed":        {in: strings.Repeat("e\u0301", 128), want: strings.Repeat(e, 128)},
+		"31 marks": {in: "q" + strings.Repeat("\u0301", 31), want: "q" + strings.Repeat("\u0301", 30) +
+			"\u034f\u0301"},
+		"markup is text":          {in: "<b>&amp;'", want: "<b>&amp;'"},
+		"256 bytes":               {in: strings.Repeat("a", 256), want: strings.Repeat("a", 256)},
+		"256 bytes when trimmed":  {in: " " + strings.Repeat("a", 256) + " ", want: strings.Repeat("a", 256)},
+		"256 bytes of two each":   {in: strings.Repeat(e, 128), want: strings.Repeat(e, 128)},
+		"256 bytes when composed": {in: strings.Repeat("e\u0301", 128), want: strings.Repeat(e, 128)},
 
 		"257 bytes":                   {in: strings.Repeat("a", 257), code: events.TooLong},
 		"258 bytes of two each":       {in: strings.Repeat(e, 129), code: events.TooLong},
@@ -124,7 +125,8 @@ func TestCleanName(t *testing.T) {
 }
 
 func TestForbiddenCharacters(t *testing.T) {
-	all := []rune{'\x7f', '\u2028', '\u2029', '\u202a', '\u202b', '\u202c', '\u202d', '\u202e', '\u2066', '\u2067', '\u2068', '\u2069'}
+	all := []rune{'\x7f', '\u2028', '\u2029', '\u202a', '\u202b', '\u202c', '\u202d', '\u202e', '\u2066', '\u2067',
+		'\u2068', '\u2069'}
 	for r := rune(0); r < 0x20; r++ {
 		all = append(all, r, r+0x80)
 	}

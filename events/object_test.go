@@ -73,8 +73,10 @@ func TestUploadIDDependsOnEachField(t *testing.T) {
 func TestValidUploadID(t *testing.T) {
 	const id = "5v2kq3z8m1d7xw0rjt4ybn6c9e"
 	for s, want := range map[string]bool{
-		id: true, "": false, id[1:]: false, id + "0": false, strings.ToUpper(id): false, id[1:] + "i": false, "u" + id[1:]: false,
-		id[:25] + "\n": false, "\r\n" + id[2:]: false, id[:25] + "=": false, strings.Repeat("\n", 26): false, id[:24] + "é": false,
+		id: true, "": false, id[1:]: false, id + "0": false, strings.ToUpper(id): false, id[1:] + "i": false, "u" +
+			id[1:]: false,
+		id[:25] + "\n": false, "\r\n" + id[2:]: false, id[:25] + "=": false, strings.Repeat("\n", 26): false, id[:24] +
+			"é": false,
 		"../../../../../../../../..": false,
 	} {
 		if got := events.ValidUploadID(s); got != want {

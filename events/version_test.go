@@ -62,9 +62,11 @@ func TestVersionParts(t *testing.T) {
 			t.Fatalf("ParseOrigin(%q) = %q, %v; the version has origin %q", origin, parsedOrigin, err, v.Origin())
 		}
 		if v.Offset() != at || v.UploadID() != o.UploadID() || origin.UploadID() != o.UploadID() {
-			t.Fatalf("%s: offset %d, upload %s, %s; want %d, %s", v, v.Offset(), v.UploadID(), origin.UploadID(), at, o.UploadID())
+			t.Fatalf("%s: offset %d, upload %s, %s; want %d, %s", v, v.Offset(), v.UploadID(), origin.UploadID(), at,
+				o.UploadID())
 		}
-		if want := o.Time.UTC().Truncate(time.Millisecond); !v.Time().Equal(want) || !origin.Time().Equal(want) || v.Time().Location() != time.UTC {
+		if want := o.Time.UTC().Truncate(time.Millisecond); !v.Time().Equal(want) || !origin.Time().Equal(want) ||
+			v.Time().Location() != time.UTC {
 			t.Fatalf("%s: time %s, %s; want %s", v, v.Time(), origin.Time(), want)
 		}
 	})
@@ -83,7 +85,8 @@ func TestParseVersion(t *testing.T) {
 		for range rapid.IntRange(0, 2).Draw(t, "changes") {
 			i := rapid.IntRange(0, len(s)).Draw(t, "at")
 			cut := rapid.IntRange(0, min(1, len(s)-i)).Draw(t, "cut")
-			put := rapid.OneOf(rapid.StringMatching(`[0-9a-zG\n\r=é -]?`), rapid.SampledFrom([]string{"", "\x00", "\xff"})).Draw(t, "put")
+			put := rapid.OneOf(rapid.StringMatching(`[0-9a-zG\n\r=é -]?`),
+				rapid.SampledFrom([]string{"", "\x00", "\xff"})).Draw(t, "put")
 			s = s[:i] + put + s[i+cut:]
 		}
 		v, err := events.ParseVersion(s)
@@ -133,7 +136,8 @@ func TestParseVersionRefuses(t *testing.T) {
 
 // TestPartsOfInvalidVersions checks that they are zero values.
 func TestPartsOfInvalidVersions(t *testing.T) {
-	for _, v := range []events.Version{"", "x", events.Version(strings.Repeat("z", 85)), events.Version(strings.Repeat("é", 42) + "x")} {
+	for _, v := range []events.Version{"", "x", events.Version(strings.Repeat("z", 85)),
+		events.Version(strings.Repeat("é", 42) + "x")} {
 		if !v.Time().IsZero() || v.Offset() != 0 {
 			t.Errorf("%q has time %s and offset %d, want zero values", v, v.Time(), v.Offset())
 		}

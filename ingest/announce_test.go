@@ -56,13 +56,15 @@ func (c *changesTopic) Publish(ctx context.Context, messages []events.Message) [
 // changesOf returns n changes of people who take turns.
 func changesOf(t *testing.T, n, people int) []events.Change {
 	t.Helper()
-	origin, err := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "1", Time: time.UnixMilli(1_795_000_000_000)}.Origin()
+	origin, err := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "1",
+		Time: time.UnixMilli(1_795_000_000_000)}.Origin()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var changes []events.Change
 	for i := range n {
-		c, _ := events.NewChange(fmt.Sprint("person ", i%people), fmt.Sprint("flavor ", i), fmt.Sprint("flavor ", i+1), origin.At(int64(i)))
+		c, _ := events.NewChange(fmt.Sprint("person ", i%people), fmt.Sprint("flavor ", i), fmt.Sprint("flavor ", i+1),
+			origin.At(int64(i)))
 		changes = append(changes, c)
 	}
 	return changes
@@ -122,7 +124,8 @@ func TestAnnounceThrottled(t *testing.T) {
 
 // TestAnnounceFailures checks the error of each change.
 func TestAnnounceFailures(t *testing.T) {
-	never, later, gone := fmt.Errorf("%w: never", events.ErrPermanent), errors.New("not now"), fmt.Errorf("%w: gone", events.ErrUnavailable)
+	never, later, gone := fmt.Errorf("%w: never", events.ErrPermanent), errors.New("not now"), fmt.Errorf("%w: gone",
+		events.ErrUnavailable)
 	const people = 100
 	changes := changesOf(t, 2*people, people)
 	for _, test := range []struct {
@@ -132,12 +135,16 @@ func TestAnnounceFailures(t *testing.T) {
 		permanent []int
 	}{
 		{name: "none", stored: func(int) bool { return true }},
-		{name: "one can't be published", failures: map[int]error{3: never}, stored: func(i int) bool { return i != 3 }, permanent: []int{3}},
-		{name: "two can't be published", failures: map[int]error{3: never, 150: never}, stored: func(i int) bool { return i != 3 && i != 150 }, permanent: []int{3, 150}},
+		{name: "one can't be published", failures: map[int]error{3: never}, stored: func(i int) bool { return i != 3 },
+			permanent: []int{3}},
+		{name: "two can't be published", failures: map[int]error{3: never, 150: never},
+			stored: func(i int) bool { return i != 3 && i != 150 }, permanent: []int{3, 150}},
 		// Requests in flight at the time of a failure may succeed. None of the second hundred is sent.
 		{name: "one fails", failures: map[int]error{3: later}, stored: func(i int) bool { return i < 10 && i != 3 }},
-		{name: "the topic is unavailable", failures: map[int]error{3: gone}, stored: func(i int) bool { return i < 10 && i != 3 }},
-		{name: "one fails, and another can't be published", failures: map[int]error{3: later, 5: never}, stored: func(i int) bool { return i < 10 && i != 3 && i != 5 }, permanent: []int{5}},
+		{name: "the topic is unavailable", failures: map[int]error{3: gone},
+			stored: func(i int) bool { return i < 10 && i != 3 }},
+		{name: "one fails, and another can't be published", failures: map[int]error{3: later, 5: never},
+			stored: func(i int) bool { return i < 10 && i != 3 && i != 5 }, permanent: []int{5}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

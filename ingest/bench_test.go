@@ -28,7 +28,8 @@ func BenchmarkRead(b *testing.B) {
 			accept := func(events.Update) error { return nil }
 			b.SetBytes(int64(len(file)))
 			for b.Loop() {
-				got, err := ingest.Read(bytes.NewReader(file), f.file, ingest.Options{}, accept, func(*events.Reject) error { return nil })
+				got, err := ingest.Read(bytes.NewReader(file), f.file, ingest.Options{}, accept,
+					func(*events.Reject) error { return nil })
 				if err != nil || got.Failure != nil || got.Rows < rows {
 					b.Fatalf("Read(%s) = %+v, %v", f.file, got, err)
 				}

@@ -121,7 +121,8 @@ func TestCompression(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := readAll(t, &b, "a.csv.zst")
-		if got.Failure == nil || got.Failure.Code != events.CorruptCompression || !strings.Contains(got.Failure.Reason, "--long") {
+		if got.Failure == nil || got.Failure.Code != events.CorruptCompression ||
+			!strings.Contains(got.Failure.Reason, "--long") {
 			t.Errorf("failure = %+v, want %s with --long in the reason", got.Failure, events.CorruptCompression)
 		}
 	})
@@ -189,11 +190,13 @@ func (f *failingOnce) Read(p []byte) (int, error) {
 func TestCallerStops(t *testing.T) {
 	for _, want := range []error{errors.New("enough"), io.EOF} {
 		ok := func(events.Update) error { return nil }
-		summary, err := ingest.Read(strings.NewReader(header+"a,b\nc,d\n"), "a.csv", ingest.Options{}, func(events.Update) error { return want }, nil)
+		summary, err := ingest.Read(strings.NewReader(header+"a,b\nc,d\n"), "a.csv", ingest.Options{},
+			func(events.Update) error { return want }, nil)
 		if !errors.Is(err, want) || summary.Rows != 1 || summary.Format != "csv" {
 			t.Errorf("accept: %d rows of %s, error %v, want 1 row of csv and %v", summary.Rows, summary.Format, err, want)
 		}
-		_, err = ingest.Read(strings.NewReader(header+"a\nc,d\n"), "a.csv", ingest.Options{}, ok, func(*events.Reject) error { return want })
+		_, err = ingest.Read(strings.NewReader(header+"a\nc,d\n"), "a.csv", ingest.Options{}, ok,
+			func(*events.Reject) error { return want })
 		if !errors.Is(err, want) {
 			t.Errorf("reject: error %v, want %v", err, want)
 		}

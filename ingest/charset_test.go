@@ -64,15 +64,20 @@ func TestEncodingsReadAsUTF8(t *testing.T) {
 	}{
 		{"UTF-16LE with BOM", unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), nil},
 		{"UTF-16BE with BOM", unicode.UTF16(unicode.BigEndian, unicode.UseBOM), nil},
-		{"a BOM has precedence", unicode.UTF16(unicode.BigEndian, unicode.UseBOM), map[string]string{"charset": "windows-1252"}},
+		{"a BOM has precedence", unicode.UTF16(unicode.BigEndian, unicode.UseBOM),
+			map[string]string{"charset": "windows-1252"}},
 		{"UTF-8 BOM has precedence", unicode.UTF8BOM, map[string]string{"charset": "latin1"}},
-		{"UTF-16LE declared", unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM), map[string]string{"charset": "UTF-16LE"}},
-		{"UTF-16 is little-endian", unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM), map[string]string{"content-type": "text/csv; charset=utf-16"}},
-		{"UTF-16BE declared", unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM), map[string]string{"content-type": `application/json;charset="UTF-16BE"`}},
+		{"UTF-16LE declared", unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM),
+			map[string]string{"charset": "UTF-16LE"}},
+		{"UTF-16 is little-endian", unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM),
+			map[string]string{"content-type": "text/csv; charset=utf-16"}},
+		{"UTF-16BE declared", unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM),
+			map[string]string{"content-type": `application/json;charset="UTF-16BE"`}},
 		{"Windows-1252", charmap.Windows1252, map[string]string{"content-type": "text/csv; charset=windows-1252"}},
 		{"cp1252", charmap.Windows1252, map[string]string{"charset": " CP1252 "}},
 		{"Latin-1", charmap.ISO8859_1, map[string]string{"charset": "ISO-8859-1"}},
-		{"metadata before Content-Type", charmap.Macintosh, map[string]string{"charset": "macintosh", "content-type": "text/csv; charset=utf-8"}},
+		{"metadata before Content-Type", charmap.Macintosh,
+			map[string]string{"charset": "macintosh", "content-type": "text/csv; charset=utf-8"}},
 		{"CP437", charmap.CodePage437, map[string]string{"charset": "ibm437"}},
 		{"UTF-8 declared", unicode.UTF8, map[string]string{"content-type": "text/csv; charset=utf-8"}},
 		{"invalid media type", unicode.UTF8, map[string]string{"content-type": "csv;;x"}},
@@ -139,15 +144,19 @@ func TestWrongCharset(t *testing.T) {
 	}{
 		{"UTF-16LE without a mark", "a.csv", string(encode(t, le, text)), nil, events.FormatMismatch, "charset=utf-16le"},
 		{"UTF-16BE without a mark", "a.ndjson", string(encode(t, be, text)), nil, events.FormatMismatch, "charset=utf-16be"},
-		{"UTF-16LE without a mark in gzip", "a.csv.gz", gz(encode(t, le, text)), nil, events.FormatMismatch, "charset=utf-16le"},
+		{"UTF-16LE without a mark in gzip", "a.csv.gz", gz(encode(t, le, text)), nil, events.FormatMismatch,
+			"charset=utf-16le"},
 		{"UTF-32LE", "a.csv", "\xff\xfe\x00\x00p\x00\x00\x00", nil, events.FormatMismatch, "UTF-32"},
 		{"UTF-32BE", "a.json", "\x00\x00\xfe\xff\x00\x00\x00{", nil, events.FormatMismatch, "UTF-32"},
-		{"UTF-8 declared as UTF-16", "a.csv", text, map[string]string{"charset": "utf-16"}, events.BadHeader, "read as utf-16"},
-		{"UTF-16 declared as Windows-1252", "a.csv", string(encode(t, le, text)), map[string]string{"charset": "windows-1252"}, events.FormatMismatch, "read as windows-1252"},
+		{"UTF-8 declared as UTF-16", "a.csv", text, map[string]string{"charset": "utf-16"}, events.BadHeader,
+			"read as utf-16"},
+		{"UTF-16 declared as Windows-1252", "a.csv", string(encode(t, le, text)),
+			map[string]string{"charset": "windows-1252"}, events.FormatMismatch, "read as windows-1252"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := readWith(t, strings.NewReader(tt.content), tt.file, tt.metadata)
-			if got.Failure == nil || got.Failure.Code != tt.code || !strings.Contains(got.Failure.Reason, tt.says) || got.Failure.Line != 1 {
+			if got.Failure == nil || got.Failure.Code != tt.code || !strings.Contains(got.Failure.Reason, tt.says) ||
+				got.Failure.Line != 1 {
 				t.Errorf("failure = %+v, want %s on line 1 with %q in the reason", got.Failure, tt.code, tt.says)
 			}
 		})
@@ -183,21 +192,29 @@ func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 		rows     string
 		reject   string // part of the reason; "" for no rejected row
 	}{
-		"a high surrogate alone":        {mark + text("person,flavor\nan") + unit(0xd800) + text("dy,mint\nbob,nut\n"), nil, "bob", marked},
-		"a low surrogate alone":         {mark + text("person,flavor\nan") + unit(0xdc00) + text("dy,mint\nbob,nut\n"), nil, "bob", marked},
-		"surrogates in the wrong order": {mark + text("person,flavor\n") + unit(0xdc00, 0xd83d) + text(",mint\nbob,nut\n"), nil, "bob", marked},
-		"a pair":                        {mark + text("person,flavor\n") + unit(0xd83c, 0xdf66) + text(",mint\nbob,nut\n"), nil, "🍦 bob", ""},
-		"an odd byte at the end":        {mark + text("person,flavor\nandy,mint\nbob,nut") + "x", nil, "andy", half},
-		"an odd byte on its own line":   {mark + text("person,flavor\nandy,mint\n") + "\n", nil, "andy", half},
-		"an odd byte after a quote":     {mark + text("person,flavor\nandy,mint\nbob,\"nut\"") + "\n", nil, "andy", half},
-		"an odd byte, big-endian":       {"\x00p\x00e\x00r\x00s\x00o\x00n\x00,\x00f\x00l\x00a\x00v\x00o\x00r\x00\n\x00", utf16be, "", half},
-		"half a pair at the end":        {mark + text("person,flavor\nandy,mint\nbob,nut") + unit(0xd83c), nil, "andy", half},
-		"a low surrogate at the end":    {mark + text("person,flavor\nandy,mint\nbob,nut") + unit(0xdc00), nil, "andy", marked},
-		"U+FFFD itself stays":           {mark + text("person,flavor\nandy\ufffd,mint\n"), nil, "andy\ufffd", ""},
-		"not in Windows-1253":           {"person,flavor\nan\xffdy,mint\nbob,nut\n", greek, "bob", declared("windows-1253")},
-		"quoted, not in Windows-1253":   {"person,flavor\nandy,\"mi\n\xfft\"\nbob,nut\n", greek, "bob", declared("windows-1253")},
-		"not in Windows-1252":           {"person,flavor\nan\x81dy,mint\nbob,nut\n", map[string]string{"charset": "cp1252"}, "bob", declared("windows-1252")},
-		"undeclared Windows-1252":       {"person,flavor\nZo\xeb,mint\nbob,nut\n", nil, "bob", undeclared},
+		"a high surrogate alone": {mark + text("person,flavor\nan") + unit(0xd800) + text("dy,mint\nbob,nut\n"), nil,
+			"bob", marked},
+		"a low surrogate alone": {mark + text("person,flavor\nan") + unit(0xdc00) + text("dy,mint\nbob,nut\n"), nil,
+			"bob", marked},
+		"surrogates in the wrong order": {mark + text("person,flavor\n") + unit(0xdc00, 0xd83d) + text(",mint\nbob,nut\n"),
+			nil, "bob", marked},
+		"a pair": {mark + text("person,flavor\n") + unit(0xd83c, 0xdf66) + text(",mint\nbob,nut\n"),
+			nil, "🍦 bob", ""},
+		"an odd byte at the end":      {mark + text("person,flavor\nandy,mint\nbob,nut") + "x", nil, "andy", half},
+		"an odd byte on its own line": {mark + text("person,flavor\nandy,mint\n") + "\n", nil, "andy", half},
+		"an odd byte after a quote":   {mark + text("person,flavor\nandy,mint\nbob,\"nut\"") + "\n", nil, "andy", half},
+		"an odd byte, big-endian": {"\x00p\x00e\x00r\x00s\x00o\x00n\x00,\x00f\x00l\x00a\x00v\x00o\x00r\x00\n\x00",
+			utf16be, "", half},
+		"half a pair at the end": {mark + text("person,flavor\nandy,mint\nbob,nut") + unit(0xd83c), nil, "andy", half},
+		"a low surrogate at the end": {mark + text("person,flavor\nandy,mint\nbob,nut") + unit(0xdc00), nil, "andy",
+			marked},
+		"U+FFFD itself stays": {mark + text("person,flavor\nandy\ufffd,mint\n"), nil, "andy\ufffd", ""},
+		"not in Windows-1253": {"person,flavor\nan\xffdy,mint\nbob,nut\n", greek, "bob", declared("windows-1253")},
+		"quoted, not in Windows-1253": {"person,flavor\nandy,\"mi\n\xfft\"\nbob,nut\n", greek, "bob",
+			declared("windows-1253")},
+		"not in Windows-1252": {"person,flavor\nan\x81dy,mint\nbob,nut\n", map[string]string{"charset": "cp1252"},
+			"bob", declared("windows-1252")},
+		"undeclared Windows-1252": {"person,flavor\nZo\xeb,mint\nbob,nut\n", nil, "bob", undeclared},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := readWith(t, strings.NewReader(tt.content), "a.csv", tt.metadata)
@@ -210,7 +227,8 @@ func TestInvalidCharactersAreNotReplaced(t *testing.T) {
 				rejects = 1
 			}
 			if strings.Join(people, " ") != tt.rows || len(got.Rejects) != rejects || got.Failure != nil {
-				t.Errorf("got persons %q, rejects %+v, failure %+v, want %q and %d rejects", people, got.Rejects, got.Failure, tt.rows, rejects)
+				t.Errorf("got persons %q, rejects %+v, failure %+v, want %q and %d rejects", people, got.Rejects, got.Failure,
+					tt.rows, rejects)
 			}
 			for _, r := range got.Rejects {
 				if r.Code != events.InvalidUTF8 || !strings.Contains(r.Reason, tt.reject) {
@@ -264,7 +282,8 @@ func TestEncodedFilesResume(t *testing.T) {
 	want := readWith(t, bytes.NewReader(encoded), "a.csv", nil)
 	for i := 0; i < len(want.Rows); i += 997 {
 		if got := readFrom(t, encoded, "a.csv", want.Rows[i].Offset); !slices.Equal(got.Rows, want.Rows[i:]) {
-			t.Fatalf("OpenAt row %d: got %d other rows than the whole file, which has %d from there", i, len(got.Rows), len(want.Rows)-i)
+			t.Fatalf("OpenAt row %d: got %d other rows than the whole file, which has %d from there", i, len(got.Rows),
+				len(want.Rows)-i)
 		}
 	}
 }
@@ -275,7 +294,8 @@ func TestBrokenBodyOfAnEncodedFile(t *testing.T) {
 	broken := errors.New("connection reset")
 	for n := range encoded {
 		body := io.MultiReader(bytes.NewReader(encoded[:n]), iotest.ErrReader(broken))
-		_, err := ingest.Read(body, "a.csv", ingest.Options{}, func(events.Update) error { return nil }, func(*events.Reject) error { return nil })
+		_, err := ingest.Read(body, "a.csv", ingest.Options{}, func(events.Update) error { return nil },
+			func(*events.Reject) error { return nil })
 		if !errors.Is(err, broken) {
 			t.Errorf("after %d bytes: error %v, want %v", n, err, broken)
 		}

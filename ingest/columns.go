@@ -45,8 +45,8 @@ func (c *columnNames) lookup(name string) (column, bool) {
 // isTrimmed reports whether s is plain text without surrounding white space.
 func isTrimmed(s string) bool { return swar.Plain(s) && s != "" && s[0] != ' ' && s[len(s)-1] != ' ' }
 
-// matches reports whether text without surrounding white space is the name of a column. It is called for every row, so it
-// compares the lengths first.
+// matches reports whether text without surrounding white space is the name of a column. It compares the lengths first,
+// because it is called for every row.
 func (c *columnNames) matches(text string) bool {
 	n := len(text)
 	return (n == len(c[person]) || n == len(c[flavor]) || n == len(c[action])) && c.equalFold(text)

@@ -68,7 +68,8 @@ func TestMaxContinuations(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := events.ReadSummary{
-		Rows: last.Rows, Rejected: last.Rejected, Batches: last.Batches, Failure: &events.Failure{Code: events.Endless, Offset: last.Offset},
+		Rows: last.Rows, Rejected: last.Rejected, Batches: last.Batches,
+		Failure: &events.Failure{Code: events.Endless, Offset: last.Offset},
 	}
 	if diff := cmp.Diff(want, b.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At", "Rejects", "RejectsAt"),
 		cmpopts.IgnoreFields(events.Failure{}, "Reason")); diff != "" {
@@ -123,7 +124,8 @@ func TestContinueAtTheEnd(t *testing.T) {
 			code = b.sealed.Failure.Code
 		}
 		if b.sealed.Rows != 1 || b.sealed.Batches != 1 || len(b.messages) != 0 || code != tt.failed {
-			t.Errorf("%s: summary %+v and %d messages, want 1 row, code %q and no messages", name, b.sealed, len(b.messages), tt.failed)
+			t.Errorf("%s: summary %+v and %d messages, want 1 row, code %q and no messages", name, b.sealed, len(b.messages),
+				tt.failed)
 		}
 	}
 }
@@ -140,7 +142,8 @@ func TestContinueRefusesOtherStates(t *testing.T) {
 			b := newFakePorts(name, compress(t, path.Ext(name), []byte(strings.Repeat("x,y\n", 100))))
 			err := b.ingester(nil).Resume(t.Context(), events.Continuation{Object: b.object, Offset: 4, Rows: 1, Reader: &state})
 			if err == nil && b.sealed.Failure == nil || len(b.messages) > 0 {
-				t.Errorf("%s with %+v: error %v after %d messages, want an error or a failure and no messages", name, state, err, len(b.messages))
+				t.Errorf("%s with %+v: error %v after %d messages, want an error or a failure and no messages", name, state, err,
+					len(b.messages))
 			}
 			if !strings.Contains(name, ".gz") && !strings.Contains(name, ".zst") && !errors.Is(err, events.ErrPermanent) {
 				t.Errorf("%s with %+v: error %v, want events.ErrPermanent", name, state, err)

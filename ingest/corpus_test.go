@@ -15,7 +15,8 @@ import (
 	"github.com/flavorless/flavorless/ingest"
 )
 
-var update = flag.Bool("update", false, "write the outcomes of the corpus; review the differences before you commit them")
+var update = flag.Bool("update", false,
+	"write the outcomes of the corpus; review the differences before you commit them")
 
 const corpus = "testdata/corpus"
 

@@ -16,9 +16,12 @@ func TestCSV(t *testing.T) {
 		{"rows", header + "andy,vanilla\ndan,mint\n", rows(set(14, "andy", "vanilla"), set(27, "dan", "mint"))},
 		{"no newline at the end", header + "andy,vanilla", rows(set(14, "andy", "vanilla"))},
 		{"byte order mark", "\ufeff" + header + "andy,vanilla\n", rows(set(17, "andy", "vanilla"))},
-		{"byte order mark and quoted header", "\ufeff\"person\",\"flavor\"\nandy,vanilla\n", rows(set(21, "andy", "vanilla"))},
-		{"CRLF", "person,flavor\r\nandy,vanilla\r\ndan,\"mint\"\r\n", rows(set(15, "andy", "vanilla"), set(29, "dan", "mint"))},
-		{"blank lines", "\n\r\n" + header + "\n\r\n\nandy,vanilla\n\n\ndan,mint\n\n", rows(set(21, "andy", "vanilla"), set(36, "dan", "mint"))},
+		{"byte order mark and quoted header", "\ufeff\"person\",\"flavor\"\nandy,vanilla\n",
+			rows(set(21, "andy", "vanilla"))},
+		{"CRLF", "person,flavor\r\nandy,vanilla\r\ndan,\"mint\"\r\n",
+			rows(set(15, "andy", "vanilla"), set(29, "dan", "mint"))},
+		{"blank lines", "\n\r\n" + header + "\n\r\n\nandy,vanilla\n\n\ndan,mint\n\n",
+			rows(set(21, "andy", "vanilla"), set(36, "dan", "mint"))},
 		{"quotes", header + "\"an\"\"dy\",\"salt, caramel\"\n", rows(set(14, `an"dy`, "salt, caramel"))},
 		{"white space around names", header + " andy\t,\u00a0vanilla \n", rows(set(14, "andy", "vanilla"))},
 		{"canonical composition", header + "Rene\u0301,cre\u0300me\n", rows(set(14, "René", "crème"))},
@@ -37,7 +40,8 @@ func TestCSV(t *testing.T) {
 		{"semicolons in a header longer than the buffer",
 			strings.Repeat("c;", 50_000) + "person;flavor\n" + strings.Repeat("1;", 50_000) + "andy;vanilla\n",
 			rows(set(100_014, "andy", "vanilla"))},
-		{"semicolons, and more commas than those", "person;flavor;\"a,b,c,d,e\"\nandy;mint;\n", rows(set(26, "andy", "mint"))},
+		{"semicolons, and more commas than those", "person;flavor;\"a,b,c,d,e\"\nandy;mint;\n",
+			rows(set(26, "andy", "mint"))},
 		{"declared semicolons", "sep=;\r\nperson;flavor\r\nandy;\"a;b\"\r\n", rows(set(22, "andy", "a;b"))},
 		{"declared commas after a byte order mark", "\ufeffsep=,\nperson,flavor\nandy,a;b\n", rows(set(23, "andy", "a;b"))},
 		{"declared in quotes", "\"Sep=\t\"\nperson\tflavor\nandy\tmint\n", rows(set(22, "andy", "mint"))},
@@ -46,7 +50,8 @@ func TestCSV(t *testing.T) {
 		{"declared wrongly", "sep=;\nperson,flavor\n", rows().fail(2, 1, 6, events.BadHeader)},
 		{"declared unknown", "sep=:\nperson:flavor\n", rows().fail(1, 1, 0, events.BadHeader)},
 		{"a column sep=", "sep=,person,flavor\nx,andy,mint\n", rows(set(19, "andy", "mint"))},
-		{"semicolons in a long header", strings.Repeat("c;", 500) + "person;flavor\n" + strings.Repeat("1;", 500) + "andy;vanilla\n",
+		{"semicolons in a long header", strings.Repeat("c;", 500) + "person;flavor\n" + strings.Repeat("1;", 500) +
+			"andy;vanilla\n",
 			rows(set(1014, "andy", "vanilla"))},
 
 		{"header in any case, order and spacing", "  FLAVOR , Person\nvanilla,andy\n", rows(set(18, "andy", "vanilla"))},
@@ -77,18 +82,23 @@ func TestCSV(t *testing.T) {
 
 		{"actions", "person,flavor,action\na,x,\nb,x,set\nc,x,remove\nd,, Remove \ne,,set\nf,x,drop\n,,remove\n",
 			rows(set(21, "a", "x"), set(26, "b", "x"), remove(34, "c"), remove(45, "d")).
-				reject(6, 3, 57, events.MissingFlavor).reject(7, 5, 64, events.UnknownAction).reject(8, 1, 73, events.MissingPerson)},
+				reject(6, 3, 57, events.MissingFlavor).reject(7, 5, 64, events.UnknownAction).
+				reject(8, 1, 73, events.MissingPerson)},
 		{"too few fields", header + "andy\ndan,mint\n", rows(set(19, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
-		{"too many fields", header + "andy,salt, caramel\ndan,mint\n", rows(set(33, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
+		{"too many fields", header + "andy,salt, caramel\ndan,mint\n", rows(set(33, "dan", "mint")).
+			reject(2, 1, 14, events.MalformedRow)},
 		{"lines without text", header + " \n,\n\t , \u00a0\r\n\u200b,,\ndan,mint\n  ", rows(set(32, "dan", "mint"))},
 		{"empty fields in quotes are a row", header + "\"\",\n", rows().reject(2, 1, 14, events.MissingPerson)},
 		{"lines without text before the header", " \r\n;;\n,\t|\nperson;flavor\nandy;mint\n", rows(set(24, "andy", "mint"))},
-		{"missing person", header + ",vanilla\n \u200b,vanilla\n", rows().reject(2, 1, 14, events.MissingPerson).reject(3, 1, 23, events.MissingPerson)},
-		{"missing flavor", header + "andy,\nandy,\"\"\n", rows().reject(2, 6, 14, events.MissingFlavor).reject(3, 6, 20, events.MissingFlavor)},
+		{"missing person", header + ",vanilla\n \u200b,vanilla\n", rows().reject(2, 1, 14, events.MissingPerson).
+			reject(3, 1, 23, events.MissingPerson)},
+		{"missing flavor", header + "andy,\nandy,\"\"\n", rows().reject(2, 6, 14, events.MissingFlavor).
+			reject(3, 6, 20, events.MissingFlavor)},
 		{"longest name", header + long + "," + long + "\n", rows(set(14, long, long))},
 		{"too long names", header + long + "x,vanilla\nandy,x" + long + "\n",
 			rows().reject(2, 1, 14, events.TooLong).reject(3, 6, 280, events.TooLong)},
-		{"invalid UTF-8 rejects one row", header + "andy,vanill\xe4\ndan,mint\n", rows(set(27, "dan", "mint")).reject(2, 6, 14, events.InvalidUTF8)},
+		{"invalid UTF-8 rejects one row", header + "andy,vanill\xe4\ndan,mint\n", rows(set(27, "dan", "mint")).
+			reject(2, 6, 14, events.InvalidUTF8)},
 		{"invalid UTF-8 in an extra column", "person,flavor,x\nandy,vanilla,\xe4\n", rows(set(16, "andy", "vanilla"))},
 		{"NUL", header + "an\x00dy,vanilla\n", rows().reject(2, 1, 14, events.ControlCharacter)},
 		{"CR inside a line", header + "an\rdy,vanilla\n", rows().reject(2, 1, 14, events.ControlCharacter)},
@@ -97,23 +107,33 @@ func TestCSV(t *testing.T) {
 
 func TestCSVQuotes(t *testing.T) {
 	runCases(t, "a.csv", []readCase{
-		{"inside a field", header + "an\"dy,vanilla\ndan,mint\n", rows(set(28, "dan", "mint")).reject(2, 3, 14, events.MalformedRow)},
-		{"after a quoted field", header + "\"an\"dy,vanilla\ndan,mint\n", rows(set(29, "dan", "mint")).reject(2, 4, 14, events.MalformedRow)},
-		{"after a quoted field of two lines", header + "\"an\ndy\"x,vanilla\ndan,mint\n", rows(set(31, "dan", "mint")).reject(2, 1, 14, events.MalformedRow)},
+		{"inside a field", header + "an\"dy,vanilla\ndan,mint\n", rows(set(28, "dan", "mint")).
+			reject(2, 3, 14, events.MalformedRow)},
+		{"after a quoted field", header + "\"an\"dy,vanilla\ndan,mint\n", rows(set(29, "dan", "mint")).
+			reject(2, 4, 14, events.MalformedRow)},
+		{"after a quoted field of two lines", header + "\"an\ndy\"x,vanilla\ndan,mint\n", rows(set(31, "dan", "mint")).
+			reject(2, 1, 14, events.MalformedRow)},
 		{"inside a field of the last line", header + "an\"dy,vanilla", rows().reject(2, 3, 14, events.MalformedRow)},
-		{"after a quoted field of the last line", header + "andy,\"vanilla\"x", rows().reject(2, 14, 14, events.MalformedRow)},
-		{"after a quoted field of the last line with newline", header + "andy,\"vanilla\"x\n", rows().reject(2, 14, 14, events.MalformedRow)},
-		{"after a quoted field of the last line with CRLF", header + "andy,\"vanilla\"x\r\n", rows().reject(2, 14, 14, events.MalformedRow)},
+		{"after a quoted field of the last line", header + "andy,\"vanilla\"x", rows().
+			reject(2, 14, 14, events.MalformedRow)},
+		{"after a quoted field of the last line with newline", header + "andy,\"vanilla\"x\n", rows().
+			reject(2, 14, 14, events.MalformedRow)},
+		{"after a quoted field of the last line with CRLF", header + "andy,\"vanilla\"x\r\n", rows().
+			reject(2, 14, 14, events.MalformedRow)},
 		{"after a quoted field, and a space", header + "andy,\"vanilla\" ", rows().reject(2, 14, 14, events.MalformedRow)},
 
 		{"unclosed in the only line", header + "andy,\"vanilla", rows().fail(2, 1, 14, events.UnclosedQuote)},
 		{"unclosed in the only line with newline", header + "andy,\"vanilla\n", rows().fail(2, 1, 14, events.UnclosedQuote)},
 		{"unclosed in the only line with CRLF", header + "andy,\"vanilla\r\n", rows().fail(2, 1, 14, events.UnclosedQuote)},
 		{"unclosed in the only line with CR", header + "andy,\"vanilla\r", rows().fail(2, 1, 14, events.UnclosedQuote)},
-		{"unclosed over lines", header + "bill,mint\nandy,\"vanilla\ndan,mint\nliz,lemon\n", rows(set(14, "bill", "mint")).fail(3, 1, 24, events.UnclosedQuote)},
-		{"unclosed over lines with CRLF", header + "bill,mint\r\n\r\nandy,\"vanilla\r\ndan,mint\r\n", rows(set(14, "bill", "mint")).fail(4, 1, 27, events.UnclosedQuote)},
-		{"unclosed over lines without newline", header + "andy,\"vanilla\ndan,mint", rows().fail(2, 1, 14, events.UnclosedQuote)},
-		{"unclosed with blank lines at the end", header + "andy,\"vanilla\n\n\n", rows().fail(2, 1, 14, events.UnclosedQuote)},
+		{"unclosed over lines", header + "bill,mint\nandy,\"vanilla\ndan,mint\nliz,lemon\n", rows(set(14, "bill", "mint")).
+			fail(3, 1, 24, events.UnclosedQuote)},
+		{"unclosed over lines with CRLF", header + "bill,mint\r\n\r\nandy,\"vanilla\r\ndan,mint\r\n",
+			rows(set(14, "bill", "mint")).fail(4, 1, 27, events.UnclosedQuote)},
+		{"unclosed over lines without newline", header + "andy,\"vanilla\ndan,mint", rows().
+			fail(2, 1, 14, events.UnclosedQuote)},
+		{"unclosed with blank lines at the end", header + "andy,\"vanilla\n\n\n", rows().
+			fail(2, 1, 14, events.UnclosedQuote)},
 		{"nothing but a quote", header + "\"", rows().fail(2, 1, 14, events.UnclosedQuote)},
 		{"nothing but a quote and a newline", header + "\"\n", rows().fail(2, 1, 14, events.UnclosedQuote)},
 		{"a doubled quote at the end", header + "andy,\"vanilla\"\"", rows().fail(2, 1, 14, events.UnclosedQuote)},
@@ -126,10 +146,14 @@ func TestCSVAdvice(t *testing.T) {
 		return `"person","flavor"` + strings.Repeat(`,"abc"`, size/6)
 	}
 	for _, c := range []struct{ name, file, content, reason string }{
-		{"empty quoted field", "a.csv", header + `carl,"fig",""`, "the header 2, because the row ends with an extra separator (','); remove it"},
-		{"blank quoted field", "a.csv", header + `dan,x,"  "`, "the header 2, because the row ends with an extra separator (','); remove it"},
-		{"quoted, empty and blank fields", "a.csv", header + `dan,x,"",, `, "the header 2, because the row ends with 3 extra separators (','); remove them"},
-		{"empty quoted field after semicolons", "a.csv", "person;flavor\ncarl;fig;\"\"\r\n", "an extra separator (';'); remove it"},
+		{"empty quoted field", "a.csv", header + `carl,"fig",""`,
+			"the header 2, because the row ends with an extra separator (','); remove it"},
+		{"blank quoted field", "a.csv", header + `dan,x,"  "`,
+			"the header 2, because the row ends with an extra separator (','); remove it"},
+		{"quoted, empty and blank fields", "a.csv", header + `dan,x,"",, `,
+			"the header 2, because the row ends with 3 extra separators (','); remove them"},
+		{"empty quoted field after semicolons", "a.csv", "person;flavor\ncarl;fig;\"\"\r\n",
+			"an extra separator (';'); remove it"},
 		{"quoted line end", "a.csv", header + "carl,fig,\"\n\"\n", "an extra separator (','); remove it"},
 		{"field with text", "a.csv", header + `a,b,""""`, "put fields that contain ',' in double quotes"},
 		{"empty field before one with text", "a.csv", header + `a,b,"",c`, "put fields that contain ',' in double quotes"},
@@ -139,16 +163,23 @@ func TestCSVAdvice(t *testing.T) {
 		{"declared tab", "a.csv", "sep=\t\nperson,flavor\n", "declares the separator tab; use that one"},
 
 		{"long header", "a.csv", columns(ingest.MaxRecord) + "\n", "the header is longer than 1048576 bytes"},
-		{"long header, cut before a quote closes", "a.csv", columns(ingest.MaxRecord-3) + "\n", "the header is longer than 1048576 bytes"},
+		{"long header, cut before a quote closes", "a.csv", columns(ingest.MaxRecord-3) + "\n",
+			"the header is longer than 1048576 bytes"},
 		{"long header without an end", "a.csv", columns(3 * ingest.MaxRecord), "the header is longer than 1048576 bytes"},
-		{"open quote in a header", "a.csv", "person,\"flavor\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4), "the quote at line 1, column 8 is not closed within"},
-		{"long row", "a.csv", header + columns(ingest.MaxRecord) + "\n", "longer than 1048576 bytes; look for an unclosed quote"},
-		{"open quote in a row", "a.csv", header + "a,\"b\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4), "the quote at line 2, column 3 is not closed within"},
+		{"open quote in a header", "a.csv", "person,\"flavor\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4),
+			"the quote at line 1, column 8 is not closed within"},
+		{"long row", "a.csv", header + columns(ingest.MaxRecord) + "\n",
+			"longer than 1048576 bytes; look for an unclosed quote"},
+		{"open quote in a row", "a.csv", header + "a,\"b\n" + strings.Repeat("a,b\n", ingest.MaxRecord/4),
+			"the quote at line 2, column 3 is not closed within"},
 
 		{"CR alone", "a.csv", "person,flavor\ra,b\rc,d\r", "lines end with a carriage return without line feed"},
-		{"CR alone after the header", "a.csv", "person,flavor\ra,b\nc,d\n", "the header contains a carriage return without line feed at line 1, column 14"},
-		{"CR alone inside the header", "a.tsv", "person\tfla\rvor\na\tb\n", "the header contains a carriage return without line feed at line 1, column 11"},
-		{"line separator after the header", "a.csv", "person,flavor\u2028a,b\nc,d\n", "the header contains U+2028 at line 1, column 14"},
+		{"CR alone after the header", "a.csv", "person,flavor\ra,b\nc,d\n",
+			"the header contains a carriage return without line feed at line 1, column 14"},
+		{"CR alone inside the header", "a.tsv", "person\tfla\rvor\na\tb\n",
+			"the header contains a carriage return without line feed at line 1, column 11"},
+		{"line separator after the header", "a.csv", "person,flavor\u2028a,b\nc,d\n",
+			"the header contains U+2028 at line 1, column 14"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := readAll(t, strings.NewReader(c.content), c.file)
@@ -178,11 +209,16 @@ func TestCSVLimit(t *testing.T) {
 	const head = "person,flavor,note\n"
 	row := func(size int) string { return "andy,vanilla," + strings.Repeat("x", size-14) + "\n" }
 	runCases(t, "a.csv", []readCase{
-		{"at the limit", head + row(ingest.MaxRecord) + "dan,mint,\n", rows(set(19, "andy", "vanilla"), set(19+ingest.MaxRecord, "dan", "mint"))},
-		{"over the limit", head + "dan,mint,\n" + row(ingest.MaxRecord+1), rows(set(19, "dan", "mint")).fail(3, 1, 29, events.RecordTooLong)},
-		{"far over the limit", head + "dan,mint,\n\n" + row(3*ingest.MaxRecord), rows(set(19, "dan", "mint")).fail(4, 1, 30, events.RecordTooLong)},
-		{"unclosed quote", head + "dan,mint,\nandy,\"vanilla,\n" + strings.Repeat("dan,mint,\n", ingest.MaxRecord/5), rows(set(19, "dan", "mint")).fail(3, 1, 29, events.RecordTooLong)},
-		{"blank lines do not count", head + strings.Repeat("\r\n", 2*ingest.MaxRecord) + "dan,mint,\n", rows(set(19+4*ingest.MaxRecord, "dan", "mint"))},
+		{"at the limit", head + row(ingest.MaxRecord) + "dan,mint,\n",
+			rows(set(19, "andy", "vanilla"), set(19+ingest.MaxRecord, "dan", "mint"))},
+		{"over the limit", head + "dan,mint,\n" + row(ingest.MaxRecord+1), rows(set(19, "dan", "mint")).
+			fail(3, 1, 29, events.RecordTooLong)},
+		{"far over the limit", head + "dan,mint,\n\n" + row(3*ingest.MaxRecord), rows(set(19, "dan", "mint")).
+			fail(4, 1, 30, events.RecordTooLong)},
+		{"unclosed quote", head + "dan,mint,\nandy,\"vanilla,\n" + strings.Repeat("dan,mint,\n", ingest.MaxRecord/5),
+			rows(set(19, "dan", "mint")).fail(3, 1, 29, events.RecordTooLong)},
+		{"blank lines do not count", head + strings.Repeat("\r\n", 2*ingest.MaxRecord) + "dan,mint,\n",
+			rows(set(19+4*ingest.MaxRecord, "dan", "mint"))},
 	})
 }
 

@@ -38,7 +38,8 @@ func TestFileTypeOf(t *testing.T) {
 			}
 		})
 	}
-	for _, name := range []string{"", "team", "team.xlsx", "team.csv.bz2", "team.gz", "team.csv.gz.gz", "team.csv ", "csv"} {
+	for _, name := range []string{"", "team", "team.xlsx", "team.csv.bz2", "team.gz", "team.csv.gz.gz", "team.csv ",
+		"csv"} {
 		t.Run("unknown "+name, func(t *testing.T) {
 			f, err := ingest.FileTypeOf(name)
 			var bad *ingest.FileError
@@ -52,7 +53,8 @@ func TestFileTypeOf(t *testing.T) {
 // TestUnknownFormat checks that the reason quotes the end of the name, including invisible characters.
 func TestUnknownFormat(t *testing.T) {
 	for name, want := range map[string]string{
-		"uploads/team.csv ": `"team.csv "`, "team.json\u00a0": `"team.json\u00a0"`, " team": `" team"`, "team.csv\n": `"team.csv\n"`, "team.c\x1bsv": `".c\x1bsv"`,
+		"uploads/team.csv ": `"team.csv "`, "team.json\u00a0": `"team.json\u00a0"`, " team": `" team"`,
+		"team.csv\n": `"team.csv\n"`, "team.c\x1bsv": `".c\x1bsv"`,
 		"team.xlsx": `".xlsx"`, "uploads/_SUCCESS": `"_SUCCESS"`, "team.tar.gz": `".gz"`, "team.\xff": "\".\ufffd\"",
 	} {
 		_, err := ingest.FileTypeOf(name)
@@ -86,7 +88,8 @@ func TestTeam(t *testing.T) {
 				}
 				defer f.Close()
 				got := readAll(t, f, f.Name())
-				if diff := cmp.Diff(outcome{Rows: want}, got, withoutReasons, cmpopts.IgnoreFields(events.Update{}, "Offset")); diff != "" {
+				if diff := cmp.Diff(outcome{Rows: want}, got, withoutReasons,
+					cmpopts.IgnoreFields(events.Update{}, "Offset")); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
@@ -132,7 +135,8 @@ func TestMismatch(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := readAll(t, strings.NewReader(c.content), c.file)
-			if got.Failure == nil || got.Failure.Code != events.FormatMismatch || !strings.Contains(got.Failure.Reason, c.reason) {
+			if got.Failure == nil || got.Failure.Code != events.FormatMismatch ||
+				!strings.Contains(got.Failure.Reason, c.reason) {
 				t.Errorf("failure = %+v, want %s with %q in the reason", got.Failure, events.FormatMismatch, c.reason)
 			}
 		})
@@ -142,10 +146,13 @@ func TestMismatch(t *testing.T) {
 // TestHeaderLikeSignature reads CSV files whose header begins like a file of another type.
 func TestHeaderLikeSignature(t *testing.T) {
 	for _, column := range []string{
-		"PAR1", "PAR1 level", "BZh", "BZh9", "BZh91", "BZh91AY", "%PDF-", "%PDF-count", "%PDF-1.7", "PK", "PKID", "[id]", "[1]", "{id}", "<id>", "7z", "Rar!",
+		"PAR1", "PAR1 level", "BZh", "BZh9", "BZh91", "BZh91AY", "%PDF-", "%PDF-count", "%PDF-1.7", "PK", "PKID", "[id]",
+		"[1]", "{id}", "<id>", "7z", "Rar!",
 	} {
-		for file, comma := range map[string]string{"a.csv": ",", "b.csv": ";", "a.tsv": "\t", "a.csv.gz": ",", "a.tsv.zst": "\t"} {
-			content := strings.Join([]string{column, "person", "flavor"}, comma) + "\n" + strings.Join([]string{"1", "andy", "mint"}, comma) + "\n"
+		for file, comma := range map[string]string{"a.csv": ",", "b.csv": ";", "a.tsv": "\t", "a.csv.gz": ",",
+			"a.tsv.zst": "\t"} {
+			content := strings.Join([]string{column, "person", "flavor"},
+				comma) + "\n" + strings.Join([]string{"1", "andy", "mint"}, comma) + "\n"
 			stored := compress(t, path.Ext(file), []byte(content))
 			got := readAll(t, bytes.NewReader(stored), file)
 			want := rows(set(int64(strings.Index(content, "\n"))+1, "andy", "mint"))
@@ -158,7 +165,8 @@ func TestHeaderLikeSignature(t *testing.T) {
 
 // TestMismatchPosition checks the position of the first character that can't begin JSON.
 func TestMismatchPosition(t *testing.T) {
-	for content, want := range map[string][2]int64{"“": {1, 1}, "\ufeff\ufeff{}": {1, 4}, "\n\r\n  \u00a0{}": {3, 3}, "\ufeff\n x": {2, 2}} {
+	for content, want := range map[string][2]int64{"“": {1, 1}, "\ufeff\ufeff{}": {1, 4}, "\n\r\n  \u00a0{}": {3, 3},
+		"\ufeff\n x": {2, 2}} {
 		got := readAll(t, strings.NewReader(content), "a.json").Failure
 		if got == nil || [2]int64{got.Line, got.Column} != want {
 			t.Errorf("reading %q: failure = %+v, want it at line %d, column %d", content, got, want[0], want[1])
@@ -168,7 +176,8 @@ func TestMismatchPosition(t *testing.T) {
 
 // TestNoRows reads valid files without rows.
 func TestNoRows(t *testing.T) {
-	empty := map[string]string{"gzip": "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00", "zstd": "\x28\xb5\x2f\xfd\x24\x00\x01\x00\x00\x99\xe9\xd8\x51"}
+	empty := map[string]string{"gzip": "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		"zstd": "\x28\xb5\x2f\xfd\x24\x00\x01\x00\x00\x99\xe9\xd8\x51"}
 	for _, c := range []struct{ name, file, content string }{
 		{"csv of 0 bytes", "a.csv", ""},
 		{"tsv of 0 bytes", "a.tsv", ""},

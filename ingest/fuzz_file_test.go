@@ -29,7 +29,8 @@ func FuzzReadGzip(f *testing.F) {
 	f.Add([]byte("\x1f\x8b\bA000000\x030\x00\x00\x00\x00\x00\x00\x00\x00")) // found by fuzzing
 	f.Fuzz(func(t *testing.T, content []byte) {
 		fuzzCompressed(t, content, ".gz", func() ([]byte, error) {
-			for i := range max(len(content)-3, 0) { // the standard library does not check the reserved bits (RFC 1952, section 2.3.1.2)
+			for i := range max(len(content)-3,
+				0) { // the standard library does not check the reserved bits (RFC 1952, section 2.3.1.2)
 				if string(content[i:i+3]) == "\x1f\x8b\x08" && content[i+3]>>5 != 0 {
 					return nil, errUndecided
 				}
@@ -52,7 +53,8 @@ func FuzzReadZstd(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	pack, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(32<<10))
+	pack, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithWindowSize(32<<10))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -102,7 +104,8 @@ func fuzzCompressed(t *testing.T, content []byte, suffix string, plain func() ([
 	// Reading the content as CSV and reading it compressed must be the same.
 	if len(content) < 10_000 {
 		want := readAll(t, bytes.NewReader(content), "a.csv")
-		if diff := cmp.Diff(want, readAll(t, bytes.NewReader(packed()), "a.csv"+suffix), withoutReasons); diff != "" && len(content) > 0 {
+		if diff := cmp.Diff(want, readAll(t, bytes.NewReader(packed()), "a.csv"+suffix), withoutReasons); diff != "" &&
+			len(content) > 0 {
 			t.Errorf("compressed (-plain +compressed):\n%s", diff)
 		}
 	}
@@ -121,7 +124,8 @@ func FuzzFileTypeOf(f *testing.F) {
 			}
 			return
 		}
-		for _, other := range []string{"uploads/x/" + name, strings.ToUpper(name), "a." + string(got.Format) + map[ingest.Compression]string{ingest.Gzip: ".gz", ingest.Zstd: ".zst"}[got.Compression]} {
+		for _, other := range []string{"uploads/x/" + name, strings.ToUpper(name), "a." + string(got.Format) +
+			map[ingest.Compression]string{ingest.Gzip: ".gz", ingest.Zstd: ".zst"}[got.Compression]} {
 			if again, err := ingest.FileTypeOf(other); err != nil || again != got {
 				t.Errorf("FileTypeOf(%q) = %v, but FileTypeOf(%q) = %v, %v", name, got, other, again, err)
 			}
@@ -145,8 +149,10 @@ func FuzzReport(f *testing.F) {
 		b := newFakePorts("a.csv", []byte(rest))
 		key := b.object.UploadID() + "/rejects.ndjson"
 		b.stored[key] = string(report)
-		in := ingest.New(ingest.Config{Objects: b, Updates: b, Ledger: b, Reports: fakeReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler)})
-		err := in.Resume(context.Background(), events.Continuation{Object: b.object, Offset: int64(len(header)) + 3, Rows: 1, Rejected: 1, RejectsBytes: before})
+		in := ingest.New(ingest.Config{Objects: b, Updates: b, Ledger: b, Reports: fakeReports{b}, Clock: time.Now,
+			Log: slog.New(slog.DiscardHandler)})
+		err := in.Resume(context.Background(),
+			events.Continuation{Object: b.object, Offset: int64(len(header)) + 3, Rows: 1, Rejected: 1, RejectsBytes: before})
 		if err != nil {
 			if b.stored[key] != string(report) || !b.sealed.At.IsZero() {
 				t.Errorf("error %v, but report %q and summary %+v", err, b.stored[key], b.sealed)
@@ -158,7 +164,8 @@ func FuzzReport(f *testing.F) {
 			t.Errorf("report = %q, want the first %d bytes of the old one and the row at offset 17", b.stored[key], before)
 		}
 		if len(b.sealed.Rejects) > events.MaxRejects || b.sealed.Rejected != 2 {
-			t.Errorf("got %d rejects and %d rejected rows, want at most %d and 2", len(b.sealed.Rejects), b.sealed.Rejected, events.MaxRejects)
+			t.Errorf("got %d rejects and %d rejected rows, want at most %d and 2", len(b.sealed.Rejects), b.sealed.Rejected,
+				events.MaxRejects)
 		}
 	})
 }

@@ -22,7 +22,8 @@ func asCSV(separators string) func(t *testing.T, content []byte, got outcome) {
 	return func(t *testing.T, content []byte, got outcome) {
 		content = bytes.TrimRight(bytes.TrimPrefix(content, []byte("\ufeff")), "\r\x1a")
 		content = regexp.MustCompile(`\r+\n`).ReplaceAll(content, []byte("\r\n"))
-		if bytes.Contains(bytes.ToLower(content), []byte("sep=")) || got.Failure != nil && got.Failure.Code == events.FormatMismatch {
+		if bytes.Contains(bytes.ToLower(content), []byte("sep=")) || got.Failure != nil &&
+			got.Failure.Code == events.FormatMismatch {
 			return
 		}
 		for _, separator := range separators {
@@ -32,7 +33,8 @@ func asCSV(separators string) func(t *testing.T, content []byte, got outcome) {
 			for i := range header {
 				header[i] = strings.ToLower(strings.TrimFunc(header[i], events.IsSpace))
 			}
-			person, flavor, action := slices.Index(header, "person"), slices.Index(header, "flavor"), slices.Index(header, "action")
+			person, flavor, action := slices.Index(header, "person"), slices.Index(header, "flavor"), slices.Index(header,
+				"action")
 			if err != nil || person < 0 || flavor < 0 {
 				continue
 			}

@@ -99,7 +99,8 @@ func fuzzRead(f *testing.F, file string, oracle func(t *testing.T, content []byt
 			} else if u.Flavor != "" {
 				t.Errorf("got %+v, want a removal without a flavor", u)
 			}
-			if u.Offset >= int64(len(content)) || strings.IndexByte(" \n,", content[u.Offset]) >= 0 && !strings.HasPrefix(file, "a.csv") && !strings.HasPrefix(file, "a.tsv") {
+			if u.Offset >= int64(len(content)) || strings.IndexByte(" \n,", content[u.Offset]) >= 0 &&
+				!strings.HasPrefix(file, "a.csv") && !strings.HasPrefix(file, "a.tsv") {
 				t.Errorf("no row begins at the offset of %+v", u)
 			}
 		}
@@ -111,7 +112,8 @@ func fuzzRead(f *testing.F, file string, oracle func(t *testing.T, content []byt
 				t.Errorf("column of %+v, want at most %d", r, length+1)
 			}
 		}
-		if b := got.Failure; b != nil && (b.Code == "" || b.Reason == "" || b.Offset < 0 || b.Offset > int64(len(content)) || b.Line < 1 || b.Column < 1) {
+		if b := got.Failure; b != nil &&
+			(b.Code == "" || b.Reason == "" || b.Offset < 0 || b.Offset > int64(len(content)) || b.Line < 1 || b.Column < 1) {
 			t.Errorf("failure = %+v, want a code, a reason and a valid position", b)
 		}
 		oracle(t, content, got)
@@ -239,7 +241,8 @@ func continueFrom(t *testing.T, content []byte, file string, from int64) outcome
 		return readFrom(t, content, file, from)
 	}
 	if from > 0 { // continuations are never at offset 0
-		object := events.Object{Bucket: "b", Key: file, ETag: "e", Sequencer: "0a", Size: int64(len(content)), Time: time.UnixMilli(1)}
+		object := events.Object{Bucket: "b", Key: file, ETag: "e", Sequencer: "0a", Size: int64(len(content)),
+			Time: time.UnixMilli(1)}
 		m, err := events.Continuation{Object: object, Offset: from, Reader: state}.Message()
 		if err != nil {
 			t.Fatal(err)
@@ -288,7 +291,10 @@ func clean(t *testing.T, name string) {
 }
 
 func FuzzReadCSV(f *testing.F) {
-	fuzzRead(f, "a.csv", asCSV(",;\t"), header, header+"andy,\"vanilla", "person;flavor\na;b\n", "\xff\xfep\x00e\x00r\x00s\x00o\x00n\x00,\x00f\x00l\x00a\x00v\x00o\x00r\x00\n\x00\xb1\x03,\x00\x3c\xd8\x66\xdf\n\x00\x3c\xd8,\x00", "flavor,action,person\n,remove,x")
+	fuzzRead(f, "a.csv", asCSV(",;\t"), header, header+"andy,\"vanilla", "person;flavor\na;b\n",
+		"\xff\xfep\x00e\x00r\x00s\x00o\x00n"+
+			"\x00,\x00f\x00l\x00a\x00v\x00o\x00r\x00"+
+			"\n\x00\xb1\x03,\x00\x3c\xd8\x66\xdf\n\x00\x3c\xd8,\x00", "flavor,action,person\n,remove,x")
 }
 
 func FuzzReadTSV(f *testing.F) { fuzzRead(f, "a.tsv", asCSV("\t"), "person\tflavor\nandy\t\"") }
@@ -296,10 +302,13 @@ func FuzzReadTSV(f *testing.F) { fuzzRead(f, "a.tsv", asCSV("\t"), "person\tflav
 func FuzzReadJSON(f *testing.F) {
 	fuzzRead(f, "a.json", asJSON, `{"andy":"vanilla",`, `{"andy"`, `{"a":"b"}{"c":"d"}`, `{} x`, `{"person":"a","b":null}`,
 		"[\n{}\n", `[{"p\u0065rson":"\ud83c\udf66","flavor":null}]`, "[[],{},0]",
-		`{"status":"ok","data":[{"Person":"a","flavor":"b"}],"next":null}`, `{"a":{"flavor":"x","b":[{"c":1}]}}`, `{"a":{"flavor":"x"},"b":["c"],"d":[1,{}]}`,
-		`{"\u0070ERSON ":"a"}`, "{\"a\":\"b\",}\x1a", "[1,,2]", "[[1,],{\"x\":1,}]", "{“a”:1}", "{\"a\":\"\\\x1b\"}", "[\u00a0\u0085\u2028]")
+		`{"status":"ok","data":[{"Person":"a","flavor":"b"}],"next":null}`, `{"a":{"flavor":"x","b":[{"c":1}]}}`,
+		`{"a":{"flavor":"x"},"b":["c"],"d":[1,{}]}`,
+		`{"\u0070ERSON ":"a"}`, "{\"a\":\"b\",}\x1a", "[1,,2]", "[[1,],{\"x\":1,}]", "{“a”:1}", "{\"a\":\"\\\x1b\"}",
+		"[\u00a0\u0085\u2028]")
 }
 
 func FuzzReadNDJSON(f *testing.F) {
-	fuzzRead(f, "a.ndjson", asLines, "\ufeff \ufeff\ufeff\n\ufeff\ufeff7", "{\"person\":\"a\",\"flavor\":\"b\"}\r\n{\"person\":\"a\",\n\n", `{"person":"\u00e4","action":"remove"}`)
+	fuzzRead(f, "a.ndjson", asLines, "\ufeff \ufeff\ufeff\n\ufeff\ufeff7",
+		"{\"person\":\"a\",\"flavor\":\"b\"}\r\n{\"person\":\"a\",\n\n", `{"person":"\u00e4","action":"remove"}`)
 }

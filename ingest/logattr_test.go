@@ -40,7 +40,8 @@ func TestWarningsNameTheirUploads(t *testing.T) {
 	var origins []events.Origin
 	var bodies [][]byte
 	for _, key := range []string{"a.csv", "b.csv"} {
-		origin, err := events.Object{Bucket: "b", Key: key, ETag: "e", Sequencer: "1", Time: time.UnixMilli(1_795_000_000_000)}.Origin()
+		origin, err := events.Object{Bucket: "b", Key: key, ETag: "e", Sequencer: "1",
+			Time: time.UnixMilli(1_795_000_000_000)}.Origin()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,11 +51,13 @@ func TestWarningsNameTheirUploads(t *testing.T) {
 	}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&log, nil))
-	if err := errors.Join((&ingest.Applier{Table: &flaky{}, Log: logger}).Apply(t.Context(), [][]byte{bodies[0], bodies[1], bodies[0]})...); err != nil {
+	if err := errors.Join((&ingest.Applier{Table: &flaky{}, Log: logger}).Apply(t.Context(),
+		[][]byte{bodies[0], bodies[1], bodies[0]})...); err != nil {
 		t.Fatal(err)
 	}
 	change, _ := events.NewChange("andy", "", "mint", origins[0].At(0))
-	if err := errors.Join((&ingest.Announcer{Changes: &flaky{}, Log: logger}).Announce(t.Context(), []events.Change{change})...); err != nil {
+	if err := errors.Join((&ingest.Announcer{Changes: &flaky{}, Log: logger}).Announce(t.Context(),
+		[]events.Change{change})...); err != nil {
 		t.Fatal(err)
 	}
 	type entry struct {

@@ -83,10 +83,12 @@ func TestMemory(t *testing.T) {
 		{"endless blank lines", "a.csv", "person,flavor\n", "\n", size / 60, 0, ""},
 		{"rejected rows", "a.csv", "person,flavor\n", "dan,mint,vanilla\nx\n", size / 60, 2e5, ""},
 		{"rejected members", "a.json", "{", "\"dan\": 5,\n", size / 60, 2e5, events.MalformedJSON},
-		{"rows of an array", "a.json", "[", "{\"person\":\"dan\",\"flavor\":\"mint\"},\n", size / 60, 1e5, events.MalformedJSON},
+		{"rows of an array", "a.json", "[", "{\"person\":\"dan\",\"flavor\":\"mint\"},\n", size / 60, 1e5,
+			events.MalformedJSON},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			body := &endless{start: []byte(c.start), pattern: []byte(strings.Repeat(c.pattern, 1+1000/len(c.pattern))), size: c.size}
+			body := &endless{start: []byte(c.start), pattern: []byte(strings.Repeat(c.pattern, 1+1000/len(c.pattern))),
+				size: c.size}
 			rows, code := exhaust(t, body, c.file)
 			if code != c.code || rows < c.rows {
 				t.Errorf("got %d rows, code %q, want at least %d and %q", rows, code, c.rows, c.code)

@@ -33,13 +33,16 @@ func TestParseOptions(t *testing.T) {
 		{metadata: map[string]string{"on-error": "stop"}, says: `the metadata on-error is "stop"`},
 		{metadata: map[string]string{"on-error": "abort;"}, says: `"abort;"`},
 		{metadata: map[string]string{"on-error": "a\x1b[2Jb"}, says: `"a\x1b[2Jb"`},
-		{metadata: map[string]string{"charset": "ebcdic"}, says: `the charset "ebcdic" in the metadata charset is unknown; use one of utf-8, `},
-		{metadata: map[string]string{"content-type": "text/csv; charset=koi9"}, says: `the charset "koi9" in the Content-Type`},
+		{metadata: map[string]string{"charset": "ebcdic"},
+			says: `the charset "ebcdic" in the metadata charset is unknown; use one of utf-8, `},
+		{metadata: map[string]string{"content-type": "text/csv; charset=koi9"},
+			says: `the charset "koi9" in the Content-Type`},
 		{metadata: map[string]string{"content-type": "text/csv"}},
 		{metadata: map[string]string{"content-type": "text/csv;; header=present"}},
 		{metadata: map[string]string{"content-type": "text/csv; charset=windows-1252; x"}, says: "has an invalid charset"},
 		{metadata: map[string]string{"content-type": "text/csv;; Charset=latin1"}, says: "has an invalid charset"},
-		{metadata: map[string]string{"on_error": "abort"}, says: `the metadata name "on_error" is unknown; did you mean on-error?`},
+		{metadata: map[string]string{"on_error": "abort"},
+			says: `the metadata name "on_error" is unknown; did you mean on-error?`},
 		{metadata: map[string]string{"onerror": "abort"}, says: "did you mean on-error?"},
 		{metadata: map[string]string{"person_column": "name"}, says: "did you mean person-column?"},
 		{metadata: map[string]string{"content-type": "binary/octet-stream"}},
@@ -53,7 +56,8 @@ func TestParseOptions(t *testing.T) {
 		switch {
 		case tt.says == "" && err != nil, got.Abort != tt.abort:
 			t.Errorf("ParseOptions(%q) = %+v, %v, want abort %v", tt.metadata, got, err, tt.abort)
-		case tt.says != "" && (!errors.As(err, &bad) || bad.Failure.Code != events.BadMetadata || !strings.Contains(bad.Failure.Reason, tt.says)):
+		case tt.says != "" &&
+			(!errors.As(err, &bad) || bad.Failure.Code != events.BadMetadata || !strings.Contains(bad.Failure.Reason, tt.says)):
 			t.Errorf("ParseOptions(%q): error %v, want %s with %q in the reason", tt.metadata, err, events.BadMetadata, tt.says)
 		}
 	}
@@ -71,7 +75,8 @@ func TestParseOptions(t *testing.T) {
 func TestIgnoredObjects(t *testing.T) {
 	in := ingest.New(ingest.Config{Ignore: events.DefaultIgnoreList(), Log: slog.New(slog.DiscardHandler)})
 	for _, key := range []string{"uploads/2026/", "uploads/run/_SUCCESS", "uploads/.a.csv.crc"} {
-		if err := in.Ingest(t.Context(), events.Object{Bucket: "b", Key: key, ETag: "e", Sequencer: "1", Time: time.Now()}); err != nil {
+		if err := in.Ingest(t.Context(),
+			events.Object{Bucket: "b", Key: key, ETag: "e", Sequencer: "1", Time: time.Now()}); err != nil {
 			t.Errorf("Ingest(%q): %v", key, err)
 		}
 	}
@@ -79,11 +84,12 @@ func TestIgnoredObjects(t *testing.T) {
 
 // columnFiles have the same two rows, one of which removes a person, with other column names.
 var columnFiles = map[string]string{
-	"a.csv":    "id,Name,Lieblingseis,Was\n1,Zoë,mint,\n2,andy,,remove\n",
-	"a.tsv":    "Was\tName\tLieblingseis\n\tZoë\tmint\nREMOVE\tandy\t\n",
-	"b.csv":    "\ufeff\"name \";LIEBLINGSEIS;was\r\nZoë;mint;set\r\nandy;;remove\r\n",
-	"a.json":   `[{"id": 1, "Name": "Zoë", "Lieblingseis": "mint"}, {"Name": "andy", "Was": "remove"}]`,
-	"a.ndjson": `{"name": "Zoë", "lieblingseis": "mint", "person": "nobody", "flavor": 7}` + "\n" + `{"NAME": "andy", "WAS": "remove"}`,
+	"a.csv":  "id,Name,Lieblingseis,Was\n1,Zoë,mint,\n2,andy,,remove\n",
+	"a.tsv":  "Was\tName\tLieblingseis\n\tZoë\tmint\nREMOVE\tandy\t\n",
+	"b.csv":  "\ufeff\"name \";LIEBLINGSEIS;was\r\nZoë;mint;set\r\nandy;;remove\r\n",
+	"a.json": `[{"id": 1, "Name": "Zoë", "Lieblingseis": "mint"}, {"Name": "andy", "Was": "remove"}]`,
+	"a.ndjson": `{"name": "Zoë", "lieblingseis": "mint", "person": "nobody", "flavor": 7}` + "\n" +
+		`{"NAME": "andy", "WAS": "remove"}`,
 }
 
 func TestColumnNames(t *testing.T) {
@@ -95,19 +101,23 @@ func TestColumnNames(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	encoded := readWith(t, strings.NewReader("prénom,flavor\nZoë,mint\n"), "a.csv", map[string]string{"person-column": "=?utf-8?b?UHLDqW5vbQ==?="})
+	encoded := readWith(t, strings.NewReader("prénom,flavor\nZoë,mint\n"), "a.csv",
+		map[string]string{"person-column": "=?utf-8?b?UHLDqW5vbQ==?="})
 	if len(encoded.Rows) != 1 || encoded.Rows[0].Person != "Zoë" {
 		t.Errorf("name that is not ASCII: got %+v, want Zoë", encoded)
 	}
-	swapped := readWith(t, strings.NewReader("person,flavor\nmint,andy\n"), "a.csv", map[string]string{"person-column": "flavor", "flavor-column": "person"})
+	swapped := readWith(t, strings.NewReader("person,flavor\nmint,andy\n"), "a.csv",
+		map[string]string{"person-column": "flavor", "flavor-column": "person"})
 	if len(swapped.Rows) != 1 || swapped.Rows[0].Person != "andy" {
 		t.Errorf("swapped columns: got %+v, want andy", swapped)
 	}
-	again := readWith(t, strings.NewReader("name,flavor\nandy,mint\nName,Flavor\nbob,nut\n"), "a.csv", map[string]string{"person-column": "name"})
+	again := readWith(t, strings.NewReader("name,flavor\nandy,mint\nName,Flavor\nbob,nut\n"), "a.csv",
+		map[string]string{"person-column": "name"})
 	if len(again.Rows) != 2 || len(again.Rejects) != 1 {
 		t.Errorf("header in the middle: got %+v, want 2 rows and 1 reject", again)
 	}
-	for name, text := range map[string]string{"a.csv": "name,flavor,name\na,b,c\n", "a.ndjson": `{"name":"a","Name":"b","flavor":"c"}`} {
+	for name, text := range map[string]string{"a.csv": "name,flavor,name\na,b,c\n",
+		"a.ndjson": `{"name":"a","Name":"b","flavor":"c"}`} {
 		twice := readWith(t, strings.NewReader(text), name, map[string]string{"person-column": "name"})
 		if len(twice.Rows) != 0 || twice.Failure == nil && len(twice.Rejects) != 1 {
 			t.Errorf("%s with a name twice: got %+v, want a failure or a reject", name, twice)
@@ -147,7 +157,8 @@ func TestMissingColumns(t *testing.T) {
 			}
 			failed := b.sealed.Failure != nil
 			if failed != tt.fails || failed && len(b.messages) > 0 {
-				t.Errorf("%.40q with %q: failure = %+v after %d messages, want one: %v", tt.text, b.metadata, b.sealed.Failure, len(b.messages), tt.fails)
+				t.Errorf("%.40q with %q: failure = %+v after %d messages, want one: %v", tt.text, b.metadata, b.sealed.Failure,
+					len(b.messages), tt.fails)
 			}
 			for _, name := range tt.metadata {
 				if failed && !strings.Contains(b.sealed.Failure.Reason, name) {
@@ -165,7 +176,8 @@ func TestMissingColumns(t *testing.T) {
 // TestUnknownMetadata checks that a file with unknown metadata fails before anything is published.
 func TestUnknownMetadata(t *testing.T) {
 	for _, metadata := range []map[string]string{
-		{"on-error": "stop"}, {"on-error": "abort;"}, {"charset": "ebcdic"}, {"content-type": "text/csv; charset=ebcdic"}, {"person-column": ""},
+		{"on-error": "stop"}, {"on-error": "abort;"}, {"charset": "ebcdic"}, {"content-type": "text/csv; charset=ebcdic"},
+		{"person-column": ""},
 	} {
 		b := newFakePorts("a.csv", []byte("person,flavor\nandy,mint\n"))
 		b.metadata = metadata

@@ -27,20 +27,24 @@ var grammars = []grammar{
 	{
 		file: "a.csv", start: "\ufeffperson,flavor,action\n",
 		rows: []string{
-			"andy,vanilla,", "dan,\"salt, \"\"caramel\"\"\",set", "\"liz\nx\",y,", " René ,crème brûlée,", "jo,,remove", "x,\xff,",
-			"jo,", "a,b,c,d", "a\"b,c,", "\"a\"b,c,", "a,\"b\r\nc\"d,", ",x,", "\"\"", "\"\r\n\",\"\n\",", " x", "a\rb,c,", "a,b,,", "\"a\" ,b,", "a,b,\rc,d,", "no,\"\n\n\",\"\n\"",
+			"andy,vanilla,", "dan,\"salt, \"\"caramel\"\"\",set", "\"liz\nx\",y,", " René ,crème brûlée,", "jo,,remove",
+			"x,\xff,",
+			"jo,", "a,b,c,d", "a\"b,c,", "\"a\"b,c,", "a,\"b\r\nc\"d,", ",x,", "\"\"", "\"\r\n\",\"\n\",", " x", "a\rb,c,",
+			"a,b,,", "\"a\" ,b,", "a,b,\rc,d,", "no,\"\n\n\",\"\n\"",
 		},
 		between: []string{"\n", "\r\n", "\n\n", "\n\r\n\n", "\r\r\n", "\n,,\r\n", "\n \t\n , \r\r\n"},
 	},
 	{
 		file: "a.tsv", start: "flavor\tperson\r\n",
-		rows:    []string{"vanilla\tandy", "\"mint\t\"\tdan", "a,b", "\tx", "\"\"\"\"\tx", "\"\n\n\"\t\"\n\"", "a\"\t", "\"a\"\"\"b\t"},
+		rows: []string{"vanilla\tandy", "\"mint\t\"\tdan", "a,b", "\tx", "\"\"\"\"\tx", "\"\n\n\"\t\"\n\"", "a\"\t",
+			"\"a\"\"\"b\t"},
 		between: []string{"\n", "\r\n", "\n\n", "\n\t\n", "\r\r\n \t \n"},
 	},
 	{
 		file: "a.json", start: "{", end: "}",
 		rows: []string{
-			`"andy":"vanilla"`, "\"dan\"\n:\r\n \"mint\"", `"jo":null`, `"\u00e9\n":"x"`, `"":"x"`, `"x":5`, `"x":{"flavor":"y","a":[1,2,{}]}`,
+			`"andy":"vanilla"`, "\"dan\"\n:\r\n \"mint\"", `"jo":null`, `"\u00e9\n":"x"`, `"":"x"`, `"x":5`,
+			`"x":{"flavor":"y","a":[1,2,{}]}`,
 			"\"x\":[\n\n\"y\"]", `"\ud800":"x"`, "\"x\":\"\xff\"", `"x":-1.5e300`, `"a\\":"b\""`, `"x":false`,
 		},
 		between: []string{",", ",\n", " ,\r\n\t", "\n,\n\n"}, lastBetween: "\n",
@@ -48,8 +52,10 @@ var grammars = []grammar{
 	{
 		file: "a.json", start: "\ufeff [ ", end: " ]\n",
 		rows: []string{
-			`{"person":"andy","flavor":"vanilla"}`, "{\n\"flavor\": \"mint\",\n\"person\": \"dan\"}", `{"person":"jo","flavor":null}`, `{}`, `[]`, `7`,
-			`"x"`, `null`, `{"person":5}`, "{\n\n\"person\"\n:\n{}}", `{"person":"a","person":"b"}`, `{"person":"\ud800","flavor":"x"}`, "{\"\xff\":1,\"person\":\"\xff\"}",
+			`{"person":"andy","flavor":"vanilla"}`, "{\n\"flavor\": \"mint\",\n\"person\": \"dan\"}",
+			`{"person":"jo","flavor":null}`, `{}`, `[]`, `7`,
+			`"x"`, `null`, `{"person":5}`, "{\n\n\"person\"\n:\n{}}", `{"person":"a","person":"b"}`,
+			`{"person":"\ud800","flavor":"x"}`, "{\"\xff\":1,\"person\":\"\xff\"}",
 			`{"person":"a","flavor":"b","action":"?"}`, `{"x":[[[{"person":"a"}]]],"person":"b","flavor":"c"}`,
 		},
 		between: []string{",", ",\n", " ,\r\n\t", "\n,\n\n"}, lastBetween: "\n",
@@ -57,9 +63,12 @@ var grammars = []grammar{
 	{
 		file: "a.ndjson",
 		rows: []string{
-			`{"person":"andy","flavor":"vanilla"}`, `{ "flavor":"mint" , "person":"dan" }`, `{"person":"jo","flavor":null}`, `{}`, `{[]`, `7`, `"x"`, `nul`,
-			`{"person":`, `{"person":"a","flavor":"b"}}`, `{"person":"a","flavor":"b"} {}`, `}`, "\xff", `{"person":"\ud800","flavor":"x"}`,
-			"{\"person\":\"\xff\"}", `{"person":"a","flavor":"b"},`, `{"person":"a" "flavor":"b"}`, `"`, `{"person":"a","flavor":"b`,
+			`{"person":"andy","flavor":"vanilla"}`, `{ "flavor":"mint" , "person":"dan" }`, `{"person":"jo","flavor":null}`,
+			`{}`, `{[]`, `7`, `"x"`, `nul`,
+			`{"person":`, `{"person":"a","flavor":"b"}}`, `{"person":"a","flavor":"b"} {}`, `}`, "\xff",
+			`{"person":"\ud800","flavor":"x"}`,
+			"{\"person\":\"\xff\"}", `{"person":"a","flavor":"b"},`, `{"person":"a" "flavor":"b"}`, `"`,
+			`{"person":"a","flavor":"b`,
 		},
 		between: []string{"\n", "\r\n", " \n\n", "\n\t\n  ", "\n "},
 	},
@@ -105,7 +114,8 @@ func TestOffsets(t *testing.T) {
 				line, start := int64(bytes.Count(before, []byte("\n"))+1), int64(bytes.LastIndexByte(before, '\n')+1)
 				length, _, _ := bytes.Cut(file[start:], []byte("\n"))
 				if r.Line != line || r.Column < r.Offset-start+1 || r.Column > int64(len(length))+1 {
-					rt.Errorf("%q: row at %d: line %d, column %d, want line %d, column %d or later", file, r.Offset, r.Line, r.Column, line, r.Offset-start+1)
+					rt.Errorf("%q: row at %d: line %d, column %d, want line %d, column %d or later", file, r.Offset, r.Line, r.Column,
+						line, r.Offset-start+1)
 				}
 			}
 			if diff := cmp.Diff(want, got); diff != "" && len(want)+len(got) > 0 {
@@ -148,7 +158,8 @@ func TestChunks(t *testing.T) {
 				for range rapid.IntRange(0, 2).Draw(rt, "damages") {
 					if len(file) > 0 {
 						at := rapid.IntRange(0, len(file)-1).Draw(rt, "at")
-						piece := rapid.SampledFrom([]string{"", "\"", "\n", "\r", ",", "{", "}", "\\", "\x00", "\xff", "\x1a", "\u0085"}).Draw(rt, "piece")
+						piece := rapid.SampledFrom([]string{"", "\"", "\n", "\r", ",", "{", "}", "\\", "\x00", "\xff", "\x1a",
+							"\u0085"}).Draw(rt, "piece")
 						file = append(append(bytes.Clone(file[:at]), piece...), file[at+1:]...)
 					}
 				}

@@ -193,7 +193,8 @@ func TestReportWithoutParts(t *testing.T) {
 // limit. The rows of that report remain, and later rows are omitted.
 func TestReportOfEarlierRelease(t *testing.T) {
 	const before, part = 15_000, 2 << 20
-	line := []byte(`{"line":2,"column":3,"offset":14,"code":"missing_flavor","reason":"` + strings.Repeat("x", 400) + `","raw":"x,"}` + "\n")
+	line := []byte(`{"line":2,"column":3,"offset":14,"code":"missing_flavor","reason":"` + strings.Repeat("x", 400) +
+		`","raw":"x,"}` + "\n")
 	old := strings.Repeat(string(line), before)
 	b := bomb(t)
 	prefix := b.object.UploadID() + "/rejects/"
@@ -201,7 +202,8 @@ func TestReportOfEarlierRelease(t *testing.T) {
 		b.stored[fmt.Sprintf("%s%d.part", prefix, end)] = old[end-part : end]
 	}
 	b.stored[fmt.Sprintf("%s%d.part", prefix, len(old))] = old[len(old)-len(old)%part:]
-	m, err := events.Continuation{Object: b.object, Offset: int64(len("person,flavor\n")) + 3*before, Rows: before, Rejected: before, RejectsBytes: int64(len(old))}.Message()
+	m, err := events.Continuation{Object: b.object, Offset: int64(len("person,flavor\n")) + 3*before, Rows: before,
+		Rejected: before, RejectsBytes: int64(len(old))}.Message()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +218,8 @@ func TestReportOfEarlierRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	rejects, end := rowsOf(t, b.report())
-	if !strings.HasPrefix(b.report(), old) || len(rejects) != before || end.Omitted != bombRows-before || b.sealed.Rejected != bombRows {
+	if !strings.HasPrefix(b.report(), old) || len(rejects) != before || end.Omitted != bombRows-before ||
+		b.sealed.Rejected != bombRows {
 		t.Errorf("got %d rows in the report, %d omitted, %d rejected, want %d, %d, %d",
 			len(rejects), end.Omitted, b.sealed.Rejected, before, bombRows-before, bombRows)
 	}

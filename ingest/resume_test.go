@@ -42,7 +42,8 @@ func TestResume(t *testing.T) {
 						t.Fatalf("reading %d began at offset %d", i, at)
 					}
 				}
-				if len(whole.messages) < 10 || whole.sealed.Rejected == 0 || (whole.sealed.Failure == nil) != strings.HasPrefix(name, "a.ndjson") {
+				if len(whole.messages) < 10 || whole.sealed.Rejected == 0 ||
+					(whole.sealed.Failure == nil) != strings.HasPrefix(name, "a.ndjson") {
 					t.Fatalf("the file does not test enough: %+v", whole.sealed)
 				}
 				pieces.compare(t, whole)
@@ -106,7 +107,8 @@ func resumeFiles() map[string]string {
 		}
 		csv = fmt.Appendf(csv, "%s,\"%s\",\r\n%s", flavor, strings.ReplaceAll(person, `"`, `""`), strings.Repeat("\n", i%3))
 		tsv = fmt.Appendf(tsv, "person %d\t%s\n", i, flavor)
-		ndjson = fmt.Appendf(ndjson, "%s{\"person\":%q, \"flavor\":%q}\n%s", strings.Repeat(" ", i%4), person, flavor, strings.Repeat("\n", i%2))
+		ndjson = fmt.Appendf(ndjson, "%s{\"person\":%q, \"flavor\":%q}\n%s", strings.Repeat(" ", i%4), person, flavor,
+			strings.Repeat("\n", i%2))
 		object = fmt.Appendf(object, "%q :%q,%s", person, flavor, strings.Repeat("\n  ", i%3))
 		array = fmt.Appendf(array, "{\"person\":%q,\"flavor\":%q}%s,", person, flavor, strings.Repeat("\n", i%3))
 	}
@@ -138,8 +140,9 @@ type fakePorts struct {
 
 func newFakePorts(name string, body []byte) *fakePorts {
 	return &fakePorts{
-		object: events.Object{Bucket: "b", Key: "uploads/" + name, ETag: "e", Sequencer: "0a", Size: int64(len(body)), Time: time.UnixMilli(1)},
-		body:   body, messages: map[string]string{}, stored: map[string]string{},
+		object: events.Object{Bucket: "b", Key: "uploads/" + name, ETag: "e", Sequencer: "0a", Size: int64(len(body)),
+			Time: time.UnixMilli(1)},
+		body: body, messages: map[string]string{}, stored: map[string]string{},
 	}
 }
 
@@ -185,7 +188,8 @@ func (b *fakePorts) compare(t *testing.T, whole *fakePorts) {
 		t.Errorf("messages (-whole +pieces):\n%s", diff)
 	}
 	if whole.report() != b.report() {
-		t.Errorf("the report in pieces has %d bytes and differs from the whole one of %d", len(b.report()), len(whole.report()))
+		t.Errorf("the report in pieces has %d bytes and differs from the whole one of %d", len(b.report()),
+			len(whole.report()))
 	}
 	if diff := cmp.Diff(whole.sealed, b.sealed, cmpopts.IgnoreFields(events.ReadSummary{}, "At")); diff != "" {
 		t.Errorf("summary (-whole +pieces):\n%s", diff)
@@ -194,8 +198,9 @@ func (b *fakePorts) compare(t *testing.T, whole *fakePorts) {
 
 func (b *fakePorts) ingester(pause func(context.Context) bool) *ingest.Ingester {
 	return ingest.New(ingest.Config{
-		Objects: b, Updates: b, Ledger: b, Reports: fakeReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler), BatchBytes: 1000,
-		Pause: pause, Continuations: fakeContinuations{b},
+		Objects: b, Updates: b, Ledger: b, Reports: fakeReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		BatchBytes: 1000,
+		Pause:      pause, Continuations: fakeContinuations{b},
 	})
 }
 

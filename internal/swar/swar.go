@@ -28,8 +28,9 @@ const (
 )
 
 // Special marks the bytes of word that [Plain] does not accept. The first byte of the text is in the lowest eight bits.
-// The result has the high bit of at least one byte set if and only if word has such a byte, and the lowest of these bits
-// belongs to the first one; the bits above it are not reliable. The method is "Determine if a word has a byte less than n",
+// The result has the high bit of at least one byte set if and only if word has such a byte, and the lowest of these
+// bits belongs to the first one; the bits above it are not reliable. The method is "Determine if a word has a byte less
+// than n",
 // https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
 func Special(word uint64) uint64 {
 	quote, backslash, del := word^ones*'"', word^ones*'\\', word^ones*0x7f
