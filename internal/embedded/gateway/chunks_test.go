@@ -172,8 +172,7 @@ func (srv *testServer) sendTruncated(t *testing.T, req *http.Request, body strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	return answer{status: resp.StatusCode, header: resp.Header}
+	return readAnswer(t, resp)
 }
 
 // TestTrailers tests the notations of trailers that clients use, and invalid trailers.

@@ -2,8 +2,6 @@ package gateway_test
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -47,9 +45,7 @@ func formFor(t testing.TB, fields map[string]string, at time.Time, content strin
 	all["policy"] = base64.StdEncoding.EncodeToString(policy)
 	key := []byte("AWS4" + uploader.SecretKey)
 	for _, part := range []string{day, "us-east-1", "s3", "aws4_request", all["policy"]} {
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(part))
-		key = mac.Sum(nil)
+		key = sign(key, part)
 	}
 	all["x-amz-signature"] = hex.EncodeToString(key)
 	var b strings.Builder
@@ -67,9 +63,7 @@ func TestFormUpload(t *testing.T) {
 	srv := start(t)
 	send := func(content string, cut int) int {
 		t.Helper()
-		resp := srv.form(t, "uploads/form.csv", content, cut)
-		defer resp.Body.Close()
-		return resp.StatusCode
+		return srv.form(t, "uploads/form.csv", content, cut).status
 	}
 	for _, cut := range []int{1, 3, 10, 40, 64, 70, 90, 95, 100, 130, 200} {
 		if got := send("person,flavor\nandy,vanilla\n", cut); got != 400 {
@@ -125,7 +119,7 @@ func TestFormFilename(t *testing.T) {
 }
 
 // form uploads a form like a browser, without its last cut bytes.
-func (srv *testServer) form(t *testing.T, key, content string, cut int) *http.Response {
+func (srv *testServer) form(t *testing.T, key, content string, cut int) answer {
 	t.Helper()
 	signed, err := s3.NewPresignClient(srv.s3).PresignPostObject(t.Context(),
 		&s3.PutObjectInput{Bucket: uploads, Key: &key})
@@ -155,11 +149,7 @@ func (srv *testServer) form(t *testing.T, key, content string, cut int) *http.Re
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", w.FormDataContentType())
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp
+	return do(t, req)
 }
 
 // TestFormNotations tests notations that RFC 2046 and browsers allow. Only the file is stored.

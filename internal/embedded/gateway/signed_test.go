@@ -82,14 +82,25 @@ func (srv *testServer) send(t testing.TB, r request) answer {
 	if r.wire != "" {
 		req.URL.Opaque = "//" + srv.Addr() + r.wire
 	}
+	return do(t, req)
+}
+
+// do sends a request and returns its answer.
+func do(t testing.TB, req *http.Request) answer {
+	t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatalf("%s %s?%s: %v", r.method, r.path, r.query, err)
+		t.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}
+	return readAnswer(t, resp)
+}
+
+func readAnswer(t testing.TB, resp *http.Response) answer {
+	t.Helper()
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatalf("%s %s?%s: %v", r.method, r.path, r.query, err)
+		t.Fatalf("reading an answer: %v", err)
 	}
 	a := answer{status: resp.StatusCode, body: string(text), header: resp.Header}
 	if m := codeOf.FindStringSubmatch(a.body); m != nil {
@@ -167,20 +178,7 @@ func (srv *testServer) sendSigned(t testing.TB, method, target string, headers h
 	}
 	req.Header = headers.Clone()
 	req.Header.Del("Host")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, target, err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := answer{status: resp.StatusCode, body: string(text), header: resp.Header}
-	if m := codeOf.FindStringSubmatch(a.body); m != nil {
-		a.code = m[1]
-	}
-	return a
+	return do(t, req)
 }
 
 const noData = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32"

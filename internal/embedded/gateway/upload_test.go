@@ -1,11 +1,9 @@
 package gateway_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -169,16 +167,8 @@ func TestTruncatedUploadIsNotStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, signed.URL, bytes.NewReader(payload(100000)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if got := srv.last(t, "uploads/whole.csv").Size; resp.StatusCode != http.StatusOK || got != 100000 {
-		t.Errorf("status %d, announced size %d; want 200 and 100000", resp.StatusCode, got)
+	got := srv.sendSigned(t, "PUT", signed.URL, signed.SignedHeader, string(payload(100000)))
+	if size := srv.last(t, "uploads/whole.csv").Size; got.status != 200 || size != 100000 {
+		t.Errorf("complete upload: %s, announced size %d; want 200 and 100000", got, size)
 	}
 }
