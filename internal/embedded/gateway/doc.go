@@ -28,7 +28,7 @@
 //
 // Clients can't exhaust the server. Uploads are refused before and while they are received if the disk is nearly full
 // (Config.CheckSpace), and a failed upload leaves nothing behind. Object sizes, connections, concurrent requests and
-// the time that a client may take are limited (see Config, and conn in listener.go). Memory is bounded because only
+// the time that a client may take are limited (see Config, and conn in conn.go). Memory is bounded because only
 // objects may be long, and objects are streamed.
 //
 // # Names and permissions

@@ -35,7 +35,7 @@ func isHoisted(parameter string) bool {
 }
 
 // neededBeforeAuth are headers that are needed before the signature is verified. They are refused in the query.
-// versitygw takes Expires in a query for a sign of signature version 2.
+// versitygw treats a query with Expires as one of signature version 2.
 var neededBeforeAuth = []string{"expires", "x-amz-copy-source", "x-amz-decoded-content-length", "x-amz-trailer"}
 
 // emptyChecksums are the checksums of no data. The AWS SDK for JavaScript adds one to each URL that it signs for an

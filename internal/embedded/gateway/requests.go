@@ -14,8 +14,8 @@ import (
 	"github.com/versity/versitygw/s3err"
 )
 
-// allowOnlyOperations refuses all requests except the operations, requests that are ambiguous, and those that ask for
-// something that the gateway does not do. It also corrects answers of versitygw.
+// allowOnlyOperations lets versitygw serve the operations and refuses all other requests, ambiguous requests, and those
+// that ask for something that the gateway does not do. It also corrects answers of versitygw.
 func allowOnlyOperations(c fiber.Ctx) error {
 	if err := checkRequest(c); err != nil {
 		return refuse(c, err)
