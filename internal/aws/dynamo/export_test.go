@@ -1,6 +1,6 @@
 package dynamo
 
-// What the ledger stores and reads back, for fuzzing.
+// The encoding of records, for fuzz tests.
 var (
 	DecodeUpload  = decodeUpload
 	EncodeFailure = encodeFailure
