@@ -67,10 +67,9 @@ func functions(t *template) (v violations) {
 	}
 	code := map[string]string{}
 	for _, id := range t.of(aFunction) {
-		if runtime, handler, architectures := t.get(id, "Runtime"), t.get(id, "Handler"),
-			texts(t.get(id, "Architectures")); runtime != "provided.al2023" ||
-			handler != "bootstrap" || !slices.Equal(architectures, []string{"arm64"}) {
-			v.add("%s: runs %v on %v with %v; want bootstrap on arm64 with provided.al2023", id, handler, architectures, runtime)
+		platform := append(texts(t.get(id, "Architectures")), text(t.get(id, "Runtime")), text(t.get(id, "Handler")))
+		if want := []string{"arm64", "provided.al2023", "bootstrap"}; !slices.Equal(platform, want) {
+			v.add("%s: architectures, runtime and handler are %q; want %q", id, platform, want)
 		}
 		if t.get(id, "TracingConfig", "Mode") != "Active" {
 			v.add("%s: tracing is not active", id)
