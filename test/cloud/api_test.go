@@ -41,8 +41,8 @@ func testTeam(t *testing.T, d *deployment) {
 	}
 	d.aws(t, "s3", "cp", "--metadata", "on-error=abort", second, uploads)
 	d.checkLive(t, "uploads/second.json", events.Counts{Rows: 5, Applied: 5, Batches: 1, BatchesApplied: 1})
-	if got := d.request(t, http.MethodGet, "/uploads", d.token); got.status != http.StatusOK || bytes.Contains(got.body,
-		[]byte("uploads/2026/")) {
+	got = d.request(t, http.MethodGet, "/uploads", d.token)
+	if got.status != http.StatusOK || bytes.Contains(got.body, []byte("uploads/2026/")) {
 		t.Errorf("GET /uploads = %v, want 200 and no upload in uploads/2026/", got)
 	}
 	if got := d.request(t, http.MethodGet, "/ice-cream/zo%C3%AB", d.token); got.status != http.StatusOK {

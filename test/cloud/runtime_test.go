@@ -123,8 +123,8 @@ func TestFrozen(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	f := startStub(t, cloud.FunctionConfig{Timeout: 3 * time.Second})
 	got := invoke(t, f, "hang")
-	if got.failed == "" || got.ErrorType != "Sandbox.Timedout" || !strings.Contains(got.ErrorMessage,
-		"Task timed out after 3.00 seconds") {
+	const want = "Task timed out after 3.00 seconds"
+	if got.failed == "" || got.ErrorType != "Sandbox.Timedout" || !strings.Contains(got.ErrorMessage, want) {
 		t.Errorf("hang: %+v, want a timeout after 3 seconds", got)
 	}
 	if got := invoke(t, f, "answer"); !got.cold || got.failed != "" {

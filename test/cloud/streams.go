@@ -57,8 +57,8 @@ func (m mapping) shards(ctx context.Context) ([]string, error) {
 			Shards []struct{ ShardID string }
 		}
 	}
-	if err := m.caller.JSON(ctx, targetStream+"DescribeStream", map[string]any{"StreamArn": m.EventSourceARN},
-		&out); err != nil {
+	in := map[string]any{"StreamArn": m.EventSourceARN}
+	if err := m.caller.JSON(ctx, targetStream+"DescribeStream", in, &out); err != nil {
 		return nil, err
 	}
 	var ids []string

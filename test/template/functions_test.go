@@ -169,10 +169,9 @@ func logs(t *template) (v violations) {
 			v.add("%s: no log group %s", id, name)
 		}
 		// Metrics are log lines without a level, which Lambda treats as INFO.
-		if level := text(t.get(id, "LoggingConfig", "ApplicationLogLevel")); t.get(id, "LoggingConfig",
-			"LogFormat") != "JSON" || !slices.Contains([]string{"TRACE", "DEBUG", "INFO"}, level) {
-			v.add("%s: log format %v, level %q; want JSON with INFO or lower", id, t.get(id, "LoggingConfig", "LogFormat"),
-				level)
+		level, format := text(t.get(id, "LoggingConfig", "ApplicationLogLevel")), t.get(id, "LoggingConfig", "LogFormat")
+		if format != "JSON" || !slices.Contains([]string{"TRACE", "DEBUG", "INFO"}, level) {
+			v.add("%s: log format %v, level %q; want JSON with INFO or lower", id, format, level)
 		}
 	}
 	return v

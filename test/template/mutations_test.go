@@ -85,8 +85,8 @@ func replace(id, old, with string) func(*template) {
 			panic(err)
 		}
 		t.Resources[id].Properties = nil
-		if err := json.Unmarshal([]byte(strings.ReplaceAll(string(src), old, with)),
-			&t.Resources[id].Properties); err != nil {
+		src = []byte(strings.ReplaceAll(string(src), old, with))
+		if err := json.Unmarshal(src, &t.Resources[id].Properties); err != nil {
 			panic(err)
 		}
 	}

@@ -199,8 +199,8 @@ func (h *racing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.raced && strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".BatchExecuteStatement") {
 		h.raced = true
 		other := &throttling{services: h.Handler, calls: map[string]int{}}
-		if err := errors.Join(other.applier().Apply(h.t.Context(),
-			[][]byte{encoded(h.t, rows(h.t, 0, 0, 10))})...); err != nil {
+		bodies := [][]byte{encoded(h.t, rows(h.t, 0, 0, 10))}
+		if err := errors.Join(other.applier().Apply(h.t.Context(), bodies)...); err != nil {
 			h.t.Error(err)
 		}
 	}
