@@ -59,6 +59,7 @@ func heap() uint64 {
 // TestMemory reads files of hundreds of megabytes that are as bad as possible. The live heap must stay below a constant
 // bound. Without the limits of source, an unclosed quote in such a file would take more than a gigabyte.
 func TestMemory(t *testing.T) {
+	testutil.SkipIfShort(t)
 	testutil.SkipUnderRace(t)
 	const size = 300 << 20
 	for _, c := range []struct {

@@ -150,6 +150,7 @@ func (s *sevens) Read(p []byte) (int, error) {
 // TestChunks checks that the outcome does not depend on the pieces in which the bytes arrive, for good and damaged
 // files.
 func TestChunks(t *testing.T) {
+	testutil.SkipIfShort(t)
 	testutil.SkipUnderRace(t)
 	for _, g := range grammars {
 		for _, suffix := range []string{"", ".gz", ".zst"} {

@@ -24,6 +24,7 @@ import (
 // TestResume pauses after every batch and resumes with the published continuation, for every format and compression.
 // The messages, the report and the sealed summary must be the same, byte by byte, as those of one reading.
 func TestResume(t *testing.T) {
+	testutil.SkipIfShort(t)
 	testutil.SkipUnderRace(t)
 	for name, text := range resumeFiles() {
 		for _, compression := range []string{"", ".gz", ".zst"} {

@@ -16,6 +16,7 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/aws/topics"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 func failedStreamRange(stream, shard, start, end string) string {
@@ -29,6 +30,7 @@ func failedStreamRange(stream, shard, start, end string) string {
 }
 
 func TestRedriveAnnounce(t *testing.T) {
+	testutil.SkipIfShort(t)
 	c := deployStack(t, nil)
 	queue, dead := c.subscribed(c.outputs["ChangesTopicArn"]), c.url("announce-dead")
 	stream, shard, numbers := c.favorites(4)

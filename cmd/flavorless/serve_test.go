@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 func TestDemo(t *testing.T) {
@@ -161,6 +162,7 @@ func TestKilledAfterUpload(t *testing.T) {
 // TestKilledInTheMiddle: a server that is killed several times while it applies and announces ends with every row in
 // the table, correct counts, and every change in the stream.
 func TestKilledInTheMiddle(t *testing.T) {
+	testutil.SkipIfShort(t)
 	const people = 15_000
 	name := strings.Repeat(" of a long name", 6) // makes several batches
 	dir := filepath.Join(t.TempDir(), "data")

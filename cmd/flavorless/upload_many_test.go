@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // writeTree writes files below a new folder and returns the folder.
@@ -29,6 +30,7 @@ func writeTree(t *testing.T, files map[string]string) string {
 const goodCSV = "person,flavor\nandy,vanilla\n"
 
 func TestUploadMany(t *testing.T) {
+	testutil.SkipIfShort(t)
 	p := startServe(t, filepath.Join(t.TempDir(), "data"))
 	upload := func(t *testing.T, stdin string, args ...string) result {
 		return command(t, stdin, append([]string{"upload", "--data", p.dir}, args...)...)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // health is a response of GET /healthz.
