@@ -16,7 +16,6 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
-	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // health is a response of GET /healthz.
