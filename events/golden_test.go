@@ -16,8 +16,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// The golden files in testdata contain the wire format. An unintended difference breaks existing readers. Write an
-// intended one with: go test ./events -update
+// The golden files in testdata contain the wire format. An unintended difference breaks existing readers. To write an
+// intended one, run go test ./events -update.
 var update = flag.Bool("update", false, "write the golden files")
 
 // golden compares got with the golden file.

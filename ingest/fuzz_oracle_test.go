@@ -50,7 +50,7 @@ func asCSV(separators string) func(t *testing.T, content []byte, got outcome) {
 			var want []events.Update // without a person if the row is rejected
 			for {
 				fields, err := nextRecord(in, content, string(separator))
-				if err == io.EOF {
+				if err == io.EOF { //nolint:errorlint // as nextRecord returns it
 					break
 				}
 				var u events.Update

@@ -203,11 +203,11 @@ func (s *objectScan) array(path []string, at int) error {
 
 // name returns a description of the path, such as: member "items" of "result".
 func (h candidate) name() string {
-	name := "member " + quote(h.path[len(h.path)-1])
-	for _, outer := range slices.Backward(h.path[:len(h.path)-1]) {
-		name += " of " + quote(outer)
+	quoted := make([]string, 0, len(h.path))
+	for _, member := range slices.Backward(h.path) {
+		quoted = append(quoted, quote(member))
 	}
-	return name
+	return "member " + strings.Join(quoted, " of ")
 }
 
 func (h candidate) reason() string {

@@ -56,7 +56,7 @@ func (d *documented) exchange(raw []byte) (*answer, error) {
 		res, err = http.ReadResponse(in, &http.Request{Method: method})
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) && in.Buffered() == 0 {
-		return nil, nil //nolint:nilerr // net/http closes the connection for what is not HTTP
+		return nil, nil // net/http closes the connection for what is not HTTP
 	}
 	if err != nil {
 		return nil, hangUp(bad, raw, fmt.Errorf("reading the response: %w", err))
@@ -91,7 +91,7 @@ func (d *documented) exchange(raw []byte) (*answer, error) {
 func hangUp(malformed error, raw []byte, err error) error {
 	closed := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	if closed && (malformed != nil || len(raw) > maxHeader) {
-		return nil
+		return nil //nolint:nilerr // see above
 	}
 	return err
 }

@@ -135,7 +135,7 @@ func (p *checkPrinter) title() {
 
 func (p *checkPrinter) reject(r *events.Reject) error {
 	if p.asJSON {
-		return p.terminal.json(struct {
+		return p.json(struct {
 			File string `json:"file"`
 			*events.Reject
 		}{p.file, r})
@@ -148,7 +148,7 @@ func (p *checkPrinter) reject(r *events.Reject) error {
 
 func (p *checkPrinter) result(r checkResult) error {
 	if p.asJSON {
-		return p.terminal.json(r)
+		return p.json(r)
 	}
 	p.title()
 	p.failure(r.Failure)

@@ -12,7 +12,7 @@ import (
 func TestServeKeepsFilesPrivate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // a mode that lets others in
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	p := startServeAfter(t, "umask 0", dir)

@@ -23,7 +23,8 @@ func TestReadingFlags(t *testing.T) {
 		{"not declared", []string{latin1, "--person-column", "prénom", "--flavor-column", "lieblingseis"}, exitFailed,
 			"bad_header"},
 		{"members", []string{ndjson, "--person-column", "WHO", "--action-column", "do"}, exitOK, "2 rows"},
-		{"no such member", []string{ndjson, "--person-column", "name"}, exitFailed, `the metadata person-column names the member "name"`},
+		{"no such member", []string{ndjson, "--person-column", "name"}, exitFailed,
+			`the metadata person-column names the member "name"`},
 		{"unknown charset", []string{bad, "--charset", "ebcdic"}, exitUsage, `the charset "ebcdic"`},
 		{"one name twice", []string{bad, "--person-column", "flavor"}, exitUsage, `from the column "flavor"`},
 	} {
@@ -37,7 +38,8 @@ func TestReadingFlags(t *testing.T) {
 			}
 		})
 	}
-	if got := command(t, "", "upload", "--data", p.dir, "--on-error-abort", bad); got.code != exitFailed || !strings.Contains(got.out, "aborted") {
+	got := command(t, "", "upload", "--data", p.dir, "--on-error-abort", bad)
+	if got.code != exitFailed || !strings.Contains(got.out, "aborted") {
 		t.Errorf("upload --on-error-abort: exit code %d, %s%s", got.code, got.out, got.err)
 	}
 	if got := command(t, "", "lookup", "--data", p.dir, "Zoë"); got.code != exitOK || !strings.Contains(got.out, "Crème") {

@@ -105,8 +105,8 @@ func TestRedriveAnnounce(t *testing.T) {
 	})
 }
 
-// favorites creates a table with a stream and a number of people. It returns the ARN of the stream, the id of its shard,
-// and the sequence numbers of its records.
+// favorites creates a table with a stream and a number of people. It returns the ARN of the stream, the id of its
+// shard, and the sequence numbers of its records.
 func (c *cloud) favorites(people int) (stream, shard string, numbers []string) {
 	c.t.Helper()
 	client, name := dynamo.Client(c.access), c.stack+"-favorites"

@@ -25,7 +25,8 @@ func wideFlag(c *cobra.Command, t *terminal) {
 	c.Flags().BoolVar(&t.wide, "wide", false, "do not truncate tables and keys to the width of the terminal")
 }
 
-// lineWidth returns the number of columns of a line, or 0 for no limit: the output is not a terminal, or --wide is given.
+// lineWidth returns the number of columns of a line. It is 0, for no limit, if the output is not a terminal or if
+// --wide is given.
 func (t *terminal) lineWidth() int {
 	if t.wide {
 		return 0

@@ -8,6 +8,7 @@ import (
 	"github.com/flavorless/flavorless/internal/issuer"
 )
 
+//nolint:gosec // a help text, not a credential
 const tokenHelp = `Print a bearer token of the data folder's development issuer. A server that was started
 with your own identity provider does not accept it.`
 

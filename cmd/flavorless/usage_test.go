@@ -84,8 +84,10 @@ func TestCheck(t *testing.T) {
 		code        int
 		want        []string
 	}{
-		{"good", "", []string{writeFile(t, "a.csv", "person,flavor\nandy,vanilla\n")}, exitOK, []string{"1 row: 1 accepted, 0 rejected", "good"}},
-		{"rejected", "", []string{writeFile(t, "b.csv", bad)}, exitRejected, []string{"line 3, column 6: missing_flavor", "bill,"}},
+		{"good", "", []string{writeFile(t, "a.csv", "person,flavor\nandy,vanilla\n")}, exitOK,
+			[]string{"1 row: 1 accepted, 0 rejected", "good"}},
+		{"rejected", "", []string{writeFile(t, "b.csv", bad)}, exitRejected,
+			[]string{"line 3, column 6: missing_flavor", "bill,"}},
 		{"broken", "", []string{writeFile(t, "c.json", `{"a":`)}, exitFailed, []string{"malformed_json"}},
 		{"unknown", "", []string{writeFile(t, "c.txt", `{"a":`)}, exitFailed, []string{"unknown_format", ".csv"}},
 		{"several", "", []string{writeFile(t, "a.csv", bad), writeFile(t, "c.json", `{"a":`)}, exitFailed,

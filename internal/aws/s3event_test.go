@@ -50,14 +50,15 @@ func TestDecodeS3Event(t *testing.T) {
 func TestDecodeS3EventRefuses(t *testing.T) {
 	const ok = `"eventTime":"2026-11-23T08:19:00Z","eventName":"ObjectCreated:Put"`
 	for name, body := range map[string]string{
-		"empty":             ``,
-		"no JSON":           `hello`,
-		"another event":     `{"source":"aws.s3","detail-type":"Object Created"}`,
-		"key not escaped":   `{"Records":[{` + ok + `,"s3":{"bucket":{"name":"b"},"object":{"key":"100%"}}}]}`,
-		"key not UTF-8":     `{"Records":[{` + ok + `,"s3":{"bucket":{"name":"b"},"object":{"key":"%FF"}}}]}`,
-		"no key":            `{"Records":[{` + ok + `,"s3":{"bucket":{"name":"b"},"object":{}}}]}`,
-		"no bucket":         `{"Records":[{` + ok + `,"s3":{"object":{"key":"k"}}}]}`,
-		"no time":           `{"Records":[{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}]}`,
+		"empty":           ``,
+		"no JSON":         `hello`,
+		"another event":   `{"source":"aws.s3","detail-type":"Object Created"}`,
+		"key not escaped": `{"Records":[{` + ok + `,"s3":{"bucket":{"name":"b"},"object":{"key":"100%"}}}]}`,
+		"key not UTF-8":   `{"Records":[{` + ok + `,"s3":{"bucket":{"name":"b"},"object":{"key":"%FF"}}}]}`,
+		"no key":          `{"Records":[{` + ok + `,"s3":{"bucket":{"name":"b"},"object":{}}}]}`,
+		"no bucket":       `{"Records":[{` + ok + `,"s3":{"object":{"key":"k"}}}]}`,
+		"no time": `{"Records":[{"eventName":"ObjectCreated:Put",` +
+			`"s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}]}`,
 		"time not RFC 3339": `{"Records":[{"eventTime":"today","eventName":"ObjectCreated:Put"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {

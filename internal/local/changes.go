@@ -16,7 +16,9 @@ type changeLog struct {
 }
 
 // Changes implements a port of the API.
-func (l changeLog) Changes(ctx context.Context, from events.Start) (uint64, iter.Seq2[events.LoggedChange, error], error) {
+func (l changeLog) Changes(
+	ctx context.Context, from events.Start,
+) (uint64, iter.Seq2[events.LoggedChange, error], error) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		defer cancel()

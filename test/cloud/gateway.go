@@ -34,7 +34,7 @@ type Gateway struct {
 // method is AWS::ApiGateway::Method, without the properties that change nothing here.
 type method struct {
 	HTTPMethod, ResourceID, RestAPIID, AuthorizationType, AuthorizerID, OperationName string
-	ApiKeyRequired                                                                    bool
+	APIKeyRequired                                                                    bool
 	RequestParameters                                                                 map[string]any
 	RequestValidatorID, RequestModels, MethodResponses                                any
 	Integration                                                                       struct {

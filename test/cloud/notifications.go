@@ -143,8 +143,8 @@ func (n *Notifications) message(r *http.Request, bucket, key, event string, h ht
 const timestamp = "2006-01-02T15:04:05.000Z"
 
 // escapeKey escapes a key as a form does, except for slashes.
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html: "red flower.jpg" is
-// "red+flower.jpg"
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html says that "red flower.jpg"
+// becomes "red+flower.jpg".
 func escapeKey(key string) string {
 	return strings.ReplaceAll(url.QueryEscape(key), "%2F", "/")
 }

@@ -123,7 +123,7 @@ func wildcards(t *template) (v violations) {
 	return v
 }
 
-// a resource of the stack; its objects; parts of reports; its index
+// narrow matches a resource of the stack, its objects, parts of reports, and its index.
 var narrow = regexp.MustCompile(`^(\$\{\w+(\.\w+)?\}(/\*(/rejects/\*\.part)?|/index/\w+)?` +
 	`|arn:\$\{AWS::Partition\}:logs:[^*]+:log-group:[^*]+:\*` +
 	`|arn:\$\{AWS::Partition\}:s3:::[^*]+(/[^*]+/\*)?)$`)

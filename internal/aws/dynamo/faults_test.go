@@ -122,16 +122,16 @@ func TestTransactionConflict(t *testing.T) {
 	type step = func(context.Context, conformance.TableUnderTest) error
 	applyBatch := func(n int64) step {
 		return func(ctx context.Context, table conformance.TableUnderTest) error {
-			_, err := table.Store.Apply(ctx, []events.Batch{batch(n)})
+			_, err := table.Apply(ctx, []events.Batch{batch(n)})
 			return err
 		}
 	}
 	begin := func(ctx context.Context, table conformance.TableUnderTest) error {
-		_, err := table.Store.Begin(ctx, object)
+		_, err := table.Begin(ctx, object)
 		return err
 	}
 	seal := func(ctx context.Context, table conformance.TableUnderTest) error {
-		_, err := table.Store.Seal(ctx, object.UploadID(), reading)
+		_, err := table.Seal(ctx, object.UploadID(), reading)
 		return err
 	}
 	for _, test := range []struct {

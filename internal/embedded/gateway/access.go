@@ -172,7 +172,7 @@ func (s *store) admitList(ctx context.Context, bucket, prefix *string) (possible
 	if !canStartKey(*prefix) {
 		return false, nil
 	}
-	folder, _, _ := cutLast(*prefix)
+	folder, _ := folderOf(*prefix)
 	return true, s.checkInside(ctx, *bucket, folder)
 }
 

@@ -78,10 +78,8 @@ func TestInvalidChunks(t *testing.T) {
 }
 
 // chunked is an upload with signed chunks.
-// trailer is what follows the last chunk, where %[1]s is the name of the checksum, %[2]s its value, and %[3]s the
 type chunked struct {
 	key, data string
-	// trailer is what follows the last chunk, where %[1]s is the name of the checksum, %[2]s its value, and %[3]s the
 	// trailer is the format of the bytes after the last chunk: %[1]s is the name of the checksum, %[2]s its value, and
 	// %[3]s the signature of the trailer.
 	trailer  string
@@ -134,7 +132,7 @@ func (srv *testServer) sendChunked(t *testing.T, c chunked) answer {
 		return b.String()
 	}
 	const payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
-	req, err := http.NewRequestWithContext(t.Context(), "PUT", "http://"+srv.Addr()+"/"+bucket+"/"+c.key,
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+srv.Addr()+"/"+bucket+"/"+c.key,
 		strings.NewReader(body(strings.Repeat("0", 64))))
 	if err != nil {
 		t.Fatal(err)

@@ -54,7 +54,8 @@ func (s *store) findConflict(bucket, key string) error {
 				return newConflict("ObjectParentIsFile", key, fmt.Sprintf("the object %q", at))
 			}
 		}
-	case err != nil: // the path is free
+	case err != nil:
+		return nil //nolint:nilerr // the path is free
 	case info.IsDir() && name == key:
 		return newConflict("ExistingObjectIsDirectory", key, fmt.Sprintf("the folder %q", name+"/"))
 	case !info.IsDir() && name != key:

@@ -137,7 +137,7 @@ func (b *formBody) readField() error {
 func (b *formBody) skipFields() error {
 	for {
 		part, err := b.parts.NextRawPart()
-		if err == io.EOF { //nolint:errorlint // as multipart.Reader returns it
+		if err == io.EOF {
 			return err //nolint:wrapcheck // the end
 		}
 		if err != nil {

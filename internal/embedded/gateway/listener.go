@@ -36,7 +36,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if l.add(c) {
 			return c, nil
 		}
-		_ = c.TCPConn.SetWriteDeadline(time.Now().Add(l.timeout))
+		_ = c.SetWriteDeadline(time.Now().Add(l.timeout))
 		_, _ = io.WriteString(c.TCPConn, tooManyConnections) // it fits into the socket's buffer
 		_ = c.TCPConn.Close()
 	}

@@ -18,7 +18,7 @@ func newStripes() stripes { return stripes{seed: maphash.MakeSeed()} }
 
 // index returns the index of the lock for a name.
 func (s *stripes) index(name string) int {
-	return int(maphash.String(s.seed, name) % uint64(len(s.locks))) //nolint:gosec // less than 256
+	return int(maphash.String(s.seed, name) % uint64(len(s.locks)))
 }
 
 // lock locks a name and returns the function that unlocks it.

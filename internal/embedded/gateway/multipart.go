@@ -164,7 +164,7 @@ func (s *store) assemble(
 func (s *store) checkAlgorithm(in *s3.CompleteMultipartUploadInput) error {
 	upload := path.Join(partsFolder(*in.Key), *in.UploadId)
 	if _, err := s.files.Stat(path.Join(*in.Bucket, upload)); err != nil {
-		return nil // it was completed before, or there is no such upload
+		return nil //nolint:nilerr // it was completed before, or there is no such upload
 	}
 	var declared s3response.Checksum
 	stored, err := s.meta.RetrieveAttribute(nil, s.bucketDir(*in.Bucket), upload, checksumsAttribute)

@@ -73,16 +73,16 @@ func checkTexts(arguments map[string]*string) error {
 // canStartKey reports whether a valid key can start with prefix. versitygw uses the part of a prefix before its last
 // slash as a path.
 func canStartKey(prefix string) bool {
-	folder, _, found := cutLast(prefix)
+	folder, found := folderOf(prefix)
 	return len(prefix) <= objectkey.MaxLength && (!found || checkKey(folder) == nil && !strings.HasSuffix(folder, "/"))
 }
 
-// cutLast splits text at its last slash.
-func cutLast(text string) (before, after string, found bool) {
+// folderOf returns what precedes the last slash of text, and whether there is one.
+func folderOf(text string) (folder string, found bool) {
 	if at := strings.LastIndexByte(text, '/'); at >= 0 {
-		return text[:at], text[at+1:], true
+		return text[:at], true
 	}
-	return "", text, false
+	return "", false
 }
 
 var uploadID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)

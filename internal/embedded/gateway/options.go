@@ -141,7 +141,7 @@ func withoutChunked(encoding *string) *string {
 	return &rest
 }
 
-// isToken reports whether name is a valid name of an HTTP header. RFC 9110, section 5.6.2
+// isToken reports whether name is a valid name of an HTTP header (RFC 9110, section 5.6.2).
 func isToken(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		switch {

@@ -128,7 +128,7 @@ func (s *store) setAside(ctx context.Context, name string) error {
 // setAsideFile sets aside a file that is in the place of a directory.
 func (s *store) setAsideFile(name string) error {
 	if info, err := s.files.Lstat(name); err != nil || info.IsDir() {
-		return nil // readDir reports errors
+		return nil //nolint:nilerr // readDir reports errors
 	}
 	if err := s.setAside(context.Background(), name); err != nil {
 		return fmt.Errorf("gateway: %w", err)

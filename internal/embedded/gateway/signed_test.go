@@ -134,11 +134,13 @@ func md5Header(body string) map[string]string {
 // upload returns the ID in the answer to CreateMultipartUpload.
 func (a answer) upload(t *testing.T) string {
 	t.Helper()
-	var begun struct{ UploadId string }
+	var begun struct {
+		UploadID string `xml:"UploadId"`
+	}
 	if err := xml.Unmarshal([]byte(a.body), &begun); err != nil || a.status != 200 {
 		t.Fatalf("CreateMultipartUpload: %s, %v; want 200", a, err)
 	}
-	return begun.UploadId
+	return begun.UploadID
 }
 
 // sendPresigned sends a request with the signature in its URL. It covers the query and the headers.

@@ -77,8 +77,8 @@ func (s *store) isAnnounced(bucket, key string) bool {
 }
 
 // toS3Error converts an error to the answer for the client. S3's errors stay, with the bucket's own name. Other errors
-// are logged here with the given attributes, because versitygw would print them, and become a plain 500.
-func (s *store) toS3Error(ctx context.Context, err error, attrs ...any) error {
+// are logged here, because versitygw would print them, and become a plain 500.
+func (s *store) toS3Error(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -101,7 +101,7 @@ func (s *store) toS3Error(ctx context.Context, err error, attrs ...any) error {
 	if errors.Is(err, context.Canceled) { // only a stop cancels requests; a client that disconnects does not
 		return unavailable("The server is stopping. Please try again.")
 	}
-	s.log.ErrorContext(ctx, "bucket request failed", append(attrs, slog.Any("error", err))...)
+	s.log.ErrorContext(ctx, "bucket request failed", slog.Any("error", err))
 	return s3err.GetAPIError(s3err.ErrInternalError)
 }
 

@@ -100,7 +100,7 @@ func (f *fetcher) receive(ctx context.Context, reply string) (*nats.Msg, error) 
 		m, err := f.sub.NextMsgWithContext(ctx)
 		switch {
 		case m == nil && ctx.Err() != nil:
-			return nil, nil
+			return nil, nil //nolint:nilerr // the request or ctx has ended
 		case err != nil:
 			return nil, err
 		case !isStatus(m):

@@ -93,7 +93,7 @@ func (q *Queues) consume(ctx context.Context, c Config, handle Handler) error {
 // unlessEnded returns err unless ctx has ended, which is not a failure.
 func unlessEnded(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // see above
 	}
 	return err
 }

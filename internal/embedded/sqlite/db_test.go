@@ -163,8 +163,8 @@ func TestFullDisk(t *testing.T) {
 
 // expiringContext is a context that is canceled after left calls of Err.
 type expiringContext struct {
-	context.Context
-	left int
+	context.Context //nolint:containedctx // it is a context itself
+	left            int
 }
 
 func (c *expiringContext) Err() error {

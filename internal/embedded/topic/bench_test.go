@@ -25,7 +25,7 @@ func BenchmarkPublish(b *testing.B) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			s := brokertest.Start(b, b.TempDir(), discardLog)
-			s.Log.Unlimit()
+			s.Unlimit()
 			msgs := make([]events.Message, bench.n)
 			for i := range msgs {
 				msgs[i] = events.Message{ID: fmt.Sprint(i), Subject: bench.subject, Body: make([]byte, bench.size),

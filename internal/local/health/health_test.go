@@ -65,14 +65,16 @@ func TestCheck(t *testing.T) {
 		want       conditions // of the parts that are not well
 		down       bool
 	}{
-		"nothing is wrong":       {},
-		"no bytes free":          {server: server{used: minFree}, want: conditions{"disk": api.Full}, down: true},
-		"one byte too few":       {server: server{used: 1}, want: conditions{"disk": api.Full}, down: true},
-		"disk can't be read":     {server: server{diskErr: broken}, want: conditions{"disk": api.Silent}, down: true},
-		"table can't be read":    {server: server{tableErr: broken}, want: conditions{"table": api.Silent}, down: true},
-		"old outbox":             {server: server{records: 1, oldest: old}, want: conditions{"announce": api.Behind}},
-		"new outbox":             {server: server{records: 1, oldest: recent}},
-		"mirror is broken":       {server: server{mirrorErr: broken}, want: conditions{"subscribers": api.Silent}, down: true},
+		"nothing is wrong":    {},
+		"no bytes free":       {server: server{used: minFree}, want: conditions{"disk": api.Full}, down: true},
+		"one byte too few":    {server: server{used: 1}, want: conditions{"disk": api.Full}, down: true},
+		"disk can't be read":  {server: server{diskErr: broken}, want: conditions{"disk": api.Silent}, down: true},
+		"table can't be read": {server: server{tableErr: broken}, want: conditions{"table": api.Silent}, down: true},
+		"old outbox":          {server: server{records: 1, oldest: old}, want: conditions{"announce": api.Behind}},
+		"new outbox":          {server: server{records: 1, oldest: recent}},
+		"mirror is broken": {
+			server: server{mirrorErr: broken}, want: conditions{"subscribers": api.Silent}, down: true,
+		},
 		"mirror never connected": {server: server{lag: 1, silent: -1}, want: conditions{"subscribers": api.Behind}},
 		"mirror lags":            {server: server{lag: 1, silent: now.Sub(old)}, want: conditions{"subscribers": api.Behind}},
 		"mirror lags briefly":    {server: server{lag: 1, silent: now.Sub(recent)}},
