@@ -27,7 +27,7 @@ const (
 // to a stream that has readers in memory for ten seconds (https://github.com/nats-io/nats-server/issues/5740), so this
 // bounds the memory of the process while a large file is announced. A change usually has about 600 bytes.
 const (
-	changesRate  = 4 << 20
+	changesRate  = 3 << 20
 	changesBurst = 8 << 20
 )
 
