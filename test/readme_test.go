@@ -215,13 +215,17 @@ func (r *readmeShell) checkOutput(c readmeCommand, got string) {
 	}
 }
 
-var duration = regexp.MustCompile(`\b[0-9.]+(ms|s)\b`)
+var (
+	duration = regexp.MustCompile(`\b[0-9.]+(ms|s)\b`)
+	instant  = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT[0-9:.]+Z`)
+)
 
 // contains reports whether every line is part of a line of an output, apart from white space and the values of
-// durations.
+// durations and times.
 func contains(output string, lines []string) bool {
 	normalize := func(line string) string {
-		return duration.ReplaceAllString(strings.Join(strings.Fields(line), " "), "DURATION")
+		line = instant.ReplaceAllString(strings.Join(strings.Fields(line), " "), "TIME")
+		return duration.ReplaceAllString(line, "DURATION")
 	}
 	var got []string
 	for line := range strings.Lines(output) {

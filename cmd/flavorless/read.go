@@ -126,7 +126,7 @@ func lookup(ctx context.Context, t *terminal, conn *connection, person string, a
 }
 
 var uploadsHelp = fmt.Sprintf(`Show the status of uploads, the newest first. With an ID, show one upload with the first
-%d of its rejected rows; the first characters of the ID are enough.
+%d of its rejected rows; the first 8 characters of the ID are enough.
 
 With --rejects, show the rejected rows in the upload's report. A report has at most 4 MiB, and
 at most 20 bytes for each byte of the uploaded file. Rows beyond that are only counted.`, events.MaxRejects)
@@ -137,8 +137,8 @@ func newUploads(t *terminal) *cobra.Command {
 	var limit int
 	c := &cobra.Command{
 		Use: "uploads [ID]", Short: "Show the status of uploads, or of one with its rejected rows", Long: uploadsHelp,
-		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0…\n" +
-			"  flavorless uploads 5v2kq0… --rejects --json | jq -r '.raw // empty'\n" +
+		Example: "  flavorless uploads\n  flavorless uploads 5v2kq0ad…\n" +
+			"  flavorless uploads 5v2kq0ad… --rejects --json | jq -r '.raw // empty'\n" +
 			"  FLAVORLESS_TOKEN=… flavorless uploads --stack flavorless-dev",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/flavorless/flavorless/internal/version"
@@ -73,6 +75,9 @@ type dataDir struct {
 }
 
 func (d *dataDir) Set(path string) error {
+	if path == "" {
+		return errors.New("the path of the data folder is empty")
+	}
 	d.path, d.given = path, true
 	return nil
 }

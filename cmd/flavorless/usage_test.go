@@ -41,7 +41,7 @@ func TestBadUsage(t *testing.T) {
 		{"uploads kept too short", append([]string{"serve", "--data", other(), "--keep-uploads", "5m"}, free...), "5m"},
 		{"bad size", append([]string{"serve", "--data", other(), "--min-free", "much"}, free...), "512MiB"},
 		{"bad time", append([]string{"serve", "--data", other(), "--keep-reports", "-3d"}, free...), "90d"},
-		{"negative limit", append([]string{"serve", "--data", other(), "--max-uploads", "-3"}, free...), "negative"},
+		{"negative limit", append([]string{"serve", "--data", other(), "--max-uploads", "-3"}, free...), "at least 1"},
 		{"any origin", append([]string{"serve", "--data", other(), "--cors-origin", "*"}, free...),
 			"https://flavors.example"},
 		{"bad address", []string{"serve", "--data", other(), "--api", "nonsense"}, "host:port"},

@@ -60,7 +60,7 @@ func (l Limits) withDefaults() Limits {
 func (l Limits) check() error {
 	switch {
 	case l.MaxUpload < 0 || l.MaxRequests < 0 || l.MaxConnections < 0:
-		return errors.New("a limit can't be negative")
+		return errors.New("the maximum upload size and the maximum numbers of uploads and connections must be at least 1")
 	case l.MaxRequests > l.MaxConnections:
 		return fmt.Errorf("%d concurrent requests need as many connections, but only %d are allowed",
 			l.MaxRequests, l.MaxConnections)

@@ -73,7 +73,11 @@ func openInstance(ctx context.Context, c Config, log *serverLog) (*instance, err
 		in.close()
 		return nil, err
 	}
-	return in, removeSnapshot(c.Dir)
+	if err := removeSnapshot(c.Dir); err != nil {
+		in.close()
+		return nil, err
+	}
+	return in, nil
 }
 
 func (in *instance) start(log *serverLog) error {

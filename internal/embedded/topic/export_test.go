@@ -9,3 +9,12 @@ func (l *Log) Reconnect() error { return l.readers.ForceReconnect() }
 
 // Unlimit removes the limit of bytes per second.
 func (t *Topic) Unlimit() { t.rate.SetLimit(rate.Inf) }
+
+// ChangesBurst is how many bytes of changes may be published at once.
+const ChangesBurst = changesBurst
+
+// StopRefill lets changes be published only as far as the burst goes.
+func (l *Log) StopRefill() { l.rate.SetLimit(1e-9) }
+
+// Idle reports whether no message is counted as in flight.
+func (t *Topic) Idle() bool { return t.inFlight.TryAcquire(maxInFlightBytes) }

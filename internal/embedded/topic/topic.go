@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,6 +38,7 @@ type Topic struct {
 	stream   broker.Stream
 	js       jetstream.JetStream
 	inFlight *semaphore.Weighted // bytes
+	held     sync.Map            // of each *nats.Msg in flight, its int64 of inFlight
 	rate     *rate.Limiter       // bytes
 }
 
@@ -58,12 +60,10 @@ func newTopic(
 		jetstream.WithPublishAsyncMaxPending(2*maxInFlight), // inFlight is the limit that callers wait for
 		jetstream.WithPublishAsyncTimeout(ackTimeout),
 		jetstream.WithPublishAsyncAckHandler(func(_ jetstream.JetStream, m *nats.Msg, ack *jetstream.PubAck) {
-			t.inFlight.Release(weight(m))
+			t.release(m)
 			stored(ack.Sequence, m)
 		}),
-		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) {
-			t.inFlight.Release(weight(m))
-		}),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, _ error) { t.release(m) }),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("opening topic %s: %w", stream, err)
@@ -117,11 +117,20 @@ func (t *Topic) send(ctx context.Context, m *nats.Msg, size int) (jetstream.PubA
 	if err != nil {
 		return nil, err
 	}
+	t.held.Store(m, n)
 	ack, err := t.js.PublishMsgAsync(m)
 	if err != nil {
-		t.inFlight.Release(n)
+		t.release(m)
 	}
 	return ack, err
+}
+
+// release ends what a message takes of inFlight. It may be called twice: if the connection breaks, PublishMsgAsync can
+// call the error handler and also return an error.
+func (t *Topic) release(m *nats.Msg) {
+	if n, held := t.held.LoadAndDelete(m); held {
+		t.inFlight.Release(n.(int64))
+	}
 }
 
 // await waits for an acknowledgement.
@@ -130,6 +139,11 @@ func await(ctx context.Context, ack jetstream.PubAckFuture) error {
 	case <-ack.Ok():
 		return nil
 	case err := <-ack.Err():
+		const tooLarge = 10054 // "message size exceeds maximum allowed"
+		var api *jetstream.APIError
+		if errors.As(err, &api) && api.ErrorCode == tooLarge {
+			return fmt.Errorf("%w: %w", err, events.ErrPermanent)
+		}
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
