@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -141,7 +142,12 @@ func (p *pipeline) stage(name string, run func() error) {
 	p.stages.Go(func() {
 		if err := recovered(run); err != nil && !errors.Is(err, context.Canceled) {
 			heartbeat.Stop()
-			p.cfg.Log.Error("a stage ended", "event", "stage_ended", "stage", name, "error", err)
+			level := slog.LevelError
+			if errors.Is(err, queue.ErrStopped) { // the stage queues reports why
+				level, err = slog.LevelWarn, fmt.Errorf("%w: %w", ErrBroken, err)
+			}
+			p.cfg.Log.Log(context.Background(), level, "a stage ended",
+				"event", "stage_ended", "stage", name, "error", err)
 			p.failures.add(fmt.Errorf("stage %s: %w", name, err))
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/internal/embedded/broker"
@@ -28,6 +29,9 @@ func New(b *broker.Server, dead *DeadQueue, log *slog.Logger) *Queues {
 	return &Queues{broker: b, dead: dead, log: log}
 }
 
+// ErrStopped means that the server no longer answers requests for messages. [broker.Server.Broken] has the reason.
+var ErrStopped = errors.New("the server of the queues has stopped")
+
 // flushTimeout limits how long the last acknowledgements may take to reach the server.
 const flushTimeout = 5 * time.Second
 
@@ -42,7 +46,11 @@ func (q *Queues) Consume(ctx context.Context, c Config, handle Handler) error {
 		return fmt.Errorf("consuming %s: it is being consumed already", c.Stream)
 	}
 	defer q.consuming.Delete(c.Stream)
-	if err := q.consume(ctx, c.withDefaults(), handle); err != nil {
+	err := q.consume(ctx, c.withDefaults(), handle)
+	if errors.Is(err, nats.ErrNoResponders) { // JetStream stops when a write fails, for example on a full disk
+		err = fmt.Errorf("%w: %w", ErrStopped, err)
+	}
+	if err != nil {
 		return fmt.Errorf("consuming %s: %w", c.Stream, err)
 	}
 	return nil
