@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prints the packages that `make test` tests with the race detector, or without it: test/packages.sh race | norace
 #
-# With it are tested: libraries whose code or tests start goroutines or that run a conformance suite, and the package test,
+# With it are tested: packages whose code or tests start goroutines or that run a conformance suite, and the package test,
 # which runs whole servers and comes first because it takes the longest. Packages with tests that the race detector would
 # slow down too much (testutil.SkipUnderRace) are tested with and without it.
 set -eu
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 concurrent='^[[:space:]]*go (func|[a-zA-Z.]+\()|\.Go\(func|conformance\.Test'
 
 folders_with() {
-	find api events ingest internal -name '*.go' -exec grep -lE "$1" {} + | grep -v ^internal/testutil/ |
+	find api cmd events ingest internal -name '*.go' -exec grep -lE "$1" {} + | grep -v ^internal/testutil/ |
 		sed 's|^|./|; s|/[^/]*$||' | sort -u
 }
 
