@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestServeSurvivesManyConnections: with more connections than file descriptors, the process keeps running, and it
@@ -32,7 +33,7 @@ func TestServeSurvivesManyConnections(t *testing.T) {
 	for _, c := range conns {
 		c.Close()
 	}
-	until(t, "the server accepts an upload", func() bool {
+	testutil.WaitFor(t, "the server accepts an upload", func() bool {
 		err := p.tryPut("uploads/a.csv", "person,flavor\nandy,vanilla\n")
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			t.Fatal(err)

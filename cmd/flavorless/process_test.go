@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // process is `flavorless serve` in a process of its own.
@@ -107,7 +108,7 @@ func (p *process) tryPut(key, text string) error {
 // settled waits until the newest upload of a key has its end, and makes sure that its rows add up.
 func (p *process) settled(key string) (settled events.Upload) {
 	p.t.Helper()
-	until(p.t, key+" is settled", func() bool {
+	testutil.WaitFor(p.t, key+" is settled", func() bool {
 		uploads, err := p.recent(p.t.Context(), 500)
 		if err != nil {
 			p.t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local/control"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestRedriveLocal makes the table fail until updates are dead letters, repairs it, and redrives them.
@@ -38,7 +39,7 @@ func TestRedriveLocal(t *testing.T) {
 	sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'the disk is broken'); END")
 	p.put("uploads/a.csv", "person,flavor\nandy,vanilla\n")
 	listed := func() string { return redrive("--json").out }
-	until(t, "there is a dead letter", func() bool {
+	testutil.WaitFor(t, "there is a dead letter", func() bool {
 		return strings.Contains(listed(), `"queue":"apply-dead","waiting":1`)
 	})
 	id := ""
@@ -94,7 +95,7 @@ func TestRedriveWebhooks(t *testing.T) {
 		return command(t, "", append([]string{"redrive", "--data", p.dir}, args...)...)
 	}
 	p.put("uploads/a.csv", "person,flavor\nandy,vanilla\n")
-	until(t, "each webhook has a dead letter", func() bool {
+	testutil.WaitFor(t, "each webhook has a dead letter", func() bool {
 		return strings.Count(redrive("--json").out, `"waiting":1`) == 2
 	})
 	name := regexp.MustCompile(`"queue":"(webhook-` + host + `-(?:orders|stock)-([0-9a-f]{8})-dead)"`)

@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestRestartAfterQueueFailure: when the queues fail, as they do when the disk fills up in the middle of a write, the
@@ -40,11 +40,13 @@ func TestRestartAfterQueueFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	until(t, "the server stops", func() bool { return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil })
+	testutil.WaitFor(t, "the server stops", func() bool {
+		return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+	})
 	if err := errors.Join(os.Remove(msgs), os.Rename(msgs+".away", msgs), lock.Close()); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the server has restarted", func() bool {
+	testutil.WaitFor(t, "the server has restarted", func() bool {
 		_, err := os.Stat(filepath.Join(dir, "server.json"))
 		return err == nil
 	})
@@ -56,21 +58,5 @@ func TestRestartAfterQueueFailure(t *testing.T) {
 	}
 	if code := p.stopped(); code != exitOK {
 		t.Errorf("exit code of serve = %d, want %d", code, exitOK)
-	}
-}
-
-// until polls a condition every few milliseconds, or less often if checking it takes long.
-func until(t *testing.T, condition string, holds func() bool) {
-	t.Helper()
-	pause := 5 * time.Millisecond
-	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(pause) {
-		began := time.Now()
-		if holds() {
-			return
-		}
-		pause = max(pause, 4*time.Since(began))
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within five minutes", condition)
-		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 	"github.com/flavorless/flavorless/test/raw"
 )
 
@@ -79,11 +80,11 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 			idle = append(idle, c)
 		}
 		// A client gets its response before the server marks the connection as idle.
-		await(t, "four idle connections", func() bool { return s.IdleConnections() == 4 })
+		testutil.WaitFor(t, "four idle connections", func() bool { return s.IdleConnections() == 4 })
 		idle[0].get(t) // so idle[1] has been idle for longer
-		await(t, "four idle connections after a request", func() bool { return s.IdleConnections() == 4 })
+		testutil.WaitFor(t, "four idle connections after a request", func() bool { return s.IdleConnections() == 4 })
 		dial(t, s.address()).get(t)
-		await(t, "four idle connections after a new one", func() bool { return s.IdleConnections() == 4 })
+		testutil.WaitFor(t, "four idle connections after a new one", func() bool { return s.IdleConnections() == 4 })
 		dial(t, s.address()).get(t)
 		for name, c := range map[string]client{"unused connection": silent, "least recently used connection": idle[1]} {
 			if _, err := c.in.ReadByte(); !errors.Is(err, io.EOF) {

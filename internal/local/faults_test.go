@@ -25,6 +25,7 @@ import (
 	"github.com/flavorless/flavorless/internal/local/control"
 	"github.com/flavorless/flavorless/internal/local/health"
 	"github.com/flavorless/flavorless/internal/s3store"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // maxTries is after how many tries a message becomes a dead letter.
@@ -183,13 +184,13 @@ func (p *faultyPipeline) settle(plan string) {
 	if strings.HasSuffix(plan, "until fixed") {
 		p.fix(plan)
 	}
-	p.await("the queues to be empty", p.idle)
+	testutil.WaitFor(p.t, "the queues to be empty", p.idle)
 	if dead := p.dead(); len(dead) > 0 { // after three faults in a row
 		p.disable()
 		p.redrive(dead)
-		p.await("the queues to be empty", p.idle)
+		testutil.WaitFor(p.t, "the queues to be empty", p.idle)
 	}
-	p.await("all changes to be announced", func() bool {
+	testutil.WaitFor(p.t, "all changes to be announced", func() bool {
 		left, err := p.db.Pending(p.t.Context(), 1)
 		return err == nil && len(left) == 0
 	})
@@ -200,15 +201,15 @@ func (p *faultyPipeline) fix(plan string) {
 	p.t.Helper()
 	if slices.Contains([]string{waitFeed, readFeed, markFeed, publishOut}, p.port) {
 		// The outbox has no dead letters: changes are retried forever.
-		p.await("several tries", func() bool { return p.injected() >= 5 })
-		p.await("the queues to be empty", p.idle)
+		testutil.WaitFor(p.t, "several tries", func() bool { return p.injected() >= 5 })
+		testutil.WaitFor(p.t, "the queues to be empty", p.idle)
 		if dead := p.dead(); len(dead) > 0 {
 			p.t.Errorf("dead letters because of %s: %+v, want none", p.port, dead)
 		}
 		p.disable()
 		return
 	}
-	p.await("the queues to be empty", p.idle)
+	testutil.WaitFor(p.t, "the queues to be empty", p.idle)
 	queue, want := broker.Uploads, maxTries
 	if p.port == applyBatches {
 		queue = broker.Updates
@@ -260,15 +261,6 @@ func (p *faultyPipeline) idle() bool {
 		}
 	}
 	return true
-}
-
-func (p *faultyPipeline) await(what string, holds func() bool) {
-	p.t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			p.t.Fatalf("waited two minutes for %s", what)
-		}
-	}
 }
 
 // result reads the final state, and checks that the changes lead to it.

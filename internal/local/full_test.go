@@ -15,6 +15,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 const reserve = 1 << 20 // bytes
@@ -68,7 +69,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 			s.put("a.csv", "person,flavor\nandy,vanilla\n")
 			for range 2 {
 				least := s.low.Load() + 2
-				await(t, "the upload to pause", func() bool {
+				testutil.WaitFor(t, "the upload to pause", func() bool {
 					list := s.uploads()
 					return s.low.Load() >= least && len(list) <= 1 && (test.status == "") == (len(list) == 0) &&
 						(len(list) == 0 || list[0].Status == test.status)
@@ -114,13 +115,13 @@ func TestStoppingCountsNoTries(t *testing.T) {
 	defer inFlight.Body.Close()
 	s.fill(2, 0) // enough for the bucket and the event; ingest pauses
 	s.put("a.csv", "person,flavor\nandy,vanilla\n")
-	await(t, "the upload to pause", func() bool { return s.low.Load() > 0 })
+	testutil.WaitFor(t, "the upload to pause", func() bool { return s.low.Load() > 0 })
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		s.stop()
 	}()
-	await(t, "the bucket to close", func() bool {
+	testutil.WaitFor(t, "the bucket to close", func() bool {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.Info().S3, "http://"))
 		if err == nil {
 			conn.Close()
@@ -128,7 +129,8 @@ func TestStoppingCountsNoTries(t *testing.T) {
 		return err != nil
 	})
 	s.disk.Store(plenty)
-	await(t, "reading the object to fail", func() bool { // by the text of the SDK, because nothing else reports it
+	testutil.WaitFor(t, "reading the object to fail", func() bool {
+		// This matches the text of the SDK, because nothing else reports the failure.
 		return strings.Contains(log.String(), "operation error S3: GetObject")
 	})
 	inFlight.Body.Close()

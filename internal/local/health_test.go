@@ -16,6 +16,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // health is a response of GET /healthz.
@@ -54,7 +55,7 @@ func (s *testServer) wantHealth(code int, status string, stages map[string]strin
 			s.t.Errorf("health (-want +got):\n%s", diff)
 		}
 	}()
-	await(s.t, "GET /healthz to return the wanted health", func() bool {
+	testutil.WaitFor(s.t, "GET /healthz to return the wanted health", func() bool {
 		got = s.health()
 		return cmp.Equal(want, got, cmp.AllowUnexported(health{}))
 	})

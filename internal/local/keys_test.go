@@ -25,6 +25,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 var randomKeys = flag.Int("keys", 300, "number of random object keys that TestRandomKeys uploads")
@@ -223,7 +224,7 @@ func TestRandomKeys(t *testing.T) {
 // ledger waits until n uploads are settled, and returns the status and the number of applied rows for each key.
 func (s *testServer) ledger(n int) (statuses map[string]events.Status, applied map[string]int64) {
 	s.t.Helper()
-	await(s.t, "all uploads to be settled", func() bool {
+	testutil.WaitFor(s.t, "all uploads to be settled", func() bool {
 		statuses, applied = map[string]events.Status{}, map[string]int64{}
 		for before, more := "", true; more; {
 			page, err := s.Uploads(s.t.Context(), before, 500)

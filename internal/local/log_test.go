@@ -9,6 +9,7 @@ import (
 
 	"github.com/flavorless/flavorless/internal/local"
 	"github.com/flavorless/flavorless/internal/local/control"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // entry is a line of the log, as far as these tests need it.
@@ -69,7 +70,7 @@ func TestLogNamesTheUpload(t *testing.T) {
 		id := s.upload(name, "person,flavor\n"+name+",fig\n")
 		retried, want[id] = append(retried, id), append([]string{"WARN"}, processed...)
 	}
-	await(t, "a retry of each upload", func() bool {
+	testutil.WaitFor(t, "a retry of each upload", func() bool {
 		for _, id := range retried {
 			if !slices.Contains(log.levels(t, id), "WARN") {
 				return false
@@ -86,7 +87,7 @@ func TestLogNamesTheUpload(t *testing.T) {
 	dead := s.publishMalformed()
 	want[dead] = []string{"ERROR", "INFO", "ERROR"}
 	isDead := func() bool { return s.scrape()[`flavorless_queue_messages{queue="ingest",state="dead"}`] == 1 }
-	await(t, "a dead letter", isDead)
+	testutil.WaitFor(t, "a dead letter", isDead)
 	client, err := control.Open(t.Context(), s.Info().API, s.Info().Control)
 	if err != nil {
 		t.Fatal(err)
@@ -94,13 +95,13 @@ func TestLogNamesTheUpload(t *testing.T) {
 	if r, err := client.Redrive(t.Context(), "ingest-dead", func(int64) {}); r.Restored != 1 || err != nil {
 		t.Fatalf("Redrive = %+v, %v; want 1 restored", r, err)
 	}
-	await(t, "the dead letter again", isDead)
+	testutil.WaitFor(t, "the dead letter again", isDead)
 
 	// Records can't be removed from the outbox.
 	s.sql("CREATE TRIGGER stuck BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'injected failure'); END")
 	stuck := s.upload("stuck.csv", "person,flavor\nstuck,fig\n")
 	want[stuck] = append([]string{"WARN"}, processed...)
-	await(t, "a failure to announce", func() bool {
+	testutil.WaitFor(t, "a failure to announce", func() bool {
 		return slices.ContainsFunc(log.entries(t), func(e entry) bool { return e.Event == "announce_retry" })
 	})
 	s.sql("DROP TRIGGER stuck")

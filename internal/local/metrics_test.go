@@ -19,6 +19,7 @@ import (
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // scrape returns the values of all metrics by series.
@@ -85,7 +86,7 @@ func TestMetrics(t *testing.T) {
 		changes     = `flavorless_change_delay_seconds_count`
 	)
 	var got map[string]float64
-	await(t, "the metrics to include all work", func() bool {
+	testutil.WaitFor(t, "the metrics to include all work", func() bool {
 		got = s.scrape()
 		return got[deadLetters] == 1 && got[changes] == 7 && got[`flavorless_outbox_records`] == 0 &&
 			got[`flavorless_queue_messages{queue="ingest",state="in_flight"}`] == 0 &&
@@ -148,7 +149,7 @@ func TestMetricsCountFollowers(t *testing.T) {
 	s := start(t)
 	awaitFollowers := func(n int) {
 		t.Helper()
-		await(t, fmt.Sprintf("%d followers", n), func() bool {
+		testutil.WaitFor(t, fmt.Sprintf("%d followers", n), func() bool {
 			return s.scrape()["flavorless_change_followers"] == float64(n)
 		})
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 const day = 24 * time.Hour
@@ -89,7 +90,7 @@ func (s *testServer) changesStream() jetstream.Stream {
 func (s *testServer) changes(atLeast uint64) (n uint64) {
 	s.t.Helper()
 	stream := s.changesStream()
-	await(s.t, "all changes", func() bool {
+	testutil.WaitFor(s.t, "all changes", func() bool {
 		info, err := stream.Info(s.t.Context())
 		if err != nil {
 			s.t.Fatal(err)
@@ -124,7 +125,7 @@ func TestUploadsAreKeptWhileDeadLettersWait(t *testing.T) {
 	if err := s.PublishInvalidBatch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "a dead letter", func() bool {
+	testutil.WaitFor(t, "a dead letter", func() bool {
 		_, dead, err := s.Depth(t.Context())
 		return err == nil && dead == 1
 	})
@@ -222,7 +223,7 @@ func TestWithoutStreams(t *testing.T) {
 			s.fill(test.spare, 0)
 			s.put("a.csv", "person,flavor\nandy,mint\ncleo,mint\nbill\n")
 			least := s.low.Load() + 2
-			await(t, "the upload to pause", func() bool { return s.low.Load() >= least })
+			testutil.WaitFor(t, "the upload to pause", func() bool { return s.low.Load() >= least })
 			s.stop()
 			missing := []string{"streams"}
 			if test.noFile {
@@ -235,7 +236,7 @@ func TestWithoutStreams(t *testing.T) {
 			}
 			s.disk.Store(plenty)
 			s.start()
-			await(t, "the upload to be read again", func() bool {
+			testutil.WaitFor(t, "the upload to be read again", func() bool {
 				if _, err := s.Clean(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -264,7 +265,7 @@ func TestUploadsInProgressAreNotRestarted(t *testing.T) {
 	s.fill(4, 0)
 	s.put("a.csv", "person,flavor\nandy,mint\n")
 	least := s.low.Load() + 2
-	await(t, "the upload to pause", func() bool { return s.low.Load() >= least })
+	testutil.WaitFor(t, "the upload to pause", func() bool { return s.low.Load() >= least })
 	if busy, err := s.Clean(t.Context()); !busy || err != nil {
 		t.Errorf("Clean = %t, %v; want true, nil", busy, err)
 	}

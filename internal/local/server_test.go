@@ -21,6 +21,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/local"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 const plenty = 1 << 40 // bytes of free disk space
@@ -106,7 +107,7 @@ func (s *testServer) fill(reads, free int64) {
 
 func (s *testServer) awaitAnnounced() {
 	s.t.Helper()
-	await(s.t, "all changes are announced", func() bool {
+	testutil.WaitFor(s.t, "all changes are announced", func() bool {
 		waiting, err := s.HasUnannounced(s.t.Context())
 		return err == nil && !waiting
 	})
@@ -146,7 +147,7 @@ func (s *testServer) put(name, text string) {
 func (s *testServer) upload(name, text string) (id string) {
 	s.t.Helper()
 	s.put(name, text)
-	await(s.t, "a record of "+name, func() bool {
+	testutil.WaitFor(s.t, "a record of "+name, func() bool {
 		for _, u := range s.uploads() {
 			if u.Key == "uploads/"+name {
 				id = u.ID
@@ -207,7 +208,7 @@ func (s *testServer) uploads() []events.Upload {
 // settled waits until an upload is settled and returns it.
 func (s *testServer) settled(id string) (settled events.Upload) {
 	s.t.Helper()
-	await(s.t, "upload "+id+" to be settled", func() bool {
+	testutil.WaitFor(s.t, "upload "+id+" to be settled", func() bool {
 		for _, u := range s.uploads() {
 			if u.ID == id {
 				settled = u
@@ -221,7 +222,7 @@ func (s *testServer) settled(id string) (settled events.Upload) {
 // allSettled waits until n uploads are settled and the queues are empty, and returns all uploads.
 func (s *testServer) allSettled(n int) (list []events.Upload) {
 	s.t.Helper()
-	await(s.t, "all uploads to be settled", func() bool {
+	testutil.WaitFor(s.t, "all uploads to be settled", func() bool {
 		list = s.uploads()
 		for _, u := range list {
 			if !u.Status.Settled() {
@@ -280,18 +281,4 @@ func (s *testServer) token() string {
 		s.t.Fatal(err)
 	}
 	return token
-}
-
-// await waits until a condition holds.
-func await(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(timeout); !holds(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited %s for %s", timeout, what)
-		}
-	}
 }

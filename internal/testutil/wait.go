@@ -26,7 +26,7 @@ func WaitFor(t T, what string, done func() bool) {
 		}
 		pause = max(pause, 4*time.Since(began))
 		if time.Now().After(deadline) {
-			t.Fatalf("waited %s for %s", Timeout, what)
+			t.Fatalf("waited %s for: %s", Timeout, what)
 		}
 	}
 }

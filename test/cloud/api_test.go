@@ -14,6 +14,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/issuer"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // testTeam uploads the talk's team and reads it as the talk does.
@@ -57,12 +58,12 @@ func testTeam(t *testing.T, d *deployment) {
 		"marija:  → mint chocolate chip": true, "shane:  → rocky road": true, "andy: cookie dough → pistachio": true,
 		"eileen: cookie dough → rocky road": true, "liz: pistachio → ": true, "zoë:  → pistachio": true,
 	}
-	await(t, "every change", func() bool { d.receive(t, all); return len(all.changes(t)) >= len(changes) })
+	testutil.WaitFor(t, "every change", func() bool { d.receive(t, all); return len(all.changes(t)) >= len(changes) })
 	if diff := gocmp.Diff(changes, all.changes(t)); diff != "" {
 		t.Errorf("changes of the subscriber (-want +got):\n%s", diff)
 	}
 	// Its message was published together with one that the other subscriber has received.
-	await(t, "the filtered change", func() bool { d.receive(t, filtered); return len(filtered.received) > 0 })
+	testutil.WaitFor(t, "the filtered change", func() bool { d.receive(t, filtered); return len(filtered.received) > 0 })
 	if diff := gocmp.Diff(map[string]bool{"andy: cookie dough → pistachio": true}, filtered.changes(t)); diff != "" {
 		t.Errorf("changes of the subscriber with a filter (-want +got):\n%s", diff)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // Logical ids that osls gives functions.
@@ -53,7 +54,7 @@ func testDuplicate(t *testing.T, d *deployment) {
 	sent, _ := d.notification(t, key)
 	n := len(sent.Function.Invocations())
 	sent.Function.InvokeAsync(t.Context(), sent.Event)
-	await(t, "the duplicate is processed", func() bool { return len(sent.Function.Invocations()) > n })
+	testutil.WaitFor(t, "the duplicate is processed", func() bool { return len(sent.Function.Invocations()) > n })
 	if done := sent.Function.Invocations()[n]; done.Failed != "" {
 		t.Errorf("the duplicate failed: %s", done.Answer)
 	}

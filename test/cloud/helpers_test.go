@@ -17,21 +17,9 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/issuer"
+	"github.com/flavorless/flavorless/internal/testutil"
 	"github.com/flavorless/flavorless/test/cloud"
 )
-
-// timeout is how long a test waits for a condition on a machine that is busy.
-const timeout = 3 * time.Minute
-
-// await waits until a condition holds.
-func await(t *testing.T, condition string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(timeout); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", timeout, condition)
-		}
-	}
-}
 
 func (d *deployment) sign(t *testing.T, subject, scope string, ttl time.Duration) string {
 	t.Helper()
@@ -119,7 +107,7 @@ func (d *deployment) notification(t *testing.T, key string) (cloud.Notification,
 func (d *deployment) settled(t *testing.T, key string) (u events.Upload) {
 	t.Helper()
 	_, object := d.notification(t, key)
-	await(t, key+" is settled", func() bool {
+	testutil.WaitFor(t, key+" is settled", func() bool {
 		got := d.request(t, http.MethodGet, "/uploads/"+object.UploadID(), d.token)
 		if got.status == http.StatusNotFound {
 			return false
@@ -202,7 +190,7 @@ func (d *deployment) receive(t *testing.T, q *queue) {
 // find waits for a message in the queue whose body contains a text.
 func (d *deployment) find(t *testing.T, q *queue, text string) (found message) {
 	t.Helper()
-	await(t, "a message with "+text, func() bool {
+	testutil.WaitFor(t, "a message with "+text, func() bool {
 		d.receive(t, q)
 		for _, m := range q.received {
 			if strings.Contains(m.Body, text) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/internal/testutil"
 	"github.com/flavorless/flavorless/test/cloud"
 )
 
@@ -70,8 +71,10 @@ func testLoop(t *testing.T, d *deployment) {
 	}
 	before := len(ingest.Invocations())
 	d.put(t, "uploads/loop.csv", file(42))
-	for n := 10; n <= 40; n += 10 { // on a busy machine all of them take longer than the timeout of await
-		await(t, fmt.Sprintf("ingest is invoked %d times", n), func() bool { return len(ingest.Invocations())-before >= n })
+	for n := 10; n <= 40; n += 10 { // on a busy machine all of them take longer than testutil.Timeout
+		testutil.WaitFor(t, fmt.Sprintf("ingest is invoked %d times", n), func() bool {
+			return len(ingest.Invocations())-before >= n
+		})
 	}
 	u := d.settled(t, "uploads/loop.csv")
 	if u.Status != events.Live || u.Counts.Batches < 41 {
@@ -154,7 +157,7 @@ func testLongReport(t *testing.T, d *deployment) {
 		t.Errorf("parts of the report were read %d times, want at least 12 because of the retry", n)
 	}
 	reports := "/" + d.Ref("ReportsBucket")
-	await(t, "the parts of the report are removed", func() bool {
+	testutil.WaitFor(t, "the parts of the report are removed", func() bool {
 		list, _, err := d.Admin().S3(t.Context(), http.MethodGet, reports+"?list-type=2&prefix="+u.ID+"/rejects/", nil, nil)
 		return err == nil && strings.Contains(string(list), "<ListBucketResult") && !strings.Contains(string(list), "<Key>")
 	})
@@ -212,7 +215,7 @@ func testNothingLeft(t *testing.T, d *deployment) {
 		return n
 	}
 	for _, id := range []string{"ApplyQueue", "ResumeQueue"} {
-		await(t, id+" is empty", func() bool { return count(id) == 0 })
+		testutil.WaitFor(t, id+" is empty", func() bool { return count(id) == 0 })
 	}
 	for _, id := range []string{"ApplyDead", "ResumeDead", "IngestDead", "AnnounceDead", "UpdatesUndelivered"} {
 		if n := count(id); n > 0 {

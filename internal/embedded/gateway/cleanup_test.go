@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestAbortIncompleteUploads: only uploads that got no part for long are aborted.
@@ -74,7 +76,7 @@ func TestDeleteBefore(t *testing.T) {
 	}
 	srv.put(t, "uploads/a.csv", "x")
 	mark := time.Now().Add(time.Millisecond)
-	await(t, "the next millisecond", func() bool { return time.Now().After(mark) })
+	testutil.WaitFor(t, "the next millisecond", func() bool { return time.Now().After(mark) })
 	report("new/rejects.ndjson")
 	if n, err := srv.DeleteBefore(t.Context(), "reports", now.Add(-time.Second)); n != 0 || err != nil {
 		t.Errorf("removed %d, %v; want none", n, err)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/internal/testutil"
 	"github.com/flavorless/flavorless/test/raw"
 )
 
@@ -207,7 +208,7 @@ func (srv *testServer) startUpload(t *testing.T, key string) net.Conn {
 	if _, err := c.Write(append([]byte(head), payload(50_000)...)); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "storing of "+key, func() bool { return len(srv.staged(t)) == before+1 })
+	testutil.WaitFor(t, "storing of "+key, func() bool { return len(srv.staged(t)) == before+1 })
 	return c
 }
 

@@ -150,16 +150,6 @@ func (r *recorder) announced() map[string]events.Object {
 // timeout is how long a test waits for something that must happen.
 const timeout = 3 * time.Minute
 
-// await waits until the condition is true.
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(timeout); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within %s", what, timeout)
-		}
-	}
-}
-
 // staged returns the staged files of unfinished uploads.
 func (srv *testServer) staged(t *testing.T) (left []string) {
 	t.Helper()

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/internal/testutil"
 	"github.com/flavorless/flavorless/test/raw"
 )
 
@@ -123,8 +124,8 @@ func TestTooManyRequests(t *testing.T) {
 	for _, c := range held {
 		finishUpload(t, c)
 	}
-	await(t, "the request is served", func() bool { return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil })
-	await(t, "the other uploads are announced", func() bool { return len(srv.keys()) == 2 })
+	testutil.WaitFor(t, "the request is served", func() bool { return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil })
+	testutil.WaitFor(t, "the other uploads are announced", func() bool { return len(srv.keys()) == 2 })
 }
 
 // TestTooManyConnections: if all connections have requests in flight, another connection is refused.
@@ -144,7 +145,7 @@ func TestTooManyConnections(t *testing.T) {
 	for _, c := range open {
 		finishUpload(t, c)
 	}
-	await(t, "the uploads are announced", func() bool { return len(srv.keys()) == 3 })
+	testutil.WaitFor(t, "the uploads are announced", func() bool { return len(srv.keys()) == 3 })
 	if err := srv.tryPut(t, "drafts/c.csv", payload(10)); err != nil {
 		t.Errorf("request after the others became idle: %v, want success", err)
 	}
@@ -157,7 +158,7 @@ func TestNewConnectionReplacesIdleOne(t *testing.T) {
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections = 4 })
 	busy := srv.startUpload(t, "uploads/busy.csv")
 	idle := []net.Conn{raw.Dial(t, srv.Addr())} // never sent a request
-	await(t, "the connection is counted", func() bool { return gateway.Connections(srv.Gateway) == 2 })
+	testutil.WaitFor(t, "the connection is counted", func() bool { return gateway.Connections(srv.Gateway) == 2 })
 	ask := func(c net.Conn) {
 		t.Helper()
 		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
@@ -180,7 +181,7 @@ func TestNewConnectionReplacesIdleOne(t *testing.T) {
 		}
 	}
 	finishUpload(t, busy)
-	await(t, "the upload is announced", func() bool { return len(srv.keys()) == 1 })
+	testutil.WaitFor(t, "the upload is announced", func() bool { return len(srv.keys()) == 1 })
 }
 
 // TestNewConnectionReplacesSlowUnauthenticatedOne: unauthenticated clients that stop sending can't keep out others, and
@@ -195,9 +196,11 @@ func TestNewConnectionReplacesSlowUnauthenticatedOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await(t, "another client is served", func() bool { return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil })
+	testutil.WaitFor(t, "another client is served", func() bool {
+		return srv.tryPut(t, "drafts/c.csv", payload(10)) == nil
+	})
 	finishUpload(t, upload)
-	await(t, "the slow upload is announced", func() bool { return len(srv.keys()) == 1 })
+	testutil.WaitFor(t, "the slow upload is announced", func() bool { return len(srv.keys()) == 1 })
 }
 
 // TestIdleConnectionsEnd: an idle connection is closed after half of the client timeout.

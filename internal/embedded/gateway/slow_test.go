@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/internal/testutil"
 	"github.com/flavorless/flavorless/test/raw"
 )
 
@@ -83,7 +84,7 @@ func TestStalledReaderIsDisconnected(t *testing.T) {
 		return c
 	}
 	c := get()
-	await(t, "the connection is closed", func() bool { return gateway.Connections(srv.Gateway) == 0 })
+	testutil.WaitFor(t, "the connection is closed", func() bool { return gateway.Connections(srv.Gateway) == 0 })
 	if n, err := io.Copy(io.Discard, c); n >= size || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read %d bytes, %v; want less than %d and a closed connection", n, err, size)
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 func TestCopies(t *testing.T) {
@@ -124,14 +126,14 @@ func (srv *testServer) sendHalf(t *testing.T, signed string, reset bool) {
 		payload(50000)); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the body is being stored", func() bool { return len(srv.staged(t)) > 0 })
+	testutil.WaitFor(t, "the body is being stored", func() bool { return len(srv.staged(t)) > 0 })
 	if reset {
 		if err := c.(*net.TCPConn).SetLinger(0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	c.Close()
-	await(t, "the staged file is removed", func() bool { return len(srv.staged(t)) == 0 })
+	testutil.WaitFor(t, "the staged file is removed", func() bool { return len(srv.staged(t)) == 0 })
 }
 
 func TestTruncatedUploadIsNotStored(t *testing.T) {
