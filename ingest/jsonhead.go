@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -222,16 +221,21 @@ func (h candidate) reason() string {
 		"upload its value by itself%s", name, h.kind, example)
 }
 
-var plainMember = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,40}$`)
-
 // filter returns the jq filter of the member, if no name in its path needs quotes.
 func (h candidate) filter() (string, bool) {
 	for _, name := range h.path {
-		if !plainMember.MatchString(name) {
+		if !isIdentifier(name) {
 			return "", false
 		}
 	}
 	return "." + strings.Join(h.path, "."), true
+}
+
+// isIdentifier reports whether jq accepts the name without quotes. Long names would make messages hard to read.
+func isIdentifier(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+	return name != "" && len(name) <= 41 && strings.Trim(name, letters+"0123456789") == "" &&
+		strings.IndexByte(letters, name[0]) >= 0
 }
 
 // LooksNDJSON reports whether text, which begins with an opening brace, is the beginning of an NDJSON file: the second
