@@ -21,6 +21,8 @@ type objectDecoder struct {
 	input bytes.Reader
 	base  int64 // input offset of in at which the row begins
 	pool  stringPool
+
+	general bool // whether to decode plain rows like others, for tests
 }
 
 func newObjectDecoder(src *source, names columnNames) objectDecoder {
@@ -30,6 +32,10 @@ func newObjectDecoder(src *source, names columnNames) objectDecoder {
 // decode decodes {"person": …, "flavor": …, "action": …} and ignores other members. Row must not have white space
 // around it. Column is the 1-based byte of the fault within row.
 func (d *objectDecoder) decode(row []byte, u *events.Update) (column int64, bad *events.RowError) {
+	var fields [3]field
+	if !d.general && d.plain(row, &fields) {
+		return d.update(row, &fields, u)
+	}
 	if d.in == nil {
 		d.in = jsontext.NewDecoder(&d.input, lenient()...)
 	}
@@ -107,6 +113,13 @@ func (d *objectDecoder) object(row []byte, u *events.Update) (at int64, bad *eve
 	if d.at() < int64(len(row)) {
 		return d.textAfter(row)
 	}
+	return d.update(row, &fields, u)
+}
+
+// update sets u to the fields of a row.
+func (d *objectDecoder) update(
+	row []byte, fields *[3]field, u *events.Update,
+) (at int64, bad *events.RowError) {
 	if fields[person].at == 0 {
 		return 1, d.missingPerson(row)
 	}
