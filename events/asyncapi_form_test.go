@@ -65,7 +65,7 @@ func TestDocumentAndCodeAgree(t *testing.T) {
 	same := func(what string, code, doc []string) {
 		t.Helper()
 		if diff := cmp.Diff(code, doc); diff != "" {
-			t.Errorf("%s, -code +document:\n%s", what, diff)
+			t.Errorf("%s (-code +document):\n%s", what, diff)
 		}
 	}
 	// listed returns the codes in the list of a description, such as: - `code`: why
@@ -194,7 +194,7 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 
 	root := fields("the document", d.root, "asyncapi! id info! servers defaultContentType channels operations components")
 	if root["asyncapi"] != "3.0.0" {
-		t.Errorf("asyncapi is %v", root["asyncapi"])
+		t.Errorf("asyncapi = %v, want 3.0.0", root["asyncapi"])
 	}
 	info := fields("/info", root["info"], "title! version! termsOfService contact license description tags externalDocs")
 	fields("/info/license", info["license"], "name! url")
@@ -220,7 +220,7 @@ func TestDocumentIsAsyncAPI(t *testing.T) {
 	mapOf("/operations", root["operations"], func(where, _ string, v any) {
 		o := fields(where, v, "action! channel! messages security traits reply"+about)
 		if o["action"] != "send" && o["action"] != "receive" {
-			t.Errorf("%s: action is %v", where, o["action"])
+			t.Errorf("%s: action = %v, want send or receive", where, o["action"])
 		}
 		channel := references(where+"/channel", []any{o["channel"]}, "/channels/")[0]
 		for _, m := range references(where+"/messages", o["messages"], strings.TrimPrefix(channel, "#")+"/messages/") {

@@ -174,7 +174,7 @@ func TestDocumentDescribesRejects(t *testing.T) {
 	reject, failure := d.schema(t, "/components/schemas/Reject"), d.schema(t, "/components/schemas/Failure")
 	for line := range bytes.Lines(readGolden(t, "rejects.ndjson")) {
 		if err := valid(reject, line); err != nil {
-			t.Errorf("%v\n%s", err, line)
+			t.Errorf("line %s: %v, want a valid reject", line, err)
 		}
 	}
 	end, err := json.Marshal(events.ReportEnd{Truncated: true, Omitted: 1, Message: "why"})
@@ -185,7 +185,7 @@ func TestDocumentDescribesRejects(t *testing.T) {
 		t.Error(err)
 	}
 	if err := valid(reject, end); err == nil {
-		t.Error("the schema of rejects accepts the end of a report")
+		t.Error("the schema of rejects accepts the end of a report, want an error")
 	}
 	var upload struct{ Failure json.RawMessage }
 	if err := json.Unmarshal(readGolden(t, "upload-failed.json"), &upload); err != nil {
@@ -241,14 +241,14 @@ func TestDocumentExamples(t *testing.T) {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(payload, e["payload"]); diff != "" {
-					t.Errorf("payload, -encoded +documented:\n%s", diff)
+					t.Errorf("payload (-encoded +documented):\n%s", diff)
 				}
 				headers := map[string]string{}
 				for name, v := range e["headers"].(map[string]any) {
 					headers[name] = v.(string)
 				}
 				if diff := cmp.Diff(made.Attributes, headers); diff != "" {
-					t.Errorf("headers, -encoded +documented:\n%s", diff)
+					t.Errorf("headers (-encoded +documented):\n%s", diff)
 				}
 			})
 		}

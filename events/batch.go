@@ -31,7 +31,7 @@ type BatchWriter struct {
 	first  int64
 	rows   int
 
-	// The last offset / 1000, and its digits.
+	// The last offset divided by 1000, and its digits.
 	thousands     int64
 	thousandsText []byte
 }
@@ -39,8 +39,8 @@ type BatchWriter struct {
 // NewBatchWriter returns a writer for the upload with the given origin.
 func NewBatchWriter(origin Origin) *BatchWriter { return &BatchWriter{origin: origin} }
 
-// MaxEncodedRow is the maximum number of bytes that a row adds to a message: two names of MaxName bytes that consist of
-// characters to escape, the offset, and punctuation. The first row also adds the envelope of about 500 bytes.
+// MaxEncodedRow is the maximum number of bytes that a row adds to a message: two names of MaxName bytes in which every
+// byte is escaped, the offset, and punctuation. The first row also adds the envelope of about 500 bytes.
 const MaxEncodedRow = 2*2*MaxName + 32
 
 const (
@@ -78,7 +78,8 @@ func (w *BatchWriter) Add(u Update) {
 	w.rows++
 }
 
-// appendOffset is strconv.AppendInt for growing offsets: it formats only the last three digits of most.
+// appendOffset appends the digits of offset. Offsets grow, so most of them share all but the last three digits with the
+// previous one, and only these three have to be formatted.
 func (w *BatchWriter) appendOffset(dst []byte, offset int64) []byte {
 	if offset < 1000 {
 		return strconv.AppendInt(dst, offset, 10)

@@ -19,7 +19,7 @@ func TestBatchRoundTrip(t *testing.T) {
 		m := encode(want)
 		got, err := events.DecodeBatch(m.Body)
 		if err != nil {
-			t.Fatalf("%v\n%s", err, m.Body)
+			t.Fatalf("DecodeBatch(%s): %v", m.Body, err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("DecodeBatch(%s) (-want +got):\n%s", m.Body, diff)

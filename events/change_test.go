@@ -51,7 +51,7 @@ func TestNewChangeIsSymmetric(t *testing.T) {
 			t.Fatalf("from %q to %q is %q; the opposite is %q, want %q", a, b, c.Kind, back.Kind, mirror[c.Kind])
 		}
 		if changed && ((c.Previous == "") != (c.Kind == events.Created) || (c.Flavor == "") != (c.Kind == events.Removed)) {
-			t.Fatalf("flavors contradict the kind: %+v", c)
+			t.Fatalf("NewChange = %+v, want a kind that matches the flavors", c)
 		}
 	})
 }
@@ -62,7 +62,7 @@ func TestChangeRoundTrip(t *testing.T) {
 		m := want.Message()
 		got, err := events.DecodeChange(m.Body)
 		if err != nil {
-			t.Fatalf("%v\n%s", err, m.Body)
+			t.Fatalf("DecodeChange(%s): %v", m.Body, err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("DecodeChange(%s) (-want +got):\n%s", m.Body, diff)

@@ -11,8 +11,7 @@ type LoggedChange struct {
 	Message
 }
 
-// Start is where to begin reading the log of changes: after a position, at a time, or, if it is zero, with the next
-// change.
+// Start states where to begin reading the log of changes. The zero Start begins with the next change that is published.
 type Start struct {
 	After     uint64    // begin after this position, if it is not 0
 	Beginning bool      // begin with the first change ever published; After is then 0

@@ -10,7 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// ContinuationType is the type of the event that a Continuation travels in.
+// ContinuationType is the type of the event that carries a Continuation, which was called a span at first.
 const ContinuationType = "flavorless.span.v1"
 
 // Continuation is the rest of a file whose reading was interrupted: the object, the offset to continue at, and the
@@ -64,7 +64,7 @@ type CSVState struct {
 // an array.
 type JSONOpener string
 
-// MaxColumns is the maximum of CSVState.Width. It is the number of bytes in the longest header.
+// MaxColumns is the maximum of CSVState.Width. A header has at most this many bytes, and therefore no more columns.
 const MaxColumns = 1 << 20
 
 // ID returns the id of the continuation: the upload id and the offset.

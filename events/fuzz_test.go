@@ -38,7 +38,7 @@ func testRoundTrip[T any](t *testing.T, body []byte, decode func([]byte) (T, err
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(first, again); diff != "" {
-		t.Errorf("(-first +again):\n%s", diff)
+		t.Errorf("decoding the encoded value (-first +again):\n%s", diff)
 	}
 	return first, true
 }
@@ -79,12 +79,12 @@ func FuzzParseVersion(f *testing.F) {
 		v, err := events.ParseVersion(s)
 		if err != nil {
 			if v != "" {
-				t.Errorf("ParseVersion(%q) = %q with error %v", s, v, err)
+				t.Errorf("ParseVersion(%q) = %q with error %v, want \"\" with an error", s, v, err)
 			}
 			return
 		}
 		if string(v) != s || v.Origin().At(v.Offset()) != v {
-			t.Errorf("ParseVersion(%q) = %q with origin %q and offset %d", s, v, v.Origin(), v.Offset())
+			t.Errorf("ParseVersion(%q) = %q with origin %q and offset %d, want its parts", s, v, v.Origin(), v.Offset())
 		}
 		if _, err := events.ParseOrigin(string(v.Origin())); err != nil || !events.ValidUploadID(v.UploadID()) ||
 			v.Offset() > events.MaxOffset {
@@ -182,7 +182,7 @@ func FuzzBatchWriter(f *testing.F) {
 		m := w.Message()
 		got, err := events.DecodeBatch(m.Body)
 		if err != nil {
-			t.Fatalf("%v: %s", err, m.Body)
+			t.Fatalf("DecodeBatch(%s): %v", m.Body, err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" || len(m.Body) > size {
 			t.Errorf("body has %d bytes, want at most %d (-want +got):\n%s", len(m.Body), size, diff)
@@ -213,10 +213,10 @@ func FuzzChange(f *testing.F) {
 		m := c.Message()
 		again, err := events.DecodeChange(m.Body)
 		if err != nil {
-			t.Fatalf("%v: %s", err, m.Body)
+			t.Fatalf("DecodeChange(%s): %v", m.Body, err)
 		}
 		if diff := cmp.Diff(c, again); diff != "" {
-			t.Errorf("(-first +again):\n%s", diff)
+			t.Errorf("decoding the encoded change (-first +again):\n%s", diff)
 		}
 		a := m.Attributes
 		if m.ID != c.ID() || a["person"] != person || a["flavor"] != flavor || a["previous"] != previous ||
@@ -237,12 +237,12 @@ func FuzzOrigin(f *testing.F) {
 			Time: time.UnixMilli(ms)}
 		id := o.UploadID()
 		if !events.ValidUploadID(id) {
-			t.Errorf("ValidUploadID(%q) = false", id)
+			t.Errorf("ValidUploadID(%q) = false, want true", id)
 		}
 		moved := o
 		moved.Bucket, moved.Key = bucket+"x", strings.TrimPrefix(key, "x")
 		if moved.UploadID() == id {
-			t.Errorf("%+v and %+v have the same id", o, moved)
+			t.Errorf("%+v and %+v have the same id, want different ids", o, moved)
 		}
 		origin, err := o.Origin()
 		if err != nil {

@@ -103,7 +103,7 @@ func TestDecodeContinuationRefuses(t *testing.T) {
 	} {
 		body := bytes.Replace(readGolden(t, "continuation.json"), []byte(edit[0]), []byte(edit[1]), 1)
 		if _, err := events.DecodeContinuation(body); err == nil {
-			t.Errorf("%s: got no error", what)
+			t.Errorf("%s: DecodeContinuation(%s) succeeds, want an error", what, body)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func TestGoldenContinuations(t *testing.T) {
 		}
 		golden(t, name+".json", append(bytes.Clone(m.Body), '\n'))
 		if err := schemas.check(m); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s does not match its schema: %v", name, err)
 		}
 	}
 }
@@ -223,7 +223,7 @@ func testGoldenDecode[T any](t *testing.T, values map[string]T, decode func([]by
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("decoded golden file (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -274,7 +274,7 @@ func TestGoldenUploads(t *testing.T) {
 				want.Rejects = []events.Reject{} // JSON always has a list
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("upload (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -299,7 +299,7 @@ func TestGoldenRejects(t *testing.T) {
 		got = append(got, r)
 	}
 	if diff := cmp.Diff(goldenRejects(), got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("rejects (-want +got):\n%s", diff)
 	}
 }
 

@@ -40,7 +40,7 @@ func TestIgnoreList(t *testing.T) {
 		}
 	}
 	if (events.IgnoreList{}).Match(events.Object{Key: "uploads/_SUCCESS"}) {
-		t.Error("the empty list matches _SUCCESS")
+		t.Error("the empty list matches _SUCCESS, want no match")
 	}
 }
 
@@ -48,7 +48,7 @@ func TestParseIgnoreList(t *testing.T) {
 	for _, pattern := range []string{"*.tmp", "?.csv", "[a-c].csv", "x y", `\*`} {
 		l, err := events.ParseIgnoreList([]string{pattern})
 		if err != nil || len(l) != 1 {
-			t.Errorf("ParseIgnoreList(%q) = %q, %v", pattern, l, err)
+			t.Errorf("ParseIgnoreList(%q) = %q, %v, want the pattern", pattern, l, err)
 		}
 	}
 	for _, pattern := range []string{"", "[a", `a\`, "tmp/*"} {

@@ -14,7 +14,7 @@ import (
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 type Message struct {
 	ID         string            // id of the event; repeated deliveries have the same id
-	Subject    string            // NATS subject: the event type, followed by the kind of a change
+	Subject    string            // NATS subject: the event type; for a Change, followed by its kind
 	Attributes map[string]string // UTF-8 without control characters
 	Body       []byte
 }

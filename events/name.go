@@ -55,9 +55,9 @@ func checkName(s, field string, missing Code) error {
 	return nil
 }
 
-// cleanUnicode trims before it normalizes. The order does not matter, because NFC keeps white space or (U+2000 and
-// U+2001) replaces it by other white space. NFC breaks up more than 30 combining marks in a row by U+034F, which bounds
-// its cost:
+// cleanUnicode is CleanName for text that is not plain ASCII, without the checks of the length. It trims before it
+// normalizes, but the order does not matter: NFC keeps white space, or (U+2000 and U+2001) replaces it by other white
+// space. NFC inserts U+034F after 30 combining marks in a row, which bounds its cost:
 // https://unicode.org/reports/tr15/#Stream_Safe_Text_Format
 func cleanUnicode(s, field string, missing Code) (string, *RowError) {
 	if !utf8.ValidString(s) {

@@ -190,7 +190,7 @@ func TestCleanNameProperties(t *testing.T) {
 		composed, bad1 := events.CleanName(norm.NFC.String(s), "flavor", events.MissingFlavor)
 		decomposed, bad2 := events.CleanName(norm.NFD.String(s), "flavor", events.MissingFlavor)
 		if composed != decomposed || (bad1 == nil) != (bad2 == nil) {
-			t.Fatalf("%+q: composed %+q %v, decomposed %+q %v", s, composed, bad1, decomposed, bad2)
+			t.Fatalf("CleanName(%+q): composed %+q, %v, decomposed %+q, %v, want the same", s, composed, bad1, decomposed, bad2)
 		}
 	}))
 	t.Run("every character", func(t *testing.T) {

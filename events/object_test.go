@@ -32,13 +32,13 @@ func TestUploadIDIsUnique(t *testing.T) {
 			t.Fatalf("%+v\n%+v\nhave ids %s, %s, want the same: %v", a, b, a.UploadID(), b.UploadID(), same)
 		}
 		if id := a.UploadID(); !events.ValidUploadID(id) || strings.ToLower(id) != id {
-			t.Fatalf("ValidUploadID(%q) = false", id)
+			t.Fatalf("UploadID() = %q, want a valid id in lower case", id)
 		}
 		// Size and time do not contribute to the id.
 		b = a
 		b.Size, b.Time = 7, time.UnixMilli(8)
 		if a.UploadID() != b.UploadID() {
-			t.Fatalf("%+v and %+v have different ids", a, b)
+			t.Fatalf("%+v and %+v have different ids, want the same", a, b)
 		}
 	})
 }
@@ -57,7 +57,7 @@ func TestUploadIDDependsOnEachField(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if other.UploadID() == whole.UploadID() {
-				t.Errorf("%+v and %+v have the same id", whole, other)
+				t.Errorf("%+v and %+v have the same id, want different ids", whole, other)
 			}
 		})
 	}

@@ -37,7 +37,7 @@ func TestDecideIsAnOrder(t *testing.T) {
 			v != w && a == events.Applied && b == events.Superseded ||
 			v != w && a == events.Superseded && b == events.Applied
 		if !ok {
-			t.Fatalf("Decide(%s, %s) = %v, with swapped arguments %v", v, w, a, b)
+			t.Fatalf("Decide(%s, %s) = %v, and with swapped arguments %v, want opposite outcomes", v, w, a, b)
 		}
 		if got := events.Decide("", v); got != events.Applied {
 			t.Fatalf("Decide(\"\", %s) = %v, want %v", v, got, events.Applied)

@@ -55,11 +55,11 @@ func TestVersionParts(t *testing.T) {
 		v := origin.At(at)
 		parsed, err := events.ParseVersion(string(v))
 		if err != nil || parsed != v {
-			t.Fatalf("ParseVersion(%q) = %q, %v", v, parsed, err)
+			t.Fatalf("ParseVersion(%q) = %q, %v, want the same version", v, parsed, err)
 		}
 		parsedOrigin, err := events.ParseOrigin(string(origin))
 		if err != nil || parsedOrigin != origin || v.Origin() != origin {
-			t.Fatalf("ParseOrigin(%q) = %q, %v; the version has origin %q", origin, parsedOrigin, err, v.Origin())
+			t.Fatalf("ParseOrigin(%q) = %q, %v, and Origin() = %q, want the same", origin, parsedOrigin, err, v.Origin())
 		}
 		if v.Offset() != at || v.UploadID() != o.UploadID() || origin.UploadID() != o.UploadID() {
 			t.Fatalf("%s: offset %d, upload %s, %s; want %d, %s", v, v.Offset(), v.UploadID(), origin.UploadID(), at,
