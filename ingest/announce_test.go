@@ -157,13 +157,13 @@ func TestAnnounceFailures(t *testing.T) {
 				for i, err := range errs {
 					published := slices.Contains(topic.published, changes[i].Message().ID)
 					if published != (err == nil) {
-						t.Errorf("change %d: published %v, error %v", i, published, err)
+						t.Errorf("change %d: published = %v with error %v, want the change published or an error", i, published, err)
 					}
 					if permanent := errors.Is(err, events.ErrPermanent); permanent != slices.Contains(test.permanent, i) {
-						t.Errorf("change %d: error %v", i, err)
+						t.Errorf("change %d: error = %v, want a permanent one: %v", i, err, !permanent)
 					}
 					if test.stored(i) != published && (i < 10 || i >= people) {
-						t.Errorf("change %d: published %v, error %v", i, published, err)
+						t.Errorf("change %d: published = %v with error %v, want published %v", i, published, err, test.stored(i))
 					}
 				}
 			})

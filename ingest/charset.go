@@ -132,7 +132,7 @@ func (s *source) nameCharset(err error) error {
 	return err
 }
 
-// checkEnd returns the reason for a rejected row, which is another one if the file ends in the middle of a character.
+// checkEnd returns bad, or the better reason that the file ends in the middle of a character.
 func (s *source) checkEnd(row []byte, bad *events.RowError) *events.RowError {
 	if s.converted() && bytes.HasSuffix(row, []byte{halfCharacter}) &&
 		(bad.Code == events.MalformedRow || bad.Code == events.InvalidUTF8) {
@@ -148,8 +148,7 @@ const (
 
 func (s *source) half() string { return "half of a character in " + s.charset.name }
 
-// invalidText rejects a row because of bytes that are not characters in the charset. Subject is the field with these
-// bytes.
+// invalidText rejects a row because its field subject has bytes that are not characters in the charset.
 func (s *source) invalidText(subject string) *events.RowError {
 	if !s.converted() {
 		return rowError(events.InvalidUTF8, "%s%s", subject, events.NotUTF8)

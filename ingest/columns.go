@@ -8,7 +8,8 @@ import (
 	"github.com/flavorless/flavorless/internal/swar"
 )
 
-// column is a column of a CSV file or a member of a JSON row.
+// column is a column of a CSV file or a member of a JSON row. It is the index in columnNames and in other arrays of
+// three elements.
 type column int
 
 const (

@@ -52,6 +52,7 @@ func Continue(body io.Reader, name string, o Options, offset int64, state events
 	})
 }
 
+// windowAt returns the window of a reader that starts at offset in the given state.
 func windowAt(offset int64, state events.ReaderState) *window {
 	return &window{base: offset, counted: offset, line: state.Line, start: offset - (state.Column - 1)}
 }

@@ -32,8 +32,8 @@ func TestContinueEarlierReleases(t *testing.T) {
 		})
 		pieces.compare(t, whole)
 		for i, at := range pieces.opened {
-			if started := at > 0; started != (i > 40) {
-				t.Errorf("%s: reading %d began at offset %d", name, i, at)
+			if got, want := at > 0, i > 40; got != want {
+				t.Errorf("%s: reading %d began at offset %d, want an offset above 0: %v", name, i, at, want)
 			}
 		}
 	}
@@ -117,7 +117,7 @@ func TestContinueAtTheEnd(t *testing.T) {
 		b := newFakePorts(name, []byte(tt.text))
 		next := events.Continuation{Object: b.object, Offset: int64(len(tt.text)), Rows: 1, Batches: 1, Reader: &tt.state}
 		if err := b.ingester(nil).Resume(t.Context(), next); err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("resuming %s: %v", name, err)
 		}
 		var code events.Code
 		if b.sealed.Failure != nil {
@@ -285,7 +285,7 @@ func TestContinueFarInAFile(t *testing.T) {
 			for id, body := range b.messages {
 				batch, err := events.DecodeBatch([]byte(body))
 				if err != nil || batch.Origin != origin {
-					t.Fatalf("message %s: %v", id, err)
+					t.Fatalf("message %s: origin %q, %v, want %q", id, batch.Origin, err, origin)
 				}
 				for _, u := range batch.Rows {
 					if u.Person == "x" {
@@ -293,7 +293,7 @@ func TestContinueFarInAFile(t *testing.T) {
 					}
 					var i int64
 					if _, err := fmt.Sscanf(u.Person, "%d", &i); err != nil || u.Offset != g.at(i)+lead || u.Flavor != "mint" {
-						t.Fatalf("got %+v, which is not row %d", u, i)
+						t.Fatalf("got %+v, want row %d", u, i)
 					}
 					seen++
 				}

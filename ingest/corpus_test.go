@@ -45,7 +45,7 @@ func TestCorpus(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("outcome (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -28,7 +28,7 @@ type byteRange struct{ begin, end int }
 
 func newCSV(src *source, in *bufio.Reader, names columnNames, start, offset int64) (decoder, error) {
 	d := &csvDecoder{src: src, in: in, names: names, at: start}
-	err := d.header(src.fileType.Format)
+	err := d.readHeader(src.fileType.Format)
 	if isEnd(err) {
 		return d, nil // an empty file: next returns io.EOF, too
 	}
@@ -163,7 +163,7 @@ func (d *csvDecoder) plainRow(u *events.Update, line string) *events.Reject {
 		u.Person, u.Flavor = personText, flavorText
 		return nil
 	}
-	at, bad := d.src.update(u, personText, &flavorText, actionText)
+	at, bad := d.src.fill(u, personText, &flavorText, actionText)
 	if bad != nil {
 		return d.reject(p.begin(index[at]), bad)
 	}
@@ -195,7 +195,7 @@ func (d *csvDecoder) anyRow(u *events.Update) (*events.Reject, error) {
 	if d.columns.index[action] >= 0 {
 		actionText = value(action)
 	}
-	c, bad := d.src.update(u, personText, &flavorText, actionText)
+	c, bad := d.src.fill(u, personText, &flavorText, actionText)
 	if bad == nil {
 		return nil, nil //nolint:nilnil // neither a reject nor an error
 	}

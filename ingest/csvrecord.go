@@ -124,7 +124,7 @@ func (r *csvRecord) reason(row []byte) string {
 	return "an unquoted field contains a quote; put the whole field in double quotes, and double the quote inside"
 }
 
-// trimLineEnd removes the end of a line: LF and any carriage returns before it, of which programs that translate line
+// trimLineEnd removes the end of a line: LF and all carriage returns before it, because programs that translate line
 // ends twice write several. At the end of the file, it removes carriage returns and the Ctrl-Z of DOS.
 func trimLineEnd(line []byte) []byte {
 	cut := "\r\x1a"

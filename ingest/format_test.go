@@ -90,7 +90,7 @@ func TestTeam(t *testing.T) {
 				got := readAll(t, f, f.Name())
 				if diff := cmp.Diff(outcome{Rows: want}, got, withoutReasons,
 					cmpopts.IgnoreFields(events.Update{}, "Offset")); diff != "" {
-					t.Errorf("(-want +got):\n%s", diff)
+					t.Errorf("rows (-want +got):\n%s", diff)
 				}
 			})
 		}
@@ -202,7 +202,7 @@ func TestNoRows(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got := readAll(t, strings.NewReader(c.content), c.file)
 			if diff := cmp.Diff(outcome{}, got, withoutReasons); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("reading %q (-want +got):\n%s", c.content, diff)
 			}
 		})
 	}

@@ -120,7 +120,7 @@ func FuzzFileTypeOf(f *testing.F) {
 		got, err := ingest.FileTypeOf(name)
 		if err != nil {
 			if got != (ingest.FileType{}) {
-				t.Errorf("FileTypeOf(%q) = %v with error %v", name, got, err)
+				t.Errorf("FileTypeOf(%q) = %v with error %v, want the zero value", name, got, err)
 			}
 			return
 		}
@@ -155,7 +155,8 @@ func FuzzReport(f *testing.F) {
 			events.Continuation{Object: b.object, Offset: int64(len(header)) + 3, Rows: 1, Rejected: 1, RejectsBytes: before})
 		if err != nil {
 			if b.stored[key] != string(report) || !b.sealed.At.IsZero() {
-				t.Errorf("error %v, but report %q and summary %+v", err, b.stored[key], b.sealed)
+				t.Errorf("error = %v, report = %q, summary = %+v, want the report unchanged and no summary", err, b.stored[key],
+					b.sealed)
 			}
 			return
 		}

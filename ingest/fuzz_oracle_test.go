@@ -143,7 +143,7 @@ func asJSON(t *testing.T, content []byte, got outcome) {
 		}
 	}
 	if rows := len(got.Rows) + len(got.Rejects); err != nil || rows != n {
-		t.Errorf("got %d rows, encoding/json has %d (%v)", rows, n, err)
+		t.Errorf("got %d rows, want %d as encoding/json (%v)", rows, n, err)
 	}
 }
 

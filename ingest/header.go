@@ -22,8 +22,8 @@ type columns struct {
 // complete reports whether the header has the required columns.
 func (c *columns) complete() bool { return c.index[person] >= 0 && c.index[flavor] >= 0 }
 
-// columns splits a header at the separators.
-func (n *columnNames) columns(row []byte, separator byte) (columns, *csvRecord) {
+// split splits a header at the separators. The record has the fault of the header, if there is one.
+func (n *columnNames) split(row []byte, separator byte) (columns, *csvRecord) {
 	c := columns{index: [3]int{-1, -1, -1}}
 	named := 0
 	record := &csvRecord{separator: separator, onField: func(index, begin, end int) {
@@ -49,9 +49,9 @@ const (
 	declaredSeparators = guessedSeparators + "|"
 )
 
-// header reads the header and determines the separator: spreadsheets write semicolons where the comma is the decimal
-// sign. The error is io.EOF if there is no header.
-func (d *csvDecoder) header(format Format) error {
+// readHeader reads the header and determines the separator: spreadsheets write semicolons where the comma is the
+// decimal sign. The error is io.EOF if there is no header.
+func (d *csvDecoder) readHeader(format Format) error {
 	separators, declared := guessedSeparators, false
 	if format == TSV {
 		separators = "\t"
@@ -60,8 +60,7 @@ func (d *csvDecoder) header(format Format) error {
 		if _, err := d.begin(); err != nil {
 			return err
 		}
-		err := d.headerRow()
-
+		err := d.readHeaderLines()
 		if err != nil && !isEnd(err) && !errors.Is(err, errRecordTooLong) {
 			return err
 		}
@@ -81,7 +80,7 @@ func (d *csvDecoder) header(format Format) error {
 		case err == nil && isBlank(row, declaredSeparators):
 			continue
 		}
-		if bad := d.readHeader(row, separators, declared, err); bad != nil {
+		if bad := d.parseHeader(row, separators, declared, err); bad != nil {
 			return d.atRecord(bad)
 		}
 		return nil
@@ -92,9 +91,9 @@ func (d *csvDecoder) badHeader(format string, args ...any) error {
 	return d.atRecord(failure(events.BadHeader, format, args...))
 }
 
-// headerRow reads the lines of the header. It ends with the line in which the number of quotes becomes even, which does
-// not depend on the separator. The error is io.EOF if the file ends before.
-func (d *csvDecoder) headerRow() error {
+// readHeaderLines reads the lines of the header. It ends with the line in which the number of quotes becomes even,
+// which does not depend on the separator. The error is io.EOF if the file ends before.
+func (d *csvDecoder) readHeaderLines() error {
 	for quotes, from := 0, 0; ; {
 		if err := d.readLine(); err != nil {
 			return err
@@ -107,14 +106,14 @@ func (d *csvDecoder) headerRow() error {
 	}
 }
 
-// readHeader uses the first separator with which the header has the required columns. If there is none, it returns a
+// parseHeader uses the first separator with which the header has the required columns. If there is none, it returns a
 // failure that assumes the most frequent separator of the first line.
-func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, incomplete error) *FileError {
+func (d *csvDecoder) parseHeader(row []byte, separators string, declared bool, incomplete error) *FileError {
 	line, _, _ := bytes.Cut(row, []byte("\n"))
 	var likely byte
 	most := -1
 	for _, separator := range []byte(separators) {
-		c, record := d.names.columns(row, separator)
+		c, record := d.names.split(row, separator)
 		if incomplete == nil && record.fault == noFault && c.complete() {
 			likely = separator
 			break
@@ -123,7 +122,7 @@ func (d *csvDecoder) readHeader(row []byte, separators string, declared bool, in
 			likely, most = separator, n
 		}
 	}
-	c, record := d.names.columns(row, likely)
+	c, record := d.names.split(row, likely)
 	d.columns, d.record = c, csvRecord{separator: likely, onField: d.setField}
 
 	before := len(row)

@@ -87,8 +87,8 @@ func New(c Config) *Ingester {
 // otherwise run, and cost money, forever: on AWS, Lambda's loop detection is disabled for ingest.
 //
 // No real file reaches it. On AWS, a continuation reads for more than four minutes, so even the largest S3 object of 50
-// TB reaches it only below 2 MB/s. On one machine, a continuation reads for 10 seconds by default, which adds up to 11
-// days.
+// TB reaches it only if ingest reads less than 2 MB/s. On one machine, a continuation reads for 10 seconds by default,
+// which adds up to 11 days.
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingObjects.html
 const MaxContinuations = 100_000
 
@@ -103,7 +103,7 @@ func (in *Ingester) Ingest(ctx context.Context, o events.Object) error {
 	return in.Resume(ctx, events.Continuation{Object: o})
 }
 
-// Resume is like Ingest, but reads the rest of an object.
+// Resume is like Ingest, but reads only the rest of an object.
 func (in *Ingester) Resume(ctx context.Context, from events.Continuation) error {
 	o := from.Object
 	origin, err := o.Origin()
@@ -244,7 +244,7 @@ func failIfGone(
 		"the object was deleted or overwritten before it was read; upload it again")
 }
 
-// failAt returns the summary of a file whose reading fails where it was to be continued.
+// failAt returns the summary of an upload that fails before this pass reads a row.
 func failAt(ctx context.Context, from events.Continuation, rejects *rejectLog, code events.Code, reason string) (
 	summary events.ReadSummary, err error,
 ) {

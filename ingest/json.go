@@ -13,7 +13,7 @@ import (
 )
 
 // jsonDecoder decodes a JSON file: an object that maps persons to flavors, or an array of objects. It reads values
-// instead of tokens, because tokens have U+FFFD instead of invalid UTF-8.
+// instead of tokens, because jsontext replaces invalid UTF-8 in tokens.
 type jsonDecoder struct {
 	src    *source
 	buffer *bufio.Reader // in reads from it
@@ -25,8 +25,8 @@ type jsonDecoder struct {
 	done   bool
 }
 
-// lenient returns options that accept duplicate names, which are repeated persons (to detect them would need unbounded
-// memory), and invalid UTF-8, which rejects only a row.
+// lenient returns options that accept duplicate names and invalid UTF-8. Duplicate names are repeated persons, and
+// detecting them would need unbounded memory. Invalid UTF-8 rejects only its row.
 func lenient() []jsontext.Options {
 	return []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 }
@@ -135,11 +135,11 @@ func (d *jsonDecoder) member(u *events.Update, name jsontext.Value) (fault int64
 	at := flavor
 	switch value.Kind() {
 	case jsontext.KindNull:
-		at, bad = d.src.update(u, personText, nil, "remove")
+		at, bad = d.src.fill(u, personText, nil, "remove")
 	case jsontext.KindString:
 		var flavorText string
 		if flavorText, bad = d.pool.unquote(d.src, value); bad == nil {
-			at, bad = d.src.update(u, personText, &flavorText, "")
+			at, bad = d.src.fill(u, personText, &flavorText, "")
 		}
 	default:
 		bad = notAString("flavor", value)

@@ -163,13 +163,13 @@ type jsonState struct {
 type expectation uint8
 
 const (
-	document    expectation = iota
-	nothing                 // the JSON is complete
-	memberName              // or, after the opening bracket, the closing bracket
-	colon                   // after the name of a member
-	memberValue             // after a colon
-	element                 // or, after the opening bracket, the closing bracket
-	comma                   // or the closing bracket
+	document    expectation = iota // an object or an array
+	nothing                        // the JSON is complete
+	memberName                     // or, after the opening bracket, the closing bracket
+	colon                          // after the name of a member
+	memberValue                    // after a colon
+	element                        // or, after the opening bracket, the closing bracket
+	comma                          // or the closing bracket
 	endOfString
 )
 

@@ -64,7 +64,7 @@ func (c columnNames) scan(head []byte) *objectScan {
 }
 
 // fault returns the reason why the object is not a map from person to flavor, and its index in the head. The reason is
-// "" if the head may be the beginning of a map. If isMap is true, it certainly is.
+// "" if the head may be the beginning of a map, and isMap is true if it certainly is.
 func (s *objectScan) fault() (at int, reason string, isMap bool) {
 	columns, err := s.object(nil, true)
 	if errors.Is(err, errIsMap) {
@@ -201,34 +201,34 @@ func (s *objectScan) array(path []string, at int) error {
 }
 
 // name returns a description of the path, such as: member "items" of "result".
-func (h candidate) name() string {
-	quoted := make([]string, 0, len(h.path))
-	for _, member := range slices.Backward(h.path) {
+func (c candidate) name() string {
+	quoted := make([]string, 0, len(c.path))
+	for _, member := range slices.Backward(c.path) {
 		quoted = append(quoted, quote(member))
 	}
 	return "member " + strings.Join(quoted, " of ")
 }
 
-func (h candidate) reason() string {
-	name, example := h.name(), ""
-	if filter, ok := h.filter(); ok {
+func (c candidate) reason() string {
+	name, example := c.name(), ""
+	if filter, ok := c.filter(); ok {
 		example = fmt.Sprintf(", for example: jq %s FILE > rows.json", filter)
 	}
-	if h.score == rowsFound {
+	if c.score == rowsFound {
 		return fmt.Sprintf("the rows are in the %s; upload that array by itself%s", name, example)
 	}
 	return fmt.Sprintf("the %s is %s, so the file is not a map from person to flavor; if the rows are in it, "+
-		"upload its value by itself%s", name, h.kind, example)
+		"upload its value by itself%s", name, c.kind, example)
 }
 
 // filter returns the jq filter of the member, if no name in its path needs quotes.
-func (h candidate) filter() (string, bool) {
-	for _, name := range h.path {
+func (c candidate) filter() (string, bool) {
+	for _, name := range c.path {
 		if !isIdentifier(name) {
 			return "", false
 		}
 	}
-	return "." + strings.Join(h.path, "."), true
+	return "." + strings.Join(c.path, "."), true
 }
 
 // isIdentifier reports whether jq accepts the name without quotes. Long names would make messages hard to read.

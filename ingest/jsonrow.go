@@ -11,15 +11,15 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// objectDecoder decodes rows that are JSON objects. It keeps the jsontext decoder from row to row, because to reset it
-// costs more. The decoder reads from input, which ends with the row.
+// objectDecoder decodes rows that are JSON objects. It uses one jsontext decoder for all rows, because resetting
+// it for each row costs more. The decoder reads from input, which ends with the row.
 type objectDecoder struct {
 	src   *source
 	names columnNames
 	found [3]bool           // columns that have occurred in any row
 	in    *jsontext.Decoder // nil after a fault, which may leave it in the middle of a row
 	input bytes.Reader
-	base  int64 // input offset of in at which the row begins
+	base  int64 // in.InputOffset at the beginning of the row
 	pool  stringPool
 
 	general bool // whether to decode plain rows like others, for tests
@@ -130,7 +130,7 @@ func (d *objectDecoder) update(
 	if fields[flavor].null || fields[flavor].at == 0 {
 		flavorText = nil
 	}
-	c, bad := d.src.update(u, fields[person].text, flavorText, fields[action].text)
+	c, bad := d.src.fill(u, fields[person].text, flavorText, fields[action].text)
 	return max(fields[c].at, 1), bad
 }
 

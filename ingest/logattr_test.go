@@ -68,7 +68,7 @@ func TestWarningsNameTheirUploads(t *testing.T) {
 	for line := range bytes.Lines(log.Bytes()) {
 		var e entry
 		if err := json.Unmarshal(line, &e); err != nil {
-			t.Fatalf("%s: %v", line, err)
+			t.Fatalf("decoding the log line %s: %v", line, err)
 		}
 		got = append(got, e)
 	}
@@ -76,6 +76,6 @@ func TestWarningsNameTheirUploads(t *testing.T) {
 	slices.Sort(both)
 	want := []entry{{Event: "apply_one_by_one", Uploads: both}, {Event: "publish_retry", Upload: origins[0].UploadID()}}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("log entries (-want +got):\n%s", diff)
 	}
 }

@@ -112,5 +112,5 @@ func (o Options) names() columnNames {
 	return o.columns
 }
 
-// namesColumns reports whether the metadata name a column that does not have the default name.
+// namesColumns reports whether the metadata name a column other than the default one.
 func (o Options) namesColumns() bool { return o.names() != defaultColumns() }

@@ -63,7 +63,7 @@ func TestParseOptions(t *testing.T) {
 	}
 	for _, name := range ingest.Charsets() {
 		if _, err := ingest.ParseOptions(map[string]string{"charset": strings.ToUpper(name)}); err != nil {
-			t.Errorf("charset %s: %v", name, err)
+			t.Errorf("ParseOptions with charset %s: %v", name, err)
 		}
 	}
 	if names := slices.Sorted(slices.Values(ingest.Charsets())); len(slices.Compact(names)) != len(ingest.Charsets()) {

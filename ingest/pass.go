@@ -17,7 +17,7 @@ type pass struct {
 	out     *stream
 
 	rows     *Rows
-	batches  int64
+	batches  int64                // published by this pass
 	rejected int                  // since the current batch began
 	pause    bool                 // whether to stop at the next row
 	rest     *events.Continuation // what remains after a stop; nil otherwise
@@ -29,7 +29,8 @@ const batchRejects = 10_000
 
 var errPaused = errors.New("paused")
 
-// run returns the summary of the whole file so far and, if it stopped before the end, the rest.
+// run reads and publishes until the end of the file or a pause. It returns the summary of the whole file up to there,
+// and after a pause the rest.
 func (p *pass) run(ctx context.Context, body io.Reader, o Options) (events.ReadSummary, *events.Continuation, error) {
 	summary, err := p.readRows(ctx, body, o)
 	if err == nil && p.batch.Rows() > 0 {
@@ -68,8 +69,9 @@ func (p *pass) readRows(ctx context.Context, body io.Reader, o Options) (events.
 		func(r *events.Reject) error { return p.reject(ctx, r) })
 }
 
-// stop ends the reading before the row at offset. That row was counted but remains to be read, so the counts of the
-// rest start below 0.
+// stop ends the reading before the row at offset. Rejected is 1 if that row is rejected. Rows.each has already counted
+// the row, but the next pass reads it again. Therefore the counts of the rest begin at -1 and -rejected; run adds those
+// of this pass.
 func (p *pass) stop(offset, rejected int64) error {
 	p.rest = &events.Continuation{
 		Object: p.from.Object, Offset: offset, Rows: -1, Rejected: -rejected,

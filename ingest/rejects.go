@@ -32,7 +32,7 @@ type rejectLog struct {
 	first   []events.Reject
 	tail    []byte // the end of the report that is in no complete part
 	bytes   int64  // length of the report
-	paused  int64  // length of the report at the offset of the continuation
+	paused  int64  // length of the report when the earlier reading paused; 0 if there was none
 
 	allowance int64 // maximum length of the report, in bytes
 	omitted   int64 // rejected rows that are not in the report

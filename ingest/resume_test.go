@@ -39,8 +39,8 @@ func TestResume(t *testing.T) {
 					t.Fatalf("got %d continuations, want at least 100", n)
 				}
 				for i, at := range pieces.opened {
-					if started := at > 0; started != (i > 0 && compression == "") {
-						t.Fatalf("reading %d began at offset %d", i, at)
+					if got, want := at > 0, i > 0 && compression == ""; got != want {
+						t.Fatalf("reading %d began at offset %d, want an offset above 0: %v", i, at, want)
 					}
 				}
 				if len(whole.messages) < 10 || whole.sealed.Rejected == 0 ||

@@ -164,9 +164,9 @@ func withPosition(d decoder, err error) error {
 // Close releases the resources of r. It does not close the body.
 func (r *Rows) Close() { r.src.Close() }
 
-// update sets u to the three fields of a row. Flavor is nil if it is null or absent. If the row is to be rejected,
-// update returns the column of the fault.
-func (s *source) update(
+// fill sets u to the three fields of a row. FlavorText is nil if the flavor is null or absent. If the row is to be
+// rejected, fill returns the column of the fault. It is a method of source because reasons name the charset.
+func (s *source) fill(
 	u *events.Update, personText string, flavorText *string, actionText string,
 ) (at column, bad *events.RowError) {
 	if u.Person, bad = events.CleanName(personText, "person", events.MissingPerson); bad != nil {

@@ -19,6 +19,7 @@ const (
 	poolMaxLen = 4 * events.MaxName // longer strings get their own allocation; their rows are rejected anyway
 )
 
+// copy returns b as a string.
 func (t *stringPool) copy(b []byte) string {
 	if len(b) > poolMaxLen {
 		return string(b)
