@@ -16,8 +16,8 @@ import (
 
 // favorites is the part of the table that the API reads.
 type favorites interface {
-	// Team returns at most limit people who have a favorite, sorted by the bytes of their names, starting behind the name
-	// after. If after is empty, it starts with the first person.
+	// Team returns at most limit people who have a favorite, sorted by the bytes of their names. It returns only people
+	// whose names are greater than after.
 	Team(ctx context.Context, after string, limit int) ([]events.Favorite, error)
 
 	// Lookup returns the favorite of a person, strongly consistent. It fails with events.ErrNotFound if there is none.
@@ -26,8 +26,8 @@ type favorites interface {
 
 // uploads is the part of the upload ledger that the API reads.
 type uploads interface {
-	// Uploads returns at most limit uploads, newest first, starting behind the upload with the id before. If before is
-	// empty, it starts with the newest. It fails with events.ErrNotFound if there is no upload with that id.
+	// Uploads returns at most limit uploads, newest first. If before is not empty, it returns only uploads that are older
+	// than the upload with that id, and fails with events.ErrNotFound if there is none with that id.
 	Uploads(ctx context.Context, before string, limit int) ([]events.Upload, error)
 
 	// Upload returns the upload with that id. It fails with events.ErrNotFound if there is none.
@@ -37,7 +37,7 @@ type uploads interface {
 // changes is the part of the log of announced changes that the API reads.
 type changes interface {
 	// Changes returns the changes from a start on, in the order of the log: those that are stored, and then new ones until
-	// ctx ends or the log yields an error. Position is the one before the first of them. It fails with
+	// ctx ends or the log yields an error. Position is the position before the first of them. Changes fails with
 	// events.ErrOutOfRetention if the log no longer has the start.
 	Changes(ctx context.Context, from events.Start) (
 		position uint64, log iter.Seq2[events.LoggedChange, error], err error,
@@ -68,7 +68,8 @@ type Config struct {
 	// entity tags of compressed responses. Leave it nil behind a gateway that compresses.
 	Compress func(http.Handler) http.Handler
 
-	// Changes, if non-nil, is followed by GET /changes. Leave it nil where clients can subscribe to the changes topic.
+	// Changes, if non-nil, is the log that GET /changes serves. Leave it nil where clients can subscribe to the changes
+	// topic.
 	Changes      changes
 	MaxFollowers int           // concurrent requests of GET /changes; default: DefaultMaxFollowers
 	Heartbeat    time.Duration // interval of position events on GET /changes; default: DefaultHeartbeat
@@ -116,7 +117,7 @@ type endpoint func(r *http.Request, q query, claims Claims) (response, error)
 
 func (h *handler) routeTable() []route {
 	return []route{
-		{path: "/", open: true, endpoint: h.start},
+		{path: "/", open: true, endpoint: h.startPage},
 		{path: "/team", compress: true, params: []string{"after", "limit"}, endpoint: h.team},
 		{path: "/ice-cream/{person}", endpoint: h.favorite},
 		{path: "/uploads", compress: true, params: []string{"before", "limit"}, endpoint: h.listUploads},

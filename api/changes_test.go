@@ -76,7 +76,7 @@ func (f *following) next(t *testing.T, n int) (all []event) {
 	for len(all) < n {
 		fields, err := f.block()
 		if err != nil {
-			t.Fatalf("after %d events: %v", len(all), err)
+			t.Fatalf("reading change %d: %v", len(all)+1, err)
 		}
 		if fields["event"] != "" {
 			continue
@@ -87,7 +87,7 @@ func (f *following) next(t *testing.T, n int) (all []event) {
 		}
 		c, err := events.DecodeChange([]byte(data))
 		if err != nil {
-			t.Fatalf("%v: %s", err, data)
+			t.Fatalf("DecodeChange(%s): %v", data, err)
 		}
 		all = append(all, event{fields["id"], c.Person, c.Flavor})
 	}
@@ -186,8 +186,8 @@ func TestChangesMaxFollowers(t *testing.T) {
 	}
 }
 
-// TestChangesBeginWithPosition checks that a stream begins with the position behind which it starts, so that a client
-// that is disconnected before its first change can resume there.
+// TestChangesBeginWithPosition checks that a stream begins with the position before its first change, so that a client
+// that is disconnected before it receives a change can resume there.
 func TestChangesBeginWithPosition(t *testing.T) {
 	for name, c := range map[string]struct {
 		announced, headers []string
@@ -217,8 +217,8 @@ func TestChangesBeginWithPosition(t *testing.T) {
 	}
 }
 
-// TestChangesHeartbeatAndExpiry checks that heartbeats have the current position, also behind changes that the follower
-// does not receive, and that the stream ends when the token expires.
+// TestChangesHeartbeatAndExpiry checks that heartbeats have the current position, even after changes that the filter
+// excludes, and that the stream ends when the token expires.
 func TestChangesHeartbeatAndExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newServer(t, nil)

@@ -60,7 +60,7 @@ func parseCompact(token string) (joseHeader, error) {
 
 // check refuses header members that change what the token means.
 func (h *joseHeader) check() error {
-	// RFC 7515 section 4.1.11: a recipient must refuse critical extensions that it does not understand. This one
+	// RFC 7515 section 4.1.11: a recipient must refuse critical extensions that it does not understand. This API
 	// understands none, and an empty crit is malformed. RFC 7797 section 7: a JWT has no b64 member. RFC 7516 section
 	// 4.1.3 defines zip for encrypted tokens only; in a signed one it announces claims that this API can't read.
 	if h.Critical != nil || h.Unencoded != nil || h.Compression != nil {
@@ -106,7 +106,7 @@ func (t *text) UnmarshalJSONFrom(in *jsontext.Decoder) error {
 	return nil
 }
 
-// verificationKey returns what go-jose verifies a signature of that algorithm with.
+// verificationKey returns the key with which go-jose verifies a signature of that algorithm.
 func verificationKey(public crypto.PublicKey, alg string) any {
 	key, ok := public.(*rsa.PublicKey)
 	if ok && strings.HasPrefix(alg, "PS") {

@@ -37,9 +37,11 @@ type eventWriter struct {
 }
 
 // follow sends the changes in log that match the filter, until ctx ends. It calls stop if anything else ends the
-// stream, and returns the cause. It sends the position at the beginning and at each heartbeat. With it, a follower
-// that got no change yet misses none when it reconnects, one that selects rare changes need not start far back, and
-// both sides notice a dead connection.
+// stream, and returns the cause.
+//
+// It sends the position at the beginning and at each heartbeat, for three reasons: a follower that reconnects before
+// its first change misses none, a follower whose filter seldom matches resumes at a recent position, and both sides
+// notice a dead connection.
 func (e *eventWriter) follow(
 	ctx context.Context, stop context.CancelCauseFunc, heartbeat time.Duration,
 	log iter.Seq2[events.LoggedChange, error], filter events.Filter,
@@ -57,9 +59,9 @@ func (e *eventWriter) follow(
 			stop(err)
 		}
 	})
-	for a, err := range log {
+	for change, err := range log {
 		if err == nil && ctx.Err() == nil {
-			err = e.sendMatch(a, filter)
+			err = e.sendMatch(change, filter)
 		}
 		if err != nil {
 			stop(err)
@@ -76,27 +78,27 @@ func (e *eventWriter) follow(
 var errLogEnded = errors.New("the log has ended")
 
 // sendMatch sends a change if it matches the filter, and otherwise only advances the position.
-func (e *eventWriter) sendMatch(a events.LoggedChange, filter events.Filter) error {
-	if filter.MatchesMessage(a.Message) {
-		return e.sendChange(a)
+func (e *eventWriter) sendMatch(c events.LoggedChange, filter events.Filter) error {
+	if filter.MatchesMessage(c.Message) {
+		return e.sendChange(c)
 	}
 	e.mu.Lock()
-	e.position = a.Sequence
+	e.position = c.Sequence
 	e.mu.Unlock()
 	return nil
 }
 
-func (e *eventWriter) sendChange(a events.LoggedChange) error {
+func (e *eventWriter) sendChange(c events.LoggedChange) error {
 	return e.send(func(b []byte) []byte {
-		e.position = a.Sequence
-		b = append(strconv.AppendUint(append(b, "id: "...), a.Sequence, 10), "\ndata: "...)
-		return append(append(b, a.Body...), "\n\n"...) // the body is JSON on one line
+		e.position = c.Sequence
+		b = append(strconv.AppendUint(append(b, "id: "...), c.Sequence, 10), "\ndata: "...)
+		return append(append(b, c.Body...), "\n\n"...) // the body is JSON on one line
 	})
 }
 
 // appendPosition appends an event with the position. Browsers would accept an id in an event without data, but other
-// clients ignore it (such as eventsource-parser of npm). The event type keeps it away from handlers of messages, which
-// expect changes.
+// clients ignore it (such as eventsource-parser of npm). Because of the event type, handlers of messages, which expect
+// changes, are not called.
 func (e *eventWriter) appendPosition(b []byte) []byte {
 	b = strconv.AppendUint(append(b, "event: position\nid: "...), e.position, 10)
 	return append(b, "\ndata:\n\n"...)

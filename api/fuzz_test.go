@@ -62,7 +62,7 @@ func FuzzQuery(f *testing.F) {
 		}
 		for person := range team {
 			if person <= after {
-				t.Errorf("%q: page has %q, want people behind %q", raw, person, after)
+				t.Errorf("%q: page has %q, want people after %q", raw, person, after)
 			}
 		}
 		all, link := slices.Sorted(maps.Keys(team)), w.Header().Get("Link")

@@ -25,7 +25,7 @@ const (
 	Stopped     Condition = "stopped"      // it has terminated
 	Silent      Condition = "silent"       // it does not respond
 	Full        Condition = "full"         // it has no space left
-	Failing     Condition = "failing"      // its last attempt failed; it keeps retrying
+	Failing     Condition = "failing"      // its last attempts failed; it keeps retrying
 	Behind      Condition = "behind"       // its oldest item has been waiting too long
 	DeadLetters Condition = "dead_letters" // it gave up on messages
 )

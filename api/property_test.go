@@ -74,20 +74,20 @@ func FuzzVerify(f *testing.F) {
 		claims, err := verifier.Verify(context.Background(), header)
 		if err == nil {
 			if claims.Subject != "liz" {
-				t.Errorf("%q was accepted: %+v", header, claims)
+				t.Errorf("Verify(%q) = %+v, want subject liz or an error", header, claims)
 			}
 			scheme, token, _ := strings.Cut(header, " ")
 			var encoded []string
 			for part := range strings.SplitSeq(token, ".") {
 				raw, err := base64.RawURLEncoding.DecodeString(strings.TrimLeft(part, " "))
 				if err != nil {
-					t.Errorf("%q was accepted: %v", header, err)
+					t.Errorf("Verify accepted %q, but decoding a part fails: %v", header, err)
 				}
 				encoded = append(encoded, base64.RawURLEncoding.EncodeToString(raw))
 			}
 			got := strings.Join(encoded, ".")
 			if len(encoded) != 3 || !strings.EqualFold(scheme, "Bearer") || got != strings.TrimLeft(token, " ") {
-				t.Errorf("%q was accepted, but its canonical encoding is %q", header, got)
+				t.Errorf("Verify accepted %q, want only the canonical encoding %q", header, got)
 			}
 			return
 		}

@@ -32,7 +32,7 @@ func TestConditionalRequests(t *testing.T) {
 			{"a part", `"` + bare[1:] + `"`, 200},
 			{"empty", "", 200},
 			{"a star in a list", `"x", *`, 200},
-			{"behind garbage", `x, ` + tag, 200},
+			{"after garbage", `x, ` + tag, 200},
 		} {
 			t.Run(target+" "+test.name, func(t *testing.T) {
 				a := h.get(t, target, "If-None-Match", test.ifNoneMatch).wantStatus(t, test.status)

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// ServeHTTP implements http.Handler. It does not use http.ServeMux, which redirects unclean paths, although a name may
-// contain anything, and can't tell a last segment of %2F from an empty one. Like http.ServeMux, it sets r.Pattern to
-// the path of the route, or to "" if there is none.
+// ServeHTTP implements http.Handler. It does not use http.ServeMux, which redirects paths such as /ice-cream/..
+// although they may contain a name, and which can't tell a last segment of %2F from an empty one. Like http.ServeMux,
+// it sets r.Pattern to the path of the route, or to "" if there is none.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method == http.MethodHead {

@@ -11,9 +11,9 @@ import (
 const about = "Serves the favorite ice-cream flavors of a team and the status of the uploaded files. " +
 	"Send a bearer token to read them."
 
-// start responds to GET / with a description of the service and links. The route needs no token, so besides the version
-// it discloses nothing that is not public in the OpenAPI document.
-func (h *handler) start(*http.Request, query, Claims) (response, error) {
+// startPage responds to GET / with a description of the service and links. The route needs no token, so besides the
+// version it discloses nothing that is not public in the OpenAPI document.
+func (h *handler) startPage(*http.Request, query, Claims) (response, error) {
 	links := map[string]string{
 		"team": "/team", "uploads": "/uploads", "changes": "/changes", "description": "/openapi.json", "health": "/healthz",
 	}

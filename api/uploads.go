@@ -19,7 +19,7 @@ const (
 	maxUploadsLimit = 500
 )
 
-// summary is an upload without its rejects, of which each upload can have a hundred. Its counts say how many there are.
+// summary is an upload without its list of up to a hundred rejects. The counts state their number.
 type summary struct {
 	events.Upload
 	Rejects []events.Reject `json:"rejects,omitempty"` // hides that of Upload; always empty
