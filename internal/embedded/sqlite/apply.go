@@ -12,8 +12,8 @@ import (
 // Apply writes batches to the table and counts them, in one transaction. If it fails, or ctx ends, nothing was written,
 // and the same call may be repeated. It does not modify the batches. The results are in the order of the batches.
 //
-// A batch that was applied before, also by the same call, is a duplicate: nothing is written or counted. If several
-// batches of a call name one person, the newest row is written and the others are superseded.
+// A batch that was applied before, in an earlier call or in this one, is a duplicate: nothing is written or counted. If
+// several batches of a call name one person, the newest row is written and the others are superseded.
 //
 // Large calls are efficient: with 20,000 rows, a row costs half as much as with 2,000.
 func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
@@ -61,7 +61,7 @@ func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.Batch
 	return results, nil
 }
 
-// application is one call of Apply.
+// application is the state of one call of Apply.
 type application struct {
 	*writer
 	now     int64 // ms
@@ -116,8 +116,8 @@ func (a *application) uploadOf(origin events.Origin) (int64, error) {
 // candidate is a row of one of the batches.
 type candidate struct {
 	person string
-	batch  int
-	row    int
+	batch  int // index in application.batches
+	row    int // index in Batch.Rows
 }
 
 // writeRows writes the newest row of each person, sorted by person, unless the stored row is newer.

@@ -76,7 +76,7 @@ func TestSurvivesRestart(t *testing.T) {
 		t.Errorf("older (-want +got):\n%s", diff)
 	}
 	if !mustApply(t, db, b)[0].Duplicate {
-		t.Error("Duplicate = false for a batch that was applied before the restart")
+		t.Error("Duplicate = false for a batch that was applied before the restart, want true")
 	}
 	changes, err := drain(t.Context(), db)
 	if err != nil {

@@ -4,14 +4,15 @@
 // # One transaction
 //
 // Apply does everything in one transaction: it writes the newest rows of many batches, records each batch, updates the
-// counters of their uploads, and adds the changes to the outbox. This is what the promises rest on. A batch that is
-// delivered again finds its record and counts nothing. After a process is killed, the table, the counts and the outbox
-// agree. A change is announced if and only if it was stored, because the outbox is written together with the row.
+// counters of their uploads, and adds the changes to the outbox. The promises of flavorless depend on this. A batch
+// that is delivered again finds its record and counts nothing. After a process is killed, the table, the counts and the
+// outbox agree. A change is announced if and only if it was stored, because the outbox is written together with the
+// row.
 //
 // # The cost of a row
 //
 // People arrive in random order, so almost every row changes a different page, and writing pages dominates the cost:
-// each changed page is written to the write-ahead log and then to the file. Three decisions keep the pages few:
+// each changed page is written to the write-ahead log and then to the file. Three decisions reduce the number of pages:
 //
 //   - Rows are short. A version has 89 characters, of which the first 76, the origin, are the same for all rows of an
 //     upload. The table origins holds each origin once, and a row holds its number and the offset.

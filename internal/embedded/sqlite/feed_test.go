@@ -38,7 +38,7 @@ func TestWaitPending(t *testing.T) {
 		}
 	}
 	if err := db.WaitPending(t.Context()); err != nil {
-		t.Errorf("WaitPending with changes: %v", err)
+		t.Errorf("WaitPending with changes: %v, want nil", err)
 	}
 }
 
@@ -47,7 +47,7 @@ func TestOutboxNumbersAreNotReused(t *testing.T) {
 	mustApply(t, db, rows(t, 0, "andy=mint"))
 	first, err := db.Pending(t.Context(), 10)
 	if err != nil || len(first) != 1 {
-		t.Fatalf("Pending() = %v, %v", first, err)
+		t.Fatalf("Pending() = %v, %v; want one record", first, err)
 	}
 	again, err := db.Pending(t.Context(), 10)
 	if diff := cmp.Diff(first, again); err != nil || diff != "" {
@@ -82,7 +82,7 @@ func TestBacklog(t *testing.T) {
 	want(3, time.UnixMilli(begin+5))
 	first, err := db.Pending(t.Context(), 2)
 	if err != nil || len(first) != 2 {
-		t.Fatalf("Pending() = %v, %v", first, err)
+		t.Fatalf("Pending() = %v, %v; want two records", first, err)
 	}
 	if err := db.Announced(t.Context(), first[1].Seq); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,8 @@ func TestBacklog(t *testing.T) {
 	want(1, time.UnixMilli(begin+7))
 }
 
-// FuzzOutboxRecord: a valid record is decoded to the same changes after it is encoded again; others are errors.
+// FuzzOutboxRecord checks that a valid record decodes to the same changes after it is encoded again, and that others
+// are errors.
 func FuzzOutboxRecord(f *testing.F) {
 	origin, err := events.ParseOrigin("01a2077ca99b-0055aed6dcd90281e500000000000000-814yn63t3gfyg33an494e4jsgc")
 	if err != nil {

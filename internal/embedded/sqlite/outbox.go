@@ -60,7 +60,7 @@ func (db *DB) Backlog(ctx context.Context) (records int64, oldest time.Time, err
 	return records, oldest, err
 }
 
-// Announced removes the records up to and including that one, after the changes topic has accepted their changes.
+// Announced removes the records up to and including upTo. Call it after the changes topic has accepted their changes.
 func (db *DB) Announced(ctx context.Context, upTo int64) error {
 	return db.write(ctx, "removing announced changes", func(w *writer) error {
 		return exec(w.conn, `DELETE FROM outbox WHERE seq <= ?`, upTo)
@@ -115,8 +115,8 @@ func (s *signal) send() {
 }
 
 // A record of the outbox is the origin of the batch, followed by its changes: the offset as a varint, then person,
-// flavor and previous, each as a varint of its length and the text; none is the empty text. The kind follows from
-// these. 1,700 changes need about 60 KB.
+// flavor and previous, each as a varint of its length and the text. A missing flavor is the empty text. The kind of the
+// change follows from these. 1,700 changes need about 60 KB.
 
 func appendOrigin(b []byte, origin events.Origin) []byte { return appendText(b, string(origin)) }
 

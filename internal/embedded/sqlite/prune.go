@@ -29,7 +29,7 @@ func (db *DB) Prune(ctx context.Context) (int, error) {
 }
 
 // Settled returns up to limit uploads that were settled before the given time and are not among the newest uploads,
-// oldest first. These may be forgotten. The records have no Rejects.
+// oldest first. They are the candidates for Forget. The records have no Rejects.
 func (db *DB) Settled(ctx context.Context, before time.Time, newest, limit int) (list []events.Upload, err error) {
 	err = db.read(ctx, "listing old uploads", func(conn *sqlite.Conn) (err error) {
 		list, err = appendRows(list, conn, scanUpload, selectUpload+` WHERE settled > 0 AND settled < ?

@@ -44,8 +44,8 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestForget: old settled uploads are deleted with their batches and rejects; their rows, the newest uploads and
-// unsettled uploads stay.
+// TestForget checks that old settled uploads are deleted with their batches and rejects, and that their rows, the
+// newest uploads and unsettled uploads stay.
 func TestForget(t *testing.T) {
 	now := time.UnixMilli(1_795_000_000_000)
 	path := filepath.Join(t.TempDir(), "table.db")

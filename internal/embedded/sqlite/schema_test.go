@@ -51,7 +51,8 @@ func checkPeople(t *testing.T, path, favorites, removed string) {
 	}
 }
 
-// TestTeamReadsNobodyRemoved: the table that Team reads contains no removed people, and Team uses its primary key.
+// TestTeamReadsNobodyRemoved checks that the table that Team reads contains no removed people, and that Team uses its
+// primary key.
 func TestTeamReadsNobodyRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "table.db")
 	db := mustOpen(t, sqlite.Config{Path: path})
@@ -71,7 +72,7 @@ func TestTeamReadsNobodyRemoved(t *testing.T) {
 	}
 }
 
-// TestUpgrade: a file of an earlier release keeps its people and tombstones, and then works like a new one.
+// TestUpgrade checks that a file of an earlier release keeps its people and tombstones, and then works like a new one.
 func TestUpgrade(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "table.db")
 	script, err := os.ReadFile("testdata/schema-1.sql")

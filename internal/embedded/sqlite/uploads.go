@@ -53,7 +53,7 @@ func uploadNumber(conn *sqlite.Conn, id string) (int64, error) {
 	return n, err
 }
 
-// readUpload returns a record with its rejects. One statement reads both, so they are consistent without a transaction.
+// readUpload returns the record of an upload with its rejects.
 func readUpload(conn *sqlite.Conn, id string) (events.Upload, error) {
 	n, err := uploadNumber(conn, id)
 	if err != nil {
@@ -62,6 +62,8 @@ func readUpload(conn *sqlite.Conn, id string) (events.Upload, error) {
 	return readUploadNumber(conn, n)
 }
 
+// readUploadNumber returns a record with its rejects. One statement reads both, so they are consistent without a
+// transaction.
 func readUploadNumber(conn *sqlite.Conn, n int64) (u events.Upload, err error) {
 	err = sqlitex.Execute(conn,
 		`SELECT `+uploadColumns+`, (SELECT list FROM rejects WHERE upload = ?1) FROM uploads WHERE id = ?1`,
