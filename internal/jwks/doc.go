@@ -5,7 +5,7 @@
 //
 //   - A known key never waits for the network. If the set is older than MaxAge, the next use starts a fetch in the
 //     background and continues with the cached keys.
-//   - An outage of the issuer is not one of the API. Cached keys are used up to MaxStale after their last fetch.
+//   - An outage of the issuer is not an outage of the API. Cached keys are used up to MaxStale after their last fetch.
 //   - An unknown key id causes at most one fetch per Cooldown, which concurrent callers share. The issuer may have
 //     rotated its keys, but a client can also send any number of invented ids.
 //   - Responses are limited in time, bytes and keys, and an invalid response never replaces cached keys.
