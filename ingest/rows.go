@@ -28,7 +28,8 @@ type decoder interface {
 	next(u *events.Update) (*events.Reject, error)
 	// position returns the line, the column and the offset of the current record.
 	position() (line, column, offset int64)
-	// missing returns the metadata that names a column, and its name, if the column has not occurred so far.
+	// missing returns a name of metadata, and the column that they name, if that column has not occurred so far. Otherwise
+	// it returns empty names.
 	missing() (metadata, name string)
 	// state returns what Continue needs to start at the offset of the last row.
 	state(offset int64) events.ReaderState
