@@ -13,8 +13,8 @@
 //     (format.go).
 //   - The content is decompressed (source.go) and converted to UTF-8 (charset.go).
 //   - A decoder yields the rows: csv.go (with header.go, csvrecord.go and csvreason.go), json.go (with jsonhead.go,
-//     jsonrow.go and jsonerror.go) or ndjson.go. They share window.go (the current record), columns.go, rows.go,
-//     text.go and character.go.
+//     jsonrow.go, jsonplain.go and jsonerror.go) or ndjson.go. They share window.go (the current record), columns.go,
+//     rows.go, text.go and character.go.
 //
 // [Options] are how the uploader wants the file to be read, as stated in the object's metadata. Each row is either an
 // [events.Update], or an [events.Reject] that states the line, the column, what is wrong and how to fix it. If the rest

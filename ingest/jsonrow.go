@@ -11,8 +11,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// objectDecoder decodes rows that are JSON objects. It uses one jsontext decoder for all rows, because resetting
-// it for each row costs more. The decoder reads from input, which ends with the row.
+// objectDecoder decodes rows that are JSON objects. It uses one jsontext decoder for all rows, because resetting it
+// for each row costs more. The decoder reads from input, which ends with the row.
 type objectDecoder struct {
 	src   *source
 	names columnNames
