@@ -56,11 +56,11 @@ func (c *clock) stamp(files *os.Root, name string) (time.Time, error) {
 	next := max(c.now().Truncate(tick).UnixNano(), c.last+int64(tick))
 	for step := tick; step <= 10*time.Second; step *= 10 {
 		if err := files.Chtimes(name, time.Time{}, time.Unix(0, next)); err != nil {
-			return time.Time{}, fmt.Errorf("stamping %s: %w", name, err)
+			return time.Time{}, fmt.Errorf("setting the time of %s: %w", name, err)
 		}
 		info, err := files.Stat(name)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("stamping %s: %w", name, err)
+			return time.Time{}, fmt.Errorf("setting the time of %s: %w", name, err)
 		}
 		got := info.ModTime().UnixNano()
 		if got <= c.last { // rounded down by the file system
@@ -73,7 +73,8 @@ func (c *clock) stamp(files *os.Root, name string) (time.Time, error) {
 		c.last = got
 		return info.ModTime(), nil
 	}
-	return time.Time{}, fmt.Errorf("stamping %s: the file system stores no time later than %s", name, time.Unix(0, c.last))
+	return time.Time{}, fmt.Errorf("setting the time of %s: the file system stores no time later than %s",
+		name, time.Unix(0, c.last))
 }
 
 // parseMark parses a mark. It rejects a truncated mark, which would be a time long ago, and times after 2200, which

@@ -134,10 +134,10 @@ func (g *Gateway) ServerCredential() Credential { return g.store.server }
 // Done is closed when the gateway no longer accepts connections: after Drain, or because its listener failed.
 func (g *Gateway) Done() <-chan struct{} { return g.server.served }
 
-// Drain ends serving: the gateway stops accepting connections and finishes the requests in flight. It answers requests
-// that only begin, and lists, with 503 so that clients retry. If ctx ends first, Drain closes the connections, cancels
-// the context of OnStored, and returns ctx's error. Objects, Delete and the like still work until Stop. Calling Drain
-// again returns the first call's result.
+// Drain ends serving: the gateway stops accepting connections and finishes the requests in flight. It answers new
+// requests on open connections, and lists in progress, with 503 so that clients retry. If ctx ends first, Drain closes
+// the connections, cancels the context of OnStored, and returns ctx's error. The methods of Gateway that read and
+// delete objects still work until Stop. Calling Drain again returns the first call's result.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.drain.Do(func() {
 		g.drained = g.server.stop(ctx)

@@ -101,9 +101,9 @@ func (u *upload) release() {
 	}
 }
 
-// checkPublished returns an error unless the object has its name. versitygw drops the staged file and reports success
+// checkNamed returns an error unless the object has its name. versitygw drops the staged file and reports success
 // if a folder has that name.
-func (u *upload) checkPublished() error {
+func (u *upload) checkNamed() error {
 	info, err := u.store.files.Stat(u.path())
 	if err == nil && info.IsDir() {
 		return s3err.GetAPIError(s3err.ErrExistingObjectIsDirectory)
@@ -134,8 +134,8 @@ func (u *upload) locate(id string, assembled bool) error {
 	return nil
 }
 
-// failed removes what an upload that could not be published has left, and returns the answer to the client.
-func (u *upload) failed(ctx context.Context, err error) error {
+// cleanUp removes what a failed upload has left, and returns the answer to the client.
+func (u *upload) cleanUp(ctx context.Context, err error) error {
 	u.lock()
 	defer u.release()
 	s := u.store
