@@ -42,7 +42,7 @@ func TestReadersGetTheBytesOfTheETag(t *testing.T) {
 	}
 }
 
-// TestNotModified: a 304 has the headers that caches need.
+// TestNotModified checks that a 304 has the headers that caches need.
 func TestNotModified(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -73,7 +73,7 @@ func TestNotModified(t *testing.T) {
 	}
 }
 
-// TestETagConditions: ETags are compared as RFC 9110 defines.
+// TestETagConditions checks that ETags are compared as RFC 9110 defines.
 func TestETagConditions(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -117,7 +117,7 @@ func TestETagConditions(t *testing.T) {
 	}
 }
 
-// TestResponseHeaders: each header is sent once, and dates have the format of HTTP.
+// TestResponseHeaders checks that each header is sent once, and dates have the format of HTTP.
 func TestResponseHeaders(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
