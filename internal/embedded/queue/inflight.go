@@ -35,6 +35,7 @@ type entry struct {
 }
 
 func openInflight(dir string, queue broker.Stream, workers int) (*inflight, error) {
+	// Earlier releases called the folder "hand"; it keeps this name.
 	f := &inflight{dir: filepath.Join(dir, "hand"), queue: queue, interrupted: map[uint64]entry{}}
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return nil, err
