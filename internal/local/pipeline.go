@@ -164,7 +164,7 @@ func recovered(run func() error) (err error) {
 	return run()
 }
 
-// watchGateway returns an error if the gateway stops accepting connections without having been told to.
+// watchGateway returns an error if the gateway stops accepting connections although the server is not stopping.
 func (p *pipeline) watchGateway(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

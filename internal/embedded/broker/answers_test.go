@@ -118,7 +118,7 @@ func TestRefusedRequests(t *testing.T) {
 func second(_ any, err error) error { return err }
 
 // TestRefusedRequestsForMessages checks that a refused request for messages is answered with a status in the first line
-// of the headers. Without it, some client libraries would take the answer for a message.
+// of the headers. Without it, some client libraries would treat the answer as a message.
 func TestRefusedRequestsForMessages(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())

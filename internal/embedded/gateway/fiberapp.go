@@ -9,7 +9,7 @@ import (
 )
 
 // appOf returns the HTTP server inside versitygw's server. It reads a private field, because the exported methods are
-// not enough: ServeMultiPort takes addresses only and does not say which free port it got, and ShutDown waits ten
+// not enough: ServeMultiPort accepts only addresses and does not say which free port it got, and ShutDown waits ten
 // seconds for connections that never sent a request, of which Go's HTTP client keeps a few.
 //
 // A method of S3ApiServer that returns the app, or one that serves a given net.Listener and one that shuts down with a

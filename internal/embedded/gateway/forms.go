@@ -29,8 +29,8 @@ var (
 // S3 allows 20 KB.
 const maxFields = 64 << 10
 
-// rewriteForm makes versitygw read a browser's form in the only notation that it understands. versitygw takes
-// everything up to the end of a form for the file, including the fields that follow the file, and it knows neither a
+// rewriteForm makes versitygw read a browser's form in the only notation that it understands. versitygw reads
+// everything up to the end of a form as the file, including the fields that follow the file. It supports neither a
 // preamble nor white space after a boundary.
 func rewriteForm(c fiber.Ctx) error {
 	stream := c.Request().BodyStream()

@@ -89,7 +89,7 @@ func (s *store) putFolder(
 		return out, nil
 	}
 	err = s.asConflict(u.bucket, u.key, err)
-	if !existed { // remove what was stored of it
+	if !existed { // remove what was stored
 		_, deleteErr := s.posix.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: in.Bucket, Key: in.Key})
 		err = errors.Join(err, deleteErr)
 	}

@@ -64,7 +64,7 @@ func TestNotModified(t *testing.T) {
 	if got.status != 200 {
 		t.Errorf("If-Unmodified-Since: %s, want 200", got)
 	}
-	// The condition of a copy is about the source, so the answer has no headers of it.
+	// The condition of a copy is about the source, so the answer has none of its headers.
 	got = srv.send(t, request{method: "PUT", path: "/uploads/uploads/b.csv", header: headers{
 		"X-Amz-Copy-Source": path, "X-Amz-Copy-Source-If-None-Match": etag,
 	}})

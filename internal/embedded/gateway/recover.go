@@ -69,7 +69,7 @@ func (s *store) readDir(name string) ([]os.DirEntry, error) {
 	return entries, nil
 }
 
-// reopenUploads reverts interrupted completions of multipart uploads. versitygw takes their directories for completions
+// reopenUploads reverts interrupted completions of multipart uploads. versitygw treats their directories as completions
 // in progress, and would answer the client's retry with 200 although no request completes the upload.
 func (s *store) reopenUploads(bucket string) error {
 	if err := s.setAsideFile(path.Join(bucket, posix.MetaTmpMultipartDir)); err != nil {

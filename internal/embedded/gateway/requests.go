@@ -135,8 +135,7 @@ func checkParameters(c fiber.Ctx) (names []string, err error) {
 	return names, nil
 }
 
-// hasLength reports whether an upload has a length or comes in chunks. fasthttp takes an upload that has neither for an
-// empty one.
+// hasLength reports whether an upload has a length or comes in chunks. fasthttp treats all other uploads as empty.
 func hasLength(c fiber.Ctx) bool {
 	header := &c.Request().Header
 	upload := c.Method() == http.MethodPut && hasStreamedBody(c) && len(header.Peek("X-Amz-Copy-Source")) == 0

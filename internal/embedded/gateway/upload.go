@@ -140,7 +140,7 @@ func (u *upload) cleanUp(ctx context.Context, err error) error {
 	defer u.release()
 	s := u.store
 	if side, ok := s.meta.(sidecar); ok && u.staged {
-		// A folder here is not a marker, because stage found no conflict. With the attributes it would be taken for one.
+		// A folder here is not a marker, because stage found no conflict. With the attributes it would look like one.
 		if info, missing := s.files.Stat(u.path()); missing == nil && info.IsDir() {
 			_ = side.DeleteAttributes(s.bucketDir(u.bucket), u.key)
 		}

@@ -72,7 +72,7 @@ func (w *worker) answer(m *message, ack string) {
 	}
 }
 
-// startHeartbeat tells the server regularly that the group is still in flight, until it is stopped.
+// startHeartbeat tells the server regularly that the group is still in flight, until stop is called.
 func (w *worker) startHeartbeat(group []*message) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
