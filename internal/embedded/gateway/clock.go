@@ -33,16 +33,16 @@ func openClock(path string, now func() time.Time, newest func() (int64, error)) 
 	c := &clock{now: now}
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("gateway: reading the latest sequencer: %w", err)
+		return nil, fmt.Errorf("reading the latest sequencer: %w", err)
 	}
 	var valid bool
 	if c.last, valid = parseMark(string(text)); !valid {
 		if c.last, err = newest(); err != nil {
-			return nil, fmt.Errorf("gateway: looking for the newest object: %w", err)
+			return nil, fmt.Errorf("looking for the newest object: %w", err)
 		}
 	}
 	if c.mark, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, fmt.Errorf("gateway: opening the file of the latest sequencer: %w", err)
+		return nil, fmt.Errorf("opening the file of the latest sequencer: %w", err)
 	}
 	return c, nil
 }

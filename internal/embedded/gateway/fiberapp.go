@@ -17,7 +17,7 @@ import (
 func appOf(api *s3api.S3ApiServer) (*fiber.App, error) {
 	field := reflect.ValueOf(api).Elem().FieldByName("app")
 	if !field.IsValid() || field.Type() != reflect.TypeFor[*fiber.App]() {
-		return nil, errors.New("gateway: this release of versitygw has no field S3ApiServer.app of type *fiber.App")
+		return nil, errors.New("this release of versitygw has no field S3ApiServer.app of type *fiber.App")
 	}
 	return (*fiber.App)(field.UnsafePointer()), nil
 }
