@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	ours "github.com/flavorless/flavorless/internal/aws"
+	internalaws "github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 )
 
@@ -30,7 +30,7 @@ func TestHungConnection(t *testing.T) {
 	}))
 	defer server.Close()
 	defer close(release)
-	access := ours.Access{
+	access := internalaws.Access{
 		Region: "us-east-1", KeyID: "key", Secret: "secret", Endpoint: func(string) string { return server.URL },
 		ResponseTimeout: 100 * time.Millisecond,
 	}

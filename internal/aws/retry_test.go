@@ -15,7 +15,7 @@ import (
 	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	ours "github.com/flavorless/flavorless/internal/aws"
+	internalaws "github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/aws/topics"
@@ -29,11 +29,11 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 	entries := []snstypes.PublishBatchRequestEntry{{Id: text, Message: text}}
 	for _, test := range []struct {
 		service string
-		call    func(context.Context, ours.Access) error
+		call    func(context.Context, internalaws.Access) error
 		refusal func(code string) string
 		codes   map[string]int // with their status
 	}{
-		{"dynamodb", func(ctx context.Context, a ours.Access) error {
+		{"dynamodb", func(ctx context.Context, a internalaws.Access) error {
 			_, err := dynamo.Client(a).GetItem(ctx, &dynamodb.GetItemInput{TableName: text, Key: key})
 			return err
 		}, func(code string) string { return fmt.Sprintf(`{"__type":"com.amazonaws.dynamodb.v20120810#%s"}`, code) },
@@ -42,7 +42,7 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 				"ProvisionedThroughputExceededException": 400, "RequestLimitExceeded": 400, "ThrottlingException": 400,
 				"InternalServerError": 500,
 			}},
-		{"sns", func(ctx context.Context, a ours.Access) error {
+		{"sns", func(ctx context.Context, a internalaws.Access) error {
 			_, err := topics.Client(a).PublishBatch(ctx, &sns.PublishBatchInput{TopicArn: text,
 				PublishBatchRequestEntries: entries})
 			return err
@@ -51,13 +51,13 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 		}, map[string]int{
 			"Throttled": 429, "ThrottledException": 400, "Throttling": 400, "KMSThrottling": 400, "InternalError": 500,
 		}},
-		{"sqs", func(ctx context.Context, a ours.Access) error {
+		{"sqs", func(ctx context.Context, a internalaws.Access) error {
 			_, err := queues.Client(a).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: text, MessageBody: text})
 			return err
 		}, func(code string) string { return fmt.Sprintf(`{"__type":"com.amazonaws.sqs#%s"}`, code) }, map[string]int{
 			"RequestThrottled": 400, "KmsThrottled": 400, "ServiceUnavailable": 503,
 		}},
-		{"s3", func(ctx context.Context, a ours.Access) error {
+		{"s3", func(ctx context.Context, a internalaws.Access) error {
 			_, err := s3store.NewClient(a).DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: text, Key: text})
 			return err
 		}, func(code string) string { return "<Error><Code>" + code + "</Code></Error>" }, map[string]int{
@@ -77,7 +77,7 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 					w.WriteHeader(http.StatusTeapot) // not retried
 				}))
 				t.Cleanup(server.Close)
-				access := ours.Access{Region: "us-east-1", KeyID: "key", Secret: "secret",
+				access := internalaws.Access{Region: "us-east-1", KeyID: "key", Secret: "secret",
 					Endpoint: func(string) string { return server.URL }}
 				if err := test.call(t.Context(), access); calls != 2 {
 					t.Errorf("%d calls, error %v; want 2 calls", calls, err)

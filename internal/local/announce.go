@@ -26,8 +26,8 @@ type announcer interface {
 	Announce(ctx context.Context, changes []events.Change) []error
 }
 
-// Pauses between two tries, after the first failure and at most. A disk that is full should not be filled further by
-// the log.
+// Pauses between two tries: the first one, and the longest. They grow so that the log of the failures does not fill a
+// nearly full disk.
 const (
 	announcePause    = time.Second
 	announceMaxPause = 30 * time.Second

@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// connections is a listener that keeps at most max accepted connections open. When a further one arrives, the
+// limitedListener is a listener that keeps at most max accepted connections open. When a further one arrives, the
 // connection that has been idle for the longest time is closed. When none is idle, the new one waits until another
 // connection ends or becomes idle. So idle clients can't keep others out, and a connection with a request in flight is
 // never closed.
 //
-// The server that accepts from it must have state as its ConnState hook.
-type connections struct {
+// The server that accepts from it must have connState as its ConnState hook.
+type limitedListener struct {
 	net.Listener
 
 	max int
@@ -20,18 +20,18 @@ type connections struct {
 	mu     sync.Mutex
 	free   *sync.Cond // signaled when a connection ends or becomes idle, and when the listener is closed
 	closed bool
-	open   map[*connection]struct{}
+	open   map[*limitedConn]struct{}
 	clock  uint64 // increases when a connection becomes idle
 }
 
-func limitConnections(l net.Listener, maxOpen int) *connections {
-	c := &connections{Listener: l, max: maxOpen, open: map[*connection]struct{}{}}
+func limitConnections(l net.Listener, maxOpen int) *limitedListener {
+	c := &limitedListener{Listener: l, max: maxOpen, open: map[*limitedConn]struct{}{}}
 	c.free = sync.NewCond(&c.mu)
 	return c
 }
 
 // Accept implements net.Listener. While it waits, one connection more than max is open.
-func (l *connections) Accept() (net.Conn, error) {
+func (l *limitedListener) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -51,14 +51,14 @@ func (l *connections) Accept() (net.Conn, error) {
 		_ = accepted.Close()
 		return nil, net.ErrClosed
 	}
-	c := &connection{Conn: accepted, listener: l}
+	c := &limitedConn{Conn: accepted, listener: l}
 	l.open[c] = struct{}{}
 	l.idle(c)
 	return c, nil
 }
 
 // Close implements net.Listener.
-func (l *connections) Close() error {
+func (l *limitedListener) Close() error {
 	l.mu.Lock()
 	l.closed = true
 	l.free.Broadcast()
@@ -68,7 +68,7 @@ func (l *connections) Close() error {
 
 // oldestIdle returns the connection that has been idle for the longest time, or nil. A linear search takes
 // microseconds. The caller must hold the mutex.
-func (l *connections) oldestIdle() (oldest *connection) {
+func (l *limitedListener) oldestIdle() (oldest *limitedConn) {
 	for c := range l.open {
 		if c.idleSince > 0 && (oldest == nil || c.idleSince < oldest.idleSince) {
 			oldest = c
@@ -78,16 +78,16 @@ func (l *connections) oldestIdle() (oldest *connection) {
 }
 
 // idle marks a connection as idle. The caller must hold the mutex.
-func (l *connections) idle(c *connection) {
+func (l *limitedListener) idle(c *limitedConn) {
 	l.clock++
 	c.idleSince = l.clock
 	l.free.Signal()
 }
 
-// state is the ConnState hook of the server. A connection is idle while it is new and between two requests. Read ends
-// that with the first byte of a request; the server itself reports StateActive only after it has read all headers.
-func (l *connections) state(conn net.Conn, state http.ConnState) {
-	c, ok := conn.(*connection)
+// connState is the ConnState hook of the server. A connection is idle while it is new and between two requests. Read
+// ends that with the first byte of a request; the server itself reports StateActive only after it has read all headers.
+func (l *limitedListener) connState(conn net.Conn, state http.ConnState) {
+	c, ok := conn.(*limitedConn)
 	if !ok {
 		return
 	}
@@ -102,16 +102,16 @@ func (l *connections) state(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// connection is a connection that connections accepted.
-type connection struct {
+// limitedConn is a connection that a limitedListener has accepted.
+type limitedConn struct {
 	net.Conn
 
-	listener  *connections
+	listener  *limitedListener
 	idleSince uint64 // by the clock of the listener; 0 while a request is in flight
 }
 
 // Read implements net.Conn.
-func (c *connection) Read(p []byte) (int, error) {
+func (c *limitedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.listener.mu.Lock()
@@ -122,7 +122,7 @@ func (c *connection) Read(p []byte) (int, error) {
 }
 
 // Close implements net.Conn.
-func (c *connection) Close() error {
+func (c *limitedConn) Close() error {
 	err := c.Conn.Close()
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()

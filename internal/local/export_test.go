@@ -75,7 +75,7 @@ func (s *Server) Tombstones() (n int64, err error) {
 
 // IdleConnections returns how many connections to the API are open and idle.
 func (s *Server) IdleConnections() (n int) {
-	c := s.api.connections
+	c := s.api.listener
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.open {
@@ -89,7 +89,7 @@ func (s *Server) IdleConnections() (n int) {
 // LimitConnections returns the limiting listener and its ConnState hook.
 func LimitConnections(l net.Listener, maxOpen int) (net.Listener, func(net.Conn, http.ConnState)) {
 	limited := limitConnections(l, maxOpen)
-	return limited, limited.state
+	return limited, limited.connState
 }
 
 // FitDescriptors returns the limits that fit into the limit of open files: connections to the API, and as many to the

@@ -244,8 +244,10 @@ func (p *faultyPipeline) dead() (all []queue.DeadLetter) {
 
 func (p *faultyPipeline) redrive(dead []queue.DeadLetter) {
 	p.t.Helper()
-	if n, err := p.queues.RedriveAll(p.t.Context()); n != len(dead) || err != nil {
-		p.t.Errorf("RedriveAll = %d, %v; want %d", n, err, len(dead))
+	for _, d := range dead {
+		if err := p.queues.Redrive(p.t.Context(), d.Number); err != nil {
+			p.t.Errorf("Redrive(%d) = %v, want nil", d.Number, err)
+		}
 	}
 }
 

@@ -15,23 +15,24 @@ import (
 type httpServer struct {
 	*http.Server
 
-	connections *connections
+	listener *limitedListener
 }
 
-// serveHTTP serves requests until Shutdown. All timeouts derive from that for clients: a whole answer may take as long.
+// serveHTTP serves requests until Shutdown. A client must have read the whole answer within the timeout, from which the
+// other limits of time derive.
 func serveHTTP(
 	l net.Listener, handler http.Handler, maxConnections int, timeout time.Duration, log *slog.Logger, failures *failures,
 ) *httpServer {
-	c := limitConnections(l, maxConnections)
-	s := &httpServer{connections: c, Server: &http.Server{
+	limited := limitConnections(l, maxConnections)
+	s := &httpServer{listener: limited, Server: &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: timeout / 12, ReadTimeout: timeout / 2, WriteTimeout: timeout, IdleTimeout: timeout / 2,
 		MaxHeaderBytes: 32 << 10, // including the URL
-		ConnState:      c.state,
+		ConnState:      limited.connState,
 		ErrorLog:       warnLog(log),
 	}}
 	go func() {
-		if err := s.Serve(c); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
 			failures.add(fmt.Errorf("serving HTTP on %s: %w", l.Addr(), err))
 		}
 	}()

@@ -3,15 +3,15 @@ package local
 import (
 	"net"
 	"net/http"
-	"runtime"
-	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/flavorless/flavorless/internal/local/control"
+	"github.com/flavorless/flavorless/internal/version"
 )
 
 // MetricsPath is where Prometheus scrapes the metrics: at Config.Metrics if that is given, or else at the address of
@@ -27,10 +27,7 @@ const (
 
 // registerProcess registers the metrics of the process, and the number of clients that follow the changes.
 func registerProcess(registry *prometheus.Registry, followers *atomic.Int64) {
-	version := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
-	}
+	build := version.Get()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -39,7 +36,7 @@ func registerProcess(registry *prometheus.Registry, followers *atomic.Int64) {
 		}, func() float64 { return float64(followers.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "flavorless_build_info", Help: "Always 1; the labels say what is running.",
-			ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
+			ConstLabels: prometheus.Labels{"version": build.Version, "go_version": build.Go},
 		}, func() float64 { return 1 }),
 	)
 }
@@ -78,9 +75,5 @@ func isLocal(r *http.Request) bool {
 			return false
 		}
 	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]")
-	}
-	return host == "localhost" || net.ParseIP(host) != nil
+	return control.IsLiteralHost(r.Host)
 }

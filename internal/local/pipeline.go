@@ -137,6 +137,7 @@ func (p *pipeline) stop() {
 	p.stages.Wait()
 }
 
+// stage runs a stage in the background. If the stage ends before stop, the server has failed.
 func (p *pipeline) stage(name string, run func() error) {
 	heartbeat := p.heartbeats.Of(name)
 	p.stages.Go(func() {
@@ -163,7 +164,7 @@ func recovered(run func() error) (err error) {
 	return run()
 }
 
-// watchGateway returns an error if the gateway stops accepting connections without having been told to.
+// watchGateway returns an error if the gateway stops accepting connections although the server is not stopping.
 func (p *pipeline) watchGateway(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -212,7 +213,7 @@ func (p *pipeline) observe(q consumer) func(queue.Outcome) {
 }
 
 // pauseWhileFull returns a handler that pauses its queue while check returns an error, which is when the disk is nearly
-// full. Messages are then held without counting a try. Neither does a failure count as a try if it was caused by the
+// full. Messages are then held, which does not count as a try. A failure does not count either if its cause is the
 // disk, an overloaded bucket, a lack of file descriptors, or a bucket that is gone because the server is stopping.
 func (p *pipeline) pauseWhileFull(check func() error, handle queue.Handler) queue.Handler {
 	return func(ctx context.Context, group []queue.Delivery) []error {
@@ -253,9 +254,9 @@ func applyGroup(applier *ingest.Applier) queue.Handler {
 	}
 }
 
-// reconcile publishes the events of objects that are not in the ledger. If the process dies after an object was stored
-// and before its event was, the upload is never answered, but the object can be seen and is expected to count. Events
-// that are published twice do no harm.
+// reconcile publishes the events of objects that are not in the ledger. If the process dies after it has stored an
+// object and before it has stored the event, the upload gets no answer, but the uploader can see the object and expects
+// its rows to be applied. Events that are published twice do no harm.
 func (p *pipeline) reconcile(ctx context.Context) error {
 	err := p.gateway.Objects(ctx, func(o events.Object) error {
 		if p.cfg.Ignore.Match(o) {

@@ -35,10 +35,10 @@ func queues(webhooks []*webhook.Endpoint) []consumer {
 
 // deadQueues returns the dead-letter queues. In earlier releases those of webhooks were named after the queue, without
 // the path of the URL.
-func deadQueues(all []consumer) []control.Queue {
-	dead := make([]control.Queue, len(all))
+func deadQueues(all []consumer) []control.DeadQueue {
+	dead := make([]control.DeadQueue, len(all))
 	for i, q := range all {
-		dead[i] = control.Queue{Stream: q.stream, Name: q.dead}
+		dead[i] = control.DeadQueue{Stream: q.stream, Name: q.dead}
 		if alias := q.label + "-dead"; alias != q.dead {
 			dead[i].Alias = alias
 		}

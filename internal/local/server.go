@@ -213,7 +213,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(control.Path, control.Handler{
-		Queues: s.streams, Names: deadQueues(queues), Secret: s.secret, Log: s.cfg.Log,
+		Queues: s.streams, DeadQueues: deadQueues(queues), Secret: s.secret, Log: s.cfg.Log,
 	})
 	if keys != nil {
 		mux.Handle(issuer.JWKSPath, keys)

@@ -17,11 +17,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/flavorless/flavorless/events"
-	ours "github.com/flavorless/flavorless/internal/aws"
+	internalaws "github.com/flavorless/flavorless/internal/aws"
 )
 
 // NewClient returns an S3 client.
-func NewClient(a ours.Access) *s3.Client {
+func NewClient(a internalaws.Access) *s3.Client {
 	c := a.Config("S3")
 	return s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = c.BaseEndpoint != nil })
 }

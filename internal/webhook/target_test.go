@@ -111,8 +111,8 @@ func TestMayHoldSecret(t *testing.T) {
 	}
 }
 
-// TestDeliverEncodes: the receiver gets the characters that a URL can't have as percent-encoded UTF-8, and all others
-// as given.
+// TestDeliverEncodes checks that the receiver gets the characters that a URL can't have as percent-encoded UTF-8, and
+// all others as given.
 func TestDeliverEncodes(t *testing.T) {
 	got := make(chan string, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.RequestURI }))
@@ -200,8 +200,9 @@ func resolver(t *testing.T, ip netip.Addr) *net.Resolver {
 	}}
 }
 
-// TestDeliverToForbiddenAddress: a name that resolves to a link-local address is not connected to. The delivery is
-// tried again, because the DNS may be corrected, and its error has the reason without the secret parts of the URL.
+// TestDeliverToForbiddenAddress checks that a name that resolves to a link-local address is not connected to. The
+// delivery is tried again, because the DNS may be corrected, and its error has the reason without the secret parts of
+// the URL.
 func TestDeliverToForbiddenAddress(t *testing.T) {
 	e := endpoint(t, "https://receiver.example/hush?token=hush")
 	e.SetResolver(resolver(t, netip.MustParseAddr("169.254.169.254")))
@@ -216,8 +217,8 @@ func TestDeliverToForbiddenAddress(t *testing.T) {
 	}
 }
 
-// TestDeliverThroughProxy: the proxy in the environment may have any address, only deliveries to https endpoints go
-// through it, and errors do not contain its password.
+// TestDeliverThroughProxy checks that the proxy in the environment may have any address, only deliveries to https
+// endpoints go through it, and errors do not contain its password.
 func TestDeliverThroughProxy(t *testing.T) {
 	var proxied atomic.Int32
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -107,7 +107,8 @@ func TestDeliverRefused(t *testing.T) {
 	}
 }
 
-// TestDeliverHidesURL: errors get into logs and dead letters, and a URL may hold a secret.
+// TestDeliverHidesURL checks that errors, which get into logs and dead letters, do not contain the URL, which may hold
+// a secret.
 func TestDeliverHidesURL(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	url := server.URL + "/hush?token=hush"
@@ -119,7 +120,7 @@ func TestDeliverHidesURL(t *testing.T) {
 	}
 }
 
-// TestRetryAfter: after an answer with Retry-After, no delivery to the endpoint is tried before that time.
+// TestRetryAfter checks that after an answer with Retry-After, no delivery to the endpoint is tried before that time.
 func TestRetryAfter(t *testing.T) {
 	for name, c := range map[string]struct {
 		value string
@@ -213,7 +214,7 @@ func TestName(t *testing.T) {
 	}
 }
 
-// FuzzRetryAfter: no header makes deliveries wait for longer than the maximum, or for a negative time.
+// FuzzRetryAfter checks that no header makes deliveries wait for longer than the maximum, or for a negative time.
 func FuzzRetryAfter(f *testing.F) {
 	e := endpoint(f, "https://example.com/")
 	for _, value := range []string{

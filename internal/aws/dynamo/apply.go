@@ -187,8 +187,8 @@ type pending struct {
 	rows []*row // fewer than maxStatements
 }
 
-// add adds the rows that are newer than the stored ones. It removes and returns as many full calls of rows as there
-// are.
+// add adds the rows that are newer than the stored ones. As soon as there are enough rows for a call of
+// BatchExecuteStatement, it removes and returns them.
 func (p *pending) add(rows []row) (full [][]*row) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/flavorless/flavorless/events"
-	ours "github.com/flavorless/flavorless/internal/aws"
+	internalaws "github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/test/conformance"
 	"github.com/flavorless/flavorless/test/dynamolocal"
@@ -66,7 +66,7 @@ func proxy(t testing.TB, endpoint string, rules ...faultproxy.Rule) faultyServer
 
 // fastRetries configures a client as functions do, but with short delays between retries.
 func fastRetries(o *dynamodb.Options) {
-	o.Retryer = ours.Retryer(retry.NewStandard(func(o *retry.StandardOptions) {
+	o.Retryer = internalaws.Retryer(retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = 10
 		o.RateLimiter = ratelimit.None
 		o.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
@@ -197,7 +197,7 @@ func TestClientRetriesConflicts(t *testing.T) {
 			"TransactionConflictException")},
 	)
 	tables := dynamolocal.Create(t, dynamodb.New(dynamolocal.Options(endpoint)), "conflicts")
-	access := ours.Access{Region: "us-east-1", KeyID: "key", Secret: "secret",
+	access := internalaws.Access{Region: "us-east-1", KeyID: "key", Secret: "secret",
 		Endpoint: func(string) string { return faulty.URL }}
 	table := dynamo.New(dynamo.Config{Client: dynamo.Client(access), Uploads: tables.Uploads})
 	object := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_700_000_000_000)}

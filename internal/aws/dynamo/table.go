@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	ours "github.com/flavorless/flavorless/internal/aws"
+	internalaws "github.com/flavorless/flavorless/internal/aws"
 )
 
 type option = func(*dynamodb.Options)
@@ -36,7 +36,7 @@ type client interface {
 }
 
 // Client returns a client of DynamoDB.
-func Client(a ours.Access) *dynamodb.Client {
+func Client(a internalaws.Access) *dynamodb.Client {
 	return dynamodb.NewFromConfig(a.Config("DYNAMODB"), func(o *dynamodb.Options) { o.RetryMaxAttempts = maxAttempts })
 }
 

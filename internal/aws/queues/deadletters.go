@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	ours "github.com/flavorless/flavorless/internal/aws"
+	internalaws "github.com/flavorless/flavorless/internal/aws"
 )
 
 // Attributes that a dead letter has in addition to those of the original message.
@@ -39,7 +39,7 @@ type sqsAPI interface {
 }
 
 // Client returns a client of SQS.
-func Client(a ours.Access) *sqs.Client { return sqs.NewFromConfig(a.Config("SQS")) }
+func Client(a internalaws.Access) *sqs.Client { return sqs.NewFromConfig(a.Config("SQS")) }
 
 // DeadLetters is a dead-letter queue. The redrive policy of a queue would move its messages there as well, but only
 // after all their tries, and without a reason.
@@ -73,7 +73,7 @@ const maxReason = 1 << 10
 func (m FailedMessage) deadAttributes() map[string]types.MessageAttributeValue {
 	values := map[string]types.MessageAttributeValue{}
 	add := func(name, value string) {
-		if _, ok := values[name]; !ok && value != "" && len(values) < ours.MaxAttributes {
+		if _, ok := values[name]; !ok && value != "" && len(values) < internalaws.MaxAttributes {
 			values[name] = types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(value)}
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/flavorless/flavorless/events"
-	ours "github.com/flavorless/flavorless/internal/aws"
+	internalaws "github.com/flavorless/flavorless/internal/aws"
 	"github.com/flavorless/flavorless/internal/aws/queues"
 	"github.com/flavorless/flavorless/internal/operator"
 )
@@ -202,7 +202,7 @@ func (l letter) describe() (subject, reason string) {
 
 // objectKeys returns the keys of the objects in an S3 event, or "" if the body is none.
 func objectKeys(body []byte) string {
-	objects, err := ours.DecodeS3Event(body)
+	objects, err := internalaws.DecodeS3Event(body)
 	if err != nil {
 		return ""
 	}

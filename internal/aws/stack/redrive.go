@@ -113,7 +113,7 @@ func (s *Stack) moveBack(ctx context.Context, url string, progress func(int64)) 
 	}
 	before := task.StartedTimestamp
 	if aws.ToString(task.Status) == taskRunning {
-		before--
+		before-- // wait for the running task itself
 	} else {
 		destination, err := s.sourceOf(ctx, url)
 		if err != nil {
@@ -167,7 +167,7 @@ func (s *Stack) sourceOf(ctx context.Context, url string) (string, error) {
 		return "", err
 	}
 	if n := len(sources.QueueUrls); n != 1 {
-		return "", fmt.Errorf("it is the dead-letter queue of %d queues, want 1", n)
+		return "", fmt.Errorf("it is the dead-letter queue of %d queues instead of one; deploy the stack again", n)
 	}
 	attributes, _, err := s.attributes(ctx, sources.QueueUrls[0])
 	return attributes[string(types.QueueAttributeNameQueueArn)], err

@@ -71,12 +71,14 @@ func (s *Stack) announceRange(ctx context.Context, r streamRange) error {
 			if err := s.announce(ctx, records); err != nil {
 				return err
 			}
-			empty = -1
+			empty = 0
+		} else {
+			empty++
 		}
 		if done {
 			return nil
 		}
-		if empty++; page.NextShardIterator == nil || empty > maxEmpty {
+		if page.NextShardIterator == nil || empty > maxEmpty {
 			return fmt.Errorf("the stream has nothing more before record %s", r.End)
 		}
 		next = page.NextShardIterator

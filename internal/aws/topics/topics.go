@@ -14,7 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/flavorless/flavorless/events"
-	ours "github.com/flavorless/flavorless/internal/aws"
+	internalaws "github.com/flavorless/flavorless/internal/aws"
 )
 
 // Limits of a PublishBatch request. A single message may be as large as a request.
@@ -31,7 +31,7 @@ type snsAPI interface {
 }
 
 // Client returns a client of SNS.
-func Client(a ours.Access) *sns.Client { return sns.NewFromConfig(a.Config("SNS")) }
+func Client(a internalaws.Access) *sns.Client { return sns.NewFromConfig(a.Config("SNS")) }
 
 // Topic is an SNS topic.
 type Topic struct {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/flavorless/flavorless/events"
-	ours "github.com/flavorless/flavorless/internal/aws"
+	internalaws "github.com/flavorless/flavorless/internal/aws"
 )
 
 // Validate returns an [events.ErrPermanent] for a message that SNS or its subscriber's queue would refuse or silently
@@ -22,10 +22,10 @@ func Validate(m events.Message) error {
 		return invalid("the body is empty")
 	case !utf8.Valid(m.Body):
 		return invalid("the body is not UTF-8")
-	case len(m.Attributes) > ours.MaxAttributes:
-		return invalid("%d attributes, at most %d are allowed", len(m.Attributes), ours.MaxAttributes)
+	case len(m.Attributes) > internalaws.MaxAttributes:
+		return invalid("it has %d attributes; at most %d are allowed", len(m.Attributes), internalaws.MaxAttributes)
 	case m.Size() > maxRequest:
-		return invalid("%d bytes with attributes, at most %d are allowed", m.Size(), maxRequest)
+		return invalid("it has %d bytes with attributes; at most %d are allowed", m.Size(), maxRequest)
 	}
 	for name, value := range m.Attributes {
 		if !validAttributeName(name) {

@@ -37,14 +37,14 @@ const (
 	maxUnansweredBytes = 8 << 20
 )
 
-// Reasons that a subscriber gets.
+// Reasons for a refusal, as a subscriber reads them.
 const (
 	onlyChanges   = "subscribers may only read changes"
 	onlyConsumers = "subscribers can get messages only from consumers of the stream " + string(Changes)
 	noDurable     = "subscribers can't delete durable consumers"
 )
 
-// responder answers these requests.
+// responder answers requests to the subjects above.
 type responder struct {
 	account account                  // of subscribers
 	connect func() (net.Conn, error) // to the server, in process

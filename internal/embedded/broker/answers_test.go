@@ -25,8 +25,8 @@ func legacy(t *testing.T, conn *nats.Conn) nats.JetStreamContext {
 	return js
 }
 
-// Each call of a client library that subscribers may not make fails with an error that says why. The calls wait for an
-// answer as long as the test does.
+// TestRefusedRequests checks that each call of a client library that subscribers may not make fails with an error that
+// says why. The calls wait for an answer as long as the test does.
 func TestRefusedRequests(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -117,8 +117,8 @@ func TestRefusedRequests(t *testing.T) {
 // second returns the error of a call with two results.
 func second(_ any, err error) error { return err }
 
-// A refused request for messages is answered with a status in the first line of the headers. Without it, some client
-// libraries would take the answer for a message.
+// TestRefusedRequestsForMessages checks that a refused request for messages is answered with a status in the first line
+// of the headers. Without it, some client libraries would treat the answer as a message.
 func TestRefusedRequestsForMessages(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -139,7 +139,7 @@ func TestRefusedRequestsForMessages(t *testing.T) {
 	}
 }
 
-// Subscribers can delete consumers without a durable name, but no durable ones.
+// TestDeleteConsumers checks that subscribers can delete consumers without a durable name, but no durable ones.
 func TestDeleteConsumers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -196,7 +196,7 @@ func createAndDelete(ctx context.Context, client *nats.Conn) error {
 	return js.DeleteConsumer(ctx, "CHANGES", pull.CachedInfo().Name)
 }
 
-// The server limits how long an idle consumer exists.
+// TestIdleConsumers checks that the server limits how long an idle consumer exists.
 func TestIdleConsumers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -224,8 +224,8 @@ func TestIdleConsumers(t *testing.T) {
 	}
 }
 
-// Subscribers can't subscribe to the requests that this process answers, and get no other data by sending such requests
-// themselves, with any reply subject.
+// TestAnsweredSubjects checks that subscribers can't subscribe to the requests that this process answers, and get no
+// other data by sending such requests themselves, with any reply subject.
 func TestAnsweredSubjects(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())

@@ -14,7 +14,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 )
 
-// When a stream breaks, Broken reports it, and publishing fails at once. The NATS server only logs it.
+// TestBrokenStream checks that Broken reports a stream that breaks, and that publishing fails at once. The NATS server
+// only logs it.
 func TestBrokenStream(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"log/slog"
-	"math"
 	"path/filepath"
 	"time"
 )
@@ -16,8 +15,6 @@ type Config struct {
 
 	ChangesAge   time.Duration // how long CHANGES retains a change; 7 days
 	ChangesBytes int64         // size of the changes that CHANGES retains, in bytes; 10 GiB
-	QueueBytes   int64         // limit of each of UPLOADS and UPDATES, in bytes, beyond which Publish fails; no limit
-	MaxStore     int64         // limit of all streams together, in bytes; no limit
 
 	Webhooks []string // names of the webhooks that have a queue: letters, digits and hyphens
 
@@ -29,9 +26,7 @@ type Config struct {
 	Capacity func() error
 
 	// SyncInterval is how often written data is flushed to the disk: a power failure can lose that much. 1 second.
-	// With SyncAlways the server flushes before it acknowledges a message, which costs a flush per message.
 	SyncInterval time.Duration
-	SyncAlways   bool
 
 	Logger *slog.Logger // nil discards all
 }
@@ -42,10 +37,6 @@ type Credential struct{ User, Password string }
 func (c Config) withDefaults() (_ Config, err error) {
 	c.ChangesAge = cmp.Or(c.ChangesAge, 7*24*time.Hour)
 	c.ChangesBytes = cmp.Or(c.ChangesBytes, 10<<30)
-	c.QueueBytes = cmp.Or(c.QueueBytes, -1)
-	// The server's own default is what is free on the disk at its start. It would refuse to open streams that may grow
-	// larger.
-	c.MaxStore = cmp.Or(c.MaxStore, math.MaxInt64)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 256)
 	c.SyncInterval = cmp.Or(c.SyncInterval, time.Second)
 	if c.Capacity == nil {

@@ -9,14 +9,14 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// checkOf returns the function that changes the body of a request to subject before the server gets it, or nil.
-func checkOf(subject string) func([]byte) []byte {
+// rewriteOf returns the function that rewrites the body of a request to subject for the server, or nil.
+func rewriteOf(subject string) func([]byte) []byte {
 	switch {
 	case subject == "$JS.API.STREAM.NAMES":
 		return findMirror
 	case strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."),
 		strings.HasPrefix(subject, "$JS.API.CONSUMER.DURABLE.CREATE."):
-		return checkConsumer
+		return restrictConsumer
 	}
 	return nil
 }
@@ -37,7 +37,7 @@ func findMirror(payload []byte) []byte {
 // idleConsumer is how long a consumer without a durable name may be idle before the server deletes it.
 const idleConsumer = time.Minute
 
-// checkConsumer returns the request to create a consumer as the server may get it:
+// restrictConsumer returns the request to create a consumer as the server may get it:
 //
 //   - It creates a consumer or finds an identical one. Subscribers share a credential, and none may change the
 //     consumer of another.
@@ -45,7 +45,7 @@ const idleConsumer = time.Minute
 //   - The limits of unacknowledged messages and of waiting requests, which the server keeps in memory, are lowered.
 //     Client libraries ask for more by default.
 //   - A body that is not such a request is replaced by one that the server refuses.
-func checkConsumer(payload []byte) []byte {
+func restrictConsumer(payload []byte) []byte {
 	var request server.CreateConsumerRequest
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.DisallowUnknownFields() // as the server does
@@ -64,9 +64,9 @@ func checkConsumer(payload []byte) []byte {
 	if c.Durable == "" && (c.InactiveThreshold <= 0 || c.InactiveThreshold > idleConsumer) {
 		c.InactiveThreshold = idleConsumer
 	}
-	checked, err := json.Marshal(request)
+	restricted, err := json.Marshal(request)
 	if err != nil {
 		return []byte("{")
 	}
-	return checked
+	return restricted
 }

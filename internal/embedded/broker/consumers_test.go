@@ -15,7 +15,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 )
 
-// Push consumers can deliver to an inbox, and to no other subject.
+// TestPushToAnInbox checks that push consumers can deliver to an inbox, and to no other subject.
 func TestPushToAnInbox(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -50,7 +50,8 @@ func TestPushToAnInbox(t *testing.T) {
 	}
 }
 
-// A consumer with thousands of filters would keep the server busy for seconds, and again at each start.
+// TestRequestsAreSmall checks that a subscriber can't create a consumer with thousands of filters, which would keep the
+// server busy for seconds, and again at each start.
 func TestRequestsAreSmall(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -98,8 +99,8 @@ func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
 	brokertest.Start(t, dir, func(c *broker.Config) { c.Webhooks = []string{"x"} })
 }
 
-// Subscribers share a credential, but none can change the consumer of another, subscribe to its inbox, or get each
-// change a thousand times.
+// TestSubscribersDoNotDisturbOneAnother checks that no subscriber can change the consumer of another one, although all
+// share a credential, or subscribe to its inbox, or get each change a thousand times.
 func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())

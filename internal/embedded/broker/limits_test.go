@@ -12,7 +12,7 @@ import (
 	"github.com/flavorless/flavorless/test/raw"
 )
 
-// The server starts although the limit of the changes is larger than the disk.
+// TestStartOnSmallDisk checks that the server starts although the limit of the changes is larger than the disk.
 func TestStartOnSmallDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -49,7 +49,7 @@ func answer(t *testing.T, r *bufio.Reader, prefix string) string {
 	}
 }
 
-// The server limits what a client can use.
+// TestClientLimits checks what a client can use of the server.
 func TestClientLimits(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.MaxConnections = 3 })
@@ -72,7 +72,7 @@ func TestClientLimits(t *testing.T) {
 		fmt.Fprint(c, hello+many.String())
 		answer(t, r, "-ERR 'maximum subscriptions")
 	})
-	t.Run("authentication", func(t *testing.T) { // the server does not wait for ever
+	t.Run("authentication", func(t *testing.T) { // the server does not wait forever
 		_, r := dial(t, s.Addr())
 		answer(t, r, "-ERR 'Authentication Timeout'")
 	})

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// serverLog writes the lines of the NATS server to a slog.Logger. It also collects what the server tells only its log:
+// serverLog writes the lines of the NATS server to a slog.Logger. It also collects what the server only logs:
 // the warnings of the start, which say why a stored stream was not opened, a fatal error, and that a stream broke.
 type serverLog struct {
 	log     *slog.Logger

@@ -16,8 +16,9 @@ const (
 	lineBrokenStream // a stream accepts no more messages
 )
 
-// brokenStream are parts of the lines about streams that accept no more messages: after a failed write, which the
-// publisher is not told, and after the mirror met a full disk, which ends all streams.
+// brokenStream are parts of the lines about streams that accept no more messages. The first one follows a failed write,
+// which the server does not report to the publisher. The second one follows a full disk under the mirror, after which
+// no stream accepts messages.
 var brokenStream = []string{"critical write error", "jetstream out of "}
 
 // classify returns what a line is about. It is the only decision that depends on the text of a log: nats-server 2.15

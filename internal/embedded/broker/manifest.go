@@ -14,7 +14,7 @@ import (
 // does check the content of what it reads.)
 type manifest map[string]int64
 
-func manifestFile(dir string) string { return filepath.Join(dir, "seal.json") }
+func manifestFile(dir string) string { return filepath.Join(dir, "seal.json") } // as in earlier releases
 
 // newManifest returns the manifest of what is stored.
 func newManifest(dir string) (manifest, error) {

@@ -35,10 +35,10 @@ func (c Config) mirror() jetstream.StreamConfig {
 	return config
 }
 
-// openChecked opens an instance whose mirror matches CHANGES. It rebuilds a mirror that does not: one that has messages
-// which CHANGES has not, because a power failure took more of CHANGES than of the mirror, or one that lacks messages
-// between others, because the disk was full when they came. The consumers of subscribers are set aside until the mirror
-// is complete, and then the server is started again with them in place.
+// openChecked opens an instance whose mirror matches CHANGES. It rebuilds a mirror that does not match: after a power
+// failure, the mirror may have messages that CHANGES has lost; after a full disk, messages in the middle of the mirror
+// may be missing. The consumers of subscribers are set aside until the mirror is complete. Then the server is started
+// again with them in place.
 func openChecked(ctx context.Context, c Config, log *serverLog) (*instance, error) {
 	in, err := openInstance(ctx, c, log)
 	if err != nil {
@@ -87,8 +87,8 @@ func (in *instance) mirrorMatches(ctx context.Context, c Config) (bool, error) {
 	return matches, nil
 }
 
-// matches reports whether the mirror has no message that CHANGES has not, and lacks none but the latest. Both drop
-// their oldest messages by themselves, but not at the same moment.
+// matches reports whether every message of the mirror is also in CHANGES, and the mirror lacks only the latest ones.
+// Both drop their oldest messages by themselves, but not at the same moment.
 func (c Config) matches(changes, mirror jetstream.StreamState, now time.Time) bool {
 	dropping := now.Sub(changes.FirstTime) > c.ChangesAge-time.Minute || changes.Bytes > uint64(c.ChangesBytes)/10*9
 	switch {

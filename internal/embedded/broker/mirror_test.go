@@ -202,8 +202,8 @@ func moveAll(t *testing.T, dir string) {
 	rename(t, dir, "SUBSCRIBERS/streams/CHANGES", "FLAVORLESS/streams/CHANGES")
 }
 
-// A power failure may lose more of the log than of its mirror. Later changes get the sequence numbers of the lost ones,
-// and still reach subscribers, who keep their consumers.
+// TestMirrorAhead loses more of the log than of its mirror, as a power failure may. Later changes get the sequence
+// numbers of the lost ones, and must still reach subscribers, who keep their consumers.
 func TestMirrorAhead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -255,8 +255,8 @@ func TestMirrorAhead(t *testing.T) {
 	}
 }
 
-// A mirror matches the log even if one of them has dropped old messages a little earlier, but not with a gap that the
-// log has not.
+// TestMirrorMatches checks that a mirror matches the log even if one of them has dropped old messages a little earlier,
+// but not if the mirror has a gap that the log does not have.
 func TestMirrorMatches(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -3,6 +3,7 @@ package broker
 import (
 	"crypto/rand"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -53,7 +54,7 @@ func subscriberRequests() []string {
 func subscriberPermissions() *server.Permissions {
 	return &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: subscriberRequests()},
-		// Clients get their answers in _INBOX, also those of other subscribers: changes, which each may read anyway.
+		// Clients get their answers in inboxes. [requests] refuses subscriptions to the inboxes of others.
 		Subscribe: &server.SubjectPermission{Allow: []string{changesSubject, "_INBOX.>"}},
 	}
 }
@@ -111,10 +112,11 @@ func (c Config) options() (o *server.Options, internal, mirror *server.User, err
 		DisableJetStreamBanner: true,
 		StoreDir:               c.Dir,
 		SyncInterval:           c.SyncInterval,
-		SyncAlways:             c.SyncAlways,
 		JetStreamMaxMemory:     1 << 20, // file store only
-		JetStreamMaxStore:      c.MaxStore,
-		StreamMaxBufferedSize:  maxServerBuffer,
+		// The default is what is free on the disk at the start. The server would refuse to open streams that may grow
+		// larger.
+		JetStreamMaxStore:     math.MaxInt64,
+		StreamMaxBufferedSize: maxServerBuffer,
 	}
 	if c.Subscriber.User != "" {
 		o.Users = append(o.Users, &server.User{

@@ -171,7 +171,7 @@ func (r *requests) publish(op string, args []string) error {
 			return err
 		}
 	}
-	if check := checkOf(subject); check != nil {
+	if rewrite := rewriteOf(subject); rewrite != nil {
 		headers := uint64(0)
 		if op == "HPUB" {
 			headers, err = strconv.ParseUint(args[len(args)-2], 10, 31)
@@ -180,7 +180,7 @@ func (r *requests) publish(op string, args []string) error {
 				return fmt.Errorf("%w: the size of the headers of a message is wrong", errProtocol)
 			}
 		}
-		payload = append(payload[:headers:headers], check(payload[headers:])...)
+		payload = append(payload[:headers:headers], rewrite(payload[headers:])...)
 		args[len(args)-1] = strconv.Itoa(len(payload))
 	}
 	return r.write(op, args, payload)

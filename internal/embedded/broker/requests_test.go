@@ -10,7 +10,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
-// A connection may send 100 requests to JetStream at once. Requests for messages do not count.
+// TestRequestRate checks that a connection may send 100 requests to JetStream at once. Requests for messages do not
+// count.
 func TestRequestRate(t *testing.T) {
 	t.Parallel()
 	info := "PUB $JS.API.STREAM.INFO.CHANGES _INBOX.a 0\r\n\r\n"
@@ -21,7 +22,8 @@ func TestRequestRate(t *testing.T) {
 	}
 }
 
-// Few lines about clients are logged, and only the beginning of each. All others are logged.
+// TestLogOfClients checks that only few lines about clients are logged, and only the beginning of each, and that all
+// others are logged.
 func TestLogOfClients(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

@@ -182,7 +182,7 @@ func (s *Server) shutdown() {
 	s.end.trigger(fmt.Errorf("%w: the NATS server was stopped", events.ErrUnavailable))
 	if s.ready {
 		if err := writeManifest(s.config.Dir); err != nil {
-			s.config.Logger.Warn("manifest not written, the next start can't check that no messages are missing", "error", err)
+			s.config.Logger.Warn("manifest not written; the next start can't check that no messages are missing", "error", err)
 		}
 	}
 }

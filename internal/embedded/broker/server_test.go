@@ -76,23 +76,7 @@ func TestFolderMode(t *testing.T) {
 	}
 }
 
-// A full queue refuses messages until others have been consumed.
-func TestFullQueue(t *testing.T) {
-	t.Parallel()
-	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.QueueBytes = 100_000 })
-	large := brokertest.Update("large")
-	large.Body = make([]byte, 60_000)
-	errs := s.Topic(broker.Updates).Publish(t.Context(), []events.Message{large, large})
-	if errs[0] != nil || errs[1] == nil || errors.Is(errs[1], events.ErrPermanent) {
-		t.Fatalf("Publish = %v, want nil and an error that is not events.ErrPermanent", errs)
-	}
-	s.ConsumeOne(t)
-	brokertest.Await(t, "capacity for another message", func() bool {
-		return s.Topic(broker.Updates).Publish(t.Context(), []events.Message{large})[0] == nil
-	})
-}
-
-// A damaged stream is not replaced by an empty one.
+// TestDamagedStream checks that a damaged stream is not replaced by an empty one.
 func TestDamagedStream(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(t *testing.T, stream string){
@@ -120,7 +104,7 @@ func TestDamagedStream(t *testing.T) {
 	}
 }
 
-// Start fails if stored messages are missing, until the manifest is removed.
+// TestMissingMessages checks that Start fails if stored messages are missing, until the manifest is removed.
 func TestMissingMessages(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -161,7 +145,8 @@ func remove(t *testing.T, name string) {
 	}
 }
 
-// In an earlier release, UPLOADS accepted only objects. The stored ones stay, and it accepts continuations now.
+// TestUpdateStreamSubjects starts with the stream UPLOADS of an earlier release, which accepted only objects. The
+// stored ones must stay, and UPLOADS must accept continuations.
 func TestUpdateStreamSubjects(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -12,7 +12,7 @@ import (
 // While the server starts, a second folder holds hard links to all stored files. The server deletes a stream or a
 // consumer that it can't open, even if the only reason is that the disk is full or that too many files are open.
 
-func snapshotDir(dir string) string { return filepath.Join(dir, "kept") }
+func snapshotDir(dir string) string { return filepath.Join(dir, "kept") } // as in earlier releases
 
 // takeSnapshot links all files, before the server changes anything. It fails if the disk is full. On a file system
 // without hard links there is no snapshot.

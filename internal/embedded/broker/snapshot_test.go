@@ -12,7 +12,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// A stream that can't be opened for a while is not lost. Without the snapshot, the server would delete it.
+// TestSnapshotOfStream checks that a stream that can't be opened for a while is not lost. Without the snapshot, the
+// server would delete it.
 func TestSnapshotOfStream(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -44,7 +45,7 @@ func TestSnapshotOfStream(t *testing.T) {
 	s.ConsumeAll(t, queue.Config{}, map[string]bool{"a": true, "b": true})
 }
 
-// If the process dies while the server deletes a stream, the next start restores it.
+// TestSnapshotAfterCrash checks that if the process dies while the server deletes a stream, the next start restores it.
 func TestSnapshotAfterCrash(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -61,7 +62,8 @@ func TestSnapshotAfterCrash(t *testing.T) {
 	s.ConsumeOne(t)
 }
 
-// The position of a webhook is not lost: a new one would skip changes that were never forwarded.
+// TestSnapshotOfWebhook checks that the position of a webhook is not lost: a new one would skip changes that were never
+// forwarded.
 func TestSnapshotOfWebhook(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

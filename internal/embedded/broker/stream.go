@@ -62,7 +62,7 @@ func (c Config) queues() []Stream {
 	return all
 }
 
-// minDedupe is the shortest memory for message ids that the server allows. No message has one.
+// minDedupe is the shortest time for which the server lets a stream remember message ids. No message has such an id.
 const minDedupe = 100 * time.Millisecond
 
 // streams returns the configuration of the streams of the internal account.
@@ -70,7 +70,7 @@ func (c Config) streams() []jetstream.StreamConfig {
 	queue := func(q Stream, subjects ...string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
 			Name: string(q), Subjects: subjects, Retention: jetstream.WorkQueuePolicy,
-			MaxBytes: c.QueueBytes, Discard: jetstream.DiscardNew,
+			Discard: jetstream.DiscardNew,
 		}
 	}
 	all := []jetstream.StreamConfig{

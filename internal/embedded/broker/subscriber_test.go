@@ -16,7 +16,8 @@ import (
 
 const allChanges = "flavorless.change.>"
 
-// A subscriber gets changes by a plain subscription and by consumers, with the documented body and headers.
+// TestSubscriberReadsChanges checks that a subscriber gets changes by a plain subscription and by consumers, with the
+// documented body and headers.
 func TestSubscriberReadsChanges(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -79,7 +80,8 @@ func TestSubscriberReadsChanges(t *testing.T) {
 	check("ordered consumer", next.Data(), next.Headers())
 }
 
-// A subscriber can neither publish or subscribe to anything else, nor find another stream.
+// TestSubscriberCanDoNothingElse checks that a subscriber can neither publish or subscribe to anything else, nor find
+// another stream.
 func TestSubscriberCanDoNothingElse(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())

@@ -267,7 +267,7 @@ func TestListsStayInTheBucket(t *testing.T) {
 	}
 }
 
-// TestVersionsAndDuplicateParameters: objects have a single version, and duplicate parameters are refused.
+// TestVersionsAndDuplicateParameters checks that objects have a single version, and duplicate parameters are refused.
 func TestVersionsAndDuplicateParameters(t *testing.T) {
 	t.Parallel()
 	srv, _ := startGuarded(t)

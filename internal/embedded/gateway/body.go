@@ -15,9 +15,9 @@ import (
 // can overrun the reserve by at most this much each.
 const spaceCheckInterval = 1 << 20
 
-// body is the body of a request. Reading it fails at the store's limits and if its length is wrong. versitygw takes a
-// connection that breaks off for the end of the data unless there is a checksum: it would store half a file, or fill a
-// part with zeros.
+// body is the body of a request. Reading it fails at the store's limits and if its length is wrong. If a connection
+// breaks off and there is no checksum, versitygw treats that as the end of the data: it would store half a file, or
+// fill a part with zeros.
 type body struct {
 	io.Reader
 	store      *store

@@ -78,7 +78,7 @@ var (
 	errLongBody  = s3err.GetAPIError(s3err.ErrContentLengthMismatch)
 )
 
-// Read returns no data of a read in which the framing is invalid, so that versitygw sees none of it.
+// Read returns none of the bytes that it read from the body if their framing is invalid.
 func (c *chunks) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err

@@ -16,7 +16,7 @@ import (
 	"github.com/flavorless/flavorless/internal/testutil"
 )
 
-// TestAbortIncompleteUploads: only uploads that got no part for long are aborted.
+// TestAbortIncompleteUploads checks that only uploads without a part for a long time are aborted.
 func TestAbortIncompleteUploads(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -62,7 +62,7 @@ func TestAbortIncompleteUploads(t *testing.T) {
 	}
 }
 
-// TestDeleteBefore: only old objects of the given bucket are deleted.
+// TestDeleteBefore checks that only old objects of the given bucket are deleted.
 func TestDeleteBefore(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -95,7 +95,7 @@ func TestDeleteBefore(t *testing.T) {
 	srv.checkContent(t, "uploads/a.csv", "x")
 }
 
-// TestDelete: an object that was replaced by a later upload stays.
+// TestDelete checks that an object that was replaced by a later upload stays.
 func TestDelete(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

@@ -33,16 +33,16 @@ func openClock(path string, now func() time.Time, newest func() (int64, error)) 
 	c := &clock{now: now}
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("gateway: reading the latest sequencer: %w", err)
+		return nil, fmt.Errorf("reading the latest sequencer: %w", err)
 	}
 	var valid bool
 	if c.last, valid = parseMark(string(text)); !valid {
 		if c.last, err = newest(); err != nil {
-			return nil, fmt.Errorf("gateway: looking for the newest object: %w", err)
+			return nil, fmt.Errorf("looking for the newest object: %w", err)
 		}
 	}
 	if c.mark, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, fmt.Errorf("gateway: opening the file of the latest sequencer: %w", err)
+		return nil, fmt.Errorf("opening the file of the latest sequencer: %w", err)
 	}
 	return c, nil
 }
@@ -56,11 +56,11 @@ func (c *clock) stamp(files *os.Root, name string) (time.Time, error) {
 	next := max(c.now().Truncate(tick).UnixNano(), c.last+int64(tick))
 	for step := tick; step <= 10*time.Second; step *= 10 {
 		if err := files.Chtimes(name, time.Time{}, time.Unix(0, next)); err != nil {
-			return time.Time{}, fmt.Errorf("stamping %s: %w", name, err)
+			return time.Time{}, fmt.Errorf("setting the time of %s: %w", name, err)
 		}
 		info, err := files.Stat(name)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("stamping %s: %w", name, err)
+			return time.Time{}, fmt.Errorf("setting the time of %s: %w", name, err)
 		}
 		got := info.ModTime().UnixNano()
 		if got <= c.last { // rounded down by the file system
@@ -73,7 +73,8 @@ func (c *clock) stamp(files *os.Root, name string) (time.Time, error) {
 		c.last = got
 		return info.ModTime(), nil
 	}
-	return time.Time{}, fmt.Errorf("stamping %s: the file system stores no time later than %s", name, time.Unix(0, c.last))
+	return time.Time{}, fmt.Errorf("setting the time of %s: the file system stores no time later than %s",
+		name, time.Unix(0, c.last))
 }
 
 // parseMark parses a mark. It rejects a truncated mark, which would be a time long ago, and times after 2200, which

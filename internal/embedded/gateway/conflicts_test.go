@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestConflictingKeys: keys that need the path of another object are refused with the reason, by every operation.
+// TestConflictingKeys checks that keys that need the path of another object are refused with the reason, by every
+// operation.
 func TestConflictingKeys(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -55,7 +56,8 @@ func TestConflictingKeys(t *testing.T) {
 	srv.put(t, "uploads/folder", "x")
 }
 
-// TestKeyBecomesFolderDuringUpload: a completion fails if the key conflicts with an object stored in between.
+// TestKeyBecomesFolderDuringUpload checks that a completion fails if the key conflicts with an object stored in
+// between.
 func TestKeyBecomesFolderDuringUpload(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -75,7 +77,7 @@ func TestKeyBecomesFolderDuringUpload(t *testing.T) {
 	}
 }
 
-// TestEmptyFolderIsReplaced: an empty folder, which a crash can leave, does not block a key.
+// TestEmptyFolderIsReplaced checks that an empty folder, which a crash can leave, does not block a key.
 func TestEmptyFolderIsReplaced(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

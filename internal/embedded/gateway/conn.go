@@ -16,9 +16,9 @@ const minRate = 1 << 10
 // conn is a connection on which a client can't keep the server waiting for long. Each connection has a budget of time,
 // the listener's timeout. The time that the server waits for the client to send is subtracted; each minRate bytes that
 // are received add a second, and an answer that was sent restores the whole budget. So a client that sends nothing, or
-// a byte now and then, is disconnected when its budget is used up, also within a request, while a client that sends at
-// minRate may take as long as it needs. Plain deadlines can't tell the two apart. When the server sends, each sendSize
-// bytes must be taken within the timeout.
+// a byte now and then, is disconnected when its budget is used up, also within a request. A client that sends at
+// minRate may take as long as it needs. Plain deadlines can't distinguish the two. When the server sends, the client
+// must read each sendSize bytes within the timeout.
 //
 // conn embeds the TCP connection, so that files are still sent with sendfile.
 type conn struct {

@@ -18,7 +18,7 @@ import (
 const maxCopy = 5 << 30
 
 // CopyObject reads the source and stores it as a new upload, also if an object is copied onto itself. The backend's own
-// method takes no absolute paths as a source, and only replaces the metadata of an object that is copied onto itself.
+// method accepts no absolute paths as a source, and only replaces the metadata of an object that is copied onto itself.
 func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
 	if err := s.admitKey(ctx, in.Bucket, in.Key, writeAccess); err != nil {
 		return s3response.CopyObjectOutput{}, err

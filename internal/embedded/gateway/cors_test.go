@@ -53,7 +53,7 @@ func checkCORS(t *testing.T, res *http.Response, origin string) {
 	}
 }
 
-// TestCORSUpload: only pages of allowed origins may read answers and errors.
+// TestCORSUpload checks that only pages of allowed origins may read answers and errors.
 func TestCORSUpload(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.Origins = []string{"https://flavors.example", page} })
@@ -117,7 +117,7 @@ func TestCORSUpload(t *testing.T) {
 	}
 }
 
-// TestCORSIsOffByDefault: without Config.Origins, no page may read anything.
+// TestCORSIsOffByDefault checks that no page may read anything without Config.Origins.
 func TestCORSIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

@@ -76,7 +76,7 @@ func TestFullDiskRefusesUploads(t *testing.T) {
 	}
 }
 
-// TestDiskFillsUpDuringUpload: the upload is aborted, and nothing of it stays.
+// TestDiskFillsUpDuringUpload checks that an upload is aborted and leaves nothing if it fills the disk.
 func TestDiskFillsUpDuringUpload(t *testing.T) {
 	t.Parallel()
 	var d disk
@@ -89,7 +89,7 @@ func TestDiskFillsUpDuringUpload(t *testing.T) {
 	srv.checkNothingStored(t)
 }
 
-// TestDiskFullErrors: errors of the operating system and of versitygw have the same answer.
+// TestDiskFullErrors checks that errors of the operating system and of versitygw have the same answer.
 func TestDiskFullErrors(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{

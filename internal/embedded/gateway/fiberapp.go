@@ -9,7 +9,7 @@ import (
 )
 
 // appOf returns the HTTP server inside versitygw's server. It reads a private field, because the exported methods are
-// not enough: ServeMultiPort takes addresses only and does not say which free port it got, and ShutDown waits ten
+// not enough: ServeMultiPort accepts only addresses and does not say which free port it got, and ShutDown waits ten
 // seconds for connections that never sent a request, of which Go's HTTP client keeps a few.
 //
 // A method of S3ApiServer that returns the app, or one that serves a given net.Listener and one that shuts down with a
@@ -17,7 +17,7 @@ import (
 func appOf(api *s3api.S3ApiServer) (*fiber.App, error) {
 	field := reflect.ValueOf(api).Elem().FieldByName("app")
 	if !field.IsValid() || field.Type() != reflect.TypeFor[*fiber.App]() {
-		return nil, errors.New("gateway: this release of versitygw has no field S3ApiServer.app of type *fiber.App")
+		return nil, errors.New("this release of versitygw has no field S3ApiServer.app of type *fiber.App")
 	}
 	return (*fiber.App)(field.UnsafePointer()), nil
 }

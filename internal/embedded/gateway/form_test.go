@@ -80,7 +80,7 @@ func TestFormUpload(t *testing.T) {
 	srv.checkScan(t)
 }
 
-// TestFormFilename: the variable ${filename} is replaced in all fields, before the policy is applied.
+// TestFormFilename checks that the variable ${filename} is replaced in all fields, before the policy is applied.
 func TestFormFilename(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -218,7 +218,7 @@ func TestFormNotations(t *testing.T) {
 			}
 		}
 	}
-	// The form of a folder marker may have fields behind the empty file.
+	// The form of a folder marker may have fields after the empty file.
 	r := form(t, headers{"key": "uploads/folder/"}, time.Now(), "")
 	r.body = strings.TrimSuffix(r.body, end) + field("submit", "Upload") + end
 	if got := srv.send(t, r); got.status != 204 {
@@ -226,7 +226,7 @@ func TestFormNotations(t *testing.T) {
 	}
 }
 
-// TestFormFileSize: content-length-range applies to the file without the fields behind it.
+// TestFormFileSize checks that content-length-range applies to the file without the fields after it.
 func TestFormFileSize(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

@@ -29,9 +29,9 @@ var (
 // S3 allows 20 KB.
 const maxFields = 64 << 10
 
-// rewriteForm makes versitygw read a browser's form in the only notation that it understands. versitygw takes
-// everything up to the end of a form for the file, including the fields that follow the file, and it knows neither a
-// preamble nor white space behind a boundary.
+// rewriteForm makes versitygw read a browser's form in the only notation that it understands. versitygw reads
+// everything up to the end of a form as the file, including the fields that follow the file. It supports neither a
+// preamble nor white space after a boundary.
 func rewriteForm(c fiber.Ctx) error {
 	stream := c.Request().BodyStream()
 	if !hasStreamedBody(c) || c.Method() != fiber.MethodPost || stream == nil {
@@ -42,7 +42,7 @@ func rewriteForm(c fiber.Ctx) error {
 	if err != nil || boundary == "" {
 		return errMalformedForm
 	}
-	// The line end behind the last delimiter is optional, so one is added. A form that has not ended then is malformed.
+	// The line end after the last delimiter is optional, so one is added. A form that has not ended then is malformed.
 	complete := io.MultiReader(stream, strings.NewReader("\r\n"), malformedReader{})
 	body := &formBody{boundary: boundary, raw: limitedReader{Reader: complete, remaining: maxFields}}
 	body.parts = multipart.NewReader(&body.raw, boundary)
@@ -60,7 +60,7 @@ func formOf(ctx context.Context) *formBody {
 }
 
 // formBody is a form as versitygw reads it: the fields without their other headers, the file, and the end. Fields
-// behind the file are dropped, because S3 ignores them.
+// after the file are dropped, because S3 ignores them.
 type formBody struct {
 	raw      limitedReader
 	parts    *multipart.Reader
@@ -190,9 +190,9 @@ func (malformedReader) Read([]byte) (int, error) { return 0, errMalformedForm }
 const filenameVariable = "${filename}"
 
 // resolveForm replaces filenameVariable in the fields of a form. versitygw calls it (by GetBucketAcl) after it has
-// verified the signature of the policy, and before it applies the policy. versitygw then takes the rest of the request
-// for the size of the file, which is too much if fields follow the file. So resolveForm lowers that size to what the
-// policy allows, and [checkFormSize] applies the policy to the actual size.
+// verified the signature of the policy, and before it applies the policy. As the size of the file, versitygw then uses
+// the length of the rest of the request, which is too large if fields follow the file. So resolveForm lowers that size
+// to what the policy allows, and [checkFormSize] applies the policy to the actual size.
 func resolveForm(ctx context.Context) {
 	form, isForm := ctx.Value(string(utils.ContextKeyObjectPostResult)).(middlewares.PostObjectResult)
 	body := formOf(ctx)

@@ -10,8 +10,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// FuzzMark: with any content of the mark after a crash, the next stamps increase, are later than the newest object, and
-// are close to the current time.
+// FuzzMark checks that with any content of the mark after a crash, the next stamps increase, are later than the newest
+// object, and are close to the current time.
 func FuzzMark(f *testing.F) {
 	now := time.Date(2026, 11, 23, 8, 19, 0, 0, time.UTC)
 	for _, mark := range []string{"", "\x00\x00\x00", fmt.Sprintf("%016x", now.UnixNano()),

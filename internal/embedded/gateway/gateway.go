@@ -75,15 +75,23 @@ type Gateway struct {
 }
 
 // Start opens the directory and serves it. The gateway is listening when Start returns. If the address is in use, the
-// error is syscall.EADDRINUSE and the directory is not touched.
+// error wraps syscall.EADDRINUSE and the directory is not touched.
 func Start(cfg Config) (*Gateway, error) {
+	g, err := start(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("starting the S3 gateway: %w", err)
+	}
+	return g, nil
+}
+
+func start(cfg Config) (*Gateway, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("gateway: listening on %s: %w", cfg.Addr, err)
+		return nil, fmt.Errorf("listening on %s: %w", cfg.Addr, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	st, err := openStore(ctx, cfg)
@@ -101,11 +109,11 @@ func Start(cfg Config) (*Gateway, error) {
 
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Dir == "" || cfg.AccessKey == "" || cfg.SecretKey == "" {
-		return cfg, errors.New("gateway: the configuration has no directory, access key or secret key")
+		return cfg, errors.New("the configuration has no directory, access key or secret key")
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
-		return cfg, fmt.Errorf("gateway: making %s absolute: %w", cfg.Dir, err)
+		return cfg, fmt.Errorf("making %s absolute: %w", cfg.Dir, err)
 	}
 	cfg.Dir = dir
 	cfg.Addr = cmp.Or(cfg.Addr, "127.0.0.1:0")
@@ -134,10 +142,10 @@ func (g *Gateway) ServerCredential() Credential { return g.store.server }
 // Done is closed when the gateway no longer accepts connections: after Drain, or because its listener failed.
 func (g *Gateway) Done() <-chan struct{} { return g.server.served }
 
-// Drain ends serving: the gateway stops accepting connections and finishes the requests in flight. It answers requests
-// that only begin, and lists, with 503 so that clients retry. If ctx ends first, Drain closes the connections, cancels
-// the context of OnStored, and returns ctx's error. Objects, Delete and the like still work until Stop. Calling Drain
-// again returns the first call's result.
+// Drain ends serving: the gateway stops accepting connections and finishes the requests in flight. It answers new
+// requests on open connections, and lists in progress, with 503 so that clients retry. If ctx ends first, Drain closes
+// the connections, cancels the context of OnStored, and returns ctx's error. The methods of Gateway that read and
+// delete objects still work until Stop. Calling Drain again returns the first call's result.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.drain.Do(func() {
 		g.drained = g.server.stop(ctx)
@@ -167,10 +175,10 @@ func openStore(ctx context.Context, cfg Config) (_ *store, err error) {
 		s.onStored = func(o events.Object) error { return cfg.OnStored(ctx, o) }
 	}
 	if err := os.MkdirAll(s.root, 0o700); err != nil {
-		return nil, fmt.Errorf("gateway: creating %s: %w", s.root, err)
+		return nil, fmt.Errorf("creating %s: %w", s.root, err)
 	}
 	if s.files, err = os.OpenRoot(s.root); err != nil {
-		return nil, fmt.Errorf("gateway: opening %s: %w", s.root, err)
+		return nil, fmt.Errorf("opening %s: %w", s.root, err)
 	}
 	defer func() {
 		if err != nil {
@@ -190,7 +198,7 @@ func openStore(ctx context.Context, cfg Config) (_ *store, err error) {
 		ForceNoObjLockFile:  true, // no other process writes here
 	})
 	if err != nil {
-		return nil, fmt.Errorf("gateway: opening %s: %w", s.root, err)
+		return nil, fmt.Errorf("opening %s: %w", s.root, err)
 	}
 	if err := s.recover(); err != nil {
 		return nil, err
@@ -201,7 +209,7 @@ func openStore(ctx context.Context, cfg Config) (_ *store, err error) {
 	}
 	for _, bucket := range cfg.Buckets {
 		if err := s.ensureBucket(ctx, bucket); err != nil {
-			return nil, fmt.Errorf("gateway: creating bucket %s: %w", bucket, err)
+			return nil, fmt.Errorf("creating bucket %s: %w", bucket, err)
 		}
 	}
 	return s, nil

@@ -12,8 +12,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// FuzzKey: an object is stored, announced, listed and read under exactly the key of its PUT, or it is refused with 400
-// and leaves nothing.
+// FuzzKey checks that an object is stored, announced, listed and read under exactly the key of its PUT, or it is
+// refused with 400 and leaves nothing.
 func FuzzKey(f *testing.F) {
 	for _, key := range append([]string{
 		"uploads/a.csv", "uploads/%2e%2e/x", "uploads/..%2fx", "uploads/...", "uploads/.a", "uploads/a ", " ",

@@ -111,7 +111,7 @@ func TestObjectsStops(t *testing.T) {
 	}
 }
 
-// TestObjectsAfterDrain: a scan that is running when the gateway stops serving finishes.
+// TestObjectsAfterDrain checks that a scan continues to its end if the gateway stops serving meanwhile.
 func TestObjectsAfterDrain(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -168,8 +168,8 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	<-stopped
 }
 
-// TestRequestsDuringStopGet503: a stop cancels the contexts of requests. Reads get a 503, so that clients retry, and
-// nothing is logged; changes are still made.
+// TestRequestsDuringStopGet503 checks that requests whose contexts a stop cancels get a 503 if they read, so that
+// clients retry, and that nothing is logged. Changes are still made.
 func TestRequestsDuringStopGet503(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer

@@ -53,7 +53,7 @@ func TestMaxObject(t *testing.T) {
 	}
 }
 
-// TestMaxObjectInForms: the size of a form's file is known only after it was read.
+// TestMaxObjectInForms checks the limit for a form, where the size of the file is known only after it was read.
 func TestMaxObjectInForms(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxObject = 1 << 20 })
@@ -82,7 +82,8 @@ func TestHeadersAreLimited(t *testing.T) {
 	}
 }
 
-// TestLongDocumentsAreRefused: long bodies that are not data are refused before versitygw reads them into memory.
+// TestLongDocumentsAreRefused checks that long bodies that are not data are refused before versitygw reads them into
+// memory.
 func TestLongDocumentsAreRefused(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -109,7 +110,7 @@ func TestLongDocumentsAreRefused(t *testing.T) {
 	}
 }
 
-// TestTooManyRequests: clients get SlowDown, and are served again once other requests have finished.
+// TestTooManyRequests checks that clients get SlowDown, and are served again once other requests have finished.
 func TestTooManyRequests(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxRequests = 2 })
@@ -128,7 +129,7 @@ func TestTooManyRequests(t *testing.T) {
 	testutil.WaitFor(t, "the other uploads are announced", func() bool { return len(srv.keys()) == 2 })
 }
 
-// TestTooManyConnections: if all connections have requests in flight, another connection is refused.
+// TestTooManyConnections checks that if all connections have requests in flight, another connection is refused.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections = 3 })
@@ -151,8 +152,8 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
-// TestNewConnectionReplacesIdleOne: a new connection replaces the one that has been idle for longest, and never one
-// with a request in flight.
+// TestNewConnectionReplacesIdleOne checks that a new connection replaces the one that has been idle for longest, and
+// never one with a request in flight.
 func TestNewConnectionReplacesIdleOne(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections = 4 })
@@ -184,8 +185,8 @@ func TestNewConnectionReplacesIdleOne(t *testing.T) {
 	testutil.WaitFor(t, "the upload is announced", func() bool { return len(srv.keys()) == 1 })
 }
 
-// TestNewConnectionReplacesSlowUnauthenticatedOne: unauthenticated clients that stop sending can't keep out others, and
-// authenticated uploads are not aborted for a new connection.
+// TestNewConnectionReplacesSlowUnauthenticatedOne checks that unauthenticated clients that stop sending can't keep out
+// others, and authenticated uploads are not aborted for a new connection.
 func TestNewConnectionReplacesSlowUnauthenticatedOne(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections, c.ClientTimeout = 4, time.Hour })
@@ -203,7 +204,7 @@ func TestNewConnectionReplacesSlowUnauthenticatedOne(t *testing.T) {
 	testutil.WaitFor(t, "the slow upload is announced", func() bool { return len(srv.keys()) == 1 })
 }
 
-// TestIdleConnectionsEnd: an idle connection is closed after half of the client timeout.
+// TestIdleConnectionsEnd checks that an idle connection is closed after half of the client timeout.
 func TestIdleConnectionsEnd(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 20 * time.Second })
@@ -220,7 +221,8 @@ func TestIdleConnectionsEnd(t *testing.T) {
 	}
 }
 
-// TestLongFormsAreRefused: the fields of a form are limited, because they are read before the client is authenticated.
+// TestLongFormsAreRefused checks that the fields of a form are limited, because they are read before the client is
+// authenticated.
 func TestLongFormsAreRefused(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 2 * time.Minute })
@@ -243,7 +245,7 @@ func TestLongFormsAreRefused(t *testing.T) {
 	}
 }
 
-// TestUploadsNeedALength: an upload without a length is refused; otherwise an empty object would be stored.
+// TestUploadsNeedALength checks that an upload without a length is refused; otherwise an empty object would be stored.
 func TestUploadsNeedALength(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

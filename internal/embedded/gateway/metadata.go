@@ -55,12 +55,12 @@ func openMetadata(cfg Config, root string) (meta.MetadataStorer, error) {
 		cfg.Logger.Warn("the file system has no user attributes; metadata is stored in a directory",
 			slog.String("dir", dir), slog.Any("error", err))
 		if err := os.Mkdir(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("gateway: creating %s: %w", dir, err)
+			return nil, fmt.Errorf("creating %s: %w", dir, err)
 		}
 	}
 	inner, err := meta.NewSideCar(dir)
 	if err != nil {
-		return nil, fmt.Errorf("gateway: opening %s: %w", dir, err)
+		return nil, fmt.Errorf("opening %s: %w", dir, err)
 	}
 	return sidecar{inner: inner, root: root}, nil
 }

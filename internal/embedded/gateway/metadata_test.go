@@ -16,7 +16,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// TestContentEncoding: aws-chunked describes the request, and is not stored.
+// TestContentEncoding checks that aws-chunked, which describes the request, is not stored.
 func TestContentEncoding(t *testing.T) {
 	t.Parallel()
 	for name, srv := range map[string]*testServer{"attributes": start(t), "beside": start(t, withSidecar)} {
@@ -63,7 +63,7 @@ func testContentEncoding(t *testing.T, srv *testServer) {
 	}
 }
 
-// TestMetadataIsReplaced: an object has no metadata from the object that it replaced.
+// TestMetadataIsReplaced checks that an object has no metadata from the object that it replaced.
 func TestMetadataIsReplaced(t *testing.T) {
 	t.Parallel()
 	for name, srv := range map[string]*testServer{"attributes": start(t), "beside": start(t, withSidecar)} {
@@ -94,7 +94,7 @@ func TestMetadataIsReplaced(t *testing.T) {
 	}
 }
 
-// TestSeveralContentEncodings: several headers are stored as one, joined by commas.
+// TestSeveralContentEncodings checks that several headers are stored as one, joined by commas.
 func TestSeveralContentEncodings(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -113,8 +113,8 @@ func TestSeveralContentEncodings(t *testing.T) {
 	}
 }
 
-// TestMetadataTooLargeForFileSystem: S3 accepts this metadata. A file system that can't store it leaves nothing, and
-// the answer is not that the disk is full.
+// TestMetadataTooLargeForFileSystem stores metadata that S3 accepts. A file system that can't store it must leave
+// nothing, and the answer must not be that the disk is full.
 func TestMetadataTooLargeForFileSystem(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -157,7 +157,7 @@ func TestMetadataTooLargeForFileSystem(t *testing.T) {
 	}
 }
 
-// TestMetadata: metadata is read back as it was sent, or refused.
+// TestMetadata checks that metadata is read back as it was sent, or refused.
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	for _, beside := range []bool{false, true} {
@@ -213,7 +213,8 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
-// TestSidecarKeysNamedMeta: keys with a segment "meta" don't collide with the sidecar's folders of that name.
+// TestSidecarKeysNamedMeta checks that keys with a segment "meta" don't collide with the sidecar's folders of that
+// name.
 func TestSidecarKeysNamedMeta(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata") })

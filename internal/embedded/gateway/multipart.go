@@ -113,7 +113,7 @@ func (s *store) CompleteMultipartUpload(
 	defer u.release()
 	out, version, assembled, err := s.assemble(ctx, u, in)
 	if err != nil {
-		return s3response.CompleteMultipartUploadResult{}, "", u.failed(ctx, err)
+		return s3response.CompleteMultipartUploadResult{}, "", u.cleanUp(ctx, err)
 	}
 	out.Bucket = in.Bucket
 	if !u.staged {

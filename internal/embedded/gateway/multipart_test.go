@@ -14,7 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestCompleteAgainAfterKeyBecameFolder: the object was deleted, and its path is a folder of another key.
+// TestCompleteAgainAfterKeyBecameFolder repeats a completion after the object was deleted and its path has become a
+// folder of another key.
 func TestCompleteAgainAfterKeyBecameFolder(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -130,7 +131,7 @@ func TestCopyInParts(t *testing.T) {
 	}
 }
 
-// TestUndeclaredChecksumAlgorithm: a completion with a checksum that versitygw would not verify is refused.
+// TestUndeclaredChecksumAlgorithm checks that a completion with a checksum that versitygw would not verify is refused.
 func TestUndeclaredChecksumAlgorithm(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

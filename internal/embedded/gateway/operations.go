@@ -9,17 +9,18 @@ import (
 // key, and by its query parameters. So a request with an unexpected parameter could be another operation.
 type operation struct {
 	method   string
-	about    subject
+	resource resource
 	required string   // a query parameter, or ""
 	optional []string // query parameters, in addition to those that allowedEverywhere allows
 }
 
-type subject int
+// resource is what an operation works on.
+type resource int
 
 const (
-	service subject = iota
-	aBucket
-	anObject
+	onService resource = iota
+	onBucket
+	onObject
 )
 
 var (
@@ -41,37 +42,37 @@ var (
 // versitygw routes them, including everything that S3 stores for a bucket: policy, ACL, CORS, website, object lock,
 // tags.
 var operations = []operation{
-	{http.MethodGet, service, "", bucketsParameters},
+	{http.MethodGet, onService, "", bucketsParameters},
 
-	{http.MethodGet, aBucket, "", listParameters},
-	{http.MethodGet, aBucket, "list-type", listV2Parameters},
-	{http.MethodGet, aBucket, "location", nil},
-	{http.MethodGet, aBucket, "versioning", nil},
-	{http.MethodGet, aBucket, "uploads", uploadsParameters},
-	{http.MethodHead, aBucket, "", nil},
-	{http.MethodPut, aBucket, "", nil},        // CreateBucket, which answers whether the bucket exists
-	{http.MethodPost, aBucket, "", nil},       // a browser's form
-	{http.MethodPost, aBucket, "delete", nil}, // DeleteObjects
+	{http.MethodGet, onBucket, "", listParameters},
+	{http.MethodGet, onBucket, "list-type", listV2Parameters},
+	{http.MethodGet, onBucket, "location", nil},
+	{http.MethodGet, onBucket, "versioning", nil},
+	{http.MethodGet, onBucket, "uploads", uploadsParameters},
+	{http.MethodHead, onBucket, "", nil},
+	{http.MethodPut, onBucket, "", nil},        // CreateBucket, which answers whether the bucket exists
+	{http.MethodPost, onBucket, "", nil},       // a browser's form
+	{http.MethodPost, onBucket, "delete", nil}, // DeleteObjects
 
-	{http.MethodGet, anObject, "", readParameters},
-	{http.MethodHead, anObject, "", readParameters},
-	{http.MethodGet, anObject, "attributes", versionParameters},
-	{http.MethodGet, anObject, "tagging", versionParameters},
-	{http.MethodGet, anObject, "uploadId", partsParameters},
-	{http.MethodPut, anObject, "", nil},                            // PutObject, CopyObject
-	{http.MethodPut, anObject, "partNumber", []string{"uploadId"}}, // UploadPart, UploadPartCopy
-	{http.MethodPut, anObject, "uploadId", nil},                    // refused: it has no part number
-	{http.MethodPut, anObject, "tagging", versionParameters},
-	{http.MethodPost, anObject, "uploads", nil},  // CreateMultipartUpload
-	{http.MethodPost, anObject, "uploadId", nil}, // CompleteMultipartUpload
-	{http.MethodDelete, anObject, "", versionParameters},
-	{http.MethodDelete, anObject, "tagging", versionParameters},
-	{http.MethodDelete, anObject, "uploadId", nil}, // AbortMultipartUpload
+	{http.MethodGet, onObject, "", readParameters},
+	{http.MethodHead, onObject, "", readParameters},
+	{http.MethodGet, onObject, "attributes", versionParameters},
+	{http.MethodGet, onObject, "tagging", versionParameters},
+	{http.MethodGet, onObject, "uploadId", partsParameters},
+	{http.MethodPut, onObject, "", nil},                            // PutObject, CopyObject
+	{http.MethodPut, onObject, "partNumber", []string{"uploadId"}}, // UploadPart, UploadPartCopy
+	{http.MethodPut, onObject, "uploadId", nil},                    // refused: it has no part number
+	{http.MethodPut, onObject, "tagging", versionParameters},
+	{http.MethodPost, onObject, "uploads", nil},  // CreateMultipartUpload
+	{http.MethodPost, onObject, "uploadId", nil}, // CompleteMultipartUpload
+	{http.MethodDelete, onObject, "", versionParameters},
+	{http.MethodDelete, onObject, "tagging", versionParameters},
+	{http.MethodDelete, onObject, "uploadId", nil}, // AbortMultipartUpload
 }
 
 // matches reports whether a request with these query parameters is the operation.
-func (o operation) matches(method string, about subject, parameters []string) bool {
-	if o.method != method || o.about != about || o.required != "" && !slices.Contains(parameters, o.required) {
+func (o operation) matches(method string, resource resource, parameters []string) bool {
+	if o.method != method || o.resource != resource || o.required != "" && !slices.Contains(parameters, o.required) {
 		return false
 	}
 	return !slices.ContainsFunc(parameters, func(name string) bool {

@@ -108,7 +108,7 @@ func TestCreateBucket(t *testing.T) {
 	}
 }
 
-// TestReadOnlyBuckets: only the server may write to them; the uploader may read them.
+// TestReadOnlyBuckets checks that only the server may write to read-only buckets, and the uploader may read them.
 func TestReadOnlyBuckets(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ReadOnly = []string{"reports"} })
@@ -176,7 +176,7 @@ func TestReadOnlyBuckets(t *testing.T) {
 	}
 }
 
-// TestServerCredential: it is different after each start, and is not stored.
+// TestServerCredential checks that the credential is different after each start, and is not stored.
 func TestServerCredential(t *testing.T) {
 	t.Parallel()
 	srv, base := startGuarded(t)
@@ -212,7 +212,8 @@ func TestServerCredential(t *testing.T) {
 	}
 }
 
-// TestStoredBucketConfigurationIsIgnored: an earlier release let uploaders store a policy, and applied it.
+// TestStoredBucketConfigurationIsIgnored starts with a policy that an uploader stored in an earlier release, which
+// applied it.
 func TestStoredBucketConfigurationIsIgnored(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { mkdir(t, c.Dir, "metadata"); c.ReadOnly = []string{"reports"} })
@@ -255,7 +256,7 @@ func TestStoredBucketConfigurationIsIgnored(t *testing.T) {
 	}
 }
 
-// TestRefusedOptions: options that the gateway can't honor are refused.
+// TestRefusedOptions checks that options that the gateway can't honor are refused.
 func TestRefusedOptions(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

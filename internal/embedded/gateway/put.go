@@ -62,10 +62,10 @@ func (s *store) put(ctx context.Context, in s3response.PutObjectInput) (s3respon
 	in.Tagging = nil
 	out, err := s.posix.PutObjectWithPostFunc(ctx, in, u.stage)
 	if err == nil {
-		err = u.checkPublished()
+		err = u.checkNamed()
 	}
 	if err != nil {
-		return s3response.PutObjectOutput{}, u.failed(ctx, err)
+		return s3response.PutObjectOutput{}, u.cleanUp(ctx, err)
 	}
 	u.release()
 	if err := u.announce(ctx, out.ETag); err != nil {
@@ -89,7 +89,7 @@ func (s *store) putFolder(
 		return out, nil
 	}
 	err = s.asConflict(u.bucket, u.key, err)
-	if !existed { // remove what was stored of it
+	if !existed { // remove what was stored
 		_, deleteErr := s.posix.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: in.Bucket, Key: in.Key})
 		err = errors.Join(err, deleteErr)
 	}

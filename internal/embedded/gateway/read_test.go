@@ -42,7 +42,7 @@ func TestReadersGetTheBytesOfTheETag(t *testing.T) {
 	}
 }
 
-// TestNotModified: a 304 has the headers that caches need.
+// TestNotModified checks that a 304 has the headers that caches need.
 func TestNotModified(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -64,7 +64,7 @@ func TestNotModified(t *testing.T) {
 	if got.status != 200 {
 		t.Errorf("If-Unmodified-Since: %s, want 200", got)
 	}
-	// The condition of a copy is about the source, so the answer has no headers of it.
+	// The condition of a copy is about the source, so the answer has none of its headers.
 	got = srv.send(t, request{method: "PUT", path: "/uploads/uploads/b.csv", header: headers{
 		"X-Amz-Copy-Source": path, "X-Amz-Copy-Source-If-None-Match": etag,
 	}})
@@ -73,7 +73,7 @@ func TestNotModified(t *testing.T) {
 	}
 }
 
-// TestETagConditions: ETags are compared as RFC 9110 defines.
+// TestETagConditions checks that ETags are compared as RFC 9110 defines.
 func TestETagConditions(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -117,7 +117,7 @@ func TestETagConditions(t *testing.T) {
 	}
 }
 
-// TestResponseHeaders: each header is sent once, and dates have the format of HTTP.
+// TestResponseHeaders checks that each header is sent once, and dates have the format of HTTP.
 func TestResponseHeaders(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

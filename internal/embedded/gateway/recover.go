@@ -26,7 +26,7 @@ const inProgress = ".inprogress"
 func (s *store) recover() error {
 	buckets, err := s.buckets()
 	if err != nil {
-		return fmt.Errorf("gateway: %w", err)
+		return err
 	}
 	for _, bucket := range buckets {
 		staging := path.Join(bucket.Name(), posix.MetaTmpDir)
@@ -42,7 +42,7 @@ func (s *store) recover() error {
 				continue // multipart uploads survive a restart, as on S3
 			}
 			if err := s.files.Remove(path.Join(staging, entry.Name())); err != nil {
-				return fmt.Errorf("gateway: removing an unfinished upload: %w", err)
+				return fmt.Errorf("removing an unfinished upload: %w", err)
 			}
 		}
 		if err := s.reopenUploads(bucket.Name()); err != nil {
@@ -59,17 +59,17 @@ func (s *store) readDir(name string) ([]os.DirEntry, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("gateway: reading %s: %w", name, err)
+		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	defer dir.Close()
 	entries, err := dir.ReadDir(-1)
 	if err != nil {
-		return nil, fmt.Errorf("gateway: reading %s: %w", name, err)
+		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
 	return entries, nil
 }
 
-// reopenUploads reverts interrupted completions of multipart uploads. versitygw takes their directories for completions
+// reopenUploads reverts interrupted completions of multipart uploads. versitygw treats their directories as completions
 // in progress, and would answer the client's retry with 200 although no request completes the upload.
 func (s *store) reopenUploads(bucket string) error {
 	if err := s.setAsideFile(path.Join(bucket, posix.MetaTmpMultipartDir)); err != nil {
@@ -97,10 +97,10 @@ func (s *store) reopenUploads(bucket string) error {
 			}
 			from, to := path.Join(folder, upload.Name()), path.Join(folder, id)
 			if err := s.files.Rename(path.Join(bucket, from), path.Join(bucket, to)); err != nil {
-				return fmt.Errorf("gateway: reopening a multipart upload: %w", err)
+				return fmt.Errorf("reopening a multipart upload: %w", err)
 			}
 			if err := s.meta.RenameObject(s.bucketDir(bucket), from, to); err != nil {
-				return fmt.Errorf("gateway: reopening a multipart upload: %w", err)
+				return fmt.Errorf("reopening a multipart upload: %w", err)
 			}
 		}
 	}
@@ -130,10 +130,7 @@ func (s *store) setAsideFile(name string) error {
 	if info, err := s.files.Lstat(name); err != nil || info.IsDir() {
 		return nil //nolint:nilerr // readDir reports errors
 	}
-	if err := s.setAside(context.Background(), name); err != nil {
-		return fmt.Errorf("gateway: %w", err)
-	}
-	return nil
+	return s.setAside(context.Background(), name)
 }
 
 // setAsideUnreadable sets aside the directories that made a list fail, and reports whether the list should be repeated.

@@ -46,7 +46,8 @@ func TestRecoverAfterCrash(t *testing.T) {
 	srv.checkScan(t)
 }
 
-// TestStartWithUnexpectedFiles: requests to earlier releases could create such files in the gateway's own folder.
+// TestStartWithUnexpectedFiles starts with files in the gateway's own folder that requests to earlier releases could
+// create.
 func TestStartWithUnexpectedFiles(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

@@ -65,12 +65,12 @@ func checkRequest(c fiber.Ctx) error {
 		return s3err.GetAPIError(s3err.ErrInvalidURI)
 	}
 	bucket, key, _ := strings.Cut(path[1:], "/")
-	about := anObject
+	resource := onObject
 	switch {
 	case path == "/":
-		about = service
+		resource = onService
 	case key == "":
-		about = aBucket
+		resource = onBucket
 	}
 	parameters, err := checkParameters(c)
 	if err != nil {
@@ -80,7 +80,7 @@ func checkRequest(c fiber.Ctx) error {
 		strings.HasPrefix(c.Get(fiber.HeaderAuthorization), "AWS ") {
 		return errVersion2
 	}
-	if !slices.ContainsFunc(operations, func(o operation) bool { return o.matches(c.Method(), about, parameters) }) {
+	if !slices.ContainsFunc(operations, func(o operation) bool { return o.matches(c.Method(), resource, parameters) }) {
 		return s3err.GetAPIError(s3err.ErrAccessDenied)
 	}
 	for name, value := range c.Request().Header.All() {
@@ -92,7 +92,7 @@ func checkRequest(c fiber.Ctx) error {
 		return s3err.GetAPIError(s3err.ErrMissingContentLength)
 	}
 	joinEncodings(c)
-	if about != service {
+	if resource != onService {
 		if err := checkBucket(bucket); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func checkRequest(c fiber.Ctx) error {
 		return err
 	}
 	// The store refuses other invalid keys. It knows the sender, and lets the client finish sending the body.
-	if about == anObject && !utils.IsObjectNameValid(key) {
+	if resource == onObject && !utils.IsObjectNameValid(key) {
 		return checkKey(key)
 	}
 	if err := rewriteForm(c); err != nil {
@@ -135,8 +135,7 @@ func checkParameters(c fiber.Ctx) (names []string, err error) {
 	return names, nil
 }
 
-// hasLength reports whether an upload has a length or comes in chunks. fasthttp takes an upload that has neither for an
-// empty one.
+// hasLength reports whether an upload has a length or comes in chunks. fasthttp treats all other uploads as empty.
 func hasLength(c fiber.Ctx) bool {
 	header := &c.Request().Header
 	upload := c.Method() == http.MethodPut && hasStreamedBody(c) && len(header.Peek("X-Amz-Copy-Source")) == 0

@@ -73,7 +73,7 @@ func newApp(cfg Config, st *store, region string, options ...s3api.Option) (*fib
 			s3api.WithConcurrencyLimiter(2*cfg.MaxConnections+spareConnections, cfg.MaxRequests),
 			s3api.WithMiddleware("/", limitDocuments), s3api.WithMiddleware("/", allowOnlyOperations))...)
 	if err != nil {
-		return nil, fmt.Errorf("gateway: setting up the server: %w", err)
+		return nil, fmt.Errorf("setting up the server: %w", err)
 	}
 	return appOf(api)
 }
@@ -149,10 +149,10 @@ func (s *server) stop(ctx context.Context) error {
 	s.listener.closeWhere(func(*conn) bool { return true })
 	<-s.served
 	if shut != nil {
-		return fmt.Errorf("gateway: stopping the server: %w", shut)
+		return fmt.Errorf("stopping the S3 gateway: %w", shut)
 	}
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("gateway: closing the listener: %w", err)
+		return fmt.Errorf("closing the listener of the S3 gateway: %w", err)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 )
 
-// TestRegions: clients may sign for the gateway's region and for us-east-1, the default of most clients.
+// TestRegions checks that clients may sign for the gateway's region and for us-east-1, the default of most clients.
 func TestRegions(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.Region = "eu-central-1" })
@@ -45,7 +45,7 @@ func TestRegions(t *testing.T) {
 	}
 }
 
-// TestFutureSignatures: a signature that is dated in the future is refused.
+// TestFutureSignatures checks that a signature that is dated in the future is refused.
 func TestFutureSignatures(t *testing.T) {
 	t.Parallel()
 	srv := start(t)
@@ -92,7 +92,7 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 	srv.checkNothingAnnounced(t, 0)
 }
 
-// TestSignatureVersion2: the answer names the version and the fix.
+// TestSignatureVersion2 checks that the answer names the version and the fix.
 func TestSignatureVersion2(t *testing.T) {
 	t.Parallel()
 	srv := start(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/flavorless/flavorless/test/raw"
 )
 
-// TestSlowClientsAreDisconnected: clients that send nothing, or too slowly, are disconnected.
+// TestSlowClientsAreDisconnected checks that clients that send nothing, or too slowly, are disconnected.
 func TestSlowClientsAreDisconnected(t *testing.T) {
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 200 * time.Millisecond })
@@ -40,7 +40,7 @@ func TestSlowClientsAreDisconnected(t *testing.T) {
 	t.Cleanup(func() { srv.checkNothingStored(t) })
 }
 
-// TestSteadyClientMayTakeLonger: an upload may take much longer than the timeout.
+// TestSteadyClientMayTakeLonger checks that an upload may take much longer than the timeout.
 func TestSteadyClientMayTakeLonger(t *testing.T) {
 	t.Parallel()
 	const timeout, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
@@ -64,7 +64,7 @@ func TestSteadyClientMayTakeLonger(t *testing.T) {
 	}
 }
 
-// TestStalledReaderIsDisconnected: a client that does not read the answer is disconnected.
+// TestStalledReaderIsDisconnected checks that a client that does not read the answer is disconnected.
 func TestStalledReaderIsDisconnected(t *testing.T) {
 	t.Parallel()
 	// long enough for the PUT on a busy machine

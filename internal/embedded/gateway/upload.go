@@ -101,9 +101,9 @@ func (u *upload) release() {
 	}
 }
 
-// checkPublished returns an error unless the object has its name. versitygw drops the staged file and reports success
+// checkNamed returns an error unless the object has its name. versitygw drops the staged file and reports success
 // if a folder has that name.
-func (u *upload) checkPublished() error {
+func (u *upload) checkNamed() error {
 	info, err := u.store.files.Stat(u.path())
 	if err == nil && info.IsDir() {
 		return s3err.GetAPIError(s3err.ErrExistingObjectIsDirectory)
@@ -134,13 +134,13 @@ func (u *upload) locate(id string, assembled bool) error {
 	return nil
 }
 
-// failed removes what an upload that could not be published has left, and returns the answer to the client.
-func (u *upload) failed(ctx context.Context, err error) error {
+// cleanUp removes what a failed upload has left, and returns the answer to the client.
+func (u *upload) cleanUp(ctx context.Context, err error) error {
 	u.lock()
 	defer u.release()
 	s := u.store
 	if side, ok := s.meta.(sidecar); ok && u.staged {
-		// A folder here is not a marker, because stage found no conflict. With the attributes it would be taken for one.
+		// A folder here is not a marker, because stage found no conflict. With the attributes it would look like one.
 		if info, missing := s.files.Stat(u.path()); missing == nil && info.IsDir() {
 			_ = side.DeleteAttributes(s.bucketDir(u.bucket), u.key)
 		}

@@ -22,7 +22,7 @@ type Config struct {
 	// long a handler may take, because a heartbeat extends it.
 	AckWait time.Duration
 
-	// Observe, if not nil, is called with the outcome of each delivery, except those that the end of the context cut off.
+	// Observe, if not nil, is called with the outcome of each delivery, except those during which the context ended.
 	Observe func(Outcome)
 }
 

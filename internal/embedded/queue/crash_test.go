@@ -118,7 +118,7 @@ func runChild(t *testing.T, dir, task string, line func(words []string, kill fun
 	_ = cmd.Wait() // it was killed
 }
 
-// Every message that Publish reported as stored survives SIGKILL.
+// TestKilledPublisher checks that every message that Publish reported as stored survives SIGKILL.
 func TestKilledPublisher(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -135,7 +135,8 @@ func TestKilledPublisher(t *testing.T) {
 	s.ConsumeAll(t, queue.Config{MaxMessages: 100}, stored)
 }
 
-// Every message is handled at least once, although the consumer is killed again and again.
+// TestKilledConsumer checks that every message is handled at least once, although the consumer is killed again and
+// again.
 func TestKilledConsumer(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -168,7 +169,7 @@ func TestKilledConsumer(t *testing.T) {
 	}
 }
 
-// A message that kills the process at each try becomes a dead letter.
+// TestPoisonMessage checks that a message that kills the process at each try becomes a dead letter.
 func TestPoisonMessage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -211,7 +212,8 @@ func TestPoisonMessage(t *testing.T) {
 	}
 }
 
-// Acknowledged messages that a crash has restored do not stay in the queue for ever: they are delivered again.
+// TestRedeliveryAfterCrash checks that acknowledged messages that a crash has restored do not stay in the queue
+// forever: they are delivered again.
 func TestRedeliveryAfterCrash(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -150,26 +150,3 @@ func (d *DeadQueue) redrive(ctx context.Context, number uint64) error {
 		"id", letter.ID, "tries", letter.Tries, "reason", letter.Reason)
 	return nil
 }
-
-// RedriveAll redrives the dead letters that exist now, and returns how many it has redriven. It goes on after a
-// failure.
-func (d *DeadQueue) RedriveAll(ctx context.Context) (int, error) {
-	n := 0
-	var failed error
-	for letter, err := range d.DeadLetters(ctx) {
-		if err != nil {
-			return n, errors.Join(failed, err)
-		}
-		err := d.Redrive(ctx, letter.Number)
-		switch {
-		case err == nil:
-			n++
-		case !errors.Is(err, events.ErrNotFound): // not found: redriven by another caller
-			failed = errors.Join(failed, err)
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return n, failed
-}

@@ -6,7 +6,7 @@
 // [events.ErrPermanent], it moves to the dead-letter queue: it is stored there before it is acknowledged, so a crash in
 // between leaves it in both places, and never in neither.
 //
-// Every delivery counts as a try, also one that the end of the process cut off. A message that kills the process
+// Every delivery counts as a try, even if the process ended during it. A message that kills the process
 // therefore becomes a dead letter, too. After a crash, each message that was in flight is tried alone, so that one
 // message does not use up the tries of others (inflight.go). Messages that were acknowledged, but that the crash has
 // restored, are delivered again (redelivery.go).

@@ -6,18 +6,18 @@ import (
 
 // ReadInflight returns what a file of the messages in flight holds: where to acknowledge them, by sequence number.
 func ReadInflight(content []byte) map[uint64]string {
-	f := &inflight{left: map[uint64]record{}}
+	f := &inflight{interrupted: map[uint64]entry{}}
 	f.read(content)
 	replies := map[uint64]string{}
-	for seq, r := range f.left {
-		replies[seq] = r.reply
+	for seq, e := range f.interrupted {
+		replies[seq] = e.reply
 	}
 	return replies
 }
 
 // SaveInflight reads content, stores it again, and returns the name of the file.
 func SaveInflight(dir string, content []byte) (file string, err error) {
-	f := &inflight{dir: dir, queue: broker.Updates, left: map[uint64]record{}}
+	f := &inflight{dir: dir, queue: broker.Updates, interrupted: map[uint64]entry{}}
 	f.read(content)
 	return f.leftFile(), f.save()
 }

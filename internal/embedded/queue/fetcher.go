@@ -16,8 +16,8 @@ import (
 // fetcher fetches messages of one consumer, a group at a time. It never requests more than it returns at once: every
 // delivery is a try, and no message waits in a buffer while its AckWait passes.
 //
-// Fetch and FetchNoWait of nats.go are not used: they take no limit of messages together with one of bytes, subscribe
-// anew for each fetch, and do not return messages to the queue that arrive after the context has ended.
+// Fetch and FetchNoWait of nats.go are not used: they accept no limit of messages together with one of bytes, subscribe
+// again for each fetch, and do not return messages to the queue that arrive after the context has ended.
 type fetcher struct {
 	conn   *nats.Conn
 	sub    *nats.Subscription

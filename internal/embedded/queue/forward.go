@@ -25,7 +25,7 @@ const (
 // could cause, are logged and skipped.
 func (q *Queues) Forward(ctx context.Context, webhook string, observe func(error)) {
 	f := &forwarder{broker: q.broker, webhook: webhook, log: q.log, observe: observe}
-	if f.persist(ctx, f.open) {
+	if f.retry(ctx, f.open) {
 		defer f.changes.drain()
 		f.run(ctx)
 	}
@@ -53,7 +53,7 @@ func (f *forwarder) open() (err error) {
 func (f *forwarder) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		var group []*nats.Msg
-		f.persist(ctx, func() (err error) {
+		f.retry(ctx, func() (err error) {
 			group, err = f.changes.group(ctx, broker.ForwardMessages, forwardBytes)
 			return err
 		})
@@ -61,8 +61,8 @@ func (f *forwarder) run(ctx context.Context) {
 			continue
 		}
 		copies := f.copy(ctx, group)
-		f.persist(ctx, func() error { return errors.Join(f.copies.Publish(ctx, copies)...) })
-		f.persist(ctx, func() error {
+		f.retry(ctx, func() error { return errors.Join(f.copies.Publish(ctx, copies)...) })
+		f.retry(ctx, func() error {
 			ctx, cancel := context.WithTimeout(ctx, broker.ForwardAckWait)
 			defer cancel()
 			_, err := f.broker.Conn().RequestWithContext(ctx, group[len(group)-1].Reply, []byte("+ACK"))
@@ -71,8 +71,8 @@ func (f *forwarder) run(ctx context.Context) {
 	}
 }
 
-// persist repeats a step until it succeeds or ctx ends, and reports whether it succeeded.
-func (f *forwarder) persist(ctx context.Context, step func() error) bool {
+// retry repeats a step until it succeeds or ctx ends, and reports whether it succeeded.
+func (f *forwarder) retry(ctx context.Context, step func() error) bool {
 	for ctx.Err() == nil {
 		err := step()
 		if ctx.Err() != nil {
@@ -83,10 +83,7 @@ func (f *forwarder) persist(ctx context.Context, step func() error) bool {
 			return true
 		}
 		f.observe(fmt.Errorf("forwarding changes: %w", err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(forwardPause):
-		}
+		sleep(ctx, forwardPause)
 	}
 	return false
 }

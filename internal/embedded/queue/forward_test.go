@@ -10,7 +10,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// A change that is announced after the start, but before Forward is called, is forwarded.
+// TestForwardSinceStart checks that a change that is announced after the start, but before Forward is called, is
+// forwarded.
 func TestForwardSinceStart(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.Webhooks = []string{"x"} })

@@ -13,9 +13,9 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 )
 
-// inflight records on disk which messages of a queue are in flight, so that after a crash the next process knows. The
-// server counts deliveries, but writes the counts up to 100 ms late: a message that kills the process faster than that
-// would be delivered for the first time for ever.
+// inflight records on disk which messages of a queue are in flight, for the next process after a crash. The server
+// counts deliveries, but writes the counts up to 100 ms late. If a message killed the process faster than that, each of
+// its deliveries would count as the first one.
 //
 // Each worker has a small file with its group. The files are not synced, because they must survive the process, not a
 // power failure.
@@ -24,18 +24,19 @@ type inflight struct {
 	queue broker.Stream
 	files []*os.File // by worker
 
-	mu   sync.Mutex
-	left map[uint64]record // by sequence number: messages that a crash or a stop interrupted, and that are not settled yet
+	mu          sync.Mutex
+	interrupted map[uint64]entry // by sequence number: messages that a crash or a stop interrupted, until they are settled
 }
 
-// record is a line of a file.
-type record struct {
+// entry is a line of a file.
+type entry struct {
 	tries int
 	reply string // subject of the acknowledgement
 }
 
 func openInflight(dir string, queue broker.Stream, workers int) (*inflight, error) {
-	f := &inflight{dir: filepath.Join(dir, "hand"), queue: queue, left: map[uint64]record{}}
+	// Earlier releases called the folder "hand"; it keeps this name.
+	f := &inflight{dir: filepath.Join(dir, "hand"), queue: queue, interrupted: map[uint64]entry{}}
 	if err := os.MkdirAll(f.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -66,19 +67,19 @@ func (f *inflight) names() ([]string, error) {
 	return filepath.Glob(filepath.Join(f.dir, string(f.queue)+"-*"))
 }
 
-// leftFile is where close stores what is not settled.
+// leftFile is where close stores the interrupted messages.
 func (f *inflight) leftFile() string { return filepath.Join(f.dir, string(f.queue)+"-left") }
 
-// read adds the records of a file. It skips an incomplete line, because its message was not handed to the handler yet.
+// read adds the entries of a file. It skips an incomplete line, because its message was not handed to the handler yet.
 func (f *inflight) read(content []byte) {
 	for line := range bytes.Lines(content) {
 		var seq uint64
-		var r record
+		var e entry
 		if !bytes.HasSuffix(line, []byte("\n")) {
 			continue
 		}
-		if _, err := fmt.Sscan(string(line), &seq, &r.tries, &r.reply); err == nil && strings.HasPrefix(r.reply, "$JS.ACK.") {
-			f.left[seq] = r
+		if _, err := fmt.Sscan(string(line), &seq, &e.tries, &e.reply); err == nil && strings.HasPrefix(e.reply, "$JS.ACK.") {
+			f.interrupted[seq] = e
 		}
 	}
 }
@@ -86,24 +87,24 @@ func (f *inflight) read(content []byte) {
 // replies returns where to acknowledge the messages that a crash or a stop interrupted.
 func (f *inflight) replies() []string {
 	var replies []string
-	for _, seq := range slices.Sorted(maps.Keys(f.left)) {
-		replies = append(replies, f.left[seq].reply)
+	for _, seq := range slices.Sorted(maps.Keys(f.interrupted)) {
+		replies = append(replies, f.interrupted[seq].reply)
 	}
 	return replies
 }
 
 // tries corrects the number of deliveries that the server counted, and reports whether a crash or a stop interrupted
 // the message; the two can't be distinguished.
-func (f *inflight) tries(seq uint64, delivered int) (tries int, crashed bool) {
+func (f *inflight) tries(seq uint64, delivered int) (tries int, interrupted bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r, crashed := f.left[seq]
-	if !crashed {
+	e, interrupted := f.interrupted[seq]
+	if !interrupted {
 		return delivered, false
 	}
-	r.tries = max(r.tries+1, delivered)
-	f.left[seq] = r
-	return r.tries, true
+	e.tries = max(e.tries+1, delivered)
+	f.interrupted[seq] = e
+	return e.tries, true
 }
 
 // record stores the group of a worker before it is handled.
@@ -129,7 +130,7 @@ func (f *inflight) forget(group ...*message) {
 	defer f.mu.Unlock()
 	for _, m := range group {
 		if m.settled {
-			delete(f.left, m.seq)
+			delete(f.interrupted, m.seq)
 		}
 	}
 }
@@ -139,15 +140,15 @@ func (f *inflight) forget(group ...*message) {
 func (f *inflight) interrupt(m *message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.left[m.seq] = record{m.Tries, m.reply}
+	f.interrupted[m.seq] = entry{m.Tries, m.reply}
 }
 
-// close stores what is not settled, or removes all files of the queue.
+// close stores the interrupted messages, or removes all files of the queue.
 func (f *inflight) close() {
 	for _, file := range f.files {
 		_ = file.Close()
 	}
-	if len(f.left) > 0 {
+	if len(f.interrupted) > 0 {
 		_ = f.save() // without it, these messages are delivered after AckWait, and their last try may not count
 		return
 	}
@@ -159,8 +160,8 @@ func (f *inflight) close() {
 
 func (f *inflight) save() error {
 	var b bytes.Buffer
-	for seq, r := range f.left {
-		fmt.Fprintf(&b, "%d %d %s\n", seq, r.tries, r.reply)
+	for seq, e := range f.interrupted {
+		fmt.Fprintf(&b, "%d %d %s\n", seq, e.tries, e.reply)
 	}
 	return os.WriteFile(f.leftFile(), b.Bytes(), 0o600)
 }

@@ -19,7 +19,8 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// Observe gets one outcome per delivery, and every line of the log about a message has its id and its upload.
+// TestObserve checks that Observe gets one outcome per delivery, and that every line of the log about a message has its
+// id and its upload.
 func TestObserve(t *testing.T) {
 	var log bytes.Buffer
 	s := brokertest.Start(t, t.TempDir(), func(c *broker.Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })

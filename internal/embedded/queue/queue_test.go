@@ -18,7 +18,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 )
 
-// A failed message is delivered again after its backoff, and does not delay others.
+// TestBackoff checks that a failed message is delivered again after its backoff, and does not delay others.
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -55,7 +55,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// A group has the messages that are ready at once, up to the limits.
+// TestGroupLimits checks that a group has the messages that are ready at once, up to the limits.
 func TestGroupLimits(t *testing.T) {
 	t.Parallel()
 	big := string(make([]byte, 60_000))
@@ -116,7 +116,7 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
-// A message that is handled for longer than AckWait is not delivered again.
+// TestHeartbeat checks that a message that is handled for longer than AckWait is not delivered again.
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -146,8 +146,8 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
-// A stop is not a failure of the messages in flight: those that are not done are delivered again at once, and the
-// stopped delivery counts as a try.
+// TestStopWhileHandling checks that a stop is not a failure of the messages in flight: those that are not done are
+// delivered again at once, and the stopped delivery counts as a try.
 func TestStopWhileHandling(t *testing.T) {
 	t.Parallel()
 	for name, again := range map[string]func(*testing.T, *brokertest.Server, string) *brokertest.Server{
@@ -220,7 +220,7 @@ func TestRestartContinues(t *testing.T) {
 	}
 }
 
-// A panic, or a wrong number of errors, is a failure of all messages.
+// TestBadHandler checks that a panic, or a wrong number of errors, is a failure of all messages.
 func TestBadHandler(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())

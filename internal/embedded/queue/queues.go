@@ -35,9 +35,9 @@ var ErrStopped = errors.New("the server of the queues has stopped")
 // flushTimeout limits how long the last acknowledgements may take to reach the server.
 const flushTimeout = 5 * time.Second
 
-// Consume hands the messages of a queue to handle until ctx ends. A group is what is ready at once: its first message
-// does not wait for others. The context of handle ends with ctx; what handle returns after that still counts. Consume
-// returns nil when all of it is settled. Only one call at a time may consume a queue.
+// Consume hands the messages of a queue to handle until ctx ends. A group has the messages that are ready at once: the
+// first one does not wait for others. The context of handle ends with ctx, but the errors that handle returns after
+// that still count. Consume returns nil once all messages are settled. Only one call at a time may consume a queue.
 func (q *Queues) Consume(ctx context.Context, c Config, handle Handler) error {
 	if !slices.Contains(q.broker.Queues(), c.Stream) {
 		return fmt.Errorf("consuming %s: it is not a work queue", c.Stream)

@@ -19,10 +19,10 @@ const redeliveryInterval = time.Minute
 
 // redelivery finds acknowledged messages that are still stored, and publishes them again.
 //
-// The server writes with a delay that it has removed a message. After a crash some acknowledged messages are therefore
-// stored again, while the consumer remembers the acknowledgement. The server would neither deliver nor remove them, and
-// count them as pending for ever. (Servers in a cluster search for such messages, a single server does not.) They are
-// delivered again rather than removed, because a duplicate does no harm and a lost message does.
+// The server stores the removal of a message with a delay. After a crash some acknowledged messages are therefore back
+// in the stream, while the consumer remembers the acknowledgement. The server would neither deliver nor remove them,
+// and count them as pending forever. (Servers in a cluster search for such messages, a single server does not.) They
+// are delivered again rather than removed, because a duplicate does no harm and a lost message does.
 type redelivery struct {
 	broker   *broker.Server
 	queue    broker.Stream
@@ -111,7 +111,7 @@ func stored(ctx context.Context, stream jetstream.Stream, last uint64) iter.Seq2
 	}
 }
 
-// move publishes a message of a stream on another subject, and deletes it only then: a crash in between leaves two
+// move publishes a message of a stream on another subject, and then deletes it. A crash in between leaves two messages
 // rather than none.
 func move(
 	ctx context.Context, b *broker.Server, stream jetstream.Stream, m *jetstream.RawStreamMsg, subject string,

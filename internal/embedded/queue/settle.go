@@ -48,7 +48,7 @@ func (w *worker) retry(ctx context.Context, m *message, err error) {
 	w.answer(m, fmt.Sprintf(`-NAK {"delay":%d}`, wait.Nanoseconds()))
 }
 
-// deadLetter stores the message as a dead letter and acknowledges it only then.
+// deadLetter stores the message as a dead letter, and then acknowledges it.
 func (w *worker) deadLetter(ctx context.Context, m *message, reason error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
@@ -72,7 +72,7 @@ func (w *worker) answer(m *message, ack string) {
 	}
 }
 
-// startHeartbeat tells the server regularly that the group is still in flight, until it is stopped.
+// startHeartbeat tells the server regularly that the group is still in flight, until stop is called.
 func (w *worker) startHeartbeat(group []*message) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
@@ -91,8 +91,8 @@ func (w *worker) startHeartbeat(group []*message) (stop func()) {
 	return func() { close(done); running.Wait() }
 }
 
-// heartbeat extends AckWait for the messages without an answer. It would end the backoff of a message that was
-// returned.
+// heartbeat extends AckWait for the messages without an answer. It would end the backoff of a message that was returned
+// to the queue.
 func (w *worker) heartbeat(group []*message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

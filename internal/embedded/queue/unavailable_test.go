@@ -16,8 +16,8 @@ import (
 // errFull is the error of Capacity when the disk is full.
 var errFull = fmt.Errorf("the disk is full: %w", events.ErrUnavailable)
 
-// A message whose handler returns events.ErrUnavailable stays in flight without using up its tries, and the worker
-// takes no other message meanwhile.
+// TestUnavailable checks that a message whose handler returns events.ErrUnavailable stays in flight without using up
+// its tries, and the worker takes no other message meanwhile.
 func TestUnavailable(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -44,7 +44,7 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// The other messages of the group are settled by their own outcomes.
+// TestUnavailableInGroup checks that the other messages of the group are settled by their own outcomes.
 func TestUnavailableInGroup(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -71,7 +71,7 @@ func TestUnavailableInGroup(t *testing.T) {
 	}
 }
 
-// A stop does not wait for the end of the pause, and loses nothing.
+// TestStopWhileUnavailable checks that a stop does not wait for the end of the pause, and loses nothing.
 func TestStopWhileUnavailable(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -84,7 +84,8 @@ func TestStopWhileUnavailable(t *testing.T) {
 	})
 }
 
-// Without capacity, neither messages nor dead letters are stored, and nothing is redriven. All resumes with capacity.
+// TestNoCapacity checks that without capacity neither messages nor dead letters are stored, and nothing is redriven,
+// and that everything resumes with capacity.
 func TestNoCapacity(t *testing.T) {
 	t.Parallel()
 	var full atomic.Bool

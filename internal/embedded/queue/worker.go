@@ -38,9 +38,10 @@ type message struct {
 	stored   time.Time
 	reply    string
 	header   nats.Header
-	crashed  bool // it was in flight when the process ended
 	settled  bool // it will not be delivered again
 	answered bool // guarded by worker.mu
+
+	interrupted bool // a crash or a stop interrupted its last try
 }
 
 // upload returns the upload that the message belongs to. All messages of the write path have this attribute.
@@ -90,7 +91,7 @@ func (w *worker) decode(msgs []*nats.Msg) []*message {
 		m := &message{seq: meta.Sequence.Stream, stored: meta.Timestamp, reply: received.Reply, header: received.Header}
 		m.ID, m.Attributes = broker.Decode(received.Header)
 		m.Subject, m.Body = received.Subject, received.Data
-		m.Tries, m.crashed = w.inflight.tries(m.seq, int(meta.NumDelivered))
+		m.Tries, m.interrupted = w.inflight.tries(m.seq, int(meta.NumDelivered))
 		group = append(group, m)
 	}
 	return group
@@ -110,7 +111,7 @@ func (w *worker) process(ctx context.Context, group []*message) error {
 		case m.Tries > w.config.MaxTries:
 			w.deadLetter(ctx, m, errors.New("the last try ended without a result: the process ended, or lost its connection"))
 			w.inflight.forget(m)
-		case m.crashed:
+		case m.interrupted:
 			if err := w.try(ctx, []*message{m}); err != nil {
 				return err
 			}
@@ -127,12 +128,12 @@ func (w *worker) try(ctx context.Context, group []*message) error {
 	if len(group) == 0 {
 		return nil
 	}
-	if recorded, err := w.record(ctx, group); !recorded {
+	if recorded, err := w.recordInFlight(ctx, group); !recorded {
 		return err
 	}
 	for left, attempt := group, 0; len(left) > 0; attempt++ {
 		if attempt > 0 {
-			w.pause(ctx)
+			sleep(ctx, w.config.Pause)
 		}
 		var unavailable []*message
 		var reason error
@@ -156,9 +157,9 @@ func (w *worker) try(ctx context.Context, group []*message) error {
 	return w.inflight.clear(w.slot)
 }
 
-// record writes to disk that a group is in flight. While the disk is full, it repeats that until ctx ends, and then
+// recordInFlight writes to disk that a group is in flight. While the disk is full, it retries until ctx ends, and then
 // returns the messages to the queue.
-func (w *worker) record(ctx context.Context, group []*message) (recorded bool, err error) {
+func (w *worker) recordInFlight(ctx context.Context, group []*message) (recorded bool, err error) {
 	for attempt := 0; ; attempt++ {
 		err := w.inflight.record(w.slot, group)
 		if err == nil {
@@ -174,11 +175,11 @@ func (w *worker) record(ctx context.Context, group []*message) (recorded bool, e
 			return false, nil
 		}
 		w.logWaiting(ctx, attempt, group, err)
-		w.pause(ctx)
+		sleep(ctx, w.config.Pause)
 	}
 }
 
-// logWaiting logs why nothing goes on: only once as a warning, because the log must not fill a full disk.
+// logWaiting logs why a group waits. Only the first attempt is a warning, because the log must not fill a full disk.
 func (w *worker) logWaiting(ctx context.Context, attempt int, group []*message, err error) {
 	level := slog.LevelDebug
 	if attempt == 0 {
@@ -188,11 +189,11 @@ func (w *worker) logWaiting(ctx context.Context, attempt int, group []*message, 
 		"messages", len(group), "attempt", attempt, "error", err)
 }
 
-// pause waits before another attempt.
-func (w *worker) pause(ctx context.Context) {
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(w.config.Pause):
+	case <-time.After(d):
 	}
 }
 

@@ -61,8 +61,8 @@ func (f *follower) read(ctx context.Context, yield func(events.LoggedChange, err
 	if err != nil {
 		return false, err
 	}
-	for _, a := range recent {
-		if f.next++; !yield(a, nil) {
+	for _, c := range recent {
+		if f.next++; !yield(c, nil) {
 			return false, nil
 		}
 	}
@@ -85,8 +85,8 @@ func (f *follower) read(ctx context.Context, yield func(events.LoggedChange, err
 			return false, f.dropped(sequence)
 		}
 		f.next++
-		a := announced(sequence, m.Header.Get(jetstream.SubjectHeader), m)
-		if broker.IsChange(a.Message) && !yield(a, nil) {
+		c := loggedChange(sequence, m.Header.Get(jetstream.SubjectHeader), m)
+		if broker.IsChange(c.Message) && !yield(c, nil) {
 			return false, nil
 		}
 	}

@@ -25,7 +25,7 @@ type Log struct {
 }
 
 // OpenLog returns the log of changes of the server. It publishes on a connection of its own, so that nothing else
-// delays changes, and lets followers read on another one.
+// delays changes. Followers read on another one.
 func OpenLog(ctx context.Context, b *broker.Server) (*Log, error) {
 	stream, err := b.JetStream().Stream(ctx, string(broker.Changes))
 	if err != nil {
@@ -41,7 +41,7 @@ func OpenLog(ctx context.Context, b *broker.Server) (*Log, error) {
 		return nil, err
 	}
 	l.Topic, err = newTopic(b, publisher, broker.Changes, func(sequence uint64, m *nats.Msg) {
-		l.recent.add(announced(sequence, m.Subject, m))
+		l.recent.add(loggedChange(sequence, m.Subject, m))
 	})
 	if err != nil {
 		return nil, err
@@ -111,10 +111,10 @@ func (l *Log) follow(ctx context.Context, from events.Start) (uint64, *follower,
 	return f.next - 1, f, nil
 }
 
-// announced returns a message of CHANGES. Its subject is not that of m if m is the answer to a fetch.
-func announced(sequence uint64, subject string, m *nats.Msg) events.LoggedChange {
-	a := events.LoggedChange{Sequence: sequence}
-	a.Subject, a.Body = subject, m.Data
-	a.ID, a.Attributes = broker.Decode(m.Header)
-	return a
+// loggedChange returns a message of CHANGES. Its subject is not that of m if m is the answer to a fetch.
+func loggedChange(sequence uint64, subject string, m *nats.Msg) events.LoggedChange {
+	c := events.LoggedChange{Sequence: sequence}
+	c.Subject, c.Body = subject, m.Data
+	c.ID, c.Attributes = broker.Decode(m.Header)
+	return c
 }

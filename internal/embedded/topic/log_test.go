@@ -45,7 +45,8 @@ func TestChangesStart(t *testing.T) {
 	}
 }
 
-// A reader that comes before the first change gets position 0. It reads everything from there, also after a restart.
+// TestChangesOfEmptyLog checks that a reader that comes before the first change gets position 0. It reads everything
+// from there, also after a restart.
 func TestChangesOfEmptyLog(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -65,7 +66,7 @@ func TestChangesOfEmptyLog(t *testing.T) {
 	}
 }
 
-// Readers need no consumers, so thousands may come and go.
+// TestChangesWithoutConsumer checks that readers need no consumers, so thousands may come and go.
 func TestChangesWithoutConsumer(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
@@ -116,8 +117,8 @@ func TestChangesOutOfRetention(t *testing.T) {
 	}
 }
 
-// As many readers as the API allows each read everything in order. Half of them lag so far behind that they have to
-// fetch, and their shared connection is cut meanwhile.
+// TestManyFollowers checks that as many readers as the API allows each read everything in order. Half of them lag so
+// far behind that they have to fetch, and their shared connection is cut meanwhile.
 func TestManyFollowers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())

@@ -27,16 +27,16 @@ type recent struct {
 func newRecent(last uint64) *recent { return &recent{last: last, grown: make(chan struct{})} }
 
 // add adds a message that is stored.
-func (r *recent) add(a events.LoggedChange) {
+func (r *recent) add(c events.LoggedChange) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a.Sequence <= r.last {
+	if c.Sequence <= r.last {
 		return
 	}
-	if a.Sequence != r.last+1 { // the acknowledgement of the message in between came too late
+	if c.Sequence != r.last+1 { // the acknowledgement of the message in between came too late
 		r.changes, r.bytes = nil, 0
 	}
-	r.last, r.changes, r.bytes = a.Sequence, append(r.changes, a), r.bytes+a.Size()
+	r.last, r.changes, r.bytes = c.Sequence, append(r.changes, c), r.bytes+c.Size()
 	for len(r.changes) > maxRecent || r.bytes > maxRecentBytes {
 		r.bytes -= r.changes[0].Size()
 		r.changes[0] = events.LoggedChange{} // for the garbage collector

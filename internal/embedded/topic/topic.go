@@ -38,7 +38,7 @@ type Topic struct {
 	stream   broker.Stream
 	js       jetstream.JetStream
 	inFlight *semaphore.Weighted // bytes
-	held     sync.Map            // of each *nats.Msg in flight, its int64 of inFlight
+	held     sync.Map            // *nats.Msg in flight to the int64 bytes that it takes from inFlight
 	rate     *rate.Limiter       // bytes
 }
 
@@ -125,8 +125,8 @@ func (t *Topic) send(ctx context.Context, m *nats.Msg, size int) (jetstream.PubA
 	return ack, err
 }
 
-// release ends what a message takes of inFlight. It may be called twice: if the connection breaks, PublishMsgAsync can
-// call the error handler and also return an error.
+// release returns the bytes of a message to inFlight. It may be called twice: if the connection breaks, PublishMsgAsync
+// can call the error handler and also return an error.
 func (t *Topic) release(m *nats.Msg) {
 	if n, held := t.held.LoadAndDelete(m); held {
 		t.inFlight.Release(n.(int64))

@@ -83,7 +83,7 @@ func newLogger(out io.Writer, level slog.Level) *slog.Logger {
 }
 
 // withRequest adds the id of the request that is being handled to each line. The handler of lambdacontext does the
-// same, but takes level and format from variables that it reads before main.
+// same, but reads its level and format from environment variables before main.
 type withRequest struct{ slog.Handler }
 
 // Handle implements slog.Handler.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 
 	lambdaevents "github.com/aws/aws-lambda-go/events"
@@ -93,9 +92,6 @@ type record struct {
 
 func decode(r lambdaevents.DynamoDBEventRecord) record {
 	change, changed, err := feed.Record{Old: image(r.Change.OldImage), New: image(r.Change.NewImage)}.Change()
-	if err != nil {
-		err = fmt.Errorf("%w: %w", events.ErrPermanent, err)
-	}
 	return record{change, changed, err}
 }
 

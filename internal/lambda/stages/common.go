@@ -52,6 +52,6 @@ func (c Common) settle(ctx context.Context, err error, source, id string, letter
 		return failed
 	}
 	c.Metrics.Count(metrics.DeadLetters, 1)
-	c.Log.ErrorContext(ctx, "message dead-lettered", "message", id, "reason", err)
+	c.Log.ErrorContext(ctx, "message is a dead letter", "message", id, "reason", err)
 	return nil
 }

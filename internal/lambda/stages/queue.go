@@ -11,8 +11,8 @@ import (
 	"github.com/flavorless/flavorless/internal/metrics"
 )
 
-// errNoID is the error of a batch in which a message that must be redelivered has no id. An empty id in the response
-// means to Lambda that the whole batch failed. An error says so openly.
+// errNoID is the error of a batch in which a message that must be redelivered has no id. With an empty id in the
+// response, Lambda would redeliver the whole batch without counting an error.
 // https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 var errNoID = errors.New("a message has no id")
 
@@ -24,7 +24,7 @@ func errAllFailed(first error) error {
 	return fmt.Errorf("every record of the batch failed, the first with: %w", first)
 }
 
-// respond settles the messages of a batch, of which errs has the errors, and reports those that must be redelivered. It
+// respond settles the messages of a batch, whose handling returned errs, and reports those that must be redelivered. It
 // fails if that is the whole batch.
 func (c Common) respond(
 	ctx context.Context, source string, batch []lambdaevents.SQSMessage, errs []error,

@@ -28,8 +28,8 @@ type queues interface {
 	Redrive(ctx context.Context, number uint64) error
 }
 
-// Queue names the dead letters of a stream.
-type Queue struct {
+// DeadQueue names the dead letters of a work queue.
+type DeadQueue struct {
 	Stream broker.Stream
 	Name   string
 	Alias  string // an earlier name that is still accepted; may be empty
@@ -37,17 +37,17 @@ type Queue struct {
 
 // Handler serves [Path]. All fields are required.
 type Handler struct {
-	Queues queues
-	Names  []Queue // in the order in which they are listed
-	Secret string  // which clients send as a bearer token
-	Log    *slog.Logger
+	Queues     queues
+	DeadQueues []DeadQueue // in the order in which they are listed
+	Secret     string      // which clients send as a bearer token
+	Log        *slog.Logger
 }
 
 // ServeHTTP implements [http.Handler].
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Browsers send Origin with every POST and with requests to other sites. A page whose name was changed in the DNS to
 	// the address of this server (DNS rebinding) still has that name in the Host header.
-	if _, page := r.Header["Origin"]; page || !isLiteralHost(r.Host) {
+	if _, page := r.Header["Origin"]; page || !IsLiteralHost(r.Host) {
 		http.Error(w, "requests from web pages are refused: leave out Origin, and send an IP address or localhost as Host",
 			http.StatusForbidden)
 		return
@@ -97,8 +97,8 @@ func (h Handler) authorized(r *http.Request) bool {
 	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(secret), []byte(h.Secret)) == 1
 }
 
-// isLiteralHost reports whether a Host header is localhost or an IP address, with or without a port.
-func isLiteralHost(host string) bool {
+// IsLiteralHost reports whether a Host header is localhost or an IP address, with or without a port.
+func IsLiteralHost(host string) bool {
 	u, err := url.Parse("http://" + host)
 	if err != nil || u.Host != host {
 		return false
@@ -112,10 +112,10 @@ func (h Handler) list(ctx context.Context) ([]operator.DeadQueue, error) {
 	if err != nil {
 		return nil, err
 	}
-	dead := make([]operator.DeadQueue, len(h.Names))
+	dead := make([]operator.DeadQueue, len(h.DeadQueues))
 	byStream := map[broker.Stream]*operator.DeadQueue{}
 	left := 0 // messages to list
-	for i, q := range h.Names {
+	for i, q := range h.DeadQueues {
 		dead[i] = operator.DeadQueue{
 			Queue: q.Name, Alias: q.Alias, Waiting: int64(depths[q.Stream].Dead), Letters: []operator.DeadLetter{},
 		}
@@ -167,7 +167,7 @@ func Subject(d queue.DeadLetter) string {
 func (h Handler) redriveQueue(ctx context.Context, name string) (operator.RedriveResult, error) {
 	r := operator.RedriveResult{Queue: name, Failures: []string{}}
 	var stream broker.Stream
-	for _, q := range h.Names {
+	for _, q := range h.DeadQueues {
 		if name != "" && (name == q.Name || name == q.Alias) {
 			stream = q.Stream
 		}
@@ -207,7 +207,7 @@ func (h Handler) redriveOne(ctx context.Context, id string) (operator.RedriveRes
 	case err == nil:
 		r.Restored = 1
 	case errors.Is(err, events.ErrNotFound), errors.Is(err, strconv.ErrSyntax), errors.Is(err, strconv.ErrRange):
-		r.Failures = append(r.Failures, "there is no such dead letter (any more)")
+		r.Failures = append(r.Failures, "there is no such dead letter; it may have been redriven already")
 	default:
 		r.Failures = append(r.Failures, err.Error())
 	}

@@ -149,8 +149,8 @@ func (c *Cleaner) removeUpload(ctx context.Context, u events.Upload) error {
 // backup, were discarded after damage, or lost their last second in a power failure. If the file is gone too, the
 // upload fails when it is read.
 //
-// Until an upload is settled, it has a message in UPLOADS, in UPDATES or in the dead letters.
-// requireIdle finds them all empty in this order, so an upload that is not settled after that has been lost.
+// Until an upload is settled, it has a message in UPLOADS, in UPDATES or in the dead letters. requireIdle finds all of
+// them empty after the list was read, so the queues have lost the uploads that are still not settled then.
 func (c *Cleaner) restartLost(ctx context.Context) error {
 	const limit = 1000
 	list, err := c.cfg.Table.Unsettled(ctx, limit)
@@ -190,13 +190,15 @@ func (c *Cleaner) requireIdle(ctx context.Context) error {
 	default:
 		return fmt.Errorf("%w: the bucket is still being reconciled with the ledger", errBusy)
 	}
-	depths, err := c.cfg.Queues.Depths(ctx)
-	if err != nil {
-		return err
-	}
-	for _, queue := range []broker.Stream{broker.Uploads, broker.Updates} {
-		if d := depths[queue]; d.Pending+d.InFlight+d.Dead > 0 {
-			return fmt.Errorf("%w: there are messages in %s or its dead letters", errBusy, queue)
+	for range 2 { // Depths counts dead letters first: a message may have become one while it read the queues
+		depths, err := c.cfg.Queues.Depths(ctx)
+		if err != nil {
+			return err
+		}
+		for _, queue := range []broker.Stream{broker.Uploads, broker.Updates} {
+			if d := depths[queue]; d.Pending+d.InFlight+d.Dead > 0 {
+				return fmt.Errorf("%w: there are messages in %s or its dead letters", errBusy, queue)
+			}
 		}
 	}
 	return nil
