@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/internal/jwks/jwkstest"
 )
 
 // TestAccepted accepts tokens that differ little from those of TestRefusals, which proves that the difference matters.
@@ -20,9 +21,9 @@ func TestAccepted(t *testing.T) {
 	now := clock.Now()
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
 	with := func(changes map[string]any) string {
-		return "Bearer " + i.sign(t, "ES256", "ec", nil, i.claims(changes))
+		return "Bearer " + i.Sign(t, "ES256", "ec", nil, i.Claims(changes))
 	}
-	headed := func(header map[string]any) string { return "Bearer " + i.sign(t, "ES256", "ec", header, i.claims(nil)) }
+	headed := func(header map[string]any) string { return "Bearer " + i.Sign(t, "ES256", "ec", header, i.Claims(nil)) }
 	verifier := i.newVerifier(t, nil)
 	tests := map[string]string{
 		"scheme in lower case":      "b" + strings.TrimPrefix(with(nil), "B"),
@@ -38,12 +39,12 @@ func TestAccepted(t *testing.T) {
 		"typ JWT":                   headed(map[string]any{"typ": "JWT"}),
 		"typ at+jwt":                headed(map[string]any{"typ": "at+jwt"}),
 		"typ as a media type":       headed(map[string]any{"typ": "application/at+JWT"}),
-		"no key id, one key suits":  "Bearer " + sign(t, i.private["ed"], "EdDSA", "", nil, i.claims(nil)),
+		"no key id, one key suits":  "Bearer " + jwkstest.Sign(t, i.Key("ed"), "EdDSA", "", nil, i.Claims(nil)),
 	}
 	for _, alg := range strings.Fields("RS256 RS384 RS512 PS256 PS384 PS512") {
-		tests[alg] = "Bearer " + i.sign(t, alg, "rsa", nil, i.claims(nil))
+		tests[alg] = "Bearer " + i.Sign(t, alg, "rsa", nil, i.Claims(nil))
 	}
-	tests["EdDSA"] = "Bearer " + i.sign(t, "EdDSA", "ed", nil, i.claims(nil))
+	tests["EdDSA"] = "Bearer " + i.Sign(t, "EdDSA", "ed", nil, i.Claims(nil))
 	for name, header := range tests {
 		t.Run(name, func(t *testing.T) {
 			claims, err := verifier.Verify(context.Background(), header)
@@ -78,7 +79,7 @@ func TestScope(t *testing.T) {
 		{"expired as well", map[string]any{"exp": 1}, 401},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			token := h.issuer.sign(t, "ES256", "ec", nil, h.issuer.claims(test.claims))
+			token := h.issuer.Sign(t, "ES256", "ec", nil, h.issuer.Claims(test.claims))
 			a := h.do(t, http.MethodGet, "/team", "Authorization", "Bearer "+token).wantStatus(t, test.status)
 			if test.status == http.StatusForbidden {
 				want := challenge("insufficient_scope", "the token lacks the required scope") + `, scope="flavors.read"`
@@ -113,7 +114,7 @@ func TestNewVerifier(t *testing.T) {
 func TestClaims(t *testing.T) {
 	clock := newClock()
 	i := newIssuer(t, clock)
-	header := "Bearer " + i.sign(t, "RS256", "rsa", nil, i.claims(map[string]any{"scope": "a b", "scp": []string{"c"}}))
+	header := "Bearer " + i.Sign(t, "RS256", "rsa", nil, i.Claims(map[string]any{"scope": "a b", "scp": []string{"c"}}))
 	got, err := i.newVerifier(t, nil).Verify(context.Background(), header)
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ func BenchmarkLookup(b *testing.B) {
 		_, _ = w.Write([]byte(`{"person":"andy","flavor":"cookie dough","updated":"2026-11-23T08:19:00.123Z"}`))
 	})
 	for _, key := range []struct{ alg, id string }{{"ES256", "ec"}, {"RS256", "rsa"}, {"EdDSA", "ed"}} {
-		token := "Bearer " + h.issuer.sign(b, key.alg, key.id, nil, h.issuer.claims(nil))
+		token := "Bearer " + h.issuer.Sign(b, key.alg, key.id, nil, h.issuer.Claims(nil))
 		request := httptest.NewRequest(http.MethodGet, "/ice-cream/andy", nil)
 		request.Header.Set("Authorization", token)
 		for name, handler := range map[string]http.Handler{"api": h, "bare": bare} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/flavorless/flavorless/internal/jwks/jwkstest"
 )
 
 // noKeys is a key set that always fails.
@@ -26,14 +27,14 @@ func TestKeySet(t *testing.T) {
 		h := newServer(t, nil)
 		h.get(t, "/team").wantStatus(t, http.StatusOK)
 		asked, release := make(chan struct{}), make(chan struct{})
-		h.issuer.respondWith(func(keys []byte) (*http.Response, error) {
+		h.issuer.RespondWith(func(_ *http.Request, keys []byte) (*http.Response, error) {
 			close(asked) // panics at a second fetch
 			<-release
-			return ok(keys), nil
+			return jwkstest.OK(keys), nil
 		})
 		bad := make([]string, 200)
 		for n := range bad {
-			bad[n] = "Bearer " + sign(t, h.issuer.private["ec"], "ES256", fmt.Sprint("x", n), nil, h.issuer.claims(nil))
+			bad[n] = "Bearer " + jwkstest.Sign(t, h.issuer.Key("ec"), "ES256", fmt.Sprint("x", n), nil, h.issuer.Claims(nil))
 		}
 		good := h.issuer.bearer(t)
 		var all sync.WaitGroup
@@ -48,26 +49,26 @@ func TestKeySet(t *testing.T) {
 		}
 		close(release)
 		all.Wait()
-		if got := h.issuer.count(); got != 2 {
+		if got := h.issuer.Requests(); got != 2 {
 			t.Errorf("got %d fetches, want 2", got)
 		}
 	})
 	t.Run("a rotated key is accepted", func(t *testing.T) {
 		h := newServer(t, nil)
 		h.get(t, "/team").wantStatus(t, http.StatusOK)
-		h.issuer.add(t, "new", ecKey(t), nil)
-		token := h.issuer.sign(t, "ES256", "new", nil, h.issuer.claims(nil))
+		h.issuer.Add(t, "new", jwkstest.ECKey(t), nil)
+		token := h.issuer.Sign(t, "ES256", "new", nil, h.issuer.Claims(nil))
 		h.do(t, http.MethodGet, "/team", "Authorization", "Bearer "+token).wantStatus(t, http.StatusOK)
 	})
-	for name, respond := range map[string]func([]byte) (*http.Response, error){
-		"down":    down,
-		"garbage": func([]byte) (*http.Response, error) { return ok([]byte("<html>")), nil },
-		"huge": func(keys []byte) (*http.Response, error) {
-			return ok(append(keys, bytes.Repeat([]byte(" "), 1<<20)...)), nil
+	for name, respond := range map[string]jwkstest.Responder{
+		"down":    jwkstest.Down,
+		"garbage": func(*http.Request, []byte) (*http.Response, error) { return jwkstest.OK([]byte("<html>")), nil },
+		"huge": func(_ *http.Request, keys []byte) (*http.Response, error) {
+			return jwkstest.OK(append(keys, bytes.Repeat([]byte(" "), 1<<20)...)), nil
 		},
-		"slow": func([]byte) (*http.Response, error) { return nil, context.DeadlineExceeded },
-		"an error": func([]byte) (*http.Response, error) {
-			r := ok(nil)
+		"slow": func(*http.Request, []byte) (*http.Response, error) { return nil, context.DeadlineExceeded },
+		"an error": func(*http.Request, []byte) (*http.Response, error) {
+			r := jwkstest.OK(nil)
 			r.StatusCode = http.StatusBadGateway
 			return r, nil
 		},
@@ -75,7 +76,7 @@ func TestKeySet(t *testing.T) {
 		t.Run("JWKS "+name+": stale keys are used for a day", func(t *testing.T) {
 			h := newServer(t, nil)
 			h.get(t, "/team").wantStatus(t, http.StatusOK)
-			h.issuer.respondWith(respond)
+			h.issuer.RespondWith(respond)
 			h.clock.advance(24*time.Hour - time.Second)
 			h.get(t, "/team").wantStatus(t, http.StatusOK)
 			h.clock.advance(time.Minute)
@@ -84,10 +85,10 @@ func TestKeySet(t *testing.T) {
 		})
 		t.Run("JWKS "+name+" from the start", func(t *testing.T) {
 			h := newServer(t, nil)
-			h.issuer.respondWith(respond)
+			h.issuer.RespondWith(respond)
 			wantUnavailable(t, h, h.get(t, "/team").wantStatus(t, http.StatusServiceUnavailable))
 			h.do(t, http.MethodGet, "/team").wantStatus(t, http.StatusUnauthorized) // needs no keys
-			h.issuer.respondWith(nil)
+			h.issuer.RespondWith(nil)
 			h.clock.advance(time.Second)
 			h.get(t, "/team").wantStatus(t, http.StatusOK)
 		})
@@ -95,12 +96,12 @@ func TestKeySet(t *testing.T) {
 	t.Run("an unknown key id while JWKS is down may be a new key", func(t *testing.T) {
 		h := newServer(t, nil)
 		h.get(t, "/team").wantStatus(t, http.StatusOK)
-		h.issuer.add(t, "new", ecKey(t), nil)
-		h.issuer.respondWith(down)
-		token := "Bearer " + h.issuer.sign(t, "ES256", "new", nil, h.issuer.claims(nil))
+		h.issuer.Add(t, "new", jwkstest.ECKey(t), nil)
+		h.issuer.RespondWith(jwkstest.Down)
+		token := "Bearer " + h.issuer.Sign(t, "ES256", "new", nil, h.issuer.Claims(nil))
 		h.do(t, http.MethodGet, "/team", "Authorization", token).wantStatus(t, http.StatusServiceUnavailable)
 		h.get(t, "/team").wantStatus(t, http.StatusOK)
-		h.issuer.respondWith(nil)
+		h.issuer.RespondWith(nil)
 		h.clock.advance(time.Minute)
 		h.do(t, http.MethodGet, "/team", "Authorization", token).wantStatus(t, http.StatusOK)
 	})

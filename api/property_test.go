@@ -64,7 +64,7 @@ func FuzzVerify(f *testing.F) {
 	i := newIssuer(f, newClock())
 	verifier := i.newVerifier(f, nil)
 	f.Add(i.bearer(f))
-	f.Add("Bearer " + i.sign(f, "RS256", "rsa", map[string]any{"crit": []string{"x"}, "x": 1}, i.claims(nil)))
+	f.Add("Bearer " + i.Sign(f, "RS256", "rsa", map[string]any{"crit": []string{"x"}, "x": 1}, i.Claims(nil)))
 	f.Add("Bearer eyJhbGciOiJub25lIn0.e30.")
 	f.Add("basic x")
 	for _, r := range i.strictRefusals(f) {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/flavorless/flavorless/internal/jwks/jwkstest"
 )
 
 // refusal is a row of TestRefusals: an Authorization header, and the code and description in the challenge.
@@ -23,7 +25,7 @@ func (i *issuer) signES256(t testing.TB, signed string) string {
 	t.Helper()
 	hasher := crypto.SHA256.New()
 	hasher.Write([]byte(signed))
-	r, s, err := ecdsa.Sign(rand.Reader, i.private["ec"].(*ecdsa.PrivateKey), hasher.Sum(nil))
+	r, s, err := ecdsa.Sign(rand.Reader, i.Key("ec").(*ecdsa.PrivateKey), hasher.Sum(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,10 +63,10 @@ func (i *issuer) withClaim(t testing.TB, claim string) string {
 // signPSS signs with a salt of that length, in bytes.
 func (i *issuer) signPSS(t testing.TB, alg string, hash crypto.Hash, salt int) string {
 	t.Helper()
-	signed := encode(t, map[string]any{"alg": alg, "kid": "rsa"}) + "." + encodeText(claimsJSON)
+	signed := jwkstest.Encode(t, map[string]any{"alg": alg, "kid": "rsa"}) + "." + encodeText(claimsJSON)
 	hasher := hash.New()
 	hasher.Write([]byte(signed))
-	key, options := i.private["rsa"].(*rsa.PrivateKey), &rsa.PSSOptions{SaltLength: salt}
+	key, options := i.Key("rsa").(*rsa.PrivateKey), &rsa.PSSOptions{SaltLength: salt}
 	signature, err := rsa.SignPSS(rand.Reader, key, hash, hasher.Sum(nil), options)
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +166,7 @@ func (i *issuer) strictRefusals(t testing.TB) []refusal {
 	add(malformedHeader, "JSON serialization",
 		fmt.Sprintf(`Bearer {"protected":"%s","payload":"%s","signature":"%s"}`, parts[0], parts[1], parts[2]))
 	add(notJWT, "JSON serialization as one part",
-		"Bearer "+encode(t, map[string]any{"protected": parts[0], "payload": parts[1], "signature": parts[2]}))
+		"Bearer "+jwkstest.Encode(t, map[string]any{"protected": parts[0], "payload": parts[1], "signature": parts[2]}))
 
 	for alg, hash := range map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512} {
 		for _, salt := range []int{1, hash.Size() - 1, hash.Size() + 1} {
@@ -179,7 +181,7 @@ func (i *issuer) strictRefusals(t testing.TB) []refusal {
 func TestStrictAccepted(t *testing.T) {
 	i := newIssuer(t, newClock())
 	verifier := i.newVerifier(t, nil)
-	other := encode(t, publicJWK(ecKey(t)))
+	other := jwkstest.Encode(t, jwkstest.JWK(t, "", jwkstest.ECKey(t).Public()))
 	jwk, err := base64.RawURLEncoding.DecodeString(other)
 	if err != nil {
 		t.Fatal(err)
@@ -198,12 +200,12 @@ func TestStrictAccepted(t *testing.T) {
 	}
 	for name, header := range tests {
 		t.Run(name, func(t *testing.T) {
-			before := i.count()
+			before := i.Requests()
 			claims, err := verifier.Verify(context.Background(), header)
 			if err != nil || claims.Subject != "liz" {
 				t.Errorf("Verify = %+v, %v, want subject liz", claims, err)
 			}
-			if got := i.count() - before; got > 1 {
+			if got := i.Requests() - before; got > 1 {
 				t.Errorf("got %d requests for keys, want at most 1", got)
 			}
 		})

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"crypto"
 	"crypto/hmac"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -9,13 +8,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"maps"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/flavorless/flavorless/api"
+	"github.com/flavorless/flavorless/internal/jwks/jwkstest"
 )
 
 const noCredentials = `Bearer realm="flavorless"`
@@ -28,7 +27,8 @@ func challenge(code, description string) string {
 // hs256 signs with a secret that is public.
 func hs256(t *testing.T, secret []byte, id string, claims map[string]any) string {
 	t.Helper()
-	signed := encode(t, map[string]any{"alg": "HS256", "typ": "JWT", "kid": id}) + "." + encode(t, claims)
+	header := map[string]any{"alg": "HS256", "typ": "JWT", "kid": id}
+	signed := jwkstest.Encode(t, header) + "." + jwkstest.Encode(t, claims)
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte(signed))
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
@@ -38,25 +38,25 @@ func hs256(t *testing.T, secret []byte, id string, claims map[string]any) string
 func TestRefusals(t *testing.T) {
 	h := newServer(t, nil)
 	i := h.issuer
-	i.add(t, "another", rsaKey(t, 2048), nil)
-	i.add(t, "weak", rsaKey(t, 1024), nil)
-	i.add(t, "encryption", rsaKey(t, 2048), map[string]any{"use": "enc"})
-	i.add(t, "signing only", rsaKey(t, 2048), map[string]any{"key_ops": []string{"sign"}})
-	i.add(t, "PS256 only", rsaKey(t, 2048), map[string]any{"alg": "PS256"})
-	now := i.clock.Now()
+	i.Add(t, "another", jwkstest.RSAKey(t, 2048), nil)
+	i.Add(t, "weak", jwkstest.RSAKey(t, 1024), nil)
+	i.Add(t, "encryption", jwkstest.RSAKey(t, 2048), map[string]any{"use": "enc"})
+	i.Add(t, "signing only", jwkstest.RSAKey(t, 2048), map[string]any{"key_ops": []string{"sign"}})
+	i.Add(t, "PS256 only", jwkstest.RSAKey(t, 2048), map[string]any{"alg": "PS256"})
+	now := i.Clock()
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
-	good := i.sign(t, "ES256", "ec", nil, i.claims(nil))
+	good := i.Sign(t, "ES256", "ec", nil, i.Claims(nil))
 	parts := strings.Split(good, ".")
-	with := func(changes map[string]any) string { return i.sign(t, "ES256", "ec", nil, i.claims(changes)) }
-	headed := func(header map[string]any) string { return i.sign(t, "ES256", "ec", header, i.claims(nil)) }
+	with := func(changes map[string]any) string { return i.Sign(t, "ES256", "ec", nil, i.Claims(changes)) }
+	headed := func(header map[string]any) string { return i.Sign(t, "ES256", "ec", header, i.Claims(nil)) }
 
-	public := i.private["rsa"].Public()
+	public := i.Key("rsa").Public()
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pkcs1 := x509.MarshalPKCS1PublicKey(public.(*rsa.PublicKey))
-	jwk, err := json.Marshal(i.published[0])
+	jwk, err := json.Marshal(jwkstest.JWK(t, "rsa", public))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,28 +124,31 @@ func TestRefusals(t *testing.T) {
 		{"claims are a list", i.signRaw(t, `[]`), malformedClaims},
 		{"a claim twice", i.signRaw(t, `{"iss":"x","iss":"`+issuerName+`","aud":"flavorless","exp":9999999999}`),
 			malformedClaims},
-		{"alg none", encode(t, map[string]any{"alg": "none", "kid": "ec"}) + "." + parts[1] + ".", badAlgorithm},
-		{"alg none in capitals", encode(t, map[string]any{"alg": "NONE", "kid": "ec"}) + "." + parts[1] + ".", badAlgorithm},
-		{"alg missing", encode(t, map[string]any{"kid": "ec"}) + "." + parts[1] + "." + parts[2], badAlgorithm},
+		{"alg none", jwkstest.Encode(t, map[string]any{"alg": "none", "kid": "ec"}) + "." + parts[1] + ".", badAlgorithm},
+		{"alg none in capitals", jwkstest.Encode(t, map[string]any{"alg": "NONE", "kid": "ec"}) + "." + parts[1] + ".",
+			badAlgorithm},
+		{"alg missing", jwkstest.Encode(t, map[string]any{"kid": "ec"}) + "." + parts[1] + "." + parts[2], badAlgorithm},
 		{"signature missing", parts[0] + "." + parts[1] + ".", badSignature},
-		{"HS256 keyed with the public key as PEM", hs256(t, publicPEM, "rsa", i.claims(nil)), badAlgorithm},
-		{"HS256 keyed with the public key as PKCS #1 PEM", hs256(t, pkcs1PEM, "rsa", i.claims(nil)), badAlgorithm},
-		{"HS256 keyed with the public key as DER", hs256(t, der, "rsa", i.claims(nil)), badAlgorithm},
-		{"HS256 keyed with the public key as JWK", hs256(t, jwk, "rsa", i.claims(nil)), badAlgorithm},
-		{"HS256 keyed with nothing", hs256(t, nil, "rsa", i.claims(nil)), badAlgorithm},
-		{"alg of another key type", sign(t, i.private["rsa"], "RS256", "ec", nil, i.claims(nil)), mismatch},
-		{"alg that the key is not for", i.sign(t, "RS256", "PS256 only", nil, i.claims(nil)), mismatch},
-		{"key for encryption", i.sign(t, "RS256", "encryption", nil, i.claims(nil)), unknownKey},
-		{"key not for verifying", i.sign(t, "RS256", "signing only", nil, i.claims(nil)), unknownKey},
+		{"HS256 keyed with the public key as PEM", hs256(t, publicPEM, "rsa", i.Claims(nil)), badAlgorithm},
+		{"HS256 keyed with the public key as PKCS #1 PEM", hs256(t, pkcs1PEM, "rsa", i.Claims(nil)), badAlgorithm},
+		{"HS256 keyed with the public key as DER", hs256(t, der, "rsa", i.Claims(nil)), badAlgorithm},
+		{"HS256 keyed with the public key as JWK", hs256(t, jwk, "rsa", i.Claims(nil)), badAlgorithm},
+		{"HS256 keyed with nothing", hs256(t, nil, "rsa", i.Claims(nil)), badAlgorithm},
+		{"alg of another key type", jwkstest.Sign(t, i.Key("rsa"), "RS256", "ec", nil, i.Claims(nil)), mismatch},
+		{"alg that the key is not for", i.Sign(t, "RS256", "PS256 only", nil, i.Claims(nil)), mismatch},
+		{"key for encryption", i.Sign(t, "RS256", "encryption", nil, i.Claims(nil)), unknownKey},
+		{"key not for verifying", i.Sign(t, "RS256", "signing only", nil, i.Claims(nil)), unknownKey},
 		{"weak RSA key", i.weak(t), unknownKey},
-		{"unknown key id", sign(t, ecKey(t), "ES256", "x", nil, i.claims(nil)), unknownKey},
-		{"no key id among several keys", i.sign(t, "RS256", "rsa", map[string]any{"kid": ""}, i.claims(nil)),
+		{"unknown key id", jwkstest.Sign(t, jwkstest.ECKey(t), "ES256", "x", nil, i.Claims(nil)), unknownKey},
+		{"no key id among several keys", i.Sign(t, "RS256", "rsa", map[string]any{"kid": ""}, i.Claims(nil)),
 			"the token does not name its key"},
-		{"another key under a known id", sign(t, ecKey(t), "ES256", "ec", nil, i.claims(nil)), badSignature},
-		{"key in the header", i.embedded(t), badSignature},
-		{"tampered payload", parts[0] + "." + encode(t, i.claims(map[string]any{"sub": "root"})) + "." + parts[2],
+		{"another key under a known id", jwkstest.Sign(t, jwkstest.ECKey(t), "ES256", "ec", nil, i.Claims(nil)),
 			badSignature},
-		{"tampered header", encode(t, map[string]any{"alg": "ES256", "kid": "ec", "x": 1}) + "." + parts[1] + "." + parts[2],
+		{"key in the header", i.embedded(t), badSignature},
+		{"tampered payload", parts[0] + "." + jwkstest.Encode(t, i.Claims(map[string]any{"sub": "root"})) + "." + parts[2],
+			badSignature},
+		{"tampered header",
+			jwkstest.Encode(t, map[string]any{"alg": "ES256", "kid": "ec", "x": 1}) + "." + parts[1] + "." + parts[2],
 			badSignature},
 		{"tampered signature", parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])), badSignature},
 		{"critical extension", headed(map[string]any{"crit": []string{"x"}, "x": 1}), extension},
@@ -202,28 +205,20 @@ func TestRefusals(t *testing.T) {
 // signRaw signs a payload without changing it.
 func (i *issuer) signRaw(t *testing.T, payload string) string {
 	t.Helper()
-	return sign(t, i.private["ec"], "ES256", "ec", nil, nil, payload)
+	return jwkstest.Sign(t, i.Key("ec"), "ES256", "ec", nil, nil, payload)
 }
 
 // weak returns a token of the key "weak". Its signature is fake, because Go refuses to sign with such a short key.
 func (i *issuer) weak(t *testing.T) string {
 	t.Helper()
-	header := encode(t, map[string]any{"alg": "RS256", "kid": "weak"})
-	return header + "." + encode(t, i.claims(nil)) + "." + strings.Repeat("A", 171)
+	header := jwkstest.Encode(t, map[string]any{"alg": "RS256", "kid": "weak"})
+	return header + "." + jwkstest.Encode(t, i.Claims(nil)) + "." + strings.Repeat("A", 171)
 }
 
 // embedded returns a token that names a known key but is signed with a key in its own header.
 func (i *issuer) embedded(t *testing.T) string {
 	t.Helper()
-	other := ecKey(t)
-	return sign(t, other, "ES256", "ec", map[string]any{"jwk": publicJWK(other)}, i.claims(nil))
-}
-
-// publicJWK returns the members of the public key's JWK.
-func publicJWK(key crypto.Signer) map[string]any {
-	i := &issuer{private: map[string]crypto.Signer{}}
-	i.add(new(testing.T), "", key, nil)
-	jwk := maps.Clone(i.published[0].(map[string]any))
-	delete(jwk, "kid")
-	return jwk
+	other := jwkstest.ECKey(t)
+	header := map[string]any{"jwk": jwkstest.JWK(t, "", other.Public())}
+	return jwkstest.Sign(t, other, "ES256", "ec", header, i.Claims(nil))
 }

@@ -22,34 +22,37 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/flavorless/flavorless/internal/jwks/jwkstest"
 )
 
 func TestInvalidResponsesKeepKeys(t *testing.T) {
 	blanks := bytes.Repeat([]byte(" "), 256<<10)
-	for name, change := range map[string]func(*issuer){
-		"garbage":              func(i *issuer) { i.body = []byte("<html>sorry</html>") },
-		"nothing":              func(i *issuer) { i.body = nil },
-		"truncated":            func(i *issuer) { i.body = []byte(`{"keys":[{"kty":"EC"`) },
-		"no keys":              func(i *issuer) { i.body = []byte(`{"keys":[]}`) },
-		"another document":     func(i *issuer) { i.body = []byte(`{"issuer":"https://issuer.example"}`) },
-		"only unusable keys":   func(i *issuer) { i.body = []byte(`{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}`) },
-		"too many keys":        func(i *issuer) { i.body = []byte(`{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`) },
-		"too large, malformed": func(i *issuer) { i.body = append([]byte(`{"keys":[`), blanks...) },
-		"too large, valid":     func(i *issuer) { i.body = append(i.body, blanks...) },
-		"not 200":              func(i *issuer) { i.status = http.StatusNotFound },
-		"server error":         func(i *issuer) { i.status = http.StatusInternalServerError },
-		"down":                 func(i *issuer) { i.down = true },
+	for name, respond := range map[string]jwkstest.Responder{
+		"garbage":              body([]byte("<html>sorry</html>")),
+		"nothing":              body(nil),
+		"truncated":            body([]byte(`{"keys":[{"kty":"EC"`)),
+		"no keys":              body([]byte(`{"keys":[]}`)),
+		"another document":     body([]byte(`{"issuer":"https://issuer.example"}`)),
+		"only unusable keys":   body([]byte(`{"keys":[{"kty":"oct","kid":"a","k":"c2VjcmV0"}]}`)),
+		"too many keys":        body([]byte(`{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`)),
+		"too large, malformed": body(append([]byte(`{"keys":[`), blanks...)),
+		"too large, valid": func(_ *http.Request, keys []byte) (*http.Response, error) {
+			return jwkstest.OK(append(keys, blanks...)), nil
+		},
+		"not 200":      status(http.StatusNotFound),
+		"server error": status(http.StatusInternalServerError),
+		"down":         jwkstest.Down,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				remote := &issuer{}
-				remote.publish(t, ecKey(t, "a"))
+				remote.Publish(ecKey(t, "a"))
 				var fetches []error
 				set := newSet(t, remote, func(c *jwks.Config) {
 					c.Observe = func(err error) { fetches = append(fetches, err) }
 				})
 				wantKey(t, set, "a", "ES256", nil)
-				remote.set(change)
+				remote.RespondWith(respond)
 				time.Sleep(time.Hour)
 				wantKey(t, set, "a", "ES256", nil)
 				synctest.Wait()
@@ -63,13 +66,7 @@ func TestInvalidResponsesKeepKeys(t *testing.T) {
 }
 
 func TestUnusableKeysAreSkipped(t *testing.T) {
-	rsaKey := func(bits int) any {
-		key, err := rsa.GenerateKey(rand.Reader, bits)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key.Public()
-	}
+	rsaKey := func(bits int) any { return jwkstest.RSAKey(t, bits).Public() }
 	ec := func(curve elliptic.Curve) any {
 		key, err := ecdsa.GenerateKey(curve, rand.Reader)
 		if err != nil {
@@ -87,14 +84,7 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 	}
 	// with returns the JWK of a key with more members.
 	with := func(key any, more map[string]any) any {
-		body, err := jose.JSONWebKey{Key: key}.MarshalJSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		members := map[string]any{}
-		if err := json.Unmarshal(body, &members); err != nil {
-			t.Fatal(err)
-		}
+		members := jwkstest.JWK(t, "", key)
 		maps.Copy(members, more)
 		return members
 	}
@@ -137,7 +127,7 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 				members["kid"] = "tested"
 			}
 			remote := &issuer{}
-			remote.publish(t, test.key, ecKey(t, "other"))
+			remote.Publish(test.key, ecKey(t, "other"))
 			set := newSet(t, remote, nil)
 			wantKey(t, set, "other", "ES256", nil)
 			got := []string{}
@@ -158,22 +148,22 @@ func TestNoKeyID(t *testing.T) {
 	t.Run("the only key that supports the algorithm is used", func(t *testing.T) {
 		remote := &issuer{}
 		ed, _, _ := ed25519.GenerateKey(rand.Reader)
-		remote.publish(t, ecKey(t, "a"), jose.JSONWebKey{Key: ed, KeyID: "b"})
+		remote.Publish(ecKey(t, "a"), jose.JSONWebKey{Key: ed, KeyID: "b"})
 		wantKey(t, newSet(t, remote, nil), "", "ES256", nil)
 	})
 	t.Run("several keys are ambiguous", func(t *testing.T) {
 		remote := &issuer{}
-		remote.publish(t, ecKey(t, "a"), ecKey(t, "b"))
+		remote.Publish(ecKey(t, "a"), ecKey(t, "b"))
 		wantKey(t, newSet(t, remote, nil), "", "ES256", jwks.ErrAmbiguous)
 	})
 	t.Run("no key supports the algorithm", func(t *testing.T) {
 		remote := &issuer{}
-		remote.publish(t, ecKey(t, "a"))
+		remote.Publish(ecKey(t, "a"))
 		wantKey(t, newSet(t, remote, nil), "", "RS256", jwks.ErrUnknownKey)
 	})
 	t.Run("a key without id has no id", func(t *testing.T) {
 		remote := &issuer{}
-		remote.publish(t, ecKey(t, ""))
+		remote.Publish(ecKey(t, ""))
 		wantKey(t, newSet(t, remote, nil), "a", "ES256", jwks.ErrUnknownKey)
 	})
 }
@@ -204,7 +194,7 @@ func TestURI(t *testing.T) {
 }
 
 func TestRedirects(t *testing.T) {
-	body, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{ecKey(t, "a")}})
+	body, err := json.Marshal(map[string]any{"keys": []any{ecKey(t, "a")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,12 +239,10 @@ func FuzzKeySet(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-256","kid":"a","x":"AA","y":"AA"},{"kty":"RSA","n":"AQAB","e":"AQAB"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AA"},{"kty":"EC","x5c":["AA"]},null,1]}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		client := &http.Client{Transport: &issuer{body: body}}
-		set, err := jwks.New(jwks.Config{URI: "https://issuer.example/keys", Client: client})
-		if err != nil {
-			t.Fatal(err)
-		}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		remote := &issuer{}
+		remote.RespondWith(body(text))
+		set := newSet(t, remote, nil)
 		for _, alg := range []string{"ES256", "RS256", "EdDSA", "HS256", "none"} {
 			key, err := set.Key(context.Background(), "", alg)
 			if err == nil && (!key.Supports(alg) || alg == "HS256" || alg == "none") {

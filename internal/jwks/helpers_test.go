@@ -1,82 +1,51 @@
 package jwks_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/flavorless/flavorless/internal/jwks/jwkstest"
 )
 
-// issuer publishes a key set. It is an http.RoundTripper, because synctest can't wait for network connections.
-type issuer struct {
-	mu       sync.Mutex
-	requests int
-	body     []byte
-	status   int
-	down     bool
-	delay    time.Duration
+type issuer = jwkstest.Issuer
+
+// body responds with these bytes.
+func body(b []byte) jwkstest.Responder {
+	return func(*http.Request, []byte) (*http.Response, error) { return jwkstest.OK(b), nil }
 }
 
-func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
-	i.mu.Lock()
-	i.requests++
-	body, status, down, delay := i.body, i.status, i.down, i.delay
-	i.mu.Unlock()
-	select {
-	case <-time.After(delay):
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
+// status responds with the keys and a status.
+func status(code int) jwkstest.Responder {
+	return func(_ *http.Request, keys []byte) (*http.Response, error) {
+		response := jwkstest.OK(keys)
+		response.StatusCode = code
+		return response, nil
 	}
-	if down {
-		return nil, errors.New("connection refused")
-	}
-	if status == 0 {
-		status = http.StatusOK
-	}
-	return &http.Response{
-		StatusCode: status, Status: http.StatusText(status), Request: r, Header: http.Header{},
-		Body: io.NopCloser(bytes.NewReader(body)),
-	}, nil
 }
 
-func (i *issuer) count() int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.requests
-}
-
-func (i *issuer) set(change func(*issuer)) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	change(i)
-}
-
-// publish replaces the key set. A key is any value that marshals to a JWK.
-func (i *issuer) publish(t *testing.T, keys ...any) {
-	t.Helper()
-	body, err := json.Marshal(map[string]any{"keys": keys})
-	if err != nil {
-		t.Fatal(err)
+// after responds like next, or with the keys if that is nil, after a delay.
+func after(delay time.Duration, next jwkstest.Responder) jwkstest.Responder {
+	return func(r *http.Request, keys []byte) (*http.Response, error) {
+		select {
+		case <-time.After(delay):
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+		if next == nil {
+			return jwkstest.OK(keys), nil
+		}
+		return next(r, keys)
 	}
-	i.set(func(i *issuer) { i.body = body })
 }
 
 // newSet returns a set of the issuer with the default configuration, which change, if non-nil, modifies.
 func newSet(t *testing.T, i *issuer, change func(*jwks.Config)) *jwks.Set {
 	t.Helper()
-	config := jwks.Config{URI: "https://issuer.example/keys", Client: &http.Client{Transport: i}}
+	config := jwks.Config{URI: jwkstest.Name + "keys", Client: &http.Client{Transport: i}}
 	if change != nil {
 		change(&config)
 	}
@@ -87,13 +56,10 @@ func newSet(t *testing.T, i *issuer, change func(*jwks.Config)) *jwks.Set {
 	return set
 }
 
-func ecKey(t *testing.T, id string) jose.JSONWebKey {
+// ecKey returns the JWK of a new P-256 key.
+func ecKey(t *testing.T, id string) map[string]any {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return jose.JSONWebKey{Key: &key.PublicKey, KeyID: id}
+	return jwkstest.JWK(t, id, jwkstest.ECKey(t).Public())
 }
 
 // wantKey calls set.Key and compares the error. If wanted is nil, the key must be found.
@@ -111,7 +77,7 @@ func wantKey(t *testing.T, set *jwks.Set, id, alg string, wanted error) {
 // wantFetches checks the number of fetches.
 func wantFetches(t *testing.T, i *issuer, wanted int) {
 	t.Helper()
-	if got := i.count(); got != wanted {
+	if got := i.Requests(); got != wanted {
 		t.Errorf("got %d fetches, want %d", got, wanted)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/flavorless/flavorless/internal/jwks/jwkstest"
 )
 
 // testSet runs a subtest with a set of an issuer that publishes the key "a", in a bubble of testing/synctest.
@@ -18,7 +19,7 @@ func testSet(t *testing.T, name string, change func(*jwks.Config), f func(*testi
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			remote := &issuer{}
-			remote.publish(t, ecKey(t, "a"))
+			remote.Publish(ecKey(t, "a"))
 			f(t, remote, newSet(t, remote, change))
 		})
 	})
@@ -36,7 +37,7 @@ func TestKnownKeys(t *testing.T) {
 		wantFetches(t, remote, 1)
 	})
 	testSet(t, "many first callers share one fetch", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
-		remote.delay = time.Second
+		remote.RespondWith(after(time.Second, nil))
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() { wantKey(t, set, "a", "ES256", nil) })
@@ -46,7 +47,7 @@ func TestKnownKeys(t *testing.T) {
 	})
 	testSet(t, "a due refresh is not waited for", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
 		wantKey(t, set, "a", "ES256", nil)
-		remote.set(func(i *issuer) { i.delay = 2 * time.Second })
+		remote.RespondWith(after(2*time.Second, nil))
 		time.Sleep(10 * time.Minute)
 		start := time.Now()
 		for range 10 {
@@ -61,25 +62,25 @@ func TestKnownKeys(t *testing.T) {
 	})
 	testSet(t, "a refresh removes a withdrawn key", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
 		a, b := ecKey(t, "a"), ecKey(t, "b")
-		remote.publish(t, a, b)
+		remote.Publish(a, b)
 		wantKey(t, set, "a", "ES256", nil)
-		remote.publish(t, b)
+		remote.Publish(b)
 		time.Sleep(10 * time.Minute)
 		wantKey(t, set, "b", "ES256", nil) // starts the refresh
 		synctest.Wait()
 		wantKey(t, set, "a", "ES256", jwks.ErrUnknownKey)
 	})
 	testSet(t, "RefreshWait removes a withdrawn key", refreshWait, func(t *testing.T, remote *issuer, set *jwks.Set) {
-		remote.delay = 100 * time.Millisecond
-		remote.publish(t, ecKey(t, "a"), ecKey(t, "b"))
+		remote.RespondWith(after(100*time.Millisecond, nil))
+		remote.Publish(ecKey(t, "a"), ecKey(t, "b"))
 		wantKey(t, set, "a", "ES256", nil)
-		remote.publish(t, ecKey(t, "b"))
+		remote.Publish(ecKey(t, "b"))
 		time.Sleep(10 * time.Minute)
 		wantKey(t, set, "a", "ES256", jwks.ErrUnknownKey)
 	})
 	testSet(t, "RefreshWait is limited", refreshWait, func(t *testing.T, remote *issuer, set *jwks.Set) {
 		wantKey(t, set, "a", "ES256", nil)
-		remote.set(func(i *issuer) { i.delay = time.Hour })
+		remote.RespondWith(after(time.Hour, nil))
 		time.Sleep(10 * time.Minute)
 		start := time.Now()
 		wantKey(t, set, "a", "ES256", nil)
@@ -100,10 +101,11 @@ func TestUnknownKeyIDs(t *testing.T) {
 					wantKey(t, set, "a", "ES256", nil)
 					before = 1
 				}
-				remote.set(func(i *issuer) { i.delay, i.down = time.Second, down })
 				wanted := jwks.ErrUnknownKey
+				remote.RespondWith(after(time.Second, nil))
 				if down {
 					wanted = jwks.ErrUnavailable
+					remote.RespondWith(after(time.Second, jwkstest.Down))
 				}
 				var all sync.WaitGroup
 				for n := range 100 {
@@ -127,9 +129,9 @@ func TestUnknownKeyIDs(t *testing.T) {
 	}
 	testSet(t, "a rotated key is found", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
 		wantKey(t, set, "a", "ES256", nil)
-		remote.publish(t, ecKey(t, "new"))
+		remote.Publish(ecKey(t, "new"))
 		wantKey(t, set, "new", "ES256", nil)
-		remote.publish(t, ecKey(t, "newer"))
+		remote.Publish(ecKey(t, "newer"))
 		wantKey(t, set, "newer", "ES256", jwks.ErrUnknownKey) // the cooldown
 		time.Sleep(30 * time.Second)
 		wantKey(t, set, "newer", "ES256", nil)
@@ -141,19 +143,19 @@ func TestUnknownKeyIDs(t *testing.T) {
 func TestOutage(t *testing.T) {
 	testSet(t, "stale keys are used up to MaxStale", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
 		wantKey(t, set, "a", "ES256", nil)
-		remote.set(func(i *issuer) { i.down = true })
+		remote.RespondWith(jwkstest.Down)
 		time.Sleep(24*time.Hour - time.Minute)
 		wantKey(t, set, "a", "ES256", nil)
 		synctest.Wait()
 		time.Sleep(time.Minute)
 		wantKey(t, set, "a", "ES256", jwks.ErrUnavailable)
-		remote.set(func(i *issuer) { i.down = false })
+		remote.RespondWith(nil)
 		time.Sleep(time.Second)
 		wantKey(t, set, "a", "ES256", nil)
 	})
 	testSet(t, "failing refreshes keep the cooldown", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
 		wantKey(t, set, "a", "ES256", nil)
-		remote.set(func(i *issuer) { i.down = true })
+		remote.RespondWith(jwkstest.Down)
 		time.Sleep(10 * time.Minute)
 		for range 60 { // a minute
 			wantKey(t, set, "a", "ES256", nil)
@@ -164,18 +166,18 @@ func TestOutage(t *testing.T) {
 		wantFetches(t, remote, 1+2)
 	})
 	testSet(t, "without keys, fetches are retried after Retry", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
-		remote.down = true
+		remote.RespondWith(jwkstest.Down)
 		for range 10 {
 			wantKey(t, set, "a", "ES256", jwks.ErrUnavailable)
 		}
 		wantFetches(t, remote, 1)
-		remote.set(func(i *issuer) { i.down = false })
+		remote.RespondWith(nil)
 		time.Sleep(time.Second)
 		wantKey(t, set, "a", "ES256", nil)
 		wantFetches(t, remote, 2)
 	})
 	testSet(t, "a fetch ends after Timeout", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
-		remote.delay = time.Hour
+		remote.RespondWith(after(time.Hour, nil))
 		start := time.Now()
 		wantKey(t, set, "a", "ES256", jwks.ErrUnavailable)
 		if waited := time.Since(start); waited != 3*time.Second {
@@ -183,7 +185,7 @@ func TestOutage(t *testing.T) {
 		}
 	})
 	testSet(t, "a canceled caller does not cancel the fetch", nil, func(t *testing.T, remote *issuer, set *jwks.Set) {
-		remote.delay = time.Second
+		remote.RespondWith(after(time.Second, nil))
 		ctx, cancel := context.WithCancel(context.Background())
 		var all sync.WaitGroup
 		all.Go(func() {

@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/internal/jwks/jwkstest"
 )
 
 func golden(t *testing.T, file string, response events.APIGatewayCustomAuthorizerResponse) {
@@ -31,8 +32,8 @@ func golden(t *testing.T, file string, response events.APIGatewayCustomAuthorize
 
 func TestAllow(t *testing.T) {
 	i := newIssuer(t)
-	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.ES256} {
-		t.Run(string(alg), func(t *testing.T) {
+	for _, alg := range []string{"RS256", "ES256"} {
+		t.Run(alg, func(t *testing.T) {
 			response, err := i.ask(t, "Bearer "+i.token(t, alg, nil))
 			if err != nil {
 				t.Fatal(err)
@@ -44,7 +45,7 @@ func TestAllow(t *testing.T) {
 
 func TestDenyWithoutScope(t *testing.T) {
 	i := newIssuer(t)
-	response, err := i.ask(t, "Bearer "+i.token(t, jose.ES256, map[string]any{"scope": "profile"}))
+	response, err := i.ask(t, "Bearer "+i.token(t, "ES256", map[string]any{"scope": "profile"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestDenyWithoutScope(t *testing.T) {
 
 func TestTokenWithoutSubject(t *testing.T) {
 	i := newIssuer(t)
-	response, err := i.ask(t, "Bearer "+i.token(t, jose.ES256, map[string]any{"sub": nil}))
+	response, err := i.ask(t, "Bearer "+i.token(t, "ES256", map[string]any{"sub": nil}))
 	if err != nil || response.PrincipalID != "-" || response.Context["sub"] != nil {
 		t.Errorf("principal = %q, context = %v, error %v, want principal - and no sub",
 			response.PrincipalID, response.Context, err)
@@ -64,14 +65,13 @@ func TestTokenWithoutSubject(t *testing.T) {
 func TestUnauthorized(t *testing.T) {
 	i := newIssuer(t)
 	stranger := newIssuer(t)
+	stranger.Add(t, "rsa", jwkstest.RSAKey(t, 2048), nil)
 	hour := time.Hour
-	with := func(changes map[string]any) string { return "Bearer " + i.token(t, jose.ES256, changes) }
-	good := i.token(t, jose.ES256, nil)
+	with := func(changes map[string]any) string { return "Bearer " + i.token(t, "ES256", changes) }
+	good := i.token(t, "ES256", nil)
 	parts := strings.Split(good, ".")
-	otherParts := strings.Split(i.token(t, jose.ES256, map[string]any{"sub": "bob"}), ".")
-	unpublished := jose.JSONWebKey{Key: i.keys[jose.ES256].Key, KeyID: "other"}
-	rsaAsSecret := i.keys[jose.RS256].Public()
-	public, err := rsaAsSecret.MarshalJSON()
+	otherParts := strings.Split(i.token(t, "ES256", map[string]any{"sub": "bob"}), ".")
+	public, err := json.Marshal(jwkstest.JWK(t, "rsa", i.Key("rsa").Public()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,10 +87,10 @@ func TestUnauthorized(t *testing.T) {
 		"not signed":                    "Bearer " + parts[0] + "." + parts[1] + ".",
 		"alg none":                      "Bearer eyJhbGciOiJub25lIn0." + parts[1] + ".",
 		"signature of another token":    "Bearer " + parts[0] + "." + parts[1] + "." + otherParts[2],
-		"another issuer's ES256 key":    "Bearer " + stranger.token(t, jose.ES256, nil),
-		"another issuer's RS256 key":    "Bearer " + stranger.token(t, jose.RS256, nil),
-		"HS256 with our public key":     "Bearer " + sign(t, jose.HS256, public, nil, map[string]any{"sub": "mallory"}),
-		"unknown key":                   "Bearer " + sign(t, jose.ES256, unpublished, nil, map[string]any{}),
+		"another issuer's ES256 key":    "Bearer " + stranger.token(t, "ES256", nil),
+		"another issuer's RS256 key":    "Bearer " + stranger.token(t, "RS256", nil),
+		"HS256 with our public key":     "Bearer " + jwkstest.Sign(t, public, "HS256", "rsa", nil, i.valid(nil)),
+		"unknown key":                   "Bearer " + jwkstest.Sign(t, i.Key("ec"), "ES256", "other", nil, i.valid(nil)),
 		"another issuer":                with(map[string]any{"iss": "https://other.example/"}),
 		"no issuer":                     with(map[string]any{"iss": nil}),
 		"another audience":              with(map[string]any{"aud": "other"}),
@@ -120,8 +120,8 @@ func TestUnauthorized(t *testing.T) {
 // TestKeysUnavailable checks that a token that can't be checked is neither refused nor allowed, and gets a 5xx.
 func TestKeysUnavailable(t *testing.T) {
 	i := newIssuer(t)
-	i.down.Store(true)
-	response, err := i.ask(t, "Bearer "+i.token(t, jose.ES256, nil))
+	i.RespondWith(jwkstest.Down)
+	response, err := i.ask(t, "Bearer "+i.token(t, "ES256", nil))
 	if err == nil || err.Error() == "Unauthorized" || response.PrincipalID != "" {
 		t.Errorf("Handle() = %+v, %v, want an error other than Unauthorized", response, err)
 	}
@@ -137,7 +137,7 @@ func TestCachedPolicy(t *testing.T) {
 	}
 	for effect, changes := range map[string]map[string]any{"Allow": nil, "Deny": {"scope": "profile"}} {
 		t.Run(effect, func(t *testing.T) {
-			cached, err := i.ask(t, "Bearer "+i.token(t, jose.RS256, changes))
+			cached, err := i.ask(t, "Bearer "+i.token(t, "RS256", changes))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -181,7 +181,7 @@ func TestInvalidMethodARN(t *testing.T) {
 	} {
 		t.Run(arn, func(t *testing.T) {
 			response, err := i.Handle(t.Context(), events.APIGatewayCustomAuthorizerRequest{
-				MethodArn: arn, AuthorizationToken: "Bearer " + i.token(t, jose.ES256, nil),
+				MethodArn: arn, AuthorizationToken: "Bearer " + i.token(t, "ES256", nil),
 			})
 			if err == nil || err.Error() == "Unauthorized" {
 				t.Errorf("Handle() = %+v, %v, want an error other than Unauthorized", response, err)

@@ -1,25 +1,19 @@
 package authorizer_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/json"
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/go-jose/go-jose/v4"
 
 	"github.com/flavorless/flavorless/api"
 	"github.com/flavorless/flavorless/internal/jwks"
+	"github.com/flavorless/flavorless/internal/jwks/jwkstest"
 	"github.com/flavorless/flavorless/internal/lambda/authorizer"
 	"github.com/flavorless/flavorless/internal/metrics"
 )
@@ -29,44 +23,23 @@ func now() time.Time { return time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC) }
 
 const scope = "flavors:read"
 
-// issuer is a server with an RS256 and an ES256 key, and an authorizer that trusts it.
+// issuer is an issuer with its own keys, and an authorizer that trusts it.
 type issuer struct {
-	keys map[jose.SignatureAlgorithm]*jose.JSONWebKey
-	down atomic.Bool
+	*jwkstest.Issuer
 	authorizer.Authorizer
 }
 
 func newIssuer(t testing.TB) *issuer {
 	t.Helper()
-	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := &issuer{keys: map[jose.SignatureAlgorithm]*jose.JSONWebKey{
-		jose.RS256: {Key: rsaKey, KeyID: "rsa", Algorithm: "RS256"},
-		jose.ES256: {Key: ecKey, KeyID: "ec", Algorithm: "ES256"},
-	}}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if i.down.Load() {
-			w.WriteHeader(http.StatusInternalServerError)
-			return
-		}
-		set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{i.keys[jose.RS256].Public(), i.keys[jose.ES256].Public()}}
-		if err := json.NewEncoder(w).Encode(set); err != nil {
-			t.Error(err)
-		}
-	}))
-	t.Cleanup(server.Close)
-	keys, err := jwks.New(jwks.Config{URI: server.URL, RefreshWait: time.Second, Clock: now})
+	i := &issuer{Issuer: jwkstest.New(t, now)}
+	keys, err := jwks.New(jwks.Config{
+		URI: jwkstest.Name + "keys", Client: &http.Client{Transport: i}, RefreshWait: time.Second, Clock: now,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	verifier, err := api.NewVerifier(api.VerifierConfig{
-		Issuer: "https://issuer.example/", Audience: "flavorless", Keys: keys, RequiredScope: scope, Clock: now,
+		Issuer: jwkstest.Name, Audience: jwkstest.Audience, Keys: keys, RequiredScope: scope, Clock: now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -78,53 +51,25 @@ func newIssuer(t testing.TB) *issuer {
 	return i
 }
 
-// claims returns valid claims with changes. A nil value removes a claim.
-func claims(changes map[string]any) map[string]any {
-	claims := map[string]any{
-		"iss": "https://issuer.example/", "aud": "flavorless", "sub": "andy", "exp": now().Add(time.Hour).Unix(),
-		"scope": scope + " profile",
-	}
+// valid returns valid claims with changes. A nil value removes a claim.
+func (i *issuer) valid(changes map[string]any) map[string]any {
+	claims := map[string]any{"sub": "andy", "scope": scope + " profile"}
 	maps.Copy(claims, changes)
-	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
-	return claims
+	return i.Claims(claims)
 }
 
-// token returns a token with valid claims and changes, which are as for claims.
-func (i *issuer) token(t testing.TB, alg jose.SignatureAlgorithm, changes map[string]any) string {
+// token returns a token with valid claims and changes, which are as for valid.
+func (i *issuer) token(t testing.TB, alg string, changes map[string]any) string {
 	t.Helper()
-	return sign(t, alg, i.keys[alg], map[string]any{"typ": "JWT"}, claims(changes))
+	id := map[string]string{"RS256": "rsa", "ES256": "ec"}[alg]
+	return i.Sign(t, alg, id, map[string]any{"typ": "JWT"}, i.valid(changes))
 }
 
 // signHeader returns a token with valid claims and a header in which a member is replaced or added. The header has no
 // typ.
 func signHeader(t testing.TB, i *issuer, name string, value any) string {
 	t.Helper()
-	return sign(t, jose.ES256, i.keys[jose.ES256], map[string]any{name: value}, claims(nil))
-}
-
-func sign(t testing.TB, alg jose.SignatureAlgorithm, key any, header, claims map[string]any) string {
-	t.Helper()
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := &jose.SignerOptions{}
-	for name, value := range header {
-		options.WithHeader(jose.HeaderKey(name), value)
-	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key}, options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := signed.CompactSerialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token
+	return i.Sign(t, "ES256", "ec", map[string]any{name: value}, i.valid(nil))
 }
 
 // spareBits sets an unused bit of an ES256 signature's last character: the token still decodes to the same bytes.
