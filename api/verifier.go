@@ -108,6 +108,9 @@ func bearer(authorization string) (string, error) {
 	}
 	// RFC 9110 section 11.4 allows several spaces before the token and no white space after it.
 	token = strings.TrimLeft(token, " ")
+	if token == "" {
+		return "", &AuthError{Code: invalidRequest, Description: "the bearer token is missing"}
+	}
 	for _, c := range []byte(token) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':

@@ -64,6 +64,7 @@ func TestRefusals(t *testing.T) {
 	const (
 		malformedHeader = "the Authorization header is malformed"
 		tooLong         = "the Authorization header is too long"
+		noToken         = "the bearer token is missing"
 		notJWT          = "the token is not a signed JWT"
 		badAlgorithm    = "the token is signed with an algorithm that is not accepted"
 		badSignature    = "the token's signature is invalid"
@@ -87,7 +88,8 @@ func TestRefusals(t *testing.T) {
 		{"wrong scheme", "Basic bGl6OmZsYXZvcg==", "", ""},
 		{"no scheme", good, "", ""},
 		{"scheme run together", "Bearer" + good, "", ""},
-		{"no token", "Bearer", "invalid_token", notJWT},
+		{"no token", "Bearer", "invalid_request", noToken},
+		{"only spaces", "Bearer  ", "invalid_request", noToken},
 		{"malformed: padded", "Bearer " + good + "=", "invalid_request", malformedHeader},
 		{"malformed: line break in the token", "Bearer " + good + "\n", "invalid_request", malformedHeader},
 		{"malformed: not ASCII", "Bearer " + good + "é", "invalid_request", malformedHeader},
@@ -97,7 +99,6 @@ func TestRefusals(t *testing.T) {
 		{"too large but valid", "Bearer " + with(map[string]any{"pad": tooMuch}), "invalid_request", tooLong},
 	}
 	for _, invalid := range []struct{ name, token, description string }{
-		{"empty token", "", notJWT},
 		{"malformed: one word", "token", notJWT},
 		{"malformed: two parts", parts[0] + "." + parts[1], notJWT},
 		{"malformed: four parts", good + ".x", notJWT},
