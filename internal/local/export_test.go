@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -85,6 +86,9 @@ func (s *Server) IdleConnections() (n int) {
 	}
 	return n
 }
+
+// MetricsIdleTimeout returns how long a connection to the metrics' own address may be idle.
+func (s *Server) MetricsIdleTimeout() time.Duration { return s.metrics.IdleTimeout }
 
 // LimitConnections returns the limiting listener and its ConnState hook.
 func LimitConnections(l net.Listener, maxOpen int) (net.Listener, func(net.Conn, http.ConnState)) {

@@ -18,15 +18,16 @@ type httpServer struct {
 	listener *limitedListener
 }
 
-// serveHTTP serves requests until Shutdown. A client must have read the whole answer within the timeout, from which the
-// other limits of time derive.
+// serveHTTP serves requests until Shutdown. The timeouts of a request derive from the one for clients: a whole answer
+// may take as long. A connection may be idle between two requests for the time idle.
 func serveHTTP(
-	l net.Listener, handler http.Handler, maxConnections int, timeout time.Duration, log *slog.Logger, failures *failures,
+	l net.Listener, handler http.Handler, maxConnections int, timeout, idle time.Duration, log *slog.Logger,
+	failures *failures,
 ) *httpServer {
 	limited := limitConnections(l, maxConnections)
 	s := &httpServer{listener: limited, Server: &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: timeout / 12, ReadTimeout: timeout / 2, WriteTimeout: timeout, IdleTimeout: timeout / 2,
+		ReadHeaderTimeout: timeout / 12, ReadTimeout: timeout / 2, WriteTimeout: timeout, IdleTimeout: idle,
 		MaxHeaderBytes: 32 << 10, // including the URL
 		ConnState:      limited.connState,
 		ErrorLog:       warnLog(log),

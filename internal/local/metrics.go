@@ -23,6 +23,7 @@ const (
 	maxScrapers    = 8                // connections to Config.Metrics; each Prometheus needs one
 	scrapeTimeout  = 10 * time.Second // as Prometheus has by default
 	metricsTimeout = time.Minute      // for clients of Config.Metrics
+	metricsIdle    = 2 * time.Minute  // for their connections between two requests; Prometheus scrapes every minute
 )
 
 // registerProcess registers the metrics of the process, and the number of clients that follow the changes.

@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -20,6 +22,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/local"
 	"github.com/flavorless/flavorless/internal/testutil"
+	"github.com/flavorless/flavorless/internal/version"
 )
 
 // scrape returns the values of all metrics by series.
@@ -92,6 +95,7 @@ func TestMetrics(t *testing.T) {
 			got[`flavorless_queue_messages{queue="ingest",state="in_flight"}`] == 0 &&
 			got[`flavorless_queue_messages{queue="apply",state="in_flight"}`] == 0
 	})
+	build := fmt.Sprintf("flavorless_build_info{go_version=%q,version=%q}", runtime.Version(), version.Get().Version)
 	wantSeries(t, got, map[string]float64{
 		`flavorless_rows_total{outcome="applied"}`:                                 3 + 4 + 1,
 		`flavorless_rows_total{outcome="superseded"}`:                              1,
@@ -128,6 +132,7 @@ func TestMetrics(t *testing.T) {
 		`flavorless_scrape_errors_total{part="queues"}`:                            0,
 		`flavorless_scrape_errors_total{part="outbox"}`:                            0,
 		`flavorless_scrape_errors_total{part="disk"}`:                              0,
+		build: 1,
 	})
 	for _, positive := range []string{
 		"flavorless_disk_free_bytes", "go_goroutines", "process_resident_memory_bytes", "flavorless_change_delay_seconds_sum",
@@ -251,6 +256,9 @@ func TestMetricsArePrivate(t *testing.T) {
 		}
 		if got := status(s, s.Info().Metrics); got != http.StatusOK {
 			t.Errorf("at their own address: status %d, want 200", got)
+		}
+		if got := s.MetricsIdleTimeout(); got < 2*time.Minute {
+			t.Errorf("idle timeout = %s, want at least 2m, because Prometheus scrapes every minute", got)
 		}
 		if got := status(s, s.Info().Metrics, "Host", "rebound.example"); got != http.StatusForbidden {
 			t.Errorf("at their own address by a host name: status %d, want 403", got)

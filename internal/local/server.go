@@ -222,7 +222,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 	case s.metricsListener != nil:
 		own := http.NewServeMux()
 		own.Handle("GET "+MetricsPath, s.metricsHandler(isLoopback(s.metricsListener)))
-		s.metrics = serveHTTP(s.metricsListener, own, maxScrapers, metricsTimeout, s.cfg.Log, s.failures)
+		s.metrics = serveHTTP(s.metricsListener, own, maxScrapers, metricsTimeout, metricsIdle, s.cfg.Log, s.failures)
 	case isLoopback(s.listener):
 		mux.Handle("GET "+MetricsPath, s.metricsHandler(true))
 	default:
@@ -230,7 +230,7 @@ func (s *Server) serveAPI(verifier *api.Verifier, keys http.Handler) error {
 			"give the metrics an address of their own")
 	}
 	s.api = serveHTTP(s.listener, router{mux, metrics.HTTP{Next: handler, Recorder: s.recorder, Clock: time.Now}},
-		s.cfg.Limits.MaxConnections, s.cfg.Limits.ClientTimeout, s.cfg.Log, s.failures)
+		s.cfg.Limits.MaxConnections, s.cfg.Limits.ClientTimeout, s.cfg.Limits.ClientTimeout/2, s.cfg.Log, s.failures)
 	return nil
 }
 
