@@ -1,7 +1,9 @@
 package local
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"math"
 
 	"github.com/dustin/go-humanize"
@@ -28,6 +30,14 @@ func (d diskSpace) check(bytes, minFree int64) error {
 	}
 	return fmt.Errorf("%w: the disk of %s is nearly full: %s are free, and %s have to remain free",
 		events.ErrUnavailable, d.dir, humanize.IBytes(uint64(max(free, 0))), humanize.IBytes(uint64(minFree)))
+}
+
+// warn logs a warning if so little space is free that uploads are rejected.
+func (d diskSpace) warn(ctx context.Context, log *slog.Logger) {
+	if err := d.check(0, d.reserve); err != nil {
+		log.WarnContext(ctx, "no uploads are accepted; free disk space, or start with a lower --min-free",
+			"event", "disk_full", "error", err)
+	}
 }
 
 func (d diskSpace) checkIngest() error  { return d.check(0, d.reserve/2) }

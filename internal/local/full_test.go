@@ -144,6 +144,23 @@ func TestStoppingCountsNoTries(t *testing.T) {
 	}
 }
 
+// TestFullDiskAtStart checks that a server says at its start that it accepts no uploads.
+func TestFullDiskAtStart(t *testing.T) {
+	t.Parallel()
+	for free, want := range map[int64]bool{reserve - 1: true, reserve: false} {
+		var log syncBuffer
+		s := start(t, func(c *local.Config) {
+			c.Limits.MinFree = reserve
+			c.Limits.FreeDisk = func(string) (int64, error) { return free, nil }
+			c.Log = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		s.stop()
+		if got := strings.Contains(log.String(), "event=disk_full"); got != want {
+			t.Errorf("warning with %d of %d bytes free = %t, want %t; log:\n%s", free, reserve, got, want, log.String())
+		}
+	}
+}
+
 func TestBadLimits(t *testing.T) {
 	t.Parallel()
 	removed := func(removed, changes time.Duration) func(c *local.Config) {

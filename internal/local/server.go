@@ -129,6 +129,7 @@ func (s *Server) openFolder(ctx context.Context) (err error) {
 		return fmt.Errorf("data folder %s: %w", s.folder.dir, err)
 	}
 	s.disk = diskSpace{dir: s.folder.dir, read: s.cfg.Limits.FreeDisk, reserve: s.cfg.Limits.MinFree}
+	s.disk.warn(ctx, s.cfg.Log)
 	s.creds, err = credentialsOf(s.folder.dir)
 	return err
 }
