@@ -275,7 +275,7 @@ func check(
 		return nil, err
 	}
 	failure := events.Failure{Code: events.Aborted, Reason: fmt.Sprintf(
-		"on-error=abort: %d of %d rows are bad, so no row was applied; fix them and upload the file again",
+		"on-error=abort: no row was applied, because of errors in %d of %d rows; fix them and upload the file again",
 		summary.Rejected, summary.Rows)}
 	if summary.Failure != nil {
 		failure = *summary.Failure
@@ -292,5 +292,5 @@ func check(
 func logSettled(ctx context.Context, log *slog.Logger, u *events.Upload) {
 	log.InfoContext(ctx, "upload settled", "event", "upload_settled", "upload", u.ID, "key", u.Key, "status", u.Status,
 		"rows", u.Counts.Rows, "applied", u.Counts.Applied, "superseded", u.Counts.Superseded, "rejected", u.Counts.Rejected,
-		"after", u.Settled.Sub(u.Uploaded))
+		"after_seconds", u.Settled.Sub(u.Uploaded).Seconds())
 }

@@ -29,7 +29,8 @@ func stopServer(ctx context.Context, server *local.Server) error {
 func restart(ctx context.Context, cfg local.Config, was local.Info, err error) (*local.Server, error) {
 	cfg.API, cfg.S3, cfg.NATS = sameAddress(cfg.API, was.API), sameAddress(cfg.S3, was.S3), sameAddress(cfg.NATS, was.NATS)
 	for {
-		cfg.Log.WarnContext(ctx, "starting again", "event", "restarting", "delay", restartDelay, "error", err)
+		cfg.Log.WarnContext(ctx, "starting again", "event", "restarting", "delay_seconds", restartDelay.Seconds(),
+			"error", err)
 		select {
 		case <-ctx.Done():
 			return nil, err

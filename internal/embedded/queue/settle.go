@@ -40,7 +40,7 @@ func (w *worker) retry(ctx context.Context, m *message, err error) {
 	}
 	w.config.Observe(Retried)
 	w.log.WarnContext(ctx, "message will be retried",
-		"upload", m.upload(), "id", m.ID, "tries", m.Tries, "wait", wait, "error", err)
+		"upload", m.upload(), "id", m.ID, "tries", m.Tries, "wait_seconds", wait.Seconds(), "error", err)
 	if wait == 0 {
 		w.answer(m, "-NAK")
 		return
