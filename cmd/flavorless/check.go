@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +39,9 @@ func newCheck(t *terminal) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			if as != "" && len(args) > 1 {
 				return usage("--as names a single file, but you gave %d; check them one by one", len(args))
+			}
+			if first := slices.Index(args, "-"); first >= 0 && slices.Contains(args[first+1:], "-") {
+				return usage("standard input is given twice; give it once")
 			}
 			options, err := reading.options()
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -40,6 +41,20 @@ func retentionFlags(r *retention.Policy) *pflag.FlagSet {
 	f.Var((*size)(&r.ChangesBytes), "max-changes-size", "delete the oldest announced changes beyond this size")
 	f.Var((*age)(&r.Unfinished), "keep-unfinished", "keep multipart uploads that receive no more parts for this long")
 	return f
+}
+
+// refuseZeros replaces the zeros that the user gave by -1, which local.Start refuses, because a zero in a configuration
+// stands for the default. It leaves the flags in which 0 has a meaning.
+func refuseZeros(cfg *local.Config) {
+	l, r := &cfg.Limits, &cfg.Retention
+	for _, n := range []*int{&cfg.WebhookTries, &l.MaxRequests, &l.MaxConnections} {
+		*n = cmp.Or(*n, -1)
+	}
+	for _, d := range []*time.Duration{
+		&cfg.ReadFor, &l.ClientTimeout, &r.Reports, &r.Removed, &r.Changes, &r.Unfinished,
+	} {
+		*d = cmp.Or(*d, -1)
+	}
 }
 
 // grouped adds flag sets to a command. Its help shows each set under the set's name.

@@ -73,3 +73,19 @@ func TestFlagsAreDocumented(t *testing.T) {
 		})
 	}
 }
+
+// TestZeros checks that serve refuses 0 where it has no meaning, and names the flag and the smallest value.
+func TestZeros(t *testing.T) {
+	t.Parallel()
+	for flag, least := range map[string]string{
+		"webhook-tries": "1", "max-uploads": "1", "max-connections": "1", "max-upload-size": "1B", "client-timeout": "100ms",
+		"read-for": "1ms", "keep-changes": "1h", "keep-removed": "1d", "keep-reports": "1h", "keep-unfinished": "1h",
+		"max-changes-size": "1MiB",
+	} {
+		got := command(t, "", "serve", "--data", filepath.Join(t.TempDir(), "data"), "--"+flag, "0")
+		want := "flavorless: --" + flag + " must be at least " + least
+		if got.code != exitUsage || !strings.HasPrefix(got.err, want) {
+			t.Errorf("serve --%s 0: exit code %d, stderr %q; want %d and %q", flag, got.code, got.err, exitUsage, want)
+		}
+	}
+}

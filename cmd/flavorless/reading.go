@@ -35,17 +35,19 @@ func (f *readingFlags) metadata() (map[string]string, error) {
 	if f.abort {
 		m[ingest.MetadataOnError] = "abort"
 	}
-	for name, value := range map[string]string{
-		ingest.MetadataCharset: f.charset, ingest.MetadataPersonColumn: f.person,
-		ingest.MetadataFlavorColumn: f.flavor, ingest.MetadataActionColumn: f.action,
+	var given []string
+	for _, flag := range []struct{ name, value string }{ // the metadata are named like the flags
+		{ingest.MetadataCharset, f.charset}, {ingest.MetadataPersonColumn, f.person},
+		{ingest.MetadataFlavorColumn, f.flavor}, {ingest.MetadataActionColumn, f.action},
 	} {
-		if value != "" {
-			m[name] = mime.BEncoding.Encode("utf-8", value) // object metadata must be ASCII
+		if flag.value != "" {
+			m[flag.name] = mime.BEncoding.Encode("utf-8", flag.value) // object metadata must be ASCII
+			given = append(given, "--"+flag.name)
 		}
 	}
 	var bad *ingest.FileError
 	if _, err := ingest.ParseOptions(m); errors.As(err, &bad) {
-		return nil, usage("%s", bad.Failure.Reason)
+		return nil, usage("%s: %s", strings.Join(given, ", "), bad.Failure.Reason)
 	}
 	return m, nil
 }

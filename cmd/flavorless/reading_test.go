@@ -25,8 +25,10 @@ func TestReadingFlags(t *testing.T) {
 		{"members", []string{ndjson, "--person-column", "WHO", "--action-column", "do"}, exitOK, "2 rows"},
 		{"no such member", []string{ndjson, "--person-column", "name"}, exitFailed,
 			`the metadata person-column names the member "name"`},
-		{"unknown charset", []string{bad, "--charset", "ebcdic"}, exitUsage, `the charset "ebcdic"`},
-		{"one name twice", []string{bad, "--person-column", "flavor"}, exitUsage, `from the column "flavor"`},
+		{"unknown charset", []string{bad, "--charset", "ebcdic"}, exitUsage,
+			`flavorless: --charset: the charset "ebcdic"`},
+		{"one name twice", []string{bad, "--person-column", "flavor"}, exitUsage,
+			`flavorless: --person-column: two of person, flavor and action are read from the column "flavor"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, args := range [][]string{append([]string{"check"}, tt.args...),

@@ -45,6 +45,7 @@ func newServe(t *terminal) *cobra.Command {
 			if slices.Equal(cfg.Ignore, events.IgnoreList{""}) {
 				cfg.Ignore = events.IgnoreList{}
 			}
+			refuseZeros(&cfg)
 			run := func() (err error) {
 				if cfg.Webhooks, err = webhooks(c.Context(), cfg.Log, cfg.Webhooks, webhookFile); err != nil {
 					return err

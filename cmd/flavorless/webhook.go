@@ -118,7 +118,10 @@ func webhooks(ctx context.Context, log *slog.Logger, given []string, file string
 	if len(given) == 0 && file == "" {
 		return strings.Fields(os.Getenv("FLAVORLESS_WEBHOOKS")), nil
 	}
-	for _, url := range given {
+	for i, url := range given {
+		if err := webhook.Check(url); err != nil {
+			return nil, usage("--webhook: URL %d: %w", i+1, err)
+		}
 		if webhook.MayHoldSecret(url) {
 			name, _ := webhook.Name(url)
 			log.WarnContext(ctx, "ps shows the URL of a webhook to all users; use --webhook-file instead",

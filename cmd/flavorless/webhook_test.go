@@ -88,7 +88,7 @@ func TestBadWebhooks(t *testing.T) {
 		want string
 	}{
 		"flag": {"", []string{"--webhook", "https://example.com", "--webhook", "http://example.com/hush"},
-			"webhook 2: "},
+			"flavorless: --webhook: URL 2: "},
 		"environment": {"https://user:hush@example.com/", nil,
 			"webhook 1: "},
 		"file": {"", []string{"--webhook-file", file},

@@ -56,8 +56,15 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// ErrConfig means that the configuration is invalid. The text says what to change.
+// ErrConfig means that the configuration is invalid. The text of such an error names the flag of flavorless serve and
+// says what to change.
 var ErrConfig = errors.New("bad configuration")
+
+// configError is an ErrConfig with the text of another error.
+type configError struct{ error }
+
+func (e configError) Is(target error) bool { return target == ErrConfig }
+func (e configError) Unwrap() error        { return e.error }
 
 // Names that do not depend on the data folder.
 const (
@@ -73,7 +80,19 @@ const (
 // IssuerDir returns the folder of the development issuer in a data folder.
 func IssuerDir(dir string) string { return filepath.Join(dir, "issuer") }
 
+// checked returns the configuration with defaults for zero values. Its errors are ErrConfig.
 func (c Config) checked() (Config, error) {
+	c, err := c.complete()
+	if err == nil {
+		err = c.fitDescriptors()
+	}
+	if err != nil {
+		return c, configError{err}
+	}
+	return c, nil
+}
+
+func (c Config) complete() (Config, error) {
 	given := 0
 	for _, s := range []string{c.Issuer, c.Audience, c.JWKSURI} {
 		if s != "" {
@@ -81,13 +100,13 @@ func (c Config) checked() (Config, error) {
 		}
 	}
 	if given != 0 && given != 3 {
-		return c, fmt.Errorf("%w: issuer, audience and JWKS URI belong together; "+
-			"give all three, or none for the development issuer", ErrConfig)
+		return c, errors.New("--issuer, --audience and --jwks-uri belong together; " +
+			"give all three, or none for the development issuer")
 	}
 	for _, address := range []struct {
-		name  string
+		flag  string
 		value *string
-	}{{"API", &c.API}, {"S3", &c.S3}, {"NATS", &c.NATS}, {"metrics", &c.Metrics}} {
+	}{{"--api", &c.API}, {"--s3", &c.S3}, {"--nats", &c.NATS}, {"--metrics", &c.Metrics}} {
 		if *address.value == "" && address.value == &c.Metrics {
 			continue
 		}
@@ -99,50 +118,47 @@ func (c Config) checked() (Config, error) {
 			_, err = net.LookupPort("tcp", port)
 		}
 		if err != nil {
-			return c, fmt.Errorf("%w: the %s address %q is not host:port, as in 127.0.0.1:8080: %w",
-				ErrConfig, address.name, *address.value, err)
+			return c, fmt.Errorf("%s %q is not host:port, as in 127.0.0.1:8080: %w", address.flag, *address.value, err)
 		}
 		if host == "" {
 			*address.value = net.JoinHostPort("127.0.0.1", port)
 		}
 	}
-	if c.ReadFor < 0 {
-		return c, fmt.Errorf("%w: files can't be read for %s at a time; use a positive duration", ErrConfig, c.ReadFor)
+	if c.ReadFor = cmp.Or(c.ReadFor, DefaultReadFor); c.ReadFor < time.Millisecond {
+		return c, errors.New("--read-for must be at least 1ms")
 	}
-	c.ReadFor = cmp.Or(c.ReadFor, DefaultReadFor)
 	if c.Ignore == nil {
 		c.Ignore = events.DefaultIgnoreList()
 	}
 	if _, err := events.ParseIgnoreList(c.Ignore); err != nil {
-		return c, fmt.Errorf("%w: ignored objects: %w", ErrConfig, err)
+		return c, fmt.Errorf("--ignore: %w", err)
 	}
 	for _, origin := range c.Origins {
 		if err := checkOrigin(origin); err != nil {
-			return c, fmt.Errorf("%w: %w", ErrConfig, err)
+			return c, fmt.Errorf("--cors-origin: %w", err)
 		}
 	}
 	seen := map[string]int{}
 	for i, target := range c.Webhooks {
 		if err := webhook.Check(target); err != nil {
-			return c, fmt.Errorf("%w: webhook %d: %w", ErrConfig, i+1, err)
+			return c, fmt.Errorf("webhook %d: %w", i+1, err)
 		}
 		if n, ok := seen[target]; ok {
-			return c, fmt.Errorf("%w: webhooks %d and %d are the same", ErrConfig, n+1, i+1)
+			return c, fmt.Errorf("webhooks %d and %d are the same", n+1, i+1)
 		}
 		seen[target] = i
 	}
-	if c.WebhookTries < 0 {
-		return c, fmt.Errorf("%w: %d tries of a webhook; use a positive number", ErrConfig, c.WebhookTries)
+	if c.WebhookTries = cmp.Or(c.WebhookTries, DefaultWebhookTries); c.WebhookTries < 1 {
+		return c, errors.New("--webhook-tries must be at least 1")
 	}
-	c.WebhookTries = cmp.Or(c.WebhookTries, DefaultWebhookTries)
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
 	c.Limits, c.Retention = c.Limits.withDefaults(), c.Retention.WithDefaults()
-	if err := errors.Join(c.Limits.check(), c.Retention.Check()); err != nil {
-		return c, fmt.Errorf("%w: %w", ErrConfig, err)
+	if err := c.Limits.check(); err != nil {
+		return c, err
 	}
-	return c, c.fitDescriptors()
+	return c, c.Retention.Check()
 }
 
 // checkOrigin returns an error unless browsers send the origin exactly like this. Wildcards are not allowed, because

@@ -40,7 +40,7 @@ func openFiles() int {
 }
 
 // fitDescriptors lowers the connection limits so that connections never use the descriptors that the process needs for
-// its own files: without them, the queues can't be written. It returns ErrConfig if too few are left for connections.
+// its own files: without them, the queues can't be written. It returns an error if too few are left for connections.
 func (c *Config) fitDescriptors() error {
 	own := ownDescriptors + webhookDescriptors*len(c.Webhooks)
 	if c.Metrics != "" {
@@ -56,8 +56,8 @@ func (c *Config) fitDescriptors() error {
 	connections := min((left-l.subscribers)/each, l.MaxConnections)
 	if connections < min(minConnections, l.MaxConnections) || l.subscribers < minSubscribers {
 		least := own + each*minConnections + minSubscribers
-		return fmt.Errorf("%w: the process may open %d files but needs at least %d; "+
-			"raise the limit with ulimit -n or LimitNOFILE", ErrConfig, l.OpenFiles, least*burstShare/(burstShare-1)+1)
+		return fmt.Errorf("the process may open %d files but needs at least %d; "+
+			"raise the limit with ulimit -n or LimitNOFILE", l.OpenFiles, least*burstShare/(burstShare-1)+1)
 	}
 	c.Log.WarnContext(context.Background(), "connection limits were lowered to fit the limit of open files",
 		"event", "descriptors", "open_files", l.OpenFiles, "max_connections", connections, "configured", l.MaxConnections,

@@ -59,13 +59,17 @@ func (l Limits) withDefaults() Limits {
 
 func (l Limits) check() error {
 	switch {
-	case l.MaxUpload < 0 || l.MaxRequests < 0 || l.MaxConnections < 0:
-		return errors.New("the maximum upload size and the maximum numbers of uploads and connections must be at least 1")
+	case l.MaxUpload < 0:
+		return errors.New("--max-upload-size must be at least 1B")
+	case l.MaxRequests < 0:
+		return errors.New("--max-uploads must be at least 1")
+	case l.MaxConnections < 0:
+		return errors.New("--max-connections must be at least 1")
 	case l.MaxRequests > l.MaxConnections:
-		return fmt.Errorf("%d concurrent requests need as many connections, but only %d are allowed",
+		return fmt.Errorf("--max-uploads %d needs as many connections, but --max-connections is %d; change one of them",
 			l.MaxRequests, l.MaxConnections)
 	case l.ClientTimeout < time.Second/10:
-		return fmt.Errorf("the timeout for clients is %s; use at least 100ms", l.ClientTimeout)
+		return errors.New("--client-timeout must be at least 100ms")
 	}
 	return nil
 }

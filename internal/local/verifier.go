@@ -43,12 +43,12 @@ func (s *Server) verifier() (*api.Verifier, http.Handler, error) {
 	}
 	keys, err := jwks.New(set)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, nil, configError{fmt.Errorf("--jwks-uri: %w", err)}
 	}
 	config.Keys = keys
 	verifier, err := api.NewVerifier(config)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, nil, configError{fmt.Errorf("--required-scope: %w", err)} // the other values are checked
 	}
 	return verifier, handler, nil
 }

@@ -24,7 +24,7 @@ const (
 // that the receiver can be configured before the first delivery.
 func WebhookSecret(dir, endpoint string) (string, error) {
 	if err := webhook.Check(endpoint); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrConfig, err)
+		return "", configError{err}
 	}
 	creds, err := credentialsOf(dir)
 	if err != nil {
@@ -39,7 +39,7 @@ func openWebhooks(cfg Config, key []byte) ([]*webhook.Endpoint, error) {
 	for i, url := range cfg.Webhooks {
 		var err error
 		if endpoints[i], err = webhook.New(url, webhook.Secret(key, url), cfg.Clock); err != nil {
-			return nil, fmt.Errorf("%w: webhook %d: %w", ErrConfig, i+1, err)
+			return nil, configError{fmt.Errorf("webhook %d: %w", i+1, err)}
 		}
 	}
 	return endpoints, nil

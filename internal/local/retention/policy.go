@@ -51,18 +51,21 @@ func (p Policy) Check() error {
 	case p.Newest < 0:
 		return fmt.Errorf("the number of uploads to keep is %d; it can't be negative", p.Newest)
 	case p.ChangesBytes < 1<<20:
-		return errors.New("keep at least 1 MiB of changes")
+		return errors.New("--max-changes-size must be at least 1MiB")
 	case p.Uploads != 0 && p.Uploads < day:
-		return fmt.Errorf("keep uploads for at least a day, or forever (0), not %s", p.Uploads)
-	case p.Reports < time.Hour || p.Changes < time.Hour || p.Unfinished < time.Hour:
-		return errors.New("keep reports, changes and unfinished uploads for at least an hour")
+		return errors.New("--keep-uploads must be at least 1d, or 0 to keep uploads forever")
+	case p.Reports < time.Hour:
+		return errors.New("--keep-reports must be at least 1h")
+	case p.Changes < time.Hour:
+		return errors.New("--keep-changes must be at least 1h")
+	case p.Unfinished < time.Hour:
+		return errors.New("--keep-unfinished must be at least 1h")
 	case p.Removed < day:
-		return fmt.Errorf("keep records of removed people for at least a day, not %s: "+
-			"an update that arrives later would bring them back", p.Removed)
+		return errors.New("--keep-removed must be at least 1d: an update that arrives later would bring people back")
 	case p.Removed < p.Changes:
-		return fmt.Errorf("records of removed people are kept for %s, but changes for %s: subscribers would read changes "+
-			"of people whose removal is no longer known; keep the records at least as long as the changes",
-			p.Removed, p.Changes)
+		return fmt.Errorf("--keep-removed (%.0fh) must be at least as long as --keep-changes (%.0fh): "+
+			"subscribers would read changes of people whose removal is no longer known",
+			p.Removed.Hours(), p.Changes.Hours())
 	}
 	return nil
 }
