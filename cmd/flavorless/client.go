@@ -27,6 +27,7 @@ type connection struct {
 	token string
 	http  *http.Client
 	stack *stack.Stack // nil for a server on this machine
+	flags string       // after a space, with which another command finds the same server or stack; may be empty
 }
 
 // clientFlags are the flags of the commands that talk to a server or a stack.
@@ -39,7 +40,8 @@ type clientFlags struct {
 func (f *clientFlags) add(c *cobra.Command) {
 	f.addTarget(c)
 	c.Flags().StringVar(&f.token, "token", "",
-		"use this bearer token for the API (default: a new one of the development issuer, or FLAVORLESS_TOKEN)")
+		"use this bearer token for the API (default: a new one if the server's data folder has a development issuer, "+
+			"otherwise FLAVORLESS_TOKEN)")
 }
 
 // addTarget adds the flags that choose the server or the stack.
@@ -57,7 +59,10 @@ func (f *clientFlags) addTarget(c *cobra.Command) {
 // locate returns a connection to the server or the stack, without a token of the development issuer. The flags --stack
 // and --data win over the environment, which wins over the default folder.
 func (f clientFlags) locate(ctx context.Context) (*connection, error) {
-	c := &connection{http: &http.Client{Timeout: 30 * time.Second}, token: cmp.Or(f.token, os.Getenv("FLAVORLESS_TOKEN"))}
+	c := &connection{
+		http: &http.Client{Timeout: 30 * time.Second}, token: cmp.Or(f.token, os.Getenv("FLAVORLESS_TOKEN")),
+		flags: f.targetFlags(),
+	}
 	if f.stack != "" && f.data.given {
 		return nil, usage("--stack %s is on AWS and --data %s is on this machine; give only one of them",
 			shellWord(f.stack), shellWord(f.data.path))
@@ -90,12 +95,12 @@ func (f clientFlags) stackName() string {
 	return f.stack
 }
 
-// targetFlags returns the flags, after a space, with which another command uses the same stack (nil: none) or server.
-func (f clientFlags) targetFlags(s *stack.Stack) string {
+// targetFlags returns the flags, after a space, with which another command finds the same server or stack.
+func (f clientFlags) targetFlags() string {
 	switch {
-	case s != nil:
-		return " --stack " + s.Name()
-	case f.data.path != defaultDir && f.data.path != "":
+	case f.stackName() != "":
+		return " --stack " + shellWord(f.stackName())
+	case f.data.given:
 		return " --data " + shellWord(f.data.path)
 	}
 	return ""
@@ -223,8 +228,8 @@ func (c *connection) unreachable(address string, err error) error {
 	if c.stack != nil {
 		return usage("connecting to %s: %w; check your network connection", address, err)
 	}
-	return usage("connecting to %s: %w; check that the server is running, or start it with: flavorless serve",
-		address, err)
+	return usage("connecting to %s: %w; check that the server is running, or start it with: flavorless serve%s",
+		address, err, c.flags)
 }
 
 // raw returns the status and the body of the answer of a route.
@@ -261,7 +266,7 @@ func (c *connection) problem(res *http.Response) error {
 				"get a new one from its identity provider, and set FLAVORLESS_TOKEN to it",
 				c.stack.Name(), text)
 		}
-		return usage("the server refuses the token (%s); get a new one with: eval \"$(flavorless env)\"", text)
+		return usage("the server refuses the token (%s); get a new one with: eval \"$(flavorless env%s)\"", text, c.flags)
 	}
 	return fmt.Errorf("the API answers: %s", text)
 }

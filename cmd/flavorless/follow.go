@@ -46,7 +46,7 @@ func (f *uploadFlags) follow(
 		case ctx.Err() != nil:
 			return u, f.unfollowed(ctx, conn, key, u.ID)
 		case err != nil:
-			return u, err
+			return u, conn.lost(key, u.ID, err)
 		case u.Status.Settled():
 			return u, nil
 		}
@@ -68,7 +68,7 @@ func timedOut(ctx context.Context) bool { return errors.Is(context.Cause(ctx), e
 
 // unfollowed returns the error of an upload that was not followed to its end. It says how to see the upload's status.
 func (f *uploadFlags) unfollowed(ctx context.Context, conn *connection, key, id string) error {
-	see := strings.TrimSpace("flavorless uploads "+id) + f.targetFlags(conn.stack)
+	see := conn.seeUpload(id)
 	if timedOut(ctx) {
 		err := fmt.Errorf("%s is not live after %s; the server continues to process it; to see its status: %s",
 			displayName(key), f.timeout, see)
@@ -76,6 +76,22 @@ func (f *uploadFlags) unfollowed(ctx context.Context, conn *connection, key, id 
 	}
 	return fmt.Errorf("stopped following %s; the server continues to process it; to see its status: %s",
 		displayName(key), see)
+}
+
+// lost returns the error of an upload that could not be followed to its end because the API failed.
+func (c *connection) lost(key, id string, err error) error {
+	stored := displayName(key) + " is stored"
+	if id != "" {
+		stored += " as upload " + id
+	}
+	return &fileError{code: exitCode(err), pending: true, err: fmt.Errorf(
+		"%s and will be processed, but following it failed: %w; to see its status later: %s",
+		stored, err, c.seeUpload(id))}
+}
+
+// seeUpload returns the command that shows the status of an upload, or of all uploads if the id is empty.
+func (c *connection) seeUpload(id string) string {
+	return strings.TrimSpace("flavorless uploads "+id) + c.flags
 }
 
 // find returns the id of the upload of a key that is not among the known ones, or "" while there is none.

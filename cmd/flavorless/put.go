@@ -130,7 +130,7 @@ func (c *partsClient) AbortMultipartUpload(
 // fileError is the error of one file. Other files can still be uploaded.
 type fileError struct {
 	code    int
-	pending bool // whether the file is uploaded, but was not live before the timeout
+	pending bool // whether the file is uploaded, but was not followed until it is live
 	err     error
 }
 
@@ -147,17 +147,25 @@ func (f *uploadFlags) putError(ctx context.Context, c *connection, src source, c
 	switch {
 	case timedOut(ctx):
 		return &fileError{code: exitFailed, err: fmt.Errorf("uploading %s: it did not finish within %s; %s",
-			src, f.timeout, f.remains(c, client))}
+			src, f.timeout, c.remains(client))}
 	case ctx.Err() != nil:
-		return fmt.Errorf("stopped while %s was being uploaded; %s", src, f.remains(c, client))
+		return fmt.Errorf("stopped while %s was being uploaded; %s", src, c.remains(client))
 	case errors.As(err, &reply) && errors.As(err, &api):
 		status := reply.HTTPStatusCode()
 		reason := asClause(api.ErrorMessage())
 		if reason == "" || api.ErrorMessage() == "UnknownError" { // the SDK's text for an answer without a message
 			reason = fmt.Sprintf("the bucket answers %d %s", status, http.StatusText(status))
 		}
-		if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
+		switch {
+		case status == http.StatusInsufficientStorage: // the reason says what to do
+			return &fileError{code: exitFailed, err: fmt.Errorf("uploading %s: %s", src, reason)}
+		case status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout:
 			return &fileError{code: exitFailed, err: fmt.Errorf("uploading %s: %s; try again later", src, reason)}
+		case api.ErrorCode() == "EntityTooLarge":
+			reason = "the file is larger than the bucket allows; split it"
+			if c.stack == nil {
+				reason += ", or start the server with a larger --max-upload-size"
+			}
 		}
 		return &fileError{code: exitUsage, err: fmt.Errorf("uploading %s as %q: %s", src, src.key, reason)}
 	case errors.As(err, &network):
@@ -167,7 +175,7 @@ func (f *uploadFlags) putError(ctx context.Context, c *connection, src source, c
 }
 
 // remains says what a stopped upload leaves in the bucket.
-func (f *uploadFlags) remains(c *connection, client *partsClient) string {
+func (c *connection) remains(client *partsClient) string {
 	switch {
 	case client.abortErr != nil:
 		return fmt.Sprintf("its parts could not be removed (%v), so the bucket removes them later",
@@ -175,7 +183,7 @@ func (f *uploadFlags) remains(c *connection, client *partsClient) string {
 	case client.began:
 		return "the parts that were sent are removed"
 	}
-	return "to see whether it arrived: flavorless uploads" + f.targetFlags(c.stack)
+	return "to see whether it arrived: " + c.seeUpload("")
 }
 
 // asClause returns a message of S3, such as "Access Denied.", in a form that can follow a colon.

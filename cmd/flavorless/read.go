@@ -71,7 +71,7 @@ func team(ctx context.Context, t *terminal, conn *connection, asJSON bool) error
 	case asJSON:
 		t.printf("}\n")
 	case first:
-		t.printf("no favorites yet; upload a file with: flavorless upload FILE\n")
+		t.printf("no favorites yet; upload a file with: flavorless upload%s FILE\n", conn.flags)
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func lookup(ctx context.Context, t *terminal, conn *connection, person string, a
 	}
 	_, err := conn.get(ctx, "/ice-cream/"+url.PathEscape(person), &favorite)
 	if errors.Is(err, errNotFound) {
-		return fmt.Errorf("%q has no favorite flavor; to see everyone's: flavorless team", person)
+		return fmt.Errorf("%q has no favorite flavor; to see everyone's: flavorless team%s", person, conn.flags)
 	}
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func newUploads(t *terminal) *cobra.Command {
 				return usage("--limit %d is out of range; give a number from 1 to %d", limit, maxRecent)
 			}
 			if rejects && len(args) == 0 {
-				return usage("--rejects needs the ID of an upload: flavorless uploads ID --rejects")
+				return usage("--rejects needs the ID of an upload: flavorless uploads ID --rejects%s", f.targetFlags())
 			}
 			conn, err := f.connect(c.Context())
 			if err != nil {
@@ -178,7 +178,7 @@ func showUpload(ctx context.Context, t *terminal, conn *connection, id string, a
 	if asJSON {
 		return t.json(u)
 	}
-	t.report(u)
+	t.report(u, conn)
 	return nil
 }
 
@@ -190,32 +190,42 @@ const shortID = 8
 
 // upload returns the record of an upload. The id may be truncated, as in tables.
 func (c *connection) upload(ctx context.Context, id string) (u events.Upload, err error) {
-	if id = strings.TrimSuffix(id, "…"); len(id) >= shortID && !events.ValidUploadID(id) {
+	if id = strings.TrimSuffix(id, "…"); !events.ValidUploadID(id) {
 		if id, err = c.fullID(ctx, id); err != nil {
 			return u, err
 		}
 	}
 	_, err = c.get(ctx, "/uploads/"+url.PathEscape(id), &u)
 	if errors.Is(err, errNotFound) {
-		err = fmt.Errorf("there is no upload %q; to list uploads: flavorless uploads", id)
+		err = fmt.Errorf("there is no upload with the ID %q; to list uploads: %s", id, c.seeUpload(""))
 	}
 	return u, err
 }
 
-// fullID returns the id among the newest uploads that begins with start, or start itself if there is none.
-func (c *connection) fullID(ctx context.Context, start string) (string, error) {
+// fullID returns the id among the newest uploads that begins with start.
+func (c *connection) fullID(ctx context.Context, start string) (found string, err error) {
+	if len(start) < shortID {
+		return "", fmt.Errorf("%q is too short for the ID of an upload; give at least %d characters; to list uploads: %s",
+			start, shortID, c.seeUpload(""))
+	}
 	uploads, err := c.recent(ctx, maxRecent)
-	found := start
+	if err != nil {
+		return "", err
+	}
 	for _, u := range uploads {
 		switch {
 		case !strings.HasPrefix(u.ID, start):
-		case found == start:
+		case found == "":
 			found = u.ID
 		default:
-			return "", usage("the ids of two uploads begin with %q; give more characters", start)
+			return "", usage("the IDs of two uploads begin with %q; give more characters", start)
 		}
 	}
-	return found, err
+	if found == "" {
+		return "", fmt.Errorf("none of the newest %d uploads has an ID that begins with %q; to list uploads: %s",
+			maxRecent, start, c.seeUpload(""))
+	}
+	return found, nil
 }
 
 // recent returns the newest uploads.
@@ -236,7 +246,7 @@ func listUploads(ctx context.Context, t *terminal, conn *connection, limit int, 
 		return t.json(uploads)
 	}
 	if len(uploads) == 0 {
-		t.printf("no uploads yet; upload a file with: flavorless upload FILE\n")
+		t.printf("no uploads yet; upload a file with: flavorless upload%s FILE\n", conn.flags)
 		return nil
 	}
 	rows := make([][]string, 0, len(uploads))
@@ -246,9 +256,13 @@ func listUploads(ctx context.Context, t *terminal, conn *connection, limit int, 
 		if u.Failure != nil {
 			failure = string(u.Failure.Code)
 		}
+		read, rejected := n(u.Counts.Rows), n(u.Counts.Rejected)
+		if u.Published.IsZero() { // they are counted when the whole file is read
+			read, rejected = "-", "-"
+		}
 		rows = append(rows, []string{
-			u.Uploaded.Local().Format(time.DateTime), string(u.Status), n(u.Counts.Rows), n(u.Counts.Applied),
-			n(u.Counts.Superseded), n(u.Counts.Rejected), u.ID, displayName(u.Key), failure,
+			u.Uploaded.Local().Format(time.DateTime), string(u.Status), read, n(u.Counts.Applied),
+			n(u.Counts.Superseded), rejected, u.ID, displayName(u.Key), failure,
 		})
 	}
 	t.table("", []column{

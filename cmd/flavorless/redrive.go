@@ -149,7 +149,7 @@ func (f *redriveFlags) list(ctx context.Context, t *terminal, conn *connection, 
 			header = append([]column{{name: "ID"}, {name: "TRIES"}}, header...)
 		}
 		t.table("", header, letters)
-		t.printf("\nFix the cause, and then process them again: flavorless redrive%s --all\n", f.targetFlags(conn.stack))
+		t.printf("\nFix the cause, and then process them again: flavorless redrive%s --all\n", conn.flags)
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// report prints the record of an upload.
-func (t *terminal) report(u events.Upload) {
+// report prints the record of an upload that was read from conn.
+func (t *terminal) report(u events.Upload, conn *connection) {
 	status := string(u.Status)
 	switch u.Status {
 	case events.Live:
@@ -31,8 +31,12 @@ func (t *terminal) report(u events.Upload) {
 	}
 	t.failure(u.Failure)
 	t.rejects(u.Rejects)
-	if more := c.Rejected - int64(len(u.Rejects)); more > 0 && len(u.Rejects) > 0 {
-		t.printf("  … and %d more; to see them: flavorless uploads %s --rejects\n", more, u.ID)
+	if more := c.Rejected - int64(len(u.Rejects)); more > 0 && len(u.Rejects) == events.MaxRejects {
+		text := fmt.Sprintf("… and %d more; to see them", more)
+		if u.Failure != nil { // with on-error=abort, the count includes the good rows
+			text = fmt.Sprintf("… these are the first %d; to see all", events.MaxRejects)
+		}
+		t.printf("  %s: flavorless uploads %s --rejects%s\n", text, u.ID, conn.flags)
 	}
 	if u.RejectsAt != "" {
 		t.printf("  %s\n", t.style(dim, "report of rejected rows: "+u.RejectsAt))
@@ -72,7 +76,7 @@ type uploadSummary struct {
 	live    int // live with every row
 	partly  int // live with rejected rows
 	failed  int // failed or not uploaded
-	pending int // uploaded, but not live before the timeout
+	pending int // uploaded, but not followed until they are live
 	counts  events.Counts
 	code    int // exit code
 }
@@ -113,7 +117,7 @@ func (s *uploadSummary) String() string {
 		status string
 	}{
 		{s.sent, "uploaded"}, {s.live, "live"}, {s.partly, "live with rejected rows"}, {s.failed, "failed"},
-		{s.pending, "not live in time"},
+		{s.pending, "not live yet"},
 		{s.files - s.sent - s.live - s.partly - s.failed - s.pending, "not done"},
 	} {
 		if part.n > 0 {

@@ -140,7 +140,10 @@ func printReady(t *terminal, dir string, info local.Info) {
 		{"metrics at", metrics, ""},
 		{"data folder", dir, ""},
 	})
-	data := clientFlags{data: dataDir{dir, true}}.targetFlags(nil)
+	data := ""
+	if dir != defaultDir {
+		data = clientFlags{data: dataDir{dir, true}}.targetFlags()
+	}
 	t.printf("\nIn another terminal:\n  flavorless upload%s favorites.csv\n  eval \"$(flavorless env%s)\"\n\n"+
 		"Stop with Ctrl-C.\n",
 		data, data)

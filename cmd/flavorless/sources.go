@@ -82,8 +82,8 @@ func (f *uploadFlags) sources(args []string) (all []source, skipped []string, er
 			}
 			all, skipped = append(all, found...), append(skipped, others...)
 		case !info.Mode().IsRegular():
-			return nil, nil, usage("%s is not a regular file; to upload its output: flavorless upload - --as NAME < %s",
-				displayName(arg), shellWord(arg))
+			return nil, nil, usage("%s is not a regular file; to upload its output: flavorless upload - --as NAME%s < %s",
+				displayName(arg), f.targetFlags(), shellWord(arg))
 		default:
 			all = append(all, source{arg, filepath.Base(arg)})
 		}

@@ -182,7 +182,7 @@ func (f *uploadFlags) upload(
 	case brief && uploadExitCode(u) == exitOK:
 		t.brief(u)
 	default:
-		t.report(u)
+		t.report(u, conn)
 	}
 	return u, err
 }

@@ -141,7 +141,7 @@ func TestTally(t *testing.T) {
 	s.add(events.Upload{ID: "b", Status: events.Live, Counts: events.Counts{Rows: 2, Applied: 1, Rejected: 1}}, nil)
 	s.add(events.Upload{}, &fileError{code: exitFailed, err: os.ErrPermission})
 	s.add(events.Upload{}, &fileError{code: exitFailed, pending: true, err: errTimeout})
-	const want = "5 files: 1 live, 1 live with rejected rows, 1 failed, 1 not live in time, 1 not done; 5 rows: 3 " +
+	const want = "5 files: 1 live, 1 live with rejected rows, 1 failed, 1 not live yet, 1 not done; 5 rows: 3 " +
 		"applied, 1 superseded, 1 rejected"
 	if got := s.String(); got != want || s.code != exitFailed {
 		t.Errorf("the total is %q with exit code %d, want %q with %d", got, s.code, want, exitFailed)

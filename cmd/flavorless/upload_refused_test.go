@@ -32,7 +32,7 @@ func TestUploadRefused(t *testing.T) {
 		"key": {400, "InvalidArgument", "The key is not nice. Use another key.", "",
 			`as "uploads/ok.csv": the key is not nice; use another key`, exitUsage},
 		"size": {400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size.", "",
-			"your proposed upload exceeds", exitUsage},
+			"the file is larger than the bucket allows; split it", exitUsage},
 		"access": {403, "AccessDenied", "Access Denied", "", `as "uploads/ok.csv": access denied`, exitUsage},
 		"credentials": {403, "SignatureDoesNotMatch", "The request signature we calculated does not match.", "",
 			"the request signature we calculated", exitUsage},
@@ -45,8 +45,8 @@ func TestUploadRefused(t *testing.T) {
 		"control text": {400, "InvalidArgument", "a\u009b2Jb", "", `a\u009b2Jb`, exitUsage},
 		"umlaut":       {400, "InvalidArgument", "Übel ist das.", "", `: übel ist das`, exitUsage},
 		"abbreviation": {400, "InvalidRequest", "MD5 is missing. Send it.", "", "MD5 is missing; send it", exitUsage},
-		"full": {507, "InsufficientStorage", "The disk is full.", "", "the disk is full; try again later",
-			exitFailed},
+		"full":         {507, "InsufficientStorage", "The disk is full.", "", "the disk is full\n", exitFailed},
+		"busy":         {429, "Busy", "Too many requests.", "", "too many requests; try again later", exitFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

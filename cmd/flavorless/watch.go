@@ -216,7 +216,7 @@ func (c *connection) watch(
 	}
 	if cause := context.Cause(subscribing); cause != nil {
 		return usage("subscribing to the changes: the server denies permission (%w); "+
-			"set FLAVORLESS_NATS_URL with: eval \"$(flavorless env)\"", cause)
+			"set FLAVORLESS_NATS_URL with: eval \"$(flavorless env%s)\"", cause, c.flags)
 	}
 	if errors.Is(err, jetstream.ErrMaximumConsumersLimit) {
 		return errors.New("subscribing to the changes: too many NATS clients are reading them; " +
