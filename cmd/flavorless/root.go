@@ -64,8 +64,23 @@ const defaultDir = "./data"
 
 // dirFlag adds the flag --data to a command of a server's data folder.
 func dirFlag(c *cobra.Command, dir *string) {
-	c.Flags().StringVar(dir, "data", defaultDir, "data folder of the server")
+	*dir = defaultDir
+	c.Flags().Var((*dataPath)(dir), "data", "data folder of the server")
 }
+
+// dataPath is the value of --data.
+type dataPath string
+
+func (d *dataPath) Set(path string) error {
+	if path == "" {
+		return errors.New("the path of the data folder is empty")
+	}
+	*d = dataPath(path)
+	return nil
+}
+
+func (d *dataPath) String() string { return string(*d) }
+func (*dataPath) Type() string     { return "string" }
 
 // dataDir is the value of --data of commands that can also find a server by the environment. A folder that is given
 // wins.
@@ -75,11 +90,8 @@ type dataDir struct {
 }
 
 func (d *dataDir) Set(path string) error {
-	if path == "" {
-		return errors.New("the path of the data folder is empty")
-	}
-	d.path, d.given = path, true
-	return nil
+	d.given = true
+	return (*dataPath)(&d.path).Set(path)
 }
 
 func (d *dataDir) String() string { return d.path }

@@ -31,6 +31,7 @@ func TestBadUsage(t *testing.T) {
 			"--nats", host(p.info.NATS)), host(p.info.NATS)},
 		{"folder is a file", append([]string{"serve", "--data", file}, free...), "--data"},
 		{"folder not writable", append([]string{"serve", "--data", "/proc/flavorless"}, free...), "--data"},
+		{"folder without a name", append([]string{"serve", "--data", ""}, free...), "flavorless: --data can't be"},
 		{"folder in use", append([]string{"serve", "--data", p.dir}, free...), p.dir},
 		{"half an identity provider", append([]string{"serve", "--data", other(), "--issuer", "https://id.example.com/"},
 			free...), "--issuer"},

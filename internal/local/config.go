@@ -144,7 +144,7 @@ func (c Config) complete() (Config, error) {
 			return c, fmt.Errorf("webhook %d: %w", i+1, err)
 		}
 		if n, ok := seen[target]; ok {
-			return c, fmt.Errorf("webhooks %d and %d are the same", n+1, i+1)
+			return c, fmt.Errorf("webhooks %d and %d are the same; remove one", n+1, i+1)
 		}
 		seen[target] = i
 	}
