@@ -13,6 +13,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // Push consumers can deliver to an inbox, and to no other subject.
@@ -58,7 +59,7 @@ func TestRequestsAreSmall(t *testing.T) {
 	if err := conn.Publish("$JS.API.CONSUMER.CREATE.CHANGES", make([]byte, 100<<10)); err != nil {
 		t.Fatal(err)
 	}
-	brokertest.Await(t, "a large request is refused", func() bool { return refused() == 1 })
+	testutil.WaitFor(t, "a large request is refused", func() bool { return refused() == 1 })
 	if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, brokertest.Timeout); err != nil {
 		t.Errorf("next request: %v, want nil", err)
 	}
@@ -123,7 +124,7 @@ func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 		if _, err := conn.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
 		}
-		brokertest.Await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
+		testutil.WaitFor(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
 	}
 	before := refused()
 	for range 17 {
@@ -131,7 +132,7 @@ func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	brokertest.Await(t, "the 17th subscription is refused", func() bool { return refused() == before+1 })
+	testutil.WaitFor(t, "the 17th subscription is refused", func() bool { return refused() == before+1 })
 }
 
 func TestWrongCredentials(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 func TestPortInUse(t *testing.T) {
@@ -87,7 +88,7 @@ func TestFullQueue(t *testing.T) {
 		t.Fatalf("Publish = %v, want nil and an error that is not events.ErrPermanent", errs)
 	}
 	s.ConsumeOne(t)
-	brokertest.Await(t, "capacity for another message", func() bool {
+	testutil.WaitFor(t, "capacity for another message", func() bool {
 		return s.Topic(broker.Updates).Publish(t.Context(), []events.Message{large})[0] == nil
 	})
 }
