@@ -17,6 +17,7 @@ import (
 // TestRestartAfterQueueFailure: when the queues fail, as they do when the disk fills up in the middle of a write, the
 // server restarts itself at the same addresses, and continues with its stored messages.
 func TestRestartAfterQueueFailure(t *testing.T) {
+	testutil.SkipIfShort(t)
 	const rows = 80_000
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServe(t, dir)

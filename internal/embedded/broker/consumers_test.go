@@ -68,6 +68,7 @@ func TestRequestsAreSmall(t *testing.T) {
 // TestSubscribersTakeNoPlaceOfOthers checks that readers over HTTP and webhooks still work when subscribers have
 // created as many consumers as they may.
 func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)

@@ -120,6 +120,7 @@ func TestChangesOutOfRetention(t *testing.T) {
 // As many readers as the API allows each read everything in order. Half of them lag so far behind that they have to
 // fetch, and their shared connection is cut meanwhile.
 func TestManyFollowers(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	const readers, changes = 250, 2000
