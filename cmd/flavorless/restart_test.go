@@ -18,7 +18,7 @@ import (
 // server restarts itself at the same addresses, and continues with its stored messages.
 func TestRestartAfterQueueFailure(t *testing.T) {
 	testutil.SkipIfShort(t)
-	const rows = 80_000
+	const rows = 50_000
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startServe(t, dir)
 	p.put("uploads/a.csv", "person,flavor\nandy,vanilla\n")
