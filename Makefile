@@ -10,9 +10,10 @@ OSLS := node node_modules/osls/bin/serverless.js
 # internal/local a fifth of their time.
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo "-race -gcflags=modernc.org/...=-d=checkptr=0")
 
-# One package more than there are CPUs at a time, because many tests wait for another process. go test stops a package after
-# ten minutes by default, which is too little on a busy machine.
-TEST := go test -shuffle=on -vet=off -timeout=30m -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(TESTFLAGS)
+CPUS := $(shell getconf _NPROCESSORS_ONLN)
+
+# go test stops a package after ten minutes by default, which is too little on a busy machine.
+TEST := go test -shuffle=on -vet=off -timeout=30m
 
 .PHONY: help
 help: ## list the targets
@@ -33,14 +34,21 @@ build: ## build bin/flavorless
 .PHONY: test
 test: vet ## run all tests, and install the programs that they need
 	@test/tools.sh
-	@export PATH="$$PWD/.venv/bin:$$PATH" FLAVORLESS_TEST_TOOLS="$$(test/tools.sh -q)" failed=0; \
-	$(TEST) $(RACE) $$(test/packages.sh race) || failed=1; \
-	$(TEST) $$(test/packages.sh norace) || failed=1; \
-	exit $$failed
+	@$(MAKE) --no-print-directory -j2 -k test-race test-norace
+
+# Both run at the same time, because many tests wait for another process.
+.PHONY: test-race test-norace
+test-race test-norace: export PATH := $(CURDIR)/.venv/bin:$(PATH)
+test-race:
+	@FLAVORLESS_TEST_TOOLS="$$(test/tools.sh -q)" $(TEST) -p $(CPUS) $(RACE) $(TESTFLAGS) $$(test/packages.sh race)
+test-norace:
+	@FLAVORLESS_TEST_TOOLS="$$(test/tools.sh -q)" $(TEST) -p $$((($(CPUS) + 1) / 2)) $(TESTFLAGS) \
+		$$(test/packages.sh norace)
 
 .PHONY: test-fast
 test-fast: ## run the tests that need Go alone and are quick, for the loop while typing
-	go test -short $(TESTFLAGS) $$(go list ./... | grep -vE '/test/(cloud|template|firstload)|/tools/')
+	@go test -short -vet=off -p $$(($(CPUS) + 1)) -parallel $$((2 * $(CPUS))) $(TESTFLAGS) \
+		$$(go list ./... | grep -vE '/test/(cloud|template|firstload)|/tools/|/aws/topics$$|/s3store$$')
 
 .PHONY: vet
 vet:

@@ -180,6 +180,7 @@ func TestChunks(t *testing.T) {
 
 // TestChunksOfLongFiles is like TestChunks, with files that are longer than any buffer.
 func TestChunksOfLongFiles(t *testing.T) {
+	testutil.SkipIfShort(t)
 	testutil.SkipUnderRace(t)
 	for _, g := range grammars {
 		t.Run(g.String(), func(t *testing.T) {

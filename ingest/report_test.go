@@ -80,6 +80,7 @@ func (b *fakePorts) checkParts(t *testing.T) {
 
 // TestReportLimit reads a bomb without and with pauses.
 func TestReportLimit(t *testing.T) {
+	testutil.SkipIfShort(t)
 	testutil.SkipUnderRace(t)
 	whole, pieces := bomb(t), bomb(t)
 	whole.run(t, nil)
@@ -103,6 +104,7 @@ func TestReportLimit(t *testing.T) {
 
 // TestReportLimitOfSize reads the same rows from a larger object, whose report may be longer.
 func TestReportLimitOfSize(t *testing.T) {
+	testutil.SkipIfShort(t)
 	testutil.SkipUnderRace(t)
 	b := bomb(t)
 	b.object.Size = 1 << 20
@@ -137,6 +139,7 @@ func TestShortReportHasNoEnd(t *testing.T) {
 // TestReportAfterCrashes repeats an event after a crash at the end of the reading: before the upload was sealed, and
 // before the parts were removed.
 func TestReportAfterCrashes(t *testing.T) {
+	testutil.SkipIfShort(t)
 	crash := errors.New("crash")
 	for name, b := range map[string]*fakePorts{"before sealing": bomb(t), "before removing": bomb(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -167,6 +170,7 @@ func TestReportAfterCrashes(t *testing.T) {
 // TestReportWithoutParts resumes a reading after another delivery has sealed the upload and removed the parts. It must
 // fail and not change the report.
 func TestReportWithoutParts(t *testing.T) {
+	testutil.SkipIfShort(t)
 	b := bomb(t)
 	if err := b.ingester(always).Ingest(t.Context(), b.object); err != nil {
 		t.Fatal(err)

@@ -36,12 +36,22 @@ func TestCorpusUpload(t *testing.T) {
 		keys[f.Name()] = "uploads/" + folders[i%len(folders)] + f.Name()
 		s.put(keys[f.Name()], content, nil)
 	}
+	uploads := map[string]events.Upload{} // by key
+	testutil.WaitFor(t, "all files to be settled", func() bool {
+		for _, u := range s.uploads() {
+			if u.Status.Settled() {
+				uploads[u.Key] = u
+			}
+		}
+		return len(uploads) == len(keys)
+	})
 	for name, key := range keys {
 		want, err := os.ReadFile(filepath.Join(corpus+".want", name+".txt"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := s.settled(key)
+		u := uploads[key]
+		checkCounts(t, u)
 		if got := firstLines(u); !strings.HasPrefix(string(want), got) {
 			t.Errorf("outcome of %s: got\n%s\nwant\n%s", key, got, want)
 		}

@@ -58,9 +58,7 @@ func (u *uploader) check(reports map[string][]byte, received map[uint64]events.C
 		u.t.Fatal(err)
 	}
 	for _, got := range all {
-		if c := got.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.Batches != c.BatchesApplied {
-			u.t.Errorf("the row counts of %s do not add up: %+v", got.Key, got)
-		}
+		checkCounts(u.t, got)
 		// An object that was overwritten by the same file has the same outcome, unless it was gone before it was read.
 		if current[got.ID] || got.Failure != nil && got.Failure.Code == events.ObjectVanished {
 			continue

@@ -68,9 +68,7 @@ func checkUpload(t fataler, want upload, got events.Upload, report []byte) {
 	if c.Rows != rows || c.Rejected != rejected {
 		t.Fatalf("upload %s has %d rows, %d of them rejected; want %d and %d", key, c.Rows, c.Rejected, rows, rejected)
 	}
-	if c.Applied+c.Superseded+c.Rejected != c.Rows || c.Batches != c.BatchesApplied {
-		t.Fatalf("the row counts of upload %s do not add up: %+v", key, c)
-	}
+	checkCounts(t, got)
 	if want := want.rejected[:min(bad, events.MaxRejects)]; !slices.Equal(offsets(got.Rejects), want) {
 		t.Fatalf("upload %s: the ledger has rejected rows at %v, want %v", key, offsets(got.Rejects), want)
 	}
@@ -85,6 +83,13 @@ func checkUpload(t fataler, want upload, got events.Upload, report []byte) {
 	if !slices.Equal(offsets(reported), want.rejected) {
 		t.Fatalf("the report of upload %s has %d rejected rows at %v, want %d at %v",
 			key, len(reported), offsets(reported), bad, want.rejected)
+	}
+}
+
+// checkCounts checks that the counts of a settled upload add up.
+func checkCounts(t fataler, u events.Upload) {
+	if c := u.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.Batches != c.BatchesApplied {
+		t.Fatalf("the row counts of %s do not add up: %+v", u.Key, c)
 	}
 }
 

@@ -2,7 +2,6 @@
 package test
 
 import (
-	"os"
 	"testing"
 
 	"github.com/flavorless/flavorless/test/dynamolocal"
@@ -16,8 +15,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	m.Run()
 	dynamoEmulator.Stop()
 	motoEmulator.Stop()
-	os.Exit(code)
 }

@@ -3,7 +3,7 @@
 #
 # With it are tested: packages whose code or tests start goroutines or that run a conformance suite, and the package test,
 # which runs whole servers and comes first because it takes the longest. Packages with tests that the race detector would
-# slow down too much (testutil.SkipUnderRace) are tested with and without it.
+# slow down too much (testutil.SkipUnderRace) are tested with and without it. Of the others, test/cloud takes longest.
 set -eu
 cd "$(dirname "$0")/.."
 concurrent='^[[:space:]]*go (func|[a-zA-Z.]+\()|\.Go\(func|conformance\.Test'
@@ -21,6 +21,7 @@ race() {
 case "${1:-}" in
 race) race ;;
 norace)
+	echo ./test/cloud
 	go list -f '{{.Dir}}' ./... | sed "s|^$PWD|.|" | grep -vxF "$(race)"
 	folders_with '^[[:space:]]*testutil\.SkipUnderRace\(' ;;
 *)

@@ -93,9 +93,7 @@ func (s *testServer) settled(key string) (settled events.Upload) {
 		}
 		return false
 	})
-	if c := settled.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.Batches != c.BatchesApplied {
-		s.t.Fatalf("the row counts of %s do not add up: %+v", key, c)
-	}
+	checkCounts(s.t, settled)
 	return settled
 }
 

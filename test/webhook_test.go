@@ -155,6 +155,7 @@ func TestWebhooks(t *testing.T) {
 
 // TestWebhookRetryAfter checks that a delivery is not retried before the time that the endpoint asks for.
 func TestWebhookRetryAfter(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	dir := t.TempDir()
 	r := newReceiver(t, dir)

@@ -21,9 +21,8 @@ func TestMain(m *testing.M) {
 		"AWS_REGION", "AWS_DEFAULT_REGION"} {
 		os.Unsetenv(v)
 	}
-	code := m.Run()
+	m.Run()
 	emulator.Stop()
-	os.Exit(code)
 }
 
 // result is the exit code and the output of one run of the program.

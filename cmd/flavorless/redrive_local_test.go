@@ -19,6 +19,7 @@ import (
 
 // TestRedriveLocal makes the table fail until updates are dead letters, repairs it, and redrives them.
 func TestRedriveLocal(t *testing.T) {
+	testutil.SkipIfShort(t)
 	p := startServe(t, filepath.Join(t.TempDir(), "data"))
 	db, err := sqlite.OpenConn(filepath.Join(p.dir, "flavorless.db"), sqlite.OpenReadWrite)
 	if err != nil {

@@ -27,9 +27,6 @@ type client struct {
 func dial(t *testing.T, address string) client {
 	t.Helper()
 	c := raw.Dial(t, address)
-	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
-		t.Fatal(err)
-	}
 	return client{c, bufio.NewReader(c)}
 }
 

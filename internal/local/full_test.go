@@ -95,6 +95,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 // TestStoppingCountsNoTries checks that a failure to read an object while the server stops does not count as a try. At
 // a stop the bucket finishes its requests and accepts no new ones, so reading fails.
 func TestStoppingCountsNoTries(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	var log syncBuffer
 	s := start(t, func(c *local.Config) {

@@ -63,6 +63,7 @@ func (s *testServer) wantHealth(code int, status string, stages map[string]strin
 
 // TestHealth breaks one part of a running server after the other.
 func TestHealth(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Run("nothing is wrong", func(t *testing.T) {
 		s := start(t)
 		s.settled(s.upload("a.csv", "person,flavor\nandy,mint\n"))
@@ -149,6 +150,7 @@ func TestHealth(t *testing.T) {
 
 // TestHealthOfFailingStage makes the table reject writes, and then fixes it.
 func TestHealthOfFailingStage(t *testing.T) {
+	testutil.SkipIfShort(t)
 	var log syncBuffer
 	s := start(t, func(c *local.Config) { c.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
 	s.sql("CREATE TRIGGER outage BEFORE INSERT ON favorites BEGIN SELECT RAISE(ABORT, 'injected failure'); END")

@@ -28,9 +28,6 @@ const plenty = 1 << 40 // bytes of free disk space
 
 var discard = slog.New(slog.DiscardHandler)
 
-// timeout is how long a test waits for a condition.
-const timeout = 3 * time.Minute
-
 // testServer is a running server with a clock and a disk that the test controls.
 type testServer struct {
 	*local.Server
@@ -79,7 +76,7 @@ func (s *testServer) start() {
 
 func (s *testServer) stop() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), testutil.Timeout)
 	defer cancel()
 	err := s.Stop(ctx)
 	if s.broken {
@@ -121,7 +118,7 @@ func (s *testServer) sql(statement string) {
 		s.t.Fatal(err)
 	}
 	defer db.Close()
-	db.SetBusyTimeout(timeout)
+	db.SetBusyTimeout(testutil.Timeout)
 	if err := sqlitex.ExecuteTransient(db, statement, nil); err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package s3store_test
 
 import (
-	"os"
 	"testing"
 
 	"github.com/flavorless/flavorless/test/moto"
@@ -11,7 +10,6 @@ import (
 var emulator moto.Server
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	m.Run()
 	emulator.Stop()
-	os.Exit(code)
 }

@@ -24,17 +24,12 @@ const promisedStart = 1.6
 // service, which shows the start alone, and one with work, which includes the first calls of services. The services
 // are a fake on this machine, the token issuer is flavorless's own. The reference is a handler that does nothing. The
 // programs are built like those that are deployed, but for this machine.
-func coldstart(ctx context.Context, out io.Writer, args []string) (err error) {
+func coldstart(ctx context.Context, dir string, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("coldstart", flag.ContinueOnError)
 	repeat := flags.Int("repeat", 51, "`number` of starts of each function, in turns; medians are shown")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "flavorless-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	progress("building the functions")
 	build := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "-trimpath", "-buildvcs=false",
 		"-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "./cmd/lambda/...", "./test/bench/bare")

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,17 +32,12 @@ const (
 // delay measures a file of one row: from the first byte of the PUT until GET /ice-cream/{person} returns the new
 // flavor, until GET /uploads/{id} returns live, and until a subscriber has received the change. It uploads one file
 // after the other to an idle server.
-func delay(ctx context.Context, out io.Writer, args []string) (err error) {
+func delay(ctx context.Context, dir string, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("delay", flag.ContinueOnError)
 	repeat := flags.Int("repeat", 101, "`number` of uploads; the median and the slowest are shown")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "flavorless-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	data := filepath.Join(dir, "data")
 	server, err := local.Start(ctx, local.Config{Dir: data, Log: warnings()})
 	if err != nil {

@@ -17,7 +17,7 @@ const firstLoadRun = "^TestFirstLoad$/^the_median_placement$"
 
 // firstLoad runs the test that simulates a first load, because only a test has a virtual clock (testing/synctest).
 // The test checks the promise.
-func firstLoad(ctx context.Context, out io.Writer, args []string) error {
+func firstLoad(ctx context.Context, _ string, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("firstload", flag.ContinueOnError)
 	rows := flags.Int("rows", 1_000_000, "`number` of rows; a million take minutes of CPU time")
 	if err := flags.Parse(args); err != nil {

@@ -31,7 +31,7 @@ const promisedLive = 0.7
 // live measures upload to live: from the first byte of the PUT until readers see the last row. The reference is the
 // least that the table alone can cost: a bare SQLite upsert of the same rows from memory, in transactions of the same
 // size. Both load people in random order, and then the same people, of whom 1 % have another flavor.
-func live(ctx context.Context, out io.Writer, args []string) error {
+func live(ctx context.Context, _ string, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("live", flag.ContinueOnError)
 	people := flags.Int("people", 1_000_000, "`number` of people in the file")
 	repeat := flags.Int("repeat", 3, "`number` of measurements; medians are shown")

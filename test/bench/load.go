@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -36,7 +35,7 @@ const (
 // connections, each of which sends the next request as soon as it has a response. The load generator uses the same
 // CPUs. The reference is a bare handler that verifies the same token with the same code, and responds with a
 // constant. Both are processes of their own. Then it does the same while an upload is being applied.
-func readLoad(ctx context.Context, out io.Writer, args []string) (err error) {
+func readLoad(ctx context.Context, dir string, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	people := flags.Int("people", 1_000_000, "`number` of people in the table, and rows of the upload")
 	seconds := flags.Int("seconds", 10, "`seconds` of each measurement without an upload")
@@ -45,11 +44,6 @@ func readLoad(ctx context.Context, out io.Writer, args []string) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "flavorless-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	server, err := startServer(ctx, dir)
 	if err != nil {
 		return err

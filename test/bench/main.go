@@ -13,11 +13,11 @@ import (
 	"slices"
 )
 
-// benchmarks print a table each, and return an error if a figure misses its promise.
+// benchmarks print a table each, and return an error if a figure misses its promise. Each one gets an empty folder.
 var benchmarks = []struct {
 	name  string
 	about string
-	run   func(ctx context.Context, out io.Writer, args []string) error
+	run   benchmark
 }{
 	{"read", "reading, validating and packing rows, against bare parsers", read},
 	{"live", "upload to live on one machine, against a bare SQLite upsert", live},
@@ -27,6 +27,17 @@ var benchmarks = []struct {
 	{"coldstart", "start of each Lambda function to its first response, against a bare handler", coldstart},
 	{"firstload", "a simulated first load of a new DynamoDB table, against the limit of its fullest partition", firstLoad},
 	{"rows", "requests, units, cost and CPU of a million rows on AWS, against one conditional UpdateItem per row", rows},
+}
+
+type benchmark func(ctx context.Context, dir string, out io.Writer, args []string) error
+
+// inFolder runs a benchmark in a temporary folder.
+func (run benchmark) inFolder(ctx context.Context, args []string) error {
+	dir, err := os.MkdirTemp("", "flavorless-bench-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(run(ctx, dir, os.Stdout, args), os.RemoveAll(dir))
 }
 
 const help = `usage: go run ./test/bench [part] [flags of the part]
@@ -72,7 +83,7 @@ func main() {
 		}
 		known = true
 		progress("%s: %s", b.name, b.about)
-		errs = append(errs, b.run(ctx, os.Stdout, flag.Args()[min(1, flag.NArg()):]))
+		errs = append(errs, b.run.inFolder(ctx, flag.Args()[min(1, flag.NArg()):]))
 	}
 	if !known {
 		flag.Usage()

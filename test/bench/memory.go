@@ -72,17 +72,12 @@ func larges(gb int64) []large {
 // memory uploads large and hostile files to the real program, one after the other, and shows its peak resident memory
 // during each. It also shows the peak heap of the ingest stage alone with the same file, whose messages are
 // discarded.
-func memory(ctx context.Context, out io.Writer, args []string) (err error) {
+func memory(ctx context.Context, dir string, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("memory", flag.ContinueOnError)
 	gb := flags.Int64("gb", 1000, "`number` of MB that stand for a gigabyte; fewer are quicker")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "flavorless-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	server, err := startServer(ctx, dir)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ var readings = []reading{
 }
 
 // read measures both in turns, so that they run under the same conditions.
-func read(_ context.Context, out io.Writer, args []string) error {
+func read(_ context.Context, _ string, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("read", flag.ContinueOnError)
 	rows := flags.Int("rows", 500_000, "`number` of rows in each file")
 	repeat := flags.Int("repeat", 9, "`number` of measurements; medians are shown")

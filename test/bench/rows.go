@@ -48,7 +48,7 @@ type load struct {
 // rows counts the requests and capacity units of an upload, and measures the CPU time of the client: for new people,
 // and for the same people with some changed flavors. The reference is a conditional UpdateItem per row, the obvious
 // first implementation.
-func rows(ctx context.Context, out io.Writer, args []string) (err error) {
+func rows(ctx context.Context, _ string, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("rows", flag.ContinueOnError)
 	n := flags.Int("rows", 1_000_000, "`number` of rows of each upload")
 	sample := flags.Int("sample", 50_000, "`number` of rows that are written by one conditional UpdateItem each")

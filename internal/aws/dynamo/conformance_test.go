@@ -3,7 +3,6 @@ package dynamo_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"testing"
 
@@ -21,9 +20,8 @@ import (
 var emulator dynamolocal.Server
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	m.Run()
 	emulator.Stop()
-	os.Exit(code)
 }
 
 func TestConformance(t *testing.T) {

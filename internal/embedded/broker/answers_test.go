@@ -13,6 +13,7 @@ import (
 
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // legacy returns the older API of JetStream, which waits for answers as long as the test does.
@@ -234,7 +235,7 @@ func TestAnsweredSubjects(t *testing.T) {
 		if _, err := conn.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
 		}
-		brokertest.Await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
+		testutil.WaitFor(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
 	}
 	inside, err := s.ConnectInside("subscriber", "secret")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestPushToAnInbox checks that push consumers can deliver to an inbox, and to no other subject.
@@ -59,7 +60,7 @@ func TestRequestsAreSmall(t *testing.T) {
 	if err := conn.Publish("$JS.API.CONSUMER.CREATE.CHANGES", make([]byte, 100<<10)); err != nil {
 		t.Fatal(err)
 	}
-	brokertest.Await(t, "a large request is refused", func() bool { return refused() == 1 })
+	testutil.WaitFor(t, "a large request is refused", func() bool { return refused() == 1 })
 	if _, err := conn.Request("$JS.API.STREAM.INFO.CHANGES", nil, brokertest.Timeout); err != nil {
 		t.Errorf("next request: %v, want nil", err)
 	}
@@ -68,6 +69,7 @@ func TestRequestsAreSmall(t *testing.T) {
 // TestSubscribersTakeNoPlaceOfOthers checks that readers over HTTP and webhooks still work when subscribers have
 // created as many consumers as they may.
 func TestSubscribersTakeNoPlaceOfOthers(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	dir := t.TempDir()
 	s := brokertest.Start(t, dir)
@@ -124,7 +126,7 @@ func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 		if _, err := conn.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
 		}
-		brokertest.Await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
+		testutil.WaitFor(t, "subscribing to "+subject+" is refused", func() bool { return refused() == n+1 })
 	}
 	before := refused()
 	for range 17 {
@@ -132,7 +134,7 @@ func TestSubscribersDoNotDisturbOneAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	brokertest.Await(t, "the 17th subscription is refused", func() bool { return refused() == before+1 })
+	testutil.WaitFor(t, "the 17th subscription is refused", func() bool { return refused() == before+1 })
 }
 
 func TestWrongCredentials(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
+	"github.com/flavorless/flavorless/internal/testutil"
 	"github.com/flavorless/flavorless/test/raw"
 )
 
@@ -78,7 +79,7 @@ func TestClientLimits(t *testing.T) {
 	})
 	t.Run("connections", func(t *testing.T) {
 		for range 3 {
-			brokertest.Await(t, "a free connection", func() bool {
+			testutil.WaitFor(t, "a free connection", func() bool {
 				c, r := dial(t, s.Addr())
 				fmt.Fprint(c, hello)
 				for {

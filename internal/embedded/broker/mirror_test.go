@@ -18,6 +18,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // earlierRelease creates a data folder like a release did that had CHANGES in the account of subscribers.
@@ -226,7 +227,7 @@ func TestMirrorAhead(t *testing.T) {
 	}
 	s = brokertest.Start(t, dir)
 	s.Announce(t, "lost", "lost too")
-	brokertest.Await(t, "a complete mirror", func() bool {
+	testutil.WaitFor(t, "a complete mirror", func() bool {
 		_, mirrored, err := s.LastSequences(t.Context())
 		return err == nil && mirrored == 4
 	})

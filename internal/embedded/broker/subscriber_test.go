@@ -12,6 +12,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 const allChanges = "flavorless.change.>"
@@ -101,7 +102,7 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		want++
-		brokertest.Await(t, "publishing to "+subject+" is refused", func() bool { return refused() == want })
+		testutil.WaitFor(t, "publishing to "+subject+" is refused", func() bool { return refused() == want })
 	}
 	for _, subject := range []string{
 		">", "flavorless.>", "flavorless.*", broker.UploadSubject, events.UpdatesType, "flavorless.dead.>",
@@ -111,7 +112,7 @@ func TestSubscriberCanDoNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		want++
-		brokertest.Await(t, "subscribing to "+subject+" is refused", func() bool { return refused() == want })
+		testutil.WaitFor(t, "subscribing to "+subject+" is refused", func() bool { return refused() == want })
 	}
 
 	js := brokertest.JetStream(t, conn)

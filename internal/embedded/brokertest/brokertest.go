@@ -163,18 +163,6 @@ func Change(t testing.TB, person string) events.Message {
 	return c.Message()
 }
 
-// Await waits until the condition holds.
-func Await(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	end := time.Now().Add(Timeout)
-	for !holds() {
-		if time.Now().After(end) {
-			t.Fatalf("waiting for %s: timed out after %s", what, Timeout)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 // ConsumeUntil consumes UPDATES, or another queue if c names one, until handle returns that it has enough.
 func (s *Server) ConsumeUntil(
 	t testing.TB, c queue.Config, handle func(group []queue.Delivery) (errs []error, enough bool),

@@ -59,6 +59,19 @@ func Connections(g *Gateway) int {
 	return len(l.open)
 }
 
+// IdleConnections returns the number of open connections that have no request in flight.
+func IdleConnections(g *Gateway) (n int) {
+	l := g.server.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		if c.idleSince.Load() != 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // AuthorizeWrite returns an error unless the store itself, without versitygw's ACLs, lets an account write.
 func AuthorizeWrite(g *Gateway, access, bucket string) error {
 	key := string(utils.ContextKeyAccount)

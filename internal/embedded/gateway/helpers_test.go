@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 const bucket = "uploads"
@@ -112,7 +112,7 @@ func open(t testing.TB, cfg gateway.Config, r *recorder) *testServer {
 
 func stop(t testing.TB, g *gateway.Gateway) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), testutil.Timeout)
 	defer cancel()
 	if err := g.Stop(ctx); err != nil {
 		t.Errorf("Stop: %v", err)
@@ -146,9 +146,6 @@ func (r *recorder) announced() map[string]events.Object {
 	}
 	return last
 }
-
-// timeout is how long a test waits for something that must happen.
-const timeout = 3 * time.Minute
 
 // staged returns the staged files of unfinished uploads.
 func (srv *testServer) staged(t *testing.T) (left []string) {

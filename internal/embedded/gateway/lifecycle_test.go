@@ -23,6 +23,7 @@ import (
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 func TestSequencersNeverRepeat(t *testing.T) {
@@ -217,7 +218,7 @@ func TestStopLeavesNothing(t *testing.T) {
 	for range 3 {
 		cycle()
 	}
-	for deadline := time.Now().Add(timeout); len(goroutines()) > len(before); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(testutil.Timeout); len(goroutines()) > len(before); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines, want at most %d:\n%s", len(goroutines()), len(before), strings.Join(goroutines(), "\n\n"))
 		}

@@ -98,15 +98,18 @@ func TestLongDocumentsAreRefused(t *testing.T) {
 		"no browser's form":  "POST /uploads/a HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\n",
 		"an unknown subject": "PUT /uploads/uploads/a.csv?other= HTTP/1.1\r\n",
 	} {
-		c := raw.Dial(t, srv.Addr())
-		// the server reads the first 8 KiB
-		fmt.Fprintf(c, "%sHost: x\r\nContent-Length: %d\r\n\r\n%s", head, 1<<30, payload(64<<10))
-		answer := make([]byte, 4096)
-		n, err := io.ReadAtLeast(c, answer, 200)
-		if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") ||
-			!strings.Contains(string(answer[:n]), "EntityTooLarge") {
-			t.Errorf("%s: %v, %q; want 400 EntityTooLarge", name, err, answer[:n])
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := raw.Dial(t, srv.Addr())
+			// the server reads the first 8 KiB
+			fmt.Fprintf(c, "%sHost: x\r\nContent-Length: %d\r\n\r\n%s", head, 1<<30, payload(64<<10))
+			answer := make([]byte, 4096)
+			n, err := io.ReadAtLeast(c, answer, 200)
+			if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 400 ") ||
+				!strings.Contains(string(answer[:n]), "EntityTooLarge") {
+				t.Errorf("%v, %q; want 400 EntityTooLarge", err, answer[:n])
+			}
+		})
 	}
 }
 
@@ -116,8 +119,7 @@ func TestTooManyRequests(t *testing.T) {
 	srv := start(t, func(c *gateway.Config) { c.MaxRequests = 2 })
 	var held []net.Conn
 	for i := range 2 {
-		c := srv.startUpload(t, fmt.Sprintf("uploads/%d.csv", i))
-		held = append(held, c)
+		held = append(held, srv.startUpload(t, fmt.Sprintf("uploads/%d.csv", i)))
 	}
 	if err := srv.tryPut(t, "drafts/c.csv", payload(10)); status(err) != 503 || code(err) != "SlowDown" {
 		t.Errorf("third request: status %d, code %q (%v), want 503 SlowDown", status(err), code(err), err)
@@ -135,8 +137,7 @@ func TestTooManyConnections(t *testing.T) {
 	srv := start(t, func(c *gateway.Config) { c.MaxConnections = 3 })
 	var open []net.Conn
 	for i := range 3 {
-		c := srv.startUpload(t, fmt.Sprintf("uploads/%d.csv", i))
-		open = append(open, c)
+		open = append(open, srv.startUpload(t, fmt.Sprintf("uploads/%d.csv", i)))
 	}
 	answer, err := io.ReadAll(raw.Dial(t, srv.Addr()))
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") ||
@@ -160,7 +161,7 @@ func TestNewConnectionReplacesIdleOne(t *testing.T) {
 	busy := srv.startUpload(t, "uploads/busy.csv")
 	idle := []net.Conn{raw.Dial(t, srv.Addr())} // never sent a request
 	testutil.WaitFor(t, "the connection is counted", func() bool { return gateway.Connections(srv.Gateway) == 2 })
-	ask := func(c net.Conn) {
+	ask := func(c net.Conn, idle int) {
 		t.Helper()
 		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
@@ -168,15 +169,17 @@ func TestNewConnectionReplacesIdleOne(t *testing.T) {
 		if _, err := io.ReadAtLeast(c, make([]byte, 8192), 200); err != nil {
 			t.Fatalf("reading an answer: %v", err)
 		}
+		// A client gets its answer before the server marks the connection as idle.
+		testutil.WaitFor(t, "the connection is idle", func() bool { return gateway.IdleConnections(srv.Gateway) == idle })
 	}
 	for range 2 { // these have sent a request
 		c := raw.Dial(t, srv.Addr())
-		ask(c)
+		ask(c, len(idle)+1)
 		idle = append(idle, c)
 	}
 	for i, c := range idle {
 		next := raw.Dial(t, srv.Addr())
-		ask(next)
+		ask(next, len(idle))
 		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("idle connection %d: %v, want it closed for a new one", i, err)
 		}
@@ -206,6 +209,7 @@ func TestNewConnectionReplacesSlowUnauthenticatedOne(t *testing.T) {
 
 // TestIdleConnectionsEnd checks that an idle connection is closed after half of the client timeout.
 func TestIdleConnectionsEnd(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 20 * time.Second })
 	c := raw.Dial(t, srv.Addr())

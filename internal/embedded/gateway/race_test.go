@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // writer prepares to store an object. It returns a function that stores it and returns the status of the answer.
@@ -58,6 +59,7 @@ func statusOrOK(err error) int {
 // TestConcurrentConflictingKeys stores pairs of keys at the same time, of which one needs the other's path as a folder.
 // One is stored, and the other is refused with 409.
 func TestConcurrentConflictingKeys(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	const pairs = 30
 	for name, change := range map[string]func(*gateway.Config){

@@ -8,9 +8,12 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 func TestReadersGetTheBytesOfTheETag(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	srv := start(t)
 	srv.put(t, "uploads/a.csv", "first")

@@ -42,6 +42,7 @@ func TestSlowClientsAreDisconnected(t *testing.T) {
 
 // TestSteadyClientMayTakeLonger checks that an upload may take much longer than the timeout.
 func TestSteadyClientMayTakeLonger(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	const timeout, pieces, piece = 3 * time.Second, 40, 1000 // long enough for a busy machine
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = timeout })
@@ -66,6 +67,7 @@ func TestSteadyClientMayTakeLonger(t *testing.T) {
 
 // TestStalledReaderIsDisconnected checks that a client that does not read the answer is disconnected.
 func TestStalledReaderIsDisconnected(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	// long enough for the PUT on a busy machine
 	srv := start(t, func(c *gateway.Config) { c.ClientTimeout = 3 * time.Second })

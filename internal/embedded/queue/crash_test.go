@@ -21,6 +21,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
 	"github.com/flavorless/flavorless/internal/embedded/topic"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestMain runs the process that is killed, if the environment says so.
@@ -202,7 +203,7 @@ func TestPoisonMessage(t *testing.T) {
 			return nil
 		})
 	}()
-	brokertest.Await(t, "a dead letter", func() bool { return len(s.AllDeadLetters(t)) == 1 })
+	testutil.WaitFor(t, "a dead letter", func() bool { return len(s.AllDeadLetters(t)) == 1 })
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -240,7 +241,7 @@ func TestRedeliveryAfterCrash(t *testing.T) {
 	}
 	s = brokertest.Start(t, dir)
 	first := handled(s)
-	brokertest.Await(t, "an empty queue", empty)
+	testutil.WaitFor(t, "an empty queue", empty)
 	s.Stop()
 
 	// Lose the removals, but keep the state of the consumer.
@@ -256,5 +257,5 @@ func TestRedeliveryAfterCrash(t *testing.T) {
 	if diff := cmp.Diff(first, handled(s)); diff != "" {
 		t.Errorf("delivered again (-first time +now):\n%s", diff)
 	}
-	brokertest.Await(t, "an empty queue", empty)
+	testutil.WaitFor(t, "an empty queue", empty)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // deadLetter publishes the messages to an empty queue, and makes dead letters of them.
@@ -35,7 +36,7 @@ func deadLetter(t *testing.T, s *brokertest.Server, c queue.Config, reason error
 			t.Error(err)
 		}
 	})
-	brokertest.Await(t, "dead letters", func() bool { return len(s.AllDeadLetters(t)) == len(msgs) })
+	testutil.WaitFor(t, "dead letters", func() bool { return len(s.AllDeadLetters(t)) == len(msgs) })
 	cancel()
 	consuming.Wait()
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestObserve checks that Observe gets one outcome per delivery, and that every line of the log about a message has its
@@ -67,7 +68,7 @@ func TestObserve(t *testing.T) {
 	if diff := cmp.Diff(want, seen); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	brokertest.Await(t, "an empty queue", func() bool {
+	testutil.WaitFor(t, "an empty queue", func() bool {
 		d := depth(t, s)
 		return d.Pending+d.InFlight == 0 && d.Oldest.IsZero() && d.Dead == 2
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 // TestBackoff checks that a failed message is delivered again after its backoff, and does not delay others.
@@ -118,6 +119,7 @@ func TestConcurrency(t *testing.T) {
 
 // TestHeartbeat checks that a message that is handled for longer than AckWait is not delivered again.
 func TestHeartbeat(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Publish(t, broker.Updates, brokertest.Update("slow"))

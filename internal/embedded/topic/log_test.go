@@ -13,6 +13,7 @@ import (
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/brokertest"
+	"github.com/flavorless/flavorless/internal/testutil"
 )
 
 func TestChangesStart(t *testing.T) {
@@ -74,7 +75,7 @@ func TestChangesWithoutConsumer(t *testing.T) {
 	s.ReadLog(t, events.Start{Since: time.Now().Add(-time.Hour)}, 1, nil)
 	conn, _ := s.Subscriber(t)
 	js := brokertest.JetStream(t, conn)
-	brokertest.Await(t, "no consumer", func() bool {
+	testutil.WaitFor(t, "no consumer", func() bool {
 		stream, err := js.Stream(t.Context(), "CHANGES")
 		if err != nil {
 			t.Fatal(err)
@@ -120,6 +121,7 @@ func TestChangesOutOfRetention(t *testing.T) {
 // TestManyFollowers checks that as many readers as the API allows each read everything in order. Half of them lag so
 // far behind that they have to fetch, and their shared connection is cut meanwhile.
 func TestManyFollowers(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	const readers, changes = 250, 2000

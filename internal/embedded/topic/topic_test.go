@@ -37,6 +37,7 @@ func TestChangesRate(t *testing.T) {
 // TestReconnectWhilePublishing cuts the connection while messages are sent. Each message must be counted off exactly
 // once, although nats.go can report its failure twice.
 func TestReconnectWhilePublishing(t *testing.T) {
+	testutil.SkipIfShort(t)
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	updates, err := topic.New(s.Server, broker.Updates)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http/httptest"
-	"os"
 	"testing"
 	"time"
 
@@ -21,9 +20,8 @@ import (
 var emulator dynamolocal.Server
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	m.Run()
 	emulator.Stop()
-	os.Exit(code)
 }
 
 // TestUnits compares the responses and the counts of the fake with those of DynamoDB Local, over the same calls.
