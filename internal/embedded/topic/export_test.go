@@ -1,6 +1,8 @@
 package topic
 
 import (
+	"context"
+
 	"golang.org/x/time/rate"
 )
 
@@ -18,3 +20,9 @@ func (l *Log) StopRefill() { l.rate.SetLimit(1e-9) }
 
 // Idle reports whether no message is counted as in flight.
 func (t *Topic) Idle() bool { return t.inFlight.TryAcquire(maxInFlightBytes) }
+
+// Miss reports what a follower does whose next message is at that position, and who first finds a later one, twice.
+func (l *Log) Miss(ctx context.Context, next, found uint64) (first, second error) {
+	f := follower{stream: l.stream, next: next}
+	return f.miss(ctx, found), f.miss(ctx, found)
+}

@@ -35,6 +35,9 @@ type follower struct {
 	inbox string // prefix of the reply subjects; the number of the request follows
 	asked int    // requests so far
 	next  uint64 // sequence number of the next message
+
+	// missed is the value of next when an answer last began after it.
+	missed uint64
 }
 
 // seek moves to the first message that was stored at that time or later. Without one, the follower stays at the end.
@@ -82,7 +85,7 @@ func (f *follower) read(ctx context.Context, yield func(events.LoggedChange, err
 			return false, err
 		}
 		if sequence != f.next {
-			return false, f.dropped(sequence)
+			return true, f.miss(ctx, sequence)
 		}
 		f.next++
 		c := loggedChange(sequence, m.Header.Get(jetstream.SubjectHeader), m)
@@ -91,6 +94,16 @@ func (f *follower) read(ctx context.Context, yield func(events.LoggedChange, err
 		}
 	}
 	return true, nil
+}
+
+// miss handles an answer that begins after the next message. If the connection lost the beginning of the answer, it
+// returns nil, so that the message is requested again. Otherwise the message has been dropped.
+func (f *follower) miss(ctx context.Context, found uint64) error {
+	if f.missed == f.next {
+		return f.dropped(found)
+	}
+	f.missed = f.next
+	return f.checkRetained(ctx)
 }
 
 // checkRetained fails with events.ErrOutOfRetention if the next message has been dropped.
