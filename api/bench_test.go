@@ -24,7 +24,8 @@ func BenchmarkLookup(b *testing.B) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"person":"andy","flavor":"cookie dough","updated":"2026-11-23T08:19:00.123Z"}`))
+		_, _ = w.Write([]byte(`{"person":"andy","flavor":"cookie dough","updated":"2026-11-23T08:19:00.123Z",` +
+			`"upload":"5v2kq3z8m1d7xw0rjt4ybn6c9e"}`))
 	})
 	for _, key := range []struct{ alg, id string }{{"ES256", "ec"}, {"RS256", "rsa"}, {"EdDSA", "ed"}} {
 		token := "Bearer " + h.issuer.Sign(b, key.alg, key.id, nil, h.issuer.Claims(nil))

@@ -69,13 +69,15 @@ func (h *handler) favorite(r *http.Request, _ query, _ Claims) (response, error)
 	if err != nil {
 		return response{}, fmt.Errorf("looking up a person: %w", err)
 	}
-	body := make([]byte, 0, 96+len(favorite.Person)+len(favorite.Flavor))
+	body := make([]byte, 0, 128+len(favorite.Person)+len(favorite.Flavor))
 	body = append(body, `{"person":`...)
 	body = appendString(body, favorite.Person)
 	body = append(body, `,"flavor":`...)
 	body = appendString(body, favorite.Flavor)
 	body = append(body, `,"updated":"`...)
 	body = append(body, events.FormatTime(favorite.Version.Time())...)
+	body = append(body, `","upload":"`...)
+	body = append(body, favorite.Version.UploadID()...)
 	body = append(body, `"}`...)
 	return response{body: body}, nil
 }

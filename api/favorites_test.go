@@ -128,7 +128,8 @@ func TestLookup(t *testing.T) {
 	h.store.set(t, "josé maría", "crème", "a/b", "slash", "a+b", "plus", "李", "lychee", "50% off", "percent",
 		`"`, "quote", "/", "root", "..", "up")
 	for _, test := range []struct{ name, path, want string }{
-		{"plain", "andy", `{"person":"andy","flavor":"cookie dough","updated":"2026-11-23T08:19:00.123Z"}` + "\n"},
+		{"plain", "andy", `{"person":"andy","flavor":"cookie dough","updated":"2026-11-23T08:19:00.123Z",` +
+			`"upload":"` + object().UploadID() + `"}` + "\n"},
 		{"NFC, escaped", "jos%C3%A9%20mar%C3%ADa", "josé maría"},
 		{"NFD", url.PathEscape("jose\u0301 mari\u0301a"), "josé maría"},
 		{"white space around", "%20%C2%A0andy%20", "andy"},

@@ -54,9 +54,10 @@ func TestUpload(t *testing.T) {
 		h := newServer(t, nil)
 		h.addUploads(1)
 		want := `{"id":"` + uploadID(1) + `","bucket":"inbox","key":"team.csv","etag":"d41d8cd98f00b204e9800998ecf8427e",` +
-			`"size":179,"status":"live","format":"csv","counts":{"rows":9,"applied":7,"superseded":1,"rejected":1,"batches":1,` +
-			`"batchesApplied":1},"rejects":[{"line":3,"offset":40,"code":"missing_flavor","reason":"flavor is empty",` +
-			`"raw":"<dan>,` + "\ufffd" + `"}],"uploaded":"2026-11-23T08:19:00.123Z","started":"2026-11-23T08:19:00.124Z",` +
+			`"size":179,"status":"live","format":"csv","counts":{"rows":9,"applied":7,"unchanged":0,"superseded":1,` +
+			`"rejected":1,"batches":1,"batchesApplied":1},"rejects":[{"line":3,"offset":40,` +
+			`"code":"missing_flavor","reason":"flavor is empty","raw":"<dan>,` + "\ufffd" + `"}],` +
+			`"uploaded":"2026-11-23T08:19:00.123Z","started":"2026-11-23T08:19:00.124Z",` +
 			`"published":"2026-11-23T08:19:01.123Z","settled":"2026-11-23T08:19:02.123Z"}` + "\n"
 		a := h.get(t, "/uploads/"+uploadID(1)).wantStatus(t, http.StatusOK)
 		if diff := cmp.Diff(want, a.body); diff != "" {
@@ -71,7 +72,7 @@ func TestUpload(t *testing.T) {
 		}
 		want := `{"id":"` + uploadID(1) + `","bucket":"b","key":"k","etag":"e","size":0,"status":"publishing",` +
 			`"counts":{"rows":0,` +
-			`"applied":0,"superseded":0,"rejected":0,"batches":0,"batchesApplied":0},"rejects":[],` +
+			`"applied":0,"unchanged":0,"superseded":0,"rejected":0,"batches":0,"batchesApplied":0},"rejects":[],` +
 			`"uploaded":"2026-11-23T08:19:00.123Z","started":"2026-11-23T08:19:00.123Z"}` + "\n"
 		if diff := cmp.Diff(want, h.get(t, "/uploads/"+uploadID(1)).body); diff != "" {
 			t.Errorf("body (-want +got):\n%s", diff)

@@ -5,12 +5,17 @@ import (
 	"strconv"
 )
 
-// Batch is a sequence of consecutive accepted rows of one upload, in file order. It is published as one [Message]. It
-// is applied and counted once, even if the message is delivered several times.
+// Batch is a sequence of consecutive accepted rows of one upload: in file order, or in the order of the upload's sorted
+// copy. It is published as one [Message]. It is applied and counted once, even if the message is delivered several
+// times.
 type Batch struct {
 	Origin Origin
 	First  int64 // offset of the first row
 	Rows   []Update
+
+	// Compare means that rows which would not change the flavor need not be written. The rows are then in the order of
+	// the sorted copy, and no person occurs twice. It is set only after the upload was announced as comparing.
+	Compare bool
 }
 
 // UploadID returns the id of the batch's upload.
@@ -31,6 +36,9 @@ type BatchWriter struct {
 	first  int64
 	rows   int
 
+	sorted  bool
+	compare bool
+
 	// The last offset divided by 1000, and its digits.
 	thousands     int64
 	thousandsText []byte
@@ -38,6 +46,12 @@ type BatchWriter struct {
 
 // NewBatchWriter returns a writer for the upload with the given origin.
 func NewBatchWriter(origin Origin) *BatchWriter { return &BatchWriter{origin: origin} }
+
+// NewSortedBatchWriter returns a writer for rows in the order of the upload's sorted copy. Compare is that of the
+// batches.
+func NewSortedBatchWriter(origin Origin, compare bool) *BatchWriter {
+	return &BatchWriter{origin: origin, sorted: true, compare: compare}
+}
 
 // MaxEncodedRow is the maximum number of bytes that a row adds to a message: two names of MaxName bytes in which every
 // byte is escaped, the offset, and punctuation. The first row also adds the envelope of about 500 bytes.
@@ -48,8 +62,8 @@ const (
 	batchEnd = `]}}`
 )
 
-// Add appends a row. Its names must be in the form that CleanName returns, and its offset must be greater than that of
-// the previous row.
+// Add appends a row. Its names must be in the form that CleanName returns. Unless the writer is for sorted rows, its
+// offset must be greater than that of the previous row.
 func (w *BatchWriter) Add(u Update) {
 	b := w.buf
 	if w.rows == 0 {
@@ -60,6 +74,12 @@ func (w *BatchWriter) Add(u Update) {
 		b = append(b, w.origin...)
 		b = append(b, `","first":`...)
 		b = strconv.AppendInt(b, u.Offset, 10)
+		if w.sorted {
+			b = append(b, `,"sorted":true`...)
+		}
+		if w.compare {
+			b = append(b, `,"compare":true`...)
+		}
 		b = append(b, `,"columns":`+columns+`,"rows":[[`...)
 	} else {
 		b = append(b, ",["...)

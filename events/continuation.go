@@ -32,6 +32,13 @@ type Continuation struct {
 	// releases.
 	Count int64 `json:"continuations,omitzero"`
 
+	// Sorted means that the upload is published from its sorted copy. Offset is then the number of rows of the copy that
+	// were published, and the copy has the other counts.
+	Sorted bool `json:"sorted,omitzero"`
+
+	// Positions are the row numbers in the sorted copy, from 0, at which publishing continues, one for each group of rows.
+	Positions []int64 `json:"positions,omitzero"`
+
 	// Reader, if non-nil, lets the reader start at Offset. It is nil if offsets in the file are not offsets in the
 	// stored object, as in compressed files, and in messages of earlier releases: the reader then skips the rows before
 	// Offset.
@@ -63,6 +70,9 @@ type CSVState struct {
 // JSONOpener is the opening bracket of a JSON file: "{" if rows are members of an object, "[" if they are elements of
 // an array.
 type JSONOpener string
+
+// MaxGroups is the maximum number of groups in a sorted copy.
+const MaxGroups = 256
 
 // MaxColumns is the maximum of CSVState.Width. A header has at most this many bytes, and therefore no more columns.
 const MaxColumns = 1 << 20
@@ -101,6 +111,10 @@ func DecodeContinuation(body []byte) (Continuation, error) {
 	case c.Rejected < 0 || c.Rejected > c.Rows || c.Batches < 0 || c.RejectsBytes < 0 ||
 		c.RejectsOmitted < 0 || c.RejectsOmitted > c.Rejected:
 		err = errors.New("the counts are inconsistent")
+	case c.Sorted && (c.Reader != nil || c.Rows != 0 || c.RejectsBytes != 0):
+		err = errors.New("the rest of a sorted copy has counts of the file")
+	case c.Sorted != (len(c.Positions) > 0) || len(c.Positions) > MaxGroups:
+		err = fmt.Errorf("the rest of a sorted copy has %d positions, want 1 to %d", len(c.Positions), MaxGroups)
 	case c.Count < 0:
 		err = fmt.Errorf("continuations is %d, want at least 0", c.Count)
 	case c.Reader != nil && c.Offset > c.Object.Size:

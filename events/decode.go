@@ -27,7 +27,9 @@ type batchDecoder struct {
 	in      *jsontext.Decoder
 	batch   Batch
 	typ     string
-	columns bool // whether the columns were checked
+	columns bool  // whether the columns were checked
+	sorted  bool  // whether rows may be in another order than that of the file
+	order   error // of rows that are not in file order
 }
 
 func (d *batchDecoder) event() error {
@@ -59,6 +61,10 @@ func (d *batchDecoder) event() error {
 		return errors.New("first is missing")
 	case b.First != b.Rows[0].Offset:
 		return fmt.Errorf("first is %d, but the first row has offset %d", b.First, b.Rows[0].Offset)
+	case !d.sorted && d.order != nil:
+		return d.order
+	case !d.sorted && b.Compare:
+		return errors.New("compare is true, but sorted is not")
 	}
 	return nil
 }
@@ -74,6 +80,10 @@ func (d *batchDecoder) data(name string) error {
 		return err
 	case "first":
 		return d.offset(&d.batch.First)
+	case "sorted":
+		return d.flag(&d.sorted)
+	case "compare":
+		return d.flag(&d.batch.Compare)
 	case "columns":
 		return d.checkColumns()
 	case "rows":
@@ -107,8 +117,8 @@ func (d *batchDecoder) rows() error {
 		if err != nil {
 			return fmt.Errorf("row %d: %w", len(d.batch.Rows)+1, err)
 		}
-		if u.Offset <= last {
-			return fmt.Errorf("row %d: offset is %d, want more than %d", len(d.batch.Rows)+1, u.Offset, last)
+		if u.Offset <= last && d.order == nil { // decided at the end, because sorted may follow
+			d.order = fmt.Errorf("row %d: offset is %d, want more than %d", len(d.batch.Rows)+1, u.Offset, last)
 		}
 		last = u.Offset
 		d.batch.Rows = append(d.batch.Rows, u)
@@ -171,6 +181,15 @@ func (d *batchDecoder) text(s *string) error {
 	if err == nil {
 		*s = t.String()
 	}
+	return err
+}
+
+func (d *batchDecoder) flag(b *bool) error {
+	t, err := d.in.ReadToken()
+	if err == nil && t.Kind() != jsontext.KindTrue && t.Kind() != jsontext.KindFalse {
+		err = fmt.Errorf("%s: got %s, want true or false", d.in.StackPointer(), t.Kind())
+	}
+	*b = err == nil && t.Bool()
 	return err
 }
 

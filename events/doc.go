@@ -40,8 +40,8 @@
 //
 // # Every row has exactly one outcome
 //
-// A row is applied, superseded (a newer row is stored) or rejected. In the [Counts] of a settled upload the three add
-// up to the number of rows. Repeated deliveries do not change the counts, for two reasons:
+// A row is applied, unchanged, superseded (a newer row is stored) or rejected. In the [Counts] of a settled upload the
+// four add up to the number of rows. Repeated deliveries do not change the counts, for two reasons:
 //
 //   - A batch contains the same rows whenever the file is read, and its id is derived from the upload and its first
 //     offset. Apply records the id in the transaction that counts the batch, so it recognizes a second delivery as a
@@ -52,12 +52,24 @@
 // If a person occurs several times in a batch, [Fold] keeps the last row. The others count as superseded and cost no
 // write.
 //
+// # Large files are compared with the table
+//
+// Most rows of a nightly export are equal to the stored ones. Ingest therefore sorts a large file and publishes batches
+// that cover contiguous ranges of persons and have [Batch.Compare]. Apply reads such a range and leaves the rows whose
+// person already has the flavor: they are unchanged ([Batch.Decide]). Removals are always written. Small files write
+// every row.
+//
+// An unchanged row relies on an older version in the table. If a batch of an upload in between arrives late, it
+// replaces that version, although the unchanged row is newer. Tables therefore look for newer comparing uploads
+// whenever they apply a batch, and also write the rows that these uploads have for the same persons, under their own
+// versions ([Repair]). docs/adr/0021-comparing-uploads.md has the protocol and its proof.
+//
 // # Subscribers receive changes, not rows
 //
-// Uploading the same file again writes every row with a greater version but publishes nothing. A [Change] is published
-// if and only if the stored flavor changed. Changes are derived from the table's change feed after the write, so none
-// is lost and none is false. They may be repeated and reordered; a subscriber that keeps the change with the greatest
-// version of each person has a copy of the table.
+// Uploading the same file again publishes nothing. A small file writes every row with a greater version; a large file
+// writes nothing, except removals. A [Change] is published if and only if the stored flavor changed. Changes are
+// derived from the table's change feed after the write, so none is lost and none is false. They may be repeated and
+// reordered; a subscriber that keeps the change with the greatest version of each person has a copy of the table.
 //
 // # Messages
 //
@@ -76,7 +88,7 @@
 //	reject.go        rejected rows, failed files, and their codes
 //	batch.go         Batch and its encoder; decode.go has the decoder
 //	continuation.go  the rest of a file whose reading was interrupted
-//	table.go         Decide, Favorite and BatchResult
+//	table.go         Decide, Repair, Favorite and BatchResult
 //	upload.go        Upload: the ledger's record, which is the uploader's report
 //	change.go        Change; changelog.go selects from the log of changes
 //	message.go       Message: the envelope of all events

@@ -123,6 +123,9 @@ func change() *rapid.Generator[events.Change] {
 // encode returns the message of a batch.
 func encode(b events.Batch) events.Message {
 	w := events.NewBatchWriter(b.Origin)
+	if b.Compare {
+		w = events.NewSortedBatchWriter(b.Origin, true)
+	}
 	for _, u := range b.Rows {
 		w.Add(u)
 	}

@@ -35,29 +35,38 @@ type Upload struct {
 	Started   time.Time `json:"started"`             // when ingest received the event
 	Published time.Time `json:"published,omitzero"`  // when the file had been read
 	Settled   time.Time `json:"settled,omitzero"`    // when the upload became live or failed
+
+	// Sorted means that ingest decided to sort the file when it created the record. Every delivery of the upload's event
+	// follows this decision, so that they cut the same batches. It is false in records of earlier releases.
+	Sorted bool `json:"-"`
 }
 
 // MaxRejects is the maximum number of rejected rows in an [Upload]. The report in the reports bucket has the others.
 const MaxRejects = 100
 
-// Counts are the numbers of rows and batches. Of a settled upload, Applied + Superseded + Rejected = Rows.
+// Counts are the numbers of rows and batches. Each row has one outcome: Applied, Unchanged, Superseded or Rejected.
 type Counts struct {
 	Rows           int64 `json:"rows"`           // rows of the file; 0 while it is being read
 	Applied        int64 `json:"applied"`        // rows written to the table
-	Superseded     int64 `json:"superseded"`     // rows older than the stored ones
+	Unchanged      int64 `json:"unchanged"`      // rows with the flavor that the person already had; not written
+	Superseded     int64 `json:"superseded"`     // rows older than the stored ones, or than later rows of the file
 	Rejected       int64 `json:"rejected"`       // rejected rows; 0 while the file is being read
 	Batches        int64 `json:"batches"`        // published batches; 0 while the file is being read
 	BatchesApplied int64 `json:"batchesApplied"` // batches that have been applied
 }
 
+// Outcomes returns the number of rows that have an outcome. Of a settled upload, it is Rows.
+func (c Counts) Outcomes() int64 { return c.Applied + c.Unchanged + c.Superseded + c.Rejected }
+
 // ReadSummary is the result of reading a file to its end or to a failure.
 type ReadSummary struct {
-	Format    string
-	Rows      int64 // rows in batches and rejected rows
-	Rejected  int64
-	Batches   int64
-	Rejects   []Reject // the first MaxRejects rejected rows
-	RejectsAt string   // URL of the report; empty if no row was rejected
-	Failure   *Failure // nil if the file was read to its end
-	At        time.Time
+	Format     string
+	Rows       int64 // rows in batches, superseded rows and rejected rows
+	Superseded int64 // rows that are in no batch, because a later row of the file names the same person
+	Rejected   int64
+	Batches    int64
+	Rejects    []Reject // the first MaxRejects rejected rows
+	RejectsAt  string   // URL of the report; empty if no row was rejected
+	Failure    *Failure // nil if the file was read to its end
+	At         time.Time
 }

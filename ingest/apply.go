@@ -11,15 +11,18 @@ import (
 
 // table stores favorites, and the ledger next to them.
 type table interface {
-	// Apply writes the rows that events.Decide selects, and counts each batch once. It returns a result for each batch.
-	// If it fails, it may have applied some batches.
-	Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error)
+	// Apply writes the rows that events.Batch.Decide selects, and counts each batch once. It returns a result for each
+	// batch. If it fails, it may have applied some batches. If comparing uploads that are newer than a batch have been
+	// announced, it also writes the rows that repair returns for them, before it counts the batch.
+	Apply(ctx context.Context, batches []events.Batch, repair events.Repair) ([]events.BatchResult, error)
 }
 
 // Applier writes batches to the table.
 type Applier struct {
-	Table table
-	Log   *slog.Logger
+	Table  table
+	Copies copies                  // of comparing uploads
+	Group  func(person string) int // see Sorting.Group
+	Log    *slog.Logger
 }
 
 // Apply applies the batches in the bodies of messages of type events.UpdatesType. It returns an error for each message:
@@ -61,13 +64,14 @@ func (a *Applier) Apply(ctx context.Context, bodies [][]byte) []error {
 }
 
 func (a *Applier) apply(ctx context.Context, batches []events.Batch) error {
-	results, err := a.Table.Apply(ctx, batches)
+	results, err := a.Table.Apply(ctx, batches, a.repair)
 	if err != nil {
 		return fmt.Errorf("applying %d batches, the first of which is %s: %w", len(batches), batches[0].ID(), err)
 	}
 	for i, r := range results {
 		a.Log.DebugContext(ctx, "batch applied", "event", "batch_applied", "upload", batches[i].UploadID(),
-			"batch", batches[i].ID(), "applied", r.Applied, "superseded", r.Superseded, "duplicate", r.Duplicate)
+			"batch", batches[i].ID(), "applied", r.Applied, "unchanged", r.Unchanged, "superseded", r.Superseded,
+			"duplicate", r.Duplicate)
 		if r.Settled != nil {
 			logSettled(ctx, a.Log, r.Settled)
 		}

@@ -33,12 +33,24 @@
 // writes the same report as without the pause. Resume starts reading at the continuation's offset; in a compressed
 // file, it reads from the beginning and skips the rows before the offset (continue.go).
 //
+// # Sorting large files
+//
+// Files of at least [Sorting].From bytes are read to their end and sorted first (sorted.go). The sorted rows are stored
+// in the reports bucket under [CopyKey], and published from there in the order of the table. The batches have
+// [events.Batch.Compare], so that rows which change nothing are not written. A continuation of such an upload is a
+// position in the copy. If sorting needs too much disk or time, an empty object in its place records that the file is
+// read like a small one, also by later deliveries. The ledger records whether an upload is sorted, so that later
+// deliveries cut the same batches even if From has changed.
+//
+// # Sealing
+//
 // At the end of the file, the Ingester seals the upload in the ledger: it records the numbers of rows, rejected rows
 // and batches. When that many batches have been applied, the ledger settles the upload.
 //
 // # Applying batches and announcing changes
 //
 // [Applier] passes batches to the table, which writes a row only if no newer one is stored and counts each batch once.
+// If the batch arrives late, the Applier also yields the rows of newer sorted uploads for the same persons (repair.go).
 // [Announcer] publishes the changes that the table's change feed yields. Because the writer itself publishes nothing,
 // every announced change has been stored, and every stored change is announced.
 //

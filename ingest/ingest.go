@@ -25,14 +25,20 @@ type reports interface {
 	Put(ctx context.Context, key string, body io.Reader) (location string, err error)
 	// Get reads what Put has stored.
 	Get(ctx context.Context, key string) (io.ReadCloser, error)
+	copies
 	// Remove removes all keys with a prefix. It succeeds if there are none.
 	Remove(ctx context.Context, prefix string) error
 }
 
 // ledger records the progress of uploads.
 type ledger interface {
-	// Begin returns the record of an upload. It creates the record if there is none.
-	Begin(ctx context.Context, o events.Object) (events.Upload, error)
+	// Begin returns the record of an upload. It creates the record, in which Upload.Sorted is sort, if there is none. It
+	// does not change Upload.Sorted of an existing record, except of one that was created before the first Begin.
+	Begin(ctx context.Context, o events.Object, sort bool) (events.Upload, error)
+	// BeginComparing announces that the upload's batches may leave rows unchanged, and returns true; or it returns false
+	// if they may not. It is called before the first batch is published. From then on, tables repair what older uploads
+	// write; see events.Repair.
+	BeginComparing(ctx context.Context, id string) (bool, error)
 	// Seal records the result of reading the file. If all batches have already been applied, it settles the upload and
 	// returns it. A settled upload is returned only once.
 	Seal(ctx context.Context, id string, r events.ReadSummary) (settled *events.Upload, err error)
@@ -51,6 +57,9 @@ type Config struct {
 	// permits. Do not change it while uploads are being read, because a repeated reading must end batches at the same
 	// rows.
 	BatchBytes int
+
+	// Sorting configures how large files are read.
+	Sorting Sorting
 
 	// Ignore matches objects that are not uploads. They are neither read nor recorded.
 	Ignore events.IgnoreList
@@ -112,7 +121,7 @@ func (in *Ingester) Resume(ctx context.Context, from events.Continuation) error 
 	}
 	id := origin.UploadID()
 	log := in.cfg.Log.With("upload", id, "key", o.Key)
-	upload, err := in.cfg.Ledger.Begin(ctx, o)
+	upload, err := in.cfg.Ledger.Begin(ctx, o, from.Sorted || from.Offset == 0 && in.cfg.Sorting.sorts(o))
 	if err != nil {
 		return fmt.Errorf("beginning upload %s: %w", id, err)
 	}
@@ -120,7 +129,8 @@ func (in *Ingester) Resume(ctx context.Context, from events.Continuation) error 
 		log.InfoContext(ctx, "repeated event ignored", "event", "event_repeated", "status", upload.Status)
 		return in.removeParts(ctx, id) // the process that sealed the upload may have crashed before it removed them
 	}
-	summary, rest, err := in.read(ctx, from, origin, log)
+	sorted := from.Sorted || from.Offset == 0 && upload.Sorted
+	summary, rest, err := in.read(ctx, from, origin, sorted, log)
 	if err == nil && rest != nil {
 		err = in.publishRest(ctx, *rest, log)
 		if err == nil {
@@ -170,11 +180,12 @@ func (in *Ingester) publishRest(ctx context.Context, rest events.Continuation, l
 	return nil
 }
 
-// read publishes the rows of an object from an offset. It returns the summary of the whole file, and the rest of the
-// file if the reading was stopped.
-func (in *Ingester) read(ctx context.Context, from events.Continuation, origin events.Origin, log *slog.Logger) (
-	summary events.ReadSummary, rest *events.Continuation, err error,
-) {
+// read publishes the rows of an object from an offset. If sorted is true, it publishes them from the sorted copy,
+// unless the file is too large to be sorted. It returns the summary of the whole file, and the rest of the file if the
+// reading was stopped.
+func (in *Ingester) read(
+	ctx context.Context, from events.Continuation, origin events.Origin, sorted bool, log *slog.Logger,
+) (summary events.ReadSummary, rest *events.Continuation, err error) {
 	o := from.Object
 	rejects, err := openRejectLog(ctx, in.cfg.Reports, from)
 	if err != nil {
@@ -185,6 +196,13 @@ func (in *Ingester) read(ctx context.Context, from events.Continuation, origin e
 			"without reaching its end; rows before this offset were published; split the file and upload its parts",
 			MaxContinuations))
 		return summary, nil, err
+	}
+	if sorted {
+		p := sortedPass{Ingester: in, from: from, origin: origin, log: log}
+		summary, rest, err = p.run(ctx)
+		if !errors.Is(err, errUnsorted) {
+			return summary, rest, err
+		}
 	}
 	start := int64(0)
 	if from.Reader != nil {
@@ -271,8 +289,17 @@ func check(
 	}
 	summary, err := Read(body, name, o, func(events.Update) error { return nil },
 		func(r *events.Reject) error { return rejects.add(ctx, r) })
-	if err != nil || summary.Rejected == 0 && summary.Failure == nil {
+	if err != nil {
 		return nil, err
+	}
+	return aborted(ctx, summary, rejects)
+}
+
+// aborted returns the summary of an upload of which no row is published because the file has a fault, or nil if it has
+// none.
+func aborted(ctx context.Context, summary events.ReadSummary, rejects *rejectLog) (*events.ReadSummary, error) {
+	if summary.Rejected == 0 && summary.Failure == nil {
+		return nil, nil //nolint:nilnil // no failure and no error
 	}
 	failure := events.Failure{Code: events.Aborted, Reason: fmt.Sprintf(
 		"on-error=abort: no row was applied, because of errors in %d of %d rows; fix them and upload the file again",
@@ -285,12 +312,14 @@ func check(
 		failure.Line, failure.Column, failure.Offset = first.Line, first.Column, first.Offset
 	}
 	summary.Failure, summary.Rejected, summary.Rejects = &failure, summary.Rows, rejects.first
+	var err error
 	summary.RejectsAt, err = rejects.close(ctx)
 	return &summary, err
 }
 
 func logSettled(ctx context.Context, log *slog.Logger, u *events.Upload) {
 	log.InfoContext(ctx, "upload settled", "event", "upload_settled", "upload", u.ID, "key", u.Key, "status", u.Status,
-		"rows", u.Counts.Rows, "applied", u.Counts.Applied, "superseded", u.Counts.Superseded, "rejected", u.Counts.Rejected,
+		"rows", u.Counts.Rows, "applied", u.Counts.Applied, "unchanged", u.Counts.Unchanged,
+		"superseded", u.Counts.Superseded, "rejected", u.Counts.Rejected,
 		"after_seconds", u.Settled.Sub(u.Uploaded).Seconds())
 }

@@ -26,7 +26,7 @@ func (f *flaky) fail() error {
 	return nil
 }
 
-func (f *flaky) Apply(_ context.Context, batches []events.Batch) ([]events.BatchResult, error) {
+func (f *flaky) Apply(_ context.Context, batches []events.Batch, _ events.Repair) ([]events.BatchResult, error) {
 	return make([]events.BatchResult, len(batches)), f.fail()
 }
 

@@ -83,6 +83,13 @@ func openRejectLog(ctx context.Context, r reports, from events.Continuation) (*r
 	return l, nil
 }
 
+// IsReport reports whether the object with a key in the reports bucket is a report of rejected rows, or a part of one.
+// The others, which are sorted copies and what belongs to them, are needed while messages of any upload are queued.
+func IsReport(key string) bool {
+	_, name, _ := strings.Cut(key, "/")
+	return strings.HasPrefix(name, "rejects")
+}
+
 // partsPrefix returns the prefix of the keys of an upload's parts.
 func partsPrefix(upload string) string { return upload + "/rejects/" }
 

@@ -135,6 +135,9 @@ type fakePorts struct {
 	stored        map[string]string // reports by key
 	peak          int               // maximum number of bytes in stored
 	sealed        events.ReadSummary
+	sorting       ingest.Sorting
+	begun, sorted bool // the record: whether there is one, and its Sorted
+	comparing     bool // whether BeginComparing was called
 
 	sealFails, removeFails error // if non-nil, the error of the next call
 }
@@ -200,8 +203,8 @@ func (b *fakePorts) compare(t *testing.T, whole *fakePorts) {
 func (b *fakePorts) ingester(pause func(context.Context) bool) *ingest.Ingester {
 	return ingest.New(ingest.Config{
 		Objects: b, Updates: b, Ledger: b, Reports: fakeReports{b}, Clock: time.Now, Log: slog.New(slog.DiscardHandler),
-		BatchBytes: 1000,
-		Pause:      pause, Continuations: fakeContinuations{b},
+		BatchBytes: 1000, Sorting: b.sorting,
+		Pause: pause, Continuations: fakeContinuations{b},
 	})
 }
 
@@ -240,11 +243,19 @@ func (b fakeContinuations) Publish(_ context.Context, messages []events.Message)
 	return errs
 }
 
-func (b *fakePorts) Begin(context.Context, events.Object) (events.Upload, error) {
-	if !b.sealed.At.IsZero() {
-		return events.Upload{Status: events.Live}, nil
+func (b *fakePorts) Begin(_ context.Context, _ events.Object, sort bool) (events.Upload, error) {
+	if !b.begun {
+		b.begun, b.sorted = true, sort
 	}
-	return events.Upload{Status: events.Publishing}, nil
+	if !b.sealed.At.IsZero() {
+		return events.Upload{Status: events.Live, Sorted: b.sorted}, nil
+	}
+	return events.Upload{Status: events.Publishing, Sorted: b.sorted}, nil
+}
+
+func (b *fakePorts) BeginComparing(context.Context, string) (bool, error) {
+	b.comparing = true
+	return true, nil
 }
 
 func (b *fakePorts) Seal(_ context.Context, _ string, r events.ReadSummary) (*events.Upload, error) {
@@ -277,6 +288,14 @@ func (r fakeReports) Get(_ context.Context, key string) (io.ReadCloser, error) {
 		return nil, fs.ErrNotExist
 	}
 	return io.NopCloser(strings.NewReader(text)), nil
+}
+
+func (r fakeReports) OpenAt(_ context.Context, key string) (io.ReaderAt, int64, error) {
+	text, found := r.stored[key]
+	if !found {
+		return nil, 0, events.ErrObjectGone
+	}
+	return strings.NewReader(text), int64(len(text)), nil
 }
 
 func (r fakeReports) Remove(_ context.Context, prefix string) error {

@@ -102,17 +102,20 @@ func (d *deployment) check(ctx context.Context, t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := checkTable(t, d.objects, team)
+	table := checkTable(t, d.objects, team, true)
 	if len(table) == 0 {
 		t.Error("the table is empty")
 	}
+	unchanged := int64(0)
 	for id, u := range d.objects {
 		got, err := d.table.Upload(ctx, id)
 		if err != nil {
 			t.Fatal(err)
 		}
+		unchanged += got.Counts.Unchanged
 		checkUpload(t, u, got, d.report(ctx, t, got))
 	}
+	t.Logf("%d rows were unchanged", unchanged)
 	var received []events.Change
 	for _, body := range d.drain(ctx, t, d.changesQueue) {
 		c, err := events.DecodeChange([]byte(body))

@@ -77,7 +77,9 @@ func newDeployment(t *testing.T) *deployment {
 
 	tables := dynamolocal.Create(t, dynamo.Client(d.direct), prefix+"convergence")
 	newTable := func(access awsadapters.Access) *dynamo.Table {
-		return dynamo.New(dynamo.Config{Client: dynamo.Client(access), Favorites: tables.Favorites, Uploads: tables.Uploads})
+		return dynamo.New(dynamo.Config{
+			Client: dynamo.Client(access), Favorites: tables.Favorites, Uploads: tables.Uploads, Comparisons: tables.Comparisons,
+		})
 	}
 	d.table = newTable(d.direct)
 	d.stream = dynamolocal.NewStream(dynamoURL, tables.Favorites)
@@ -91,19 +93,28 @@ func newDeployment(t *testing.T) *deployment {
 	}
 	table := newTable(faulty)
 	updatesTopic := topics.Topic{Client: topics.Client(faulty), ARN: updates}
+	reports := s3store.Reports{Client: s3store.NewClient(faulty), Bucket: d.reports}
 	d.ingest = stages.Ingest{Common: common, Ingester: ingest.New(ingest.Config{
 		Objects: s3store.Objects{Client: s3store.NewClient(faulty)},
 		Updates: updatesTopic, Continuations: updatesTopic,
-		Ledger: table, Reports: s3store.Reports{Client: s3store.NewClient(faulty), Bucket: d.reports},
+		Ledger: table, Reports: reports,
+		Sorting: ingest.Sorting{
+			From: sortFrom, Dir: t.TempDir(), MaxDisk: func() int64 { return 1 << 20 }, Group: dynamo.ShardOf,
+		},
 		Clock: time.Now, Log: log, BatchBytes: 460,
 		Pause: func(context.Context) bool { return rand.IntN(8) == 0 },
 	})}
-	d.apply = stages.Apply{Common: common, Applier: &ingest.Applier{Table: table, Log: log}}
+	d.apply = stages.Apply{Common: common, Applier: &ingest.Applier{
+		Table: table, Copies: reports, Group: dynamo.ShardOf, Log: log,
+	}}
 	d.announce = stages.Announce{Common: common, Announcer: &ingest.Announcer{
 		Changes: topics.Topic{Client: topics.Client(faulty), ARN: changes}, Log: log,
 	}}
 	return d
 }
+
+// sortFrom is the size from which on files are sorted: about half of them.
+const sortFrom = 150
 
 var dynamoFaults = []faultproxy.Rule{
 	{Chance: 0.03, Fault: faultproxy.Throttle()},

@@ -39,6 +39,14 @@ func (r reports) Get(_ context.Context, key string) (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
+func (r reports) OpenAt(_ context.Context, key string) (io.ReaderAt, int64, error) {
+	b, found := r.stored[key]
+	if !found {
+		return nil, 0, events.ErrObjectGone
+	}
+	return bytes.NewReader(b), int64(len(b)), nil
+}
+
 func (r reports) Remove(_ context.Context, prefix string) error {
 	maps.DeleteFunc(r.stored, func(key string, _ []byte) bool { return strings.HasPrefix(key, prefix) })
 	return nil

@@ -20,8 +20,9 @@ import (
 )
 
 // TestConvergence ingests several overlapping uploads whose events are repeated, delivers their batches in any order,
-// repeatedly and in groups, and lets the process crash between any two steps. The table, the counts of the ledger and
-// the changes must be those of a model in which none of that happens.
+// repeatedly and in groups, and lets the process crash between any two steps. Some uploads are sorted and compared with
+// the table. The table, the counts of the ledger and the changes must be those of a model in which none of that
+// happens.
 func TestConvergence(t *testing.T) {
 	dir := t.TempDir()
 	n := 0
@@ -63,7 +64,8 @@ type simulation struct {
 	updates       []events.Message
 	received      []events.Change // by a subscriber
 
-	model tableModel
+	sorting ingest.Sorting
+	model   tableModel
 }
 
 func newSimulation(t *rapid.T, path string) *simulation {
@@ -71,6 +73,10 @@ func newSimulation(t *rapid.T, path string) *simulation {
 		t.Fatal(err)
 	}
 	s := &simulation{T: t, path: path, objects: map[string]upload{}, reports: map[string][]byte{}, model: newTableModel()}
+	s.sorting = ingest.Sorting{
+		From: rapid.SampledFrom([]int64{0, 1, 100}).Draw(t, "sort from"), Dir: path,
+		MaxDisk: func() int64 { return rapid.SampledFrom([]int64{1 << 20, 1 << 20, 0}).Draw(t, "disk") },
+	}
 	s.open()
 	return s
 }
@@ -126,6 +132,7 @@ func (s *simulation) ingest() {
 	in := ingest.New(ingest.Config{
 		Objects: bucket{s}, Updates: topic, Continuations: topic, Ledger: s.db, Reports: reports{s.reports},
 		Clock: time.Now, Log: slog.New(slog.DiscardHandler),
+		Sorting:    s.sorting,
 		BatchBytes: 460, // two or three rows
 		Pause:      func(context.Context) bool { return s.draw("pause", 3) == 0 },
 	})
@@ -176,7 +183,7 @@ func (s *simulation) apply() {
 		s.crash()
 		return
 	}
-	applier := &ingest.Applier{Table: s.db, Log: slog.New(slog.DiscardHandler)}
+	applier := &ingest.Applier{Table: s.db, Copies: reports{s.reports}, Log: slog.New(slog.DiscardHandler)}
 	s.must(errors.Join(applier.Apply(context.Background(), bodies)...))
 	s.must(s.model.apply(bodies))
 	switch outcome {

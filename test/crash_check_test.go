@@ -72,7 +72,7 @@ func (u *uploader) check(reports map[string][]byte, received map[uint64]events.C
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	table := checkTable(u.t, uploads, team)
+	table := checkTable(u.t, uploads, team, true)
 	checkChanges(u.t, slices.Collect(maps.Values(received)), table)
 	if left, err := db.Pending(ctx, 1); err != nil || len(left) > 0 {
 		u.t.Errorf("Pending = %v, %v; want an empty outbox", left, err)
@@ -144,8 +144,10 @@ type onlyDuplicates struct {
 	db *sqlite.DB
 }
 
-func (o onlyDuplicates) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
-	results, err := o.db.Apply(ctx, batches)
+func (o onlyDuplicates) Apply(
+	ctx context.Context, batches []events.Batch, _ events.Repair,
+) ([]events.BatchResult, error) {
+	results, err := o.db.Apply(ctx, batches, nil)
 	for i, r := range results {
 		if !r.Duplicate {
 			o.t.Errorf("batch %s was still in its queue but not applied", batches[i].ID())

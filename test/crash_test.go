@@ -64,6 +64,7 @@ func newCrashTest(t *testing.T) *crashTest {
 	}
 	t.Logf("FLAVORLESS_SEED=%d repeats the files and the choice of moments", c.seed)
 	c.random = rand.New(rand.NewPCG(c.seed, 0))
+	c.supervisor.args = []string{"--sort-from", "20KB"} // the large files
 	c.uploader = &uploader{t: t, supervisor: c.supervisor, files: map[string]file{}, accepted: map[string]bool{}}
 	c.subscriber = &subscriber{t: t, supervisor: c.supervisor, received: map[uint64]events.Change{}}
 	return c

@@ -32,7 +32,7 @@ func TestFullDisk(t *testing.T) {
 	c := newCrashTest(t)
 	s, u := c.supervisor, c.uploader
 	d := mountDisk(t, s.data)
-	s.args, s.diskFull = []string{"--min-free", "0"}, true
+	s.args, s.diskFull = append(s.args, "--min-free", "0"), true
 	s.start()
 	s.ready()
 	c.begin(2_000)

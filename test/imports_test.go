@@ -34,6 +34,8 @@ func TestImports(t *testing.T) {
 		{folder: "internal/embedded", forbidden: append([]string{module + "internal/aws"}, core...)},
 		{folder: "internal/jwks", forbidden: vendors},
 		{folder: "internal/issuer", forbidden: vendors},
+		{folder: "internal/extsort", allowed: []string{module + "events"}},
+		{folder: "internal/sortedcopy", allowed: []string{module + "events", "github.com/klauspost/compress/zstd"}},
 	}
 	for _, rule := range rules {
 		t.Run(rule.folder, func(t *testing.T) {

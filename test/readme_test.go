@@ -218,14 +218,15 @@ func (r *readmeShell) checkOutput(c readmeCommand, got string) {
 var (
 	duration = regexp.MustCompile(`\b[0-9.]+(ms|s)\b`)
 	instant  = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT[0-9:.]+Z`)
+	uploadID = regexp.MustCompile(`\bupload [0-9a-z]{26}\b`)
 )
 
 // contains reports whether every line is part of a line of an output, apart from white space and the values of
-// durations and times.
+// durations, times and upload ids.
 func contains(output string, lines []string) bool {
 	normalize := func(line string) string {
 		line = instant.ReplaceAllString(strings.Join(strings.Fields(line), " "), "TIME")
-		return duration.ReplaceAllString(line, "DURATION")
+		return uploadID.ReplaceAllString(duration.ReplaceAllString(line, "DURATION"), "upload ID")
 	}
 	var got []string
 	for line := range strings.Lines(output) {

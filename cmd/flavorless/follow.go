@@ -113,9 +113,10 @@ func (l *statusLine) show(t *terminal, u events.Upload) {
 		l.text(t, "waiting for the server to start reading the file")
 		return
 	}
-	text := fmt.Sprintf("%s: %d rows applied", u.Status, u.Counts.Applied+u.Counts.Superseded)
-	if c := u.Counts; c.Batches > 0 {
-		text += fmt.Sprintf(" of %d (%d%%)", c.Rows-c.Rejected, 100*c.BatchesApplied/c.Batches)
+	c := u.Counts
+	text := fmt.Sprintf("%s: %s processed", u.Status, count(c.Applied+c.Unchanged+c.Superseded, "row"))
+	if c.Batches > 0 {
+		text += fmt.Sprintf(" of %s (%d%%)", number(c.Rows-c.Rejected), 100*c.BatchesApplied/c.Batches)
 	}
 	l.text(t, text)
 }

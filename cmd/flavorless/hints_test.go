@@ -85,7 +85,7 @@ func TestUploadsBeingRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(out.String(), "\n")
-	if got := strings.Fields(lines[1])[2:]; strings.Join(got[:5], " ") != "publishing - 7 0 -" {
+	if got := strings.Fields(lines[1])[2:]; strings.Join(got[:6], " ") != "publishing - 7 0 0 -" {
 		t.Errorf("uploads prints %q, want - as the numbers of rows and rejected rows", got)
 	}
 }

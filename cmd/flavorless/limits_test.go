@@ -57,6 +57,9 @@ func TestFlagsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if row := "\n| `--sort-from` | 1MiB |"; !strings.Contains(string(doc), row) {
+		t.Errorf("docs/operations.md has no row that begins with %q", row)
+	}
 	cfg := local.Defaults()
 	for _, set := range []*pflag.FlagSet{limitFlags(&cfg.Limits), retentionFlags(&cfg.Retention)} {
 		if !strings.Contains(help, "\n"+set.Name()+":\n") {
@@ -69,6 +72,33 @@ func TestFlagsAreDocumented(t *testing.T) {
 			}
 			if row := "| `--" + f.Name + "` | " + f.DefValue + " |"; !strings.Contains(string(doc), row) {
 				t.Errorf("docs/operations.md has no row that begins with %q", row)
+			}
+		})
+	}
+}
+
+// TestSortFrom checks that serve sorts files of at least the size of --sort-from, so that it writes no row of a file
+// that is uploaded again; and that it sorts no file if the size is 0.
+func TestSortFrom(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[string]string{
+		"20B":  "2 rows: 0 applied, 2 unchanged, 0 superseded, 0 rejected",
+		"1KiB": "2 rows: 2 applied, 0 unchanged, 0 superseded, 0 rejected",
+		"0":    "2 rows: 2 applied, 0 unchanged, 0 superseded, 0 rejected",
+	} {
+		t.Run(from, func(t *testing.T) {
+			t.Parallel()
+			p := startServe(t, filepath.Join(t.TempDir(), "data"), "--sort-from", from)
+			file := writeFile(t, "a.csv", "person,flavor\nandy,mint\nbill,fig\n")
+			if got := p.command("upload", file); got.code != exitOK || !strings.Contains(got.out, "2 rows: 2 applied") {
+				t.Errorf("upload = %+v, want 2 rows applied", got)
+			}
+			first := p.command("lookup", "andy", "--json").out
+			if got := p.command("upload", file); got.code != exitOK || !strings.Contains(got.out, want) {
+				t.Errorf("upload again = %+v, want %q", got, want)
+			}
+			if same := p.command("lookup", "andy", "--json").out == first; same != (from == "20B") {
+				t.Errorf("lookup prints the same upload again: %t, want %t", same, from == "20B")
 			}
 		})
 	}

@@ -121,8 +121,8 @@ func (p *process) settled(key string) (settled events.Upload) {
 		}
 		return false
 	})
-	if c := settled.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows {
-		p.t.Fatalf("counts of %s = %+v, want applied, superseded and rejected to add up to rows", key, c)
+	if c := settled.Counts; c.Outcomes() != c.Rows {
+		p.t.Fatalf("counts of %s = %+v, want the outcomes to add up to rows", key, c)
 	}
 	return settled
 }

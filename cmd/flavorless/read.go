@@ -84,47 +84,6 @@ func quoted(s string) string {
 	return string(b)
 }
 
-func newLookup(t *terminal) *cobra.Command {
-	var f clientFlags
-	var asJSON bool
-	c := &cobra.Command{
-		Use: "lookup PERSON", Short: "Show one person's favorite flavor",
-		Long:    "Show one person's favorite flavor. The exit code is 1 if the person has none.",
-		Example: "  flavorless lookup andy\n  FLAVORLESS_TOKEN=… flavorless lookup andy --stack flavorless-dev",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			conn, err := f.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			return lookup(c.Context(), t, conn, args[0], asJSON)
-		},
-	}
-	f.add(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print the API's JSON object")
-	return c
-}
-
-func lookup(ctx context.Context, t *terminal, conn *connection, person string, asJSON bool) error {
-	var favorite struct {
-		Person  string `json:"person"`
-		Flavor  string `json:"flavor"`
-		Updated string `json:"updated"`
-	}
-	_, err := conn.get(ctx, "/ice-cream/"+url.PathEscape(person), &favorite)
-	if errors.Is(err, errNotFound) {
-		return fmt.Errorf("%q has no favorite flavor; to see everyone's: flavorless team%s", person, conn.flags)
-	}
-	if err != nil {
-		return err
-	}
-	if asJSON {
-		return t.json(favorite)
-	}
-	t.printf("%s  %s\n", printable(favorite.Flavor), t.style(dim, "since "+favorite.Updated))
-	return nil
-}
-
 var uploadsHelp = fmt.Sprintf(`Show the status of uploads, the newest first. With an ID, show one upload with the first
 %d of its rejected rows; the first 8 characters of the ID are enough.
 
@@ -251,7 +210,7 @@ func listUploads(ctx context.Context, t *terminal, conn *connection, limit int, 
 	}
 	rows := make([][]string, 0, len(uploads))
 	for _, u := range uploads {
-		n := func(i int64) string { return strconv.FormatInt(i, 10) }
+		n := number
 		failure := ""
 		if u.Failure != nil {
 			failure = string(u.Failure.Code)
@@ -262,12 +221,12 @@ func listUploads(ctx context.Context, t *terminal, conn *connection, limit int, 
 		}
 		rows = append(rows, []string{
 			u.Uploaded.Local().Format(time.DateTime), string(u.Status), read, n(u.Counts.Applied),
-			n(u.Counts.Superseded), rejected, u.ID, displayName(u.Key), failure,
+			n(u.Counts.Unchanged), n(u.Counts.Superseded), rejected, u.ID, displayName(u.Key), failure,
 		})
 	}
 	t.table("", []column{
-		{name: "UPLOADED", dropOrder: 5}, {name: "STATUS"}, {name: "ROWS", dropOrder: 4}, {name: "APPLIED", dropOrder: 2},
-		{name: "SUPERSEDED", dropOrder: 1}, {name: "REJECTED", dropOrder: 3},
+		{name: "UPLOADED", dropOrder: 6}, {name: "STATUS"}, {name: "ROWS", dropOrder: 5}, {name: "APPLIED", dropOrder: 3},
+		{name: "UNCHANGED", dropOrder: 2}, {name: "SUPERSEDED", dropOrder: 1}, {name: "REJECTED", dropOrder: 4},
 		{name: "ID", minWidth: shortID + 1, shrinkFirst: true}, {name: "KEY", minWidth: 12}, {name: "FAILURE", minWidth: 6},
 	}, rows)
 	return nil

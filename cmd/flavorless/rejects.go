@@ -59,7 +59,7 @@ func areMore(rows int64) string {
 	if rows == 1 {
 		return "1 more rejected row is"
 	}
-	return fmt.Sprintf("%d more rejected rows are", rows)
+	return number(rows) + " more rejected rows are"
 }
 
 // reportLine is a line of a report: a rejected row, or the end of a report that omits rows.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/flavorless/flavorless/events"
 )
 
@@ -32,7 +34,7 @@ func (t *terminal) report(u events.Upload, conn *connection) {
 	t.failure(u.Failure)
 	t.rejects(u.Rejects)
 	if more := c.Rejected - int64(len(u.Rejects)); more > 0 && len(u.Rejects) == events.MaxRejects {
-		text := fmt.Sprintf("… and %d more; to see them", more)
+		text := fmt.Sprintf("… and %s more; to see them", number(more))
 		if u.Failure != nil { // with on-error=abort, the count includes the good rows
 			text = fmt.Sprintf("… these are the first %d; to see all", events.MaxRejects)
 		}
@@ -60,7 +62,8 @@ func (t *terminal) failure(f *events.Failure) {
 func (t *terminal) brief(u events.Upload) {
 	c := u.Counts
 	live := liveAfter(u)
-	rows := fmt.Sprintf("%s: %d applied, %d superseded", count(c.Rows, "row"), c.Applied, c.Superseded)
+	rows := fmt.Sprintf("%s: %s applied, %s unchanged, %s superseded",
+		count(c.Rows, "row"), number(c.Applied), number(c.Unchanged), number(c.Superseded))
 	t.printf("%s  %s  %s\n",
 		t.style(bold, t.heading(displayName(u.Key), len(live)+len(rows)+2*gap)), t.style(green, live), rows)
 }
@@ -106,6 +109,7 @@ func (s *uploadSummary) add(u events.Upload, err error) {
 	s.code = worse(s.code, uploadExitCode(u))
 	s.counts.Rows += u.Counts.Rows
 	s.counts.Applied += u.Counts.Applied
+	s.counts.Unchanged += u.Counts.Unchanged
 	s.counts.Superseded += u.Counts.Superseded
 	s.counts.Rejected += u.Counts.Rejected
 }
@@ -132,8 +136,8 @@ func (s *uploadSummary) String() string {
 }
 
 func rowCounts(c events.Counts) string {
-	return fmt.Sprintf("%s: %d applied, %d superseded, %d rejected",
-		count(c.Rows, "row"), c.Applied, c.Superseded, c.Rejected)
+	return fmt.Sprintf("%s: %s applied, %s unchanged, %s superseded, %s rejected",
+		count(c.Rows, "row"), number(c.Applied), number(c.Unchanged), number(c.Superseded), number(c.Rejected))
 }
 
 // rejects prints a table of rejected rows.
@@ -167,12 +171,15 @@ func (t *terminal) change(c events.Change) string {
 	}
 }
 
-// count returns a number with a noun in singular or plural, such as "2 rows".
+// number returns a number with separators, such as "1,000,000".
+func number(n int64) string { return humanize.Comma(n) }
+
+// count returns a number with a noun in singular or plural, such as "2,000 rows".
 func count(n int64, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return number(n) + " " + noun + "s"
 }
 
 // uploadExitCode returns the exit code for a settled upload.

@@ -79,6 +79,8 @@ func newServe(t *terminal) *cobra.Command {
 		"allow browser pages of this origin, such as http://localhost:5173, to use the read API and the bucket (repeatable)")
 	flags.DurationVar(&cfg.ReadFor, "read-for", cfg.ReadFor,
 		"save the position in a large file each time it was read for this long; a crash repeats at most this much reading")
+	flags.Var((*size)(&cfg.SortFrom), "sort-from",
+		"sort files of at least this stored size, and write only the rows that change a flavor; 0: sort no file")
 	flags.StringArrayVar(&cfg.Webhooks, "webhook", nil,
 		"deliver signed changes to this URL (repeatable); ps shows it to all users; see: flavorless webhook-secret --help")
 	flags.StringVar(&webhookFile, "webhook-file", "",

@@ -31,8 +31,8 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("demo = %+v, want exit code %d and an empty stderr", got, exitOK)
 	}
 	for _, want := range []string{
-		"8 rows: 8 applied, 0 superseded, 0 rejected",
-		"4 rows: 3 applied, 0 superseded, 1 rejected",
+		"8 rows: 8 applied, 0 unchanged, 0 superseded, 0 rejected",
+		"4 rows: 3 applied, 0 unchanged, 0 superseded, 1 rejected",
 		"not_a_string",
 		"created  andy: cookie dough",
 		"changed  andy: rocky road, no longer cookie dough",

@@ -43,7 +43,8 @@ func TestStack(t *testing.T) {
 	t.Run("with a token", func(t *testing.T) {
 		t.Setenv("FLAVORLESS_TOKEN", p.token)
 		got := run(t, "upload", writeFile(t, "b.csv", "person,flavor\nandy,mint\nbill,\n"))
-		if got.code != exitRejected || !strings.Contains(got.out, "1 applied, 0 superseded, 1 rejected") || got.err != "" {
+		if got.code != exitRejected ||
+			!strings.Contains(got.out, "1 applied, 0 unchanged, 0 superseded, 1 rejected") || got.err != "" {
 			t.Errorf("upload = %+v, want exit code %d and the counts of rows", got, exitRejected)
 		}
 		if got := run(t, "team", "--json"); got.code != exitOK || got.out != "{\"andy\": \"mint\"}\n" {

@@ -44,7 +44,7 @@ func TestUploadMany(t *testing.T) {
 		}
 		got := upload(t, "", filepath.Join(writeTree(t, files), "*.csv")) // a pattern that the shell did not expand
 		if all := lines(got.out); got.code != exitOK || len(all) != 101 ||
-			all[100] != "100 files: 100 live; 100 rows: 100 applied, 0 superseded, 0 rejected" {
+			all[100] != "100 files: 100 live; 100 rows: 100 applied, 0 unchanged, 0 superseded, 0 rejected" {
 			t.Errorf("upload = %+v with %d lines, want exit code %d, 100 lines and a total", got, len(all), exitOK)
 		}
 	})
@@ -55,7 +55,7 @@ func TestUploadMany(t *testing.T) {
 		if got.code != exitFailed || !strings.Contains(got.out, "missing_flavor") ||
 			!strings.Contains(got.out, "malformed_json") ||
 			!strings.HasSuffix(got.out, "\n4 files: 2 live, 1 live with rejected rows, 1 failed; 3 rows: 2 applied, 0 "+
-				"superseded, 1 rejected\n") {
+				"unchanged, 0 superseded, 1 rejected\n") {
 			t.Errorf("upload = %+v, want exit code %d, both failures and a total", got, exitFailed)
 		}
 	})
@@ -137,12 +137,14 @@ func TestUploadMany(t *testing.T) {
 
 func TestTally(t *testing.T) {
 	s := uploadSummary{files: 5}
-	s.add(events.Upload{ID: "a", Status: events.Live, Counts: events.Counts{Rows: 3, Applied: 2, Superseded: 1}}, nil)
+	s.add(events.Upload{ID: "a", Status: events.Live, Counts: events.Counts{
+		Rows: 4000, Applied: 2, Unchanged: 3997, Superseded: 1,
+	}}, nil)
 	s.add(events.Upload{ID: "b", Status: events.Live, Counts: events.Counts{Rows: 2, Applied: 1, Rejected: 1}}, nil)
 	s.add(events.Upload{}, &fileError{code: exitFailed, err: os.ErrPermission})
 	s.add(events.Upload{}, &fileError{code: exitFailed, pending: true, err: errTimeout})
-	const want = "5 files: 1 live, 1 live with rejected rows, 1 failed, 1 not live yet, 1 not done; 5 rows: 3 " +
-		"applied, 1 superseded, 1 rejected"
+	const want = "5 files: 1 live, 1 live with rejected rows, 1 failed, 1 not live yet, 1 not done; 4,002 rows: 3 " +
+		"applied, 3,997 unchanged, 1 superseded, 1 rejected"
 	if got := s.String(); got != want || s.code != exitFailed {
 		t.Errorf("the total is %q with exit code %d, want %q with %d", got, s.code, want, exitFailed)
 	}

@@ -31,9 +31,9 @@ func TestUpload(t *testing.T) {
 		want             []string // parts of the output
 	}{
 		{"live", "a.csv", "person,flavor\nandy,vanilla\n", nil, exitOK,
-			[]string{"live after", "1 row: 1 applied, 0 superseded, 0 rejected"}},
+			[]string{"live after", "1 row: 1 applied, 0 unchanged, 0 superseded, 0 rejected"}},
 		{"live with rejects", "b.csv", "person,flavor\nandy,mint\nbill,\n", nil, exitRejected,
-			[]string{"1 applied, 0 superseded, 1 rejected", "missing_flavor", "bill,", "remove the person"}},
+			[]string{"1 applied, 0 unchanged, 0 superseded, 1 rejected", "missing_flavor", "bill,", "remove the person"}},
 		{"failed", "c.json", `{"andy": "fudge", "bill"`, nil, exitFailed,
 			[]string{"failed", "malformed_json", "line 1", "1 applied"}},
 		{"all or nothing", "d.csv", "person,flavor\nandy,lemon\nbill,\n", []string{"--on-error-abort"}, exitFailed,
@@ -84,9 +84,9 @@ func TestUpload(t *testing.T) {
 		}
 	})
 	t.Run("lookup", func(t *testing.T) {
-		if got := run(t, "lookup", "andy"); got.code != exitOK || !strings.HasPrefix(got.out, "fudge") {
-			t.Errorf("lookup = %+v, want fudge", got)
-		}
+		id := p.settled("uploads/c.json").ID
+		run(t, "lookup", "andy").wantOut(t, exitOK, "fudge  since 20", ", set by uploads/c.json (upload "+id+")")
+		run(t, "lookup", "andy", "--json").wantOut(t, exitOK, `"upload":"`+id+`"`)
 		run(t, "lookup", "nobody").wantErr(t, exitFailed, "nobody")
 	})
 	t.Run("uploads", func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestUpload(t *testing.T) {
 	t.Run("every rejected row", func(t *testing.T) {
 		const rows = 2*rejectsPerTable + 1
 		file := writeFile(t, "rejects.csv", "person,flavor\n"+strings.Repeat("bill,\n", rows))
-		run(t, "upload", file).wantOut(t, exitRejected, "… and 1901 more")
+		run(t, "upload", file).wantOut(t, exitRejected, "… and 1,901 more")
 		id := p.settled("uploads/rejects.csv").ID
 		for _, test := range []struct{ args, each string }{{"--rejects", "missing_flavor"}, {"--rejects --json", `"line":`}} {
 			got := run(t, append([]string{"uploads", id}, strings.Fields(test.args)...)...)
@@ -134,7 +134,7 @@ func TestUpload(t *testing.T) {
 		for _, test := range []struct{ args, each string }{{"--rejects", "missing_flavor"}, {"--rejects --json", `"line":`}} {
 			got := run(t, append([]string{"uploads", id}, strings.Fields(test.args)...)...)
 			shown := strings.Count(got.out, test.each)
-			want := fmt.Sprintf("flavorless: %d more rejected rows are not in the report, ", rows-shown)
+			want := fmt.Sprintf("flavorless: %s more rejected rows are not in the report, ", number(int64(rows-shown)))
 			if got.code != exitOK || shown == 0 || shown == rows || !strings.HasPrefix(got.err, want) {
 				t.Errorf("%s: %d of %d rows, exit code %d, stderr %q, want %q", test.args, shown, rows, got.code, got.err, want)
 			}

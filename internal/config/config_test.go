@@ -30,16 +30,16 @@ func env(pairs ...string) *config.Env {
 func TestAllProblems(t *testing.T) {
 	e := env("LOG_LEVEL=loud", "AWS_REGION=eu-west-1", "AWS_SECRET_ACCESS_KEY=hush",
 		"AWS_ENDPOINT_URL_SNS=https://user:hush@", "UPDATES_TOPIC_ARN=arn:aws:sqs:eu-west-1:1:t",
-		"REPORTS_BUCKET= reports", "IGNORED_OBJECTS=*.tmp [a", "DEAD_LETTER_QUEUE_URL=dead")
+		"REPORTS_BUCKET= reports", "IGNORED_OBJECTS=*.tmp [a", "DEAD_LETTER_QUEUE_URL=dead", "SORT_FROM=1 MB")
 	e.Function("ingest")
 	e.Ingest()
 	_, badPattern := events.ParseIgnoreList([]string{"[a"})
 	want := "invalid environment variables: STAGE is not set; LOG_LEVEL is \"loud\"; use debug, info, warn or error; " +
 		"AWS_ACCESS_KEY_ID is not set; AWS_ENDPOINT_URL_SNS is not an absolute URL with http or https; " +
 		"UPDATES_TOPIC_ARN is \"arn:aws:sqs:eu-west-1:1:t\", which is not an ARN of the service sns; " +
-		"UPLOADS_TABLE is not set; " +
+		"UPLOADS_TABLE is not set; COMPARISONS_TABLE is not set; " +
 		"REPORTS_BUCKET begins or ends with white space; DEAD_LETTER_QUEUE_URL is not an absolute URL with http or https; " +
-		"IGNORED_OBJECTS has a bad pattern: " + badPattern.Error()
+		"IGNORED_OBJECTS has a bad pattern: " + badPattern.Error() + "; SORT_FROM is \"1 MB\", which is not a number of bytes"
 	err := e.Err()
 	if !errors.Is(err, config.ErrInvalid) {
 		t.Fatalf("got %v, want config.ErrInvalid", err)
@@ -53,7 +53,8 @@ func TestEnv(t *testing.T) {
 	const queue = "https://sqs.eu-west-1.amazonaws.com/1/dead"
 	e := env("STAGE=dev", "LOG_LEVEL=debug", "AWS_REGION=eu-west-1", "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=hush",
 		"AWS_SESSION_TOKEN=hush", "AWS_ENDPOINT_URL=http://localhost:1", "AWS_ENDPOINT_URL_DYNAMODB=http://localhost:2",
-		"FAVORITES_TABLE=f", "UPLOADS_TABLE=u", "DEAD_LETTER_QUEUE_URL="+queue,
+		"FAVORITES_TABLE=f", "UPLOADS_TABLE=u", "COMPARISONS_TABLE=c", "REPORTS_BUCKET=r",
+		"DEAD_LETTER_QUEUE_URL="+queue,
 		"CHANGES_TOPIC_ARN=arn:aws:sns:eu-west-1:1:changes", "BASE_PATH=/dev",
 		"ALLOWED_ORIGIN=https://a.example, https://b.example:8443",
 		"TOKEN_ISSUER=https://issuer.example/", "AUDIENCE=api", "JWKS_URI=https://issuer.example/keys")
@@ -68,7 +69,10 @@ func TestEnv(t *testing.T) {
 	origins := []string{"https://a.example", "https://b.example:8443"}
 	want := []any{
 		config.Function{Name: "apply", Stage: "dev", Level: slog.LevelDebug},
-		config.Apply{Account: account, FavoritesTable: "f", UploadsTable: "u", DeadLetterQueue: queue},
+		config.Apply{
+			Account: account, FavoritesTable: "f", UploadsTable: "u", ComparisonsTable: "c", ReportsBucket: "r",
+			DeadLetterQueue: queue,
+		},
 		config.Announce{Account: account, ChangesTopic: "arn:aws:sns:eu-west-1:1:changes", DeadLetterQueue: queue},
 		config.Reader{Account: account, FavoritesTable: "f", BasePath: "/dev", AllowedOrigins: origins},
 		config.Reader{Account: account, UploadsTable: "u", BasePath: "/dev", AllowedOrigins: origins},

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -61,6 +62,16 @@ func (e *Env) text(name string) string {
 		e.problem(name, "begins or ends with white space")
 	}
 	return value
+}
+
+// size returns a variable that must be a number of bytes.
+func (e *Env) size(name string) int64 {
+	value := e.text(name)
+	n, err := strconv.ParseInt(value, 10, 64)
+	if value != "" && (err != nil || n < 0) {
+		e.problem(name, "is %q, which is not a number of bytes", value)
+	}
+	return n
 }
 
 // arn returns a variable that must be the ARN of a resource of a service.

@@ -62,22 +62,24 @@ func (a AWS) Endpoint(service string) string {
 
 // Ingest configures the function ingest.
 type Ingest struct {
-	Account         AWS
-	UpdatesTopic    string // ARN
-	UploadsTable    string
-	ReportsBucket   string
-	DeadLetterQueue string // URL
-	Ignore          events.IgnoreList
+	Account          AWS
+	UpdatesTopic     string // ARN
+	UploadsTable     string
+	ComparisonsTable string
+	ReportsBucket    string
+	DeadLetterQueue  string // URL
+	Ignore           events.IgnoreList
+	SortFrom         int64 // stored size in bytes from which on files are sorted and compared; 0 for never
 }
 
-// Ingest reads what AWS reads, and UPDATES_TOPIC_ARN, UPLOADS_TABLE, REPORTS_BUCKET, DEAD_LETTER_QUEUE_URL and
-// IGNORED_OBJECTS. The last is a list of patterns separated by spaces; if it is not set, [events.DefaultIgnoreList]
-// applies.
+// Ingest reads what AWS reads, and UPDATES_TOPIC_ARN, UPLOADS_TABLE, COMPARISONS_TABLE, REPORTS_BUCKET,
+// DEAD_LETTER_QUEUE_URL, IGNORED_OBJECTS and SORT_FROM. IGNORED_OBJECTS is a list of patterns separated by spaces; if
+// it is not set, [events.DefaultIgnoreList] applies.
 func (e *Env) Ingest() Ingest {
 	return Ingest{
 		Account: e.AWS(), UpdatesTopic: e.arn("UPDATES_TOPIC_ARN", "sns"), UploadsTable: e.text("UPLOADS_TABLE"),
-		ReportsBucket: e.text("REPORTS_BUCKET"), DeadLetterQueue: e.deadLetterQueue(),
-		Ignore: e.ignoreList("IGNORED_OBJECTS"),
+		ComparisonsTable: e.text("COMPARISONS_TABLE"), ReportsBucket: e.text("REPORTS_BUCKET"),
+		DeadLetterQueue: e.deadLetterQueue(), Ignore: e.ignoreList("IGNORED_OBJECTS"), SortFrom: e.size("SORT_FROM"),
 	}
 }
 
@@ -95,15 +97,22 @@ func (e *Env) ignoreList(name string) events.IgnoreList {
 
 // Apply configures the function apply.
 type Apply struct {
-	Account         AWS
-	FavoritesTable  string
-	UploadsTable    string
-	DeadLetterQueue string // URL
+	Account          AWS
+	FavoritesTable   string
+	UploadsTable     string
+	ComparisonsTable string
+	ReportsBucket    string
+	DeadLetterQueue  string // URL
 }
 
-// Apply reads what AWS reads, and FAVORITES_TABLE, UPLOADS_TABLE and DEAD_LETTER_QUEUE_URL.
+// Apply reads what AWS reads, and FAVORITES_TABLE, UPLOADS_TABLE, COMPARISONS_TABLE, REPORTS_BUCKET and
+// DEAD_LETTER_QUEUE_URL.
 func (e *Env) Apply() Apply {
-	return Apply{e.AWS(), e.text("FAVORITES_TABLE"), e.text("UPLOADS_TABLE"), e.deadLetterQueue()}
+	return Apply{
+		Account: e.AWS(), FavoritesTable: e.text("FAVORITES_TABLE"), UploadsTable: e.text("UPLOADS_TABLE"),
+		ComparisonsTable: e.text("COMPARISONS_TABLE"), ReportsBucket: e.text("REPORTS_BUCKET"),
+		DeadLetterQueue: e.deadLetterQueue(),
+	}
 }
 
 // Announce configures the function announce.

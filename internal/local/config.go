@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/local/retention"
 	"github.com/flavorless/flavorless/internal/webhook"
 )
@@ -42,6 +43,10 @@ type Config struct {
 	// ReadFor is how long a file is read, at least, before the rest of it is queued as a continuation; DefaultReadFor if
 	// 0. A crash in the middle of a long file repeats that much reading, and no more.
 	ReadFor time.Duration
+
+	// SortFrom is the size in bytes from which on files are sorted and compared with the table; ingest.DefaultSortFrom if
+	// 0, and never if it is negative.
+	SortFrom int64
 
 	// Ignore holds the names of objects that are not uploads; events.DefaultIgnoreList if nil.
 	Ignore events.IgnoreList
@@ -127,6 +132,7 @@ func (c Config) complete() (Config, error) {
 	if c.ReadFor = cmp.Or(c.ReadFor, DefaultReadFor); c.ReadFor < time.Millisecond {
 		return c, errors.New("--read-for must be at least 1ms")
 	}
+	c.SortFrom = max(cmp.Or(c.SortFrom, ingest.DefaultSortFrom), 0)
 	if c.Ignore == nil {
 		c.Ignore = events.DefaultIgnoreList()
 	}

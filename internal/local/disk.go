@@ -51,6 +51,19 @@ func (d diskSpace) checkStore(bucket string, bytes int64) error {
 	return d.check(bytes, d.reserve)
 }
 
+// maxSorting is the maximum size of the temporary files of one upload, in bytes.
+const maxSorting = 64 << 30
+
+// forSorting returns how many bytes may be used for sorting an upload: a third of what is free beyond the reserve,
+// because ingestFiles uploads are sorted at the same time and each is then stored as a sorted copy.
+func (d diskSpace) forSorting() int64 {
+	free, err := d.free()
+	if err != nil {
+		return maxSorting // writing fails if the disk is full
+	}
+	return min(max(free-d.reserve, 0)/3, maxSorting)
+}
+
 func freeDisk(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

@@ -28,7 +28,7 @@ type bucket struct {
 
 // maxRuns is the maximum number of cases. Each one has a bucket for its reports, and buckets are created when the
 // gateway starts.
-const maxRuns = 100
+const maxRuns = 150
 
 func reportsOf(run int) string { return fmt.Sprintf("reports-%d", run) }
 

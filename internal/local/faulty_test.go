@@ -18,9 +18,11 @@ import (
 const (
 	openObject   = "objects.Open"
 	beginUpload  = "ledger.Begin"
+	compareBegin = "ledger.BeginComparing"
 	sealUpload   = "ledger.Seal"
 	putReport    = "reports.Put"
 	getReport    = "reports.Get"
+	openReport   = "reports.OpenAt"
 	removeReport = "reports.Remove"
 	publishBatch = "updates.Publish"
 	applyBatches = "table.Apply"
@@ -41,8 +43,9 @@ type fault struct {
 
 // faults injects faults into the calls of one port.
 type faults struct {
-	port string
-	plan func(call int) fault // by the number of the call, from 1
+	port    string
+	plan    func(call int) fault // by the number of the call, from 1
+	sorting bool                 // whether uploads are sorted
 
 	mu       sync.Mutex
 	calls    int
@@ -135,6 +138,15 @@ func (p faultyReports) Get(ctx context.Context, key string) (io.ReadCloser, erro
 	})
 }
 
+func (p faultyReports) OpenAt(ctx context.Context, key string) (io.ReaderAt, int64, error) {
+	var size int64
+	body, err := call(ctx, p.faults, openReport, func(fault) (r io.ReaderAt, err error) {
+		r, size, err = p.reports.OpenAt(ctx, key)
+		return r, err
+	})
+	return body, size, err
+}
+
 func (p faultyReports) Remove(ctx context.Context, prefix string) error {
 	_, err := call(ctx, p.faults, removeReport, func(fault) (struct{}, error) {
 		return struct{}{}, p.reports.Remove(ctx, prefix)
@@ -206,23 +218,29 @@ type faultyDB struct {
 	db *sqlite.DB
 }
 
-func (p faultyDB) Begin(ctx context.Context, o events.Object) (events.Upload, error) {
-	return call(ctx, p.faults, beginUpload, func(fault) (events.Upload, error) { return p.db.Begin(ctx, o) })
+func (p faultyDB) Begin(ctx context.Context, o events.Object, sort bool) (events.Upload, error) {
+	return call(ctx, p.faults, beginUpload, func(fault) (events.Upload, error) { return p.db.Begin(ctx, o, sort) })
 }
 
 func (p faultyDB) Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error) {
 	return call(ctx, p.faults, sealUpload, func(fault) (*events.Upload, error) { return p.db.Seal(ctx, id, r) })
 }
 
-func (p faultyDB) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
+func (p faultyDB) BeginComparing(ctx context.Context, id string) (bool, error) {
+	return call(ctx, p.faults, compareBegin, func(fault) (bool, error) { return p.db.BeginComparing(ctx, id) })
+}
+
+func (p faultyDB) Apply(
+	ctx context.Context, batches []events.Batch, repair events.Repair,
+) ([]events.BatchResult, error) {
 	return call(ctx, p.faults, applyBatches, func(t fault) ([]events.BatchResult, error) {
 		if t.half != nil { // the first half is applied
-			if _, err := p.db.Apply(ctx, batches[:len(batches)/2]); err != nil {
+			if _, err := p.db.Apply(ctx, batches[:len(batches)/2], repair); err != nil {
 				return nil, err
 			}
 			return nil, t.half
 		}
-		return p.db.Apply(ctx, batches)
+		return p.db.Apply(ctx, batches, repair)
 	})
 }
 

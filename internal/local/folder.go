@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/flavorless/flavorless/internal/extsort"
 )
 
 // ErrInUse means that another process uses the data folder.
@@ -96,12 +98,17 @@ func (f *folder) tighten(ctx context.Context, log *slog.Logger) error {
 	return nil
 }
 
-const databaseFile = "flavorless.db"
+const (
+	databaseFile = "flavorless.db"
+	sortingDir   = "sorting" // temporary files of uploads that are being sorted
+)
 
 // isOwn reports whether an entry of a data folder belongs to the server, by its name. The server also creates temporary
 // files such as server.json.123, and SQLite flavorless.db-wal.
 func isOwn(entry string) bool {
-	for _, name := range []string{databaseFile, "credentials.json", infoFile, lockFile, "bucket", "streams", "issuer"} {
+	for _, name := range []string{
+		databaseFile, "credentials.json", infoFile, lockFile, "bucket", "streams", "issuer", sortingDir,
+	} {
 		if rest, ok := strings.CutPrefix(entry, name); ok && (rest == "" || rest[0] == '-' || rest[0] == '.') {
 			return true
 		}
@@ -110,6 +117,15 @@ func isOwn(entry string) bool {
 }
 
 func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
+
+// prepareSorting creates the folder for sorting, and removes what killed processes left in it.
+func (f *folder) prepareSorting() error {
+	dir := f.path(sortingDir)
+	if err := errors.Join(os.MkdirAll(dir, 0o700), extsort.Sweep(dir)); err != nil {
+		return fmt.Errorf("preparing the folder for sorting: %w", err)
+	}
+	return nil
+}
 
 func (f *folder) close() error {
 	if f.info != nil {

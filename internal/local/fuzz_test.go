@@ -70,10 +70,12 @@ func FuzzDelivery(f *testing.F) {
 // fakeLedger is a ledger in which every upload is settled.
 type fakeLedger struct{ objects []events.Object }
 
-func (l *fakeLedger) Begin(_ context.Context, o events.Object) (events.Upload, error) {
+func (l *fakeLedger) Begin(_ context.Context, o events.Object, _ bool) (events.Upload, error) {
 	l.objects = append(l.objects, o)
 	return events.Upload{Status: events.Live}, nil
 }
+
+func (l *fakeLedger) BeginComparing(context.Context, string) (bool, error) { return true, nil }
 
 func (l *fakeLedger) Seal(context.Context, string, events.ReadSummary) (*events.Upload, error) {
 	return nil, errors.New("the upload is settled")

@@ -98,6 +98,7 @@ func TestMetrics(t *testing.T) {
 	build := fmt.Sprintf("flavorless_build_info{go_version=%q,version=%q}", runtime.Version(), version.Get().Version)
 	wantSeries(t, got, map[string]float64{
 		`flavorless_rows_total{outcome="applied"}`:                                 3 + 4 + 1,
+		`flavorless_rows_total{outcome="unchanged"}`:                               0,
 		`flavorless_rows_total{outcome="superseded"}`:                              1,
 		`flavorless_rows_total{outcome="rejected"}`:                                1,
 		`flavorless_batches_total{outcome="applied"}`:                              3,

@@ -77,6 +77,7 @@ type pipeline struct {
 	events     objectEvents
 	webhooks   []*webhook.Endpoint
 	disk       diskSpace
+	sorting    string // folder for temporary files
 	cleaner    *retention.Cleaner
 	recorder   metrics.Recorder
 	heartbeats *health.Heartbeats
@@ -96,9 +97,13 @@ func (p *pipeline) start(ctx context.Context) {
 		Updates: p.streams.updates, Continuations: p.streams.uploads,
 		Ledger:  metrics.Ledger{Next: p.db, Recorder: p.recorder},
 		Reports: s3store.Reports{Client: p.client, Bucket: reportsBucket},
+		Sorting: ingest.Sorting{From: p.cfg.SortFrom, Dir: p.sorting, MaxDisk: p.disk.forSorting},
 		Clock:   p.cfg.Clock, Log: p.cfg.Log,
 	}
-	applier := &ingest.Applier{Table: metrics.Table{Next: p.db, Recorder: p.recorder}, Log: p.cfg.Log}
+	applier := &ingest.Applier{
+		Table:  metrics.Table{Next: p.db, Recorder: p.recorder},
+		Copies: s3store.Reports{Client: p.client, Bucket: reportsBucket}, Log: p.cfg.Log,
+	}
 	announcer := metrics.Announcer{
 		Next:     &ingest.Announcer{Changes: p.streams.changes, Log: p.cfg.Log},
 		Recorder: p.recorder, Clock: p.cfg.Clock,

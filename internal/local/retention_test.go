@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/local"
 	"github.com/flavorless/flavorless/internal/testutil"
 )
@@ -157,6 +160,71 @@ func TestOldReportsAreRemoved(t *testing.T) {
 		t.Error("the file of the upload was removed")
 	}
 	s.allSettled(1)
+}
+
+// TestOldCopiesAreRemoved checks that the sorted copy of a large file, and the marker of one that was not sorted, are
+// removed like reports, but not while there is a dead letter: a batch that arrives late may need the copy.
+func TestOldCopiesAreRemoved(t *testing.T) {
+	t.Parallel()
+	for name, dead := range map[string]bool{"queues idle": false, "dead letter": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, func(c *local.Config) {
+				c.SortFrom, c.Limits.MinFree, c.Retention.Reports = 1, reserve, 10*day
+			})
+			const file = "person,flavor\nandy,mint\nbill\n"
+			sorted := s.settled(s.upload("a.csv", file)).ID
+			s.disk.Store(reserve + 2*int64(len(file))) // for sorting, a third of this may be used
+			unsorted := s.settled(s.upload("b.csv", file)).ID
+			s.disk.Store(plenty)
+			if dead {
+				if err := s.PublishInvalidBatch(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				testutil.WaitFor(t, "a dead letter", func() bool {
+					_, n, err := s.Depth(t.Context())
+					return err == nil && n == 1
+				})
+			}
+			copies := []string{ingest.CopyKey(sorted), unsorted + "/unsorted"}
+			all := append([]string{sorted + "/rejects.ndjson", unsorted + "/rejects.ndjson"}, copies...)
+			s.forward(10*day - time.Minute)
+			if busy, err := s.Clean(t.Context()); busy || err != nil {
+				t.Errorf("Clean before the retention = %t, %v; want false, nil", busy, err)
+			}
+			if got := s.stored(s.Info().ReportsBucket); !same(got, all) {
+				t.Errorf("before the retention, the reports bucket has %q, want %q", got, all)
+			}
+			s.forward(2 * time.Minute)
+			if busy, err := s.Clean(t.Context()); busy != dead || err != nil {
+				t.Errorf("Clean = %t, %v; want %t, nil", busy, err, dead)
+			}
+			if !dead {
+				copies = nil
+			}
+			if got := s.stored(s.Info().ReportsBucket); !same(got, copies) {
+				t.Errorf("after the retention, the reports bucket has %q, want %q", got, copies)
+			}
+		})
+	}
+}
+
+// stored returns the keys of a bucket.
+func (s *testServer) stored(bucket string) (keys []string) {
+	s.t.Helper()
+	list, err := s.S3().ListObjectsV2(s.t.Context(), &s3.ListObjectsV2Input{Bucket: &bucket})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, o := range list.Contents {
+		keys = append(keys, *o.Key)
+	}
+	return keys
+}
+
+// same reports whether two lists have the same elements.
+func same(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // TestOldTombstonesAreRemoved checks that the record of a removed person is removed after its retention, and not

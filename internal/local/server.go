@@ -149,6 +149,9 @@ func (s *Server) listen(ctx context.Context) (err error) {
 }
 
 func (s *Server) openStores(ctx context.Context) (err error) {
+	if err := s.folder.prepareSorting(); err != nil {
+		return err
+	}
 	if s.db, err = sqlite.Open(sqlite.Config{
 		Path: s.folder.path(databaseFile), Clock: s.cfg.Clock, Logger: s.cfg.Log, TombstoneRetention: s.cfg.Retention.Removed,
 	}); err != nil {
@@ -245,7 +248,7 @@ func (s *Server) startPipeline(ctx context.Context) {
 	s.pipeline = &pipeline{
 		cfg: s.cfg, db: s.db, streams: s.streams, gateway: s.gateway, client: s.S3(), events: s.events,
 		webhooks: s.webhooks, disk: s.disk, cleaner: s.cleaner, recorder: s.recorder, heartbeats: s.heartbeats,
-		failures: s.failures, reconciled: reconciled,
+		failures: s.failures, reconciled: reconciled, sorting: s.folder.path(sortingDir),
 	}
 	s.pipeline.start(ctx)
 }

@@ -21,7 +21,7 @@ type Label struct{ Name, Value string }
 
 // Names of the metrics. The comments list their labels and values. All but those marked as durations are counters.
 const (
-	Rows           = "rows"           // outcome: applied, superseded, rejected
+	Rows           = "rows"           // outcome: applied, unchanged, superseded, rejected
 	Batches        = "batches"        // outcome: applied, duplicate
 	Uploads        = "uploads"        // status: live, failed
 	UploadToLive   = "upload_to_live" // duration from the upload of a file until it is live; no labels

@@ -9,7 +9,7 @@ import (
 
 // table applies batches.
 type table interface {
-	Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error)
+	Apply(ctx context.Context, batches []events.Batch, repair events.Repair) ([]events.BatchResult, error)
 }
 
 // Table measures the batches that Next applies.
@@ -19,21 +19,25 @@ type Table struct {
 }
 
 // Apply counts the rows of each batch once, as the ledger does: a duplicate adds no rows.
-func (t Table) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
-	results, err := t.Next.Apply(ctx, batches)
+func (t Table) Apply(
+	ctx context.Context, batches []events.Batch, repair events.Repair,
+) ([]events.BatchResult, error) {
+	results, err := t.Next.Apply(ctx, batches, repair)
 	if err != nil {
 		return results, err
 	}
-	var applied, superseded, duplicates int64
+	var applied, unchanged, superseded, duplicates int64
 	for _, result := range results {
 		if result.Duplicate {
 			duplicates++
 		} else {
-			applied, superseded = applied+result.Applied, superseded+result.Superseded
+			applied, unchanged = applied+result.Applied, unchanged+result.Unchanged
+			superseded += result.Superseded
 		}
 		recordSettled(t.Recorder, result.Settled)
 	}
 	count(t.Recorder, Rows, applied, "applied")
+	count(t.Recorder, Rows, unchanged, "unchanged")
 	count(t.Recorder, Rows, superseded, "superseded")
 	count(t.Recorder, Batches, int64(len(results))-duplicates, "applied")
 	count(t.Recorder, Batches, duplicates, "duplicate")
@@ -42,7 +46,8 @@ func (t Table) Apply(ctx context.Context, batches []events.Batch) ([]events.Batc
 
 // ledger records the progress of uploads.
 type ledger interface {
-	Begin(ctx context.Context, o events.Object) (events.Upload, error)
+	Begin(ctx context.Context, o events.Object, sort bool) (events.Upload, error)
+	BeginComparing(ctx context.Context, id string) (bool, error)
 	Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error)
 }
 
@@ -53,17 +58,23 @@ type Ledger struct {
 }
 
 // Begin measures nothing.
-func (l Ledger) Begin(ctx context.Context, o events.Object) (events.Upload, error) {
-	return l.Next.Begin(ctx, o)
+func (l Ledger) Begin(ctx context.Context, o events.Object, sort bool) (events.Upload, error) {
+	return l.Next.Begin(ctx, o, sort)
 }
 
-// Seal counts rejected rows, which are in no batch.
+// BeginComparing measures nothing.
+func (l Ledger) BeginComparing(ctx context.Context, id string) (bool, error) {
+	return l.Next.BeginComparing(ctx, id)
+}
+
+// Seal counts the rows that are in no batch.
 func (l Ledger) Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error) {
 	upload, err := l.Next.Seal(ctx, id, r)
 	if err != nil {
 		return upload, err
 	}
 	count(l.Recorder, Rows, r.Rejected, "rejected")
+	count(l.Recorder, Rows, r.Superseded, "superseded")
 	recordSettled(l.Recorder, upload)
 	return upload, nil
 }

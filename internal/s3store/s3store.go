@@ -105,12 +105,20 @@ func (r Reports) Put(ctx context.Context, key string, body io.Reader) (string, e
 	_, err := transfermanager.New(r.Client, func(o *transfermanager.Options) {
 		o.PartSizeBytes, o.MultipartUploadThreshold, o.Concurrency = reportPart, reportPart, 1
 	}).UploadObject(ctx, &transfermanager.UploadObjectInput{
-		Bucket: aws.String(r.Bucket), Key: aws.String(key), Body: body, ContentType: aws.String("application/x-ndjson"),
+		Bucket: aws.String(r.Bucket), Key: aws.String(key), Body: body, ContentType: aws.String(contentType(key)),
 	})
 	if err != nil {
 		return "", fmt.Errorf("writing %s: %w", location, err)
 	}
 	return location, nil
+}
+
+// contentType returns the media type of an object in the reports bucket.
+func contentType(key string) string {
+	if strings.HasSuffix(key, ".parquet") {
+		return "application/vnd.apache.parquet"
+	}
+	return "application/x-ndjson"
 }
 
 // Get opens the object that Put stored under key.
@@ -121,6 +129,37 @@ func (r Reports) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	}
 	return out.Body, nil
 }
+
+// OpenAt opens the object that Put stored under key for reading parts of it, each with one request, until ctx ends. The
+// error is events.ErrObjectGone if there is none.
+func (r Reports) OpenAt(ctx context.Context, key string) (io.ReaderAt, int64, error) {
+	location := "s3://" + r.Bucket + "/" + key
+	head, err := r.Client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &r.Bucket, Key: &key})
+	if err != nil {
+		if statusOf(err) == http.StatusNotFound {
+			err = fmt.Errorf("%w: %w", events.ErrObjectGone, err)
+		}
+		return nil, 0, fmt.Errorf("opening %s: %w", location, err)
+	}
+	return readerAtFunc(func(p []byte, offset int64) (int, error) {
+		if len(p) == 0 {
+			return 0, nil
+		}
+		out, err := r.Client.GetObject(ctx, &s3.GetObjectInput{
+			Bucket: &r.Bucket, Key: &key, IfMatch: head.ETag,
+			Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+int64(len(p))-1)),
+		})
+		if err != nil {
+			return 0, fmt.Errorf("reading %s: %w", location, err)
+		}
+		defer out.Body.Close()
+		return io.ReadFull(out.Body, p)
+	}), aws.ToInt64(head.ContentLength), nil
+}
+
+type readerAtFunc func(p []byte, offset int64) (int, error)
+
+func (f readerAtFunc) ReadAt(p []byte, offset int64) (int, error) { return f(p, offset) }
 
 // Remove deletes all objects whose keys start with prefix. It is no error if there are none.
 func (r Reports) Remove(ctx context.Context, prefix string) error {

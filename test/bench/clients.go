@@ -13,5 +13,7 @@ func access(url string) aws.Access {
 }
 
 func newTable(url string) *dynamo.Table {
-	return dynamo.New(dynamo.Config{Client: dynamo.Client(access(url)), Favorites: "favorites", Uploads: "uploads"})
+	return dynamo.New(dynamo.Config{
+		Client: dynamo.Client(access(url)), Favorites: "favorites", Uploads: "uploads", Comparisons: "comparisons",
+	})
 }

@@ -48,7 +48,7 @@ func newWorld(ctx context.Context, services *fake, dir string) (*world, error) {
 	}
 	first := objectOf(1 << 20)
 	table := newTable(services.url)
-	if _, err := table.Begin(ctx, first); err != nil {
+	if _, err := table.Begin(ctx, first, false); err != nil {
 		return nil, err
 	}
 	origin, err := first.Origin()
@@ -56,7 +56,7 @@ func newWorld(ctx context.Context, services *fake, dir string) (*world, error) {
 		return nil, err
 	}
 	rows := []events.Update{{Person: "andy", Flavor: "mint"}}
-	if _, err := table.Apply(ctx, []events.Batch{{Origin: origin, Rows: rows}}); err != nil {
+	if _, err := table.Apply(ctx, []events.Batch{{Origin: origin, Rows: rows}}, nil); err != nil {
 		return nil, err
 	}
 	return &world{
@@ -69,7 +69,7 @@ func (w *world) env(string) []string {
 		"STAGE=bench", "LOG_LEVEL=info", "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=bench", "AWS_SECRET_ACCESS_KEY=bench",
 		"AWS_ENDPOINT_URL=" + w.services.url, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256", "_LAMBDA_SERVER_PORT=",
 		"UPDATES_TOPIC_ARN=" + topicARN, "CHANGES_TOPIC_ARN=" + topicARN, "FAVORITES_TABLE=favorites",
-		"UPLOADS_TABLE=uploads",
+		"UPLOADS_TABLE=uploads", "COMPARISONS_TABLE=comparisons", "SORT_FROM=1048576",
 		"REPORTS_BUCKET=reports", "DEAD_LETTER_QUEUE_URL=" + w.services.url + "/dead", "BASE_PATH=/bench", "ALLOWED_ORIGIN=*",
 		"TOKEN_ISSUER=" + w.name, "AUDIENCE=" + audience, "JWKS_URI=" + w.issuer.URL + issuer.JWKSPath, "REQUIRED_SCOPE=",
 	}

@@ -61,16 +61,18 @@ func showCost(out io.Writer, loads []load, reads readCounts) error {
 	fmt.Fprintf(table, "\n%d rows, in $\tDynamoDB writes\treads\tSNS, SQS\tLambda\t"+
 		"announcing\tS3\tall\ta million rows\t\n", loads[0].rows)
 	for _, l := range loads {
-		all := l.ingest.Add(l.apply)
-		favorites, ledger := all.Units["favorites"], all.Units["uploads"]
-		writes := (favorites.Write + ledger.Write + ledger.Index) * priceWrite
-		read := (favorites.Read + ledger.Read) * priceRead
+		all := l.all()
+		favorites, ledger, reads := l.units()
+		writes, read := (favorites+ledger)*priceWrite, reads*priceRead
 		// A message is received and deleted in requests of two; received ones are billed by 64 KB.
 		messages := float64(all.Calls["PublishBatch"].Billed)*pricePublish + float64(l.messages+l.applies)*priceQueue
 		compute := (l.cpu+l.ingestCPU).Seconds()*waiting/cpuPerGB*priceCompute + float64(l.applies+1)*priceInvoke
-		invocations := float64(favorites.Streamed) / recordsInvoke
-		announce := float64(l.flavors)/changesRequest*pricePublish + invocations*(priceInvoke+0.25*0.1*priceCompute)
-		objects := pricePut + float64(all.Calls["GETObject"].Requests)*priceGet
+		invocations := float64(all.Units["favorites"].Streamed) / recordsInvoke
+		announce := float64(l.changed)/changesRequest*pricePublish + invocations*(priceInvoke+0.25*0.1*priceCompute)
+		// The upload is stored with one request. Starting and ending an upload in parts are billed like PUT.
+		puts := float64(1 + all.Calls["PUTObject"].Requests + all.Calls["POSTObject"].Requests)
+		gets := float64(all.Calls["GETObject"].Requests + all.Calls["HEADObject"].Requests)
+		objects := puts*pricePut + gets*priceGet
 		sum := writes + read + messages + compute + announce + objects
 		fmt.Fprintf(table, "%s\t%.4f\t%.4f\t%.4f\t%.4f\t%.4f\t%.6f\t%.3f\t%.3f\t\n", l.name, writes, read, messages,
 			compute, announce, objects, sum, sum*million/float64(l.rows))

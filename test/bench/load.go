@@ -206,7 +206,8 @@ func (r *readers) one(ctx context.Context, first int) (took []time.Duration, err
 // bareArgument makes this program the bare handler, for tokens of the data folder in the next argument.
 const bareArgument = "bare-api"
 
-const bareResponse = `{"person":"person 0000000","flavor":"mint chocolate chip","updated":"2026-11-23T08:19:00.123Z"}`
+const bareResponse = `{"person":"person 0000000","flavor":"mint chocolate chip",` +
+	`"updated":"2026-11-23T08:19:00.123Z","upload":"5v2kq3z8m1d7xw0rjt4ybn6c9e"}`
 
 func serveBare() error {
 	is, err := issuer.Open(issuer.Config{Dir: local.IssuerDir(flag.Arg(1))})

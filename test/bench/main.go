@@ -21,6 +21,7 @@ var benchmarks = []struct {
 }{
 	{"read", "reading, validating and packing rows, against bare parsers", read},
 	{"live", "upload to live on one machine, against a bare SQLite upsert", live},
+	{"export", "exports of everybody in random order: first load and 1 % changed, sorted and not", export},
 	{"delay", "from the PUT of one row until it can be read, is live, and is announced", delay},
 	{"load", "reads of the API per second, idle and while a million rows are applied, against a bare handler", readLoad},
 	{"memory", "peak memory with large and hostile files", memory},

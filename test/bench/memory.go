@@ -26,7 +26,7 @@ import (
 
 // The promises, for every file.
 const (
-	promisedHeap     = 64 << 20  // of the ingest stage
+	promisedHeap     = 96 << 20  // of the ingest stage
 	promisedResident = 256 << 20 // of the whole process
 )
 
@@ -288,58 +288,12 @@ func ingestHeap(ctx context.Context, file string) (int64, error) {
 	}()
 	err = ingest.New(ingest.Config{
 		Objects: fileObjects(file), Updates: nowhere{}, Ledger: nowhere{}, Reports: fileReports(file + ".reports"),
+		Sorting: ingest.Sorting{
+			From: ingest.DefaultSortFrom, Dir: filepath.Dir(file), MaxDisk: func() int64 { return 16 << 30 },
+		},
 		Clock: time.Now, Log: slog.New(slog.DiscardHandler),
 	}).Ingest(ctx, events.Object{Bucket: "bench", Key: "uploads/" + filepath.Base(file), ETag: "e",
 		Sequencer: "55aed6dcd90281e5", Size: info.Size(), Time: time.UnixMilli(1)})
 	close(ended)
 	return <-highest, errors.Join(err, os.RemoveAll(file+".reports"))
-}
-
-// fileObjects is a bucket with one object, the file of this path.
-type fileObjects string
-
-func (f fileObjects) Open(_ context.Context, _ events.Object, offset int64) (io.ReadCloser, map[string]string, error) {
-	in, err := os.Open(string(f))
-	if err == nil {
-		_, err = in.Seek(offset, io.SeekStart)
-	}
-	return in, nil, err
-}
-
-// nowhere discards messages and records.
-type nowhere struct{}
-
-func (nowhere) Publish(_ context.Context, m []events.Message) []error { return make([]error, len(m)) }
-
-func (nowhere) Begin(_ context.Context, o events.Object) (events.Upload, error) {
-	return events.Upload{ID: o.UploadID(), Status: events.Publishing}, nil
-}
-
-func (nowhere) Seal(context.Context, string, events.ReadSummary) (*events.Upload, error) {
-	return nil, nil
-}
-
-// fileReports stores reports in a folder, because the parts of a report are read again when they are joined.
-type fileReports string
-
-func (f fileReports) Put(_ context.Context, key string, body io.Reader) (string, error) {
-	path := filepath.Join(string(f), key)
-	err := os.MkdirAll(filepath.Dir(path), 0o700)
-	if err != nil {
-		return "", err
-	}
-	out, err := os.Create(path)
-	if err != nil {
-		return "", err
-	}
-	_, err = io.Copy(out, body)
-	return key, errors.Join(err, out.Close())
-}
-
-func (f fileReports) Get(_ context.Context, key string) (io.ReadCloser, error) {
-	return os.Open(filepath.Join(string(f), key))
-}
-
-func (f fileReports) Remove(_ context.Context, prefix string) error {
-	return os.RemoveAll(filepath.Join(string(f), prefix)) // the prefixes end with a slash
 }

@@ -44,6 +44,7 @@ func TestDeployment(t *testing.T) {
 		{"file with forty continuations", testLoop},
 		{"concurrent write", testRace},
 		{"long report whose storing fails", testLongReport},
+		{"large files", testLarge},
 		{"service that does not answer", testHung},
 		{"nothing left over", testNothingLeft},
 		{"roles", testRoles},

@@ -117,7 +117,7 @@ func (d *deployment) settled(t *testing.T, key string) (u events.Upload) {
 		}
 		return u.Status.Settled()
 	})
-	if c := u.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.Batches != c.BatchesApplied {
+	if c := u.Counts; c.Outcomes() != c.Rows || c.Batches != c.BatchesApplied {
 		t.Errorf("the counts of %s don't add up: %+v", key, c)
 	}
 	return u

@@ -42,6 +42,7 @@ func createFunction(_ context.Context, s *Stack, id string, properties map[strin
 	var p struct {
 		FunctionName, Handler, Runtime, Role, Description string
 		Code                                              struct{ S3Bucket, S3Key any }
+		EphemeralStorage                                  struct{ Size int }
 		MemorySize, Timeout                               int
 		Environment                                       struct{ Variables map[string]string }
 		Architectures                                     []string

@@ -1,6 +1,8 @@
 package cloud_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"net/http"
 	"os"
@@ -61,22 +63,27 @@ func testResumed(t *testing.T, d *deployment) {
 func testLoop(t *testing.T, d *deployment) {
 	ingest := d.Functions[ingestFunction]
 	defer stopAfterEachBatch(ingest)()
-	file := func(batches int) string { // the rows are few, and twice as long in a message
-		var b strings.Builder
-		b.WriteString("person,flavor\n")
-		for i := 0; b.Len() < batches*32_000; i++ {
-			fmt.Fprintf(&b, "%s%d,%s%04d\n", strings.Repeat(`\`, 240), i%10, strings.Repeat(`\`, 240), i)
+	// The rows are few, and twice as long in a message. The file is compressed, because larger ones are sorted.
+	file := func(batches int) string {
+		var b bytes.Buffer
+		zip := gzip.NewWriter(&b)
+		fmt.Fprintln(zip, "person,flavor")
+		for i := range batches * 32_000 / 490 {
+			fmt.Fprintf(zip, "%s%d,%s%04d\n", strings.Repeat(`\`, 240), i%10, strings.Repeat(`\`, 240), i)
+		}
+		if err := zip.Close(); err != nil {
+			t.Fatal(err)
 		}
 		return b.String()
 	}
 	before := len(ingest.Invocations())
-	d.put(t, "uploads/loop.csv", file(42))
+	d.put(t, "uploads/loop.csv.gz", file(42))
 	for n := 10; n <= 40; n += 10 { // on a busy machine all of them take longer than testutil.Timeout
 		testutil.WaitFor(t, fmt.Sprintf("ingest is invoked %d times", n), func() bool {
 			return len(ingest.Invocations())-before >= n
 		})
 	}
-	u := d.settled(t, "uploads/loop.csv")
+	u := d.settled(t, "uploads/loop.csv.gz")
 	if u.Status != events.Live || u.Counts.Batches < 41 {
 		t.Errorf("the upload is %s with %d batches, want live with more than 40", u.Status, u.Counts.Batches)
 	}
@@ -87,14 +94,14 @@ func testLoop(t *testing.T, d *deployment) {
 	ingest.SetRecursive(false)
 	defer ingest.SetRecursive(true)
 	before = len(ingest.Invocations())
-	d.put(t, "uploads/cut loop.csv", file(20))
-	rest := d.find(t, d.queue("ResumeDead"), "uploads/cut loop.csv")
+	d.put(t, "uploads/cut loop.csv.gz", file(20))
+	rest := d.find(t, d.queue("ResumeDead"), "uploads/cut loop.csv.gz")
 	if n := len(ingest.Invocations()) - before; n != 16 {
 		t.Errorf("ingest was invoked %d times in one chain, want 16", n)
 	}
 	ingest.SetRecursive(true)
 	d.sqs(t, "SendMessage", "ResumeQueue", map[string]any{"MessageBody": rest.Body}, nil)
-	if u := d.settled(t, "uploads/cut loop.csv"); u.Status != events.Live || u.Counts.Batches < 17 {
+	if u := d.settled(t, "uploads/cut loop.csv.gz"); u.Status != events.Live || u.Counts.Batches < 17 {
 		t.Errorf("after the redrive the upload is %s with %d batches, want live with more than 16", u.Status,
 			u.Counts.Batches)
 	}

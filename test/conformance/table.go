@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -22,16 +23,22 @@ type TableUnderTest struct {
 	// Changes returns the changes that the feed has had since the last call. It waits for those of every Apply that has
 	// returned. A change may be returned more than once.
 	Changes func(context.Context) ([]events.Change, error)
+
+	// Group returns the part of the table that holds a person; nil if there is one. The rows of a batch with Compare are
+	// in one group.
+	Group func(person string) int
 }
 
 // Store is what the write side and the read side together need of the table and the ledger.
 type Store interface {
-	// Begin creates the record of an upload, or returns the existing one.
-	Begin(context.Context, events.Object) (events.Upload, error)
+	// Begin creates the record of an upload, in which Sorted is sort, or returns the existing one.
+	Begin(ctx context.Context, o events.Object, sort bool) (events.Upload, error)
 	// Seal records how reading ended. It returns the record if this call settles the upload, and nil otherwise.
 	Seal(ctx context.Context, id string, r events.ReadSummary) (*events.Upload, error)
 	// Apply writes and counts batches, and returns one result for each, in their order.
-	Apply(context.Context, []events.Batch) ([]events.BatchResult, error)
+	Apply(context.Context, []events.Batch, events.Repair) ([]events.BatchResult, error)
+	// BeginComparing announces that the batches of an upload may leave rows unchanged.
+	BeginComparing(ctx context.Context, id string) (bool, error)
 
 	Team(ctx context.Context, after string, limit int) ([]events.Favorite, error)
 	Lookup(ctx context.Context, person string) (events.Favorite, error)
@@ -61,6 +68,7 @@ func TestTable(t *testing.T, open func(t *testing.T) TableUnderTest) {
 		{"apply does not change the batches", leavesBatches},
 		{"nothing happens if the context has ended", endedContext},
 		{"begin creates a record once", beginsOnce},
+		{"begin records once whether the file is sorted", recordsSorting},
 		{"begin refuses an object without an origin", refusesSequencer},
 		{"an upload goes from publishing to applying to live", statusOfAnUpload},
 		{"an upload without batches is live when sealed", sealsEmpty},
@@ -73,6 +81,12 @@ func TestTable(t *testing.T, open func(t *testing.T) TableUnderTest) {
 		{"the first rejects are kept", keepsRejects},
 		{"uploads are listed from the newest", listsUploads},
 		{"any interleaving leads to the same table", anyInterleaving},
+		{"an unknown upload can't compare", unknownComparing},
+		{"not too many uploads compare", boundsComparing},
+		{"a comparing batch leaves equal rows unchanged", leavesUnchanged},
+		{"a late batch of an older upload is repaired", repairsOlder},
+		{"a late batch is not counted before it is repaired", failsWithoutRepair},
+		{"comparing in any order leads to the newest flavors", comparingInAnyOrder},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, &harness{TableUnderTest: open(t)}) })
 	}
@@ -121,7 +135,7 @@ func batch(f failer, o events.Object, first int64, rows ...string) events.Batch 
 
 func (h *harness) apply(f failer, batches ...events.Batch) []events.BatchResult {
 	f.Helper()
-	results, err := h.Apply(context.Background(), batches)
+	results, err := h.Apply(context.Background(), batches, noRepair)
 	if err != nil {
 		f.Fatalf("Apply: %v", err)
 	}
@@ -131,9 +145,19 @@ func (h *harness) apply(f failer, batches ...events.Batch) []events.BatchResult 
 	return results
 }
 
+// noRepair is for calls that must not need one.
+func noRepair(context.Context, []events.Origin, []events.Batch) ([]events.Batch, error) {
+	return nil, errors.New("repair was called although no newer upload is comparing")
+}
+
 func (h *harness) begin(f failer, o events.Object) events.Upload {
 	f.Helper()
-	u, err := h.Begin(context.Background(), o)
+	return h.beginSorted(f, o, false)
+}
+
+func (h *harness) beginSorted(f failer, o events.Object, sort bool) events.Upload {
+	f.Helper()
+	u, err := h.Begin(context.Background(), o, sort)
 	if err != nil {
 		f.Fatalf("Begin: %v", err)
 	}

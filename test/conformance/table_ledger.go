@@ -31,10 +31,30 @@ func beginsOnce(t *testing.T, h *harness) {
 	same(t, "record as read", h.upload(t, o.UploadID()), first)
 }
 
+// recordsSorting checks that the first Begin decides, also if Apply has created the record before.
+func recordsSorting(t *testing.T, h *harness) {
+	for _, test := range []struct{ sort, applied bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
+		o := h.object(0)
+		if test.applied {
+			h.apply(t, batch(t, o, 0, "andy=1"))
+			same(t, "sorted before Begin", h.upload(t, o.UploadID()).Sorted, false)
+		}
+		same(t, "sorted", h.beginSorted(t, o, test.sort).Sorted, test.sort)
+		same(t, "sorted when the event comes again", h.beginSorted(t, o, !test.sort).Sorted, test.sort)
+		h.apply(t, batch(t, o, 0, "andy=1"))
+		settled := h.seal(t, o.UploadID(), events.ReadSummary{Format: "csv", Rows: 1, Batches: 1, At: epoch()})
+		if settled == nil {
+			t.Fatal("Seal did not settle the upload")
+		}
+		same(t, "sorted when settled", settled.Sorted, test.sort)
+		same(t, "sorted as read", h.upload(t, o.UploadID()).Sorted, test.sort)
+	}
+}
+
 func refusesSequencer(t *testing.T, h *harness) {
 	o := h.object(0)
 	o.Sequencer = "no number"
-	if _, err := h.Begin(context.Background(), o); !errors.Is(err, events.ErrPermanent) {
+	if _, err := h.Begin(context.Background(), o, false); !errors.Is(err, events.ErrPermanent) {
 		t.Errorf("Begin = %v, want events.ErrPermanent", err)
 	}
 }

@@ -56,6 +56,8 @@ type modelUpload struct {
 	object  events.Object
 	reading events.ReadSummary
 	begun   bool // by Begin or Apply
+	decided bool // by Begin whether the file is sorted
+	sorted  bool
 	sealed  bool
 	settled int   // how many times
 	batches int64 // applied batches
@@ -101,7 +103,11 @@ func newModel(t *rapid.T, h *harness) *model {
 }
 
 func (m *model) begin(t *rapid.T, u *modelUpload) {
-	m.h.begin(t, u.object)
+	sort := rapid.Bool().Draw(t, "sort")
+	if !u.decided {
+		u.decided, u.sorted = true, sort
+	}
+	same(t, "sorted", m.h.beginSorted(t, u.object, sort).Sorted, u.sorted)
 	u.begun = true
 }
 
@@ -139,7 +145,7 @@ func (m *model) checkSettled(t *rapid.T, u *modelUpload, settled *events.Upload,
 	same(t, "counts", settled.Counts, events.Counts{
 		Rows: u.reading.Rows, Rejected: u.reading.Rejected, Batches: u.reading.Batches, BatchesApplied: u.reading.Batches,
 	}, cmpopts.IgnoreFields(events.Counts{}, "Applied", "Superseded"))
-	if c := settled.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows {
+	if c := settled.Counts; c.Outcomes() != c.Rows {
 		t.Errorf("the row counts do not add up: %+v", c)
 	}
 }
@@ -228,6 +234,7 @@ func (m *model) check(t *rapid.T) {
 			ID: u.object.UploadID(), Bucket: u.object.Bucket, Key: u.object.Key, VersionID: u.object.VersionID,
 			ETag: u.object.ETag, Size: u.object.Size, Failure: u.reading.Failure, Format: "csv",
 			Rejects: []events.Reject{}, Uploaded: u.object.Time, Published: u.reading.At,
+			Sorted: u.sorted,
 		}, cmpopts.IgnoreFields(events.Upload{}, "Status", "Counts", "Started", "Settled"))
 		if got.Started.IsZero() || got.Settled.IsZero() || got.Settled.Before(got.Started.Truncate(time.Millisecond)) {
 			t.Errorf("Started = %v, Settled = %v; want both, in this order", got.Started, got.Settled)

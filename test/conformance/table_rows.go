@@ -193,7 +193,7 @@ func countsOnceConcurrently(t *testing.T, h *harness) {
 	for i := range 4 {
 		wg.Go(func() {
 			for j := range batches {
-				results, err := h.Apply(context.Background(), []events.Batch{batches[(i+j)%8], batches[(i+3*j)%8]})
+				results, err := h.Apply(context.Background(), []events.Batch{batches[(i+j)%8], batches[(i+3*j)%8]}, noRepair)
 				if err != nil {
 					t.Error(err)
 				}
@@ -249,10 +249,10 @@ func endedContext(t *testing.T, h *harness) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	o := h.object(0)
-	if _, err := h.Apply(ctx, []events.Batch{batch(t, o, 0, "andy=1")}); !errors.Is(err, context.Canceled) {
+	if _, err := h.Apply(ctx, []events.Batch{batch(t, o, 0, "andy=1")}, noRepair); !errors.Is(err, context.Canceled) {
 		t.Errorf("Apply = %v, want context.Canceled", err)
 	}
-	if _, err := h.Begin(ctx, o); !errors.Is(err, context.Canceled) {
+	if _, err := h.Begin(ctx, o, false); !errors.Is(err, context.Canceled) {
 		t.Errorf("Begin = %v, want context.Canceled", err)
 	}
 	if _, err := h.Lookup(ctx, "andy"); !errors.Is(err, context.Canceled) {

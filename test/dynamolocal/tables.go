@@ -46,14 +46,14 @@ func (c afterRequest) Do(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// Tables are the names of the two tables.
-type Tables struct{ Favorites, Uploads string }
+// Tables are the names of the tables.
+type Tables struct{ Favorites, Uploads, Comparisons string }
 
-// Create creates two empty tables like those of the deployment, and deletes them when the test ends. They have no
+// Create creates empty tables like those of the deployment, and deletes them when the test ends. They have no
 // time to live, because items expire years after the tests.
 func Create(t testing.TB, client *dynamodb.Client, name string) Tables {
 	t.Helper()
-	tables := Tables{Favorites: name + "-favorites", Uploads: name + "-uploads"}
+	tables := Tables{Favorites: name + "-favorites", Uploads: name + "-uploads", Comparisons: name + "-comparisons"}
 	create(t, client, &dynamodb.CreateTableInput{
 		TableName: &tables.Favorites,
 		AttributeDefinitions: []types.AttributeDefinition{
@@ -84,6 +84,17 @@ func Create(t testing.TB, client *dynamodb.Client, name string) Tables {
 			},
 			Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
 		}},
+	})
+	create(t, client, &dynamodb.CreateTableInput{
+		TableName: &tables.Comparisons,
+		AttributeDefinitions: []types.AttributeDefinition{
+			{AttributeName: aws.String("list"), AttributeType: types.ScalarAttributeTypeS},
+			{AttributeName: aws.String("origin"), AttributeType: types.ScalarAttributeTypeS},
+		},
+		KeySchema: []types.KeySchemaElement{
+			{AttributeName: aws.String("list"), KeyType: types.KeyTypeHash},
+			{AttributeName: aws.String("origin"), KeyType: types.KeyTypeRange},
+		},
 	})
 	return tables
 }

@@ -125,7 +125,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if header.Get("X-Amz-Crc32") != "" { // the SDK verifies it
 		header.Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(answer)), 10))
 	}
-	header.Set("Content-Length", strconv.Itoa(len(answer)))
+	if r.Method != http.MethodHead { // its header describes a body that is not sent
+		header.Set("Content-Length", strconv.Itoa(len(answer)))
+	}
 	maps.Copy(w.Header(), header)
 	w.WriteHeader(status)
 	_, _ = w.Write(answer) // an error means that the caller has disconnected

@@ -62,7 +62,7 @@ const roundTrip = 10 * time.Millisecond
 func Run(ctx context.Context, server *fakeaws.Server, rows int, d Deployment) (Result, error) {
 	table := newTable(server)
 	object := events.Object{Bucket: "b", Key: "uploads/first.csv", ETag: "e", Sequencer: "01", Time: time.Now()}
-	if _, err := table.Begin(ctx, object); err != nil {
+	if _, err := table.Begin(ctx, object, false); err != nil {
 		return Result{}, err
 	}
 	messages, err := encode(object, rows)

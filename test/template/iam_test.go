@@ -123,8 +123,8 @@ func wildcards(t *template) (v violations) {
 	return v
 }
 
-// narrow matches a resource of the stack, its objects, parts of reports, and its index.
-var narrow = regexp.MustCompile(`^(\$\{\w+(\.\w+)?\}(/\*(/rejects/\*\.part)?|/index/\w+)?` +
+// narrow matches a resource of the stack, its objects, parts of reports, sorted copies, and its index.
+var narrow = regexp.MustCompile(`^(\$\{\w+(\.\w+)?\}(/\*(/rejects/\*\.part|/accepted\.parquet)?|/index/\w+)?` +
 	`|arn:\$\{AWS::Partition\}:logs:[^*]+:log-group:[^*]+:\*` +
 	`|arn:\$\{AWS::Partition\}:s3:::[^*]+(/[^*]+/\*)?)$`)
 

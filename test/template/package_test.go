@@ -139,6 +139,8 @@ func TestInvalidParameters(t *testing.T) {
 			[]string{"monthlyBudget", "alarmEmail"}},
 		{"budget is no number", packageWith, []string{"monthlyBudget=$50"}, []string{"monthlyBudget", `"$50"`}},
 		{"warmWriteUnits is no number", packageWith, []string{"warmWriteUnits=many"}, []string{"warmWriteUnits", `"many"`}},
+		{"reports are kept for too short", packageWith, []string{"reportRetentionDays=30"},
+			[]string{"reportRetentionDays", `"30"`, "90"}},
 		{"maxReadUnits is 0", packageWith, []string{"maxReadUnits=0"}, []string{"maxReadUnits", `"0"`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

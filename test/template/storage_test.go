@@ -2,9 +2,15 @@ package template_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/flavorless/flavorless/ingest"
+	"github.com/flavorless/flavorless/internal/aws/dynamo"
+	"github.com/flavorless/flavorless/internal/lambda/stages"
 )
 
 const aBucket = "AWS::S3::Bucket"
@@ -36,6 +42,16 @@ var storageRules = []rule{
 		{"no permission to delete parts", revoke("IngestRole", "s3:DeleteObject")},
 		{"no permission to list parts", revoke("IngestRole", "s3:ListBucket")},
 	}},
+	{"sorted copies outlive late messages", copies, []mutation{
+		{"kept for too short", set("ReportsBucket", 80.0, "LifecycleConfiguration/Rules/1/ExpirationInDays")},
+		{"ingest has too little space", set("IngestLambdaFunction", 1024.0, "EphemeralStorage/Size")},
+		{"small files are sorted", set("IngestLambdaFunction", "1000", "Environment/Variables/SORT_FROM")},
+		{"apply can't read them", revoke("ApplyRole", "s3:GetObject")},
+		{"apply can't see that one is gone", revoke("ApplyRole", "s3:ListBucket")},
+		{"ingest can't see that there is none", revoke("IngestRole", "s3:ListBucket")},
+		{"apply may read reports", grant("ApplyRole", "s3:GetObject", sub("${ReportsBucket.Arn}/*"))},
+		{"apply may write", grant("ApplyRole", "s3:PutObject", sub("${ReportsBucket.Arn}/*/accepted.parquet"))},
+	}},
 	{"tables are retained", tables, []mutation{
 		{"deleted with the stack", func(t *template) { t.Resources["FavoritesTable"].DeletionPolicy = "" }},
 		{"replaced", func(t *template) { t.Resources["UploadsTable"].UpdateReplacePolicy = "Delete" }},
@@ -47,6 +63,7 @@ var storageRules = []rule{
 	{"tables have the adapter's keys", keys, []mutation{
 		{"another key", set("FavoritesTable", "name", "KeySchema/1/AttributeName")},
 		{"stream without old images", set("FavoritesTable", "NEW_IMAGE", "StreamSpecification/StreamViewType")},
+		{"another key of comparisons", set("ComparisonsTable", "id", "KeySchema/1/AttributeName")},
 		{"another index", set("UploadsTable", "latest", "GlobalSecondaryIndexes/0/IndexName")},
 	}},
 	{"queues and topics are encrypted", encryption, []mutation{
@@ -171,6 +188,49 @@ func deletions(t *template) (v violations) {
 	return v
 }
 
+// copyDays is how many days a sorted copy is needed: as long as the announcement of its upload, 28 days in which the
+// upload may wait in queues before its last announcement, and 2 days until DynamoDB deletes what has expired.
+const copyDays = float64(dynamo.DefaultRetention/(24*time.Hour)) + 28 + 2
+
+// copies requires that sorted copies are kept until no older message can arrive, that ingest has space for sorting, and
+// that apply may read the copies and nothing else.
+func copies(t *template) (v violations) {
+	days := 0.0
+	for _, rule := range list(t.get("ReportsBucket", "LifecycleConfiguration", "Rules")) {
+		days = max(days, number(at(rule, "ExpirationInDays"), 0))
+	}
+	if days < copyDays {
+		v.add("ReportsBucket: objects expire after %v days; want at least %v", days, copyDays)
+	}
+	const ingester, applier, mb = "IngestLambdaFunction", "ApplyLambdaFunction", 1 << 20
+	if has := number(t.get(ingester, "EphemeralStorage", "Size"), 512); has < 2*stages.MaxSorting/mb {
+		v.add("%s: its storage has %v MB; want at least twice the %d of stages.MaxSorting", ingester, has,
+			stages.MaxSorting/mb)
+	}
+	from := text(t.get(ingester, "Environment", "Variables", "SORT_FROM"))
+	if want := strconv.Itoa(ingest.DefaultSortFrom); from != want {
+		v.add("%s: SORT_FROM is %q; want %s as on one machine", ingester, from, want)
+	}
+	for _, function := range []string{ingester, applier} {
+		if !may(t, function, "s3:ListBucket", func(r any) bool { return spelled(r) == "${ReportsBucket.Arn}" }) {
+			v.add("%s: its role lacks s3:ListBucket, so S3 answers 403 for a missing copy", function)
+		}
+	}
+	const copied = "${ReportsBucket.Arn}/*/accepted.parquet"
+	if !may(t, applier, "s3:GetObject", func(r any) bool { return spelled(r) == copied }) {
+		v.add("%s: its role lacks s3:GetObject on sorted copies", applier)
+	}
+	for _, s := range permissions(t, target(t.get(applier, "Role"))) {
+		for _, r := range s.resources {
+			name, read := spelled(r), slices.Equal(s.actions, []string{"s3:GetObject"})
+			if s.allows && strings.HasPrefix(name, "${ReportsBucket.Arn}/") && (name != copied || !read) {
+				v.add("%s: its role allows %v on %s", applier, s.actions, name)
+			}
+		}
+	}
+	return v
+}
+
 // permitted reports whether the resource with this ARN may invoke a function.
 func permitted(t *template, function, arn string) bool {
 	for _, id := range t.of(aPermission) {
@@ -224,6 +284,8 @@ func keys(t *template) (v violations) {
 	compare("FavoritesTable", []string{"HASH shard", "RANGE person"}, schema(t.get("FavoritesTable", "KeySchema")))
 	compare("FavoritesTable", map[string]string{"shard": "N", "person": "S"}, types("FavoritesTable"))
 	compare("FavoritesTable", "NEW_AND_OLD_IMAGES", text(t.get("FavoritesTable", "StreamSpecification", "StreamViewType")))
+	compare("ComparisonsTable", []string{"HASH list", "RANGE origin"}, schema(t.get("ComparisonsTable", "KeySchema")))
+	compare("ComparisonsTable", map[string]string{"list": "S", "origin": "S"}, types("ComparisonsTable"))
 	compare("UploadsTable", []string{"HASH id"}, schema(t.get("UploadsTable", "KeySchema")))
 	compare("UploadsTable", map[string]string{"id": "S", "list": "S", "origin": "S"}, types("UploadsTable"))
 	indexes := list(t.get("UploadsTable", "GlobalSecondaryIndexes"))

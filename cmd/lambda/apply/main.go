@@ -2,6 +2,10 @@
 package main
 
 import (
+	"context"
+	"io"
+	"sync"
+
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/flavorless/flavorless/ingest"
@@ -11,6 +15,7 @@ import (
 	"github.com/flavorless/flavorless/internal/lambda/clients"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
 	"github.com/flavorless/flavorless/internal/metrics"
+	"github.com/flavorless/flavorless/internal/s3store"
 )
 
 func main() { bootstrap.Main("apply", (*config.Env).Apply, build) }
@@ -18,11 +23,27 @@ func main() { bootstrap.Main("apply", (*config.Env).Apply, build) }
 func build(tools bootstrap.Tools, cfg config.Apply) (lambda.Handler, error) {
 	access := clients.Access(cfg.Account)
 	table := dynamo.New(dynamo.Config{
-		Client: dynamo.Client(access), Favorites: cfg.FavoritesTable, Uploads: cfg.UploadsTable, Logger: tools.Log,
+		Client: dynamo.Client(access), Favorites: cfg.FavoritesTable, Uploads: cfg.UploadsTable,
+		Comparisons: cfg.ComparisonsTable, Logger: tools.Log,
 	})
 	stage := stages.Apply{
-		Common:  stages.NewCommon(tools, access, cfg.DeadLetterQueue),
-		Applier: &ingest.Applier{Table: metrics.Table{Next: table, Recorder: tools.Metrics}, Log: tools.Log},
+		Common: stages.NewCommon(tools, access, cfg.DeadLetterQueue),
+		Applier: &ingest.Applier{
+			Table: metrics.Table{Next: table, Recorder: tools.Metrics},
+			Copies: copies(sync.OnceValue(func() s3store.Reports {
+				return s3store.Reports{Client: s3store.NewClient(access), Bucket: cfg.ReportsBucket}
+			})),
+			Group: dynamo.ShardOf, Log: tools.Log,
+		},
 	}
 	return bootstrap.Handler(tools, stage.Handle), nil
+}
+
+// copies reads sorted copies from the reports bucket that it returns. Few invocations need them, so the client is not
+// created before.
+type copies func() s3store.Reports
+
+// OpenAt opens an object as [s3store.Reports.OpenAt] does.
+func (c copies) OpenAt(ctx context.Context, key string) (io.ReaderAt, int64, error) {
+	return c().OpenAt(ctx, key)
 }

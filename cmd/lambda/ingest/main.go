@@ -3,6 +3,9 @@
 package main
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -11,6 +14,7 @@ import (
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
 	"github.com/flavorless/flavorless/internal/aws/topics"
 	"github.com/flavorless/flavorless/internal/config"
+	"github.com/flavorless/flavorless/internal/extsort"
 	"github.com/flavorless/flavorless/internal/lambda/bootstrap"
 	"github.com/flavorless/flavorless/internal/lambda/clients"
 	"github.com/flavorless/flavorless/internal/lambda/stages"
@@ -25,9 +29,15 @@ const pause = 20 * time.Second
 func main() { bootstrap.Main("ingest", (*config.Env).Ingest, build) }
 
 func build(tools bootstrap.Tools, cfg config.Ingest) (lambda.Handler, error) {
+	dir := filepath.Join(os.TempDir(), "sorting")
+	if err := errors.Join(os.MkdirAll(dir, 0o700), extsort.Sweep(dir)); err != nil { // Lambda may have ended an invocation
+		return nil, err
+	}
 	access := clients.Access(cfg.Account)
 	store := s3store.NewClient(access)
-	ledger := dynamo.New(dynamo.Config{Client: dynamo.Client(access), Uploads: cfg.UploadsTable, Logger: tools.Log})
+	ledger := dynamo.New(dynamo.Config{
+		Client: dynamo.Client(access), Uploads: cfg.UploadsTable, Comparisons: cfg.ComparisonsTable, Logger: tools.Log,
+	})
 	updates := topics.Topic{Client: topics.Client(access), ARN: cfg.UpdatesTopic}
 	stage := stages.Ingest{
 		Common: stages.NewCommon(tools, access, cfg.DeadLetterQueue),
@@ -37,10 +47,13 @@ func build(tools bootstrap.Tools, cfg config.Ingest) (lambda.Handler, error) {
 			Continuations: updates, // the subscriptions of the queues filter by the type of the message
 			Ledger:        metrics.Ledger{Next: ledger, Recorder: tools.Metrics},
 			Reports:       s3store.Reports{Client: store, Bucket: cfg.ReportsBucket},
-			Ignore:        cfg.Ignore,
-			Clock:         time.Now,
-			Log:           tools.Log,
-			Pause:         ingest.BeforeDeadline(pause),
+			Sorting: ingest.Sorting{
+				From: cfg.SortFrom, Dir: dir, MaxDisk: func() int64 { return stages.MaxSorting }, Group: dynamo.ShardOf,
+			},
+			Ignore: cfg.Ignore,
+			Clock:  time.Now,
+			Log:    tools.Log,
+			Pause:  ingest.BeforeDeadline(pause),
 		}),
 	}
 	return bootstrap.Handler(tools, stage.Handle), nil

@@ -37,7 +37,8 @@ func open(t testing.TB, endpoint, direct string, options ...func(*dynamodb.Optio
 	t.Helper()
 	tables := dynamolocal.Create(t, dynamodb.New(dynamolocal.Options(direct)), fmt.Sprintf("t%d", names.Add(1)))
 	table := dynamo.New(dynamo.Config{
-		Client: dynamodb.New(dynamolocal.Options(endpoint), options...), Favorites: tables.Favorites, Uploads: tables.Uploads,
+		Client: dynamodb.New(dynamolocal.Options(endpoint), options...), Favorites: tables.Favorites,
+		Uploads: tables.Uploads, Comparisons: tables.Comparisons,
 	})
 	stream := dynamolocal.NewStream(direct, tables.Favorites)
 	return conformance.TableUnderTest{Store: table, Changes: func(ctx context.Context) ([]events.Change, error) {

@@ -24,7 +24,7 @@ func TestCost(t *testing.T) {
 	apply := func(b events.Batch) cost {
 		t.Helper()
 		counting.proxy.Counts()
-		if _, err := table.Apply(ctx, []events.Batch{b}); err != nil {
+		if _, err := table.Apply(ctx, []events.Batch{b}, nil); err != nil {
 			t.Fatal(err)
 		}
 		counts := counting.proxy.Counts()

@@ -91,7 +91,7 @@ func TestLostAnswerThenConflict(t *testing.T) {
 	}
 	batch := events.Batch{Origin: origin, First: 1, Rows: []events.Update{{Offset: 1, Person: "andy", Flavor: "mint"}}}
 	for _, want := range []events.BatchResult{{Applied: 1}, {Duplicate: true}} {
-		got, err := table.Apply(t.Context(), []events.Batch{batch})
+		got, err := table.Apply(t.Context(), []events.Batch{batch}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,12 +122,12 @@ func TestTransactionConflict(t *testing.T) {
 	type step = func(context.Context, conformance.TableUnderTest) error
 	applyBatch := func(n int64) step {
 		return func(ctx context.Context, table conformance.TableUnderTest) error {
-			_, err := table.Apply(ctx, []events.Batch{batch(n)})
+			_, err := table.Apply(ctx, []events.Batch{batch(n)}, nil)
 			return err
 		}
 	}
 	begin := func(ctx context.Context, table conformance.TableUnderTest) error {
-		_, err := table.Begin(ctx, object)
+		_, err := table.Begin(ctx, object, false)
 		return err
 	}
 	seal := func(ctx context.Context, table conformance.TableUnderTest) error {
@@ -201,7 +201,7 @@ func TestClientRetriesConflicts(t *testing.T) {
 		Endpoint: func(string) string { return faulty.URL }}
 	table := dynamo.New(dynamo.Config{Client: dynamo.Client(access), Uploads: tables.Uploads})
 	object := events.Object{Bucket: "b", Key: "k", ETag: "e", Sequencer: "01", Time: time.UnixMilli(1_700_000_000_000)}
-	if _, err := table.Begin(t.Context(), object); err != nil {
+	if _, err := table.Begin(t.Context(), object, false); err != nil {
 		t.Error(err)
 	}
 }

@@ -25,11 +25,12 @@ func decodeUpload(record item) (events.Upload, error) {
 		ETag: in.text("etag"), Size: in.number("size"), Status: events.Status(in.text("status")),
 		Format: in.text("format"), RejectsAt: in.text("rejectsAt"),
 		Counts: events.Counts{
-			Rows: in.number("rows"), Applied: in.number("applied"), Superseded: in.number("superseded"),
-			Rejected: in.number("rejected"), Batches: in.number("batches"), BatchesApplied: in.number("batchesApplied"),
+			Rows: in.number("rows"), Applied: in.number("applied"), Unchanged: in.number("unchanged"),
+			Superseded: in.number("superseded"), Rejected: in.number("rejected"), Batches: in.number("batches"),
+			BatchesApplied: in.number("batchesApplied"),
 		},
 		Uploaded: in.time("uploaded"), Started: in.time("started"), Published: in.time("published"),
-		Settled: in.time("settled"),
+		Settled: in.time("settled"), Sorted: in.number("sorted") != 0,
 	}
 	if failure := in.text("failure"); failure != "" {
 		if err := json.Unmarshal([]byte(failure), &u.Failure); err != nil {
@@ -41,7 +42,7 @@ func decodeUpload(record item) (events.Upload, error) {
 		// killed, and at the next delivery the object was gone. Their rows are in the table, so they count; they may
 		// arrive even after the upload has failed.
 		c := &u.Counts
-		c.Rows, c.Batches = c.Applied+c.Superseded+c.Rejected, c.BatchesApplied
+		c.Rows, c.Batches = c.Outcomes(), c.BatchesApplied
 	}
 	if in.err != nil {
 		return events.Upload{}, fmt.Errorf("decoding the record of upload %q: %w", u.ID, in.err)

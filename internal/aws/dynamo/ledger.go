@@ -14,9 +14,10 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Begin creates the upload's record with the status publishing, or returns the existing record unchanged if the event
-// was delivered before. It returns [events.ErrPermanent] for an object without a valid origin.
-func (t *Table) Begin(ctx context.Context, o events.Object) (events.Upload, error) {
+// Begin creates the upload's record with the status publishing and with Sorted set to sort, or returns the existing
+// record unchanged if the event was delivered before. It returns [events.ErrPermanent] for an object without a valid
+// origin.
+func (t *Table) Begin(ctx context.Context, o events.Object, sort bool) (events.Upload, error) {
 	id := o.UploadID()
 	origin, err := o.Origin()
 	if err != nil {
@@ -34,6 +35,9 @@ func (t *Table) Begin(ctx context.Context, o events.Object) (events.Upload, erro
 	update := t.opening(e, origin) + ", " + e.set("bucket", text(o.Bucket)) + ", " + e.set("key", text(o.Key)) +
 		", " + e.set("versionId", text(o.VersionID)) + ", " + e.set("etag", text(o.ETag)) + ", " +
 		e.set("size", number(o.Size))
+	if sort {
+		update += ", " + e.set("sorted", number(1))
+	}
 	condition := "attribute_not_exists(" + e.name("key") + ")" // Apply may have created the record, without a key
 	out, err := t.cfg.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &t.cfg.Uploads, Key: item{"id": text(id)},
@@ -117,6 +121,9 @@ func (t *Table) sealing(id string, r events.ReadSummary) (*dynamodb.TransactWrit
 			TableName: &t.cfg.Uploads, Item: item{"id": text(rejectsID(id)), "rejects": packed},
 		}})
 	}
+	if r.Superseded > 0 {
+		update += " ADD " + e.name("superseded") + " " + e.value(number(r.Superseded))
+	}
 	condition := e.name("status") + " = " + e.value(text(string(events.Publishing)))
 	in.TransactItems[0].Update = &types.Update{
 		TableName: &t.cfg.Uploads, Key: item{"id": text(id)}, UpdateExpression: &update, ConditionExpression: &condition,
@@ -176,7 +183,8 @@ func (t *Table) settle(ctx context.Context, id string) (*events.Upload, error) {
 	if u, err = t.decode(ctx, record); err != nil {
 		return nil, fmt.Errorf("settling: %w", err)
 	}
-	if c := u.Counts; c.Applied+c.Superseded+c.Rejected != c.Rows || c.BatchesApplied != c.Batches {
+	c := u.Counts
+	if c.Outcomes() != c.Rows || c.BatchesApplied != c.Batches {
 		// Only a summary that did not count all published batches can cause this.
 		t.cfg.Logger.ErrorContext(ctx, "counts of upload don't add up", slog.String("upload", u.ID), slog.Any("counts", c))
 	}

@@ -113,11 +113,13 @@ func (t *Table) counting(origin events.Origin, fresh []*part) *types.Update {
 	var sum events.Counts
 	for _, p := range fresh {
 		sum.Applied += p.result.Applied
+		sum.Unchanged += p.result.Unchanged
 		sum.Superseded += p.result.Superseded
 	}
 	e := newExpression()
 	update := t.opening(e, origin) +
 		" ADD " + e.name("applied") + " " + e.value(number(sum.Applied)) +
+		", " + e.name("unchanged") + " " + e.value(number(sum.Unchanged)) +
 		", " + e.name("superseded") + " " + e.value(number(sum.Superseded)) +
 		", " + e.name("batchesApplied") + " " + e.value(number(int64(len(fresh))))
 	return &types.Update{

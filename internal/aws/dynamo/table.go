@@ -23,6 +23,7 @@ type reader interface {
 
 // writer is the part of the SDK's client that writes.
 type writer interface {
+	PutItem(context.Context, *dynamodb.PutItemInput, ...option) (*dynamodb.PutItemOutput, error)
 	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...option) (*dynamodb.UpdateItemOutput, error)
 	BatchExecuteStatement(context.Context, *dynamodb.BatchExecuteStatementInput,
 		...option) (*dynamodb.BatchExecuteStatementOutput, error)
@@ -51,13 +52,18 @@ type Config struct {
 	Favorites string // name of the table
 	Uploads   string // name of the table
 
+	// Comparisons is the name of the table that lists comparing uploads. If it is empty, no upload compares. Functions
+	// that apply batches must have it if any function announces comparing uploads.
+	Comparisons string
+
 	Clock  func() time.Time // default time.Now
 	Logger *slog.Logger     // default: discard
 
-	// Retention is how long tombstones of removed people and markers of applied batches are kept. It must be longer than
-	// any delivery can be late: otherwise a late older update would restore a person, or a batch would count twice. The
-	// default is 60 days, because SNS retries for 23, a queue keeps a message for at most 14, and a redriven dead letter
-	// is kept for another 14.
+	// Retention is how long tombstones of removed people, markers of applied batches and announcements of comparing
+	// uploads are kept. It must be longer than any delivery can be late: otherwise a late older update would restore a
+	// person, or replace a row on which a newer upload relied, or a batch would count twice. The default is 60 days,
+	// because SNS retries for 23, a queue keeps a message for at most 14, and a redriven dead letter is kept for another
+	// 14. The sorted copies of comparing uploads must be kept for at least as long.
 	// https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
 	Retention time.Duration
 
@@ -65,12 +71,12 @@ type Config struct {
 	Concurrency int
 }
 
-const (
-	defaultRetention   = 60 * 24 * time.Hour
-	defaultConcurrency = 16
-)
+// DefaultRetention is the default of [Config.Retention].
+const DefaultRetention = 60 * 24 * time.Hour
 
-// Table is the DynamoDB table of favorites and uploads. Its methods may be called concurrently.
+const defaultConcurrency = 16
+
+// Table stores favorites and uploads in DynamoDB. Its methods may be called concurrently.
 type Table struct {
 	cfg        Config
 	statements statements
@@ -86,7 +92,7 @@ func New(cfg Config) *Table {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Retention <= 0 {
-		cfg.Retention = defaultRetention
+		cfg.Retention = DefaultRetention
 	}
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = defaultConcurrency

@@ -60,7 +60,7 @@ func (s *throttling) table() *dynamo.Table {
 	client := dynamo.Client(aws.Access{Region: "us-east-1", KeyID: "test", Secret: "test"})
 	return dynamo.New(dynamo.Config{
 		Client:    dynamodb.New(client.Options(), func(o *dynamodb.Options) { o.HTTPClient = s }),
-		Favorites: "favorites", Uploads: "uploads",
+		Favorites: "favorites", Uploads: "uploads", Comparisons: "comparisons",
 	})
 }
 

@@ -96,7 +96,7 @@ func statementError(e *types.BatchStatementError) error {
 }
 
 func (t *Table) statement(r *row, expires types.AttributeValue) types.BatchStatementRequest {
-	shard, person, version := t.shards[shardOf(r.Person)], text(r.Person), text(string(r.version))
+	shard, person, version := t.shards[ShardOf(r.Person)], text(r.Person), text(string(r.version))
 	var s types.BatchStatementRequest
 	var value types.AttributeValue
 	if r.Remove {

@@ -52,11 +52,14 @@ func (s *store) abort(ctx context.Context, bucket, key, id string) error {
 	return err
 }
 
-// DeleteBefore deletes the objects of a bucket that were stored before the given time, and returns their number.
-func (g *Gateway) DeleteBefore(ctx context.Context, bucket string, before time.Time) (n int, err error) {
+// DeleteBefore deletes the objects of a bucket that were stored before the given time, and returns their number. It
+// leaves those for whose keys keep returns true; keep is called only for old objects.
+func (g *Gateway) DeleteBefore(
+	ctx context.Context, bucket string, before time.Time, keep func(key string) bool,
+) (n int, err error) {
 	ctx, s := asServer(ctx), g.store
 	err = s.walk(ctx, bucket, "", ".", func(o events.Object) error {
-		if !o.Time.Before(before) {
+		if !o.Time.Before(before) || keep(o.Key) {
 			return nil
 		}
 		deleted, err := s.deleteUpload(ctx, o.Bucket, o.Key, o.UploadID())

@@ -62,11 +62,12 @@ func TestAbortIncompleteUploads(t *testing.T) {
 	}
 }
 
-// TestDeleteBefore checks that only old objects of the given bucket are deleted.
+// TestDeleteBefore checks that only old objects of the given bucket are deleted, without those to keep.
 func TestDeleteBefore(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	srv := start(t)
+	none := func(string) bool { return false }
 	report := func(key string) {
 		t.Helper()
 		srv.putObject(t, &s3.PutObjectInput{Bucket: aws.String("reports"), Key: &key, Body: strings.NewReader("{}")})
@@ -78,11 +79,15 @@ func TestDeleteBefore(t *testing.T) {
 	mark := time.Now().Add(time.Millisecond)
 	testutil.WaitFor(t, "the next millisecond", func() bool { return time.Now().After(mark) })
 	report("new/rejects.ndjson")
-	if n, err := srv.DeleteBefore(t.Context(), "reports", now.Add(-time.Second)); n != 0 || err != nil {
+	if n, err := srv.DeleteBefore(t.Context(), "reports", now.Add(-time.Second), none); n != 0 || err != nil {
 		t.Errorf("removed %d, %v; want none", n, err)
 	}
-	if n, err := srv.DeleteBefore(t.Context(), "reports", mark); n != 300 || err != nil {
-		t.Errorf("removed %d, %v; want 300", n, err)
+	kept := func(key string) bool { return key == "old7/rejects.ndjson" }
+	if n, err := srv.DeleteBefore(t.Context(), "reports", mark, kept); n != 299 || err != nil {
+		t.Errorf("removed %d, %v; want 299", n, err)
+	}
+	if n, err := srv.DeleteBefore(t.Context(), "reports", mark, none); n != 1 || err != nil {
+		t.Errorf("removed %d, %v; want 1", n, err)
 	}
 	list, err := srv.s3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("reports")})
 	if err != nil || len(list.Contents) != 1 || *list.Contents[0].Key != "new/rejects.ndjson" {

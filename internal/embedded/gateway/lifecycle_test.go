@@ -134,7 +134,7 @@ func TestObjectsAfterDrain(t *testing.T) {
 	if err := srv.Objects(t.Context(), func(events.Object) error { return nil }); err != nil {
 		t.Errorf("Objects after Drain: %v", err)
 	}
-	if _, err := srv.DeleteBefore(t.Context(), bucket, time.Now()); err != nil {
+	if _, err := srv.DeleteBefore(t.Context(), bucket, time.Now(), func(string) bool { return false }); err != nil {
 		t.Errorf("DeleteBefore after Drain: %v", err)
 	}
 }

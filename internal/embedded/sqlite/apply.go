@@ -3,8 +3,11 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+
+	"zombiezen.com/go/sqlite"
 
 	"github.com/flavorless/flavorless/events"
 )
@@ -14,9 +17,12 @@ import (
 //
 // A batch that was applied before, in an earlier call or in this one, is a duplicate: nothing is written or counted. If
 // several batches of a call name one person, the newest row is written and the others are superseded.
+// If newer uploads are comparing, the rows that repair returns for them are written as well.
 //
 // Large calls are efficient: with 20,000 rows, a row costs half as much as with 2,000.
-func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.BatchResult, error) {
+func (db *DB) Apply(
+	ctx context.Context, batches []events.Batch, repair events.Repair,
+) ([]events.BatchResult, error) {
 	if len(batches) == 0 {
 		return nil, nil
 	}
@@ -25,12 +31,69 @@ func (db *DB) Apply(ctx context.Context, batches []events.Batch) ([]events.Batch
 			return nil, fmt.Errorf("applying a batch: invalid origin %q: %w", b.Origin, events.ErrPermanent)
 		}
 	}
+	var repairs repairs
+	for {
+		results, err := db.apply(ctx, batches, &repairs)
+		if !errors.Is(err, errLate) {
+			return results, err
+		}
+		rows, err := repair(ctx, repairs.missing, repairs.late)
+		if err != nil {
+			return nil, fmt.Errorf("reading rows of newer uploads: %w", err)
+		}
+		repairs.batches, repairs.known = append(repairs.batches, rows...), append(repairs.known, repairs.missing...)
+	}
+}
+
+// repairs are the rows of newer comparing uploads that a call of Apply has to write as well.
+type repairs struct {
+	batches []events.Batch  // of the uploads in known
+	known   []events.Origin // comparing uploads whose rows were read
+	missing []events.Origin // those whose rows must be read before the call can be repeated
+	late    []events.Batch  // the batches of the call that are no duplicates
+}
+
+// errLate means that rows of newer comparing uploads are missing. Nothing was written.
+var errLate = errors.New("rows of newer uploads have to be written, too")
+
+// look returns errLate if there are comparing uploads newer than the batches whose rows are missing. It runs in the
+// transaction that writes the batches, so an upload that is announced later reads what they wrote. Duplicates were
+// repaired before they were recorded.
+func (a *application) look(r *repairs) (err error) {
+	r.late = nil
+	var oldest events.Origin
+	for i, b := range a.batches[:a.counted] {
+		if !a.parts[i].result.Duplicate {
+			if r.late = append(r.late, b); oldest == "" || b.Origin < oldest {
+				oldest = b.Origin
+			}
+		}
+	}
+	if len(r.late) == 0 {
+		return nil
+	}
+	r.missing, err = appendRows(nil, a.conn, func(stmt *sqlite.Stmt) (events.Origin, error) {
+		return events.Origin(stmt.ColumnText(0)), nil
+	}, `SELECT origin FROM uploads WHERE comparing = 1 AND origin > ? ORDER BY origin`, string(oldest))
+	r.missing = slices.DeleteFunc(r.missing, func(o events.Origin) bool { return slices.Contains(r.known, o) })
+	if err == nil && len(r.missing) > 0 {
+		err = errLate
+	}
+	return err
+}
+
+// apply does what Apply does, in one transaction. The error is errLate if repairs is incomplete.
+func (db *DB) apply(ctx context.Context, batches []events.Batch, r *repairs) ([]events.BatchResult, error) {
 	var results []events.BatchResult
 	changed := false
 	err := db.write(ctx, "applying batches", func(w *writer) error {
-		a := application{writer: w, now: db.now(), batches: batches, parts: make([]part, len(batches))}
+		a := application{writer: w, now: db.now(), batches: slices.Concat(batches, r.batches), counted: len(batches)}
+		a.parts = make([]part, len(a.batches))
 		a.expires = a.now + db.cfg.TombstoneRetention.Milliseconds()
 		if err := a.recordBatches(); err != nil {
+			return err
+		}
+		if err := a.look(r); err != nil {
 			return err
 		}
 		tombstones, _, err := queryInt(w.conn, `SELECT EXISTS (SELECT 1 FROM removed)`)
@@ -67,6 +130,7 @@ type application struct {
 	now     int64 // ms
 	expires int64 // when tombstones of this call expire, in ms
 	batches []events.Batch
+	counted int    // number of batches at the front that are recorded and counted; the others are repairs
 	parts   []part // one per batch
 
 	tombstones bool // the table removed may hold tombstones
@@ -87,6 +151,9 @@ func (a *application) recordBatches() error {
 		var err error
 		if p.origin, err = a.origins.number(b.Origin); err != nil {
 			return err
+		}
+		if i >= a.counted {
+			continue
 		}
 		if p.upload, err = a.uploadOf(b.Origin); err != nil {
 			return err
@@ -146,6 +213,10 @@ func (a *application) writeRows(ctx context.Context) error {
 		}
 		return a.compareVersions(y, x)
 	})
+	unchanged, err := a.findUnchanged(ctx, candidates)
+	if err != nil {
+		return err
+	}
 	var newest candidate
 	var outcome events.Outcome
 	for i, c := range candidates {
@@ -155,17 +226,22 @@ func (a *application) writeRows(ctx context.Context) error {
 		switch {
 		case i == 0 || c.person != newest.person:
 			newest = c
-			var err error
+			if outcome = events.Unchanged; unchanged[i] {
+				break
+			}
 			if outcome, err = a.writeRow(c); err != nil {
 				return fmt.Errorf("writing %q: %w", c.person, err)
 			}
 		case a.compareVersions(c, newest) < 0:
 			outcome = events.Superseded
 		} // otherwise it is the same row again, which has the same outcome
-		if outcome == events.Superseded {
-			a.parts[c.batch].result.Superseded++
-		} else {
-			a.parts[c.batch].result.Applied++
+		switch result := &a.parts[c.batch].result; outcome {
+		case events.Superseded:
+			result.Superseded++
+		case events.Unchanged:
+			result.Unchanged++
+		default:
+			result.Applied++
 		}
 	}
 	return nil
@@ -194,26 +270,28 @@ func (a *application) storeChanges() (changed bool, err error) {
 
 // count updates the counters of the uploads, settles complete uploads, and returns the results.
 func (a *application) count() ([]events.BatchResult, error) {
-	results := make([]events.BatchResult, len(a.parts))
-	type sum struct{ applied, superseded, batches int64 }
+	results := make([]events.BatchResult, a.counted)
+	type sum struct{ applied, unchanged, superseded, batches int64 }
 	sums := map[int64]sum{}
 	last := map[int64]int{} // the last batch of each upload
-	for i, p := range a.parts {
+	for i, p := range a.parts[:a.counted] {
 		results[i] = p.result
 		if p.result.Duplicate {
 			continue
 		}
 		s := sums[p.upload]
-		sums[p.upload] = sum{s.applied + p.result.Applied, s.superseded + p.result.Superseded, s.batches + 1}
+		sums[p.upload] = sum{
+			s.applied + p.result.Applied, s.unchanged + p.result.Unchanged, s.superseded + p.result.Superseded, s.batches + 1,
+		}
 		last[p.upload] = i
 	}
 	for upload, s := range sums {
 		// A failed upload may get batches after it was settled, or more than it expects; see settle.
 		err := exec(a.conn,
-			`UPDATE uploads SET applied = applied + ?2, superseded = superseded + ?3, batches_applied = batches_applied + ?4,
-			rows = rows + iif(status = 'failed', ?2 + ?3, 0), batches = batches + iif(status = 'failed', ?4, 0)
-			WHERE id = ?1`,
-			upload, s.applied, s.superseded, s.batches)
+			`UPDATE uploads SET applied = applied + ?2, unchanged = unchanged + ?3, superseded = superseded + ?4,
+			batches_applied = batches_applied + ?5, rows = rows + iif(status = 'failed', ?2 + ?3 + ?4, 0),
+			batches = batches + iif(status = 'failed', ?5, 0) WHERE id = ?1`,
+			upload, s.applied, s.unchanged, s.superseded, s.batches)
 		if err != nil {
 			return nil, fmt.Errorf("counting: %w", err)
 		}

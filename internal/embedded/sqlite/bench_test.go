@@ -127,7 +127,7 @@ func BenchmarkApply(b *testing.B) {
 			measure(b, func(b *testing.B) (func([]events.Batch) error, func() error) {
 				db := mustOpen(b, sqlite.Config{Relaxed: mode.relaxed})
 				apply := func(batches []events.Batch) error {
-					_, err := db.Apply(context.Background(), batches)
+					_, err := db.Apply(context.Background(), batches, nil)
 					return err
 				}
 				announce := func() error {
@@ -227,7 +227,7 @@ func BenchmarkTeam(b *testing.B) {
 			for i := range flavors {
 				flavors[i] = "mint"
 			}
-			if _, err := db.Apply(b.Context(), file(len(flavors), 2, flavors)); err != nil {
+			if _, err := db.Apply(b.Context(), file(len(flavors), 2, flavors), nil); err != nil {
 				b.Fatal(err)
 			}
 			for b.Loop() {
@@ -257,7 +257,7 @@ func BenchmarkApplyRemoved(b *testing.B) {
 		write := func(number int) {
 			batches := file(n, number, all)
 			for i := 0; i < len(batches); i += batchesOfCall {
-				if _, err := db.Apply(b.Context(), batches[i:min(i+batchesOfCall, len(batches))]); err != nil {
+				if _, err := db.Apply(b.Context(), batches[i:min(i+batchesOfCall, len(batches))], nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -285,7 +285,7 @@ func remove(b *testing.B, db *sqlite.DB, n int, prefix string, number int) {
 		}
 	}
 	for i := 0; i < len(batches); i += batchesOfCall {
-		if _, err := db.Apply(b.Context(), batches[i:min(i+batchesOfCall, len(batches))]); err != nil {
+		if _, err := db.Apply(b.Context(), batches[i:min(i+batchesOfCall, len(batches))], nil); err != nil {
 			b.Fatal(err)
 		}
 	}

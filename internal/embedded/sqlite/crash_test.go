@@ -80,7 +80,7 @@ func applyUntilKilled(path string) error {
 		for i := range some {
 			some[i] = batches[rand.IntN(len(batches))]
 		}
-		if _, err := db.Apply(context.Background(), some); err != nil {
+		if _, err := db.Apply(context.Background(), some, nil); err != nil {
 			return err
 		}
 		for _, b := range some {
@@ -106,7 +106,7 @@ func TestSurvivesSIGKILL(t *testing.T) {
 	// Delivering all batches again completes the uploads.
 	db := mustOpen(t, sqlite.Config{Path: path})
 	for _, o := range objects {
-		if _, err := db.Begin(t.Context(), o); err != nil {
+		if _, err := db.Begin(t.Context(), o, false); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := db.Seal(t.Context(), o.UploadID(), events.ReadSummary{Rows: 3600, Batches: 12, At: o.Time}); err != nil {

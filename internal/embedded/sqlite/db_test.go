@@ -18,13 +18,17 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
 )
 
+// object returns an object that was uploaded ms milliseconds after a fixed time.
+func object(ms int64) events.Object {
+	return events.Object{Bucket: "b", Key: "k", VersionID: fmt.Sprint(ms), Sequencer: "0055",
+		Time: time.UnixMilli(1_795_000_000_000 + ms)}
+}
+
 // rows returns a batch of an upload at ms milliseconds after a fixed time. A row is "andy=mint", or "andy" for a
 // removal.
 func rows(t testing.TB, ms int64, rows ...string) events.Batch {
 	t.Helper()
-	o := events.Object{Bucket: "b", Key: "k", VersionID: fmt.Sprint(ms), Sequencer: "0055",
-		Time: time.UnixMilli(1_795_000_000_000 + ms)}
-	origin, err := o.Origin()
+	origin, err := object(ms).Origin()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +52,7 @@ func manyRows(t testing.TB, n int) events.Batch {
 
 func mustApply(t testing.TB, db *sqlite.DB, batches ...events.Batch) []events.BatchResult {
 	t.Helper()
-	results, err := db.Apply(t.Context(), batches)
+	results, err := db.Apply(t.Context(), batches, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +107,7 @@ func TestOpenErrors(t *testing.T) {
 		"another format": {text, "not an SQLite database"},
 		"another schema": {sqliteFile(t, "CREATE TABLE notes (text)"), "of another program"},
 		"from a newer": {sqliteFile(t, "PRAGMA user_version = 99"),
-			"written by a newer flavorless (schema 99; this one supports up to 2)"},
+			"written by a newer flavorless (schema 99; this one supports up to 3)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := sqlite.Open(sqlite.Config{Path: test.path})
@@ -135,7 +139,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := manyRows(t, 5000)
-	_, err := db.Apply(t.Context(), []events.Batch{b})
+	_, err := db.Apply(t.Context(), []events.Batch{b}, nil)
 	if zombiezen.ErrCode(err) != zombiezen.ResultFull {
 		t.Fatalf("Apply: %v, want SQLite's error for a full disk", err)
 	}
@@ -177,7 +181,7 @@ func (c *expiringContext) Err() error {
 func TestApplyEndsWithItsContext(t *testing.T) {
 	db := mustOpen(t, sqlite.Config{})
 	b := manyRows(t, 5000)
-	if _, err := db.Apply(&expiringContext{t.Context(), 3}, []events.Batch{b}); !errors.Is(err, context.Canceled) {
+	if _, err := db.Apply(&expiringContext{t.Context(), 3}, []events.Batch{b}, nil); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Apply: %v, want context.Canceled", err)
 	}
 	if team, err := db.Team(t.Context(), "", 10); err != nil || len(team) > 0 {
@@ -204,7 +208,8 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 	}
 	waiting, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer stop()
-	if _, err := db.Apply(waiting, []events.Batch{rows(t, 1, "andy=fig")}); !errors.Is(err, context.DeadlineExceeded) {
+	_, err = db.Apply(waiting, []events.Batch{rows(t, 1, "andy=fig")}, nil)
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Apply of a second writer: %v, want context.DeadlineExceeded", err)
 	}
 	if err := release(); err != nil {
@@ -223,7 +228,7 @@ func TestClosed(t *testing.T) {
 	if err := <-waiting; err == nil {
 		t.Error("WaitPending = nil, want an error")
 	}
-	if _, err := db.Apply(t.Context(), []events.Batch{rows(t, 0, "andy=mint")}); err == nil {
+	if _, err := db.Apply(t.Context(), []events.Batch{rows(t, 0, "andy=mint")}, nil); err == nil {
 		t.Error("Apply = nil, want an error")
 	}
 	if _, err := db.Lookup(t.Context(), "andy"); err == nil || errors.Is(err, events.ErrNotFound) {

@@ -22,8 +22,16 @@
 //
 // Removed people are in a table of their own, so that listing the team does not read them.
 //
-// Rows are not read before they are written: the upsert passes the stored row to a function that decides which one is
-// newer; see newer in row.go.
+// Rows of small files are not read before they are written: the upsert passes the stored row to a function that decides
+// which one is newer; see newer in row.go.
+//
+// # Unchanged rows
+//
+// Rows of a batch with Compare are read before they are written, in one pass over the table in the order of persons
+// (compare.go). A row that would not change the flavor is counted as unchanged, and the stored row keeps its version.
+// Every transaction of Apply first looks for comparing uploads that are newer than its batches. If there are any, it
+// also writes the rows that these uploads have for the same persons; see docs/adr/0021-comparing-uploads.md. The look
+// and the writes are in one transaction, so no reader sees an older flavor in between.
 //
 // # Connections
 //

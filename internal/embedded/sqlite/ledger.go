@@ -9,9 +9,10 @@ import (
 	"github.com/flavorless/flavorless/events"
 )
 
-// Begin creates the record of an upload, with the status publishing. If the event was delivered before, Begin returns
-// the existing record unchanged. The error is events.ErrPermanent if the object has no valid origin.
-func (db *DB) Begin(ctx context.Context, o events.Object) (events.Upload, error) {
+// Begin creates the record of an upload, with the status publishing and with Sorted set to sort. If the event was
+// delivered before, Begin returns the existing record unchanged. The error is events.ErrPermanent if the object has no
+// valid origin.
+func (db *DB) Begin(ctx context.Context, o events.Object, sort bool) (events.Upload, error) {
 	id := o.UploadID()
 	origin, err := o.Origin()
 	if err != nil {
@@ -20,13 +21,13 @@ func (db *DB) Begin(ctx context.Context, o events.Object) (events.Upload, error)
 	var u events.Upload
 	err = db.write(ctx, "beginning upload "+id, func(w *writer) error {
 		err := exec(w.conn,
-			`INSERT INTO uploads (upload, origin, bucket, key, version_id, etag, size, uploaded, started)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			`INSERT INTO uploads (upload, origin, bucket, key, version_id, etag, size, uploaded, started, sorted)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (upload) DO UPDATE SET
 				bucket = excluded.bucket, key = excluded.key, version_id = excluded.version_id, etag = excluded.etag,
-				size = excluded.size, uploaded = excluded.uploaded
+				size = excluded.size, uploaded = excluded.uploaded, sorted = excluded.sorted
 			WHERE key = '' -- created by Apply; the key of an object is never empty`,
-			id, string(origin), o.Bucket, o.Key, o.VersionID, o.ETag, o.Size, toMillis(o.Time), db.now())
+			id, string(origin), o.Bucket, o.Key, o.VersionID, o.ETag, o.Size, toMillis(o.Time), db.now(), sort)
 		if err != nil {
 			return err
 		}
@@ -59,9 +60,9 @@ func (db *DB) Seal(ctx context.Context, id string, r events.ReadSummary) (settle
 			return err
 		}
 		err = exec(w.conn,
-			`UPDATE uploads SET status = 'applying', format = ?, rows = ?, rejected = ?, batches = ?, rejects_at = ?,
-			failure = ?, published = ? WHERE id = ? AND status = 'publishing'`,
-			r.Format, r.Rows, r.Rejected, r.Batches, r.RejectsAt, failure, toMillis(r.At), n)
+			`UPDATE uploads SET status = 'applying', format = ?, rows = ?, superseded = superseded + ?, rejected = ?,
+			batches = ?, rejects_at = ?, failure = ?, published = ? WHERE id = ? AND status = 'publishing'`,
+			r.Format, r.Rows, r.Superseded, r.Rejected, r.Batches, r.RejectsAt, failure, toMillis(r.At), n)
 		if err != nil || w.conn.Changes() == 0 {
 			return err
 		}
@@ -82,6 +83,28 @@ func (db *DB) Seal(ctx context.Context, id string, r events.ReadSummary) (settle
 	return settled, nil
 }
 
+// BeginComparing announces that the batches of an upload may leave rows unchanged. From then on, Apply repairs what
+// older uploads write; see [events.Repair]. It is called before the first batch is published, and may be repeated. It
+// returns false if too many uploads are comparing that are newer than the oldest unsettled one, because a batch of that
+// one needs rows of all of them. The error is events.ErrNotFound if neither Begin nor Apply was called before.
+func (db *DB) BeginComparing(ctx context.Context, id string) (compare bool, err error) {
+	err = db.write(ctx, "announcing comparing upload "+id, func(w *writer) error {
+		n, err := uploadNumber(w.conn, id)
+		if err != nil {
+			return err
+		}
+		err = exec(w.conn, `UPDATE uploads SET comparing = 1 WHERE id = ?1 AND (comparing = 1 OR ?2 > (
+			SELECT count(*) FROM uploads WHERE comparing = 1 AND origin > (SELECT min(origin) FROM uploads WHERE settled = 0)))`,
+			n, maxComparing)
+		compare = w.conn.Changes() > 0
+		return err
+	})
+	return compare, err
+}
+
+// maxComparing is the maximum number of comparing uploads that are newer than an unsettled one.
+const maxComparing = 16
+
 // settle makes a sealed upload live or failed if all its batches have been applied. It returns the record if it did.
 //
 // A failed upload can have more batches than its ReadSummary: an earlier run published them and was killed before it
@@ -90,8 +113,9 @@ func (db *DB) Seal(ctx context.Context, id string, r events.ReadSummary) (settle
 func (w *writer) settle(upload, now int64) (*events.Upload, error) {
 	err := exec(w.conn,
 		`UPDATE uploads SET status = iif(failure IS NULL, 'live', 'failed'), settled = ?,
+		comparing = iif(failure IS NULL AND unchanged = 0, 0, comparing), -- older uploads then need no repair
 		batches = iif(failure IS NULL, batches, batches_applied),
-		rows = iif(failure IS NULL, rows, applied + superseded + rejected)
+		rows = iif(failure IS NULL, rows, applied + unchanged + superseded + rejected)
 		WHERE id = ? AND status = 'applying' AND batches_applied >= batches`,
 		now, upload)
 	if err != nil {
@@ -111,7 +135,7 @@ func (w *writer) settle(upload, now int64) (*events.Upload, error) {
 // was published can cause that.
 func (db *DB) checkCounts(ctx context.Context, u *events.Upload) {
 	c := u.Counts
-	if c.Applied+c.Superseded+c.Rejected != c.Rows || c.BatchesApplied != c.Batches {
+	if c.Outcomes() != c.Rows || c.BatchesApplied != c.Batches {
 		db.cfg.Logger.ErrorContext(ctx, "the counts of an upload do not add up",
 			slog.String("upload", u.ID), slog.Any("counts", c))
 	}

@@ -75,14 +75,14 @@ func (db *DB) Unsettled(ctx context.Context, limit int) (list []Unsettled, err e
 
 // Restart resets the record of an unsettled upload to its state after Begin, and reports whether there was one. It is
 // for uploads whose event or batches are lost; the caller then repeats the event. The upload's rows stay in the table,
-// and are counted when they are applied again.
+// and are counted when they are applied again. Upload.Sorted stays as well.
 func (db *DB) Restart(ctx context.Context, id string) (restarted bool, err error) {
 	err = db.write(ctx, "restarting upload "+id, func(w *writer) error {
 		if err := w.deleteBatches(`upload = ? AND settled = 0`, id); err != nil {
 			return err
 		}
 		err := exec(w.conn, `UPDATE uploads SET status = 'publishing', failure = NULL, format = '', rejects_at = '',
-			rows = 0, applied = 0, superseded = 0, rejected = 0, batches = 0, batches_applied = 0, published = 0
+			rows = 0, applied = 0, unchanged = 0, superseded = 0, rejected = 0, batches = 0, batches_applied = 0, published = 0
 			WHERE upload = ? AND settled = 0`, id)
 		restarted = w.conn.Changes() > 0
 		return err

@@ -54,9 +54,7 @@ func TestForget(t *testing.T) {
 	upload := func(ms int64, sealed bool) {
 		t.Helper()
 		b := rows(t, ms, fmt.Sprintf("person %d=mint", ms))
-		o := events.Object{Bucket: "b", Key: "k", VersionID: fmt.Sprint(ms), Sequencer: "0055",
-			Time: time.UnixMilli(1_795_000_000_000 + ms)}
-		if _, err := db.Begin(t.Context(), o); err != nil {
+		if _, err := db.Begin(t.Context(), object(ms), false); err != nil {
 			t.Fatal(err)
 		}
 		mustApply(t, db, b)
@@ -120,6 +118,29 @@ func TestForget(t *testing.T) {
 		got, err := sqlitex.ResultInt64(conn.Prep("SELECT count(*) FROM " + table))
 		if err != nil || got != want {
 			t.Errorf("%s has %d rows, %v; want %d", table, got, err, want)
+		}
+	}
+}
+
+// TestRestart checks that an upload that is restarted loses its counts but is still sorted, or still not.
+func TestRestart(t *testing.T) {
+	db := mustOpen(t, sqlite.Config{Path: filepath.Join(t.TempDir(), "table.db")})
+	for ms, sort := range []bool{false, true} {
+		o := object(int64(ms))
+		want, err := db.Begin(t.Context(), o, sort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustApply(t, db, rows(t, int64(ms), "andy=mint"))
+		if restarted, err := db.Restart(t.Context(), o.UploadID()); !restarted || err != nil {
+			t.Fatalf("Restart() = %t, %v, want true", restarted, err)
+		}
+		got, err := db.Begin(t.Context(), o, !sort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" || got.Sorted != sort {
+			t.Errorf("record with Sorted = %t (-first +restarted):\n%s", sort, diff)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // schemaVersion is the user_version of the files that this package writes.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // schema creates the tables. Times are milliseconds since 1970, or 0 for never.
 const schema = `
@@ -41,6 +41,7 @@ CREATE TABLE uploads (
 	rejects_at     TEXT NOT NULL DEFAULT '',
 	rows           INTEGER NOT NULL DEFAULT 0,
 	applied        INTEGER NOT NULL DEFAULT 0,
+	unchanged      INTEGER NOT NULL DEFAULT 0,
 	superseded     INTEGER NOT NULL DEFAULT 0,
 	rejected       INTEGER NOT NULL DEFAULT 0,
 	batches        INTEGER NOT NULL DEFAULT 0,
@@ -48,8 +49,11 @@ CREATE TABLE uploads (
 	uploaded       INTEGER NOT NULL,
 	started        INTEGER NOT NULL,
 	published      INTEGER NOT NULL DEFAULT 0,
-	settled        INTEGER NOT NULL DEFAULT 0
+	settled        INTEGER NOT NULL DEFAULT 0,
+	comparing      INTEGER NOT NULL DEFAULT 0, -- 1 if its batches may leave rows unchanged
+	sorted         INTEGER NOT NULL DEFAULT 0 -- 1 if ingest decided to sort the file
 ) STRICT;
+` + comparing + `
 
 -- JSON of up to 70 KB per upload, apart from uploads, whose rows are rewritten by every transaction.
 CREATE TABLE rejects (
@@ -85,6 +89,9 @@ CREATE TABLE removed (
 CREATE INDEX removed_expires ON removed (expires);
 `
 
+// comparing creates the index in which Apply looks for newer comparing uploads.
+const comparing = `CREATE INDEX uploads_comparing ON uploads (origin) WHERE comparing = 1;`
+
 // upgrades are the statements that convert a file from each schema version to the next one.
 var upgrades = map[int64]string{
 	// The columns flavor and expires of favorites stay nullable, because changing them would rewrite every row.
@@ -92,6 +99,11 @@ var upgrades = map[int64]string{
 	INSERT INTO removed SELECT person, origin, "offset", expires FROM favorites WHERE expires IS NOT NULL ORDER BY person;
 	DELETE FROM favorites WHERE expires IS NOT NULL;
 	DROP INDEX tombstones;`,
+	2: `
+	ALTER TABLE uploads ADD COLUMN unchanged INTEGER NOT NULL DEFAULT 0;
+	ALTER TABLE uploads ADD COLUMN comparing INTEGER NOT NULL DEFAULT 0;
+	ALTER TABLE uploads ADD COLUMN sorted INTEGER NOT NULL DEFAULT 0;
+	` + comparing,
 }
 
 // migrate converts the file to schemaVersion. It takes the write lock first, which fails if the file is not writable.

@@ -84,7 +84,8 @@ func readUploadNumber(conn *sqlite.Conn, n int64) (u events.Upload, err error) {
 
 const (
 	uploadColumns = `upload, bucket, key, version_id, etag, size, status, failure, format, rejects_at,
-		rows, applied, superseded, rejected, batches, batches_applied, uploaded, started, published, settled`
+		rows, applied, unchanged, superseded, rejected, batches, batches_applied, uploaded, started, published, settled,
+		sorted`
 	selectUpload = `SELECT ` + uploadColumns + ` FROM uploads`
 )
 
@@ -105,10 +106,11 @@ func scanUpload(stmt *sqlite.Stmt) (events.Upload, error) {
 	}
 	u.Format, u.RejectsAt = text(), text()
 	u.Counts = events.Counts{
-		Rows: number(), Applied: number(), Superseded: number(), Rejected: number(),
+		Rows: number(), Applied: number(), Unchanged: number(), Superseded: number(), Rejected: number(),
 		Batches: number(), BatchesApplied: number(),
 	}
 	u.Uploaded, u.Started = fromMillis(number()), fromMillis(number())
 	u.Published, u.Settled = fromMillis(number()), fromMillis(number())
+	u.Sorted = number() != 0
 	return u, nil
 }

@@ -167,11 +167,11 @@ func TestLostAnswers(t *testing.T) {
 	t.Parallel()
 	s := brokertest.Start(t, t.TempDir())
 	s.Announce(t, "andy", "bill", "cedric")
-	first, second := s.Log.Miss(t.Context(), 2, 3)
+	first, second := s.Miss(t.Context(), 2, 3)
 	if first != nil || !errors.Is(second, events.ErrOutOfRetention) {
 		t.Errorf("a change that is stored was missed: %v, then %v; want nil, then events.ErrOutOfRetention", first, second)
 	}
-	if first, _ = s.Log.Miss(t.Context(), 0, 3); !errors.Is(first, events.ErrOutOfRetention) {
+	if first, _ = s.Miss(t.Context(), 0, 3); !errors.Is(first, events.ErrOutOfRetention) {
 		t.Errorf("a change that was dropped was missed: %v, want events.ErrOutOfRetention", first)
 	}
 }

@@ -29,6 +29,12 @@ type Ingest struct {
 
 const ingestSource = "ingest"
 
+// MaxSorting is the maximum size of the temporary files of an upload, in bytes. They have about three quarters of the
+// size of the uncompressed file, so files of up to about 1.4 GB, or 30 million rows, are sorted. Reading, sorting and
+// storing 30 million rows takes a third of the function's timeout. Larger files are not sorted: all of their rows are
+// written.
+const MaxSorting = 1 << 30
+
 // Handle ingests the objects of an S3 event, or resumes the uploads in a batch of the resume queue. S3 invokes it
 // asynchronously: after an error Lambda retries the event, and finally sends it to the function's failure destination.
 // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html

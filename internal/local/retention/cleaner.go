@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/flavorless/flavorless/events"
+	"github.com/flavorless/flavorless/ingest"
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/queue"
@@ -86,13 +87,14 @@ func (c *Cleaner) Clean(ctx context.Context) (busy bool, err error) {
 	}
 	n, err := c.prune(ctx)
 	done("records of removed people", n, err)
-	n, err = bucket.DeleteBefore(ctx, c.cfg.Reports, now.Add(-policy.Reports))
-	done("reports", n, err)
 	for _, name := range []string{c.cfg.Uploads, c.cfg.Reports} {
 		n, err := bucket.AbortIncompleteUploads(ctx, name, now.Add(-policy.Unfinished))
 		done("unfinished uploads", n, err)
 	}
-	done("", 0, c.restartLost(ctx))
+	lost := c.restartLost(ctx)
+	done("", 0, lost)
+	n, err = c.removeReports(ctx, now.Add(-policy.Reports), lost == nil)
+	done("reports", n, err)
 	if policy.Uploads > 0 {
 		n, err := c.removeUploads(ctx, now.Add(-policy.Uploads))
 		done("uploads", n, err)
@@ -109,6 +111,35 @@ func (c *Cleaner) prune(ctx context.Context) (total int, err error) {
 			return total, err
 		}
 	}
+}
+
+// removeReports removes the objects of the reports bucket that were stored before a time. If messages are queued, in
+// flight or dead, it leaves all objects but reports, for two reasons:
+//
+//   - If batches of an older upload arrive late, they are repaired from the sorted copies of newer uploads. A batch
+//     whose copies are gone can't be applied.
+//   - The marker of a large file that was not sorted keeps a repeated reading from cutting other batches.
+//
+// Uploads that the queues have lost need these objects as well; restarted is true if all of them are in a queue again.
+// A message that is queued after requireIdle has returned belongs to an upload that is newer than the removed objects.
+func (c *Cleaner) removeReports(ctx context.Context, before time.Time, restarted bool) (n int, err error) {
+	checked := false
+	var busy error
+	n, err = c.cfg.Bucket.DeleteBefore(ctx, c.cfg.Reports, before, func(key string) bool {
+		switch {
+		case ingest.IsReport(key):
+			return false
+		case !restarted:
+			return true
+		case !checked:
+			checked, busy = true, c.requireIdle(ctx)
+		}
+		return busy != nil
+	})
+	if err == nil {
+		err = busy
+	}
+	return n, err
 }
 
 // removeUploads removes the files of uploads that were settled before a time, and then their records in the ledger.

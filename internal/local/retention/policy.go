@@ -16,7 +16,11 @@ type Policy struct {
 	Uploads time.Duration
 	Newest  int // number of uploads that are kept regardless of their age
 
-	Reports      time.Duration // lists of all rejected rows
+	// Reports is how long lists of all rejected rows are kept, and sorted copies of large files. While any message of an
+	// upload is queued, in flight or dead, no sorted copy is deleted, however old it is: the batches of an older upload
+	// that arrive late are repaired from the copies of newer ones.
+	Reports time.Duration
+
 	Removed      time.Duration // records of removed people, which keep late updates from bringing them back
 	Changes      time.Duration // announced changes, for subscribers who connect later
 	ChangesBytes int64         // maximum size of the announced changes

@@ -35,7 +35,7 @@ func declared() []declaration {
 	return []declaration{
 		{metrics.Rows, "flavorless_rows_total",
 			"Rows of uploaded files, by outcome.",
-			values("outcome", "applied", "superseded", "rejected"), nil},
+			values("outcome", "applied", "unchanged", "superseded", "rejected"), nil},
 		{metrics.Batches, "flavorless_batches_total",
 			"Batches of rows, by outcome; a duplicate was applied before.",
 			values("outcome", "applied", "duplicate"), nil},

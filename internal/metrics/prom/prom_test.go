@@ -76,6 +76,7 @@ func TestRecorder(t *testing.T) {
 flavorless_rows_total{outcome="applied"} 24
 flavorless_rows_total{outcome="rejected"} 0
 flavorless_rows_total{outcome="superseded"} 0
+flavorless_rows_total{outcome="unchanged"} 0
 # HELP flavorless_upload_to_live_seconds Time from the upload of a file until all of its rows are live.
 # TYPE flavorless_upload_to_live_seconds histogram
 flavorless_upload_to_live_seconds_bucket{le="0.05"} 8

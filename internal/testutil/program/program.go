@@ -53,6 +53,9 @@ func S3(info local.Info) *s3.Client {
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(info.S3), Region: info.Region, UsePathStyle: true, RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(info.AccessKey, info.SecretKey, ""),
-		HTTPClient:  &http.Client{Timeout: time.Minute},
+		// Connections are closed before the server closes them, so that no request meets a closed one.
+		HTTPClient: &http.Client{
+			Timeout: time.Minute, Transport: &http.Transport{IdleConnTimeout: 5 * time.Second},
+		},
 	})
 }

@@ -32,7 +32,7 @@ func fail(kind string) *failure {
 
 func (s *Server) dynamo(w http.ResponseWriter, operation string, body []byte) {
 	handle := map[string]func([]byte) (any, error){
-		"GetItem": s.getItem, "BatchGetItem": s.batchGet, "Query": s.query, "UpdateItem": s.update,
+		"GetItem": s.getItem, "BatchGetItem": s.batchGet, "Query": s.query, "UpdateItem": s.update, "PutItem": s.put,
 		"BatchExecuteStatement": s.batchExecute, "TransactWriteItems": s.transact,
 	}[operation]
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
@@ -170,72 +170,28 @@ func (it item) project(wanted []string) item {
 	return some
 }
 
-// query reads one partition after a sort key or a start key. It consumes capacity for all items that it reads,
-// including those that the filter removes.
-func (s *Server) query(body []byte) (any, error) {
-	type input struct {
-		request
-		KeyConditionExpression, FilterExpression, ProjectionExpression string
-		Limit                                                          int
-		ExclusiveStartKey                                              item
-	}
-	r, unlock, err := decode[input](s, body)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	t, err := s.table(r.TableName)
-	if err != nil {
-		return nil, err
-	}
-	shard := r.ExpressionAttributeValues[":shard"].text
-	after := r.ExpressionAttributeValues[":after"].text
-	start := ""
-	if after != "" {
-		start = shard + "\x00" + after + "\x00"
-	}
-	if r.ExclusiveStartKey != nil {
-		start = t.key(r.ExclusiveStartKey)
-	}
-	all := t.partition(shard, start)
-	page := all[:min(len(all), r.Limit)]
-	size := 0
-	items := []item{}
-	wanted := projection(r.ProjectionExpression, r.ExpressionAttributeNames)
-	for _, it := range page {
-		size += it.size()
-		ok, err := r.holds(r.FilterExpression, it)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			items = append(items, it.project(wanted))
-		}
-	}
-	s.call("Query", 0, 0, 0)
-	if !s.mayRead(t, shard, readUnits(size)) {
-		return nil, throttling()
-	}
-	s.read(t, readUnits(size))
-	answer := struct {
-		Items               []item
-		Count, ScannedCount int
-		LastEvaluatedKey    item `json:",omitzero"`
-	}{Items: items, Count: len(items), ScannedCount: len(page)}
-	if len(page) == r.Limit && len(page) > 0 {
-		answer.LastEvaluatedKey = page[len(page)-1].project(t.keys)
-	}
-	return answer, nil
-}
-
 func (s *Server) update(body []byte) (any, error) {
 	r, unlock, err := decode[request](s, body)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	s.call("UpdateItem", 0, 0, 0)
-	t, changed, err := s.prepare(&r)
+	return s.writeOne("UpdateItem", &r)
+}
+
+func (s *Server) put(body []byte) (any, error) {
+	r, unlock, err := decode[request](s, body)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return s.writeOne("PutItem", &r)
+}
+
+// writeOne executes an UpdateItem or a PutItem. The caller holds the lock.
+func (s *Server) writeOne(operation string, r *request) (any, error) {
+	s.call(operation, 0, 0, 0)
+	t, changed, err := s.prepare(r)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@
 package fakeaws
 
 import (
-	"encoding/xml"
 	"fmt"
 	"io"
 	"maps"
@@ -44,15 +43,18 @@ type Server struct {
 	mu       sync.Mutex
 	tables   map[string]*table
 	objects  map[string][]byte
+	parts    map[string][]byte // of unfinished uploads, by path
 	messages []string
 	counts   Counts
 }
 
-// New returns a fake with two empty tables, favorites and uploads, with the keys and the index of the deployment.
+// New returns a fake with the empty tables favorites, uploads and comparisons, with the keys and the index of the
+// deployment.
 func New() *Server {
-	s := &Server{objects: map[string][]byte{}, tables: map[string]*table{
-		"favorites": {name: "favorites", keys: []string{"shard", "person"}, items: map[string]item{}},
-		"uploads":   {name: "uploads", keys: []string{"id"}, index: []string{"list", "origin"}, items: map[string]item{}},
+	s := &Server{objects: map[string][]byte{}, parts: map[string][]byte{}, tables: map[string]*table{
+		"favorites":   {name: "favorites", keys: []string{"shard", "person"}, items: map[string]item{}},
+		"uploads":     {name: "uploads", keys: []string{"id"}, index: []string{"list", "origin"}, items: map[string]item{}},
+		"comparisons": {name: "comparisons", keys: []string{"list", "origin"}, items: map[string]item{}},
 	}}
 	s.take()
 	return s
@@ -101,31 +103,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) reply(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.MarshalWrite(w, v) // fails if the client has gone
-}
-
-// object implements PutObject and GetObject of S3.
-func (s *Server) object(w http.ResponseWriter, r *http.Request, body []byte) {
-	s.mu.Lock()
-	s.call(r.Method+"Object", 0, 0, 0)
-	stored, ok := s.objects[r.URL.Path]
-	if r.Method == http.MethodPut {
-		s.objects[r.URL.Path] = body
-	}
-	s.mu.Unlock() // before the response, because the client may send the next request at once
-	if r.Method == http.MethodPut {
-		w.Header().Set("ETag", `"e"`)
-		return
-	}
-	if !ok {
-		w.WriteHeader(http.StatusNotFound)
-		_ = xml.NewEncoder(w).Encode(struct {
-			XMLName xml.Name `xml:"Error"`
-			Code    string
-		}{Code: "NoSuchKey"})
-		return
-	}
-	w.Header().Set("ETag", `"e"`)
-	_, _ = w.Write(stored) // fails if the client has gone
 }
 
 // call counts one request. The caller holds the lock.

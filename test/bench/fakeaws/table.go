@@ -12,7 +12,8 @@ type table struct {
 	index []string // the keys of its index, which projects only keys
 	items map[string]item
 
-	sorted map[string][]string // keys by shard; nil after an item was added
+	sorted map[string][]string // keys by partition key, in order
+	added  map[string][]string // keys that are not in sorted yet
 
 	partitions []partition // nil without limits
 	placement  uint64
@@ -59,7 +60,11 @@ func (s *Server) write(t *table, key string, changed item, times float64) {
 			u.Streamed++
 		}
 		if before == nil {
-			t.sorted = nil
+			hash, _, _ := strings.Cut(key, "\x00")
+			if t.added == nil {
+				t.added = map[string][]string{}
+			}
+			t.added[hash] = append(t.added[hash], key)
 		}
 		t.items[key] = changed
 	}
@@ -108,26 +113,16 @@ func same(a, b item) bool {
 	return true
 }
 
-// partition returns the items of a shard after a key, in order.
-func (t *table) partition(hash, after string) []item {
-	if t.sorted == nil { // an item was added
-		t.sorted = map[string][]string{}
-		for key := range t.items {
-			shard, _, _ := strings.Cut(key, "\x00")
-			t.sorted[shard] = append(t.sorted[shard], key)
+// partition returns the keys that have a partition key, in order.
+func (t *table) partition(hash string) []string {
+	if added := t.added[hash]; added != nil {
+		all := append(t.sorted[hash], added...)
+		slices.Sort(all)
+		if t.sorted == nil {
+			t.sorted = map[string][]string{}
 		}
-		for _, keys := range t.sorted {
-			slices.Sort(keys)
-		}
+		t.sorted[hash] = all
+		delete(t.added, hash)
 	}
-	keys := t.sorted[hash]
-	start, found := slices.BinarySearch(keys, after)
-	if found {
-		start++
-	}
-	items := make([]item, 0, len(keys)-start)
-	for _, key := range keys[start:] {
-		items = append(items, t.items[key])
-	}
-	return items
+	return t.sorted[hash]
 }

@@ -1,14 +1,16 @@
 package fakeaws_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/flavorless/flavorless/events"
 	"github.com/flavorless/flavorless/internal/aws/dynamo"
@@ -40,21 +42,25 @@ func TestUnits(t *testing.T) {
 	defer server.Close()
 	clock := func() time.Time { return time.UnixMilli(1_800_000_100_000) }
 	real := dynamo.New(dynamo.Config{Client: dynamodb.New(dynamolocal.Options(proxy.URL)), Favorites: tables.Favorites,
-		Uploads: tables.Uploads, Clock: clock})
+		Uploads: tables.Uploads, Comparisons: tables.Comparisons, Clock: clock})
 	ours := dynamo.New(dynamo.Config{Client: dynamodb.New(dynamolocal.Options(server.URL)), Favorites: "favorites",
-		Uploads: "uploads", Clock: clock})
+		Uploads: "uploads", Comparisons: "comparisons", Clock: clock})
 
 	for _, step := range []struct {
 		name string
 		do   func(table *dynamo.Table) (any, error)
 		free float64 // units that DynamoDB Local does not return
 	}{
-		{"begin", func(table *dynamo.Table) (any, error) { return table.Begin(t.Context(), object(2)) }, 0},
-		{"begin again", func(table *dynamo.Table) (any, error) { return table.Begin(t.Context(), object(2)) }, 0},
-		{"all new", apply(2, 300), 301 + 2},
-		{"delivered again", apply(2, 300), 0},
-		{"newer", apply(3, 300), 1},
-		{"older", apply(1, 310), 11},
+		{"begin", func(table *dynamo.Table) (any, error) { return table.Begin(t.Context(), object(2), false) }, 0},
+		{"begin again", func(table *dynamo.Table) (any, error) { return table.Begin(t.Context(), object(2), false) }, 0},
+		{"all new", apply(2, 300, false), 301 + 2 + 1},
+		{"delivered again", apply(2, 300, false), 0},
+		{"newer", apply(3, 300, false), 1 + 1},
+		{"older", apply(1, 310, false), 11 + 1},
+		{"announce", func(table *dynamo.Table) (any, error) {
+			return table.BeginComparing(t.Context(), object(2).UploadID())
+		}, 0},
+		{"unchanged", apply(4, 305, true), 1 + 1},
 		{"seal", func(table *dynamo.Table) (any, error) {
 			return table.Seal(t.Context(), object(2).UploadID(), events.ReadSummary{Format: "csv", Rows: 300, Batches: 1,
 				At: clock()})
@@ -71,7 +77,7 @@ func TestUnits(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s, fake: %v", step.name, err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: results (-DynamoDB Local +fake):\n%s", step.name, diff)
 		}
 		reference, counted := counting.Counts(), fake.Counts()
@@ -98,17 +104,23 @@ func object(n int) events.Object {
 		Time: time.UnixMilli(1_800_000_000_000 + int64(n))}
 }
 
-func apply(upload, people int) func(*dynamo.Table) (any, error) {
+// apply returns a call of Apply for people of one shard if the batch compares, else for any people.
+func apply(upload, people int, compare bool) func(*dynamo.Table) (any, error) {
 	return func(table *dynamo.Table) (any, error) {
 		origin, err := object(upload).Origin()
 		if err != nil {
 			return nil, err
 		}
-		b := events.Batch{Origin: origin}
+		b := events.Batch{Origin: origin, Compare: compare}
 		for i := range people {
-			b.Rows = append(b.Rows, events.Update{Offset: int64(i), Person: fmt.Sprintf("person %d", i), Flavor: "mint",
-				Remove: false})
+			person := fmt.Sprintf("person %d", i)
+			if !compare || dynamo.ShardOf(person) == 3 {
+				b.Rows = append(b.Rows, events.Update{Offset: int64(i), Person: person, Flavor: "mint"})
+			}
 		}
-		return table.Apply(context.Background(), []events.Batch{b})
+		if compare {
+			slices.SortFunc(b.Rows, func(a, b events.Update) int { return cmp.Compare(a.Person, b.Person) })
+		}
+		return table.Apply(context.Background(), []events.Batch{b}, nil)
 	}
 }
