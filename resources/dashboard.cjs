@@ -42,7 +42,9 @@ module.exports = async ({ resolveVariable }) => {
       ]],
       ['Rows', [
         ['flavorless', 'rows', ...ours('apply', 'outcome', 'applied'), as('applied')],
+        ['flavorless', 'rows', ...ours('apply', 'outcome', 'unchanged'), as('unchanged')],
         ['flavorless', 'rows', ...ours('apply', 'outcome', 'superseded'), as('superseded')],
+        ['flavorless', 'rows', ...ours('ingest', 'outcome', 'superseded'), as('superseded by later rows of the file')],
         ['flavorless', 'rows', ...ours('ingest', 'outcome', 'rejected'), as('rejected')],
       ]],
       ['Messages', [

@@ -183,7 +183,7 @@ var emitted = map[string]struct {
 	values    []string
 	functions []string
 }{
-	metrics.Rows:    {"outcome", []string{"applied", "superseded", "rejected"}, []string{"apply", "ingest"}},
+	metrics.Rows:    {"outcome", []string{"applied", "unchanged", "superseded", "rejected"}, []string{"apply", "ingest"}},
 	metrics.Uploads: {"status", []string{"live", "failed"}, []string{"apply", "ingest"}},
 	metrics.Retries: {functions: []string{"ingest", "apply", "announce"}},
 	metrics.Authorizations: {"result", []string{"allowed", "unauthorized", "forbidden", "unavailable"},
