@@ -59,7 +59,7 @@ func TestUnits(t *testing.T) {
 		{"older", apply(1, 310, false), 11 + 1},
 		{"announce", func(table *dynamo.Table) (any, error) {
 			return table.BeginComparing(t.Context(), object(2).UploadID())
-		}, 0},
+		}, 1},
 		{"unchanged", apply(4, 305, true), 1 + 1},
 		{"seal", func(table *dynamo.Table) (any, error) {
 			return table.Seal(t.Context(), object(2).UploadID(), events.ReadSummary{Format: "csv", Rows: 300, Batches: 1,
