@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -95,25 +96,31 @@ func Run(ctx context.Context, server *fakeaws.Server, rows int, d Deployment) (R
 	return r, err
 }
 
-// encode returns the messages of an upload, of the size that ingest gives them.
+// encode returns the messages of a sorted upload, of the size and in the order that ingest gives them: each message has
+// people of one shard, sorted, and the shards take turns.
 func encode(object events.Object, rows int) ([]*message, error) {
 	origin, err := object.Origin()
 	if err != nil {
 		return nil, err
 	}
-	var messages []*message
-	batch := events.NewBatchWriter(origin)
-	end := func() {
-		messages = append(messages, &message{id: strconv.Itoa(len(messages)), body: string(batch.Message().Body)})
-	}
+	shards := map[int][]events.Update{}
 	for i := range rows {
-		batch.Add(events.Update{Offset: int64(i) * 27, Person: fmt.Sprintf("person %07d", i), Flavor: "cookie dough"})
-		if batch.Size() >= ingest.MaxMessage-events.MaxEncodedRow-256 {
-			end()
-		}
+		u := events.Update{Offset: int64(i) * 27, Person: fmt.Sprintf("person %07d", i), Flavor: "cookie dough"}
+		shards[dynamo.ShardOf(u.Person)] = append(shards[dynamo.ShardOf(u.Person)], u)
 	}
-	if batch.Rows() > 0 {
-		end()
+	var messages []*message
+	batch := events.NewSortedBatchWriter(origin, true)
+	for left := rows; left > 0; {
+		for _, shard := range slices.Sorted(maps.Keys(shards)) {
+			for len(shards[shard]) > 0 && batch.Size() < ingest.MaxMessage-events.MaxEncodedRow-256 {
+				batch.Add(shards[shard][0])
+				shards[shard] = shards[shard][1:]
+			}
+			if n := batch.Rows(); n > 0 {
+				left -= n
+				messages = append(messages, &message{id: strconv.Itoa(len(messages)), body: string(batch.Message().Body)})
+			}
+		}
 	}
 	return messages, nil
 }
