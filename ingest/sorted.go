@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -204,16 +205,18 @@ func outOfTime(ctx context.Context, began time.Time) bool {
 // store stores the sorted copy.
 func (p *sortedPass) store(ctx context.Context, sorter *extsort.Sorter, summary events.ReadSummary) error {
 	r, w := io.Pipe()
-	go func() {
+	var writing sync.WaitGroup
+	writing.Go(func() {
 		_, err := sortedcopy.Write(w, sorter.Rows(ctx), p.cfg.Sorting.Group, func() (map[string]string, error) {
 			summary.Superseded = sorter.Superseded()
 			text, err := json.Marshal(summary)
 			return map[string]string{copySummary: string(text)}, err
 		})
 		w.CloseWithError(err)
-	}()
+	})
 	_, err := p.cfg.Reports.Put(ctx, CopyKey(p.origin.UploadID()), r)
-	r.CloseWithError(err) // ends the goroutine if Put stopped early
+	r.CloseWithError(err) // ends the writing if Put stopped early
+	writing.Wait()        // because the caller closes the sorter
 	if err != nil {
 		return fmt.Errorf("storing the sorted copy: %w", err)
 	}
