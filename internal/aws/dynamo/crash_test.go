@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -194,7 +195,7 @@ func (m *model) step() {
 	wg.Wait()
 	for i, err := range errs {
 		if err != nil {
-			if !errors.Is(err, errKilled) {
+			if !errors.Is(err, errKilled) && !errors.Is(err, net.ErrClosed) { // the emulator may close a connection
 				m.Fatal(err)
 			}
 			m.jobs = append(m.jobs, now[i])
