@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"math"
 	"os"
@@ -144,13 +143,13 @@ func (s *Sorter) Close() error {
 	return nil
 }
 
-// Sweep removes the temporary files that killed processes have left in dir. It must not be called while a sorter uses
-// dir. It is no error if dir does not exist.
-func Sweep(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// Prepare creates a folder for temporary files if it is missing, readable by its owner alone, and removes the temporary
+// files that killed processes have left in it. It must not be called while a sorter uses the folder.
+func Prepare(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("creating the folder for sorting: %w", err)
 	}
+	entries, err := os.ReadDir(dir)
 	errs := []error{err}
 	for _, e := range entries {
 		if e.IsDir() && strings.HasPrefix(e.Name(), folderPrefix) {

@@ -308,7 +308,7 @@ func TestMissingRun(t *testing.T) {
 	}
 }
 
-func TestSweep(t *testing.T) {
+func TestPrepare(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -322,13 +322,17 @@ func TestSweep(t *testing.T) {
 	if got := files(t, dir); len(got) != 4 { // the folder, two runs, and the other file
 		t.Errorf("files = %q, want 4", got)
 	}
-	if err := extsort.Sweep(dir); err != nil {
+	if err := extsort.Prepare(dir); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := files(t, dir), []string{filepath.Join(dir, "other")}; !slices.Equal(got, want) {
-		t.Errorf("files after Sweep = %q, want %q", got, want)
+		t.Errorf("files after Prepare = %q, want %q", got, want)
 	}
-	if err := extsort.Sweep(filepath.Join(dir, "missing")); err != nil {
-		t.Errorf("Sweep of a missing folder: %v", err)
+	missing := filepath.Join(dir, "missing")
+	if err := extsort.Prepare(missing); err != nil {
+		t.Errorf("Prepare of a missing folder: %v", err)
+	}
+	if info, err := os.Stat(missing); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("Prepare created %v, %v; want a folder with mode 0700", info, err)
 	}
 }

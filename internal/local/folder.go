@@ -13,8 +13,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/flavorless/flavorless/internal/extsort"
 )
 
 // ErrInUse means that another process uses the data folder.
@@ -117,15 +115,6 @@ func isOwn(entry string) bool {
 }
 
 func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
-
-// prepareSorting creates the folder for sorting, and removes what killed processes left in it.
-func (f *folder) prepareSorting() error {
-	dir := f.path(sortingDir)
-	if err := errors.Join(os.MkdirAll(dir, 0o700), extsort.Sweep(dir)); err != nil {
-		return fmt.Errorf("preparing the folder for sorting: %w", err)
-	}
-	return nil
-}
 
 func (f *folder) close() error {
 	if f.info != nil {

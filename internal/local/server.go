@@ -23,6 +23,7 @@ import (
 	"github.com/flavorless/flavorless/internal/embedded/broker"
 	"github.com/flavorless/flavorless/internal/embedded/gateway"
 	"github.com/flavorless/flavorless/internal/embedded/sqlite"
+	"github.com/flavorless/flavorless/internal/extsort"
 	"github.com/flavorless/flavorless/internal/issuer"
 	"github.com/flavorless/flavorless/internal/local/control"
 	"github.com/flavorless/flavorless/internal/local/health"
@@ -149,7 +150,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 }
 
 func (s *Server) openStores(ctx context.Context) (err error) {
-	if err := s.folder.prepareSorting(); err != nil {
+	if err := extsort.Prepare(s.folder.path(sortingDir)); err != nil {
 		return err
 	}
 	if s.db, err = sqlite.Open(sqlite.Config{

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -30,7 +29,7 @@ func main() { bootstrap.Main("ingest", (*config.Env).Ingest, build) }
 
 func build(tools bootstrap.Tools, cfg config.Ingest) (lambda.Handler, error) {
 	dir := filepath.Join(os.TempDir(), "sorting")
-	if err := errors.Join(os.MkdirAll(dir, 0o700), extsort.Sweep(dir)); err != nil { // Lambda may have ended an invocation
+	if err := extsort.Prepare(dir); err != nil { // Lambda may have ended an invocation
 		return nil, err
 	}
 	access := clients.Access(cfg.Account)
