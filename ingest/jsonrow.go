@@ -66,17 +66,15 @@ func (d *objectDecoder) object(row []byte, u *events.Update) (at int64, bad *eve
 	var fields [3]field
 	for {
 		before := d.at()
-		if d.in.PeekKind() == jsontext.KindEndObject {
-			if _, err := d.in.ReadToken(); err != nil {
-				return d.invalid(row, err)
-			}
-			break
-		}
-		name, err := d.in.ReadValue()
+		name, err := d.in.ReadToken()
 		if err != nil {
 			return d.invalid(row, err)
 		}
-		c, text, ok := d.member(name)
+		if name.Kind() != jsontext.KindString { // a closing brace
+			break
+		}
+		text := name.String()
+		c, ok := d.names.lookup(text)
 		if !ok {
 			if err := d.in.SkipValue(); err != nil {
 				return d.invalid(row, err)
@@ -132,23 +130,6 @@ func (d *objectDecoder) update(
 	}
 	c, bad := d.src.fill(u, fields[person].text, flavorText, fields[action].text)
 	return max(fields[c].at, 1), bad
-}
-
-// member returns the column that the name of a member, a JSON string, stands for, and the unquoted name. The exact name
-// of a column, the common case, needs no memory.
-func (d *objectDecoder) member(name jsontext.Value) (c column, text string, ok bool) {
-	for i, known := range d.names {
-		if len(name) == len(known)+2 && string(name[1:len(name)-1]) == known {
-			return column(i), known, true
-		}
-	}
-	unquoted, err := jsontext.AppendUnquote(nil, name)
-	if err != nil { // invalid UTF-8, which became U+FFFD
-		unquoted = bytes.ToValidUTF8(unquoted, []byte("\uFFFD"))
-	}
-	text = string(unquoted)
-	c, ok = d.names.lookup(text)
-	return c, text, ok
 }
 
 func (d *objectDecoder) missingPerson(row []byte) *events.RowError {
