@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,11 +32,13 @@ func TestKilledAnywhere(t *testing.T) {
 	endpoint := emulator.Endpoint(t)
 	tables := dynamolocal.Create(t, dynamodb.New(dynamolocal.Options(endpoint)), fmt.Sprintf("t%d", names.Add(1)))
 	stream := dynamolocal.NewStream(endpoint, tables.Favorites)
+	client := ownClient(t)
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {
 		run++
 		m := &model{
 			T: t, endpoint: endpoint, tables: tables, prefix: fmt.Sprintf("run %d/", run),
+			day: time.Duration(run) * 48 * time.Hour, client: client,
 			settled: map[string]int{}, want: map[string]events.Favorite{}, summaries: map[string]events.ReadSummary{},
 			copies: map[events.Origin][]events.Update{},
 		}
@@ -56,7 +57,9 @@ type model struct {
 	*rapid.T
 	endpoint  string
 	tables    dynamolocal.Tables
-	prefix    string // of the names in this run
+	prefix    string        // of the names in this run
+	day       time.Duration // of the uploads; runs are days apart, because few uploads of a day may compare
+	client    *http.Client
 	jobs      []job
 	summaries map[string]events.ReadSummary     // by upload
 	want      map[string]events.Favorite        // by person
@@ -94,7 +97,7 @@ func (m *model) repair(_ context.Context, newer []events.Origin, batches []event
 // upload adds the jobs of an upload, some of them twice. The batches of a comparing upload are published after it is
 // announced, and no person occurs twice in it.
 func (m *model) upload(key string) {
-	at := time.UnixMilli(1_700_000_000_000 + int64(m.draw("ms", 1)))
+	at := time.UnixMilli(1_700_000_000_000 + int64(m.draw("ms", 1))).Add(m.day)
 	o := events.Object{Bucket: "b", Key: key, ETag: "e", Sequencer: "01", Size: 1, Time: at}
 	origin, err := o.Origin()
 	if err != nil {
@@ -158,7 +161,10 @@ func (m *model) upload(key string) {
 			if _, err := table.Begin(ctx, o, false); err != nil {
 				return err
 			}
-			_, err := table.BeginComparing(ctx, origin.UploadID())
+			announced, err := table.BeginComparing(ctx, origin.UploadID())
+			if err == nil && !announced {
+				err = errors.New("BeginComparing = false, want true")
+			}
 			return err
 		}}}
 	}
@@ -185,7 +191,7 @@ func (m *model) step() {
 	var wg sync.WaitGroup
 	errs := make([]error, n)
 	for i, job := range now {
-		client := &killedClient{after: rapid.Bool().Draw(m.T, "after the call")}
+		client := &killedClient{next: m.client, after: rapid.Bool().Draw(m.T, "after the call")}
 		client.left.Store(1000)
 		if rapid.Bool().Draw(m.T, "killed") {
 			client.left.Store(int64(m.draw("calls", 12)))
@@ -195,7 +201,7 @@ func (m *model) step() {
 	wg.Wait()
 	for i, err := range errs {
 		if err != nil {
-			if !errors.Is(err, errKilled) && !errors.Is(err, net.ErrClosed) { // the emulator may close a connection
+			if !errors.Is(err, errKilled) {
 				m.Fatal(err)
 			}
 			m.jobs = append(m.jobs, now[i])
@@ -213,9 +219,17 @@ func (m *model) table(client dynamodb.HTTPClient) *dynamo.Table {
 	})
 }
 
+// ownClient returns a client with connections of its own: closing a test server closes those of the default client.
+func ownClient(t *testing.T) *http.Client {
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
 // killedClient is the HTTP client of a function that is killed after some requests, either before or after the last
 // request reaches the service.
 type killedClient struct {
+	next  *http.Client
 	left  atomic.Int64
 	after bool
 }
@@ -225,7 +239,7 @@ func (c *killedClient) Do(r *http.Request) (*http.Response, error) {
 	if left < 0 && (!c.after || left != -1) {
 		return nil, errKilled
 	}
-	answer, err := http.DefaultClient.Do(r.WithContext(context.WithoutCancel(r.Context())))
+	answer, err := c.next.Do(r.WithContext(context.WithoutCancel(r.Context())))
 	if err == nil && left < 0 {
 		answer.Body.Close()
 		return nil, errKilled
@@ -234,7 +248,7 @@ func (c *killedClient) Do(r *http.Request) (*http.Response, error) {
 }
 
 func (m *model) check(stream *dynamolocal.Stream) {
-	table := m.table(http.DefaultClient)
+	table := m.table(m.client)
 	ctx := context.Background()
 	for id, r := range m.summaries {
 		u, err := table.Upload(ctx, id)

@@ -26,10 +26,11 @@ func TestKilledRepair(t *testing.T) {
 			Client: dynamodb.New(o), Favorites: names.Favorites, Uploads: names.Uploads, Comparisons: names.Comparisons,
 		})
 	}
+	own := ownClient(t)
 	kills := 0
 	for _, after := range []bool{false, true} {
 		for calls := int64(0); ; calls++ {
-			client := &killedClient{after: after}
+			client := &killedClient{next: own, after: after}
 			client.left.Store(calls)
 			killed := killRepair(t, open, client, fmt.Sprintf("%t/%d", after, calls))
 			if !killed {
