@@ -56,7 +56,7 @@ func readLoad(ctx context.Context, dir string, out io.Writer, args []string) (er
 	defer func() { err = errors.Join(err, bare.stop()) }()
 	upload := func(name string, changed int) error {
 		u, err := server.upload(ctx, "uploads/"+name+".csv", bytes.NewReader(favorites(*people, changed)))
-		if err == nil && (u.Status != events.Live || u.Counts.Applied != int64(*people)) {
+		if err == nil && (u.Status != events.Live || u.Counts.Applied+u.Counts.Unchanged != int64(*people)) {
 			err = fmt.Errorf("the upload did not apply all rows: %+v", u)
 		}
 		return err

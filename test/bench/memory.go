@@ -26,7 +26,7 @@ import (
 
 // The promises, for every file.
 const (
-	promisedHeap     = 96 << 20  // of the ingest stage
+	promisedHeap     = 64 << 20  // of the ingest stage
 	promisedResident = 256 << 20 // of the whole process
 )
 
