@@ -32,11 +32,9 @@ type Continuation struct {
 	// releases.
 	Count int64 `json:"continuations,omitzero"`
 
-	// Sorted means that the upload is published from its sorted copy. Offset is then the number of rows of the copy that
+	// Positions, if there are any, mean that the upload is published from its sorted copy: they are the row numbers, from
+	// 0, at which publishing continues, one for each group of rows. Offset is then the number of rows of the copy that
 	// were published, and the copy has the other counts.
-	Sorted bool `json:"sorted,omitzero"`
-
-	// Positions are the row numbers in the sorted copy, from 0, at which publishing continues, one for each group of rows.
 	Positions []int64 `json:"positions,omitzero"`
 
 	// Reader, if non-nil, lets the reader start at Offset. It is nil if offsets in the file are not offsets in the
@@ -77,6 +75,9 @@ const MaxGroups = 256
 // MaxColumns is the maximum of CSVState.Width. A header has at most this many bytes, and therefore no more columns.
 const MaxColumns = 1 << 20
 
+// Sorted reports whether the upload is published from its sorted copy.
+func (c Continuation) Sorted() bool { return len(c.Positions) > 0 }
+
 // ID returns the id of the continuation: the upload id and the offset.
 func (c Continuation) ID() string { return c.Object.UploadID() + "@" + strconv.FormatInt(c.Offset, 10) }
 
@@ -111,10 +112,10 @@ func DecodeContinuation(body []byte) (Continuation, error) {
 	case c.Rejected < 0 || c.Rejected > c.Rows || c.Batches < 0 || c.RejectsBytes < 0 ||
 		c.RejectsOmitted < 0 || c.RejectsOmitted > c.Rejected:
 		err = errors.New("the counts are inconsistent")
-	case c.Sorted && (c.Reader != nil || c.Rows != 0 || c.RejectsBytes != 0):
+	case c.Sorted() && (c.Reader != nil || c.Rows != 0 || c.RejectsBytes != 0):
 		err = errors.New("the rest of a sorted copy has counts of the file")
-	case c.Sorted != (len(c.Positions) > 0) || len(c.Positions) > MaxGroups:
-		err = fmt.Errorf("the rest of a sorted copy has %d positions, want 1 to %d", len(c.Positions), MaxGroups)
+	case len(c.Positions) > MaxGroups:
+		err = fmt.Errorf("the rest of a sorted copy has %d positions, want at most %d", len(c.Positions), MaxGroups)
 	case c.Count < 0:
 		err = fmt.Errorf("continuations is %d, want at least 0", c.Count)
 	case c.Reader != nil && c.Offset > c.Object.Size:

@@ -49,14 +49,14 @@
 //   - A row that finds its own version stored ([Repeated]) counts as applied: an earlier attempt wrote it and stopped
 //     before it counted the batch.
 //
-// If a person occurs several times in a batch, [Fold] keeps the last row. The others count as superseded and cost no
-// write.
+// If a person occurs several times in a batch, the table writes the last row. The others count as superseded and cost
+// no write.
 //
 // # Large files are compared with the table
 //
 // Most rows of a nightly export are equal to the stored ones. Ingest therefore sorts a large file and publishes batches
 // that cover contiguous ranges of persons and have [Batch.Compare]. Apply reads such a range and leaves the rows whose
-// person already has the flavor: they are unchanged ([Batch.Decide]). Removals are always written. Small files write
+// person already has the flavor: they are unchanged ([Batch.Skips]). Removals are always written. Small files write
 // every row.
 //
 // An unchanged row relies on an older version in the table. If a batch of an upload in between arrives late, it

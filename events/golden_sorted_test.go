@@ -30,7 +30,7 @@ func TestGoldenSorted(t *testing.T) {
 		}
 	}
 	rest := goldenContinuation()
-	rest.Offset, rest.Rows, rest.Rejected, rest.RejectsBytes, rest.Count, rest.Sorted = 131_072, 0, 0, 0, 2, true
+	rest.Offset, rest.Rows, rest.Rejected, rest.RejectsBytes, rest.Count = 131_072, 0, 0, 0, 2
 	rest.Positions = []int64{65_536, 1_065_536}
 	m, err := rest.Message()
 	if err != nil {

@@ -32,16 +32,6 @@ func Decide(stored, v Version) Outcome {
 	return Superseded
 }
 
-// Decide is like the function [Decide] for a row of the batch, and returns [Unchanged] if the row is newer than the
-// stored one but need not be written. Flavor is the stored one, or empty if the table holds nothing or a tombstone.
-func (b Batch) Decide(stored Version, flavor string, row Update) Outcome {
-	outcome := Decide(stored, b.Origin.At(row.Offset))
-	if outcome == Applied && b.Skips(row, flavor) {
-		return Unchanged
-	}
-	return outcome
-}
-
 // Skips reports whether a row that is newer than the stored one need not be written, because the person already has its
 // flavor. Removals are always written.
 func (b Batch) Skips(row Update, flavor string) bool {

@@ -121,7 +121,7 @@ func (in *Ingester) Resume(ctx context.Context, from events.Continuation) error 
 	}
 	id := origin.UploadID()
 	log := in.cfg.Log.With("upload", id, "key", o.Key)
-	upload, err := in.cfg.Ledger.Begin(ctx, o, from.Sorted || from.Offset == 0 && in.cfg.Sorting.sorts(o))
+	upload, err := in.cfg.Ledger.Begin(ctx, o, from.Sorted() || from.Offset == 0 && in.cfg.Sorting.sorts(o))
 	if err != nil {
 		return fmt.Errorf("beginning upload %s: %w", id, err)
 	}
@@ -129,7 +129,7 @@ func (in *Ingester) Resume(ctx context.Context, from events.Continuation) error 
 		log.InfoContext(ctx, "repeated event ignored", "event", "event_repeated", "status", upload.Status)
 		return in.removeParts(ctx, id) // the process that sealed the upload may have crashed before it removed them
 	}
-	sorted := from.Sorted || from.Offset == 0 && upload.Sorted
+	sorted := from.Sorted() || from.Offset == 0 && upload.Sorted
 	summary, rest, err := in.read(ctx, from, origin, sorted, log)
 	if err == nil && rest != nil {
 		err = in.publishRest(ctx, *rest, log)
@@ -187,6 +187,13 @@ func (in *Ingester) read(
 	ctx context.Context, from events.Continuation, origin events.Origin, sorted bool, log *slog.Logger,
 ) (summary events.ReadSummary, rest *events.Continuation, err error) {
 	o := from.Object
+	if sorted {
+		p := sortedPass{Ingester: in, from: from, origin: origin, log: log}
+		summary, rest, err = p.run(ctx)
+		if !errors.Is(err, errUnsorted) {
+			return summary, rest, err
+		}
+	}
 	rejects, err := openRejectLog(ctx, in.cfg.Reports, from)
 	if err != nil {
 		return summary, nil, err
@@ -196,13 +203,6 @@ func (in *Ingester) read(
 			"without reaching its end; rows before this offset were published; split the file and upload its parts",
 			MaxContinuations))
 		return summary, nil, err
-	}
-	if sorted {
-		p := sortedPass{Ingester: in, from: from, origin: origin, log: log}
-		summary, rest, err = p.run(ctx)
-		if !errors.Is(err, errUnsorted) {
-			return summary, rest, err
-		}
 	}
 	start := int64(0)
 	if from.Reader != nil {

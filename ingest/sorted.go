@@ -66,7 +66,7 @@ type sortedPass struct {
 // has to be read without sorting.
 func (p *sortedPass) run(ctx context.Context) (events.ReadSummary, *events.Continuation, error) {
 	rows, err := p.open(ctx)
-	if errors.Is(err, events.ErrObjectGone) && !p.from.Sorted {
+	if errors.Is(err, events.ErrObjectGone) && !p.from.Sorted() {
 		refused, createErr := p.create(ctx)
 		if createErr == nil && refused != nil {
 			return *refused, nil, nil

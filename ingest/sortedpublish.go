@@ -55,7 +55,7 @@ func (p *sortedPass) publish(ctx context.Context, rows *sortedcopy.Copy) (
 // rest returns the continuation from the current positions on.
 func (p *sortedPass) rest(groups []*groupReader, batches int64) *events.Continuation {
 	rest := &events.Continuation{
-		Object: p.from.Object, Offset: p.from.Offset, Sorted: true,
+		Object: p.from.Object, Offset: p.from.Offset,
 		Batches: p.from.Batches + batches, Count: p.from.Count + 1,
 	}
 	for _, g := range groups {
@@ -68,14 +68,14 @@ func (p *sortedPass) rest(groups []*groupReader, batches int64) *events.Continua
 // openGroups returns a reader for each group of the copy, at the positions where publishing continues.
 func (p *sortedPass) openGroups(ctx context.Context, rows *sortedcopy.Copy) ([]*groupReader, error) {
 	spans := rows.Groups(p.cfg.Sorting.Group)
-	if n := len(p.from.Positions); p.from.Sorted && n != len(spans) {
+	if n := len(p.from.Positions); p.from.Sorted() && n != len(spans) {
 		return nil, fmt.Errorf("continuing a sorted copy with %d groups at %d positions: %w",
 			len(spans), n, events.ErrPermanent)
 	}
 	var groups []*groupReader
 	for i, span := range spans {
 		g := &groupReader{began: span.First, next: span.First, end: span.End}
-		if p.from.Sorted {
+		if p.from.Sorted() {
 			g.began = p.from.Positions[i]
 			g.next = g.began
 		}

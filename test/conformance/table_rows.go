@@ -237,7 +237,7 @@ func repeatsRows(t *testing.T, h *harness) {
 	}
 }
 
-// leavesBatches protects callers that retry after an error: events.Fold works in the memory of the batch.
+// leavesBatches protects callers that retry after an error.
 func leavesBatches(t *testing.T, h *harness) {
 	o := h.object(0)
 	b := batch(t, o, 0, "ben=1", "andy=1", "ben=2", "andy=2")

@@ -189,7 +189,7 @@ type candidate struct {
 
 // writeRows writes the newest row of each person, sorted by person, unless the stored row is newer.
 //
-// It does not use events.Fold, which reorders the rows of a batch in place: a batch must stay unmodified for a second
+// It does not reorder the rows of a batch in place: a batch must stay unmodified for a second
 // try. One sort over all batches also does more, because it finds the newest row of each person across batches.
 func (a *application) writeRows(ctx context.Context) error {
 	total := 0

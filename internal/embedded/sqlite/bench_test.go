@@ -1,11 +1,13 @@
 package sqlite_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -189,7 +191,7 @@ func bareUpsert(b *testing.B, compact, sorted bool) func([]events.Batch) error {
 			rows = append(rows, batch.Rows...)
 		}
 		if sorted {
-			rows = events.Fold(rows)
+			slices.SortStableFunc(rows, func(a, b events.Update) int { return cmp.Compare(a.Person, b.Person) })
 		}
 		end, err := sqlitex.ImmediateTransaction(conn)
 		if err != nil {
