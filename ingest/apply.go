@@ -12,8 +12,8 @@ import (
 // table stores favorites, and the ledger next to them.
 type table interface {
 	// Apply writes the rows that events.Decide selects, except those that a batch skips, and counts each batch once. It
-	// returns a result for each batch. If it fails, it may have applied some batches. If comparing uploads that are newer than a batch have been
-	// announced, it also writes the rows that repair returns for them, before it counts the batch.
+	// returns a result for each batch. If it fails, it may have applied some batches. If comparing uploads that are newer
+	// than a batch have been announced, it also writes the rows that repair returns for them, before it counts the batch.
 	Apply(ctx context.Context, batches []events.Batch, repair events.Repair) ([]events.BatchResult, error)
 }
 

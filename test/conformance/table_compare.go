@@ -188,7 +188,8 @@ func newCompareModel(t *rapid.T, h *harness) *compareModel {
 	// Runs are days apart, because the number of uploads that may compare at a time is limited.
 	base := run * int(48*time.Hour/time.Millisecond)
 	for range rapid.IntRange(2, 5).Draw(t, "uploads") {
-		u := &comparedUpload{object: h.object(base + rapid.IntRange(0, 3).Draw(t, "ms")), compare: rapid.Bool().Draw(t, "compare")}
+		u := &comparedUpload{compare: rapid.Bool().Draw(t, "compare")}
+		u.object = h.object(base + rapid.IntRange(0, 3).Draw(t, "ms"))
 		var rows []events.Update
 		for _, name := range []string{"andy", "ben", "cleo", "dan"} {
 			flavor := rapid.SampledFrom([]string{"", "", "fig", "mint", "mint", "nut"}).Draw(t, "flavor of "+name)
