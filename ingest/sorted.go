@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -158,6 +159,9 @@ func (p *sortedPass) giveUp(ctx context.Context, why error) error {
 	return errUnsorted
 }
 
+// yieldRows is the number of rows after which other goroutines run, such as those that answer readers.
+const yieldRows = 256
+
 // readAll adds the accepted rows of the file to the sorter. Like check, it returns the summary of the failed upload if
 // no row is to be published. The error is errPaused if there is no time for a file of this size.
 func (p *sortedPass) readAll(ctx context.Context, rejects *rejectLog, sorter *extsort.Sorter) (
@@ -177,6 +181,9 @@ func (p *sortedPass) readAll(ctx context.Context, rejects *rejectLog, sorter *ex
 	}
 	read, began := 0, time.Now()
 	inTime := func() error {
+		if read%yieldRows == 0 {
+			runtime.Gosched()
+		}
 		if read++; read%batchRejects == 0 && outOfTime(ctx, began) {
 			return errPaused
 		}

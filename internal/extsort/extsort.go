@@ -26,6 +26,7 @@ const (
 	folderPrefix  = "extsort-" // of the folders that New creates
 	textChunk     = 16 << 10   // bytes of the strings that are allocated at once
 	checkEvery    = 1 << 10    // rows between two looks at the context
+	yieldEvery    = 1 << 8     // rows after which other goroutines run, such as those that answer readers
 )
 
 // Config configures a [Sorter]. With the default GOGC, the heap grows to twice Memory while rows are added, if the
@@ -226,6 +227,9 @@ func (s *Sorter) distinct(ctx context.Context, rows iter.Seq2[*row, error]) iter
 		var person []byte
 		n := 0
 		for x, err := range rows {
+			if n%yieldEvery == 0 {
+				runtime.Gosched()
+			}
 			if n++; n%checkEvery == 1 && err == nil {
 				err = ctx.Err()
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"zombiezen.com/go/sqlite"
@@ -220,8 +221,8 @@ func (a *application) writeRows(ctx context.Context) error {
 	var newest candidate
 	var outcome events.Outcome
 	for i, c := range candidates {
-		if i%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if err := yield(ctx, i); err != nil {
+			return err
 		}
 		switch {
 		case i == 0 || c.person != newest.person:
@@ -245,6 +246,16 @@ func (a *application) writeRows(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// yield is called before the i-th row. Every 256 rows, it lets other goroutines run, such as those that answer readers,
+// and returns the error of ctx. Without it, the slowest reads took half as long again while rows are applied.
+func yield(ctx context.Context, i int) error {
+	if i%256 > 0 {
+		return nil
+	}
+	runtime.Gosched()
+	return ctx.Err()
 }
 
 func (a *application) compareVersions(x, y candidate) int {

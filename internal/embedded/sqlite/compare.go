@@ -21,8 +21,8 @@ func (a *application) findUnchanged(ctx context.Context, candidates []candidate)
 	scan := favoritesScan{writer: a.writer}
 	defer func() { err = errors.Join(err, scan.close()) }()
 	for i, c := range candidates {
-		if i%1024 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
+		if err := yield(ctx, i); err != nil {
+			return nil, err
 		}
 		b := &a.batches[c.batch]
 		row := b.Rows[c.row]
