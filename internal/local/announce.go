@@ -96,3 +96,9 @@ func wait(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
+
+// HasUnannounced reports whether there are changes that are not announced yet.
+func (s *Server) HasUnannounced(ctx context.Context) (bool, error) {
+	records, err := s.db.Pending(ctx, 1)
+	return len(records) > 0, err
+}

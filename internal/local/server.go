@@ -299,12 +299,6 @@ func (s *Server) Uploads(ctx context.Context, before string, limit int) ([]event
 	return s.db.Uploads(ctx, before, limit)
 }
 
-// HasUnannounced reports whether there are changes that are not announced yet.
-func (s *Server) HasUnannounced(ctx context.Context) (bool, error) {
-	records, err := s.db.Pending(ctx, 1)
-	return len(records) > 0, err
-}
-
 // Stop stops the server. Further calls return the result of the first one.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stop.Do(func() { s.stopErr = s.stopAll(ctx) })
